@@ -1,0 +1,1 @@
+//! Who may write: the Lease, made safe, and the [`term::Term`] that proves it.

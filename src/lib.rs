@@ -1,0 +1,3 @@
+//! Static IPs for a cluster's egress traffic to the networks that teams name in ConfigMaps.
+
+pub mod lease;
