@@ -1,3 +1,4 @@
 //! Static IPs for a cluster's egress traffic to the networks that teams name in ConfigMaps.
 
 pub mod lease;
+pub mod model;

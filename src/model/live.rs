@@ -1,0 +1,126 @@
+//! What the stack looks like, as CloudFormation tells it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What was found under our name and our ownership tags.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Live {
+    #[default]
+    Absent,
+    Ours(Box<Stack>),
+    /// The name is taken by a stack without our tags.
+    Foreign { name: String, why: String },
+    /// More than one stack carries our ownership tags.
+    Several(Vec<String>),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stack {
+    pub name: String,
+    /// ARN.
+    pub id: String,
+    pub status: Status,
+    /// Why it has this status, in CloudFormation's words: the first failure of the last operation where there is one.
+    pub cause: Option<String>,
+    /// The template as stored.
+    pub template: String,
+    pub parameters: BTreeMap<String, String>,
+    pub tags: BTreeMap<String, String>,
+    pub outputs: BTreeMap<String, String>,
+    pub termination_protection: bool,
+    /// Change sets that this controller made (their names carry a fingerprint), oldest first.
+    pub change_sets: Vec<ChangeSet>,
+}
+
+/// StackStatus of CloudFormation's API (23 values), or one that it did not have when this was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status(pub String);
+
+/// What a status allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// At rest; can be updated.
+    Settled,
+    /// An operation runs, ours or somebody else's.
+    Busy,
+    /// The creation failed and was rolled back, or not: the stack can only be deleted.
+    CreateFailed,
+    /// A rollback failed: it can only be continued.
+    RollbackFailed,
+    /// A deletion failed: it can only be deleted again.
+    DeleteFailed,
+    /// A change set of type CREATE that nobody executed; no resources.
+    Review,
+    Gone,
+    /// Look, never touch.
+    Unknown,
+}
+
+impl Status {
+    /// `DELETE_COMPLETE` is the end of a stack; every other known status has its phase here.
+    pub fn phase(&self) -> Phase {
+        match self.0.as_str() {
+            "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "UPDATE_ROLLBACK_COMPLETE" | "UPDATE_FAILED" => Phase::Settled,
+            "IMPORT_COMPLETE" | "IMPORT_ROLLBACK_COMPLETE" => Phase::Settled,
+            "CREATE_IN_PROGRESS" | "ROLLBACK_IN_PROGRESS" | "DELETE_IN_PROGRESS" => Phase::Busy,
+            "UPDATE_IN_PROGRESS" | "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS" => Phase::Busy,
+            "UPDATE_ROLLBACK_IN_PROGRESS" | "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS" => Phase::Busy,
+            "IMPORT_IN_PROGRESS" | "IMPORT_ROLLBACK_IN_PROGRESS" => Phase::Busy,
+            "CREATE_FAILED" | "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" => Phase::CreateFailed,
+            "UPDATE_ROLLBACK_FAILED" => Phase::RollbackFailed,
+            "DELETE_FAILED" => Phase::DeleteFailed,
+            "REVIEW_IN_PROGRESS" => Phase::Review,
+            "DELETE_COMPLETE" => Phase::Gone,
+            // IMPORT_ROLLBACK_FAILED included: only a person knows what was to be imported.
+            _ => Phase::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangeSet {
+    pub name: String,
+    pub state: ChangeSetState,
+    /// Filled when `state` is `Ready`.
+    pub changes: Vec<Change>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeSetState {
+    /// CloudFormation is still computing it.
+    Pending,
+    Ready,
+    /// CloudFormation found nothing to do.
+    NoChanges,
+    /// It can never be executed: it failed (with the reason) or the stack has changed since.
+    Dead(String),
+    /// It is being executed or was.
+    Executed,
+}
+
+/// One resource change that CloudFormation announces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub logical_id: String,
+    /// `AWS::EC2::EIP`, …
+    pub resource_type: String,
+    pub effect: Effect,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Add,
+    Modify,
+    /// Replacement True or Conditional.
+    MayReplace,
+    Remove,
+    /// Anything else CloudFormation may announce.
+    Other,
+}

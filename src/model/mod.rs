@@ -1,0 +1,15 @@
+//! The core: pure and total. No async, clock, randomness, environment, log, metric or IO.
+//!
+//! Data flows through the files in this order: [`request`] (what ConfigMaps ask for), [`network`] (what the VPC
+//! looks like), [`live`] (what the stack looks like), [`desired`] (what should be), [`template`] (the same as bytes for
+//! CloudFormation), [`plan`] (the one next step, with its reasons).
+
+pub mod cidr;
+pub mod desired;
+pub mod live;
+pub mod network;
+pub mod plan;
+pub mod problem;
+pub mod request;
+pub mod resolved;
+pub mod template;

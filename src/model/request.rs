@@ -1,0 +1,114 @@
+//! What the ConfigMaps ask for: [`Snapshot`] in, [`Request`] and [`Problem`]s out. A bad entry never harms a good one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ipnet::Ipv4Net;
+
+use super::cidr::{self, Rules};
+use super::problem::{Problem, Subject};
+
+/// Entries read from one ConfigMap; those after it, in key order, are refused.
+pub const MAX_ENTRIES_PER_OBJECT: usize = 1_000;
+/// Entries read altogether; those after it, in object and key order, are refused.
+pub const MAX_ENTRIES: usize = 20_000;
+
+/// Names one ConfigMap among all watched clusters. `cluster` is empty when only one cluster is watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct ObjectId {
+    pub cluster: String,
+    pub namespace: String,
+    pub name: String,
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.cluster.is_empty() {
+            write!(f, "{}/", self.cluster)?;
+        }
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What is kept in memory of one ConfigMap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Object {
+    /// For Events; empty when the source has none (a manifest).
+    pub uid: String,
+    pub data: BTreeMap<String, String>,
+}
+
+/// All labelled ConfigMaps, as far as they are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    pub objects: BTreeMap<ObjectId, Object>,
+    /// Sources (a cluster's address, a path) that have not been listed whole, and why. While there are any, what is
+    /// absent here is unknown, not removed.
+    pub missing: BTreeMap<String, String>,
+}
+
+/// One `data` entry of one ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct EntryId {
+    #[serde(flatten)]
+    pub object: ObjectId,
+    pub key: String,
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} key {:?}", self.object, self.key)
+    }
+}
+
+/// Every accepted entry. `settled` is false while the absence of an entry proves nothing: a source is missing or an
+/// entry cannot be read. Nothing that is routed may be removed then.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    pub entries: BTreeMap<EntryId, Ipv4Net>,
+    pub settled: bool,
+}
+
+/// Reads every entry of the snapshot under the rules of the network.
+pub fn parse(snapshot: &Snapshot, rules: &Rules) -> (Request, Vec<Problem>) {
+    let mut request = Request { entries: BTreeMap::new(), settled: true };
+    let mut problems = Vec::new();
+    for (source, why) in &snapshot.missing {
+        request.settled = false;
+        problems.push(Problem::warning(
+            Subject::Source(source.clone()),
+            "SourceNotLoaded",
+            format!("{why}; until it has been listed whole, routes are only added, never removed"),
+        ));
+    }
+    let mut total = 0;
+    for (id, object) in &snapshot.objects {
+        for (index, (key, value)) in object.data.iter().enumerate() {
+            total += 1;
+            let entry = EntryId { object: id.clone(), key: key.clone() };
+            let read = if index >= MAX_ENTRIES_PER_OBJECT || total > MAX_ENTRIES {
+                Err(cidr::Refusal::TooMany)
+            } else {
+                cidr::parse(value).and_then(|(net, masked)| rules.check(net).map(|warning| (net, masked, warning)))
+            };
+            match read {
+                Ok((net, masked, warning)) => {
+                    if masked {
+                        let text = format!("{:?} has host bits set and is read as {net}", value.trim());
+                        problems.push(Problem::note(Subject::Entry(entry.clone()), "HostBitsMasked", text));
+                    }
+                    if let Some(warning) = warning {
+                        let text = warning.to_string();
+                        problems.push(Problem::warning(Subject::Entry(entry.clone()), warning.reason(), text));
+                    }
+                    request.entries.insert(entry, net);
+                }
+                Err(refusal) => {
+                    request.settled = false;
+                    problems.push(Problem::refused(Subject::Entry(entry), refusal.reason(), refusal.to_string()));
+                }
+            }
+        }
+    }
+    (request, problems)
+}

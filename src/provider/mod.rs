@@ -1,0 +1,54 @@
+//! The infrastructure behind the model: reads are free, mutations need a [`Term`].
+
+use std::future::Future;
+
+use crate::lease::term::Term;
+use crate::model::live::Live;
+use crate::model::network::Network;
+use crate::model::plan::Action;
+
+pub mod aws;
+
+/// One of the project's two traits: the seam between the controller and an account.
+pub trait Provider: Send + Sync {
+    /// The VPC as it is now.
+    fn network(&self) -> impl Future<Output = Result<Network, ProviderError>> + Send;
+
+    /// The stack as it is now. `epoch` is the term's: what only has to be looked up once per term of leadership (the
+    /// search by tags) is looked up again when it changes. None outside a term (`plan`).
+    fn live(&self, epoch: Option<u64>) -> impl Future<Output = Result<Live, ProviderError>> + Send;
+
+    /// Starts the action's one mutating call and returns when it has been accepted, not when its operation has ended.
+    /// `stack` is the stack's ARN, or its name when it is to be created. [`Action::Keep`], [`Action::Wait`] and
+    /// [`Action::Refuse`] do nothing.
+    fn apply(
+        &self,
+        term: &Term,
+        stack: &str,
+        action: &Action,
+    ) -> impl Future<Output = Result<(), ProviderError>> + Send;
+}
+
+/// How soon it makes sense to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Retry {
+    /// A passing fault, or a state that moves by itself.
+    Soon,
+    /// The account asks for fewer calls.
+    Slowly,
+    /// Only a person can change it: rights, quota, a missing gateway.
+    AfterFix,
+}
+
+/// What went wrong in one call or one reading. Display says what to do; the source is not part of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ProviderError {
+    pub retry: Retry,
+    /// CamelCase, stable: label of metrics and reason of Events. `TermOver` when the term ended before the call did.
+    pub reason: &'static str,
+    /// Names the call or the object, and the remedy.
+    pub message: String,
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
