@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 
-use super::cidr;
+use super::cidr::{self, Rules};
 use super::network::{Network, TableId, Zone};
 use super::problem::{Problem, Subject};
 use super::request::Request;
-use super::resolved::Layout;
+use super::resolved::Names;
 
 /// The operator's settings, as far as the model needs them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,12 +39,6 @@ pub enum OnEmpty {
     Delete,
 }
 
-/// A NAT gateway's zone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NatZone {
-    pub nat_cidr: Ipv4Net,
-}
-
 /// What the stack should hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
@@ -59,6 +53,202 @@ pub struct Desired {
     pub routes: BTreeSet<(TableId, Ipv4Net)>,
 }
 
+/// What no entry may be inside of: the VPC's networks and every NAT subnet, configured or live.
+pub fn rules(network: &Network, settings: &Settings, names: &Names) -> Rules {
+    let nat_subnets: BTreeSet<Ipv4Net> = settings
+        .zones
+        .values()
+        .chain(names.nat_cidrs.values())
+        .copied()
+        .collect();
+    Rules {
+        vpc: network.vpc_cidrs.clone(),
+        nat_subnets: nat_subnets.into_iter().collect(),
+    }
+}
+
+/// `names` are those of the live stack, empty when there is none.
+pub fn build(
+    request: &Request,
+    network: &Network,
+    names: &Names,
+    settings: &Settings,
+) -> (Desired, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let zones = zones(network, names, settings, &mut problems);
+    let mut tables = tables(network, &zones, &mut problems);
+    let mut routes = routes(request, network, &tables, names, &mut problems);
+    if !request.settled {
+        // Absence proves nothing now: what is routed stays routed.
+        for (table, cidr) in names.routes.keys() {
+            let zone = network
+                .worker_tables
+                .get(table)
+                .map(|worker| worker.zone.clone());
+            if let Some(zone) = zone.filter(|zone| zones.contains_key(zone)) {
+                tables.insert(table.clone(), zone);
+                routes.insert((table.clone(), *cidr));
+            }
+        }
+    }
+    let desired = Desired {
+        stack_name: settings.stack_name.clone(),
+        tags: settings.tags.clone(),
+        termination_protection: settings.termination_protection,
+        vpc_id: network.vpc_id.clone(),
+        internet_gateway_id: network.internet_gateway_id.clone(),
+        zones,
+        tables,
+        routes,
+    };
+    (desired, problems)
+}
+
+/// The configured zones, with what is live taking precedence: a live NAT subnet, and with it the static IP, is never
+/// replaced, and a live zone only goes when that is allowed.
+fn zones(
+    network: &Network,
+    names: &Names,
+    settings: &Settings,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<Zone, Ipv4Net> {
+    let mut zones = BTreeMap::new();
+    for (zone, live) in &names.nat_cidrs {
+        match settings.zones.get(zone) {
+            Some(configured) if configured != live => problems.push(Problem::warning(
+                Subject::Zone(zone.clone()),
+                "NatCidrKept",
+                format!(
+                    "its NAT subnet stays {live}, not {configured}: changing it would replace the NAT gateway; set \
+                     --aws-nat-cidr-block back to {live}, or remove the zone with --allow-zone-removal and add it again"
+                ),
+            )),
+            None if settings.allow_zone_removal => continue,
+            None => problems.push(Problem::warning(
+                Subject::Zone(zone.clone()),
+                "ZoneKept",
+                "it is no longer configured, but its static IP would be lost for good; add it back to --aws-az, or \
+                 set --allow-zone-removal to give the IP up"
+                    .to_owned(),
+            )),
+            Some(_) => {}
+        }
+        zones.insert(zone.clone(), *live);
+    }
+    for (zone, cidr) in settings
+        .zones
+        .iter()
+        .filter(|(zone, _)| !names.nat_cidrs.contains_key(*zone))
+    {
+        let refuse =
+            |message| Problem::refused(Subject::Zone(zone.clone()), "NatCidrUnusable", message);
+        if !network.vpc_cidrs.iter().any(|vpc| vpc.contains(cidr)) {
+            let vpc = &network.vpc_id;
+            problems.push(refuse(format!(
+                "its NAT subnet {cidr} is outside the CIDRs of {vpc}, so the zone gets no NAT gateway; choose a free \
+                 range inside them with --aws-nat-cidr-block"
+            )));
+            continue;
+        }
+        let taken = zones
+            .iter()
+            .find(|(_, other): &(&Zone, &Ipv4Net)| other.contains(cidr) || cidr.contains(*other));
+        if let Some((other, range)) = taken {
+            problems.push(refuse(format!(
+                "its NAT subnet {cidr} overlaps {range} of zone {other}, so the zone gets no NAT gateway; choose a free \
+                 range with --aws-nat-cidr-block"
+            )));
+            continue;
+        }
+        zones.insert(zone.clone(), *cidr);
+    }
+    zones
+}
+
+fn tables(
+    network: &Network,
+    zones: &BTreeMap<Zone, Ipv4Net>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<TableId, Zone> {
+    let mut tables = BTreeMap::new();
+    for (id, table) in &network.worker_tables {
+        if zones.contains_key(&table.zone) {
+            tables.insert(id.clone(), table.zone.clone());
+        } else {
+            problems.push(Problem::warning(
+                Subject::RouteTable(id.clone()),
+                "NoNatInZone",
+                format!(
+                    "its tag AvailabilityZone names {:?}, where there is no NAT gateway: nothing is routed from there; \
+                     add the zone to --aws-az and --aws-nat-cidr-block, or correct the tag",
+                    table.zone
+                ),
+            ));
+        }
+    }
+    for zone in zones
+        .keys()
+        .filter(|zone| !tables.values().any(|of| of == *zone))
+    {
+        problems.push(Problem::warning(
+            Subject::Zone(zone.clone()),
+            "NoRouteTableInZone",
+            "no worker route table has the tag AvailabilityZone with this zone, so its static IP is not used; tag the \
+             workers' route table, or check --aws-route-table-tag"
+                .to_owned(),
+        ));
+    }
+    tables
+}
+
+fn routes(
+    request: &Request,
+    network: &Network,
+    tables: &BTreeMap<TableId, Zone>,
+    names: &Names,
+    problems: &mut Vec<Problem>,
+) -> BTreeSet<(TableId, Ipv4Net)> {
+    let asked: BTreeSet<Ipv4Net> = request.entries.values().copied().collect();
+    // Routes of others. Merging must not make one of them, since CloudFormation would fail on it.
+    let mut foreign: BTreeMap<Ipv4Net, Vec<&TableId>> = BTreeMap::new();
+    for table in tables.keys() {
+        for cidr in network.worker_tables[table].routes.keys() {
+            if !names.routes.contains_key(&(table.clone(), *cidr)) {
+                foreign.entry(*cidr).or_default().push(table);
+            }
+        }
+    }
+    for (entry, cidr) in &request.entries {
+        for table in foreign.get(cidr).into_iter().flatten() {
+            let target = &network.worker_tables[*table].routes[cidr].target;
+            problems.push(Problem::warning(
+                Subject::Entry(entry.clone()),
+                "RouteExists",
+                format!(
+                    "route table {table} has a route to {cidr} by way of {target} that this controller did not make: \
+                     it is left alone and traffic from there gets no static IP; delete that route to have it replaced"
+                ),
+            ));
+        }
+    }
+    let never: BTreeSet<Ipv4Net> = foreign
+        .keys()
+        .copied()
+        .filter(|cidr| !asked.contains(cidr))
+        .collect();
+    let mut routes = BTreeSet::new();
+    for cidr in cidr::minimal(asked, &never) {
+        let taken = foreign.get(&cidr).map(Vec::as_slice).unwrap_or_default();
+        routes.extend(
+            tables
+                .keys()
+                .filter(|table| !taken.contains(table))
+                .map(|table| (table.clone(), cidr)),
+        );
+    }
+    routes
+}
+
 /// `egress-static-nat-{cluster id, cleaned}`, or `egress-static-nat` without one; at most 128 characters. Ids that
 /// differ only where they were cleaned or cut get different names by a hash.
 pub fn stack_name(cluster_id: &str) -> String {
@@ -66,8 +256,16 @@ pub fn stack_name(cluster_id: &str) -> String {
     if cluster_id.is_empty() {
         return BASE.to_owned();
     }
-    let cleaned: String =
-        cluster_id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+    let cleaned: String = cluster_id
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '-' {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
     let name = format!("{BASE}-{cleaned}");
     if cleaned == cluster_id && name.len() <= 128 {
         return name;

@@ -10,7 +10,10 @@ pub enum Live {
     Absent,
     Ours(Box<Stack>),
     /// The name is taken by a stack without our tags.
-    Foreign { name: String, why: String },
+    Foreign {
+        name: String,
+        why: String,
+    },
     /// More than one stack carries our ownership tags.
     Several(Vec<String>),
 }
@@ -61,11 +64,16 @@ impl Status {
     /// `DELETE_COMPLETE` is the end of a stack; every other known status has its phase here.
     pub fn phase(&self) -> Phase {
         match self.0.as_str() {
-            "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "UPDATE_ROLLBACK_COMPLETE" | "UPDATE_FAILED" => Phase::Settled,
+            "CREATE_COMPLETE"
+            | "UPDATE_COMPLETE"
+            | "UPDATE_ROLLBACK_COMPLETE"
+            | "UPDATE_FAILED" => Phase::Settled,
             "IMPORT_COMPLETE" | "IMPORT_ROLLBACK_COMPLETE" => Phase::Settled,
             "CREATE_IN_PROGRESS" | "ROLLBACK_IN_PROGRESS" | "DELETE_IN_PROGRESS" => Phase::Busy,
             "UPDATE_IN_PROGRESS" | "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS" => Phase::Busy,
-            "UPDATE_ROLLBACK_IN_PROGRESS" | "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS" => Phase::Busy,
+            "UPDATE_ROLLBACK_IN_PROGRESS" | "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS" => {
+                Phase::Busy
+            }
             "IMPORT_IN_PROGRESS" | "IMPORT_ROLLBACK_IN_PROGRESS" => Phase::Busy,
             "CREATE_FAILED" | "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" => Phase::CreateFailed,
             "UPDATE_ROLLBACK_FAILED" => Phase::RollbackFailed,

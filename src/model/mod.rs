@@ -6,6 +6,7 @@
 
 pub mod cidr;
 pub mod desired;
+pub mod difference;
 pub mod live;
 pub mod network;
 pub mod plan;

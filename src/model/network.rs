@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
+use serde::Deserialize;
+
+use super::cidr;
 
 /// Availability zone name, such as `eu-west-1a`.
 pub type Zone = String;
@@ -10,8 +13,7 @@ pub type Zone = String;
 pub type TableId = String;
 
 /// The VPC that holds the workers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Network {
     pub vpc_id: String,
     /// Every IPv4 CIDR associated with the VPC.
@@ -21,22 +23,71 @@ pub struct Network {
     pub worker_tables: BTreeMap<TableId, WorkerTable>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerTable {
     /// The value of its `AvailabilityZone` tag.
     pub zone: Zone,
     /// IPv4 routes by destination, whoever made them.
-    #[serde(default)]
     pub routes: BTreeMap<Ipv4Net, Route>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Route {
     /// `local`, `igw-…`, `nat-…`, `pcx-…`, …
     pub target: String,
     /// The target is gone.
-    #[serde(default)]
     pub blackhole: bool,
+}
+
+/// A network as people describe it in a file, for planning without an account.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NetworkFile {
+    pub vpc_id: String,
+    pub vpc_cidrs: Vec<String>,
+    pub internet_gateway_id: String,
+    pub worker_tables: BTreeMap<TableId, WorkerTableFile>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorkerTableFile {
+    pub zone: Zone,
+    /// Destination to target.
+    #[serde(default)]
+    pub routes: BTreeMap<String, String>,
+}
+
+/// A field of a network file that is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {value:?} is not an IPv4 CIDR such as 172.31.0.0/16; correct it")]
+pub struct NetworkFileError {
+    field: String,
+    value: String,
+}
+
+impl TryFrom<NetworkFile> for Network {
+    type Error = NetworkFileError;
+
+    fn try_from(file: NetworkFile) -> Result<Self, Self::Error> {
+        let net = |field: &str, value: &str| {
+            let wrong = |_| NetworkFileError { field: field.to_owned(), value: value.to_owned() };
+            cidr::parse(value).map(|(net, _)| net).map_err(wrong)
+        };
+        let mut worker_tables = BTreeMap::new();
+        for (id, table) in file.worker_tables {
+            let mut routes = BTreeMap::new();
+            for (destination, target) in table.routes {
+                let cidr = net(&format!("workerTables.{id}.routes"), &destination)?;
+                routes.insert(cidr, Route { target, blackhole: false });
+            }
+            worker_tables.insert(id, WorkerTable { zone: table.zone, routes });
+        }
+        Ok(Self {
+            vpc_id: file.vpc_id,
+            vpc_cidrs: file.vpc_cidrs.iter().map(|cidr| net("vpcCidrs", cidr)).collect::<Result<_, _>>()?,
+            internet_gateway_id: file.internet_gateway_id,
+            worker_tables,
+        })
+    }
 }

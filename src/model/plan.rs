@@ -1,6 +1,15 @@
 //! The one next step, with its reasons. It leaves no choice to whoever applies it.
 
-use super::template::Template;
+use std::time::Duration;
+
+use super::desired::{self, Desired, OnEmpty, Settings};
+use super::difference::{self, Difference};
+use super::live::{ChangeSet, ChangeSetState, Live, Phase, Stack};
+use super::network::Network;
+use super::problem::{Problem, Subject};
+use super::request::{self, Request, Snapshot};
+use super::resolved::{Layout, Names};
+use super::template::{self, Template};
 
 /// What to do now: at most one mutating call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +36,353 @@ pub enum Action {
     Refuse,
 }
 
+/// Everything that a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct World<'a> {
+    pub snapshot: &'a Snapshot,
+    pub network: &'a Network,
+    pub live: &'a Live,
+    pub settings: &'a Settings,
+    /// How much longer an empty set of entries has to stay empty before it is believed; zero when it may be.
+    pub grace_left: Duration,
+}
+
+/// The next step and what to tell about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub action: Action,
+    /// ARN, or name when there is none yet.
+    pub stack: String,
+    /// One sentence: why this action.
+    pub why: String,
+    /// What the stack lacks or has too much, in the order of logical ids.
+    pub differences: Vec<Difference>,
+    pub problems: Vec<Problem>,
+    pub request: Request,
+    pub desired: Desired,
+    /// Look again after this long, though nothing may have changed.
+    pub again: Option<Duration>,
+    /// Why an earlier attempt at the same failed.
+    pub setback: Option<String>,
+}
+
+/// Makes the plan. Total: whatever the world looks like, there is one.
+pub fn plan(world: &World<'_>) -> Plan {
+    let layout = match world.live {
+        Live::Ours(stack) if stack.status.phase() != Phase::Gone => {
+            Some((stack, Layout::read(&stack.template, &stack.parameters)))
+        }
+        Live::Ours(_) | Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
+    };
+    let names = match &layout {
+        Some((_, Ok(layout))) => layout.names(),
+        Some((_, Err(_))) | None => Names::default(),
+    };
+    let rules = desired::rules(world.network, world.settings, &names);
+    let (request, mut problems) = request::parse(world.snapshot, &rules);
+    let (desired, more) = desired::build(&request, world.network, &names, world.settings);
+    problems.extend(more);
+    let mut plan = Plan {
+        action: Action::Refuse,
+        stack: world.settings.stack_name.clone(),
+        why: String::new(),
+        differences: Vec::new(),
+        problems,
+        request,
+        desired,
+        again: None,
+        setback: None,
+    };
+    match (world.live, layout) {
+        (Live::Foreign { name, why }, _) => plan.refuse(name, "StackNotOurs", why.clone()),
+        (Live::Several(ids), _) => {
+            let text = format!(
+                "{} stacks carry this cluster's ownership tags ({}); remove the tags from, or delete, all but the one \
+                 whose static IPs are in use",
+                ids.len(),
+                ids.join(", ")
+            );
+            plan.refuse(&world.settings.stack_name, "SeveralStacks", text);
+        }
+        (_, None) => plan.absent(world),
+        (_, Some((stack, Err(error)))) => {
+            plan.stack.clone_from(&stack.id);
+            plan.refuse(
+                &stack.name,
+                "TemplateUnreadable",
+                format!("{error}; move it out of the way"),
+            );
+        }
+        (_, Some((stack, Ok(layout)))) => {
+            plan.stack.clone_from(&stack.id);
+            plan.present(world, stack, &layout, &names);
+        }
+    }
+    plan.problems.sort();
+    plan
+}
+
+impl Plan {
+    fn set(&mut self, action: Action, why: impl Into<String>) {
+        self.action = action;
+        self.why = why.into();
+    }
+
+    fn refuse(&mut self, stack: &str, reason: &'static str, message: String) {
+        self.why.clone_from(&message);
+        self.action = Action::Refuse;
+        self.problems.push(Problem::refused(
+            Subject::Stack(stack.to_owned()),
+            reason,
+            message,
+        ));
+    }
+
+    fn absent(&mut self, world: &World<'_>) {
+        let name = &world.settings.stack_name;
+        if self.request.entries.is_empty() {
+            self.set(
+                Action::Keep,
+                "no ConfigMap asks for a route, and there is no stack",
+            );
+        } else if self.desired.routes.is_empty() {
+            let text =
+                "no route can be made: see the problems of zones and route tables".to_owned();
+            self.refuse(name, "NothingToRoute", text);
+        } else {
+            let names = Names::default();
+            match template::render(&self.desired, &names, world.settings.template_bucket) {
+                Ok(template) => {
+                    self.differences =
+                        difference::between(&Layout::default(), &template, &self.request);
+                    self.set(Action::Create(template), "there is no stack yet");
+                }
+                Err(error) => self.refuse(name, "TemplateTooLarge", error.to_string()),
+            }
+        }
+    }
+
+    fn present(&mut self, world: &World<'_>, stack: &Stack, layout: &Layout, names: &Names) {
+        let cause = stack
+            .cause
+            .clone()
+            .unwrap_or_else(|| "no reason given".to_owned());
+        let status = &stack.status;
+        match status.phase() {
+            Phase::Settled => self.settled(world, stack, layout, names),
+            Phase::Busy => self.set(Action::Wait, format!("the stack is {status}")),
+            Phase::Gone => self.absent(world),
+            Phase::RollbackFailed => {
+                self.setback = Some(cause.clone());
+                self.set(
+                    Action::ContinueRollback,
+                    format!("the stack is {status}: {cause}"),
+                );
+            }
+            Phase::CreateFailed => {
+                self.setback = Some(cause.clone());
+                let why = format!(
+                    "the stack is {status} and can only be deleted and created again: {cause}"
+                );
+                self.delete(stack, why);
+            }
+            Phase::DeleteFailed if self.deletion_is_due(world) => {
+                self.setback = Some(cause.clone());
+                self.delete(stack, format!("the last deletion failed: {cause}"));
+            }
+            Phase::DeleteFailed => {
+                let text = format!(
+                    "a deletion that this controller did not ask for has failed halfway ({cause}); such a stack can \
+                     only be deleted: save its static IPs if partners rely on them, then delete it"
+                );
+                self.refuse(&stack.name, "DeleteFailed", text);
+            }
+            Phase::Review => {
+                let text = "somebody made a change set that would create the stack, and did not execute it; delete \
+                            the empty stack, then it is created anew"
+                    .to_owned();
+                self.refuse(&stack.name, "InReview", text);
+            }
+            Phase::Unknown => {
+                let text = format!(
+                    "its status {status} is not one that this version can act on ({cause}); bring it to a *_COMPLETE \
+                     state by hand"
+                );
+                self.refuse(&stack.name, "UnknownStatus", text);
+            }
+        }
+    }
+
+    fn deletion_is_due(&self, world: &World<'_>) -> bool {
+        self.nothing_asked()
+            && world.grace_left.is_zero()
+            && world.settings.on_empty == OnEmpty::Delete
+    }
+
+    /// Truly empty: every source was listed whole and every entry could be read.
+    pub fn nothing_asked(&self) -> bool {
+        self.request.settled && self.request.entries.is_empty()
+    }
+
+    fn delete(&mut self, stack: &Stack, why: String) {
+        if stack.termination_protection {
+            self.set(
+                Action::Protect(false),
+                format!("{why}; its termination protection is switched off for that"),
+            );
+        } else {
+            self.set(Action::Delete, why);
+        }
+    }
+
+    fn settled(&mut self, world: &World<'_>, stack: &Stack, layout: &Layout, names: &Names) {
+        if self.nothing_asked() && !names.routes.is_empty() && !world.grace_left.is_zero() {
+            self.again = Some(world.grace_left);
+            let seconds = world.grace_left.as_secs();
+            let why = format!(
+                "no ConfigMap asks for a route any more; that is believed after {seconds} s more"
+            );
+            self.set(Action::Keep, why);
+        } else if self.deletion_is_due(world) {
+            self.delete(
+                stack,
+                "no ConfigMap asks for a route any more, and --on-empty is delete".to_owned(),
+            );
+        } else {
+            self.compare(world, stack, layout, names);
+        }
+    }
+
+    fn compare(&mut self, world: &World<'_>, stack: &Stack, layout: &Layout, names: &Names) {
+        if self.desired.zones.is_empty() {
+            let text = "no configured zone can have a NAT gateway: see the problems of the zones"
+                .to_owned();
+            return self.refuse(&stack.name, "NothingToRoute", text);
+        }
+        let template = match template::render(&self.desired, names, world.settings.template_bucket)
+        {
+            Ok(template) => template,
+            Err(error) => return self.refuse(&stack.name, "TemplateTooLarge", error.to_string()),
+        };
+        self.differences = difference::between(layout, &template, &self.request);
+        self.differences
+            .extend(difference::of_tags(&stack.tags, &template.tags));
+        let allowed = |id: &str| self.zone_removed(names, id);
+        if let Some(text) = difference::refusal(&self.differences, &names.strangers, allowed) {
+            return self.refuse(&stack.name, "WouldLoseStaticIp", text);
+        }
+        if self.desired.termination_protection && !stack.termination_protection {
+            return self.set(
+                Action::Protect(true),
+                "termination protection is asked for and off",
+            );
+        }
+        if stack.status.0.contains("ROLLBACK") && !self.differences.is_empty() {
+            self.setback = stack.cause.clone();
+        }
+        if self.differences.is_empty() {
+            match stack.change_sets.first() {
+                Some(left) => self.set(
+                    discard(left),
+                    "the stack is as it should be; a change set is left over",
+                ),
+                None => self.set(Action::Keep, "the stack is as it should be"),
+            }
+        } else {
+            self.change(stack, template, names);
+        }
+    }
+
+    /// Every change goes through a change set: CloudFormation says what it would do before it does it, and executes it
+    /// only on the stack it was made for.
+    fn change(&mut self, stack: &Stack, template: Template, names: &Names) {
+        let ours =
+            |set: &&ChangeSet| fingerprint_of(&set.name) == Some(short(&template.fingerprint));
+        let Some(found) = stack.change_sets.iter().rev().find(ours) else {
+            let why = format!(
+                "{} differences from what is asked for",
+                self.differences.len()
+            );
+            return self.set(Action::Prepare(template), why);
+        };
+        match &found.state {
+            ChangeSetState::Pending => {
+                self.set(Action::Wait, "CloudFormation is computing the change set")
+            }
+            ChangeSetState::NoChanges => self.set(
+                Action::Keep,
+                "CloudFormation sees no difference in the resources",
+            ),
+            ChangeSetState::Dead(reason) => {
+                self.setback = Some(reason.clone());
+                self.set(
+                    discard(found),
+                    format!("the change set cannot be executed: {reason}"),
+                );
+            }
+            ChangeSetState::Executed => {
+                self.setback = Some(
+                    stack
+                        .cause
+                        .clone()
+                        .unwrap_or_else(|| "its execution changed nothing".to_owned()),
+                );
+                self.set(
+                    discard(found),
+                    "the change set was executed without the intended effect",
+                );
+            }
+            ChangeSetState::Ready => {
+                let allowed = |id: &str| self.zone_removed(names, id);
+                match difference::unplanned(&found.changes, &self.differences, allowed) {
+                    Some(text) => self.refuse(&stack.name, "UnplannedChange", text),
+                    None => {
+                        let change_set = found.name.clone();
+                        let why =
+                            format!("{} resource changes, all as planned", found.changes.len());
+                        self.set(Action::Execute { change_set }, why);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a live resource belongs to a zone that is to go. [`desired::build`] only drops a zone when the operator
+    /// allowed it.
+    fn zone_removed(&self, names: &Names, id: &str) -> bool {
+        let zone = names
+            .parts
+            .iter()
+            .find(|(_, name)| name.as_str() == id)
+            .map(|((zone, _), _)| zone);
+        zone.is_some_and(|zone| !self.desired.zones.contains_key(zone))
+    }
+}
+
+fn discard(set: &ChangeSet) -> Action {
+    Action::Discard {
+        change_set: set.name.clone(),
+    }
+}
+
 const CHANGE_SET_PREFIX: &str = "egress-";
 
 /// `egress-{fingerprint}-e{epoch}`: tells what it would make, and who made it.
 pub fn change_set_name(template: &Template, epoch: u64) -> String {
-    format!("{CHANGE_SET_PREFIX}{}-e{epoch}", short(&template.fingerprint))
+    format!(
+        "{CHANGE_SET_PREFIX}{}-e{epoch}",
+        short(&template.fingerprint)
+    )
 }
 
 /// Whether a change set is one of ours, by its name.
 pub fn is_our_change_set(name: &str) -> bool {
-    name.strip_prefix(CHANGE_SET_PREFIX).is_some_and(|rest| rest.contains("-e"))
+    fingerprint_of(name).is_some()
+}
+
+fn fingerprint_of(name: &str) -> Option<&str> {
+    let (fingerprint, epoch) = name.strip_prefix(CHANGE_SET_PREFIX)?.split_once("-e")?;
+    (!epoch.is_empty() && epoch.bytes().all(|byte| byte.is_ascii_digit())).then_some(fingerprint)
 }
 
 fn short(fingerprint: &str) -> &str {

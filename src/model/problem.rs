@@ -51,15 +51,30 @@ pub struct Problem {
 
 impl Problem {
     pub fn refused(subject: Subject, reason: &'static str, message: String) -> Self {
-        Self { severity: Severity::Refused, subject, reason, message }
+        Self {
+            severity: Severity::Refused,
+            subject,
+            reason,
+            message,
+        }
     }
 
     pub fn warning(subject: Subject, reason: &'static str, message: String) -> Self {
-        Self { severity: Severity::Warning, subject, reason, message }
+        Self {
+            severity: Severity::Warning,
+            subject,
+            reason,
+            message,
+        }
     }
 
     pub fn note(subject: Subject, reason: &'static str, message: String) -> Self {
-        Self { severity: Severity::Note, subject, reason, message }
+        Self {
+            severity: Severity::Note,
+            subject,
+            reason,
+            message,
+        }
     }
 }
 
@@ -70,6 +85,10 @@ impl fmt::Display for Problem {
             Severity::Warning => "warning",
             Severity::Note => "note",
         };
-        write!(f, "{severity}: {}: {} ({})", self.subject, self.message, self.reason)
+        write!(
+            f,
+            "{severity}: {}: {} ({})",
+            self.subject, self.message, self.reason
+        )
     }
 }

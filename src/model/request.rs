@@ -71,7 +71,10 @@ pub struct Request {
 
 /// Reads every entry of the snapshot under the rules of the network.
 pub fn parse(snapshot: &Snapshot, rules: &Rules) -> (Request, Vec<Problem>) {
-    let mut request = Request { entries: BTreeMap::new(), settled: true };
+    let mut request = Request {
+        entries: BTreeMap::new(),
+        settled: true,
+    };
     let mut problems = Vec::new();
     for (source, why) in &snapshot.missing {
         request.settled = false;
@@ -85,27 +88,45 @@ pub fn parse(snapshot: &Snapshot, rules: &Rules) -> (Request, Vec<Problem>) {
     for (id, object) in &snapshot.objects {
         for (index, (key, value)) in object.data.iter().enumerate() {
             total += 1;
-            let entry = EntryId { object: id.clone(), key: key.clone() };
+            let entry = EntryId {
+                object: id.clone(),
+                key: key.clone(),
+            };
             let read = if index >= MAX_ENTRIES_PER_OBJECT || total > MAX_ENTRIES {
                 Err(cidr::Refusal::TooMany)
             } else {
-                cidr::parse(value).and_then(|(net, masked)| rules.check(net).map(|warning| (net, masked, warning)))
+                cidr::parse(value).and_then(|(net, masked)| {
+                    rules.check(net).map(|caution| (net, masked, caution))
+                })
             };
             match read {
-                Ok((net, masked, warning)) => {
+                Ok((net, masked, caution)) => {
                     if masked {
-                        let text = format!("{:?} has host bits set and is read as {net}", value.trim());
-                        problems.push(Problem::note(Subject::Entry(entry.clone()), "HostBitsMasked", text));
+                        let text =
+                            format!("{:?} has host bits set and is read as {net}", value.trim());
+                        problems.push(Problem::note(
+                            Subject::Entry(entry.clone()),
+                            "HostBitsMasked",
+                            text,
+                        ));
                     }
-                    if let Some(warning) = warning {
-                        let text = warning.to_string();
-                        problems.push(Problem::warning(Subject::Entry(entry.clone()), warning.reason(), text));
+                    if let Some(caution) = caution {
+                        let text = caution.to_string();
+                        problems.push(Problem::warning(
+                            Subject::Entry(entry.clone()),
+                            caution.reason(),
+                            text,
+                        ));
                     }
                     request.entries.insert(entry, net);
                 }
                 Err(refusal) => {
                     request.settled = false;
-                    problems.push(Problem::refused(Subject::Entry(entry), refusal.reason(), refusal.to_string()));
+                    problems.push(Problem::refused(
+                        Subject::Entry(entry),
+                        refusal.reason(),
+                        refusal.to_string(),
+                    ));
                 }
             }
         }

@@ -2,6 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::Ipv4Net;
+use serde_json::{Map, Value, json};
+
+use super::desired::Desired;
+use super::network::Zone;
+use super::resolved::{Names, Part};
+
 /// Of a template body in the request (CloudFormation quota).
 pub const MAX_INLINE_BYTES: usize = 51_200;
 /// Of a template in S3 (CloudFormation quota).
@@ -31,12 +38,198 @@ impl Template {
     }
 }
 
+/// A CloudFormation quota that the template would break, with the remedy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    #[error(
+        "the stack would need {0} resources and CloudFormation takes {MAX_RESOURCES}: ask for fewer or wider networks \
+         ({1} routes), or use fewer route tables; nothing is changed until it fits"
+    )]
+    TooManyResources(usize, usize),
+    #[error(
+        "the stack would need {0} parameters and CloudFormation takes {MAX_PARAMETERS}: use fewer worker route tables; \
+         nothing is changed until it fits"
+    )]
+    TooManyParameters(usize),
+    #[error(
+        "the template has {0} bytes and CloudFormation takes {MAX_INLINE_BYTES} in a request: set --cf-template-bucket \
+         to an S3 bucket, or ask for fewer or wider networks; nothing is changed until it fits"
+    )]
+    NeedsBucket(usize),
+    #[error(
+        "the template has {0} bytes and CloudFormation takes {MAX_S3_BYTES}: ask for fewer or wider networks; nothing \
+         is changed until it fits"
+    )]
+    TooLong(usize),
+}
+
+const VPC: &str = "VPCIDParameter";
+const INTERNET_GATEWAY: &str = "InternetGatewayIDParameter";
+
+/// Renders the desired stack. What is live under some name keeps it; `names` is empty when there is no stack.
+pub fn render(desired: &Desired, names: &Names, bucket: bool) -> Result<Template, TemplateError> {
+    let mut resources = Map::new();
+    let mut outputs = Map::new();
+    for (zone, cidr) in &desired.zones {
+        add_zone(zone, *cidr, names, &mut resources, &mut outputs);
+    }
+    let mut parameters = BTreeMap::from([
+        (VPC.to_owned(), desired.vpc_id.clone()),
+        (
+            INTERNET_GATEWAY.to_owned(),
+            desired.internet_gateway_id.clone(),
+        ),
+    ]);
+    for (table, cidr) in &desired.routes {
+        let Some(zone) = desired.tables.get(table) else {
+            continue;
+        };
+        let live = names.table_parameters.get(table).cloned();
+        let parameter =
+            live.unwrap_or_else(|| format!("RouteTable{}Parameter", alphanumeric(table)));
+        let named = names.routes.get(&(table.clone(), *cidr)).cloned();
+        let id = named.unwrap_or_else(|| route_name(table, *cidr));
+        let properties = json!({
+            "DestinationCidrBlock": cidr.to_string(),
+            "NatGatewayId": { "Ref": part_name(names, zone, Part::NatGateway) },
+            "RouteTableId": { "Ref": parameter },
+        });
+        parameters.insert(parameter, table.clone());
+        resources.insert(id, resource("AWS::EC2::Route", properties));
+    }
+    let count = resources.len();
+    let declared: Map<String, Value> = parameters
+        .keys()
+        .map(|name| (name.clone(), json!({ "Type": "String" })))
+        .collect();
+    let text = json!({
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": "Static IPs for egress traffic",
+        "Parameters": declared,
+        "Resources": resources,
+        "Outputs": outputs,
+    })
+    .to_string();
+    check_limits(
+        count,
+        desired.routes.len(),
+        parameters.len(),
+        text.len(),
+        bucket,
+    )?;
+    let sealed = json!([text, parameters, desired.tags]).to_string();
+    Ok(Template {
+        stack_name: desired.stack_name.clone(),
+        fingerprint: digest(sealed.as_bytes()),
+        text,
+        parameters,
+        tags: desired.tags.clone(),
+        termination_protection: desired.termination_protection,
+    })
+}
+
+fn check_limits(
+    resources: usize,
+    routes: usize,
+    parameters: usize,
+    bytes: usize,
+    bucket: bool,
+) -> Result<(), TemplateError> {
+    if resources > MAX_RESOURCES {
+        Err(TemplateError::TooManyResources(resources, routes))
+    } else if parameters > MAX_PARAMETERS {
+        Err(TemplateError::TooManyParameters(parameters))
+    } else if bytes > MAX_S3_BYTES {
+        Err(TemplateError::TooLong(bytes))
+    } else if bytes > MAX_INLINE_BYTES && !bucket {
+        Err(TemplateError::NeedsBucket(bytes))
+    } else {
+        Ok(())
+    }
+}
+
+fn add_zone(
+    zone: &Zone,
+    cidr: Ipv4Net,
+    names: &Names,
+    resources: &mut Map<String, Value>,
+    outputs: &mut Map<String, Value>,
+) {
+    let name = |part| part_name(names, zone, part);
+    let tags = json!([{ "Key": "Name", "Value": format!("nat-{zone}") }]);
+    let mut add = |part, kind, properties| resources.insert(name(part), resource(kind, properties));
+    add(Part::Eip, "AWS::EC2::EIP", json!({ "Domain": "vpc" }));
+    let gateway = json!({
+        "AllocationId": { "Fn::GetAtt": [name(Part::Eip), "AllocationId"] },
+        "SubnetId": { "Ref": name(Part::NatSubnet) },
+    });
+    add(Part::NatGateway, "AWS::EC2::NatGateway", gateway);
+    let subnet = json!({
+        "AvailabilityZone": zone,
+        "CidrBlock": cidr.to_string(),
+        "Tags": tags,
+        "VpcId": { "Ref": VPC },
+    });
+    add(Part::NatSubnet, "AWS::EC2::Subnet", subnet);
+    let table = json!({ "Tags": tags, "VpcId": { "Ref": VPC } });
+    add(Part::NatSubnetRouteTable, "AWS::EC2::RouteTable", table);
+    let route = json!({
+        "DestinationCidrBlock": "0.0.0.0/0",
+        "GatewayId": { "Ref": INTERNET_GATEWAY },
+        "RouteTableId": { "Ref": name(Part::NatSubnetRouteTable) },
+    });
+    add(Part::NatSubnetRoute, "AWS::EC2::Route", route);
+    let association = json!({
+        "RouteTableId": { "Ref": name(Part::NatSubnetRouteTable) },
+        "SubnetId": { "Ref": name(Part::NatSubnet) },
+    });
+    add(
+        Part::NatSubnetRouteTableAssociation,
+        "AWS::EC2::SubnetRouteTableAssociation",
+        association,
+    );
+    let eip = name(Part::Eip);
+    let output = json!({ "Description": format!("Static IP of {zone}"), "Value": { "Ref": eip } });
+    outputs.insert(eip, output);
+}
+
+fn resource(kind: &str, properties: Value) -> Value {
+    json!({ "Type": kind, "Properties": properties })
+}
+
+fn part_name(names: &Names, zone: &Zone, part: Part) -> String {
+    let live = names.parts.get(&(zone.clone(), part)).cloned();
+    live.unwrap_or_else(|| {
+        let base = match part {
+            Part::Eip => "EIP",
+            Part::NatGateway => "NATGateway",
+            Part::NatSubnet => "NATSubnet",
+            Part::NatSubnetRouteTable => "NATSubnetRouteTable",
+            Part::NatSubnetRoute => "NATSubnetRoute",
+            Part::NatSubnetRouteTableAssociation => "NATSubnetRouteTableAssociation",
+        };
+        format!("{base}{}", alphanumeric(zone))
+    })
+}
+
+fn route_name(table: &str, cidr: Ipv4Net) -> String {
+    let cidr = cidr.to_string().replace('.', "x").replace('/', "y");
+    format!("RouteToNAT{}z{cidr}", alphanumeric(table))
+}
+
+/// Logical ids take nothing else.
+fn alphanumeric(text: &str) -> String {
+    text.chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
 /// SHA-256 as lower-case hex.
 pub fn digest(bytes: &[u8]) -> String {
     use sha2::Digest as _;
     use std::fmt::Write as _;
-    sha2::Sha256::digest(bytes).iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    sha2::Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
 }

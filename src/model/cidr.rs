@@ -1,0 +1,430 @@
+//! IPv4 networks: read from text, judged, and merged into the smallest set.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::Ipv4Net;
+
+/// Nothing wider is accepted, and merging makes nothing wider. A /8 is the widest block that was ever given to anyone.
+pub const WIDEST_PREFIX: u8 = 8;
+/// The longest text worth reading; `255.255.255.255/255.255.255.255` would have 31 characters.
+const MAX_TEXT: usize = 64;
+
+const fn net(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
+}
+
+/// Not destinations in the internet (RFC 6890). EC2 refuses routes into 169.254.168.0/22; hosts treat the rest locally.
+const RESERVED: [(Ipv4Net, &str); 5] = [
+    (net(0, 0, 0, 0, 8), "\"this network\""),
+    (net(127, 0, 0, 0, 8), "loopback"),
+    (net(169, 254, 0, 0, 16), "link-local"),
+    (net(224, 0, 0, 0, 4), "multicast"),
+    (net(240, 0, 0, 0, 4), "reserved"),
+];
+
+/// A NAT gateway that faces the internet cannot reach them.
+const PRIVATE: [Ipv4Net; 4] = [
+    net(10, 0, 0, 0, 8),
+    net(172, 16, 0, 0, 12),
+    net(192, 168, 0, 0, 16),
+    net(100, 64, 0, 0, 10),
+];
+
+/// Why an entry gets no route. Display says what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    NotCidr(String),
+    Ipv6(String),
+    TooWide(Ipv4Net),
+    InVpc {
+        net: Ipv4Net,
+        vpc: Ipv4Net,
+    },
+    InNatSubnet {
+        net: Ipv4Net,
+        subnet: Ipv4Net,
+    },
+    Reserved {
+        net: Ipv4Net,
+        range: Ipv4Net,
+        what: &'static str,
+    },
+    TooMany,
+}
+
+impl Refusal {
+    /// CamelCase, stable.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotCidr(_) => "NotACidr",
+            Self::Ipv6(_) => "Ipv6NotSupported",
+            Self::TooWide(_) => "TooWide",
+            Self::InVpc { .. } => "InsideVpc",
+            Self::InNatSubnet { .. } => "InsideNatSubnet",
+            Self::Reserved { .. } => "ReservedRange",
+            Self::TooMany => "TooManyEntries",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotCidr(text) => write!(
+                f,
+                "{text:?} is not an IPv4 CIDR; write one network per key, such as 203.0.113.0/24, or one address"
+            ),
+            Self::Ipv6(text) => write!(
+                f,
+                "{text:?} is IPv6, and a NAT gateway gives no static IPv6 address; use the destination's IPv4 network"
+            ),
+            Self::TooWide(net) => write!(
+                f,
+                "{net} is wider than /{WIDEST_PREFIX} and would take most of the internet with it; name the networks \
+                 that you really mean"
+            ),
+            Self::InVpc { net, vpc } => write!(
+                f,
+                "{net} is inside the VPC's own {vpc}, where traffic must stay local; remove the entry"
+            ),
+            Self::InNatSubnet { net, subnet } => write!(
+                f,
+                "{net} is inside the NAT subnet {subnet}, where traffic must stay local; remove the entry"
+            ),
+            Self::Reserved { net, range, what } => write!(
+                f,
+                "{net} is inside {range} ({what}), which cannot be reached through a NAT gateway; remove the entry"
+            ),
+            Self::TooMany => write!(
+                f,
+                "there are more than {} entries in its ConfigMap or more than {} altogether; merge networks or remove \
+                 entries",
+                super::request::MAX_ENTRIES_PER_OBJECT,
+                super::request::MAX_ENTRIES
+            ),
+        }
+    }
+}
+
+/// Why an accepted entry may not do what its author means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caution {
+    Contains {
+        net: Ipv4Net,
+        inner: Ipv4Net,
+        what: &'static str,
+    },
+    Private {
+        net: Ipv4Net,
+        range: Ipv4Net,
+    },
+}
+
+impl Caution {
+    /// CamelCase, stable.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Contains { .. } => "ContainsLocalNetwork",
+            Self::Private { .. } => "PrivateRange",
+        }
+    }
+}
+
+impl fmt::Display for Caution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Contains { net, inner, what } => {
+                write!(
+                    f,
+                    "{net} contains {inner} ({what}), which stays local; only the rest of it gets a static IP"
+                )
+            }
+            Self::Private { net, range } => write!(
+                f,
+                "{net} is inside the private {range}, which an internet-facing NAT gateway cannot reach; remove the \
+                 entry unless you know better"
+            ),
+        }
+    }
+}
+
+/// Reads one value: trimmed, a bare address means /32, host bits are masked. The flag says whether any were.
+pub fn parse(text: &str) -> Result<(Ipv4Net, bool), Refusal> {
+    let text = text.trim();
+    if text.len() > MAX_TEXT {
+        return Err(Refusal::NotCidr(
+            text.chars().take(MAX_TEXT).chain(['…']).collect(),
+        ));
+    }
+    let not_cidr = || Refusal::NotCidr(text.to_owned());
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address.trim_end(), Some(prefix.trim_start())),
+        None => (text, None),
+    };
+    if address.parse::<Ipv6Addr>().is_ok() {
+        return Err(Refusal::Ipv6(text.to_owned()));
+    }
+    let address: Ipv4Addr = address.parse().map_err(|_| not_cidr())?;
+    let prefix = match prefix {
+        None => 32,
+        // u8's parser takes a sign, a CIDR has none.
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+            digits.parse().map_err(|_| not_cidr())?
+        }
+        Some(_) => return Err(not_cidr()),
+    };
+    let given = Ipv4Net::new(address, prefix).map_err(|_| not_cidr())?;
+    let net = given.trunc();
+    Ok((net, net.addr() != given.addr()))
+}
+
+/// What the network forbids. Every rule but the width has the form "inside X": so a union of accepted networks is never
+/// one that would have been refused.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    pub vpc: Vec<Ipv4Net>,
+    pub nat_subnets: Vec<Ipv4Net>,
+}
+
+impl Rules {
+    pub fn check(&self, net: Ipv4Net) -> Result<Option<Caution>, Refusal> {
+        if net.prefix_len() < WIDEST_PREFIX {
+            return Err(Refusal::TooWide(net));
+        }
+        if let Some((range, what)) = RESERVED.into_iter().find(|(range, _)| range.contains(&net)) {
+            return Err(Refusal::Reserved { net, range, what });
+        }
+        if let Some(&subnet) = self.nat_subnets.iter().find(|subnet| subnet.contains(&net)) {
+            return Err(Refusal::InNatSubnet { net, subnet });
+        }
+        if let Some(&vpc) = self.vpc.iter().find(|vpc| vpc.contains(&net)) {
+            return Err(Refusal::InVpc { net, vpc });
+        }
+        let local = self.vpc.iter().map(|vpc| (*vpc, "the VPC's own network"));
+        let subnets = self
+            .nat_subnets
+            .iter()
+            .map(|subnet| (*subnet, "a NAT subnet"));
+        if let Some((inner, what)) = local
+            .chain(subnets)
+            .chain(RESERVED)
+            .find(|(inner, _)| net.contains(inner))
+        {
+            return Ok(Some(Caution::Contains { net, inner, what }));
+        }
+        Ok(PRIVATE
+            .into_iter()
+            .find(|range| range.contains(&net))
+            .map(|range| Caution::Private { net, range }))
+    }
+}
+
+/// The smallest set of networks, none wider than [`WIDEST_PREFIX`] and none in `never`, that covers exactly the same
+/// addresses; sorted. O(n log n). A member of `never` appears as its halves, so a /32 must not be in it.
+pub fn minimal(nets: impl IntoIterator<Item = Ipv4Net>, never: &BTreeSet<Ipv4Net>) -> Vec<Ipv4Net> {
+    let mut sorted: Vec<Ipv4Net> = nets.into_iter().map(|net| net.trunc()).collect();
+    // By address, wider first: what contains a network is always in front of it.
+    sorted.sort_unstable();
+    let mut merged: Vec<Ipv4Net> = Vec::with_capacity(sorted.len());
+    for net in sorted {
+        if merged.last().is_some_and(|last| last.contains(&net)) {
+            continue;
+        }
+        let mut net = net;
+        while let Some(parent) = merged.last().and_then(|last| union_of_halves(*last, net)) {
+            merged.pop();
+            net = parent;
+        }
+        merged.push(net);
+    }
+    if never.is_empty() {
+        merged
+    } else {
+        merged
+            .into_iter()
+            .flat_map(|net| without(net, never))
+            .collect()
+    }
+}
+
+fn union_of_halves(left: Ipv4Net, right: Ipv4Net) -> Option<Ipv4Net> {
+    if left.prefix_len() != right.prefix_len()
+        || left.prefix_len() <= WIDEST_PREFIX
+        || left == right
+    {
+        return None;
+    }
+    left.supernet()
+        .filter(|parent| right.supernet() == Some(*parent))
+}
+
+fn without(net: Ipv4Net, never: &BTreeSet<Ipv4Net>) -> Vec<Ipv4Net> {
+    if !never.contains(&net) {
+        return vec![net];
+    }
+    match net.subnets(net.prefix_len() + 1) {
+        Ok(halves) => halves.flat_map(|half| without(half, never)).collect(),
+        Err(_) => vec![net],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn nets(texts: &[&str]) -> Vec<Ipv4Net> {
+        texts.iter().map(|text| parse(text).unwrap().0).collect()
+    }
+
+    fn rules() -> Rules {
+        Rules {
+            vpc: nets(&["172.31.0.0/16"]),
+            nat_subnets: nets(&["172.31.64.0/28"]),
+        }
+    }
+
+    #[test]
+    fn values_are_read_as_people_write_them() {
+        assert_eq!(parse(" 8.8.8.8 \n"), Ok((net(8, 8, 8, 8, 32), false)));
+        assert_eq!(parse("192.112.1.0/21"), Ok((net(192, 112, 0, 0, 21), true)));
+        assert_eq!(parse("8.8.8.0 / 24"), Ok((net(8, 8, 8, 0, 24), false)));
+        for bad in [
+            "",
+            "example.org",
+            "8.8.8.8/33",
+            "8.8.8.8/+8",
+            "8.8.8.8/",
+            "8.8.8",
+            "8.8.8.8,9.9.9.9",
+            "08.8.8.8",
+        ] {
+            assert_eq!(parse(bad), Err(Refusal::NotCidr(bad.to_owned())));
+        }
+        assert_eq!(
+            parse("2001:db8::/32").unwrap_err().reason(),
+            "Ipv6NotSupported"
+        );
+        assert!(parse(&"9".repeat(5_000)).unwrap_err().to_string().len() < 250);
+    }
+
+    #[test]
+    fn every_refusal_and_caution_has_its_reason() {
+        let cases = [
+            ("0.0.0.0/0", "TooWide"),
+            ("8.0.0.0/7", "TooWide"),
+            ("127.0.0.1", "ReservedRange"),
+            ("169.254.168.0/22", "ReservedRange"),
+            ("224.0.0.5", "ReservedRange"),
+            ("255.255.255.255", "ReservedRange"),
+            ("0.1.2.3", "ReservedRange"),
+            ("172.31.0.0/16", "InsideVpc"),
+            ("172.31.5.0/24", "InsideVpc"),
+            ("172.31.64.0/29", "InsideNatSubnet"),
+        ];
+        for (text, reason) in cases {
+            assert_eq!(
+                rules().check(parse(text).unwrap().0).unwrap_err().reason(),
+                reason,
+                "{text}"
+            );
+        }
+        let caution = |text| {
+            rules()
+                .check(parse(text).unwrap().0)
+                .unwrap()
+                .map(|caution| caution.reason())
+        };
+        assert_eq!(caution("172.16.0.0/12"), Some("ContainsLocalNetwork"));
+        assert_eq!(caution("169.0.0.0/8"), Some("ContainsLocalNetwork"));
+        assert_eq!(caution("10.1.0.0/16"), Some("PrivateRange"));
+        assert_eq!(caution("8.8.8.8"), None);
+    }
+
+    #[test]
+    fn contained_and_adjacent_networks_become_one() {
+        let merged = minimal(
+            nets(&[
+                "10.0.1.0/24",
+                "10.0.0.0/24",
+                "10.0.0.7",
+                "10.0.2.0/23",
+                "10.0.5.0/24",
+            ]),
+            &BTreeSet::new(),
+        );
+        assert_eq!(merged, nets(&["10.0.0.0/22", "10.0.5.0/24"]));
+        assert_eq!(
+            minimal(nets(&["8.0.0.0/8", "9.0.0.0/8"]), &BTreeSet::new()).len(),
+            2,
+            "nothing wider than /8"
+        );
+        let never = BTreeSet::from([net(10, 0, 0, 0, 23)]);
+        assert_eq!(
+            minimal(nets(&["10.0.0.0/24", "10.0.1.0/24"]), &never),
+            nets(&["10.0.0.0/24", "10.0.1.0/24"])
+        );
+        assert_eq!(
+            minimal(nets(&["10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/23"]), &never),
+            nets(&["10.0.0.0/22"])
+        );
+    }
+
+    /// A world of 256 addresses, so that a bitmap is an oracle for coverage and a recursion one for minimality.
+    fn bitmap(nets: &[Ipv4Net]) -> Vec<bool> {
+        (0..=255u8)
+            .map(|last| {
+                nets.iter()
+                    .any(|net| net.contains(&Ipv4Addr::new(8, 8, 8, last)))
+            })
+            .collect()
+    }
+
+    fn fewest(bits: &[bool]) -> usize {
+        if bits.iter().all(|bit| *bit) {
+            1
+        } else if bits.len() == 1 {
+            0
+        } else {
+            let (left, right) = bits.split_at(bits.len() / 2);
+            fewest(left) + fewest(right)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_exact_minimal_idempotent_and_order_free(
+            mut given in prop::collection::vec((0u8..=255, 24u8..=32), 0..60)
+        ) {
+            let read = |pairs: &[(u8, u8)]| -> Vec<Ipv4Net> {
+                pairs.iter().map(|(last, prefix)| net(8, 8, 8, *last, *prefix).trunc()).collect()
+            };
+            let merged = minimal(read(&given), &BTreeSet::new());
+            prop_assert_eq!(bitmap(&merged), bitmap(&read(&given)));
+            prop_assert_eq!(merged.len(), fewest(&bitmap(&merged)));
+            prop_assert_eq!(&minimal(merged.clone(), &BTreeSet::new()), &merged);
+            given.reverse();
+            prop_assert_eq!(&minimal(read(&given), &BTreeSet::new()), &merged);
+        }
+
+        #[test]
+        fn merging_never_makes_what_would_have_been_refused(
+            given in prop::collection::vec((any::<u32>(), 8u8..=16), 0..200)
+        ) {
+            let accepted: Vec<Ipv4Net> = given.iter()
+                .map(|(address, prefix)| Ipv4Net::new_assert(Ipv4Addr::from(*address), *prefix).trunc())
+                .filter(|net| rules().check(*net).is_ok())
+                .collect();
+            for net in minimal(accepted, &BTreeSet::new()) {
+                prop_assert!(rules().check(net).is_ok(), "{} came out", net);
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,80}") {
+            let _ = parse(&text);
+        }
+    }
+}

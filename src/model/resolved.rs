@@ -1,0 +1,260 @@
+//! A template with its parameters put in: what two stacks are compared by, and where live names are found.
+
+use std::collections::BTreeMap;
+
+use ipnet::Ipv4Net;
+use serde_json::{Map, Value};
+
+use super::network::{TableId, Zone};
+
+/// The template's text cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    #[error(
+        "the stack's template is not JSON; a stack with a YAML template was not made by this controller"
+    )]
+    NotJson,
+    #[error("the stack's template has no Resources object")]
+    NoResources,
+}
+
+/// One resource, with parameters replaced by their values.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Resource {
+    /// `AWS::EC2::Route`, …
+    pub kind: String,
+    pub properties: Value,
+}
+
+/// What a template says once its parameters are known. Texts that differ only in how they say it are equal here.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Layout {
+    pub resources: BTreeMap<String, Resource>,
+    /// Output name to its resolved value.
+    pub outputs: BTreeMap<String, Value>,
+    /// The parameter by which a Route names its route table.
+    table_parameters: BTreeMap<TableId, String>,
+}
+
+/// A piece of a zone's NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    Eip,
+    NatGateway,
+    NatSubnet,
+    NatSubnetRouteTable,
+    NatSubnetRoute,
+    NatSubnetRouteTableAssociation,
+}
+
+/// The logical ids that live resources have, by what they stand for: whoever named them, they keep their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    pub parts: BTreeMap<(Zone, Part), String>,
+    pub nat_cidrs: BTreeMap<Zone, Ipv4Net>,
+    pub routes: BTreeMap<(TableId, Ipv4Net), String>,
+    pub table_parameters: BTreeMap<TableId, String>,
+    /// Resources that are none of the above.
+    pub strangers: Vec<String>,
+}
+
+impl Layout {
+    pub fn read(text: &str, parameters: &BTreeMap<String, String>) -> Result<Self, LayoutError> {
+        let template: Value = serde_json::from_str(text).map_err(|_| LayoutError::NotJson)?;
+        let declared = template
+            .get("Resources")
+            .and_then(Value::as_object)
+            .ok_or(LayoutError::NoResources)?;
+        let mut layout = Self::default();
+        for (id, body) in declared {
+            let kind = body
+                .get("Type")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
+            let raw = body
+                .get("Properties")
+                .cloned()
+                .unwrap_or(Value::Object(Map::new()));
+            let properties = resolve(&raw, parameters);
+            if let (Some(parameter), Some(table)) = (
+                referenced(&raw["RouteTableId"]),
+                properties["RouteTableId"].as_str(),
+            ) {
+                layout
+                    .table_parameters
+                    .insert(table.to_owned(), parameter.to_owned());
+            }
+            layout
+                .resources
+                .insert(id.clone(), Resource { kind, properties });
+        }
+        for (name, output) in template
+            .get("Outputs")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            layout
+                .outputs
+                .insert(name.clone(), resolve(&output["Value"], parameters));
+        }
+        Ok(layout)
+    }
+
+    /// Finds what each resource stands for by following references, not by its name.
+    pub fn names(&self) -> Names {
+        let mut names = Names {
+            table_parameters: self.table_parameters.clone(),
+            ..Names::default()
+        };
+        let mut known: BTreeMap<&str, (Zone, Part)> = BTreeMap::new();
+        for (id, resource) in self.of_kind("AWS::EC2::Subnet") {
+            let properties = &resource.properties;
+            if let (Some(zone), Some(cidr)) = (
+                text(properties, "AvailabilityZone"),
+                net(properties, "CidrBlock"),
+            ) {
+                known.insert(id, (zone.to_owned(), Part::NatSubnet));
+                names.nat_cidrs.insert(zone.to_owned(), cidr);
+            }
+        }
+        self.follow(
+            "AWS::EC2::NatGateway",
+            "SubnetId",
+            Part::NatSubnet,
+            Part::NatGateway,
+            &mut known,
+        );
+        for (id, resource) in self.of_kind("AWS::EC2::NatGateway") {
+            let zone = known.get(id.as_str()).map(|(zone, _)| zone.clone());
+            if let (Some(zone), Some(eip)) =
+                (zone, referenced(&resource.properties["AllocationId"]))
+            {
+                known.insert(eip, (zone, Part::Eip));
+            }
+        }
+        let association = "AWS::EC2::SubnetRouteTableAssociation";
+        self.follow(
+            association,
+            "SubnetId",
+            Part::NatSubnet,
+            Part::NatSubnetRouteTableAssociation,
+            &mut known,
+        );
+        for (id, resource) in self.of_kind(association) {
+            let zone = known.get(id.as_str()).map(|(zone, _)| zone.clone());
+            if let (Some(zone), Some(table)) =
+                (zone, referenced(&resource.properties["RouteTableId"]))
+            {
+                known.insert(table, (zone, Part::NatSubnetRouteTable));
+            }
+        }
+        self.follow(
+            "AWS::EC2::Route",
+            "RouteTableId",
+            Part::NatSubnetRouteTable,
+            Part::NatSubnetRoute,
+            &mut known,
+        );
+        for (id, resource) in &self.resources {
+            let route = (
+                text(&resource.properties, "RouteTableId"),
+                net(&resource.properties, "DestinationCidrBlock"),
+            );
+            match (known.get(id.as_str()), route) {
+                (Some(part), _) if !names.parts.contains_key(part) => {
+                    names.parts.insert(part.clone(), id.clone());
+                }
+                (None, (Some(table), Some(cidr)))
+                    if resource.kind == "AWS::EC2::Route"
+                        && !names.routes.contains_key(&(table.to_owned(), cidr)) =>
+                {
+                    names.routes.insert((table.to_owned(), cidr), id.clone());
+                }
+                _ => names.strangers.push(id.clone()),
+            }
+        }
+        names
+    }
+
+    fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = (&String, &Resource)> {
+        self.resources
+            .iter()
+            .filter(move |(_, resource)| resource.kind == kind)
+    }
+
+    /// What refers, by `property`, to a known `from` is the `to` of the same zone.
+    fn follow<'a>(
+        &'a self,
+        kind: &'static str,
+        property: &str,
+        from: Part,
+        to: Part,
+        known: &mut BTreeMap<&'a str, (Zone, Part)>,
+    ) {
+        for (id, resource) in self.of_kind(kind) {
+            let zone = referenced(&resource.properties[property])
+                .and_then(|target| known.get(target))
+                .filter(|(_, part)| *part == from)
+                .map(|(zone, _)| zone.clone());
+            if let Some(zone) = zone {
+                known.insert(id, (zone, to));
+            }
+        }
+    }
+}
+
+/// The logical id that a `Ref` or `Fn::GetAtt` names.
+fn referenced(value: &Value) -> Option<&str> {
+    let name = value
+        .get("Ref")
+        .or_else(|| value.get("Fn::GetAtt").and_then(|parts| parts.get(0)));
+    name.and_then(Value::as_str)
+}
+
+fn text<'a>(properties: &'a Value, key: &str) -> Option<&'a str> {
+    properties.get(key).and_then(Value::as_str)
+}
+
+fn net(properties: &Value, key: &str) -> Option<Ipv4Net> {
+    text(properties, key)
+        .and_then(|cidr| cidr.parse().ok())
+        .map(|cidr: Ipv4Net| cidr.trunc())
+}
+
+/// Puts parameters in and brings what has several spellings into one: `Fn::GetAtt`, the order of tags.
+fn resolve(value: &Value, parameters: &BTreeMap<String, String>) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let value_of = |name: &str| {
+                parameters
+                    .get(name)
+                    .map(|value| Value::String(value.clone()))
+            };
+            if let Some(known) = fields.get("Ref").and_then(Value::as_str).and_then(value_of) {
+                return known;
+            }
+            if let Some((id, attribute)) = fields
+                .get("Fn::GetAtt")
+                .and_then(Value::as_str)
+                .and_then(|path| path.split_once('.'))
+            {
+                return serde_json::json!({ "Fn::GetAtt": [id, attribute] });
+            }
+            let field = |(key, field): (&String, &Value)| (key.clone(), resolve(field, parameters));
+            Value::Object(fields.iter().map(field).collect())
+        }
+        Value::Array(items) => {
+            let mut items: Vec<Value> =
+                items.iter().map(|item| resolve(item, parameters)).collect();
+            if items.iter().all(|item| item.get("Key").is_some()) {
+                items.sort_by_key(|item| item["Key"].to_string());
+            }
+            Value::Array(items)
+        }
+        // CloudFormation takes `true` for `"true"` and 1 for `"1"`.
+        Value::Bool(_) | Value::Number(_) => Value::String(value.to_string()),
+        Value::String(_) | Value::Null => value.clone(),
+    }
+}
