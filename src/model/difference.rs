@@ -37,6 +37,13 @@ pub struct Difference {
     create_only: bool,
 }
 
+impl Difference {
+    /// Whether CloudFormation would make a new resource in its place.
+    pub fn is_replacement(&self) -> bool {
+        self.kind == Kind::Modify && self.create_only
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = match self.kind {

@@ -299,11 +299,7 @@ impl Plan {
         let ours =
             |set: &&ChangeSet| fingerprint_of(&set.name) == Some(short(&template.fingerprint));
         let Some(found) = stack.change_sets.iter().rev().find(ours) else {
-            let why = format!(
-                "{} differences from what is asked for",
-                self.differences.len()
-            );
-            return self.set(Action::Prepare(template), why);
+            return self.change_anew(stack, template, names);
         };
         match &found.state {
             ChangeSetState::Pending => {
@@ -343,6 +339,34 @@ impl Plan {
                         self.set(Action::Execute { change_set }, why);
                     }
                 }
+            }
+        }
+    }
+
+    /// There is no change set for just this template. One for an earlier template is used as far as it goes: else a
+    /// stream of edits, each outdating the change set before, would starve all of them.
+    fn change_anew(&mut self, stack: &Stack, template: Template, names: &Names) {
+        let allowed = |id: &str| self.zone_removed(names, id);
+        let mut sets = stack.change_sets.iter().rev();
+        if sets.clone().any(|set| set.state == ChangeSetState::Pending) {
+            return self.set(Action::Wait, "CloudFormation is computing a change set");
+        }
+        let wanted = |id: &str| self.differences.iter().any(|difference| difference.id == id);
+        let useful = |set: &&ChangeSet| {
+            set.state == ChangeSetState::Ready
+                && !set.changes.is_empty()
+                && difference::unplanned(&set.changes, &self.differences, allowed).is_none()
+                && set.changes.iter().all(|change| wanted(&change.logical_id))
+        };
+        match sets.find(useful).cloned() {
+            Some(set) => {
+                let count = set.changes.len();
+                let why = format!("{count} resource changes of an earlier plan, all still wanted");
+                self.set(Action::Execute { change_set: set.name }, why);
+            }
+            None => {
+                let why = format!("{} differences from what is asked for", self.differences.len());
+                self.set(Action::Prepare(template), why);
             }
         }
     }

@@ -47,6 +47,13 @@ pub struct Snapshot {
     pub missing: BTreeMap<String, String>,
 }
 
+impl Snapshot {
+    /// Whether it is certain that nobody asks for anything.
+    pub fn is_truly_empty(&self) -> bool {
+        self.missing.is_empty() && self.objects.values().all(|object| object.data.is_empty())
+    }
+}
+
 /// One `data` entry of one ConfigMap.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct EntryId {

@@ -1,0 +1,94 @@
+//! A plan in words and as JSON: the dry-run output, the log line and the golden files.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::difference::Kind;
+use super::plan::{Action, Plan};
+use super::problem::Severity;
+
+impl Action {
+    /// The CloudFormation call it makes, or what it does instead; stable: a label of metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Keep => "Keep",
+            Self::Wait => "Wait",
+            Self::Create(_) => "CreateStack",
+            Self::Prepare(_) => "CreateChangeSet",
+            Self::Execute { .. } => "ExecuteChangeSet",
+            Self::Discard { .. } => "DeleteChangeSet",
+            Self::Protect(_) => "UpdateTerminationProtection",
+            Self::ContinueRollback => "ContinueUpdateRollback",
+            Self::Delete => "DeleteStack",
+            Self::Refuse => "Refuse",
+        }
+    }
+
+    /// Whether it makes a mutating call.
+    pub fn mutates(&self) -> bool {
+        !matches!(self, Self::Keep | Self::Wait | Self::Refuse)
+    }
+}
+
+impl Plan {
+    /// Whether something differs from what is asked for, now or after what is under way.
+    pub fn changes_something(&self) -> bool {
+        self.action.mutates() || matches!(self.action, Action::Wait)
+    }
+
+    /// Whether an entry, a zone or the stack needs a person.
+    pub fn refuses_something(&self) -> bool {
+        self.problems.iter().any(|problem| problem.severity == Severity::Refused)
+    }
+
+    /// One line for the log.
+    pub fn summary(&self) -> String {
+        let count = |kind| self.differences.iter().filter(|difference| difference.kind == kind).count();
+        let (add, modify, remove) = (count(Kind::Add), count(Kind::Modify), count(Kind::Remove));
+        let changes = match add + modify + remove {
+            0 => String::new(),
+            _ => format!(" (+{add} ~{modify} -{remove})"),
+        };
+        format!("{}: {}{changes}", self.action.name(), self.why)
+    }
+
+    /// For machines; the schema is in the README.
+    pub fn to_json(&self) -> Value {
+        let entry = |(entry, cidr): (&super::request::EntryId, &ipnet::Ipv4Net)| {
+            let mut value = json!(entry);
+            value["cidr"] = json!(cidr.to_string());
+            value
+        };
+        let route = |(table, cidr): &(String, ipnet::Ipv4Net)| {
+            json!({ "routeTable": table, "cidr": cidr.to_string(), "zone": self.desired.tables.get(table) })
+        };
+        json!({
+            "action": self.action.name(),
+            "stack": self.stack,
+            "why": self.why,
+            "differences": self.differences,
+            "problems": self.problems,
+            "entries": self.request.entries.iter().map(entry).collect::<Vec<_>>(),
+            "routes": self.desired.routes.iter().map(route).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} on stack {}: {}", self.action.name(), self.stack, self.why)?;
+        for difference in &self.differences {
+            writeln!(f, "  {difference}")?;
+        }
+        if let Some(setback) = &self.setback {
+            writeln!(f, "  an earlier attempt failed: {setback}")?;
+        }
+        for problem in &self.problems {
+            writeln!(f, "  ! {problem}")?;
+        }
+        let entries = self.request.entries.len();
+        let routes = self.desired.routes.len();
+        write!(f, "{entries} entries accepted, {routes} routes in {} route tables", self.desired.tables.len())
+    }
+}

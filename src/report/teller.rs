@@ -1,0 +1,100 @@
+//! Tells people what a pass found: each problem once when it appears and once when it is gone, each step with its reason.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::model::plan::{Action, Plan};
+use crate::model::problem::{Problem, Severity};
+use crate::provider::ProviderError;
+use crate::reconcile::Pass;
+use crate::report::metrics::Metrics;
+
+/// Log and metrics of the control loop.
+pub struct Teller {
+    metrics: Metrics,
+    /// Dry run: the plan's text goes to standard output whenever it changes.
+    print: bool,
+    last: Mutex<Last>,
+}
+
+#[derive(Default)]
+struct Last {
+    problems: BTreeSet<Problem>,
+    summary: String,
+    text: String,
+    error: Option<String>,
+}
+
+impl Teller {
+    pub fn new(metrics: Metrics, print: bool) -> Self {
+        Self { metrics, print, last: Mutex::default() }
+    }
+
+    pub fn leads(&self, epoch: u64) {
+        tracing::info!(epoch, "this replica leads");
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last::default();
+    }
+
+    pub fn follows(&self) {
+        tracing::info!("this replica stands by");
+        self.metrics.forget_plan();
+    }
+
+    pub fn passed(&self, result: &Result<Pass, ProviderError>, took: Duration, next: Duration) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(pass) => {
+                if last.error.take().is_some() {
+                    tracing::info!("calls succeed again");
+                }
+                self.metrics.passed(&pass.plan, pass.applied, took);
+                last.tell(&pass.plan, pass.applied, next, self.print);
+            }
+            Err(error) => {
+                self.metrics.failed(error.reason, took);
+                let text = error.to_string();
+                if last.error.as_ref() == Some(&text) {
+                    tracing::debug!(reason = error.reason, retry_in = ?next, "{text}");
+                } else {
+                    let cause = error.source.as_ref().map(ToString::to_string).unwrap_or_default();
+                    tracing::error!(reason = error.reason, retry_in = ?next, cause, "{text}");
+                    last.error = Some(text);
+                }
+            }
+        }
+    }
+}
+
+impl Last {
+    fn tell(&mut self, plan: &Plan, applied: bool, next: Duration, print: bool) {
+        let problems: BTreeSet<Problem> = plan.problems.iter().cloned().collect();
+        for problem in problems.difference(&self.problems) {
+            match problem.severity {
+                Severity::Refused | Severity::Warning => tracing::warn!(reason = problem.reason, "{problem}"),
+                Severity::Note => tracing::info!(reason = problem.reason, "{problem}"),
+            }
+        }
+        for problem in self.problems.difference(&problems) {
+            tracing::info!(reason = problem.reason, "no longer: {problem}");
+        }
+        self.problems = problems;
+        let summary = plan.summary();
+        if summary != self.summary {
+            let (stack, setback) = (&plan.stack, plan.setback.as_deref().unwrap_or_default());
+            tracing::info!(stack, applied, next_look = ?next, setback, "{summary}");
+            let verbose = plan.action.mutates() && !matches!(plan.action, Action::Execute { .. });
+            for difference in plan.differences.iter().filter(|_| verbose) {
+                tracing::debug!("{difference}");
+            }
+            self.summary = summary;
+        }
+        if print {
+            let text = plan.to_string();
+            if text != self.text {
+                println!("{text}");
+                self.text = text;
+            }
+        }
+    }
+}

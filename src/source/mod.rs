@@ -1,0 +1,58 @@
+//! Where ConfigMaps come from. What is not known yet is told apart from what is not there.
+
+use std::path::PathBuf;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::model::request::Snapshot;
+
+pub mod directory;
+pub mod kubernetes;
+
+/// What can be watched. Made once, at the start of the process, so that a new leader finds its clients ready.
+pub enum Source {
+    Kubernetes(kubernetes::Clusters),
+    Manifests(PathBuf),
+}
+
+impl Source {
+    /// Starts to watch. Everything is read anew: what an earlier watch knew may have changed since.
+    pub fn start(&self) -> Watching {
+        let (sender, receiver) = watch::channel(None);
+        let tasks = match self {
+            Self::Kubernetes(clusters) => clusters.watch(&sender),
+            Self::Manifests(path) => vec![tokio::spawn(directory::watch(path.clone(), sender))],
+        };
+        Watching { receiver, tasks }
+    }
+}
+
+/// A watch that ends when it is dropped.
+pub struct Watching {
+    receiver: watch::Receiver<Option<Snapshot>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Watching {
+    /// Resolves when there is a newer snapshot than the last one taken. Cancel safe.
+    pub async fn changed(&mut self) {
+        if self.receiver.changed().await.is_err() {
+            // The tasks end with us, so this only happens while the runtime shuts down.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The latest snapshot; None while nothing is known at all.
+    pub fn snapshot(&mut self) -> Option<Snapshot> {
+        self.receiver.borrow_and_update().clone()
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
