@@ -1,0 +1,145 @@
+//! Flags and environment, checked once against each other, into a [`Config`] that cannot be wrong.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::desired::Settings;
+
+mod check;
+mod flags;
+mod form;
+#[cfg(test)]
+mod tests;
+
+pub use flags::{Cli, Command, Options, Output, PlanArgs};
+
+/// Everything the program was told at its start. Only [`Config::check`] makes one.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub source: SourceConfig,
+    /// Only ConfigMaps of this namespace count.
+    pub namespace: Option<String>,
+    pub provider: ProviderConfig,
+    pub settings: Settings,
+    pub empty_grace_period: Duration,
+    pub resync_interval: Duration,
+    pub dry_run: bool,
+    /// None: this process acts alone.
+    pub leader_election: Option<LeaderElection>,
+    pub log: Log,
+    /// An unspecified IPv6 address stands for all interfaces, IPv4 included.
+    pub address: SocketAddr,
+}
+
+/// Where ConfigMaps come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceConfig {
+    Kubernetes(Clusters),
+    /// A YAML file, or a directory of them.
+    Manifests(PathBuf),
+}
+
+/// Which clusters, and how to get in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clusters {
+    /// Empty: the one cluster that kubeconfig or pod name.
+    pub masters: Vec<Master>,
+    pub kubeconfig: Option<PathBuf>,
+    pub context: Option<String>,
+    /// File with the bearer token for all of them, read at every request.
+    pub token_file: Option<PathBuf>,
+}
+
+/// One API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Master {
+    pub url: http::Uri,
+    /// Host and port, and path if any: unique among the masters.
+    pub name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProviderConfig {
+    Aws(AwsSettings),
+    InMemory,
+    /// As in memory, but nothing is ever written: `dry_run` is set.
+    Noop,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AwsSettings {
+    pub vpc_id: Option<String>,
+    /// Tags that the workers' route tables have besides `AvailabilityZone`.
+    pub route_table_filters: BTreeMap<String, String>,
+    pub template_bucket: Option<String>,
+    pub role_arn: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderElection {
+    pub name: String,
+    pub namespace: String,
+    pub lease_duration: Duration,
+    pub renew_deadline: Duration,
+    pub retry_period: Duration,
+    /// The pod's name: what the holder's identity begins with. Not unique across restarts of the process.
+    pub identity: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    pub level: tracing::Level,
+    pub json: bool,
+}
+
+/// What the program is started for: `plan` writes nothing, so it needs no Lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Run,
+    Plan,
+}
+
+/// What the environment tells besides the flags.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    pub credentials_dir: Option<String>,
+    pub pod_name: Option<String>,
+    pub pod_namespace: Option<String>,
+    pub host_name: Option<String>,
+    /// Content of the service account's namespace file.
+    pub service_account_namespace: Option<String>,
+}
+
+impl Facts {
+    pub fn from_environment() -> Self {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        Self {
+            credentials_dir: variable("CREDENTIALS_DIR"),
+            pod_name: variable("POD_NAME"),
+            pod_namespace: variable("POD_NAMESPACE"),
+            host_name: variable("HOSTNAME"),
+            service_account_namespace: std::fs::read_to_string(
+                "/var/run/secrets/kubernetes.io/serviceaccount/namespace",
+            )
+            .ok(),
+        }
+    }
+}
+
+/// One thing that is wrong with the flags, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Mistake {
+    /// Name of the flag, without dashes.
+    pub flag: &'static str,
+    pub problem: String,
+    pub remedy: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--{}: {}; {}", self.flag, self.problem, self.remedy)
+    }
+}

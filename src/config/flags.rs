@@ -1,0 +1,307 @@
+//! Flags and environment variables. Every value is taken as text here and judged in [`super::check`], so that all
+//! mistakes are reported together and not one a run.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Static IPs for a cluster's egress traffic.
+///
+/// ConfigMaps labelled egress=static name destination networks. Traffic from the cluster's nodes to them leaves through
+/// NAT gateways with static IPs, which one CloudFormation stack holds.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "kube-static-egress-controller",
+    version,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 120,
+    after_help = "Every flag can also be given in the environment. Flags that can be repeated take several values there, \
+                  one a line or separated by commas; tags one a line.\n\
+                  Durations are written like 300ms, 15s, 5m or 1h30m."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub options: Options,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Print what would be done and why, and write nothing. Exit code: 0 no change, 2 change, 1 error.
+    Plan(Box<PlanArgs>),
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct PlanArgs {
+    /// Description of the network as YAML or JSON, to plan without AWS. Default: the provider is asked.
+    #[arg(long, value_name = "FILE", help_heading = "Plan")]
+    pub network: Option<PathBuf>,
+    /// Form of the answer.
+    #[arg(long, value_enum, default_value_t, help_heading = "Plan")]
+    pub output: Output,
+    /// Print the CloudFormation template, too. Default: false.
+    #[arg(long, help_heading = "Plan")]
+    pub template: bool,
+    #[command(flatten)]
+    pub options: Options,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    #[command(flatten)]
+    pub sources: SourceOptions,
+    #[command(flatten)]
+    pub provider: ProviderOptions,
+    #[command(flatten)]
+    pub aws: AwsOptions,
+    #[command(flatten)]
+    pub stack: StackOptions,
+    #[command(flatten)]
+    pub election: ElectionOptions,
+    #[command(flatten)]
+    pub process: ProcessOptions,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Sources")]
+pub struct SourceOptions {
+    /// Address of an API server. Several: the ConfigMaps of several clusters are merged. Default: kubeconfig, else the
+    /// cluster the controller runs in.
+    #[arg(long, value_name = "URL", env = "KUBE_STATIC_EGRESS_CONTROLLER_MASTER", hide_env_values = true)]
+    pub master: Vec<String>,
+    /// Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config, else the cluster the controller runs in.
+    #[arg(long, value_name = "FILE", env = "KUBE_STATIC_EGRESS_CONTROLLER_KUBECONFIG", hide_env_values = true)]
+    pub kubeconfig: Option<String>,
+    /// Context of the kubeconfig. Default: its current context.
+    #[arg(long, value_name = "NAME", env = "KUBE_STATIC_EGRESS_CONTROLLER_CONTEXT", hide_env_values = true)]
+    pub context: Option<String>,
+    /// Watch the ConfigMaps of this namespace only. Default: all namespaces.
+    #[arg(long, value_name = "NAME", env = "KUBE_STATIC_EGRESS_CONTROLLER_NAMESPACE", hide_env_values = true)]
+    pub namespace: Option<String>,
+    /// Read the bearer token for every API server, at every request, from the file
+    /// kube-static-egress-controller-token-secret in the credentials directory.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_USE_PLATFORM_CREDENTIALS",
+          hide_env_values = true)]
+    pub use_platform_credentials: String,
+    /// Directory of the platform credentials. Default: $CREDENTIALS_DIR, else /meta/credentials.
+    #[arg(long, value_name = "DIR", env = "KUBE_STATIC_EGRESS_CONTROLLER_CREDENTIALS_DIR", hide_env_values = true)]
+    pub credentials_dir: Option<String>,
+    /// Read ConfigMaps from this YAML file, or all *.yaml, *.yml and *.json below this directory, instead of a cluster;
+    /// again whenever they change. Default: a cluster is watched.
+    #[arg(long, value_name = "PATH", env = "KUBE_STATIC_EGRESS_CONTROLLER_MANIFESTS", hide_env_values = true)]
+    pub manifests: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Provider")]
+pub struct ProviderOptions {
+    /// aws; in-memory, which behaves like AWS and keeps everything in memory; or noop, which only logs.
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "in-memory",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_PROVIDER",
+        hide_env_values = true
+    )]
+    pub provider: String,
+    /// Id of the cluster: part of the stack's name and of the tag by which the stack is found again. Default: none,
+    /// which is safe only while no other cluster of the account has a controller.
+    #[arg(long, value_name = "ID", env = "KUBE_STATIC_EGRESS_CONTROLLER_CLUSTER_ID", hide_env_values = true)]
+    pub cluster_id: Option<String>,
+    /// What precedes the cluster id in the key of the stack's ownership tag.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "kubernetes.io/cluster/",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_CLUSTER_ID_TAG_PREFIX",
+        hide_env_values = true
+    )]
+    pub cluster_id_tag_prefix: String,
+    /// Value of the stack's tag kubernetes:application.
+    #[arg(
+        long,
+        value_name = "ID",
+        default_value = "kube-static-egress-controller",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_CONTROLLER_ID",
+        hide_env_values = true
+    )]
+    pub controller_id: String,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "AWS")]
+pub struct AwsOptions {
+    /// Zone that gets a NAT gateway with a static IP; repeat for each zone. Needed with --provider=aws.
+    #[arg(long, value_name = "ZONE", env = "KUBE_STATIC_EGRESS_CONTROLLER_AWS_AZ", hide_env_values = true)]
+    pub aws_az: Vec<String>,
+    /// Unused part of the VPC for the NAT subnet, /16 to /28; one for each --aws-az, in the same order.
+    #[arg(long, value_name = "CIDR", env = "KUBE_STATIC_EGRESS_CONTROLLER_AWS_NAT_CIDR_BLOCK", hide_env_values = true)]
+    pub aws_nat_cidr_block: Vec<String>,
+    /// VPC of the workers. Default: the only VPC, else the default VPC.
+    #[arg(long, value_name = "ID", env = "KUBE_STATIC_EGRESS_CONTROLLER_VPC_ID", hide_env_values = true)]
+    pub vpc_id: Option<String>,
+    /// Only route tables with this tag are the workers', besides having the tag AvailabilityZone; repeat for more tags,
+    /// all of which they must have. Default: none.
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_AWS_ROUTE_TABLE_TAG",
+        hide_env_values = true
+    )]
+    pub aws_route_table_tag: Vec<String>,
+    /// S3 bucket for templates of more than 51,200 bytes. Default: none, such templates are refused.
+    #[arg(long, value_name = "NAME", env = "KUBE_STATIC_EGRESS_CONTROLLER_CF_TEMPLATE_BUCKET", hide_env_values = true)]
+    pub cf_template_bucket: Option<String>,
+    /// Role with which CloudFormation makes the resources. Default: the rights of the controller itself.
+    #[arg(long, value_name = "ARN", env = "KUBE_STATIC_EGRESS_CONTROLLER_AWS_CFN_ROLE_ARN", hide_env_values = true)]
+    pub aws_cfn_role_arn: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Stack and safety")]
+pub struct StackOptions {
+    /// Protect the stack from deletion by others.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_STACK_TERMINATION_PROTECTION",
+          hide_env_values = true)]
+    pub stack_termination_protection: String,
+    /// One more tag of the stack; repeat for more, at most 48. Default: none.
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_ADDITIONAL_STACK_TAGS",
+        hide_env_values = true
+    )]
+    pub additional_stack_tags: Vec<String>,
+    /// Write nothing: only log what would be done and why.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_DRY_RUN", hide_env_values = true)]
+    pub dry_run: String,
+    /// Remove the NAT gateway of a zone that is no longer given. Its static IP is lost for good.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_ZONE_REMOVAL",
+          hide_env_values = true)]
+    pub allow_zone_removal: String,
+    /// When no ConfigMap asks for anything any more: keep (NAT gateways and static IPs stay, without routes) or delete
+    /// (the stack is deleted; its static IPs are lost for good).
+    #[arg(
+        long,
+        value_name = "ACTION",
+        default_value = "keep",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_ON_EMPTY",
+        hide_env_values = true
+    )]
+    pub on_empty: String,
+    /// How long nothing must have been asked for before --on-empty applies; 0s: at once.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "10m",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_EMPTY_GRACE_PERIOD",
+        hide_env_values = true
+    )]
+    pub empty_grace_period: String,
+    /// How often everything is compared even when no ConfigMap changed; at least 10s.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "5m",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_RESYNC_INTERVAL",
+        hide_env_values = true
+    )]
+    pub resync_interval: String,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Leader election")]
+pub struct ElectionOptions {
+    /// Act only while holding the Lease, so that several replicas can run. Default: true, with --manifests false.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          env = "KUBE_STATIC_EGRESS_CONTROLLER_LEADER_ELECT", hide_env_values = true)]
+    pub leader_elect: Option<String>,
+    /// How long a leader that is silent keeps the Lease; whole seconds.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "15s",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_LEADER_ELECT_LEASE_DURATION",
+        hide_env_values = true
+    )]
+    pub leader_elect_lease_duration: String,
+    /// How long the leader tries to renew the Lease before it stops acting; less than the lease duration.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "10s",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_LEADER_ELECT_RENEW_DEADLINE",
+        hide_env_values = true
+    )]
+    pub leader_elect_renew_deadline: String,
+    /// How long to wait between two tries to acquire or renew the Lease; 1.2 times it is less than the renew deadline.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "2s",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_LEADER_ELECT_RETRY_PERIOD",
+        hide_env_values = true
+    )]
+    pub leader_elect_retry_period: String,
+    /// Name of the Lease.
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "kube-static-egress-controller",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_LEADER_ELECT_RESOURCE_NAME",
+        hide_env_values = true
+    )]
+    pub leader_elect_resource_name: String,
+    /// Namespace of the Lease. Default: $POD_NAMESPACE, else the namespace of the service account.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_LEADER_ELECT_RESOURCE_NAMESPACE",
+        hide_env_values = true
+    )]
+    pub leader_elect_resource_namespace: Option<String>,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Logging and endpoints")]
+pub struct ProcessOptions {
+    /// panic, fatal, error, warn (or warning), info, debug or trace; panic and fatal show errors, too.
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_LOG_LEVEL",
+        hide_env_values = true
+    )]
+    pub log_level: String,
+    /// text or json.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_LOG_FORMAT",
+        hide_env_values = true
+    )]
+    pub log_format: String,
+    /// Where /healthz, /readyz and /metrics are served; without a host on all interfaces.
+    #[arg(
+        long,
+        value_name = "[HOST]:PORT",
+        default_value = ":8080",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_ADDRESS",
+        hide_env_values = true
+    )]
+    pub address: String,
+}
