@@ -1,0 +1,169 @@
+//! What an election is configured with, and the times that follow from it.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+/// No replica may hold the Lease for longer than this without renewing it, so nobody needs to wait longer for one, whatever
+/// duration somebody wrote into the Lease by hand.
+pub const MAX_LEASE_DURATION: Duration = Duration::from_secs(600);
+
+/// The Kubernetes API sends the holder's name along as the field manager, which may not be longer.
+const MAX_IDENTITY: usize = 128;
+
+/// Where the Lease is, who we are, and client-go's three times.
+#[derive(Debug, Clone)]
+pub struct ElectionConfig {
+    /// The Lease's name.
+    pub name: String,
+    /// The Lease's namespace.
+    pub namespace: String,
+    /// The name that stands in the Lease while this process leads. Unique per process start: see [`identity`].
+    pub identity: String,
+    /// How long the Lease lasts after a renewal: whole seconds, 1 s to [`MAX_LEASE_DURATION`]. It is renewed three times within it.
+    pub lease_duration: Duration,
+    /// How long after the last renewal a leader whose renewals fail gives up: less than `lease_duration`.
+    pub renew_deadline: Duration,
+    /// How long to wait before trying again after a failure: less than `renew_deadline`.
+    pub retry_period: Duration,
+}
+
+impl ElectionConfig {
+    /// A config with client-go's times: 15 s, 10 s and 2 s.
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        namespace: impl Into<String>,
+        identity: impl Into<String>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            namespace: namespace.into(),
+            identity: identity.into(),
+            lease_duration: Duration::from_secs(15),
+            renew_deadline: Duration::from_secs(10),
+            retry_period: Duration::from_secs(2),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ElectionError> {
+        let Self {
+            name,
+            namespace,
+            identity,
+            lease_duration,
+            renew_deadline,
+            retry_period,
+        } = self;
+        let plain = |name: &str| {
+            let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+            !name.is_empty() && name.len() <= 253 && name.chars().all(good)
+        };
+        if !plain(name) || !plain(namespace) {
+            return Err(ElectionError::Name {
+                name: name.clone(),
+                namespace: namespace.clone(),
+            });
+        }
+        if identity.is_empty()
+            || identity.len() > MAX_IDENTITY
+            || !identity.chars().all(|c| c.is_ascii_graphic())
+        {
+            return Err(ElectionError::Identity(identity.clone()));
+        }
+        let whole = lease_duration.subsec_nanos() == 0;
+        if !whole || lease_duration.is_zero() || *lease_duration > MAX_LEASE_DURATION {
+            return Err(ElectionError::LeaseDuration(*lease_duration));
+        }
+        if retry_period.is_zero()
+            || retry_period >= renew_deadline
+            || renew_deadline >= lease_duration
+        {
+            return Err(ElectionError::Order {
+                lease_duration: *lease_duration,
+                renew_deadline: *renew_deadline,
+                retry_period: *retry_period,
+            });
+        }
+        Ok(())
+    }
+
+    /// How much earlier than its Lease a Term ends: for clocks that tick at different rates, and for a request that is under way.
+    pub(super) fn margin(&self) -> Duration {
+        self.lease_duration / 10
+    }
+
+    /// How long a Term lasts after the moment its last renewal was sent.
+    pub(super) fn term(&self) -> Duration {
+        self.lease_duration - self.margin()
+    }
+
+    /// The time between two renewals: one renewal may be lost with time for another. With 15 s this makes 720 requests an hour.
+    pub(super) fn renew_every(&self) -> Duration {
+        (self.lease_duration / 3).min(self.renew_deadline / 2)
+    }
+
+    /// How long a read or write of the Lease may take where no Term's end bounds it.
+    pub(super) fn patience(&self) -> Duration {
+        (self.renew_deadline / 2).max(self.retry_period)
+    }
+
+    /// A time between `retry_period` and a quarter more, so that replicas that failed together do not try again together.
+    pub(super) fn retry_after(&self) -> Duration {
+        self.retry_period.mul_f64(1.0 + fastrand::f64() / 4.0)
+    }
+}
+
+/// The election cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum ElectionError {
+    /// The Lease's name or namespace is none.
+    #[error(
+        "the Lease cannot be {namespace:?}/{name:?}: give both as DNS names (lower case letters, digits, '-' and '.')"
+    )]
+    Name {
+        /// The name given.
+        name: String,
+        /// The namespace given.
+        namespace: String,
+    },
+    /// The holder's name does not do as a field manager.
+    #[error(
+        "{0:?} cannot be the holder of a Lease: use 1 to 128 printable ASCII characters without spaces"
+    )]
+    Identity(String),
+    /// The Lease's duration is out of range.
+    #[error("a Lease cannot last {0:?}: set its duration to whole seconds, 1 to 600")]
+    LeaseDuration(Duration),
+    /// The three times do not go together.
+    #[error(
+        "the lease duration ({lease_duration:?}), the renew deadline ({renew_deadline:?}) and the retry period \
+         ({retry_period:?}) do not go together: make each greater than the next one, and the last one greater than zero"
+    )]
+    Order {
+        /// See [`ElectionConfig::lease_duration`].
+        lease_duration: Duration,
+        /// See [`ElectionConfig::renew_deadline`].
+        renew_deadline: Duration,
+        /// See [`ElectionConfig::retry_period`].
+        retry_period: Duration,
+    },
+    /// No client can be made of the Kubernetes configuration.
+    #[error(
+        "cannot make a client for the Lease: check the kubeconfig or the service account this process runs with"
+    )]
+    Client(#[source] kube::Error),
+}
+
+/// A name for this process in the Lease: the pod's name and a random suffix, so that two starts of one pod are told apart.
+/// At most 128 characters, all of them printable ASCII.
+#[must_use]
+pub fn identity(pod_name: &str) -> String {
+    // The keys of a RandomState come from the operating system: 64 bits that no other process has.
+    let suffix = format!("_{:016x}", RandomState::new().hash_one(std::process::id()));
+    let clean = pod_name
+        .chars()
+        .map(|c| if c.is_ascii_graphic() { c } else { '-' });
+    let mut name: String = clean.take(MAX_IDENTITY - suffix.len()).collect();
+    name.push_str(&suffix);
+    name
+}

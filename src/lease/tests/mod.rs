@@ -1,0 +1,38 @@
+//! The real crate and the real guard over an API in this process, on a paused clock.
+
+mod fake;
+mod faults;
+mod guard;
+mod handover;
+mod simulation;
+mod term;
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::{Election, LeaseElection, Term};
+
+/// The lease duration of every replica here.
+const TTL: Duration = Duration::from_secs(15);
+
+fn secs(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+/// Campaigns for a day at most; the Term, and how long it took.
+async fn lead(election: &mut LeaseElection) -> (Term, Duration) {
+    let start = Instant::now();
+    let term = timeout(secs(1e5), election.campaign())
+        .await
+        .expect("nobody leads for a day");
+    (term, start.elapsed())
+}
+
+/// Campaigns in the background.
+fn rival(mut election: LeaseElection) -> tokio::task::JoinHandle<(LeaseElection, Term, Instant)> {
+    tokio::spawn(async move {
+        let (term, _) = lead(&mut election).await;
+        (election, term, Instant::now())
+    })
+}

@@ -1,0 +1,326 @@
+//! Random histories: replicas that stop, crash and come back, a network that loses and delays, and hands that edit the Lease.
+//! Never may two Terms overlap, and when the faults end somebody must lead.
+//!
+//! A Term that is over stays over, so it is enough to look at all the others in the moment a new one begins.
+//! `SEED=7 cargo test --lib lease::tests::simulation` replays one history and prints it; `HISTORIES=10000` runs that many.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use fastrand::Rng;
+use serde_json::json;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+
+use super::super::{Election, LeaseElection, Spawn, TermGuard};
+use super::fake::{Ask, FakeApi, Fate, Net};
+use super::secs;
+
+const REPLICAS: usize = 4;
+
+/// Everything that happened, and what is known from outside.
+struct World {
+    api: FakeApi,
+    start: Instant,
+    faults_until: Instant,
+    /// Whether somebody deletes and empties the Lease. Epochs may begin anew then.
+    hands: bool,
+    shared: Mutex<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    guards: Vec<Option<(u64, TermGuard)>>,
+    history: Vec<String>,
+    wrong: Option<String>,
+    terms: usize,
+    last_epoch: u64,
+}
+
+impl World {
+    fn note(&self, what: String) {
+        let line = format!("{:12.3} {what}", self.start.elapsed().as_secs_f64());
+        self.shared.lock().unwrap().history.push(line);
+    }
+
+    fn faulty(&self) -> bool {
+        Instant::now() < self.faults_until
+    }
+
+    fn leads(&self, who: usize, epoch: u64, guard: TermGuard) {
+        self.note(format!("replica {who} leads in epoch {epoch}"));
+        let mut shared = self.shared.lock().unwrap();
+        shared.terms += 1;
+        let rivals = shared
+            .guards
+            .iter()
+            .flatten()
+            .filter(|(_, guard)| !guard.is_over());
+        let rivals: Vec<_> = rivals.map(|(epoch, _)| *epoch).collect();
+        if !rivals.is_empty() {
+            shared.wrong = Some(format!("epoch {epoch} began while {rivals:?} lasted"));
+        }
+        if epoch <= shared.last_epoch && !self.hands {
+            shared.wrong = Some(format!("epoch {epoch} after {}", shared.last_epoch));
+        }
+        shared.last_epoch = epoch;
+        shared.guards[who] = Some((epoch, guard));
+    }
+
+    fn leaders(&self) -> usize {
+        let shared = self.shared.lock().unwrap();
+        shared
+            .guards
+            .iter()
+            .flatten()
+            .filter(|(_, guard)| !guard.is_over())
+            .count()
+    }
+}
+
+/// Stops all tasks of one process, in the middle of whatever they do.
+#[derive(Clone)]
+struct Process(Arc<Mutex<Instant>>);
+
+struct Stoppable<F> {
+    inner: Pin<Box<F>>,
+    process: Process,
+    wake: Pin<Box<Sleep>>,
+}
+
+impl Process {
+    fn run<F: Future>(&self, inner: F) -> Stoppable<F> {
+        Stoppable {
+            inner: Box::pin(inner),
+            process: self.clone(),
+            wake: Box::pin(sleep(Duration::ZERO)),
+        }
+    }
+}
+
+impl<F: Future> Future for Stoppable<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let until = *self.process.0.lock().unwrap();
+        if until > Instant::now() {
+            self.wake.as_mut().reset(until);
+            assert!(self.wake.as_mut().poll(cx).is_pending());
+            return Poll::Pending;
+        }
+        self.inner.as_mut().poll(cx)
+    }
+}
+
+/// Mostly short, sometimes long.
+fn delay(rng: &mut Rng, most: f64) -> Duration {
+    match rng.u32(0..100) {
+        0..90 => secs(rng.f64() * 0.02),
+        90..97 => secs(rng.f64() * 3.0),
+        _ => secs(rng.f64() * most),
+    }
+}
+
+fn fate(rng: &mut Rng, cut: &mut Instant, ask: Ask) -> Fate {
+    let now = Instant::now();
+    if rng.u32(0..600) == 0 {
+        *cut = now + secs(rng.f64() * 60.0);
+    }
+    // A cut that lets requests through and holds the answers back, or one that lets nothing through.
+    let lost = now < *cut;
+    let events = ask == Ask::Event;
+    Fate {
+        before: if events {
+            secs(rng.f64() * 0.02)
+        } else {
+            delay(rng, 40.0)
+        },
+        request_lost: lost && rng.bool() || rng.u32(0..200) < 3,
+        after: if events {
+            Duration::ZERO
+        } else {
+            delay(rng, 40.0)
+        },
+        answer_lost: lost || rng.u32(0..200) < 3,
+        status: (rng.u32(0..100) < 2).then(|| *rng.choice([429, 500, 503, 404].iter()).unwrap()),
+    }
+}
+
+async fn replica(world: Arc<World>, who: usize, process: Process, mut rng: Rng) {
+    for start in 0.. {
+        let net = Net::good();
+        let (mut luck, mut cut, watched) = (rng.fork(), Instant::now(), Arc::clone(&world));
+        net.set(move |ask| {
+            if watched.faulty() {
+                fate(&mut luck, &mut cut, ask)
+            } else {
+                Fate::default()
+            }
+        });
+        let of = process.clone();
+        let spawn: Spawn = Arc::new(move |task| tokio::spawn(of.run(task)));
+        let election = world
+            .api
+            .replica_over(&format!("r{who}-{start}"), &net, spawn);
+        life(&world, who, election, &mut rng).await;
+        world.note(format!("replica {who} crashed"));
+        sleep(secs(rng.f64() * 30.0)).await;
+    }
+}
+
+/// From the start of a process to its crash.
+async fn life(world: &World, who: usize, mut election: LeaseElection, rng: &mut Rng) {
+    loop {
+        // Now and then a campaign is dropped in the middle.
+        let patience = if world.faulty() && rng.u32(0..10) == 0 {
+            rng.f64() * 30.0
+        } else {
+            1e7
+        };
+        let Ok(term) = timeout(secs(patience), election.campaign()).await else {
+            continue;
+        };
+        world.leads(who, term.epoch(), term.guard());
+        let hold = if world.faulty() {
+            delay(rng, 600.0) + secs(rng.f64() * 60.0)
+        } else {
+            secs(1e7)
+        };
+        let _held = timeout(hold, term.ended()).await;
+        if !world.faulty() {
+            term.ended().await;
+        }
+        match rng.u32(0..10) {
+            0 => return,
+            1..4 => drop(term),
+            _ => {
+                let epoch = term.epoch();
+                election.release(term).await;
+                world.note(format!("replica {who} released epoch {epoch}"));
+            }
+        }
+    }
+}
+
+async fn faults(world: Arc<World>, processes: Vec<Process>, mut rng: Rng) {
+    while world.faulty() {
+        sleep(secs(rng.f64() * 60.0)).await;
+        let who = rng.usize(0..REPLICAS);
+        let pause = secs(rng.f64() * 60.0);
+        match rng.u32(0..16) {
+            0..8 => {
+                world.note(format!("replica {who} stops for {pause:.1?}"));
+                *processes[who].0.lock().unwrap() = Instant::now() + pause;
+            }
+            8 if world.hands => world.api.delete(),
+            9 if world.hands => world.api.put(json!({})),
+            10 if world.hands => world.api.edit(json!({ "holderIdentity": "" })),
+            11 if world.hands => world
+                .api
+                .edit(json!({ "holderIdentity": format!("r{who}-0") })),
+            12 if world.hands => world
+                .api
+                .edit(json!({ "renewTime": null, "acquireTime": null })),
+            _ => continue,
+        }
+        let spec = world.api.spec();
+        world.note(format!(
+            "the Lease is of {}, epoch {}",
+            spec["holderIdentity"], spec["leaseTransitions"]
+        ));
+    }
+}
+
+/// One history: how many terms it had and its log, or what went wrong.
+async fn history(seed: u64, hours: f64) -> (usize, Vec<String>, Option<String>) {
+    fastrand::seed(seed);
+    let mut rng = Rng::with_seed(seed);
+    let start = Instant::now();
+    let world = Arc::new(World {
+        api: FakeApi::new(),
+        start,
+        faults_until: start + secs(hours * 3600.0),
+        hands: seed % 2 == 1,
+        shared: Mutex::new(Shared {
+            guards: (0..REPLICAS).map(|_| None).collect(),
+            ..Shared::default()
+        }),
+    });
+    let processes: Vec<_> = (0..REPLICAS)
+        .map(|_| Process(Arc::new(Mutex::new(start))))
+        .collect();
+    for (who, process) in processes.iter().enumerate() {
+        let body = replica(Arc::clone(&world), who, process.clone(), rng.fork());
+        tokio::spawn(process.run(body));
+    }
+    tokio::spawn(faults(Arc::clone(&world), processes, rng.fork()));
+
+    // The last faults may last a minute, and the Lease they leave a duration more.
+    sleep_until(world.faults_until + secs(150.0)).await;
+    let leaders = world.leaders();
+    sleep(secs(300.0)).await;
+    let still = world.leaders();
+    let mut shared = world.shared.lock().unwrap();
+    if (leaders, still) != (1, 1) && shared.wrong.is_none() {
+        shared.wrong = Some(format!(
+            "{leaders}, then {still} leaders when the faults had ended"
+        ));
+    }
+    (
+        shared.terms,
+        std::mem::take(&mut shared.history),
+        shared.wrong.take(),
+    )
+}
+
+fn run(seed: u64, hours: f64) -> (usize, Vec<String>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let (terms, log, wrong) = runtime.block_on(history(seed, hours));
+    if let Some(wrong) = wrong {
+        let tail = log.len().saturating_sub(60);
+        panic!("SEED={seed}: {wrong}\n{}", log[tail..].join("\n"));
+    }
+    (terms, log)
+}
+
+#[test]
+fn never_two_terms_at_once_and_in_the_end_one() {
+    let hours = 2.0;
+    let seed: Option<u64> = std::env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    if let Some(seed) = seed {
+        println!("{}", run(seed, hours).1.join("\n"));
+        return;
+    }
+    // Unoptimised code runs a virtual hour in half a second.
+    let usual = if cfg!(debug_assertions) { 20 } else { 200 };
+    let histories: u64 = std::env::var("HISTORIES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(usual);
+    let half = |odd: u64| {
+        (0..histories / 2)
+            .map(|n| run(2 * n + odd, hours).0)
+            .sum::<usize>()
+    };
+    let terms = std::thread::scope(|scope| {
+        let other = scope.spawn(|| half(1));
+        half(0) + other.join().unwrap()
+    });
+    assert!(
+        terms > 20 * usize::try_from(histories).unwrap(),
+        "only {terms} terms: the histories are too quiet"
+    );
+}
+
+#[test]
+fn a_seed_replays_its_history() {
+    assert!(run(3, 2.0).1 == run(3, 2.0).1, "one seed, two histories");
+}

@@ -1,0 +1,86 @@
+use std::cell::Cell;
+use std::future::{pending, poll_fn};
+use std::task::Poll;
+
+use tokio::time::{Instant, advance, sleep};
+
+use super::super::{Alone, Election, Term, TermGuard, TermOver};
+use super::secs;
+
+fn assert_shared<T: Clone + Send + Sync + std::fmt::Debug + 'static>(_: &T) {}
+
+#[tokio::test(start_paused = true)]
+async fn bound_drops_work_when_the_term_ends() {
+    let (term, _tenure) = Term::begin(7, Instant::now() + secs(5.0));
+    let start = Instant::now();
+    assert_eq!(term.bound(async { 3 }).await, Ok(3));
+    assert_eq!(term.bound(pending::<()>()).await, Err(TermOver));
+    assert_eq!(start.elapsed().as_secs(), 5);
+    assert!(term.is_over());
+    assert_eq!(term.epoch(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bound_never_polls_work_once_the_term_is_over() {
+    let (term, tenure) = Term::begin(1, Instant::now() + secs(5.0));
+    let polls = Cell::new(0);
+    // It is polled once, then the clock passes the end without a timer having fired: as after a stopped process.
+    let work = poll_fn(|cx| {
+        polls.set(polls.get() + 1);
+        cx.waker().wake_by_ref();
+        Poll::<()>::Pending
+    });
+    let mut bound = std::pin::pin!(term.bound(work));
+    assert!(futures::poll!(bound.as_mut()).is_pending());
+    advance(secs(5.0)).await;
+    assert_eq!(futures::poll!(bound.as_mut()), Poll::Ready(Err(TermOver)));
+    assert_eq!(polls.get(), 1);
+
+    assert!(
+        !tenure.extend(Instant::now() + secs(60.0)),
+        "an ended Term came back"
+    );
+    assert_eq!(term.bound(async { polls.set(9) }).await, Err(TermOver));
+    assert_eq!(polls.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extended_term_ends_later_and_never_earlier() {
+    let start = Instant::now();
+    let (term, tenure) = Term::begin(1, start + secs(5.0));
+    let guard = term.guard();
+    assert_shared::<TermGuard>(&guard);
+    let later = tokio::spawn(async move {
+        sleep(secs(4.0)).await;
+        assert!(tenure.extend(start + secs(9.0)));
+        assert!(tenure.extend(start + secs(8.0)));
+    });
+    term.ended().await;
+    later.await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 9);
+    assert!(guard.is_over() && guard.remaining().is_zero());
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_term_ends_it_for_its_guards() {
+    let (term, tenure) = Term::begin(1, Instant::now() + secs(5.0));
+    let guard = term.guard();
+    assert!(!guard.is_over());
+    drop(term);
+    assert!(guard.is_over());
+    assert!(!tenure.extend(Instant::now() + secs(60.0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn alone_leads_until_it_releases() {
+    let mut alone = Alone::new();
+    let view = alone.view();
+    let term = alone.campaign().await;
+    let first = term.epoch();
+    advance(secs(1e7)).await;
+    assert!(!term.is_over() && view.borrow().leading);
+    let guard = term.guard();
+    alone.release(term).await;
+    assert!(guard.is_over() && !view.borrow().leading);
+    assert!(alone.campaign().await.epoch() > first);
+}

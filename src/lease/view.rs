@@ -1,0 +1,129 @@
+//! What is known of the Lease, for metrics, status and readiness.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::seen::Seen;
+
+/// What this replica knows of the Lease and of its own renewals. Counts go from the start of the process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeaseView {
+    /// Who holds the Lease, as last seen; `None` if nobody does or nothing is known yet.
+    pub holder: Option<String>,
+    /// The name this process has in the Lease.
+    pub us: String,
+    /// Whether this replica leads.
+    pub leading: bool,
+    /// The Lease's `leaseTransitions`, as last seen.
+    pub epoch: u64,
+    /// How often the holder was seen to change from one replica to another.
+    pub transitions_seen: u64,
+    /// Renewals that succeeded.
+    pub renewals_ok: u64,
+    /// Renewals that failed. Most of them are made good by the next one.
+    pub renewals_failed: u64,
+    /// When the last successful renewal, or the acquisition, was sent.
+    pub last_renewal: Option<Instant>,
+    /// How long the last successful renewal, or the acquisition, took.
+    pub last_renewal_latency: Option<Duration>,
+    /// What went wrong with the last request about the Lease; `None` if it succeeded.
+    pub last_error: Option<String>,
+}
+
+/// Where the parts of the election write the view.
+#[derive(Clone)]
+pub(super) struct Board {
+    view: Arc<watch::Sender<LeaseView>>,
+}
+
+impl Board {
+    pub(super) fn new(us: &str) -> Self {
+        let view = LeaseView {
+            us: us.to_owned(),
+            ..LeaseView::default()
+        };
+        Self {
+            view: Arc::new(watch::Sender::new(view)),
+        }
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<LeaseView> {
+        self.view.subscribe()
+    }
+
+    /// The Lease as it is now in front of us. A new holder other than us is worth a line in the log.
+    pub(super) fn saw(&self, seen: Option<&Seen>) {
+        self.view.send_if_modified(|view| {
+            let holder = seen.and_then(|seen| seen.holder.clone());
+            let epoch = seen.map_or(view.epoch, |seen| seen.epoch);
+            if view.holder == holder && view.epoch == epoch {
+                return false;
+            }
+            if let Some(new) = holder
+                .as_ref()
+                .filter(|new| view.holder.as_ref() != Some(*new))
+            {
+                // The first holder seen is no change, and neither is the moment between a release and the next holder.
+                if view.epoch != epoch && view.epoch != 0 {
+                    view.transitions_seen += 1;
+                }
+                if *new != view.us {
+                    tracing::info!(holder = %new, epoch, "another replica leads");
+                }
+            }
+            view.holder = holder;
+            view.epoch = epoch;
+            true
+        });
+    }
+
+    pub(super) fn leads(&self, leading: bool) {
+        self.view
+            .send_if_modified(|view| std::mem::replace(&mut view.leading, leading) != leading);
+    }
+
+    /// Without a Lease: the term we lead in, if any.
+    pub(super) fn alone(&self, epoch: Option<u64>) {
+        self.view.send_modify(|view| {
+            view.leading = epoch.is_some();
+            view.holder = epoch.map(|_| view.us.clone());
+            view.epoch = epoch.unwrap_or(view.epoch);
+        });
+    }
+
+    pub(super) fn renewed(&self, sent: Instant, first: bool) {
+        self.view.send_modify(|view| {
+            view.renewals_ok += u64::from(!first);
+            view.last_renewal = Some(sent);
+            view.last_renewal_latency = Some(sent.elapsed());
+            view.last_error = None;
+        });
+    }
+
+    pub(super) fn renewal_failed(&self) {
+        self.view.send_modify(|view| view.renewals_failed += 1);
+    }
+
+    pub(super) fn succeeded(&self) {
+        self.view
+            .send_if_modified(|view| view.last_error.take().is_some());
+    }
+
+    /// Remembers what went wrong, and logs it when it is news: a cause that lasts makes one line, not one per attempt.
+    pub(super) fn failed(&self, error: &str) {
+        self.view.send_if_modified(|view| {
+            let news = view.last_error.as_deref() != Some(error);
+            if news {
+                tracing::warn!(
+                    error,
+                    "the Lease could not be read or written, trying again"
+                );
+                view.last_error = Some(error.to_owned());
+            }
+            news
+        });
+    }
+}
