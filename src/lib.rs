@@ -2,3 +2,4 @@
 
 pub mod lease;
 pub mod model;
+pub mod provider;
