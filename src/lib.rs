@@ -3,3 +3,4 @@
 pub mod config;
 pub mod lease;
 pub mod model;
+pub mod provider;

@@ -52,3 +52,15 @@ pub struct ProviderError {
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
+
+impl ProviderError {
+    /// For what only a person can change: `message` says what.
+    pub fn after_fix(reason: &'static str, message: String) -> Self {
+        Self {
+            retry: Retry::AfterFix,
+            reason,
+            message,
+            source: None,
+        }
+    }
+}
