@@ -1,0 +1,6 @@
+//! What people and machines are told.
+
+pub mod http;
+pub mod log;
+pub mod metrics;
+pub mod teller;
