@@ -7,6 +7,7 @@ use crate::model::live::Live;
 use crate::model::network::Network;
 use crate::model::plan::Action;
 
+pub mod aws;
 pub mod memory;
 
 /// One of the project's two traits: the seam between the controller and an account.

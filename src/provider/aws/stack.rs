@@ -8,6 +8,7 @@ use aws_sdk_cloudformation::types::{Stack as CfnStack, TemplateStage};
 use super::calls::Calls;
 use super::changeset;
 use super::claim::{self, Claim};
+use super::codes;
 use super::error::{Failure, Kind, Service};
 use super::memory::{Memory, Search, StateKey};
 use super::operation::{self, Operation};
@@ -34,11 +35,7 @@ pub struct Reader<'a> {
 impl Reader<'_> {
     /// The second value tells that what is known of the VPC may be why an operation has just failed, or outdated: the
     /// stack has come to a failed state, or is gone.
-    pub async fn live(
-        &self,
-        memory: &mut Memory,
-        epoch: Option<u64>,
-    ) -> Result<(Live, bool), ProviderError> {
+    pub async fn live(&self, memory: &mut Memory, epoch: Option<u64>) -> Result<(Live, bool), ProviderError> {
         memory.begin(epoch);
         let mut found = self.look(memory).await?;
         if !memory.searched {
@@ -57,11 +54,7 @@ impl Reader<'_> {
                 (Live::Ours(Box::new(live)), news)
             }
             Claim::Several(stacks) => {
-                memory.known = stacks
-                    .iter()
-                    .take(MAX_CLAIMS)
-                    .map(|stack| id(stack).to_owned())
-                    .collect();
+                memory.known = stacks.iter().take(MAX_CLAIMS).map(|stack| id(stack).to_owned()).collect();
                 (Live::Several(stacks.iter().map(name).collect()), false)
             }
             Claim::Foreign { name, why } => (Live::Foreign { name, why }, false),
@@ -85,11 +78,7 @@ impl Reader<'_> {
             }
         }
         if memory.known.is_empty() {
-            found.extend(
-                self.describe(self.name)
-                    .await?
-                    .filter(|stack| stack.stack_id() != memory.gone.as_deref()),
-            );
+            found.extend(self.describe(self.name).await?.filter(|stack| stack.stack_id() != memory.gone.as_deref()));
         }
         Ok(found)
     }
@@ -98,9 +87,7 @@ impl Reader<'_> {
         let request = self.cloudformation.describe_stacks().stack_name(stack);
         let answer = self
             .calls
-            .read(Service::CloudFormation, "DescribeStacks", |gate| {
-                request.customize().interceptor(gate).send()
-            })
+            .read(Service::CloudFormation, "DescribeStacks", |gate| request.customize().interceptor(gate).send())
             .await;
         match answer {
             Ok(answer) => Ok(answer.stacks.unwrap_or_default().into_iter().next()),
@@ -115,15 +102,10 @@ impl Reader<'_> {
             return Ok(Vec::new());
         }
         for _ in 0..MAX_PAGES {
-            let request = self
-                .cloudformation
-                .describe_stacks()
-                .set_next_token(search.next.clone());
+            let request = self.cloudformation.describe_stacks().set_next_token(search.next.clone());
             let answer = self
                 .calls
-                .read(Service::CloudFormation, "DescribeStacks", |gate| {
-                    request.customize().interceptor(gate).send()
-                })
+                .read(Service::CloudFormation, "DescribeStacks", |gate| request.customize().interceptor(gate).send())
                 .await;
             let answer = match answer {
                 Err(failure) if matches!(failure.kind, Kind::Invalid | Kind::Missing) => {
@@ -134,9 +116,7 @@ impl Reader<'_> {
                 answer => answer?,
             };
             let stacks = answer.stacks.unwrap_or_default().into_iter();
-            search
-                .found
-                .extend(stacks.filter(|stack| claim::is_owned(stack, self.ownership)));
+            search.found.extend(stacks.filter(|stack| claim::is_owned(stack, self.ownership)));
             search.next = answer.next_token;
             if search.next.is_none() {
                 return Ok(std::mem::take(&mut search.found));
@@ -145,24 +125,21 @@ impl Reader<'_> {
         *search = Search::default();
         Err(ProviderError::after_fix(
             "TooManyStacks",
-            format!(
-                "the account lists more than {MAX_PAGES} pages of stacks; use an account with fewer"
-            ),
+            format!("the account lists more than {MAX_PAGES} pages of stacks; use an account with fewer"),
         ))
     }
 
     /// Nothing is there, except perhaps what CreateStack has just accepted.
     fn absent(&self, memory: &mut Memory) -> Live {
         match &memory.operation {
-            Some(operation) if is_creating(Some(operation), &operation.stack) => {
-                Live::Ours(Box::new(Stack {
-                    name: self.name.to_owned(),
-                    id: operation.stack.clone(),
-                    status: Status(operation.status.to_owned()),
-                    tags: self.ownership.clone(),
-                    ..Stack::default()
-                }))
-            }
+            Some(operation) if is_creating(Some(operation), &operation.stack) => Live::Ours(Box::new(Stack {
+                name: self.name.to_owned(),
+                id: operation.stack.clone(),
+                status: Status(operation.status.to_owned()),
+                tags: self.ownership.clone(),
+                template: NO_TEMPLATE.to_owned(),
+                ..Stack::default()
+            })),
             _ => {
                 memory.operation = None;
                 memory.known.clear();
@@ -171,12 +148,7 @@ impl Reader<'_> {
         }
     }
 
-    async fn read(
-        &self,
-        memory: &mut Memory,
-        stack: &CfnStack,
-        key: &StateKey,
-    ) -> Result<Stack, ProviderError> {
+    async fn read(&self, memory: &mut Memory, stack: &CfnStack, key: &StateKey) -> Result<Stack, ProviderError> {
         let mut status = Status(key.status.clone());
         if let Some(running) = self.running(memory, stack, &status).await? {
             status = Status(running.to_owned());
@@ -185,28 +157,16 @@ impl Reader<'_> {
         let mut live = Stack {
             name: name(stack),
             id: key.id.clone(),
-            parameters: pairs(
-                stack
-                    .parameters()
-                    .iter()
-                    .map(|p| (p.parameter_key(), p.parameter_value())),
-            ),
+            parameters: pairs(stack.parameters().iter().map(|p| (p.parameter_key(), p.parameter_value()))),
             tags: pairs(stack.tags().iter().map(|tag| (tag.key(), tag.value()))),
-            outputs: pairs(
-                stack
-                    .outputs()
-                    .iter()
-                    .map(|output| (output.output_key(), output.output_value())),
-            ),
+            outputs: pairs(stack.outputs().iter().map(|output| (output.output_key(), output.output_value()))),
             termination_protection: stack.enable_termination_protection().unwrap_or(false),
             status,
             ..Stack::default()
         };
         if live.status.0.contains("ROLLBACK") || live.status.0.contains("FAILED") {
-            live.cause = stack
-                .stack_status_reason()
-                .filter(|reason| !reason.is_empty())
-                .map(str::to_owned);
+            let reason = stack.stack_status_reason().map(codes::one_line);
+            live.cause = reason.filter(|reason| !reason.is_empty() && reason != "User Initiated");
         }
         live.template = match phase {
             Phase::Review | Phase::Gone => NO_TEMPLATE.to_owned(),
@@ -220,15 +180,8 @@ impl Reader<'_> {
         if phase == Phase::Settled && memory.change_sets {
             live.change_sets = changeset::ours(self.calls, self.cloudformation, &key.id).await?;
             // One that was executed may be listed for ever; it takes no more looking.
-            memory.change_sets = live
-                .change_sets
-                .iter()
-                .any(|set| set.state != ChangeSetState::Executed);
-            if live
-                .change_sets
-                .iter()
-                .any(|set| set.state == ChangeSetState::NoChanges)
-            {
+            memory.change_sets = live.change_sets.iter().any(|set| set.state != ChangeSetState::Executed);
+            if live.change_sets.iter().any(|set| set.state == ChangeSetState::NoChanges) {
                 // Somebody wanted a change where there was none: what we know of the template may be old.
                 memory.template = None;
             }
@@ -243,11 +196,7 @@ impl Reader<'_> {
         stack: &CfnStack,
         status: &Status,
     ) -> Result<Option<&'static str>, Failure> {
-        let Some(operation) = memory
-            .operation
-            .as_mut()
-            .filter(|operation| operation.is_of(stack))
-        else {
+        let Some(operation) = memory.operation.as_mut().filter(|operation| operation.is_of(stack)) else {
             return Ok(None);
         };
         if status.phase() == Phase::Busy {
@@ -265,27 +214,16 @@ impl Reader<'_> {
     }
 
     /// The template as it was sent. While an operation runs, what is known is good enough.
-    async fn template(
-        &self,
-        memory: &mut Memory,
-        key: &StateKey,
-        phase: Phase,
-    ) -> Result<String, Failure> {
+    async fn template(&self, memory: &mut Memory, key: &StateKey, phase: Phase) -> Result<String, Failure> {
         if let Some((at, text)) = &memory.template
             && (at == key || (phase == Phase::Busy && at.id == key.id))
         {
             return Ok(text.clone());
         }
-        let request = self
-            .cloudformation
-            .get_template()
-            .stack_name(&key.id)
-            .template_stage(TemplateStage::Original);
+        let request = self.cloudformation.get_template().stack_name(&key.id).template_stage(TemplateStage::Original);
         let answer = self
             .calls
-            .read(Service::CloudFormation, "GetTemplate", |gate| {
-                request.customize().interceptor(gate).send()
-            })
+            .read(Service::CloudFormation, "GetTemplate", |gate| request.customize().interceptor(gate).send())
             .await?;
         let text = answer.template_body.unwrap_or_default();
         memory.template = Some((key.clone(), text.clone()));
@@ -306,9 +244,7 @@ impl Reader<'_> {
 
 fn is_creating(operation: Option<&Operation>, stack: &str) -> bool {
     operation.is_some_and(|operation| {
-        operation.stack == stack
-            && operation.status == "CREATE_IN_PROGRESS"
-            && !operation.is_out_of_patience()
+        operation.stack == stack && operation.status == "CREATE_IN_PROGRESS" && !operation.is_out_of_patience()
     })
 }
 
@@ -329,10 +265,6 @@ fn name(stack: &CfnStack) -> String {
     stack.stack_name().unwrap_or_default().to_owned()
 }
 
-fn pairs<'a>(
-    pairs: impl Iterator<Item = (Option<&'a str>, Option<&'a str>)>,
-) -> BTreeMap<String, String> {
-    pairs
-        .filter_map(|(key, value)| Some((key?.to_owned(), value.unwrap_or_default().to_owned())))
-        .collect()
+fn pairs<'a>(pairs: impl Iterator<Item = (Option<&'a str>, Option<&'a str>)>) -> BTreeMap<String, String> {
+    pairs.filter_map(|(key, value)| Some((key?.to_owned(), value.unwrap_or_default().to_owned()))).collect()
 }
