@@ -19,15 +19,15 @@ const MAX_DEPTH: usize = 16;
 const POLL: Duration = Duration::from_millis(500);
 
 /// Follows the manifests for ever: a new snapshot whenever one of them changes.
-pub async fn watch(path: PathBuf, namespace: Option<String>, sender: watch::Sender<Option<Snapshot>>) {
+pub async fn watch(path: PathBuf, sender: watch::Sender<Option<Snapshot>>) {
     let mut seen = None;
     loop {
-        let (path, namespace, before) = (path.clone(), namespace.clone(), seen.clone());
+        let (path, before) = (path.clone(), seen.clone());
         let look = tokio::task::spawn_blocking(move || {
             // Scanned before it is read: what changes in between is found by the next scan.
             let scan = Scan::new(&path);
             let changed = before.as_ref() != Some(&scan);
-            (changed.then(|| load(&scan, namespace.as_deref())), scan)
+            (changed.then(|| load(&scan)), scan)
         });
         if let Ok((snapshot, scan)) = look.await {
             seen = Some(scan);
@@ -39,9 +39,9 @@ pub async fn watch(path: PathBuf, namespace: Option<String>, sender: watch::Send
     }
 }
 
-/// Reads the manifests once. `namespace`: only ConfigMaps of this namespace count.
-pub fn read(path: &Path, namespace: Option<&str>) -> Snapshot {
-    load(&Scan::new(path), namespace)
+/// Reads the manifests once.
+pub fn read(path: &Path) -> Snapshot {
+    load(&Scan::new(path))
 }
 
 fn publish(sender: &watch::Sender<Option<Snapshot>>, snapshot: Snapshot) {
@@ -151,7 +151,7 @@ fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
 }
 
-fn load(scan: &Scan, namespace: Option<&str>) -> Snapshot {
+fn load(scan: &Scan) -> Snapshot {
     let mut objects: BTreeMap<ObjectId, Object> = BTreeMap::new();
     let mut origin: BTreeMap<ObjectId, &Path> = BTreeMap::new();
     let mut missing: BTreeMap<String, String> =
@@ -166,7 +166,7 @@ fn load(scan: &Scan, namespace: Option<&str>) -> Snapshot {
             }
         };
         let mut twice = BTreeSet::new();
-        for (id, object) in found.into_iter().filter(|(id, _)| namespace.is_none_or(|name| id.namespace == name)) {
+        for (id, object) in found {
             if let Some(first) = origin.get(&id) {
                 twice.insert(format!("ConfigMap {id} is also in {}", first.display()));
                 continue;
@@ -187,7 +187,9 @@ fn read_file(path: &Path) -> Result<String, String> {
     // It may have grown since it was looked at.
     let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text));
     match read {
-        Ok(_) if text.len() as u64 > MAX_FILE_BYTES => Err(format!("it has more than {MAX_FILE_BYTES} bytes: split it")),
+        Ok(_) if text.len() as u64 > MAX_FILE_BYTES => {
+            Err(format!("it has more than {MAX_FILE_BYTES} bytes: split it"))
+        }
         Ok(_) => Ok(text),
         Err(error) => Err(format!("it cannot be read ({error}): check its rights, and that it is UTF-8 text")),
     }
