@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
@@ -15,6 +16,7 @@ use kube_static_egress_controller::provider::Provider;
 use kube_static_egress_controller::provider::aws::{AwsConfig, AwsProvider};
 use kube_static_egress_controller::provider::memory::MemoryProvider;
 use kube_static_egress_controller::report::metrics::Metrics;
+use kube_static_egress_controller::report::pulse::Pulse;
 use kube_static_egress_controller::report::teller::Teller;
 use kube_static_egress_controller::report::{http, log};
 use kube_static_egress_controller::source::{Source, kubernetes};
@@ -23,6 +25,15 @@ use tokio::sync::watch;
 
 /// The flags contradict themselves or each other.
 const USAGE: u8 = 2;
+/// A pass makes a dozen calls at most, each bounded; one that takes longer hangs.
+const LONGEST_PASS: Duration = Duration::from_secs(600);
+
+/// What the outside sees of this process.
+struct Outlook {
+    metrics: Metrics,
+    pulse: Pulse,
+    ready: watch::Sender<bool>,
+}
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -90,23 +101,24 @@ async fn run(config: Config) -> Result<ExitCode> {
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, stack = config.settings.stack_name, dry_run = config.dry_run, "starting");
     let metrics = Metrics::new();
-    let listener = tokio::net::TcpListener::bind(config.address).await;
-    let listener =
-        listener.with_context(|| format!("cannot listen on {}: choose another --address", config.address))?;
+    let listener = http::listen(config.address).await?;
     let (ready, readiness) = watch::channel(false);
-    let serving = tokio::spawn(http::serve(listener, metrics.clone(), readiness));
+    let pulse = Pulse::new(LONGEST_PASS);
+    let serving = tokio::spawn(http::serve(listener, metrics.clone(), pulse.clone(), readiness));
+    let outlook = Outlook { metrics, pulse, ready };
     let source = source(&config).await?;
     match &config.provider {
         ProviderConfig::Aws(_) => {
-            let provider = aws(&config, &metrics, &pod(&config)).await?;
-            elect(config, provider, source, metrics, &ready).await?;
+            let provider = aws(&config, &outlook.metrics, &pod(&config)).await?;
+            elect(config, provider, source, &outlook).await?;
         }
         ProviderConfig::InMemory | ProviderConfig::Noop => {
-            elect(config.clone(), memory(&config), source, metrics, &ready).await?;
+            elect(config.clone(), memory(&config), source, &outlook).await?;
         }
     }
-    ready.send_replace(false);
-    serving.abort();
+    drop(outlook);
+    // Ends by itself once nobody can say any more that we are ready.
+    let _served = serving.await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
@@ -115,8 +127,7 @@ async fn elect<P: Provider>(
     config: Config,
     provider: P,
     source: Source,
-    metrics: Metrics,
-    ready: &watch::Sender<bool>,
+    outlook: &Outlook,
 ) -> Result<()> {
     // A dry run writes nothing, not even the Lease.
     let election = config.leader_election.clone().filter(|_| !config.dry_run);
@@ -132,9 +143,9 @@ async fn elect<P: Provider>(
                 ..ElectionConfig::new(election.name, election.namespace, identity)
             };
             let election = LeaseElection::new(kube, election)?;
-            control(config, provider, election, source, metrics, ready).await
+            control(config, provider, election, source, outlook).await
         }
-        _ => control(config, provider, Alone::new(), source, metrics, ready).await,
+        _ => control(config, provider, Alone::new(), source, outlook).await,
     }
 }
 
@@ -143,8 +154,7 @@ async fn control<P: Provider, E: Election>(
     provider: P,
     election: E,
     source: Source,
-    metrics: Metrics,
-    ready: &watch::Sender<bool>,
+    outlook: &Outlook,
 ) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
@@ -154,18 +164,18 @@ async fn control<P: Provider, E: Election>(
             _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
         }
         // No new traffic while the Lease is given up.
-        ready.send_replace(false);
+        outlook.ready.send_replace(false);
     };
-    metrics.follow_lease(election.view());
+    outlook.metrics.follow_lease(election.view());
     let conduct = Conduct {
         settings: config.settings,
         empty_grace_period: config.empty_grace_period,
         resync_interval: config.resync_interval,
         dry_run: config.dry_run,
     };
-    let teller = Teller::new(metrics, config.dry_run);
-    ready.send_replace(true);
-    Controller::new(provider, election, source, conduct, teller).run(stop).await;
+    let teller = Teller::new(outlook.metrics.clone(), config.dry_run);
+    outlook.ready.send_replace(true);
+    Controller::new(provider, election, source, conduct, teller, outlook.pulse.clone()).run(stop).await;
     Ok(())
 }
 

@@ -233,6 +233,9 @@ impl Check {
     fn zones(&mut self, options: &Options, needed: bool) -> BTreeMap<Zone, Ipv4Net> {
         let names = split(&options.aws.aws_az, &['\n', ',']);
         let cidrs = split(&options.aws.aws_nat_cidr_block, &['\n', ',']);
+        if names.is_empty() && cidrs.is_empty() && !needed {
+            return desired::example_zones();
+        }
         if names.len() != cidrs.len() {
             let problem = format!("{} zones, but {} NAT CIDR blocks", names.len(), cidrs.len());
             let remedy = "give one --aws-nat-cidr-block for each --aws-az, in the same order";

@@ -1,6 +1,7 @@
 //! Where log lines go and which ones.
 
 use tracing::Level;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -27,4 +28,27 @@ fn filter(level: Level) -> Targets {
         .with_target("kube_static_egress_controller", level)
         // At info it writes a line for every look at a Lease that somebody else holds.
         .with_target("kube_leader_election", level.min(Level::WARN))
+        // It writes an error for every request that fails; whoever sent it says so, once, with the remedy.
+        .with_target(
+            "kube_client",
+            if level >= Level::DEBUG { level.min(Level::DEBUG).into() } else { LevelFilter::OFF },
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_quiet() {
+        let shows = |level, target, line| filter(level).would_enable(target, &line);
+        let own = "kube_static_egress_controller::controller";
+        assert!(shows(Level::INFO, own, Level::INFO) && !shows(Level::INFO, own, Level::DEBUG));
+        assert!(shows(Level::INFO, "kube_leader_election", Level::WARN));
+        assert!(!shows(Level::DEBUG, "kube_leader_election", Level::INFO));
+        assert!(!shows(Level::INFO, "kube_client::client::builder", Level::ERROR));
+        assert!(shows(Level::DEBUG, "kube_client::client::builder", Level::ERROR));
+        assert!(!shows(Level::ERROR, "hyper", Level::WARN));
+        assert!(shows(Level::TRACE, "hyper", Level::DEBUG) && !shows(Level::TRACE, "hyper", Level::TRACE));
+    }
 }

@@ -3,4 +3,5 @@
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod pulse;
 pub mod teller;
