@@ -1,0 +1,112 @@
+{{- define "ksec.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* The release's name where it says what it is already. */}}
+{{- define "ksec.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else if contains (include "ksec.name" .) .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "ksec.name" .) | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "ksec.selector" -}}
+app.kubernetes.io/name: {{ include "ksec.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "ksec.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{ include "ksec.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "ksec.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "ksec.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "ksec.lease" -}}
+{{- default (include "ksec.fullname" .) .Values.leaderElection.resourceName }}
+{{- end }}
+
+{{- define "ksec.image" -}}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/* Settings that contradict each other, told before anything is installed. */}}
+{{- define "ksec.check" -}}
+{{- if and (eq .Values.provider "aws") (not .Values.zones) }}
+{{- fail "zones: provider aws needs at least one {zone, natCidr}" }}
+{{- end }}
+{{- if and (not .Values.leaderElection.enabled) (gt (int .Values.replicaCount) 1) }}
+{{- fail "replicaCount: without leaderElection.enabled there may be one replica only" }}
+{{- end }}
+{{- end }}
+
+{{/* One --flag=value a line. A setting that is empty leaves its flag out, so that the program's default holds. */}}
+{{- define "ksec.args" -}}
+{{- $v := .Values }}
+- {{ printf "--provider=%s" $v.provider | quote }}
+{{- range $flag, $value := dict
+  "cluster-id" $v.clusterId
+  "cluster-id-tag-prefix" $v.clusterIdTagPrefix
+  "controller-id" $v.controllerId
+  "namespace" $v.namespace
+  "credentials-dir" $v.credentialsDir
+  "vpc-id" $v.aws.vpcId
+  "cf-template-bucket" $v.aws.templateBucket
+  "aws-cfn-role-arn" $v.aws.cfnRoleArn }}
+{{- if $value }}
+- {{ printf "--%s=%s" $flag $value | quote }}
+{{- end }}
+{{- end }}
+{{- range $v.masters }}
+- {{ printf "--master=%s" . | quote }}
+{{- end }}
+{{- if $v.usePlatformCredentials }}
+- "--use-platform-credentials=true"
+{{- end }}
+{{- range $v.zones }}
+- {{ printf "--aws-az=%s" .zone | quote }}
+- {{ printf "--aws-nat-cidr-block=%s" .natCidr | quote }}
+{{- end }}
+{{- range $key, $value := $v.aws.routeTableTags }}
+- {{ printf "--aws-route-table-tag=%s=%s" $key $value | quote }}
+{{- end }}
+{{- range $key, $value := $v.stack.additionalTags }}
+- {{ printf "--additional-stack-tags=%s=%s" $key $value | quote }}
+{{- end }}
+- {{ printf "--stack-termination-protection=%t" $v.stack.terminationProtection | quote }}
+- {{ printf "--allow-zone-removal=%t" $v.stack.allowZoneRemoval | quote }}
+- {{ printf "--on-empty=%s" $v.stack.onEmpty | quote }}
+- {{ printf "--empty-grace-period=%s" $v.stack.emptyGracePeriod | quote }}
+- {{ printf "--resync-interval=%s" $v.stack.resyncInterval | quote }}
+{{- if $v.dryRun }}
+- "--dry-run=true"
+{{- end }}
+- {{ printf "--leader-elect=%t" $v.leaderElection.enabled | quote }}
+{{- if $v.leaderElection.enabled }}
+- {{ printf "--leader-elect-lease-duration=%s" $v.leaderElection.leaseDuration | quote }}
+- {{ printf "--leader-elect-renew-deadline=%s" $v.leaderElection.renewDeadline | quote }}
+- {{ printf "--leader-elect-retry-period=%s" $v.leaderElection.retryPeriod | quote }}
+- {{ printf "--leader-elect-resource-name=%s" (include "ksec.lease" .) | quote }}
+{{- end }}
+- {{ printf "--log-level=%s" $v.log.level | quote }}
+- {{ printf "--log-format=%s" $v.log.format | quote }}
+- {{ printf "--address=:%d" (int $v.port) | quote }}
+{{- range $v.extraArgs }}
+- {{ . | quote }}
+{{- end }}
+{{- end }}
