@@ -74,7 +74,8 @@ fn tag<'a>(stack: &'a Stack, key: &str) -> Option<&'a str> {
     stack.tags().iter().find(|tag| tag.key() == Some(key)).and_then(Tag::value)
 }
 
-fn why_foreign(stack: &Stack, ownership: &BTreeMap<String, String>) -> String {
+/// What keeps it from being ours.
+pub fn why_foreign(stack: &Stack, ownership: &BTreeMap<String, String>) -> String {
     if stack.stack_status() == Some(&StackStatus::ReviewInProgress) {
         // It has no tags before it is created.
         return "somebody made a change set that would create it, and did not execute it; delete the empty stack"

@@ -58,7 +58,14 @@ impl Reader<'_> {
                 (Live::Several(stacks.iter().map(name).collect()), false)
             }
             Claim::Foreign { name, why } => (Live::Foreign { name, why }, false),
-            Claim::Absent => (self.absent(memory), memory.seen.take().is_some()),
+            Claim::Absent => match found.iter().find(|stack| memory.known.iter().any(|arn| arn == id(stack))) {
+                // It was ours a moment ago. Taken for absent, it would get a twin with other IPs.
+                Some(lost) => {
+                    let why = claim::why_foreign(lost, self.ownership);
+                    (Live::Foreign { name: name(lost), why }, false)
+                }
+                None => (self.absent(memory), memory.seen.take().is_some()),
+            },
         })
     }
 
