@@ -9,8 +9,8 @@ use http::{HeaderValue, Request, header::AUTHORIZATION};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Config};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -49,22 +49,37 @@ pub struct ConnectError {
     source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-fn cannot<E: std::error::Error + Send + Sync + 'static>(message: String) -> impl FnOnce(E) -> ConnectError {
-    move |source| ConnectError { message, source: Box::new(source) }
+fn cannot<E: std::error::Error + Send + Sync + 'static>(
+    message: String,
+) -> impl FnOnce(E) -> ConnectError {
+    move |source| ConnectError {
+        message,
+        source: Box::new(source),
+    }
 }
 
 /// The client configuration of the cluster that kubeconfig or pod name. Nothing is sent yet.
 pub async fn infer(clusters: &config::Clusters) -> Result<Config, ConnectError> {
-    let options = KubeConfigOptions { context: clusters.context.clone(), ..KubeConfigOptions::default() };
+    let options = KubeConfigOptions {
+        context: clusters.context.clone(),
+        ..KubeConfigOptions::default()
+    };
     let mut config = match &clusters.kubeconfig {
         Some(path) => {
-            let text = format!("cannot read the kubeconfig {}: check --kubeconfig and --context", path.display());
+            let text = format!(
+                "cannot read the kubeconfig {}: check --kubeconfig and --context",
+                path.display()
+            );
             let file = Kubeconfig::read_from(path).map_err(cannot(text.clone()))?;
-            Config::from_custom_kubeconfig(file, &options).await.map_err(cannot(text))?
+            Config::from_custom_kubeconfig(file, &options)
+                .await
+                .map_err(cannot(text))?
         }
         None if clusters.context.is_some() => {
             let text = "cannot use the context of the default kubeconfig: check --context and --kubeconfig".to_owned();
-            Config::from_kubeconfig(&options).await.map_err(cannot(text))?
+            Config::from_kubeconfig(&options)
+                .await
+                .map_err(cannot(text))?
         }
         None => {
             let text = "there is neither a kubeconfig nor a pod's service account: set --kubeconfig or --master, or run \
@@ -95,25 +110,47 @@ pub async fn configs(clusters: &config::Clusters) -> Result<Vec<(String, Config)
         config.cluster_url = master.url.clone();
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         config.read_timeout = Some(READ_TIMEOUT);
-        (if several { master.name.clone() } else { String::new() }, config)
+        (
+            if several {
+                master.name.clone()
+            } else {
+                String::new()
+            },
+            config,
+        )
     };
     Ok(clusters.masters.iter().map(config).collect())
 }
 
 impl Clusters {
-    pub async fn connect(clusters: &config::Clusters, namespace: Option<String>) -> Result<Self, ConnectError> {
+    pub async fn connect(
+        clusters: &config::Clusters,
+        namespace: Option<String>,
+    ) -> Result<Self, ConnectError> {
         let cluster = |(name, config): (String, Config)| {
-            let client = client(config, clusters.token_file.clone())
-                .map_err(cannot(format!("cannot make a client for the API server {name}: check its address")))?;
+            let client = client(config, clusters.token_file.clone()).map_err(cannot(format!(
+                "cannot make a client for the API server {name}: check its address"
+            )))?;
             Ok(Cluster { name, client })
         };
-        let clusters = configs(clusters).await?.into_iter().map(cluster).collect::<Result<_, _>>()?;
-        Ok(Self { clusters, namespace })
+        let clusters = configs(clusters)
+            .await?
+            .into_iter()
+            .map(cluster)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            clusters,
+            namespace,
+        })
     }
 
     /// Starts the informers.
     pub fn watch(&self, sender: &watch::Sender<Option<Snapshot>>) -> Vec<JoinHandle<()>> {
-        let names: Vec<&str> = self.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+        let names: Vec<&str> = self
+            .clusters
+            .iter()
+            .map(|cluster| cluster.name.as_str())
+            .collect();
         let start = |cluster: &Cluster| {
             let api = match &self.namespace {
                 Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
@@ -142,16 +179,23 @@ fn client(mut config: Config, token_file: Option<PathBuf>) -> Result<Client, kub
                 request.headers_mut().insert(AUTHORIZATION, header);
             }
             // The API server then answers 401, which is reported with its remedy.
-            None => tracing::warn!(path = %path.display(), "no usable token: check --credentials-dir"),
+            None => {
+                tracing::warn!(path = %path.display(), "no usable token: check --credentials-dir")
+            }
         }
         request
     });
-    Ok(ClientBuilder::try_from(config)?.with_layer(&authorize).build())
+    Ok(ClientBuilder::try_from(config)?
+        .with_layer(&authorize)
+        .build())
 }
 
 /// Follows one cluster's ConfigMaps for ever.
 async fn inform(api: Api<ConfigMap>, mut board: Board) {
-    let config = watcher::Config::default().labels(SELECTOR).timeout(WATCH_TIMEOUT).page_size(500);
+    let config = watcher::Config::default()
+        .labels(SELECTOR)
+        .timeout(WATCH_TIMEOUT)
+        .page_size(500);
     let events = watcher(api, config).default_backoff();
     pin_mut!(events);
     while let Some(event) = events.next().await {
@@ -164,12 +208,19 @@ async fn inform(api: Api<ConfigMap>, mut board: Board) {
 
 fn unlisted(names: &[&str]) -> BTreeMap<String, String> {
     let why = "its ConfigMaps have not been listed yet";
-    names.iter().map(|name| (shown(name), why.to_owned())).collect()
+    names
+        .iter()
+        .map(|name| (shown(name), why.to_owned()))
+        .collect()
 }
 
 /// What people read for a cluster.
 fn shown(name: &str) -> String {
-    if name.is_empty() { "Kubernetes API server".to_owned() } else { format!("Kubernetes API server {name}") }
+    if name.is_empty() {
+        "Kubernetes API server".to_owned()
+    } else {
+        format!("Kubernetes API server {name}")
+    }
 }
 
 /// Where one cluster's informer writes what it knows.
@@ -185,13 +236,26 @@ struct Board {
 }
 
 impl Board {
-    fn new(cluster: String, sender: watch::Sender<Option<Snapshot>>, all: BTreeMap<String, String>) -> Self {
-        Self { cluster, sender, all, listing: BTreeMap::new(), error: None }
+    fn new(
+        cluster: String,
+        sender: watch::Sender<Option<Snapshot>>,
+        all: BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            cluster,
+            sender,
+            all,
+            listing: BTreeMap::new(),
+            error: None,
+        }
     }
 
     fn take(&mut self, event: Event<ConfigMap>) {
         if self.error.take().is_some() {
-            tracing::info!(source = shown(&self.cluster), "ConfigMaps can be read again");
+            tracing::info!(
+                source = shown(&self.cluster),
+                "ConfigMaps can be read again"
+            );
         }
         match event {
             Event::Init => self.listing.clear(),
@@ -242,7 +306,10 @@ impl Board {
     fn change(&self, change: impl FnOnce(&mut Snapshot) -> bool) {
         self.sender.send_if_modified(|snapshot| {
             let fresh = snapshot.is_none();
-            let unknown = || Snapshot { missing: self.all.clone(), ..Snapshot::default() };
+            let unknown = || Snapshot {
+                missing: self.all.clone(),
+                ..Snapshot::default()
+            };
             change(snapshot.get_or_insert_with(unknown)) || fresh
         });
     }
@@ -260,7 +327,13 @@ fn reduced(object: ConfigMap, cluster: &str) -> (ObjectId, Object) {
         *value = value.trim().chars().take(MAX_VALUE).collect();
         value.shrink_to_fit();
     }
-    (id, Object { uid: object.metadata.uid.unwrap_or_default(), data })
+    (
+        id,
+        Object {
+            uid: object.metadata.uid.unwrap_or_default(),
+            data,
+        },
+    )
 }
 
 /// What to do about it.
@@ -269,8 +342,12 @@ fn explain(error: &watcher::Error) -> String {
         watcher::Error::InitialListFailed(cause)
         | watcher::Error::WatchStartFailed(cause)
         | watcher::Error::WatchFailed(cause) => cause,
-        watcher::Error::WatchError(status) => return format!("the API server ended the watch: {}", status.message),
-        watcher::Error::NoResourceVersion => return "the API server answered without a resource version".to_owned(),
+        watcher::Error::WatchError(status) => {
+            return format!("the API server ended the watch: {}", status.message);
+        }
+        watcher::Error::NoResourceVersion => {
+            return "the API server answered without a resource version".to_owned();
+        }
     };
     match cause {
         kube::Error::Api(status) if status.code == 403 => format!(
@@ -314,7 +391,11 @@ mod tests {
     }
 
     fn names(receiver: &watch::Receiver<Option<Snapshot>>) -> Vec<String> {
-        receiver.borrow().iter().flat_map(|snapshot| snapshot.objects.keys().map(ToString::to_string)).collect()
+        receiver
+            .borrow()
+            .iter()
+            .flat_map(|snapshot| snapshot.objects.keys().map(ToString::to_string))
+            .collect()
     }
 
     #[test]
@@ -323,11 +404,21 @@ mod tests {
         let mut a = board("a", &sender);
         a.take(Event::Init);
         a.take(Event::InitApply(config_map("one", "8.8.8.8")));
-        assert_eq!(*receiver.borrow(), None, "nothing is known before the list ends");
+        assert_eq!(
+            *receiver.borrow(),
+            None,
+            "nothing is known before the list ends"
+        );
         a.take(Event::InitDone);
         assert_eq!(names(&receiver), ["a/default/one"]);
         let missing = |receiver: &watch::Receiver<Option<Snapshot>>| {
-            receiver.borrow().clone().unwrap().missing.into_keys().collect::<Vec<_>>()
+            receiver
+                .borrow()
+                .clone()
+                .unwrap()
+                .missing
+                .into_keys()
+                .collect::<Vec<_>>()
         };
         assert_eq!(missing(&receiver), ["Kubernetes API server b"]);
         let mut b = board("b", &sender);
@@ -335,7 +426,11 @@ mod tests {
         b.take(Event::InitDone);
         assert!(missing(&receiver).is_empty());
         a.take(Event::Init);
-        assert_eq!(names(&receiver), ["a/default/one"], "a list begun anew removes nothing yet");
+        assert_eq!(
+            names(&receiver),
+            ["a/default/one"],
+            "a list begun anew removes nothing yet"
+        );
         a.take(Event::InitApply(config_map("two", "9.9.9.9")));
         a.take(Event::InitDone);
         assert_eq!(names(&receiver), ["a/default/two"]);
@@ -350,7 +445,14 @@ mod tests {
         a.take(Event::InitDone);
         a.failed(&watcher::Error::NoResourceVersion);
         assert_eq!(names(&receiver), ["a/default/one"]);
-        assert!(!receiver.borrow().clone().unwrap().missing.contains_key("Kubernetes API server a"));
+        assert!(
+            !receiver
+                .borrow()
+                .clone()
+                .unwrap()
+                .missing
+                .contains_key("Kubernetes API server a")
+        );
     }
 
     #[test]

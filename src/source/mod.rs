@@ -7,7 +7,6 @@ use tokio::task::JoinHandle;
 
 use crate::model::request::Snapshot;
 
-
 pub mod directory;
 pub mod kubernetes;
 mod manifest;
