@@ -12,6 +12,7 @@ use crate::model::request::Snapshot;
 use crate::model::schedule::{Outcome, Schedule};
 use crate::provider::{Provider, ProviderError, Retry};
 use crate::reconcile::{self, Frame, Pass};
+use crate::report::pulse::Pulse;
 use crate::report::teller::Teller;
 use crate::retry::Backoff;
 use crate::source::Source;
@@ -34,6 +35,7 @@ pub struct Controller<P, E> {
     source: Source,
     conduct: Conduct,
     teller: Teller,
+    pulse: Pulse,
 }
 
 /// Why a term of leadership ended.
@@ -44,8 +46,8 @@ enum End {
 }
 
 impl<P: Provider, E: Election> Controller<P, E> {
-    pub fn new(provider: P, election: E, source: Source, conduct: Conduct, teller: Teller) -> Self {
-        Self { provider, election, source, conduct, teller }
+    pub fn new(provider: P, election: E, source: Source, conduct: Conduct, teller: Teller, pulse: Pulse) -> Self {
+        Self { provider, election, source, conduct, teller, pulse }
     }
 
     /// Runs until `stop` resolves: leads whenever it can, and gives the Lease up at the end.
@@ -83,6 +85,7 @@ impl<P: Provider, E: Election> Controller<P, E> {
                 reign.next = Instant::now() + FIRST_RETRY;
                 continue;
             };
+            let _busy = self.pulse.busy();
             // Dropping a pass drops the call in flight: nothing of it is polled once the term is over.
             tokio::select! {
                 biased;

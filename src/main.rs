@@ -1,1 +1,215 @@
-fn main() {}
+//! Arguments, clients, tasks, signals, exit code. It decides nothing.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::Parser as _;
+use kube_static_egress_controller::config::{
+    Cli, Command, Config, Facts, PlanArgs, ProviderConfig, Purpose, SourceConfig,
+};
+use kube_static_egress_controller::controller::{Conduct, Controller};
+use kube_static_egress_controller::lease::{self, Alone, Election, ElectionConfig, LeaseElection};
+use kube_static_egress_controller::plan_command;
+use kube_static_egress_controller::provider::Provider;
+use kube_static_egress_controller::provider::aws::{AwsConfig, AwsProvider};
+use kube_static_egress_controller::provider::memory::MemoryProvider;
+use kube_static_egress_controller::report::metrics::Metrics;
+use kube_static_egress_controller::report::pulse::Pulse;
+use kube_static_egress_controller::report::teller::Teller;
+use kube_static_egress_controller::report::{http, log};
+use kube_static_egress_controller::source::{Source, kubernetes};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// The flags contradict themselves or each other.
+const USAGE: u8 = 2;
+/// A pass makes a dozen calls at most, each bounded; one that takes longer hangs.
+const LONGEST_PASS: Duration = Duration::from_secs(600);
+
+/// What the outside sees of this process.
+struct Outlook {
+    metrics: Metrics,
+    pulse: Pulse,
+    ready: watch::Sender<bool>,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let (options, purpose) = match &cli.command {
+        Some(Command::Plan(args)) => (&args.options, Purpose::Plan),
+        None => (&cli.options, Purpose::Run),
+    };
+    let config = match Config::check(options, &Facts::from_environment(), purpose) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            for mistake in mistakes {
+                eprintln!("{mistake}");
+            }
+            return ExitCode::from(USAGE);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let done = runtime.context("cannot start the runtime").and_then(|runtime| {
+        let done = runtime.block_on(async {
+            match cli.command {
+                Some(Command::Plan(args)) => plan(config, &args).await,
+                None => run(config).await,
+            }
+        });
+        // A blocked thread (a slow file system) must not hold up the end.
+        runtime.shutdown_background();
+        done
+    });
+    done.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::from(plan_command::ERROR)
+    })
+}
+
+async fn plan(config: Config, args: &PlanArgs) -> Result<ExitCode> {
+    log::init(log_for_plan(&config));
+    let network = args.network.as_deref();
+    let plan = if let Some(path) = plan_command::is_offline(&config, network) {
+        plan_command::offline(&config, path, network)?
+    } else {
+        let source = source(&config).await?;
+        match &config.provider {
+            ProviderConfig::Aws(_) => {
+                let provider = aws(&config, &Metrics::new(), "plan").await?;
+                plan_command::look(&provider, &source, &config).await?
+            }
+            ProviderConfig::InMemory | ProviderConfig::Noop => {
+                plan_command::look(&memory(&config), &source, &config).await?
+            }
+        }
+    };
+    print!("{}", plan_command::render(&plan, args.output, args.template));
+    Ok(ExitCode::from(plan_command::exit_code(&plan)))
+}
+
+/// Only what went wrong: standard output is the plan's.
+fn log_for_plan(config: &Config) -> kube_static_egress_controller::config::Log {
+    let mut log = config.log;
+    log.level = log.level.min(tracing::Level::ERROR);
+    log
+}
+
+async fn run(config: Config) -> Result<ExitCode> {
+    log::init(config.log);
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(version, stack = config.settings.stack_name, dry_run = config.dry_run, "starting");
+    let metrics = Metrics::new();
+    let listener = http::listen(config.address).await?;
+    let (ready, readiness) = watch::channel(false);
+    let pulse = Pulse::new(LONGEST_PASS);
+    let serving = tokio::spawn(http::serve(listener, metrics.clone(), pulse.clone(), readiness));
+    let outlook = Outlook { metrics, pulse, ready };
+    let source = source(&config).await?;
+    match &config.provider {
+        ProviderConfig::Aws(_) => {
+            let provider = aws(&config, &outlook.metrics, &pod(&config)).await?;
+            elect(config, provider, source, &outlook).await?;
+        }
+        ProviderConfig::InMemory | ProviderConfig::Noop => {
+            elect(config.clone(), memory(&config), source, &outlook).await?;
+        }
+    }
+    drop(outlook);
+    // Ends by itself once nobody can say any more that we are ready.
+    let _served = serving.await;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn elect<P: Provider>(
+    config: Config,
+    provider: P,
+    source: Source,
+    outlook: &Outlook,
+) -> Result<()> {
+    // A dry run writes nothing, not even the Lease.
+    let election = config.leader_election.clone().filter(|_| !config.dry_run);
+    match (election, &config.source) {
+        (Some(election), SourceConfig::Kubernetes(clusters)) => {
+            let first = kubernetes::configs(clusters).await?.into_iter().next();
+            let (_, kube) = first.context("no API server to hold the Lease: set --master or --kubeconfig")?;
+            let identity = lease::identity(&election.identity);
+            let election = ElectionConfig {
+                lease_duration: election.lease_duration,
+                renew_deadline: election.renew_deadline,
+                retry_period: election.retry_period,
+                ..ElectionConfig::new(election.name, election.namespace, identity)
+            };
+            let election = LeaseElection::new(kube, election)?;
+            control(config, provider, election, source, outlook).await
+        }
+        _ => control(config, provider, Alone::new(), source, outlook).await,
+    }
+}
+
+async fn control<P: Provider, E: Election>(
+    config: Config,
+    provider: P,
+    election: E,
+    source: Source,
+    outlook: &Outlook,
+) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        }
+        // No new traffic while the Lease is given up.
+        outlook.ready.send_replace(false);
+    };
+    outlook.metrics.follow_lease(election.view());
+    let conduct = Conduct {
+        settings: config.settings,
+        empty_grace_period: config.empty_grace_period,
+        resync_interval: config.resync_interval,
+        dry_run: config.dry_run,
+    };
+    let teller = Teller::new(outlook.metrics.clone(), config.dry_run);
+    outlook.ready.send_replace(true);
+    Controller::new(provider, election, source, conduct, teller, outlook.pulse.clone()).run(stop).await;
+    Ok(())
+}
+
+async fn source(config: &Config) -> Result<Source> {
+    Ok(match &config.source {
+        SourceConfig::Manifests(path) => Source::Manifests(path.clone()),
+        SourceConfig::Kubernetes(clusters) => {
+            Source::Kubernetes(kubernetes::Clusters::connect(clusters, config.namespace.clone()).await?)
+        }
+    })
+}
+
+async fn aws(config: &Config, metrics: &Metrics, replica: &str) -> Result<AwsProvider> {
+    let ProviderConfig::Aws(aws) = config.provider.clone() else {
+        anyhow::bail!("the provider is not aws");
+    };
+    let metrics = metrics.clone();
+    let provider = AwsProvider::new(AwsConfig {
+        stack_name: config.settings.stack_name.clone(),
+        ownership: config.settings.ownership.clone(),
+        vpc_id: aws.vpc_id,
+        route_table_filters: aws.route_table_filters.into_iter().collect(),
+        template_bucket: aws.template_bucket,
+        role_arn: aws.role_arn,
+        app_name: replica.to_owned(),
+        observer: Arc::new(move |call| metrics.called(call.service, call.action, &call.code, call.duration)),
+    });
+    Ok(provider.await?)
+}
+
+fn memory(config: &Config) -> MemoryProvider {
+    MemoryProvider::new(MemoryProvider::network_for(&config.settings.zones))
+}
+
+fn pod(config: &Config) -> String {
+    config.leader_election.as_ref().map(|election| election.identity.clone()).unwrap_or_default()
+}

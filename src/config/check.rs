@@ -25,7 +25,8 @@ const MAX_ROUTE_TABLE_TAGS: usize = 20;
 /// How many renewals must fit into the renew deadline, as client-go has it: 1 plus its jitter.
 const RETRY_JITTER: f64 = 1.2;
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3600);
+/// Nobody waits longer than this for a Lease whose holder is silent.
+const MAX_LEASE: Duration = Duration::from_secs(600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Config {
@@ -142,6 +143,7 @@ impl Check {
                 ("--kubeconfig", kubeconfig.is_some()),
                 ("--context", context.is_some()),
                 ("--use-platform-credentials", platform),
+                ("--namespace", options.namespace.as_deref().is_some_and(|name| !name.trim().is_empty())),
             ];
             for (other, _) in others.iter().filter(|(_, given)| *given) {
                 let remedy = format!("ConfigMaps come from files or from a cluster: leave out {other} or --manifests");
@@ -231,6 +233,9 @@ impl Check {
     fn zones(&mut self, options: &Options, needed: bool) -> BTreeMap<Zone, Ipv4Net> {
         let names = split(&options.aws.aws_az, &['\n', ',']);
         let cidrs = split(&options.aws.aws_nat_cidr_block, &['\n', ',']);
+        if names.is_empty() && cidrs.is_empty() && !needed {
+            return desired::example_zones();
+        }
         if names.len() != cidrs.len() {
             let problem = format!("{} zones, but {} NAT CIDR blocks", names.len(), cidrs.len());
             let remedy = "give one --aws-nat-cidr-block for each --aws-az, in the same order";
@@ -283,9 +288,9 @@ impl Check {
         let renew = ("leader-elect-renew-deadline", &options.leader_elect_renew_deadline);
         let retry = ("leader-elect-retry-period", &options.leader_elect_retry_period);
         let before = self.mistakes.len();
-        let lease_duration = self.duration(lease.0, lease.1, SECOND, HOUR);
-        let renew_deadline = self.duration(renew.0, renew.1, Duration::from_millis(100), HOUR);
-        let retry_period = self.duration(retry.0, retry.1, Duration::from_millis(50), HOUR);
+        let lease_duration = self.duration(lease.0, lease.1, SECOND, MAX_LEASE);
+        let renew_deadline = self.duration(renew.0, renew.1, Duration::from_millis(100), MAX_LEASE);
+        let retry_period = self.duration(retry.0, retry.1, Duration::from_millis(50), MAX_LEASE);
         if self.mistakes.len() == before {
             self.in_order(lease_duration, renew_deadline, retry_period);
         }

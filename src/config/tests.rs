@@ -65,6 +65,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("--manifests=examples --leader-elect=false", &[]),
     ("--manifests=examples --leader-elect", &["leader-elect"]),
     ("--manifests=examples --kubeconfig=k --context=c --master=m", &["manifests", "manifests", "manifests"]),
+    ("--manifests=examples --namespace=team-a", &["manifests"]),
     ("--namespace=team-a", &[]),
     ("--namespace=Team_A", &["namespace"]),
     // Tags and names.
@@ -96,6 +97,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("--resync-interval=-5m", &["resync-interval"]),
     ("--empty-grace-period=1h30m", &[]),
     ("--leader-elect-lease-duration=10s", &["leader-elect-lease-duration"]),
+    ("--leader-elect-lease-duration=10m", &[]),
+    ("--leader-elect-lease-duration=11m", &["leader-elect-lease-duration"]),
     ("--leader-elect-lease-duration=15s500ms", &["leader-elect-lease-duration"]),
     ("--leader-elect-renew-deadline=2400ms", &["leader-elect-renew-deadline"]),
     ("--leader-elect-renew-deadline=2500ms", &[]),

@@ -30,7 +30,11 @@ pub struct ElectionConfig {
 impl ElectionConfig {
     /// A config with client-go's times: 15 s, 10 s and 2 s.
     #[must_use]
-    pub fn new(name: impl Into<String>, namespace: impl Into<String>, identity: impl Into<String>) -> Self {
+    pub fn new(
+        name: impl Into<String>,
+        namespace: impl Into<String>,
+        identity: impl Into<String>,
+    ) -> Self {
         Self {
             name: name.into(),
             namespace: namespace.into(),
@@ -60,14 +64,20 @@ impl ElectionConfig {
                 namespace: namespace.clone(),
             });
         }
-        if identity.is_empty() || identity.len() > MAX_IDENTITY || !identity.chars().all(|c| c.is_ascii_graphic()) {
+        if identity.is_empty()
+            || identity.len() > MAX_IDENTITY
+            || !identity.chars().all(|c| c.is_ascii_graphic())
+        {
             return Err(ElectionError::Identity(identity.clone()));
         }
         let whole = lease_duration.subsec_nanos() == 0;
         if !whole || lease_duration.is_zero() || *lease_duration > MAX_LEASE_DURATION {
             return Err(ElectionError::LeaseDuration(*lease_duration));
         }
-        if retry_period.is_zero() || retry_period >= renew_deadline || renew_deadline >= lease_duration {
+        if retry_period.is_zero()
+            || retry_period >= renew_deadline
+            || renew_deadline >= lease_duration
+        {
             return Err(ElectionError::Order {
                 lease_duration: *lease_duration,
                 renew_deadline: *renew_deadline,
@@ -107,7 +117,9 @@ impl ElectionConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ElectionError {
     /// The Lease's name or namespace is none.
-    #[error("the Lease cannot be {namespace:?}/{name:?}: give both as DNS names (lower case letters, digits, '-' and '.')")]
+    #[error(
+        "the Lease cannot be {namespace:?}/{name:?}: give both as DNS names (lower case letters, digits, '-' and '.')"
+    )]
     Name {
         /// The name given.
         name: String,
@@ -115,7 +127,9 @@ pub enum ElectionError {
         namespace: String,
     },
     /// The holder's name does not do as a field manager.
-    #[error("{0:?} cannot be the holder of a Lease: use 1 to 128 printable ASCII characters without spaces")]
+    #[error(
+        "{0:?} cannot be the holder of a Lease: use 1 to 128 printable ASCII characters without spaces"
+    )]
     Identity(String),
     /// The Lease's duration is out of range.
     #[error("a Lease cannot last {0:?}: set its duration to whole seconds, 1 to 600")]
@@ -134,7 +148,9 @@ pub enum ElectionError {
         retry_period: Duration,
     },
     /// No client can be made of the Kubernetes configuration.
-    #[error("cannot make a client for the Lease: check the kubeconfig or the service account this process runs with")]
+    #[error(
+        "cannot make a client for the Lease: check the kubeconfig or the service account this process runs with"
+    )]
     Client(#[source] kube::Error),
 }
 
@@ -144,7 +160,9 @@ pub enum ElectionError {
 pub fn identity(pod_name: &str) -> String {
     // The keys of a RandomState come from the operating system: 64 bits that no other process has.
     let suffix = format!("_{:016x}", RandomState::new().hash_one(std::process::id()));
-    let clean = pod_name.chars().map(|c| if c.is_ascii_graphic() { c } else { '-' });
+    let clean = pod_name
+        .chars()
+        .map(|c| if c.is_ascii_graphic() { c } else { '-' });
     let mut name: String = clean.take(MAX_IDENTITY - suffix.len()).collect();
     name.push_str(&suffix);
     name

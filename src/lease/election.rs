@@ -92,9 +92,15 @@ impl LeaseElection {
     ///
     /// # Errors
     /// If the config contradicts itself.
-    pub fn over<S>(transport: ClientBuilder<S>, config: ElectionConfig, spawn: Spawn) -> Result<Self, ElectionError>
+    pub fn over<S>(
+        transport: ClientBuilder<S>,
+        config: ElectionConfig,
+        spawn: Spawn,
+    ) -> Result<Self, ElectionError>
     where
-        S: Service<http::Request<Body>, Response = http::Response<Box<DynBody>>, Error = BoxError> + Send + 'static,
+        S: Service<http::Request<Body>, Response = http::Response<Box<DynBody>>, Error = BoxError>
+            + Send
+            + 'static,
         S::Future: Send + 'static,
     {
         config.check()?;
@@ -187,7 +193,10 @@ impl LeaseElection {
             };
             if Instant::now() + RELEASE_RETRY >= end {
                 let error = fault.text;
-                tracing::warn!(error, "the Lease could not be given up: another replica can lead when it has run out");
+                tracing::warn!(
+                    error,
+                    "the Lease could not be given up: another replica can lead when it has run out"
+                );
                 return;
             }
             tokio::time::sleep(RELEASE_RETRY).await;
@@ -210,7 +219,10 @@ impl Election for LeaseElection {
     async fn release(&mut self, term: Term) {
         let epoch = term.epoch();
         let led = !term.is_over();
-        let ours = self.current.as_ref().is_some_and(|current| term.is_of(&current.tenure));
+        let ours = self
+            .current
+            .as_ref()
+            .is_some_and(|current| term.is_of(&current.tenure));
         if !ours {
             return;
         }

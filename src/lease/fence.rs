@@ -28,7 +28,9 @@ type Checked = (Request<Body>, Option<String>);
 /// The guard did not let a request through, or could not read an answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FenceError {
-    #[error("{method} {path} is not a request for the Lease: use a client of its own for anything else")]
+    #[error(
+        "{method} {path} is not a request for the Lease: use a client of its own for anything else"
+    )]
     NotTheLease { method: Method, path: String },
     #[error("the write does not follow from what was read of the Lease: read it again")]
     NotAllowed,
@@ -36,9 +38,13 @@ pub(super) enum FenceError {
     NotACandidate,
     #[error("the API server changed nothing: check that this machine's clock runs")]
     Unchanged,
-    #[error("the request's body is not JSON or not at hand: this version of kube-leader-election does not fit the guard")]
+    #[error(
+        "the request's body is not JSON or not at hand: this version of kube-leader-election does not fit the guard"
+    )]
     Request,
-    #[error("the API server's answer is not a Lease: check what stands between it and this process")]
+    #[error(
+        "the API server's answer is not a Lease: check what stands between it and this process"
+    )]
     Answer(#[source] BoxError),
 }
 
@@ -64,7 +70,8 @@ impl Place {
         let query = request.uri().query().unwrap_or_default();
         let one_watched = || {
             let mut pairs = query.split('&');
-            pairs.clone().any(|pair| pair == "watch=true") && pairs.any(|pair| pair == self.selector)
+            pairs.clone().any(|pair| pair == "watch=true")
+                && pairs.any(|pair| pair == self.selector)
         };
         if path == self.object {
             match *request.method() {
@@ -160,7 +167,9 @@ where
             }
             let lease = parse(answer).await?;
             // A write that changes nothing makes no version, and so tells nobody that the holder lives.
-            if lease.metadata.resource_version.is_none() || lease.metadata.resource_version == replaced {
+            if lease.metadata.resource_version.is_none()
+                || lease.metadata.resource_version == replaced
+            {
                 return Err(FenceError::Unchanged.into());
             }
             known.wrote(lease.clone());
@@ -240,7 +249,11 @@ fn edit(
     change: impl FnOnce(&mut Value) -> Result<Option<String>, FenceError>,
 ) -> Result<Checked, FenceError> {
     let (mut parts, body) = request.into_parts();
-    let bytes = body.collect_bytes().now_or_never().and_then(Result::ok).ok_or(FenceError::Request)?;
+    let bytes = body
+        .collect_bytes()
+        .now_or_never()
+        .and_then(Result::ok)
+        .ok_or(FenceError::Request)?;
     let mut value: Value = serde_json::from_slice(&bytes).map_err(|_| FenceError::Request)?;
     if !value.get("metadata").is_some_and(Value::is_object) {
         return Err(FenceError::Request);
@@ -259,6 +272,7 @@ async fn parse(answer: Answer) -> Result<Lease, BoxError> {
 
 fn reply(lease: &Lease) -> Result<Answer, FenceError> {
     let bytes = serde_json::to_vec(lease).map_err(|error| FenceError::Answer(error.into()))?;
-    let body: Box<DynBody> = Box::new(Full::new(Bytes::from(bytes)).map_err(|never| match never {}));
+    let body: Box<DynBody> =
+        Box::new(Full::new(Bytes::from(bytes)).map_err(|never| match never {}));
     Ok(Response::new(body))
 }

@@ -95,7 +95,10 @@ impl From<Error> for Fault {
             _ => 0,
         };
         let kind = match &error {
-            Error::AcquireLease(e) | Error::RenewLease(e) | Error::ReleaseLease(e) | Error::CreateLease(e)
+            Error::AcquireLease(e)
+            | Error::RenewLease(e)
+            | Error::ReleaseLease(e)
+            | Error::CreateLease(e)
                 if code(e) == 409 =>
             {
                 Kind::Conflict

@@ -63,7 +63,10 @@ impl Renewer {
                     let seen = self.known.seen();
                     self.board.saw(seen.as_ref());
                     let holder = seen.and_then(|seen| seen.holder);
-                    return format!("the Lease was given to {}", holder.as_deref().unwrap_or("nobody"));
+                    return format!(
+                        "the Lease was given to {}",
+                        holder.as_deref().unwrap_or("nobody")
+                    );
                 }
                 Attempt::Failed(fault) => {
                     self.board.renewal_failed();
@@ -78,7 +81,11 @@ impl Renewer {
                     };
                     let now = Instant::now();
                     if now >= renewed + self.config.renew_deadline {
-                        return format!("renewals failed for {:.1?}: {}", now - renewed, fault.text);
+                        return format!(
+                            "renewals failed for {:.1?}: {}",
+                            now - renewed,
+                            fault.text
+                        );
                     }
                     next = now.max(sent + wait);
                 }

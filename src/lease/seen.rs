@@ -161,7 +161,11 @@ impl Known {
 
     fn note(&self, state: &mut State, lease: &Lease) {
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
-        if state.seen.as_ref().is_some_and(|seen| seen.version == version) {
+        if state
+            .seen
+            .as_ref()
+            .is_some_and(|seen| seen.version == version)
+        {
             return;
         }
         let spec = lease.spec.clone().unwrap_or_default();
@@ -170,7 +174,12 @@ impl Known {
         let its_ttl = Duration::from_secs(its_ttl).min(MAX_LEASE_DURATION);
         let acquired = spec.acquire_time.map(|time| time.0);
         let hold = match &holder {
-            Some(name) if **name == *self.us && acquired.is_some_and(|time| state.claims.contains(&time)) => Hold::Ours,
+            Some(name)
+                if **name == *self.us
+                    && acquired.is_some_and(|time| state.claims.contains(&time)) =>
+            {
+                Hold::Ours
+            }
             Some(_) => Hold::Other,
             // This is what giving up leaves behind, here and in client-go. Anything less is no proof that a term has ended.
             None if acquired.is_some()
@@ -228,7 +237,8 @@ impl Known {
         spec.lease_duration_seconds = Some(i32::try_from(self.ttl.as_secs()).unwrap_or(i32::MAX));
         // The crate adds one: no value that was ever written may make that overflow.
         spec.lease_transitions = Some(state.highest_epoch.min(i32::MAX - 1));
-        let renewed = Timestamp::from_second(if dead { DEAD } else { ALIVE }).unwrap_or(Timestamp::MAX);
+        let renewed =
+            Timestamp::from_second(if dead { DEAD } else { ALIVE }).unwrap_or(Timestamp::MAX);
         spec.renew_time = Some(MicroTime(renewed));
         lease
     }
@@ -236,7 +246,9 @@ impl Known {
     /// The answer to the holder's own read, if what it wrote last still stands as far as we know.
     pub(super) fn own(&self) -> Option<Lease> {
         let state = self.state();
-        (state.role == Role::Holder).then(|| state.own.clone()).flatten()
+        (state.role == Role::Holder)
+            .then(|| state.own.clone())
+            .flatten()
     }
 
     /// The version that the write must replace, if `act` is allowed at all. Takes the look and the remembered answer with it: until

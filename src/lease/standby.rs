@@ -69,7 +69,11 @@ impl Standby {
                 return sleep_until(earliest).await;
             };
             // A read has shown more than the watch: it is late, or dead. A new one tells.
-            if self.watch.as_ref().is_some_and(|watch| watch.version != seen.version) {
+            if self
+                .watch
+                .as_ref()
+                .is_some_and(|watch| watch.version != seen.version)
+            {
                 self.rest();
             }
             let due = seen.dead_at().max(earliest);
@@ -81,7 +85,11 @@ impl Standby {
             };
             match news {
                 News::Changed => {
-                    if self.known.seen().is_some_and(|seen| seen.dead_at() <= Instant::now()) {
+                    if self
+                        .known
+                        .seen()
+                        .is_some_and(|seen| seen.dead_at() <= Instant::now())
+                    {
                         return;
                     }
                     // The failure that `earliest` waits out was about another version.
@@ -119,7 +127,9 @@ impl Standby {
                 }
                 Some(Ok(WatchEvent::Deleted(_))) => return News::Deleted,
                 Some(Ok(WatchEvent::Bookmark(_))) => {}
-                Some(Ok(WatchEvent::Error(status))) => return News::Ended(Some(status.message.clone())),
+                Some(Ok(WatchEvent::Error(status))) => {
+                    return News::Ended(Some(status.message.clone()));
+                }
                 Some(Err(error)) => return News::Ended(Some(chain(&error))),
                 // A server that ends every watch at once is not to be asked at once.
                 None if watch.since.elapsed() < Duration::from_secs(1) => {
@@ -145,7 +155,9 @@ impl Standby {
                 version: version.to_owned(),
             }),
             Ok(Err(error)) => Err(chain(&error)),
-            Err(_) => Err(format!("no answer from the API server within {patience:.1?}")),
+            Err(_) => Err(format!(
+                "no answer from the API server within {patience:.1?}"
+            )),
         }
     }
 }

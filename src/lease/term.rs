@@ -6,38 +6,52 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The term of leadership is over: the work it covered was not begun, or was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this replica's term of leadership is over: leave the work to the leader, or campaign again")]
+#[error(
+    "this replica's term of leadership is over: leave the work to the leader, or campaign again"
+)]
 pub struct TermOver;
-
-/// Until when the Term lasts. `None` is final: it was lost, given up or dropped.
-type End = Option<Instant>;
 
 struct Shared {
     epoch: u64,
-    end: watch::Sender<End>,
+    /// Until when the Term lasts. `None` is final: it was lost, given up or dropped.
+    end: Mutex<Option<Instant>>,
+    changed: Notify,
 }
 
 impl Shared {
+    fn end(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn remaining(&self) -> Duration {
-        match *self.end.borrow() {
-            Some(end) => end.saturating_duration_since(Instant::now()),
-            None => Duration::ZERO,
-        }
+        let end = *self.end();
+        end.map_or(Duration::ZERO, |end| {
+            end.saturating_duration_since(Instant::now())
+        })
+    }
+
+    /// False if it had been finished before.
+    fn finish(&self) -> bool {
+        let lasted = self.end().take().is_some();
+        self.changed.notify_waiters();
+        lasted
     }
 
     async fn ended(&self) {
-        let mut changes = self.end.subscribe();
         loop {
-            let Some(end) = *changes.borrow_and_update() else {
+            // Listening begins before the end is read, so that no change is missed in between.
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let Some(end) = *self.end() else {
                 return;
             };
             if end <= Instant::now() {
@@ -45,9 +59,8 @@ impl Shared {
             }
             tokio::select! {
                 biased;
+                () = changed => {}
                 () = tokio::time::sleep_until(end) => {}
-                // The sender lives in `self`, so this only ever reports a change.
-                _ = changes.changed() => {}
             }
         }
     }
@@ -73,7 +86,8 @@ impl Term {
     pub(super) fn begin(epoch: u64, end: Instant) -> (Self, Tenure) {
         let shared = Arc::new(Shared {
             epoch,
-            end: watch::Sender::new(Some(end)),
+            end: Mutex::new(Some(end)),
+            changed: Notify::new(),
         });
         let tenure = Tenure {
             shared: Arc::clone(&shared),
@@ -136,7 +150,7 @@ impl Term {
 
 impl Drop for Term {
     fn drop(&mut self) {
-        self.shared.end.send_replace(None);
+        self.shared.finish();
     }
 }
 
@@ -181,29 +195,22 @@ pub(super) struct Tenure {
 impl Tenure {
     /// Moves the end to `end`. False if the Term was over by now: nothing brings it back.
     pub(super) fn extend(&self, end: Instant) -> bool {
-        let mut live = false;
-        self.shared.end.send_if_modified(|current| match current {
-            Some(old) if *old > Instant::now() => {
-                live = true;
-                let later = end > *old;
-                if later {
-                    *old = end;
-                }
-                later
-            }
-            _ => false,
-        });
-        live
+        match &mut *self.shared.end() {
+            Some(old) if *old > Instant::now() => *old = end.max(*old),
+            _ => return false,
+        }
+        self.shared.changed.notify_waiters();
+        true
     }
 
     /// Ends the Term. False if it had been ended already: given up, lost or dropped.
     pub(super) fn end(&self) -> bool {
-        self.shared.end.send_replace(None).is_some()
+        self.shared.finish()
     }
 
     /// True if the Term ran out by itself, rather than being given up, lost or dropped.
     pub(super) fn ran_out(&self) -> bool {
-        let end = *self.shared.end.borrow();
+        let end = *self.shared.end();
         end.is_some_and(|end| end <= Instant::now())
     }
 

@@ -62,7 +62,10 @@ impl Board {
             if view.holder == holder && view.epoch == epoch {
                 return false;
             }
-            if let Some(new) = holder.as_ref().filter(|new| view.holder.as_ref() != Some(*new)) {
+            if let Some(new) = holder
+                .as_ref()
+                .filter(|new| view.holder.as_ref() != Some(*new))
+            {
                 // The first holder seen is no change, and neither is the moment between a release and the next holder.
                 if view.epoch != epoch && view.epoch != 0 {
                     view.transitions_seen += 1;
@@ -78,7 +81,8 @@ impl Board {
     }
 
     pub(super) fn leads(&self, leading: bool) {
-        self.view.send_if_modified(|view| std::mem::replace(&mut view.leading, leading) != leading);
+        self.view
+            .send_if_modified(|view| std::mem::replace(&mut view.leading, leading) != leading);
     }
 
     /// Without a Lease: the term we lead in, if any.
@@ -104,7 +108,8 @@ impl Board {
     }
 
     pub(super) fn succeeded(&self) {
-        self.view.send_if_modified(|view| view.last_error.take().is_some());
+        self.view
+            .send_if_modified(|view| view.last_error.take().is_some());
     }
 
     /// Remembers what went wrong, and logs it when it is news: a cause that lasts makes one line, not one per attempt.
@@ -112,7 +117,10 @@ impl Board {
         self.view.send_if_modified(|view| {
             let news = view.last_error.as_deref() != Some(error);
             if news {
-                tracing::warn!(error, "the Lease could not be read or written, trying again");
+                tracing::warn!(
+                    error,
+                    "the Lease could not be read or written, trying again"
+                );
                 view.last_error = Some(error.to_owned());
             }
             news

@@ -1,14 +1,15 @@
 //! The one next step, with its reasons. It leaves no choice to whoever applies it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::desired::{self, Desired, OnEmpty, Settings};
 use super::difference::{self, Difference};
 use super::live::{ChangeSet, ChangeSetState, Live, Phase, Stack};
-use super::network::Network;
+use super::network::{Network, Zone};
 use super::problem::{Problem, Subject};
 use super::request::{self, Request, Snapshot};
-use super::resolved::{Layout, Names};
+use super::resolved::{Layout, Names, Part};
 use super::template::{self, Template};
 
 /// What to do now: at most one mutating call.
@@ -60,6 +61,8 @@ pub struct Plan {
     pub problems: Vec<Problem>,
     pub request: Request,
     pub desired: Desired,
+    /// The live static IPs by zone.
+    pub static_ips: BTreeMap<Zone, String>,
     /// Look again after this long, though nothing may have changed.
     pub again: Option<Duration>,
     /// Why an earlier attempt at the same failed.
@@ -90,6 +93,7 @@ pub fn plan(world: &World<'_>) -> Plan {
         problems,
         request,
         desired,
+        static_ips: static_ips(world.live, &names),
         again: None,
         setback: None,
     };
@@ -105,7 +109,7 @@ pub fn plan(world: &World<'_>) -> Plan {
             plan.refuse(&world.settings.stack_name, "SeveralStacks", text);
         }
         (_, None) => plan.absent(world),
-        (_, Some((stack, Err(error)))) => {
+        (_, Some((stack, Err(error)))) if stack.status.phase() == Phase::Settled => {
             plan.stack.clone_from(&stack.id);
             plan.refuse(
                 &stack.name,
@@ -113,13 +117,22 @@ pub fn plan(world: &World<'_>) -> Plan {
                 format!("{error}; move it out of the way"),
             );
         }
-        (_, Some((stack, Ok(layout)))) => {
+        // Unless it is at rest, its template does not matter yet.
+        (_, Some((stack, layout))) => {
             plan.stack.clone_from(&stack.id);
-            plan.present(world, stack, &layout, &names);
+            plan.present(world, stack, &layout.unwrap_or_default(), &names);
         }
     }
     plan.problems.sort();
     plan
+}
+
+/// Every EIP has an output of its own name.
+fn static_ips(live: &Live, names: &Names) -> BTreeMap<Zone, String> {
+    let Live::Ours(stack) = live else { return BTreeMap::new() };
+    let eips = names.parts.iter().filter(|((_, part), _)| *part == Part::Eip);
+    let address = |((zone, _), id): (&(Zone, Part), &String)| Some((zone.clone(), stack.outputs.get(id)?.clone()));
+    eips.filter_map(address).collect()
 }
 
 impl Plan {
@@ -412,3 +425,7 @@ fn fingerprint_of(name: &str) -> Option<&str> {
 fn short(fingerprint: &str) -> &str {
     fingerprint.get(..16).unwrap_or(fingerprint)
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

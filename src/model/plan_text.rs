@@ -70,6 +70,7 @@ impl Plan {
             "differences": self.differences,
             "problems": self.problems,
             "entries": self.request.entries.iter().map(entry).collect::<Vec<_>>(),
+            "staticIps": self.static_ips,
             "routes": self.desired.routes.iter().map(route).collect::<Vec<_>>(),
         })
     }
@@ -86,6 +87,9 @@ impl fmt::Display for Plan {
         }
         for problem in &self.problems {
             writeln!(f, "  ! {problem}")?;
+        }
+        for (zone, ip) in &self.static_ips {
+            writeln!(f, "  static IP {ip} ({zone})")?;
         }
         let entries = self.request.entries.len();
         let routes = self.desired.routes.len();

@@ -7,6 +7,7 @@ use crate::model::live::Live;
 use crate::model::network::Network;
 use crate::model::plan::Action;
 
+pub mod aws;
 pub mod memory;
 
 /// One of the project's two traits: the seam between the controller and an account.
@@ -51,4 +52,16 @@ pub struct ProviderError {
     pub message: String,
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl ProviderError {
+    /// For what only a person can change: `message` says what.
+    pub fn after_fix(reason: &'static str, message: String) -> Self {
+        Self {
+            retry: Retry::AfterFix,
+            reason,
+            message,
+            source: None,
+        }
+    }
 }

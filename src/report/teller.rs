@@ -1,6 +1,6 @@
 //! Tells people what a pass found: each problem once when it appears and once when it is gone, each step with its reason.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ struct Last {
     problems: BTreeSet<Problem>,
     summary: String,
     text: String,
+    static_ips: BTreeMap<String, String>,
     error: Option<String>,
 }
 
@@ -88,6 +89,12 @@ impl Last {
                 tracing::debug!("{difference}");
             }
             self.summary = summary;
+        }
+        if plan.static_ips != self.static_ips {
+            for (zone, ip) in &plan.static_ips {
+                tracing::info!(zone, "static IP {ip}");
+            }
+            self.static_ips.clone_from(&plan.static_ips);
         }
         if print {
             let text = plan.to_string();

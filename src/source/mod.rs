@@ -7,8 +7,10 @@ use tokio::task::JoinHandle;
 
 use crate::model::request::Snapshot;
 
+
 pub mod directory;
 pub mod kubernetes;
+mod manifest;
 
 /// What can be watched. Made once, at the start of the process, so that a new leader finds its clients ready.
 pub enum Source {

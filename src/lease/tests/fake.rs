@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use kube::client::{Body, ClientBuilder, DynBody};
 use serde_json::{Value, json};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use tower::{BoxError, Service};
 
@@ -62,7 +63,9 @@ impl Fate {
 
 /// One replica's network.
 #[derive(Clone)]
-pub struct Net(Arc<Mutex<Box<dyn FnMut(Ask) -> Fate + Send>>>);
+pub struct Net(Arc<Mutex<Fates>>);
+
+type Fates = Box<dyn FnMut(Ask) -> Fate + Send>;
 
 impl Net {
     pub fn good() -> Self {
@@ -90,14 +93,14 @@ struct Store {
 #[derive(Clone)]
 pub struct FakeApi {
     store: Arc<Mutex<Store>>,
-    events: Arc<watch::Sender<usize>>,
+    changed: Arc<Notify>,
 }
 
 impl FakeApi {
     pub fn new() -> Self {
         Self {
             store: Arc::default(),
-            events: Arc::new(watch::Sender::new(0)),
+            changed: Arc::default(),
         }
     }
 
@@ -111,7 +114,9 @@ impl FakeApi {
     /// Writes the spec as somebody with an editor does.
     pub fn put(&self, spec: Value) {
         self.change(|lease| {
-            let mut new = lease.unwrap_or_else(|| json!({ "metadata": { "name": "egress", "namespace": "default" } }));
+            let mut new = lease.unwrap_or_else(
+                || json!({ "metadata": { "name": "egress", "namespace": "default" } }),
+            );
             new["spec"] = spec;
             Some(new)
         });
@@ -129,11 +134,19 @@ impl FakeApi {
     }
 
     pub fn spec(&self) -> Value {
-        self.store.lock().unwrap().lease.as_ref().map_or(Value::Null, |lease| lease["spec"].clone())
+        self.store
+            .lock()
+            .unwrap()
+            .lease
+            .as_ref()
+            .map_or(Value::Null, |lease| lease["spec"].clone())
     }
 
     pub fn holder(&self) -> String {
-        self.spec()["holderIdentity"].as_str().unwrap_or_default().to_owned()
+        self.spec()["holderIdentity"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     pub fn version(&self) -> u64 {
@@ -164,9 +177,8 @@ impl FakeApi {
         let object = new.clone().or(old).unwrap_or_default();
         store.events.push((kind, object.clone()));
         store.lease = new;
-        let length = store.events.len();
         drop(store);
-        self.events.send_replace(length);
+        self.changed.notify_waiters();
         object
     }
 
@@ -183,11 +195,14 @@ impl FakeApi {
                 if !given.is_null() && *given != lease["metadata"]["resourceVersion"] {
                     return status(409);
                 }
-                reply(200, &self.change(|_| {
-                    let mut new = lease;
-                    merge(&mut new, body);
-                    Some(new)
-                }))
+                reply(
+                    200,
+                    &self.change(|_| {
+                        let mut new = lease;
+                        merge(&mut new, body);
+                        Some(new)
+                    }),
+                )
             }
             _ => status(500),
         }
@@ -200,13 +215,22 @@ impl FakeApi {
         Response::new(body)
     }
 
-    fn stream(self, net: Net, from: usize, end: Instant) -> impl Stream<Item = Result<Bytes, Infallible>> {
-        let changes = self.events.subscribe();
-        unfold((from, changes), move |(from, mut changes)| {
-            let (store, net) = (Arc::clone(&self.store), net.clone());
+    fn stream(
+        self,
+        net: Net,
+        from: usize,
+        end: Instant,
+    ) -> impl Stream<Item = Result<Bytes, Infallible>> {
+        unfold(from, move |from| {
+            let (store, changed, net) = (
+                Arc::clone(&self.store),
+                Arc::clone(&self.changed),
+                net.clone(),
+            );
             async move {
                 loop {
-                    changes.borrow_and_update();
+                    let mut changed = pin!(changed.notified());
+                    changed.as_mut().enable();
                     let next = store.lock().unwrap().events.get(from).cloned();
                     if let Some((kind, object)) = next {
                         let fate = net.fate(Ask::Event);
@@ -218,11 +242,12 @@ impl FakeApi {
                         }
                         sleep(fate.before + fate.after).await;
                         let line = format!("{}\n", json!({ "type": kind, "object": object }));
-                        return Some((Ok(Bytes::from(line)), (from + 1, changes)));
+                        return Some((Ok(Bytes::from(line)), from + 1));
                     }
                     tokio::select! {
+                        biased;
+                        () = changed => {}
                         () = sleep_until(end) => return None,
-                        changed = changes.changed() => changed.unwrap(),
                     }
                 }
             }
@@ -246,7 +271,12 @@ impl FakeApi {
 
     pub fn replica_over(&self, name: &str, net: &Net, spawn: Spawn) -> LeaseElection {
         let config = ElectionConfig::new("egress", "default", name);
-        LeaseElection::over(ClientBuilder::new(self.transport(net), "default"), config, spawn).unwrap()
+        LeaseElection::over(
+            ClientBuilder::new(self.transport(net), "default"),
+            config,
+            spawn,
+        )
+        .unwrap()
     }
 }
 
@@ -303,8 +333,11 @@ impl Transport {
             (Some(code), _) => status(code),
             (None, Ask::Watch) => {
                 *self.api.store.lock().unwrap().count.entry(ask).or_default() += 1;
-                let version = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion="));
-                self.api.watch(self.net.clone(), version.unwrap().parse().unwrap())
+                let version = query
+                    .split('&')
+                    .find_map(|pair| pair.strip_prefix("resourceVersion="));
+                self.api
+                    .watch(self.net.clone(), version.unwrap().parse().unwrap())
             }
             (None, _) => self.api.answer(ask, &body),
         };
@@ -338,7 +371,10 @@ fn reply(code: u16, value: &Value) -> Answer {
 
 fn status(code: u16) -> Answer {
     let text = format!("fake {code}");
-    reply(code, &json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": text, "reason": text, "code": code,
-    }))
+    reply(
+        code,
+        &json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": text, "reason": text, "code": code,
+        }),
+    )
 }

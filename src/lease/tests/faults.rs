@@ -82,7 +82,10 @@ async fn under_a_leader(harm: impl FnOnce(&FakeApi)) -> (u64, Duration) {
 async fn an_emptied_lease_is_waited_for_and_taken() {
     let (epoch, took) = under_a_leader(|api| api.put(json!({}))).await;
     assert!(took >= TTL && took <= TTL + secs(0.5), "{took:?}");
-    assert_eq!(epoch, 43, "epochs go on although the Lease has forgotten them");
+    assert_eq!(
+        epoch, 43,
+        "epochs go on although the Lease has forgotten them"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,7 +99,10 @@ async fn a_lease_without_its_holder_was_not_released() {
 async fn a_deleted_lease_is_made_again_and_waited_for() {
     let (epoch, took) = under_a_leader(FakeApi::delete).await;
     assert!(took >= TTL && took <= TTL + secs(0.5), "{took:?}");
-    assert_eq!(epoch, 43, "epochs go on although the Lease has forgotten them");
+    assert_eq!(
+        epoch, 43,
+        "epochs go on although the Lease has forgotten them"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +135,10 @@ async fn a_renewal_does_not_extend_anothers_lease() {
 #[tokio::test(start_paused = true)]
 async fn stepping_down_does_not_evict_a_new_leader() {
     let Pair {
-        api, mut first, term, ..
+        api,
+        mut first,
+        term,
+        ..
     } = pair().await;
     // The leader does not know yet, and thinks it gives up its own.
     api.edit(json!({ "holderIdentity": "thief" }));
@@ -144,7 +153,9 @@ async fn wall_clocks_do_not_matter() {
         let api = FakeApi::with(released());
         // Another replica's clock is an hour off; it renews every 5 s.
         let renew = |n: i32| {
-            let time = Timestamp::now() + SignedDuration::from_hours(hours) + SignedDuration::from_millis(n.into());
+            let time = Timestamp::now()
+                + SignedDuration::from_hours(hours)
+                + SignedDuration::from_millis(n.into());
             api.edit(json!({
                 "holderIdentity": "skewed", "leaseDurationSeconds": 15,
                 "acquireTime": "2026-08-01T00:00:00.000000Z", "renewTime": time.to_string(),
@@ -159,7 +170,11 @@ async fn wall_clocks_do_not_matter() {
         assert!(!ours.is_finished(), "a live Lease was taken");
         let start = Instant::now();
         let (_, _, when) = ours.await.unwrap();
-        assert!(when - start >= TTL && when - start <= TTL + secs(0.5), "{:?}", when - start);
+        assert!(
+            when - start >= TTL && when - start <= TTL + secs(0.5),
+            "{:?}",
+            when - start
+        );
     }
 }
 
@@ -167,7 +182,12 @@ async fn wall_clocks_do_not_matter() {
 async fn errors_shorter_than_the_deadline_change_nothing() {
     for fate in [Fate::status(500), Fate::status(429), Fate::LOST] {
         let Pair {
-            api, first, net, term, second, ..
+            api,
+            first,
+            net,
+            term,
+            second,
+            ..
         } = pair().await;
         let view = first.view();
         net.set(move |_| fate);
@@ -194,7 +214,11 @@ async fn the_term_ends_before_another_can_have_the_lease() {
         let start = Instant::now();
         net.set(move |_| fate);
         term.ended().await;
-        assert!(start.elapsed() >= secs(9.9) && start.elapsed() <= secs(13.5), "{:?}", start.elapsed());
+        assert!(
+            start.elapsed() >= secs(9.9) && start.elapsed() <= secs(13.5),
+            "{:?}",
+            start.elapsed()
+        );
         assert_eq!(api.holder(), "first");
         let next = (&mut second).await.unwrap();
         assert!(start.elapsed() <= secs(15.5), "{:?}", start.elapsed());
@@ -279,7 +303,13 @@ async fn a_standby_that_may_not_watch_reads() {
     let (mut first, _) = api.replica("first");
     let (term, _) = lead(&mut first).await;
     let (second, net) = api.replica("second");
-    net.set(|ask| if ask == Ask::Watch { Fate::status(403) } else { Fate::default() });
+    net.set(|ask| {
+        if ask == Ask::Watch {
+            Fate::status(403)
+        } else {
+            Fate::default()
+        }
+    });
     let second = rival(second);
     sleep(secs(300.0)).await;
     assert!(!second.is_finished());

@@ -25,14 +25,29 @@ struct Guarded {
 impl Guarded {
     fn new(api: FakeApi) -> Self {
         let known = Known::new("us", TTL);
-        let fence = FenceLayer::new("default", "egress", known.clone()).layer(api.transport(&Net::good()));
+        let fence =
+            FenceLayer::new("default", "egress", known.clone()).layer(api.transport(&Net::good()));
         Self { api, known, fence }
     }
 
-    async fn send(&mut self, method: &str, path: &str, body: Value) -> Result<(u16, Value), String> {
-        let request = Request::builder().method(method).uri(path).header(CONTENT_TYPE, "application/merge-patch+json");
-        let request = request.body(Body::from(body.to_string().into_bytes())).unwrap();
-        let answer = self.fence.call(request).await.map_err(|error| error.to_string())?;
+    async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Value,
+    ) -> Result<(u16, Value), String> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(CONTENT_TYPE, "application/merge-patch+json");
+        let request = request
+            .body(Body::from(body.to_string().into_bytes()))
+            .unwrap();
+        let answer = self
+            .fence
+            .call(request)
+            .await
+            .map_err(|error| error.to_string())?;
         let status = answer.status().as_u16();
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         Ok((status, serde_json::from_slice(&bytes).unwrap_or_default()))
@@ -44,17 +59,23 @@ impl Guarded {
 
     async fn take(&mut self) -> Result<u16, String> {
         let spec = json!({ "holderIdentity": "us", "acquireTime": NOW, "renewTime": NOW, "leaseTransitions": 42, "leaseDurationSeconds": 15 });
-        self.send("PATCH", LEASE, json!({ "metadata": {}, "spec": spec })).await.map(|answer| answer.0)
+        self.send("PATCH", LEASE, json!({ "metadata": {}, "spec": spec }))
+            .await
+            .map(|answer| answer.0)
     }
 
     async fn renew(&mut self, time: &str) -> Result<u16, String> {
         let spec = json!({ "renewTime": time });
-        self.send("PATCH", LEASE, json!({ "metadata": {}, "spec": spec })).await.map(|answer| answer.0)
+        self.send("PATCH", LEASE, json!({ "metadata": {}, "spec": spec }))
+            .await
+            .map(|answer| answer.0)
     }
 
     async fn step_down(&mut self) -> Result<u16, String> {
         let spec = json!({ "holderIdentity": "", "acquireTime": NOW, "renewTime": NOW, "leaseDurationSeconds": 1 });
-        self.send("PATCH", LEASE, json!({ "metadata": {}, "spec": spec })).await.map(|answer| answer.0)
+        self.send("PATCH", LEASE, json!({ "metadata": {}, "spec": spec }))
+            .await
+            .map(|answer| answer.0)
     }
 
     /// Holds the Lease, having waited for it.
@@ -74,7 +95,12 @@ fn held() -> Value {
 }
 
 fn year(spec: &Value) -> &str {
-    spec["renewTime"].as_str().unwrap().split('-').next().unwrap()
+    spec["renewTime"]
+        .as_str()
+        .unwrap()
+        .split('-')
+        .next()
+        .unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,7 +121,12 @@ async fn only_requests_for_this_lease_pass() {
         ("GET", "/api/v1/namespaces/default/secrets"),
     ] {
         let refused = guarded.send(method, path, json!({})).await;
-        assert!(refused.as_ref().is_err_and(|error| error.contains("is not a request for the Lease")), "{method} {path}: {refused:?}");
+        assert!(
+            refused
+                .as_ref()
+                .is_err_and(|error| error.contains("is not a request for the Lease")),
+            "{method} {path}: {refused:?}"
+        );
     }
     assert!(guarded.api.count().is_empty());
 }
@@ -109,9 +140,17 @@ async fn the_verdict_comes_from_the_local_clock() {
     advance(secs(0.001)).await;
     assert_eq!(year(&guarded.read().await), "1970");
     guarded.api.edit(json!({ "leaseDurationSeconds": 60 }));
-    assert_eq!(year(&guarded.read().await), "9000", "another version begins anew");
+    assert_eq!(
+        year(&guarded.read().await),
+        "9000",
+        "another version begins anew"
+    );
     advance(secs(59.9)).await;
-    assert_eq!(year(&guarded.read().await), "9000", "the Lease's own duration counts if it is longer");
+    assert_eq!(
+        year(&guarded.read().await),
+        "9000",
+        "the Lease's own duration counts if it is longer"
+    );
     advance(secs(0.1)).await;
     assert_eq!(year(&guarded.read().await), "1970");
 }
@@ -144,7 +183,9 @@ async fn a_claim_loses_against_a_write_in_between() {
     guarded.read().await;
     advance(TTL).await;
     guarded.read().await;
-    guarded.api.edit(json!({ "renewTime": "2026-08-02T00:00:15.000000Z" }));
+    guarded
+        .api
+        .edit(json!({ "renewTime": "2026-08-02T00:00:15.000000Z" }));
     assert_eq!(guarded.take().await, Ok(409));
     assert_eq!(guarded.api.holder(), "other");
 }
@@ -169,7 +210,12 @@ async fn a_holder_reads_its_own_write_without_asking() {
     let asked = guarded.api.count()[&super::fake::Ask::Get];
     for second in 1..4 {
         assert_eq!(guarded.read().await["holderIdentity"], "us");
-        assert_eq!(guarded.renew(&format!("2026-08-02T00:00:0{second}.000000Z")).await, Ok(200));
+        assert_eq!(
+            guarded
+                .renew(&format!("2026-08-02T00:00:0{second}.000000Z"))
+                .await,
+            Ok(200)
+        );
     }
     assert_eq!(guarded.api.count()[&super::fake::Ask::Get], asked);
     // A conflict is an error, after which it asks.
@@ -188,7 +234,10 @@ async fn a_renewal_that_changes_nothing_is_none() {
     let mut guarded = Guarded::holding().await;
     guarded.read().await;
     let refused = guarded.renew(NOW).await;
-    assert!(refused.as_ref().is_err_and(|error| error.contains("clock")), "{refused:?}");
+    assert!(
+        refused.as_ref().is_err_and(|error| error.contains("clock")),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -204,8 +253,14 @@ async fn what_a_holder_gave_up_is_free_at_once() {
 async fn a_lease_is_created_without_a_holder_and_by_candidates_only() {
     let mut guarded = Guarded::new(FakeApi::new());
     let lease = json!({ "metadata": { "name": "egress" }, "spec": { "holderIdentity": "us", "acquireTime": NOW } });
-    assert_eq!(guarded.send("POST", LEASES, lease.clone()).await.unwrap().0, 200);
-    assert_eq!(guarded.api.spec(), json!({ "leaseDurationSeconds": 15, "leaseTransitions": 0 }));
+    assert_eq!(
+        guarded.send("POST", LEASES, lease.clone()).await.unwrap().0,
+        200
+    );
+    assert_eq!(
+        guarded.api.spec(),
+        json!({ "leaseDurationSeconds": 15, "leaseTransitions": 0 })
+    );
     sleep(TTL - secs(0.1)).await;
     assert_eq!(year(&guarded.read().await), "9000");
     guarded.known.become_a(Role::Holder);

@@ -18,9 +18,15 @@ fn held() -> serde_json::Value {
 async fn a_dead_lease_gets_one_of_many_candidates_in_time() {
     let api = FakeApi::with(held());
     let start = Instant::now();
-    let rivals: Vec<_> = (0..5).map(|n| rival(api.replica(&format!("r{n}")).0)).collect();
+    let rivals: Vec<_> = (0..5)
+        .map(|n| rival(api.replica(&format!("r{n}")).0))
+        .collect();
     sleep(secs(14.9)).await;
-    assert_eq!(api.holder(), "gone", "a Lease was taken before its duration had passed");
+    assert_eq!(
+        api.holder(),
+        "gone",
+        "a Lease was taken before its duration had passed"
+    );
     sleep(secs(0.6)).await;
     assert!(api.holder().starts_with('r'));
     sleep(secs(120.0)).await;
@@ -61,7 +67,9 @@ async fn several_standbys_of_a_released_lease_make_one_leader() {
     let api = FakeApi::with(held());
     let (mut first, _) = api.replica("first");
     let (term, _) = lead(&mut first).await;
-    let others: Vec<_> = (0..4).map(|n| rival(api.replica(&format!("r{n}")).0)).collect();
+    let others: Vec<_> = (0..4)
+        .map(|n| rival(api.replica(&format!("r{n}")).0))
+        .collect();
     sleep(secs(20.0)).await;
     let before = api.count();
     first.release(term).await;
@@ -84,7 +92,9 @@ async fn the_first_lease_waits_for_a_holder_that_may_have_been() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_hour_of_three_replicas_costs_less_than_800_requests() {
     let api = FakeApi::with(held());
-    let rivals: Vec<_> = (0..3).map(|n| rival(api.replica(&format!("r{n}")).0)).collect();
+    let rivals: Vec<_> = (0..3)
+        .map(|n| rival(api.replica(&format!("r{n}")).0))
+        .collect();
     sleep(secs(20.0)).await;
     let before: u64 = api.count().values().sum();
     sleep(secs(3600.0)).await;
@@ -134,7 +144,11 @@ async fn no_renewal_lands_after_a_release() {
     // The next renewal is three seconds on its way.
     let mut slow = true;
     net.set(move |ask| Fate {
-        before: secs(if ask == Ask::Patch && std::mem::take(&mut slow) { 3.0 } else { 0.0 }),
+        before: secs(if ask == Ask::Patch && std::mem::take(&mut slow) {
+            3.0
+        } else {
+            0.0
+        }),
         ..Fate::default()
     });
     sleep(secs(5.5)).await;
@@ -164,7 +178,10 @@ async fn the_view_tells_what_is_known() {
     let (mut first, net) = api.replica("first");
     let (second, _) = api.replica("second");
     let (view, other) = (first.view(), second.view());
-    assert_eq!((view.borrow().us.as_str(), view.borrow().leading), ("first", false));
+    assert_eq!(
+        (view.borrow().us.as_str(), view.borrow().leading),
+        ("first", false)
+    );
     let (term, _) = lead(&mut first).await;
     let second = rival(second);
     sleep(secs(31.0)).await;
@@ -182,16 +199,25 @@ async fn the_view_tells_what_is_known() {
     net.set(|_| Fate::status(500));
     sleep(secs(5.0)).await;
     assert_eq!(view.borrow().renewals_failed, 1);
-    assert!(view.borrow().last_error.as_ref().unwrap().contains("fake 500"));
+    assert!(
+        view.borrow()
+            .last_error
+            .as_ref()
+            .unwrap()
+            .contains("fake 500")
+    );
     term.ended().await;
-    second.await.unwrap();
+    let _second = second.await.unwrap();
     assert_eq!(other.borrow().transitions_seen, 1);
     assert!(other.borrow().leading && !view.borrow().leading);
 }
 
 #[test]
 fn identities_are_unique_and_short_enough_for_a_field_manager() {
-    let (one, two) = (identity("egress-7d9f8-x2x4z"), identity("egress-7d9f8-x2x4z"));
+    let (one, two) = (
+        identity("egress-7d9f8-x2x4z"),
+        identity("egress-7d9f8-x2x4z"),
+    );
     assert!(one.starts_with("egress-7d9f8-x2x4z_"));
     assert_ne!(one, two);
     assert_eq!(identity(&"ä".repeat(253)).len(), 128);

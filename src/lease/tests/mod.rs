@@ -23,7 +23,9 @@ fn secs(seconds: f64) -> Duration {
 /// Campaigns for a day at most; the Term, and how long it took.
 async fn lead(election: &mut LeaseElection) -> (Term, Duration) {
     let start = Instant::now();
-    let term = timeout(secs(1e5), election.campaign()).await.expect("nobody leads for a day");
+    let term = timeout(secs(1e5), election.campaign())
+        .await
+        .expect("nobody leads for a day");
     (term, start.elapsed())
 }
 

@@ -36,7 +36,10 @@ async fn bound_never_polls_work_once_the_term_is_over() {
     assert_eq!(futures::poll!(bound.as_mut()), Poll::Ready(Err(TermOver)));
     assert_eq!(polls.get(), 1);
 
-    assert!(!tenure.extend(Instant::now() + secs(60.0)), "an ended Term came back");
+    assert!(
+        !tenure.extend(Instant::now() + secs(60.0)),
+        "an ended Term came back"
+    );
     assert_eq!(term.bound(async { polls.set(9) }).await, Err(TermOver));
     assert_eq!(polls.get(), 1);
 }

@@ -1,0 +1,143 @@
+//! The subcommand `plan`: one look, printed. It needs no Lease, since it writes nothing.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::config::{Config, Output, ProviderConfig, SourceConfig};
+use crate::model::live::Live;
+use crate::model::network::{Network, NetworkFile, NetworkFileError};
+use crate::model::plan::{self, Action, Plan, World};
+use crate::model::request::Snapshot;
+use crate::provider::Provider;
+use crate::provider::memory::MemoryProvider;
+use crate::reconcile;
+use crate::source::{Source, directory};
+
+/// How long to wait until every cluster has been listed.
+const LISTING: Duration = Duration::from_secs(30);
+const MAX_NETWORK_FILE: u64 = 4 << 20;
+
+/// Exit codes, so that a check of a pull request can use them.
+pub const NO_CHANGE: u8 = 0;
+pub const ERROR: u8 = 1;
+pub const CHANGE: u8 = 2;
+
+/// What kept the plan from being made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    #[error("{0}; correct it and try again")]
+    NotLoaded(String),
+    #[error("the network file {} cannot be read: check --network", path.display())]
+    NetworkFile { path: PathBuf, source: std::io::Error },
+    #[error("the network file {} has more than {MAX_NETWORK_FILE} bytes: describe one VPC", .0.display())]
+    NetworkTooLarge(PathBuf),
+    #[error("the network file {} is not what it should be: {text}", path.display())]
+    NetworkSyntax { path: PathBuf, text: String },
+    #[error("the network file {} is not what it should be: {source}", path.display())]
+    NetworkValue { path: PathBuf, source: NetworkFileError },
+    #[error(transparent)]
+    Provider(#[from] crate::provider::ProviderError),
+}
+
+/// Plans against a provider.
+pub async fn look<P: Provider>(provider: &P, source: &Source, config: &Config) -> Result<Plan, PlanError> {
+    let snapshot = match &config.source {
+        SourceConfig::Manifests(path) => whole(directory::read(path))?,
+        SourceConfig::Kubernetes(_) => listed(source).await?,
+    };
+    Ok(reconcile::look(provider, &snapshot, &config.settings, config.empty_grace_period, None).await?)
+}
+
+/// Plans against a described network, as if there were no stack yet.
+pub fn offline(config: &Config, path: &Path, network: Option<&Path>) -> Result<Plan, PlanError> {
+    let snapshot = whole(directory::read(path))?;
+    let network = match network {
+        Some(file) => read_network(file)?,
+        None => MemoryProvider::network_for(&config.settings.zones),
+    };
+    Ok(plan::plan(&World {
+        snapshot: &snapshot,
+        network: &network,
+        live: &Live::Absent,
+        settings: &config.settings,
+        grace_left: config.empty_grace_period,
+    }))
+}
+
+/// The directory to plan from without asking anybody, if the configuration allows that.
+pub fn is_offline<'a>(config: &'a Config, network: Option<&Path>) -> Option<&'a Path> {
+    let memory = matches!(config.provider, ProviderConfig::InMemory | ProviderConfig::Noop);
+    match &config.source {
+        SourceConfig::Manifests(path) if memory || network.is_some() => Some(path),
+        SourceConfig::Manifests(_) | SourceConfig::Kubernetes(_) => None,
+    }
+}
+
+fn whole(snapshot: Snapshot) -> Result<Snapshot, PlanError> {
+    let reasons: Vec<String> = snapshot.missing.iter().map(|(source, why)| format!("{source}: {why}")).collect();
+    if reasons.is_empty() { Ok(snapshot) } else { Err(PlanError::NotLoaded(reasons.join("; "))) }
+}
+
+async fn listed(source: &Source) -> Result<Snapshot, PlanError> {
+    let mut watching = source.start();
+    let mut last = None;
+    let complete = async {
+        loop {
+            watching.changed().await;
+            last = watching.snapshot();
+            if let Some(snapshot) = last.as_ref().filter(|snapshot| snapshot.missing.is_empty()) {
+                return snapshot.clone();
+            }
+        }
+    };
+    match tokio::time::timeout(LISTING, complete).await {
+        Ok(snapshot) => Ok(snapshot),
+        Err(_) => whole(last.unwrap_or_default()).and_then(|_| {
+            Err(PlanError::NotLoaded(format!("no API server answered within {} s", LISTING.as_secs())))
+        }),
+    }
+}
+
+fn read_network(path: &Path) -> Result<Network, PlanError> {
+    let unreadable = |source| PlanError::NetworkFile { path: path.to_owned(), source };
+    if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_NETWORK_FILE {
+        return Err(PlanError::NetworkTooLarge(path.to_owned()));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let syntax = |error: serde_saphyr::Error| PlanError::NetworkSyntax { path: path.to_owned(), text: error.to_string() };
+    let file: NetworkFile = serde_saphyr::from_str(&text).map_err(syntax)?;
+    Network::try_from(file).map_err(|source| PlanError::NetworkValue { path: path.to_owned(), source })
+}
+
+/// The plan as it is printed.
+pub fn render(plan: &Plan, output: Output, template: bool) -> String {
+    let text = match &plan.action {
+        Action::Create(body) | Action::Prepare(body) if template => Some(body),
+        _ => None,
+    };
+    match output {
+        Output::Text => match text {
+            Some(body) => format!("{plan}\n{}\n", body.text),
+            None => format!("{plan}\n"),
+        },
+        Output::Json => {
+            let mut json = plan.to_json();
+            if let Some(body) = text {
+                json["template"] = serde_json::from_str(&body.text).unwrap_or_default();
+                json["parameters"] = serde_json::json!(body.parameters);
+            }
+            format!("{json:#}\n")
+        }
+    }
+}
+
+/// 1 when something is refused: a pull request that adds it should not pass.
+pub fn exit_code(plan: &Plan) -> u8 {
+    if plan.refuses_something() {
+        ERROR
+    } else if plan.changes_something() {
+        CHANGE
+    } else {
+        NO_CHANGE
+    }
+}

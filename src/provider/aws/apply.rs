@@ -1,0 +1,248 @@
+//! The mutating calls: one per action, each under its term.
+
+use std::borrow::Cow;
+
+use aws_sdk_cloudformation::types::{ChangeSetType, Parameter, Tag};
+
+use super::bucket::{self, Bucket};
+use super::calls::Calls;
+use super::error::{Failure, Kind, Service};
+use super::memory::Memory;
+use super::operation::Operation;
+use crate::lease::term::Term;
+use crate::model::plan::{self, Action};
+use crate::model::template::Template;
+use crate::provider::ProviderError;
+
+pub struct Writer<'a> {
+    pub calls: &'a Calls,
+    pub cloudformation: &'a aws_sdk_cloudformation::Client,
+    pub bucket: Option<&'a Bucket>,
+    /// The role that CloudFormation acts with; without one, with the caller's rights.
+    pub role_arn: Option<&'a str>,
+    pub term: &'a Term,
+}
+
+impl Writer<'_> {
+    pub async fn apply(&self, memory: &mut Memory, stack: &str, action: &Action) -> Result<(), ProviderError> {
+        match action {
+            Action::Keep | Action::Wait | Action::Refuse => Ok(()),
+            Action::Create(template) => self.create(memory, template).await,
+            Action::Prepare(template) => self.prepare(memory, stack, template).await,
+            Action::Execute { change_set } => self.execute(memory, stack, change_set).await,
+            Action::Discard { change_set } => self.discard(stack, change_set).await,
+            Action::Protect(on) => self.protect(stack, *on).await,
+            Action::ContinueRollback => self.continue_rollback(memory, stack).await,
+            Action::Delete => self.delete(memory, stack).await,
+        }
+    }
+
+    async fn create(&self, memory: &mut Memory, template: &Template) -> Result<(), ProviderError> {
+        let (text, url) = self.body(template).await?;
+        let token = self.token(memory, &template.fingerprint);
+        let request = self
+            .cloudformation
+            .create_stack()
+            .stack_name(&template.stack_name)
+            .set_template_body(text)
+            .set_template_url(url)
+            .set_parameters(Some(parameters(template)))
+            .set_tags(Some(tags(template)))
+            .enable_termination_protection(template.termination_protection)
+            .set_role_arn(self.role_arn.map(str::to_owned))
+            .client_request_token(&token);
+        let operation = Operation::new(token, template.stack_name.clone(), "CREATE_IN_PROGRESS", None);
+        memory.operation = Some(operation);
+        let answer = self
+            .calls
+            .write(self.term, Service::CloudFormation, "CreateStack", |gate| {
+                request.customize().interceptor(gate).send()
+            })
+            .await;
+        let answer = self.started(memory, answer)?;
+        if let Some(arn) = answer.and_then(|answer| answer.stack_id) {
+            if let Some(operation) = &mut memory.operation {
+                operation.accepted(Some(&arn));
+            }
+            memory.known = vec![arn];
+        }
+        Ok(())
+    }
+
+    async fn prepare(&self, memory: &mut Memory, stack: &str, template: &Template) -> Result<(), ProviderError> {
+        let (text, url) = self.body(template).await?;
+        let name = plan::change_set_name(template, self.term.epoch());
+        let request = self
+            .cloudformation
+            .create_change_set()
+            .stack_name(stack)
+            .change_set_name(&name)
+            .change_set_type(ChangeSetType::Update)
+            .set_template_body(text)
+            .set_template_url(url)
+            .set_parameters(Some(parameters(template)))
+            .set_tags(Some(tags(template)))
+            .set_role_arn(self.role_arn.map(str::to_owned))
+            .client_token(&name);
+        memory.change_sets = true;
+        let answer = self
+            .calls
+            .write(self.term, Service::CloudFormation, "CreateChangeSet", |gate| {
+                request.customize().interceptor(gate).send()
+            })
+            .await;
+        match answer {
+            // Its name says what is in it and who made it: it is the very one.
+            Err(failure) if failure.kind == Kind::Exists => Ok(()),
+            answer => Ok(answer.map(drop)?),
+        }
+    }
+
+    async fn execute(&self, memory: &mut Memory, stack: &str, change_set: &str) -> Result<(), ProviderError> {
+        let token = self.token(memory, change_set);
+        let request = self
+            .cloudformation
+            .execute_change_set()
+            .stack_name(stack)
+            .change_set_name(change_set)
+            .client_request_token(&token);
+        let before = memory.updated(stack);
+        memory.operation = Some(Operation::new(token, stack.to_owned(), "UPDATE_IN_PROGRESS", before));
+        let answer = self
+            .calls
+            .write(self.term, Service::CloudFormation, "ExecuteChangeSet", |gate| {
+                request.customize().interceptor(gate).send()
+            })
+            .await;
+        self.started(memory, answer).map(drop)
+    }
+
+    async fn discard(&self, stack: &str, change_set: &str) -> Result<(), ProviderError> {
+        let request = self.cloudformation.delete_change_set().stack_name(stack).change_set_name(change_set);
+        let answer = self
+            .calls
+            .write(self.term, Service::CloudFormation, "DeleteChangeSet", |gate| {
+                request.customize().interceptor(gate).send()
+            })
+            .await;
+        match answer {
+            Err(failure) if failure.kind == Kind::Missing => Ok(()),
+            answer => Ok(answer.map(drop)?),
+        }
+    }
+
+    async fn protect(&self, stack: &str, on: bool) -> Result<(), ProviderError> {
+        let request =
+            self.cloudformation.update_termination_protection().stack_name(stack).enable_termination_protection(on);
+        let answer = self
+            .calls
+            .write(self.term, Service::CloudFormation, "UpdateTerminationProtection", |gate| {
+                request.customize().interceptor(gate).send()
+            })
+            .await;
+        Ok(answer.map(drop)?)
+    }
+
+    async fn continue_rollback(&self, memory: &mut Memory, stack: &str) -> Result<(), ProviderError> {
+        let token = self.token(memory, "rollback");
+        let request = self
+            .cloudformation
+            .continue_update_rollback()
+            .stack_name(stack)
+            .set_role_arn(self.role_arn.map(str::to_owned))
+            .client_request_token(&token);
+        memory.operation = Some(Operation::new(token, stack.to_owned(), "UPDATE_ROLLBACK_IN_PROGRESS", None));
+        let answer = self
+            .calls
+            .write(self.term, Service::CloudFormation, "ContinueUpdateRollback", |gate| {
+                request.customize().interceptor(gate).send()
+            })
+            .await;
+        self.started(memory, answer).map(drop)
+    }
+
+    async fn delete(&self, memory: &mut Memory, stack: &str) -> Result<(), ProviderError> {
+        let token = self.token(memory, "delete");
+        let request = self
+            .cloudformation
+            .delete_stack()
+            .stack_name(stack)
+            .set_role_arn(self.role_arn.map(str::to_owned))
+            .client_request_token(&token);
+        memory.operation = Some(Operation::new(token, stack.to_owned(), "DELETE_IN_PROGRESS", None));
+        let answer = self
+            .calls
+            .write(self.term, Service::CloudFormation, "DeleteStack", |gate| {
+                request.customize().interceptor(gate).send()
+            })
+            .await;
+        self.started(memory, answer).map(drop)
+    }
+
+    /// `e{epoch}-{what}-{n}`: the same when a call is repeated whose fate is unknown, another one once it was accepted.
+    fn token(&self, memory: &Memory, what: &str) -> String {
+        token(self.term.epoch(), what, memory.started)
+    }
+
+    /// What the answer to a call that starts an operation means for it. None: an earlier attempt of the call did it.
+    fn started<T>(&self, memory: &mut Memory, answer: Result<T, Failure>) -> Result<Option<T>, ProviderError> {
+        match answer {
+            Ok(answer) => {
+                memory.started += 1;
+                if let Some(operation) = &mut memory.operation {
+                    operation.accepted(None);
+                }
+                Ok(Some(answer))
+            }
+            Err(failure) if failure.may_have_happened() => {
+                // The operation stays remembered: until its events have told, or patience is over, nothing is repeated.
+                let done = matches!(failure.kind, Kind::Exists | Kind::State | Kind::Missing);
+                if done { Ok(None) } else { Err(failure.into()) }
+            }
+            Err(failure) => {
+                memory.operation = None;
+                Err(failure.into())
+            }
+        }
+    }
+
+    /// TemplateBody or TemplateURL.
+    async fn body(&self, template: &Template) -> Result<(Option<String>, Option<String>), ProviderError> {
+        if !template.needs_bucket() {
+            return Ok((Some(template.text.clone()), None));
+        }
+        let bucket = self.bucket.ok_or_else(|| bucket::none_given(template))?;
+        let url = bucket.put(self.calls, self.term, template).await?;
+        Ok((None, Some(url)))
+    }
+}
+
+/// At most 128 characters of `[A-Za-z0-9-]`, as the API wants it.
+fn token(epoch: u64, what: &str, started: u64) -> String {
+    let what: Cow<'_, str> = match what.strip_prefix("egress-") {
+        Some(rest) => rest.into(),
+        None => what.chars().take(16).collect::<String>().into(),
+    };
+    format!("e{epoch}-{what}-{started}")
+}
+
+fn parameters(template: &Template) -> Vec<Parameter> {
+    let parameter = |(key, value)| Parameter::builder().parameter_key(key).parameter_value(value).build();
+    template.parameters.iter().map(parameter).collect()
+}
+
+fn tags(template: &Template) -> Vec<Tag> {
+    template.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_what_the_api_takes() {
+        assert_eq!(token(7, &"ab".repeat(32), 3), "e7-abababababababab-3");
+        assert_eq!(token(7, "egress-0123456789abcdef-e7", 0), "e7-0123456789abcdef-e7-0");
+        assert_eq!(token(7, "delete", 1), "e7-delete-1");
+    }
+}

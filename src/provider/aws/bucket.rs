@@ -1,0 +1,95 @@
+//! Templates that are too large for a request go through S3.
+
+use aws_sdk_s3::primitives::ByteStream;
+
+use super::calls::Calls;
+use super::error::Service;
+use crate::lease::term::Term;
+use crate::model::template::{MAX_INLINE_BYTES, Template};
+use crate::provider::ProviderError;
+
+/// A bucket in the stack's region.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    pub name: String,
+    pub region: String,
+    /// Of an S3 that is not AWS's own.
+    pub endpoint: Option<String>,
+    pub client: aws_sdk_s3::Client,
+}
+
+impl Bucket {
+    /// Uploads the template and tells its URL. The key names the content: a repeated upload changes nothing, and a
+    /// template that CloudFormation is reading is never another one.
+    pub async fn put(&self, calls: &Calls, term: &Term, template: &Template) -> Result<String, ProviderError> {
+        let key = key(template);
+        let request = self
+            .client
+            .put_object()
+            .bucket(&self.name)
+            .key(&key)
+            .content_type("application/json")
+            .body(ByteStream::from(template.text.clone().into_bytes()));
+        calls.write(term, Service::S3, "PutObject", |gate| request.customize().interceptor(gate).send()).await?;
+        Ok(url(&self.name, &self.region, self.endpoint.as_deref(), &key))
+    }
+}
+
+/// What to say when a template needs a bucket and there is none.
+pub fn none_given(template: &Template) -> ProviderError {
+    let bytes = template.text.len();
+    let message = format!(
+        "the template has {bytes} bytes, CloudFormation takes {MAX_INLINE_BYTES} in a request; name an S3 bucket with \
+         --cf-template-bucket"
+    );
+    ProviderError::after_fix("TemplateTooLarge", message)
+}
+
+fn key(template: &Template) -> String {
+    format!("kube-static-egress-controller/{}/{}.json", template.stack_name, template.fingerprint)
+}
+
+/// In the form that CloudFormation takes as TemplateURL.
+fn url(bucket: &str, region: &str, endpoint: Option<&str>, key: &str) -> String {
+    // amazonaws.com in every region outside of China's partition.
+    let domain = match region.starts_with("cn-") {
+        true => "amazonaws.com.cn",
+        false => "amazonaws.com",
+    };
+    match endpoint {
+        Some(endpoint) => format!("{}/{bucket}/{key}", endpoint.trim_end_matches('/')),
+        // A dot in the name would not match the certificate of a virtual host.
+        None if bucket.contains('.') => format!("https://s3.{region}.{domain}/{bucket}/{key}"),
+        None => format!("https://{bucket}.s3.{region}.{domain}/{key}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        let cases = [
+            ("b", "eu-west-1", None, "https://b.s3.eu-west-1.amazonaws.com/k/a.json"),
+            ("b", "cn-north-1", None, "https://b.s3.cn-north-1.amazonaws.com.cn/k/a.json"),
+            ("a.b", "eu-west-1", None, "https://s3.eu-west-1.amazonaws.com/a.b/k/a.json"),
+            ("b", "eu-west-1", Some("http://127.0.0.1:5000/"), "http://127.0.0.1:5000/b/k/a.json"),
+        ];
+        for (bucket, region, endpoint, expected) in cases {
+            assert_eq!(url(bucket, region, endpoint, "k/a.json"), expected);
+        }
+    }
+
+    #[test]
+    fn the_key_names_the_content() {
+        let template = Template { stack_name: "s".to_owned(), fingerprint: "ff".to_owned(), ..Template::default() };
+        assert_eq!(key(&template), "kube-static-egress-controller/s/ff.json");
+    }
+
+    #[test]
+    fn a_large_template_without_a_bucket_names_the_flag() {
+        let error = none_given(&Template { text: "x".repeat(51_201), ..Template::default() });
+        assert!(error.message.contains("51201 bytes") && error.message.contains("--cf-template-bucket"), "{error}");
+    }
+}

@@ -1,0 +1,264 @@
+//! The one way out to AWS: every call is reported, and a mutating one ends with its term.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::error::{Failure, Service};
+use crate::lease::term::{Term, TermGuard, TermOver};
+
+/// What one call came to, its retries included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallReport {
+    /// `cloudformation`, `ec2` or `s3`.
+    pub service: &'static str,
+    /// As in the API reference: `DescribeStacks`.
+    pub action: &'static str,
+    /// `ok`, AWS's error code, or `Timeout`, `Unreachable`, `TermOver`, … where AWS did not answer.
+    pub code: String,
+    /// How often it was sent; 0 when it never left.
+    pub attempts: u32,
+    pub duration: Duration,
+}
+
+/// Told of every call, for metrics. Called on the calling task: it must not block.
+pub type Observer = Arc<dyn Fn(&CallReport) + Send + Sync>;
+
+pub struct Calls {
+    observer: Observer,
+}
+
+impl Calls {
+    pub fn new(observer: Observer) -> Self {
+        Self { observer }
+    }
+
+    /// `send` gets an interceptor to be put on the operation.
+    pub async fn read<T, E, F>(
+        &self,
+        service: Service,
+        action: &'static str,
+        send: impl FnOnce(Gate) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let gate = Gate::new(None);
+        let started = Instant::now();
+        let result = send(gate.clone()).await;
+        self.finish(service, action, &gate, started, Ok(result))
+    }
+
+    /// The same for a call that changes something: no attempt starts after the end of the term, and one that is under
+    /// way then is dropped.
+    pub async fn write<T, E, F>(
+        &self,
+        term: &Term,
+        service: Service,
+        action: &'static str,
+        send: impl FnOnce(Gate) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let gate = Gate::new(Some(term.guard()));
+        let started = Instant::now();
+        let result = term.bound(send(gate.clone())).await;
+        self.finish(service, action, &gate, started, result)
+    }
+
+    fn finish<T, E>(
+        &self,
+        service: Service,
+        action: &'static str,
+        gate: &Gate,
+        started: Instant,
+        result: Result<Result<T, SdkError<E, HttpResponse>>, TermOver>,
+    ) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let attempts = gate.attempts();
+        let result = match result {
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(error)) if !gate.closed() => Err(Failure::new(service, action, attempts, error)),
+            Ok(Err(_)) | Err(TermOver) => Err(Failure::term_over(service, action, attempts)),
+        };
+        let report = CallReport {
+            service: service.as_str(),
+            action,
+            code: result.as_ref().map_or_else(|failure| failure.code.clone(), |_| "ok".to_owned()),
+            attempts,
+            duration: started.elapsed(),
+        };
+        tracing::debug!(
+            service = report.service,
+            action,
+            code = report.code,
+            attempts,
+            milliseconds = u64::try_from(report.duration.as_millis()).unwrap_or(u64::MAX),
+            "AWS call"
+        );
+        (self.observer)(&report);
+        result
+    }
+}
+
+impl fmt::Debug for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Calls").finish_non_exhaustive()
+    }
+}
+
+/// Sits before every attempt of one call, the SDK's own retries included: counts it, and refuses it once the term is
+/// over, which also ends the SDK's retrying.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    term: Option<TermGuard>,
+    attempts: Arc<AtomicU32>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Gate {
+    fn new(term: Option<TermGuard>) -> Self {
+        Self { term, attempts: Arc::default(), closed: Arc::default() }
+    }
+
+    fn attempts(&self) -> u32 {
+        self.attempts.load(Ordering::Relaxed)
+    }
+
+    /// Whether an attempt was refused.
+    fn closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+impl Intercept for Gate {
+    fn name(&self) -> &'static str {
+        "Gate"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if self.term.as_ref().is_some_and(TermGuard::is_over) {
+            self.closed.store(true, Ordering::Relaxed);
+            return Err("the term of leadership is over".into());
+        }
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use aws_config::BehaviorVersion;
+    use aws_sdk_ec2::config::{Credentials, Region};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::lease::{Alone, Election as _};
+
+    /// An EC2 that answers every request with 503, and tells of each.
+    async fn unavailable() -> (aws_sdk_ec2::Client, mpsc::UnboundedReceiver<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (told, requests) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            loop {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 16_384];
+                if connection.read(&mut request).await.is_ok_and(|bytes| bytes > 0) {
+                    let answer = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                    let _ = connection.write_all(answer.as_bytes()).await;
+                    let _ = told.send(());
+                }
+            }
+        });
+        let config = aws_sdk_ec2::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("eu-west-1"))
+            .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
+            .endpoint_url(url)
+            .build();
+        (aws_sdk_ec2::Client::from_conf(config), requests)
+    }
+
+    fn recorder() -> (Calls, Arc<Mutex<Vec<CallReport>>>) {
+        let reports: Arc<Mutex<Vec<CallReport>>> = Arc::default();
+        let into = Arc::clone(&reports);
+        (Calls::new(Arc::new(move |report: &CallReport| into.lock().unwrap().push(report.clone()))), reports)
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_term_ends_the_retries() {
+        let (ec2, mut requests) = unavailable().await;
+        let (calls, reports) = recorder();
+        let mut election = Alone::new();
+        let term = election.campaign().await;
+        let call = calls.write(&term, Service::Ec2, "DeleteRoute", |gate| {
+            ec2.delete_route().route_table_id("rtb-1").customize().interceptor(gate).send()
+        });
+        let ender = async {
+            requests.recv().await.unwrap();
+            election.campaign().await
+        };
+        let (failure, _next) = tokio::join!(call, ender);
+        assert_eq!(failure.unwrap_err().kind, crate::provider::aws::error::Kind::TermOver);
+        let reports = reports.lock().unwrap();
+        assert_eq!((reports.len(), reports[0].attempts, reports[0].code.as_str()), (1, 1, "TermOver"));
+        assert!(requests.try_recv().is_err(), "nothing is sent after the term");
+    }
+
+    #[tokio::test]
+    async fn a_term_that_is_over_sends_nothing() {
+        let (ec2, mut requests) = unavailable().await;
+        let (calls, reports) = recorder();
+        let mut election = Alone::new();
+        let term = election.campaign().await;
+        let _next = election.campaign().await;
+        let gate = Gate::new(Some(term.guard()));
+        // The gate alone, and the bound around it.
+        let alone = ec2.delete_route().route_table_id("rtb-1").customize().interceptor(gate.clone()).send().await;
+        assert!(alone.is_err() && gate.closed());
+        let call = calls.write(&term, Service::Ec2, "DeleteRoute", |gate| {
+            ec2.delete_route().route_table_id("rtb-1").customize().interceptor(gate).send()
+        });
+        assert!(!call.await.unwrap_err().may_have_happened());
+        assert_eq!(reports.lock().unwrap()[0].attempts, 0);
+        assert!(requests.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn reads_are_retried_and_each_attempt_counts() {
+        let (ec2, _requests) = unavailable().await;
+        let (calls, reports) = recorder();
+        let answer =
+            calls.read(Service::Ec2, "DescribeVpcs", |gate| ec2.describe_vpcs().customize().interceptor(gate).send());
+        assert_eq!(answer.await.unwrap_err().kind, crate::provider::aws::error::Kind::Server);
+        let reports = reports.lock().unwrap();
+        assert_eq!((reports[0].service, reports[0].action, reports[0].attempts), ("ec2", "DescribeVpcs", 3));
+    }
+}

@@ -1,0 +1,156 @@
+//! Error codes and texts of AWS, read here and nowhere else in the project.
+
+use super::error::Kind;
+
+/// Longest text of AWS that goes into a message: a denied call can carry kilobytes of encoded detail.
+const MAX_TEXT: usize = 600;
+
+/// A text of AWS as it fits into a log line, an Event or a status.
+pub fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+        if line.len() > MAX_TEXT {
+            return line.chars().take(MAX_TEXT).collect();
+        }
+    }
+    line
+}
+
+/// By code, then text, then HTTP status. Codes: the common errors and those of the three services' API references.
+pub fn classify(code: &str, text: &str, status: Option<u16>) -> Kind {
+    match code {
+        "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "RequestLimitExceeded"
+        | "TooManyRequestsException"
+        | "TooManyRequests"
+        | "SlowDown"
+        | "BandwidthLimitExceeded"
+        | "PriorRequestNotComplete"
+        | "EC2ThrottledException" => Kind::Throttled,
+        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "NotAuthorized" | "OptInRequired" => {
+            Kind::Denied
+        }
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "TokenRefreshRequired" => {
+            Kind::CredentialsExpired
+        }
+        "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "SignatureDoesNotMatch"
+        | "AuthFailure"
+        | "IncompleteSignature"
+        | "InvalidAccessKeyId"
+        | "MissingAuthenticationToken"
+        | "InvalidToken" => Kind::Credentials,
+        "AlreadyExistsException" | "NameAlreadyExistsException" | "TokenAlreadyExistsException" => Kind::Exists,
+        "ChangeSetNotFound" | "ChangeSetNotFoundException" | "StackNotFoundException" | "InvalidVpcID.NotFound" => {
+            Kind::Missing
+        }
+        "InvalidChangeSetStatus"
+        | "InvalidChangeSetStatusException"
+        | "OperationInProgressException"
+        | "InvalidOperationException" => Kind::State,
+        "InsufficientCapabilitiesException" => Kind::Capabilities,
+        "NoSuchBucket" | "PermanentRedirect" | "AuthorizationHeaderMalformed" => Kind::Bucket,
+        "InternalFailure" | "InternalError" | "InternalServerError" | "ServiceUnavailable" | "Unavailable" => {
+            Kind::Server
+        }
+        "RequestTimeout" | "RequestTimeoutException" => Kind::Timeout,
+        _ if code.ends_with("LimitExceeded") || code.ends_with("LimitExceededException") => Kind::Limit,
+        _ if status.is_some_and(|status| status >= 500) => Kind::Server,
+        _ if status == Some(429) => Kind::Throttled,
+        _ => classify_text(text),
+    }
+}
+
+/// CloudFormation says most things as `ValidationError`; the difference is in the text.
+fn classify_text(text: &str) -> Kind {
+    let has = |part: &str| text.contains(part);
+    if has("Rate exceeded") {
+        Kind::Throttled
+    } else if has("does not exist") {
+        Kind::Missing
+    } else if has("S3 error") || has("TemplateURL must") {
+        Kind::Bucket
+    } else if has("already exists") {
+        Kind::Exists
+    } else if has("_IN_PROGRESS") || has("_COMPLETE") || has("_FAILED") || has("TerminationProtection is enabled") {
+        Kind::State
+    } else if has("security token") && has("expired") {
+        Kind::CredentialsExpired
+    } else {
+        Kind::Invalid
+    }
+}
+
+/// Whether a CreateStack, UpdateStack or change set failed only because there is nothing to do.
+pub fn says_no_changes(text: &str) -> bool {
+    text.contains("didn't contain changes") || text.contains("No updates are to be performed")
+}
+
+/// IAM names the action that it missed; that can be another one than the call (`iam:PassRole`, `ec2:…` of a resource).
+pub fn denied_action(text: &str) -> Option<&str> {
+    let action = text.split_once("to perform: ")?.1.split_whitespace().next()?;
+    action.contains(':').then_some(action)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_fit_into_a_line() {
+        assert_eq!(
+            one_line("S3 error: Access Denied\n  For more\tinformation "),
+            "S3 error: Access Denied For more information"
+        );
+        assert_eq!(one_line(&"é".repeat(2_000)).chars().count(), MAX_TEXT);
+        assert_eq!(one_line(""), "");
+    }
+
+    #[test]
+    fn kinds() {
+        let cases = [
+            ("Throttling", "Rate exceeded", 400, Kind::Throttled),
+            ("ValidationError", "Rate exceeded", 400, Kind::Throttled),
+            ("RequestLimitExceeded", "", 503, Kind::Throttled),
+            ("SlowDown", "", 503, Kind::Throttled),
+            ("AccessDenied", "User: x is not authorized", 403, Kind::Denied),
+            ("UnauthorizedOperation", "", 403, Kind::Denied),
+            ("ExpiredToken", "The security token included in the request is expired", 403, Kind::CredentialsExpired),
+            ("InvalidClientTokenId", "", 403, Kind::Credentials),
+            ("ValidationError", "Stack with id a does not exist", 400, Kind::Missing),
+            ("ChangeSetNotFound", "ChangeSet [x] does not exist", 404, Kind::Missing),
+            ("AlreadyExistsException", "Stack [a] already exists", 400, Kind::Exists),
+            ("ValidationError", "Stack:arn is in UPDATE_IN_PROGRESS state and can not be updated.", 400, Kind::State),
+            ("ValidationError", "Stack [a] cannot be deleted while TerminationProtection is enabled", 400, Kind::State),
+            ("InvalidChangeSetStatus", "", 400, Kind::State),
+            ("ValidationError", "S3 error: Access Denied", 400, Kind::Bucket),
+            ("NoSuchBucket", "", 404, Kind::Bucket),
+            ("ValidationError", "Template format error: unsupported structure.", 400, Kind::Invalid),
+            ("LimitExceededException", "", 400, Kind::Limit),
+            ("VpcLimitExceeded", "", 400, Kind::Limit),
+            ("InsufficientCapabilitiesException", "", 400, Kind::Capabilities),
+            ("InternalFailure", "", 500, Kind::Server),
+            ("", "", 502, Kind::Server),
+            ("SomethingNew", "whatever", 400, Kind::Invalid),
+        ];
+        for (code, text, status, kind) in cases {
+            assert_eq!(classify(code, text, Some(status)), kind, "{code}: {text}");
+        }
+    }
+
+    #[test]
+    fn empty_change_sets_by_either_wording() {
+        assert!(says_no_changes("The submitted information didn't contain changes. Submit different information"));
+        assert!(says_no_changes("No updates are to be performed."));
+        assert!(!says_no_changes("Template error"));
+    }
+}

@@ -1,0 +1,245 @@
+//! A call that did not succeed: what kind of "no" it was, and what follows from that.
+
+use std::error::Error;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::codes;
+use crate::provider::{ProviderError, Retry};
+
+/// A service's name as IAM spells it before the colon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    CloudFormation,
+    Ec2,
+    S3,
+}
+
+impl Service {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CloudFormation => "cloudformation",
+            Self::Ec2 => "ec2",
+            Self::S3 => "s3",
+        }
+    }
+}
+
+/// What kind of "no" it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The term ended first; the call may have been sent.
+    TermOver,
+    /// AWS asks for fewer calls.
+    Throttled,
+    /// IAM forbids it.
+    Denied,
+    /// There are no credentials, or AWS does not accept them.
+    Credentials,
+    /// They have run out; the next ones come by themselves.
+    CredentialsExpired,
+    /// What the call names is not there.
+    Missing,
+    /// What the call should create is already there.
+    Exists,
+    /// Not in this state of the stack or change set, which another look will show.
+    State,
+    /// A quota of the account.
+    Limit,
+    /// CloudFormation wants CAPABILITY_… for this template.
+    Capabilities,
+    /// The template bucket is missing, in another region, or closed to CloudFormation.
+    Bucket,
+    /// AWS does not accept what was sent.
+    Invalid,
+    /// A fault on AWS's side.
+    Server,
+    /// No answer in time.
+    Timeout,
+    /// No connection, or it broke.
+    Unreachable,
+}
+
+/// A call that did not succeed.
+#[derive(Debug)]
+pub struct Failure {
+    pub service: Service,
+    pub action: &'static str,
+    pub kind: Kind,
+    /// AWS's error code, or the kind where AWS did not answer.
+    pub code: String,
+    /// AWS's text, empty where there is none.
+    pub text: String,
+    /// How often it was sent: 0 when it never left.
+    pub attempts: u32,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Failure {
+    pub fn term_over(service: Service, action: &'static str, attempts: u32) -> Self {
+        Self {
+            service,
+            action,
+            kind: Kind::TermOver,
+            code: "TermOver".to_owned(),
+            text: String::new(),
+            attempts,
+            source: None,
+        }
+    }
+
+    pub fn new<E>(service: Service, action: &'static str, attempts: u32, error: SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let status = error.raw_response().map(|response| response.status().as_u16());
+        let code = error.code().unwrap_or_default().to_owned();
+        let text = codes::one_line(error.message().unwrap_or_default());
+        let kind = match &error {
+            SdkError::TimeoutError(_) => Kind::Timeout,
+            SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) if about_credentials(&error) => {
+                Kind::Credentials
+            }
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => Kind::Timeout,
+            SdkError::DispatchFailure(_) => Kind::Unreachable,
+            SdkError::ConstructionFailure(_) => Kind::Invalid,
+            _ => codes::classify(&code, &text, status),
+        };
+        // What AWS said is in `text` already; only where it said nothing does the source add something.
+        let told = !code.is_empty() || !text.is_empty();
+        let code = if code.is_empty() { format!("{kind:?}") } else { code };
+        let source: Option<Box<dyn Error + Send + Sync>> = if told { None } else { Some(Box::new(error)) };
+        Self { service, action, kind, code, text, attempts, source }
+    }
+
+    /// Whether a mutation may have been done although it came back as a failure: the answer was lost, or an earlier
+    /// attempt of the same call did it and the last one stumbled over that.
+    pub fn may_have_happened(&self) -> bool {
+        match self.kind {
+            Kind::TermOver | Kind::Timeout | Kind::Unreachable | Kind::Server => self.attempts > 0,
+            Kind::Exists | Kind::State | Kind::Missing => self.attempts > 1,
+            _ => false,
+        }
+    }
+}
+
+/// A request without credentials fails before it is sent, as an error of the connector or of its construction; the
+/// credential providers name themselves in the chain of sources.
+fn about_credentials(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    for _ in 0..16 {
+        let Some(error) = next else { return false };
+        if error.is::<aws_credential_types::provider::error::CredentialsError>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+impl From<Failure> for ProviderError {
+    fn from(failure: Failure) -> Self {
+        let (service, action) = (failure.service.as_str(), failure.action);
+        let call = format!("{service}:{action}");
+        let said = match (failure.text.as_str(), failure.code.as_str()) {
+            ("", code) => code.to_owned(),
+            (text, code) => format!("{} ({code})", text.trim_end_matches('.')),
+        };
+        let (retry, reason, message) = match failure.kind {
+            Kind::TermOver => (
+                Retry::Soon,
+                "TermOver",
+                format!("{call} was stopped because leadership ended; the next leader sees what came of it"),
+            ),
+            Kind::Throttled => {
+                (Retry::Slowly, "Throttled", format!("AWS throttles {call}: {said}; it is retried later"))
+            }
+            Kind::Denied => {
+                let missing = codes::denied_action(&failure.text).unwrap_or(&call);
+                let remedy = format!("allow {missing} to the controller's role; deploy/ has the whole policy");
+                (Retry::AfterFix, "AccessDenied", format!("AWS denied {call}: {said}; {remedy}"))
+            }
+            Kind::Credentials => {
+                let what = match failure.text.as_str() {
+                    "" => format!("no AWS credentials for {call}"),
+                    _ => format!("AWS does not accept the credentials of {call}: {said}"),
+                };
+                let remedy = "give the pod a role (IRSA or EKS Pod Identity), or set AWS_ACCESS_KEY_ID and \
+                              AWS_SECRET_ACCESS_KEY";
+                (Retry::AfterFix, "NoCredentials", format!("{what}; {remedy}"))
+            }
+            Kind::CredentialsExpired => (
+                Retry::Soon,
+                "CredentialsExpired",
+                format!("the AWS credentials have expired at {call}: {said}; if this stays, nothing renews them"),
+            ),
+            Kind::Missing => (Retry::Soon, "NotFound", format!("{call}: {said}")),
+            Kind::Exists => (Retry::Soon, "AlreadyExists", format!("{call}: {said}")),
+            Kind::State => (Retry::Soon, "WrongState", format!("{call} is not possible now: {said}")),
+            Kind::Limit => (
+                Retry::AfterFix,
+                "QuotaReached",
+                format!("{call} exceeds a quota of the AWS account: {said}; ask for more in Service Quotas"),
+            ),
+            Kind::Capabilities => (
+                Retry::AfterFix,
+                "CapabilitiesNeeded",
+                format!(
+                    "{call}: {said}; the stack holds only EC2 resources and needs none, so look for a macro or hook"
+                ),
+            ),
+            Kind::Bucket => (
+                Retry::AfterFix,
+                "TemplateBucket",
+                format!(
+                    "{call}: {said}; --cf-template-bucket must name a bucket in the stack's region from which the \
+                     controller's role, or the role given to CloudFormation, may read"
+                ),
+            ),
+            Kind::Invalid => (Retry::AfterFix, "Rejected", format!("AWS does not accept {call}: {said}")),
+            Kind::Server => (Retry::Soon, "AwsFault", format!("{call} failed within AWS: {said}")),
+            Kind::Timeout => (Retry::Soon, "Timeout", format!("no answer in time from AWS to {call}")),
+            Kind::Unreachable => (Retry::Soon, "Unreachable", format!("no connection to AWS for {call}")),
+        };
+        Self { retry, reason, message, source: failure.source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(kind: Kind, code: &str, text: &str) -> Failure {
+        Failure {
+            service: Service::CloudFormation,
+            action: "CreateStack",
+            kind,
+            code: code.to_owned(),
+            text: text.to_owned(),
+            attempts: 1,
+            source: None,
+        }
+    }
+
+    #[test]
+    fn a_denied_call_names_what_iam_missed() {
+        let text = "User: arn:aws:sts::1:role/a is not authorized to perform: iam:PassRole on resource: b";
+        let error = ProviderError::from(failure(Kind::Denied, "AccessDenied", text));
+        assert_eq!((error.retry, error.reason), (Retry::AfterFix, "AccessDenied"));
+        assert!(error.message.contains("allow iam:PassRole to"), "{}", error.message);
+        let error = ProviderError::from(failure(Kind::Denied, "AccessDenied", ""));
+        assert!(error.message.contains("allow cloudformation:CreateStack to"), "{}", error.message);
+    }
+
+    #[test]
+    fn only_an_open_end_may_have_happened() {
+        let sent = |kind, attempts| Failure { attempts, ..failure(kind, "", "") }.may_have_happened();
+        assert!(sent(Kind::Unreachable, 1) && sent(Kind::Timeout, 1) && sent(Kind::Server, 1));
+        assert!(!sent(Kind::TermOver, 0) && sent(Kind::TermOver, 1));
+        // The second attempt stumbles over what the first one did.
+        assert!(!sent(Kind::Exists, 1) && sent(Kind::Exists, 2));
+        assert!(!sent(Kind::Invalid, 2) && !sent(Kind::Throttled, 3));
+    }
+}

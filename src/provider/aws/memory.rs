@@ -1,0 +1,83 @@
+//! What the provider remembers between passes.
+
+use aws_sdk_cloudformation::types::Stack;
+use aws_smithy_types::DateTime;
+
+use super::operation::Operation;
+
+/// What is remembered between passes, to save calls and to see through late answers. Losing it costs a few calls and
+/// nothing else.
+#[derive(Debug, Default)]
+pub struct Memory {
+    pub epoch: Option<u64>,
+    /// The search by tags has been done for this epoch.
+    pub searched: bool,
+    /// Where a search that failed goes on.
+    pub search: Search,
+    /// ARNs of the stacks that are ours.
+    pub known: Vec<String>,
+    /// The ARN that was last seen deleted: its name may show it for some time.
+    pub gone: Option<String>,
+    /// There may be change sets of ours.
+    pub change_sets: bool,
+    /// The state in which the stack was last seen.
+    pub seen: Option<StateKey>,
+    /// The template as it was read in that state.
+    pub template: Option<(StateKey, String)>,
+    /// The first failure that led to that state.
+    pub cause: Option<(StateKey, Option<String>)>,
+    /// The last operation that was started here, until its end has been seen.
+    pub operation: Option<Operation>,
+    /// Operations started, counted for their tokens.
+    pub started: u64,
+}
+
+/// How far a search by tags has come.
+#[derive(Debug, Default)]
+pub struct Search {
+    pub next: Option<String>,
+    pub found: Vec<Stack>,
+}
+
+/// Changes whenever the stack does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StateKey {
+    pub id: String,
+    pub status: String,
+    pub updated: Option<DateTime>,
+}
+
+impl StateKey {
+    pub fn of(stack: &Stack) -> Self {
+        Self {
+            id: stack.stack_id().unwrap_or_default().to_owned(),
+            status: stack.stack_status().map_or("", |status| status.as_str()).to_owned(),
+            updated: stack.last_updated_time().copied(),
+        }
+    }
+}
+
+impl Memory {
+    /// At the beginning of a reading: a new term starts afresh, except for an operation under way.
+    pub fn begin(&mut self, epoch: Option<u64>) {
+        if epoch.is_some() && epoch != self.epoch {
+            *self = Self { epoch, operation: self.operation.take(), started: self.started, ..Self::default() };
+        }
+        if !self.searched {
+            self.change_sets = true;
+        }
+    }
+
+    /// LastUpdatedTime of a stack as last seen; the outer None when it has not been seen.
+    pub fn updated(&self, stack: &str) -> Option<Option<DateTime>> {
+        self.seen.as_ref().filter(|seen| seen.id == stack).map(|seen| seen.updated)
+    }
+
+    /// The stack is gone, and with it what was going on in it.
+    pub fn forget_stack(&mut self, id: &str) {
+        self.known.retain(|known| known != id);
+        if self.operation.as_ref().is_some_and(|operation| operation.stack == id) {
+            self.operation = None;
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! AWS: EC2 tells the network, CloudFormation holds the stack.
+//!
+//! Reads of one pass when nothing changes: DescribeRouteTables and DescribeStacks. The template, change sets and events
+//! are read when the stack's state calls for them, the search by tags is made once per term of leadership, and VPC and
+//! gateway are read once an hour: about 27 calls an hour when a pass is made every 5 minutes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_config::{AppName, BehaviorVersion, SdkConfig};
+use aws_sdk_s3::config::Region;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::service_config::ServiceConfigKey;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use self::apply::Writer;
+use self::bucket::Bucket;
+use self::calls::Calls;
+pub use self::calls::{CallReport, Observer};
+use self::ground::Ground;
+use self::memory::Memory;
+use self::stack::Reader;
+use super::{Provider, ProviderError};
+use crate::lease::term::Term;
+use crate::model::live::Live;
+use crate::model::network::Network;
+use crate::model::plan::Action;
+
+mod apply;
+mod bucket;
+mod calls;
+mod changeset;
+mod claim;
+mod codes;
+mod error;
+mod ground;
+mod memory;
+mod operation;
+mod stack;
+mod tables;
+
+/// Of one call with its retries. It bounds how long a pass can hang on AWS.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Few: the controller's own backoff decides the rest.
+const ATTEMPTS: u32 = 3;
+/// VPC and gateway are read again after this time, and when an operation has failed.
+const GROUND_LIFETIME: Duration = Duration::from_secs(3_600);
+/// The SDK warns about longer names.
+const MAX_APP_NAME: usize = 50;
+
+/// What the provider has to know; region, credentials and endpoints come from the environment.
+#[derive(Clone)]
+pub struct AwsConfig {
+    /// Of the stack that is created when none is found.
+    pub stack_name: String,
+    /// The tags by which a stack is ours.
+    pub ownership: BTreeMap<String, String>,
+    /// `vpc-…`; without it the only VPC, else the default one.
+    pub vpc_id: Option<String>,
+    /// Tags (key, value) that a worker route table has besides `AvailabilityZone`.
+    pub route_table_filters: Vec<(String, String)>,
+    /// For templates that are too large for a request.
+    pub template_bucket: Option<String>,
+    /// Service role that CloudFormation takes on.
+    pub role_arn: Option<String>,
+    /// Marks the replica in the user agent of every request.
+    pub app_name: String,
+    pub observer: Observer,
+}
+
+/// One account and region.
+pub struct AwsProvider {
+    config: AwsConfig,
+    region: String,
+    bucket: Option<Bucket>,
+    calls: Calls,
+    cloudformation: aws_sdk_cloudformation::Client,
+    ec2: aws_sdk_ec2::Client,
+    ground: Mutex<Option<(Instant, Ground)>>,
+    memory: Mutex<Memory>,
+}
+
+impl AwsProvider {
+    /// Reads the environment; calls no service of AWS (except for the region, from the instance's metadata).
+    ///
+    /// # Errors
+    /// When no region can be found. Missing credentials show at the first call, and may come later.
+    pub async fn new(config: AwsConfig) -> Result<Self, ProviderError> {
+        let timeouts = TimeoutConfig::builder()
+            .operation_timeout(OPERATION_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build();
+        let loader = aws_config::defaults(BehaviorVersion::latest())
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
+        let loader = match app_name(&config.app_name) {
+            Some(name) => loader.app_name(name),
+            None => loader,
+        };
+        let sdk = loader.load().await;
+        let region = sdk.region().map(Region::to_string).filter(|region| !region.is_empty()).ok_or_else(no_region)?;
+        Ok(Self {
+            bucket: config.template_bucket.clone().map(|name| bucket(&sdk, name, region.clone())),
+            calls: Calls::new(config.observer.clone()),
+            cloudformation: aws_sdk_cloudformation::Client::new(&sdk),
+            ec2: aws_sdk_ec2::Client::new(&sdk),
+            ground: Mutex::default(),
+            memory: Mutex::default(),
+            region,
+            config,
+        })
+    }
+
+    async fn ground(&self) -> Result<Ground, ProviderError> {
+        let mut known = self.ground.lock().await;
+        if let Some((at, ground)) = &*known
+            && at.elapsed() < GROUND_LIFETIME
+        {
+            return Ok(ground.clone());
+        }
+        let ground = ground::read(&self.calls, &self.ec2, &self.region, self.config.vpc_id.as_deref()).await?;
+        *known = Some((Instant::now(), ground.clone()));
+        Ok(ground)
+    }
+}
+
+impl Provider for AwsProvider {
+    async fn network(&self) -> Result<Network, ProviderError> {
+        let ground = self.ground().await?;
+        let filters = &self.config.route_table_filters;
+        let tables = tables::read(&self.calls, &self.ec2, &ground.vpc_id, filters).await;
+        if tables.is_err() {
+            // The VPC may be another one by now.
+            *self.ground.lock().await = None;
+        }
+        Ok(Network {
+            vpc_id: ground.vpc_id,
+            vpc_cidrs: ground.vpc_cidrs,
+            internet_gateway_id: ground.internet_gateway_id,
+            worker_tables: tables?,
+        })
+    }
+
+    async fn live(&self, epoch: Option<u64>) -> Result<Live, ProviderError> {
+        let mut memory = self.memory.lock().await;
+        let reader = Reader {
+            calls: &self.calls,
+            cloudformation: &self.cloudformation,
+            name: &self.config.stack_name,
+            ownership: &self.config.ownership,
+        };
+        let (live, doubtful) = reader.live(&mut memory, epoch).await?;
+        if doubtful {
+            *self.ground.lock().await = None;
+        }
+        Ok(live)
+    }
+
+    async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
+        let mut memory = self.memory.lock().await;
+        let writer = Writer {
+            calls: &self.calls,
+            cloudformation: &self.cloudformation,
+            bucket: self.bucket.as_ref(),
+            role_arn: self.config.role_arn.as_deref(),
+            term,
+        };
+        writer.apply(&mut memory, stack, action).await
+    }
+}
+
+fn bucket(sdk: &SdkConfig, name: String, region: String) -> Bucket {
+    let endpoint = s3_endpoint(sdk);
+    let config = aws_sdk_s3::config::Builder::from(sdk).force_path_style(endpoint.is_some()).build();
+    Bucket { name, region, endpoint, client: aws_sdk_s3::Client::from_conf(config) }
+}
+
+/// The endpoint that the SDK will use for S3 when it is not AWS's own: the bucket then is part of the path.
+fn s3_endpoint(sdk: &SdkConfig) -> Option<String> {
+    let key =
+        ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
+    let of_service = sdk.service_config().and_then(|config| config.load_config(key));
+    of_service.or_else(|| sdk.endpoint_url().map(str::to_owned))
+}
+
+/// With what a user agent may not contain replaced, and cut. None when nothing is left.
+fn app_name(text: &str) -> Option<AppName> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let clean: String = text.chars().take(MAX_APP_NAME).map(|c| if allowed(c) { c } else { '-' }).collect();
+    (!clean.is_empty()).then(|| AppName::new(clean).ok()).flatten()
+}
+
+fn no_region() -> ProviderError {
+    let text = "no AWS region: set AWS_REGION, such as eu-west-1 (pods on EKS with a role have it set)";
+    ProviderError::after_fix("NoRegion", text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn app_names_fit_a_user_agent() {
+        let name = |text: &str| app_name(text).map(|name| name.as_ref().to_owned());
+        assert_eq!(name("egress-7d9/replica 1"), Some("egress-7d9-replica-1".to_owned()));
+        assert_eq!(name(&"x".repeat(80)), Some("x".repeat(50)));
+        assert_eq!(name(""), None);
+    }
+}

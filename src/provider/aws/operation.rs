@@ -1,0 +1,317 @@
+//! What the stack's events tell: whether an operation that we started has really ended, and why one failed.
+//!
+//! DescribeStacks is eventually consistent: for some seconds after an operation was accepted it can show the status from
+//! before. So an operation is known by its ClientRequestToken, and its end by its events.
+
+use std::time::Duration;
+
+use aws_sdk_cloudformation::types::{Stack, StackEvent};
+use aws_smithy_types::DateTime;
+use tokio::time::Instant;
+
+use super::calls::Calls;
+use super::codes;
+use super::error::{Failure, Kind, Service};
+
+/// How long DescribeStacks may contradict what we know before it is believed. Its lag is not documented; seconds are
+/// usual.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// The same for an operation of which it is not known whether it was ever started: its answer was lost. Repeating it too
+/// early does no harm, as the call has the same token; it only is of no use while the first one may still arrive.
+const PATIENCE_UNSURE: Duration = Duration::from_secs(20);
+/// Pages of events (100 each) read to find the first failure of an operation: 500 resources write about 2,000.
+const MAX_PAGES: usize = 30;
+
+/// An operation of ours that may still be running.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    pub token: String,
+    /// ARN, or the name where the answer of CreateStack was lost.
+    pub stack: String,
+    /// The status while it runs.
+    pub status: &'static str,
+    /// When it was last known to be running.
+    since: Instant,
+    /// Whether it was accepted.
+    sure: bool,
+    /// LastUpdatedTime before it, where it is one that moves it.
+    before: Option<Option<DateTime>>,
+}
+
+impl Operation {
+    /// Before the call: until [`Self::accepted`] it is unsure. `before` is the stack's LastUpdatedTime now, when the
+    /// operation will change it.
+    pub fn new(token: String, stack: String, status: &'static str, before: Option<Option<DateTime>>) -> Self {
+        Self { token, stack, status, since: Instant::now(), sure: false, before }
+    }
+
+    pub fn is_of(&self, stack: &Stack) -> bool {
+        stack.stack_id() == Some(&self.stack) || stack.stack_name() == Some(&self.stack)
+    }
+
+    /// CreateStack tells the ARN.
+    pub fn accepted(&mut self, arn: Option<&str>) {
+        self.sure = true;
+        self.since = Instant::now();
+        if let Some(arn) = arn {
+            self.stack = arn.to_owned();
+        }
+    }
+
+    /// DescribeStacks shows that it runs.
+    pub fn is_running(&mut self) {
+        self.sure = true;
+        self.since = Instant::now();
+    }
+
+    /// DescribeStacks has contradicted us for long enough.
+    pub fn is_out_of_patience(&self) -> bool {
+        let patience = if self.sure { PATIENCE } else { PATIENCE_UNSURE };
+        self.since.elapsed() >= patience
+    }
+
+    /// Whether it has ended, given a stack that DescribeStacks shows at rest: its last event is there, and what
+    /// DescribeStacks shows is the state after it, not the one before. When another operation has begun since, ours is
+    /// over in any case.
+    pub fn has_ended(&self, stack: &Stack, events: &[StackEvent]) -> bool {
+        let ours = |event: &&StackEvent| event.client_request_token() == Some(&self.token);
+        let mut of_stack = events.iter().filter(|event| is_of_stack(event));
+        let Some(newest) = of_stack.next() else { return false };
+        if !ours(&newest) {
+            return of_stack.any(|event| ours(&event));
+        }
+        let end = newest.resource_status().map(|status| status.as_str());
+        let status = stack.stack_status().map(|status| status.as_str());
+        let moved = self.before.is_none_or(|before| before != stack.last_updated_time().copied());
+        end.is_some_and(|end| !end.ends_with("_IN_PROGRESS")) && end == status && moved
+    }
+}
+
+/// An event of the stack itself, not of a resource or of a nested stack.
+fn is_of_stack(event: &StackEvent) -> bool {
+    event.resource_type() == Some("AWS::CloudFormation::Stack") && event.physical_resource_id() == event.stack_id()
+}
+
+/// The newest events, newest first. None when there is no such stack.
+pub async fn newest_events(
+    calls: &Calls,
+    cloudformation: &aws_sdk_cloudformation::Client,
+    stack: &str,
+) -> Result<Vec<StackEvent>, Failure> {
+    Ok(page(calls, cloudformation, stack, None).await?.0)
+}
+
+async fn page(
+    calls: &Calls,
+    cloudformation: &aws_sdk_cloudformation::Client,
+    stack: &str,
+    next: Option<String>,
+) -> Result<(Vec<StackEvent>, Option<String>), Failure> {
+    let request = cloudformation.describe_stack_events().stack_name(stack).set_next_token(next);
+    let answer = calls
+        .read(Service::CloudFormation, "DescribeStackEvents", |gate| request.customize().interceptor(gate).send())
+        .await;
+    match answer {
+        Ok(answer) => Ok((answer.stack_events.unwrap_or_default(), answer.next_token)),
+        Err(failure) if failure.kind == Kind::Missing => Ok((Vec::new(), None)),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// The first failure of the stack's last operation, as `LogicalId (Type): reason`.
+pub async fn cause(
+    calls: &Calls,
+    cloudformation: &aws_sdk_cloudformation::Client,
+    stack: &str,
+) -> Result<Option<String>, Failure> {
+    let mut reader = CauseReader::default();
+    let mut next = None;
+    for _ in 0..MAX_PAGES {
+        let (events, after) = page(calls, cloudformation, stack, next).await?;
+        if events.iter().any(|event| reader.read(event)) {
+            break;
+        }
+        next = after;
+        if next.is_none() {
+            break;
+        }
+    }
+    Ok(reader.cause())
+}
+
+/// Goes through events from the newest to the oldest.
+#[derive(Debug, Default)]
+struct CauseReader {
+    /// The stack's newest status.
+    end: Option<String>,
+    /// The oldest failure seen so far, since the newest rollback began when there was one.
+    first: Option<String>,
+    /// The first failure of the newest rollback.
+    rollback: Option<Option<String>>,
+}
+
+impl CauseReader {
+    /// Returns true at the event with which the operation began.
+    fn read(&mut self, event: &StackEvent) -> bool {
+        let status = event.resource_status().map_or("", |status| status.as_str());
+        if is_of_stack(event) {
+            self.end.get_or_insert_with(|| status.to_owned());
+            return match status {
+                // A rollback belongs to the operation that it undoes.
+                "UPDATE_ROLLBACK_IN_PROGRESS" | "ROLLBACK_IN_PROGRESS" | "IMPORT_ROLLBACK_IN_PROGRESS" => {
+                    let failure = self.first.take();
+                    self.rollback.get_or_insert(failure);
+                    false
+                }
+                "CREATE_IN_PROGRESS" | "UPDATE_IN_PROGRESS" | "DELETE_IN_PROGRESS" | "IMPORT_IN_PROGRESS" => true,
+                _ => false,
+            };
+        }
+        let reason = event.resource_status_reason().unwrap_or("no reason given");
+        // Resources that were stopped because another one failed are not the cause.
+        if status.ends_with("_FAILED") && !reason.contains("cancelled") {
+            let id = event.logical_resource_id().unwrap_or("?");
+            self.first = Some(codes::one_line(&format!("{id} ({}): {reason}", event.resource_type().unwrap_or("?"))));
+        }
+        false
+    }
+
+    fn cause(self) -> Option<String> {
+        let failed = self.end.is_some_and(|end| end.ends_with("ROLLBACK_FAILED"));
+        let rollback = self.rollback.flatten().filter(|_| failed);
+        match (self.first, rollback) {
+            (Some(first), Some(rollback)) => Some(format!("{first}; and the rollback failed at {rollback}")),
+            (first, rollback) => first.or(rollback),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_cloudformation::types::{ResourceStatus, StackStatus};
+
+    use super::*;
+
+    const ARN: &str = "arn:aws:cloudformation:eu-west-1:1:stack/a/1";
+
+    fn event(id: &str, kind: &str, status: &str, reason: &str, token: &str) -> StackEvent {
+        StackEvent::builder()
+            .stack_id(ARN)
+            .event_id("1")
+            .stack_name("a")
+            .timestamp(DateTime::from_secs(1))
+            .logical_resource_id(id)
+            .physical_resource_id(if kind == "AWS::CloudFormation::Stack" { ARN } else { "x" })
+            .resource_type(kind)
+            .resource_status(ResourceStatus::from(status))
+            .resource_status_reason(reason)
+            .client_request_token(token)
+            .build()
+    }
+
+    fn of_stack(status: &str, token: &str) -> StackEvent {
+        event("a", "AWS::CloudFormation::Stack", status, "", token)
+    }
+
+    fn shown(status: &str, updated: i64) -> Stack {
+        Stack::builder()
+            .stack_name("a")
+            .stack_id(ARN)
+            .creation_time(DateTime::from_secs(1))
+            .last_updated_time(DateTime::from_secs(updated))
+            .stack_status(StackStatus::from(status))
+            .build()
+    }
+
+    fn operation(before: Option<Option<DateTime>>) -> Operation {
+        Operation::new("t2".to_owned(), ARN.to_owned(), "UPDATE_IN_PROGRESS", before)
+    }
+
+    #[test]
+    fn an_operation_ends_with_its_own_last_event() {
+        let operation = operation(None);
+        let rest = shown("UPDATE_COMPLETE", 1);
+        // The last operation's end is not ours, nor is the end of a resource, nor the cleanup's beginning.
+        let old = of_stack("UPDATE_COMPLETE", "t1");
+        assert!(!operation.has_ended(&rest, std::slice::from_ref(&old)));
+        let resource = event("EIP1", "AWS::EC2::EIP", "UPDATE_COMPLETE", "", "t2");
+        assert!(!operation.has_ended(&rest, &[resource, of_stack("UPDATE_IN_PROGRESS", "t2"), old.clone()]));
+        assert!(!operation.has_ended(&rest, &[of_stack("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "t2"), old.clone()]));
+        assert!(operation.has_ended(&rest, &[of_stack("UPDATE_COMPLETE", "t2"), old.clone()]));
+        // Another operation has begun since: ours is over, whatever is shown.
+        let next = of_stack("DELETE_FAILED", "t3");
+        assert!(!operation.has_ended(&rest, &[next.clone(), old.clone()]));
+        assert!(operation.has_ended(&rest, &[next, of_stack("UPDATE_COMPLETE", "t2"), old.clone()]));
+        // DescribeStacks still has the state from before.
+        assert!(!operation.has_ended(&rest, &[of_stack("UPDATE_ROLLBACK_COMPLETE", "t2"), old]));
+    }
+
+    #[test]
+    fn the_same_final_status_twice_in_a_row_needs_a_new_time() {
+        let operation = operation(Some(Some(DateTime::from_secs(10))));
+        let events = [of_stack("UPDATE_COMPLETE", "t2"), of_stack("UPDATE_COMPLETE", "t1")];
+        assert!(!operation.has_ended(&shown("UPDATE_COMPLETE", 10), &events));
+        assert!(operation.has_ended(&shown("UPDATE_COMPLETE", 20), &events));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_counts_from_the_last_sign_of_life() {
+        let almost = |patience: Duration| patience.saturating_sub(Duration::from_secs(1));
+        let mut operation = operation(None);
+        tokio::time::advance(almost(PATIENCE_UNSURE)).await;
+        assert!(!operation.is_out_of_patience());
+        operation.accepted(None);
+        tokio::time::advance(almost(PATIENCE)).await;
+        operation.is_running();
+        tokio::time::advance(almost(PATIENCE)).await;
+        assert!(!operation.is_out_of_patience());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(operation.is_out_of_patience());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn patience_is_short_when_the_answer_was_lost() {
+        let operation = operation(None);
+        tokio::time::advance(PATIENCE_UNSURE).await;
+        assert!(operation.is_out_of_patience());
+    }
+
+    #[test]
+    fn the_cause_is_the_first_failure_of_the_last_operation() {
+        let failed = |id: &str, reason: &str| event(id, "AWS::EC2::Route", "CREATE_FAILED", reason, "t2");
+        let events = [
+            of_stack("UPDATE_ROLLBACK_COMPLETE", "t2"),
+            failed("Route3", "Resource creation cancelled"),
+            failed("Route2", "later"),
+            failed("Route1", "route already exists"),
+            of_stack("UPDATE_IN_PROGRESS", "t2"),
+            failed("Route0", "an older operation"),
+        ];
+        let mut reader = CauseReader::default();
+        assert_eq!(events.iter().position(|event| reader.read(event)), Some(4));
+        assert_eq!(reader.cause().as_deref(), Some("Route1 (AWS::EC2::Route): route already exists"));
+    }
+
+    #[test]
+    fn a_rollback_that_failed_tells_both_failures() {
+        let failed = |id: &str, reason: &str| event(id, "AWS::EC2::Route", "UPDATE_FAILED", reason, "t2");
+        let mut events = vec![
+            of_stack("UPDATE_ROLLBACK_FAILED", "t2"),
+            failed("Route2", "gone"),
+            of_stack("UPDATE_ROLLBACK_IN_PROGRESS", "t2"),
+            failed("Route1", "exists"),
+            of_stack("UPDATE_IN_PROGRESS", "t2"),
+        ];
+        let cause = |events: &[StackEvent]| {
+            let mut reader = CauseReader::default();
+            assert!(events.iter().any(|event| reader.read(event)));
+            reader.cause().unwrap()
+        };
+        let both = "Route1 (AWS::EC2::Route): exists; and the rollback failed at Route2 (AWS::EC2::Route): gone";
+        assert_eq!(cause(&events), both);
+        // Continued, and done: what remains is why the update failed.
+        events.insert(0, of_stack("UPDATE_ROLLBACK_IN_PROGRESS", "t3"));
+        events.insert(0, of_stack("UPDATE_ROLLBACK_COMPLETE", "t3"));
+        assert_eq!(cause(&events), "Route1 (AWS::EC2::Route): exists");
+    }
+}

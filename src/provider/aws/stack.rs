@@ -1,0 +1,277 @@
+//! The stack as it is: found by name and tags, read no more often than it changes, and never taken for finished while an
+//! operation of ours may still run.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_cloudformation::types::{Stack as CfnStack, TemplateStage};
+
+use super::calls::Calls;
+use super::changeset;
+use super::claim::{self, Claim};
+use super::codes;
+use super::error::{Failure, Kind, Service};
+use super::memory::{Memory, Search, StateKey};
+use super::operation::{self, Operation};
+use crate::model::live::{ChangeSetState, Live, Phase, Stack, Status};
+use crate::provider::ProviderError;
+
+/// Pages of stacks read in a search; CloudFormation's default quota is 2,000 stacks, a page holds about 100.
+const MAX_PAGES: usize = 500;
+/// Stacks looked at in each pass when several claim to be ours.
+const MAX_CLAIMS: usize = 5;
+
+/// Of a stack that has no template yet: no resources.
+const NO_TEMPLATE: &str = r#"{"Resources":{}}"#;
+
+/// Reads the stack with what it needs for it.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    pub calls: &'a Calls,
+    pub cloudformation: &'a aws_sdk_cloudformation::Client,
+    pub name: &'a str,
+    pub ownership: &'a BTreeMap<String, String>,
+}
+
+impl Reader<'_> {
+    /// The second value tells that what is known of the VPC may be why an operation has just failed, or outdated: the
+    /// stack has come to a failed state, or is gone.
+    pub async fn live(&self, memory: &mut Memory, epoch: Option<u64>) -> Result<(Live, bool), ProviderError> {
+        memory.begin(epoch);
+        let mut found = self.look(memory).await?;
+        if !memory.searched {
+            found.extend(self.search(&mut memory.search).await?);
+            memory.searched = true;
+        }
+        let claim = claim::claim(self.name, self.ownership, &found);
+        Ok(match claim {
+            Claim::Ours(stack) => {
+                memory.known = vec![id(&stack).to_owned()];
+                let key = StateKey::of(&stack);
+                let live = self.read(memory, &stack, &key).await?;
+                let failed = has_failed(&live.status, live.status.phase());
+                let news = failed && memory.seen.as_ref() != Some(&key);
+                memory.seen = Some(key);
+                (Live::Ours(Box::new(live)), news)
+            }
+            Claim::Several(stacks) => {
+                memory.known = stacks.iter().take(MAX_CLAIMS).map(|stack| id(stack).to_owned()).collect();
+                (Live::Several(stacks.iter().map(name).collect()), false)
+            }
+            Claim::Foreign { name, why } => (Live::Foreign { name, why }, false),
+            Claim::Absent => match found.iter().find(|stack| memory.known.iter().any(|arn| arn == id(stack))) {
+                // It was ours a moment ago. Taken for absent, it would get a twin with other IPs.
+                Some(lost) => {
+                    let why = claim::why_foreign(lost, self.ownership);
+                    (Live::Foreign { name: name(lost), why }, false)
+                }
+                None => (self.absent(memory), memory.seen.take().is_some()),
+            },
+        })
+    }
+
+    /// The stacks that are known to be ours, or the one that has the name.
+    async fn look(&self, memory: &mut Memory) -> Result<Vec<CfnStack>, Failure> {
+        let mut found = Vec::new();
+        for arn in memory.known.clone() {
+            match self.describe(&arn).await? {
+                Some(stack) if !claim::is_gone(&stack) => found.push(stack),
+                Some(_) => {
+                    memory.forget_stack(&arn);
+                    memory.gone = Some(arn);
+                }
+                // Not there yet: DescribeStacks lags behind CreateStack.
+                None if is_creating(memory.operation.as_ref(), &arn) => {}
+                None => memory.forget_stack(&arn),
+            }
+        }
+        if memory.known.is_empty() {
+            found.extend(self.describe(self.name).await?.filter(|stack| stack.stack_id() != memory.gone.as_deref()));
+        }
+        Ok(found)
+    }
+
+    async fn describe(&self, stack: &str) -> Result<Option<CfnStack>, Failure> {
+        let request = self.cloudformation.describe_stacks().stack_name(stack);
+        let answer = self
+            .calls
+            .read(Service::CloudFormation, "DescribeStacks", |gate| request.customize().interceptor(gate).send())
+            .await;
+        match answer {
+            Ok(answer) => Ok(answer.stacks.unwrap_or_default().into_iter().next()),
+            Err(failure) if failure.kind == Kind::Missing => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Every stack with our tags, in all pages. A search that is throttled goes on where it stopped.
+    async fn search(&self, search: &mut Search) -> Result<Vec<CfnStack>, ProviderError> {
+        if self.ownership.is_empty() {
+            return Ok(Vec::new());
+        }
+        for _ in 0..MAX_PAGES {
+            let request = self.cloudformation.describe_stacks().set_next_token(search.next.clone());
+            let answer = self
+                .calls
+                .read(Service::CloudFormation, "DescribeStacks", |gate| request.customize().interceptor(gate).send())
+                .await;
+            let answer = match answer {
+                Err(failure) if matches!(failure.kind, Kind::Invalid | Kind::Missing) => {
+                    // The token was too old: from the beginning, next time.
+                    *search = Search::default();
+                    return Err(failure.into());
+                }
+                answer => answer?,
+            };
+            let stacks = answer.stacks.unwrap_or_default().into_iter();
+            search.found.extend(stacks.filter(|stack| claim::is_owned(stack, self.ownership)));
+            search.next = answer.next_token;
+            if search.next.is_none() {
+                return Ok(std::mem::take(&mut search.found));
+            }
+        }
+        *search = Search::default();
+        Err(ProviderError::after_fix(
+            "TooManyStacks",
+            format!("the account lists more than {MAX_PAGES} pages of stacks; use an account with fewer"),
+        ))
+    }
+
+    /// Nothing is there, except perhaps what CreateStack has just accepted.
+    fn absent(&self, memory: &mut Memory) -> Live {
+        match &memory.operation {
+            Some(operation) if is_creating(Some(operation), &operation.stack) => Live::Ours(Box::new(Stack {
+                name: self.name.to_owned(),
+                id: operation.stack.clone(),
+                status: Status(operation.status.to_owned()),
+                tags: self.ownership.clone(),
+                template: NO_TEMPLATE.to_owned(),
+                ..Stack::default()
+            })),
+            _ => {
+                memory.operation = None;
+                memory.known.clear();
+                Live::Absent
+            }
+        }
+    }
+
+    async fn read(&self, memory: &mut Memory, stack: &CfnStack, key: &StateKey) -> Result<Stack, ProviderError> {
+        let mut status = Status(key.status.clone());
+        if let Some(running) = self.running(memory, stack, &status).await? {
+            status = Status(running.to_owned());
+        }
+        let phase = status.phase();
+        let mut live = Stack {
+            name: name(stack),
+            id: key.id.clone(),
+            parameters: pairs(stack.parameters().iter().map(|p| (p.parameter_key(), p.parameter_value()))),
+            tags: pairs(stack.tags().iter().map(|tag| (tag.key(), tag.value()))),
+            outputs: pairs(stack.outputs().iter().map(|output| (output.output_key(), output.output_value()))),
+            termination_protection: stack.enable_termination_protection().unwrap_or(false),
+            status,
+            ..Stack::default()
+        };
+        if live.status.0.contains("ROLLBACK") || live.status.0.contains("FAILED") {
+            let reason = stack.stack_status_reason().map(codes::one_line);
+            live.cause = reason.filter(|reason| !reason.is_empty() && reason != "User Initiated");
+        }
+        live.template = match phase {
+            Phase::Review | Phase::Gone => NO_TEMPLATE.to_owned(),
+            _ => self.template(memory, key, phase).await?,
+        };
+        if has_failed(&live.status, phase)
+            && let Some(cause) = self.cause(memory, key).await?
+        {
+            live.cause = Some(cause);
+        }
+        if phase == Phase::Settled && memory.change_sets {
+            live.change_sets = changeset::ours(self.calls, self.cloudformation, &key.id).await?;
+            // One that was executed may be listed for ever; it takes no more looking.
+            memory.change_sets = live.change_sets.iter().any(|set| set.state != ChangeSetState::Executed);
+            if live.change_sets.iter().any(|set| set.state == ChangeSetState::NoChanges) {
+                // Somebody wanted a change where there was none: what we know of the template may be old.
+                memory.template = None;
+            }
+        }
+        Ok(live)
+    }
+
+    /// The status of our own operation when it has not ended although the stack is shown at rest.
+    async fn running(
+        &self,
+        memory: &mut Memory,
+        stack: &CfnStack,
+        status: &Status,
+    ) -> Result<Option<&'static str>, Failure> {
+        let Some(operation) = memory.operation.as_mut().filter(|operation| operation.is_of(stack)) else {
+            return Ok(None);
+        };
+        if status.phase() == Phase::Busy {
+            operation.is_running();
+            return Ok(None);
+        }
+        let events = operation::newest_events(self.calls, self.cloudformation, id(stack)).await?;
+        if operation.has_ended(stack, &events) || operation.is_out_of_patience() {
+            memory.operation = None;
+            // What was read while the operation ran may be from before its end.
+            memory.template = None;
+            return Ok(None);
+        }
+        Ok(Some(operation.status))
+    }
+
+    /// The template as it was sent. While an operation runs, what is known is good enough.
+    async fn template(&self, memory: &mut Memory, key: &StateKey, phase: Phase) -> Result<String, Failure> {
+        if let Some((at, text)) = &memory.template
+            && (at == key || (phase == Phase::Busy && at.id == key.id))
+        {
+            return Ok(text.clone());
+        }
+        let request = self.cloudformation.get_template().stack_name(&key.id).template_stage(TemplateStage::Original);
+        let answer = self
+            .calls
+            .read(Service::CloudFormation, "GetTemplate", |gate| request.customize().interceptor(gate).send())
+            .await?;
+        let text = answer.template_body.unwrap_or_default();
+        memory.template = Some((key.clone(), text.clone()));
+        Ok(text)
+    }
+
+    async fn cause(&self, memory: &mut Memory, key: &StateKey) -> Result<Option<String>, Failure> {
+        if let Some((at, cause)) = &memory.cause
+            && at == key
+        {
+            return Ok(cause.clone());
+        }
+        let cause = operation::cause(self.calls, self.cloudformation, &key.id).await?;
+        memory.cause = Some((key.clone(), cause.clone()));
+        Ok(cause)
+    }
+}
+
+fn is_creating(operation: Option<&Operation>, stack: &str) -> bool {
+    operation.is_some_and(|operation| {
+        operation.stack == stack && operation.status == "CREATE_IN_PROGRESS" && !operation.is_out_of_patience()
+    })
+}
+
+/// Whether the last operation failed or was rolled back, and that is over.
+fn has_failed(status: &Status, phase: Phase) -> bool {
+    match phase {
+        Phase::CreateFailed | Phase::RollbackFailed | Phase::DeleteFailed => true,
+        Phase::Settled => status.0.contains("ROLLBACK") || status.0.ends_with("_FAILED"),
+        Phase::Busy | Phase::Review | Phase::Gone | Phase::Unknown => false,
+    }
+}
+
+fn id(stack: &CfnStack) -> &str {
+    stack.stack_id().unwrap_or_default()
+}
+
+fn name(stack: &CfnStack) -> String {
+    stack.stack_name().unwrap_or_default().to_owned()
+}
+
+fn pairs<'a>(pairs: impl Iterator<Item = (Option<&'a str>, Option<&'a str>)>) -> BTreeMap<String, String> {
+    pairs.filter_map(|(key, value)| Some((key?.to_owned(), value.unwrap_or_default().to_owned()))).collect()
+}

@@ -1,0 +1,242 @@
+//! Metrics in the OpenMetrics format. README.md has the table.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+
+use crate::lease::LeaseView;
+use crate::model::plan::{Action, Plan};
+use crate::model::problem::{Severity, Subject};
+
+/// In front of every name.
+pub const PREFIX: &str = "kube_static_egress_controller";
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Outcome {
+    outcome: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Step {
+    action: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Call {
+    service: &'static str,
+    action: &'static str,
+    result: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Operation {
+    service: &'static str,
+    action: &'static str,
+}
+
+/// A handle on all metrics of the process.
+#[derive(Clone)]
+pub struct Metrics {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Registry,
+    lease_view: Mutex<Option<watch::Receiver<LeaseView>>>,
+    gauges: Gauges,
+    pass_duration: Histogram,
+    call_duration: Family<Operation, Histogram, fn() -> Histogram>,
+}
+
+/// All that starts at nothing.
+#[derive(Clone, Default)]
+struct Gauges {
+    last_sync: Gauge<f64, AtomicU64>,
+    passes: Family<Outcome, Counter>,
+    plan: Family<Step, Gauge>,
+    routes: Gauge,
+    entries: Family<State, Gauge>,
+    problems: Family<Outcome, Gauge>,
+    calls: Family<Call, Counter>,
+    leader: Gauge,
+    epoch: Gauge,
+    transitions: Gauge,
+    renewals: Family<Outcome, Gauge>,
+    renewal_age: Gauge<f64, AtomicU64>,
+    renewal_latency: Gauge<f64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix(PREFIX);
+        let gauges = Gauges::default();
+        gauges.register(&mut registry);
+        let pass_duration = Histogram::new(exponential_buckets(0.005, 2.0, 14));
+        registry.register(
+            "pass_duration_seconds",
+            "How long passes take",
+            pass_duration.clone(),
+        );
+        let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.01, 2.0, 12));
+        let call_duration = Family::new_with_constructor(buckets);
+        let help = "How long calls of AWS take, retries of the SDK included";
+        registry.register("aws_call_duration_seconds", help, call_duration.clone());
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "This program", version);
+        let lease_view = Mutex::default();
+        Self { inner: Arc::new(Inner { registry, lease_view, gauges, pass_duration, call_duration }) }
+    }
+
+    /// Takes the Lease's part from here whenever metrics are read.
+    pub fn follow_lease(&self, view: watch::Receiver<LeaseView>) {
+        *self.inner.lease_view.lock().unwrap_or_else(PoisonError::into_inner) = Some(view);
+    }
+
+    /// A pass that made a plan. Only one that found or left the stack as it should be is a sync.
+    pub fn passed(&self, plan: &Plan, applied: bool, took: Duration) {
+        let gauges = &self.inner.gauges;
+        let outcome = match (&plan.action, applied) {
+            (Action::Refuse, _) => "refused",
+            (Action::Keep, _) => "settled",
+            (_, true) => "applied",
+            (_, false) => "waiting",
+        };
+        self.count(outcome, took);
+        if matches!(plan.action, Action::Keep) {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            gauges.last_sync.set(now.as_secs_f64());
+        }
+        gauges.plan.clear();
+        gauges.plan.get_or_create(&Step { action: plan.action.name().to_owned() }).set(1);
+        gauges.routes.set(count(plan.desired.routes.len()));
+        let entry_refused = |problem: &&crate::model::problem::Problem| {
+            problem.severity == Severity::Refused && matches!(problem.subject, Subject::Entry(_))
+        };
+        let refused = plan.problems.iter().filter(entry_refused).count();
+        gauges.entries.get_or_create(&State { state: "accepted" }).set(count(plan.request.entries.len()));
+        gauges.entries.get_or_create(&State { state: "refused" }).set(count(refused));
+        gauges.problems.clear();
+        for problem in &plan.problems {
+            gauges.problems.get_or_create(&Outcome { outcome: problem.reason.to_owned() }).inc();
+        }
+    }
+
+    /// A pass that could not be made.
+    pub fn failed(&self, reason: &'static str, took: Duration) {
+        self.count(reason, took);
+    }
+
+    fn count(&self, outcome: &str, took: Duration) {
+        self.inner.gauges.passes.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
+        self.inner.pass_duration.observe(took.as_secs_f64());
+    }
+
+    /// This replica does not lead any more: what it knew of the plan is another's to tell.
+    pub fn forget_plan(&self) {
+        let gauges = &self.inner.gauges;
+        gauges.plan.clear();
+        gauges.entries.clear();
+        gauges.problems.clear();
+        gauges.routes.set(0);
+    }
+
+    /// One call of AWS came to an end; `result` is `ok` or an error code.
+    pub fn called(&self, service: &'static str, action: &'static str, result: &str, took: Duration) {
+        let call = Call { service, action, result: result.to_owned() };
+        self.inner.gauges.calls.get_or_create(&call).inc();
+        self.inner.call_duration.get_or_create(&Operation { service, action }).observe(took.as_secs_f64());
+    }
+
+    /// The whole text, as OpenMetrics has it.
+    pub fn text(&self) -> String {
+        let view = self.inner.lease_view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(view) = view {
+            self.inner.gauges.show_lease(&view.borrow());
+        }
+        let mut text = String::new();
+        // Writing into a String does not fail.
+        let _written = prometheus_client::encoding::text::encode(&mut text, &self.inner.registry);
+        text
+    }
+}
+
+impl Gauges {
+    fn register(&self, registry: &mut Registry) {
+        let all = self.clone();
+        let help = "When the stack was last seen to be what the ConfigMaps ask for, in seconds since 1970";
+        registry.register("last_sync_timestamp_seconds", help, all.last_sync);
+        registry.register("passes", "Passes by outcome: settled, applied, waiting, refused or an error", all.passes);
+        registry.register("plan_action", "1 for the action of the latest plan", all.plan);
+        registry.register("routes", "Routes that the stack should have", all.routes);
+        registry.register("entries", "Entries of ConfigMaps by state: accepted or refused", all.entries);
+        registry.register("problems", "What the latest plan found wrong, by reason", all.problems);
+        registry.register("aws_calls", "Calls of AWS by service, action and result", all.calls);
+        registry.register("leader", "1 while this replica leads", all.leader);
+        registry.register("lease_epoch", "Transitions of the Lease, as last seen", all.epoch);
+        registry.register("lease_transitions_seen", "Changes of the leader seen by this process", all.transitions);
+        registry.register("lease_renewals", "Renewals by this process, by outcome: ok or failed", all.renewals);
+        registry.register("lease_renewal_age_seconds", "Since the last renewal by this process", all.renewal_age);
+        registry.register("lease_renewal_latency_seconds", "How long the last renewal took", all.renewal_latency);
+    }
+
+    fn show_lease(&self, view: &LeaseView) {
+        self.leader.set(i64::from(view.leading));
+        self.epoch.set(i64::try_from(view.epoch).unwrap_or(i64::MAX));
+        self.transitions.set(i64::try_from(view.transitions_seen).unwrap_or(i64::MAX));
+        for (outcome, renewals) in [("ok", view.renewals_ok), ("failed", view.renewals_failed)] {
+            let gauge = self.renewals.get_or_create_owned(&Outcome { outcome: outcome.to_owned() });
+            gauge.set(i64::try_from(renewals).unwrap_or(i64::MAX));
+        }
+        self.renewal_age.set(view.last_renewal.map_or(0.0, |at| at.elapsed().as_secs_f64()));
+        self.renewal_latency.set(view.last_renewal_latency.map_or(0.0, |took| took.as_secs_f64()));
+    }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_the_reference_metric_and_the_lease() {
+        let metrics = Metrics::new();
+        let view = LeaseView { leading: true, epoch: 7, renewals_ok: 3, ..LeaseView::default() };
+        let (_sender, receiver) = watch::channel(view);
+        metrics.follow_lease(receiver);
+        metrics.called("cloudformation", "DescribeStacks", "ok", Duration::from_millis(20));
+        let text = metrics.text();
+        for line in [
+            "kube_static_egress_controller_last_sync_timestamp_seconds 0.0",
+            "kube_static_egress_controller_leader 1",
+            "kube_static_egress_controller_lease_epoch 7",
+            "kube_static_egress_controller_lease_renewals{outcome=\"ok\"} 3",
+            "kube_static_egress_controller_aws_calls_total{service=\"cloudformation\",action=\"DescribeStacks\",result=\"ok\"} 1",
+            "# EOF",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+"""Changes behind everyone's back that EC2's own calls do not allow, yet that AWS itself can bring about."""
+
+from . import world
+from .ec2nat import gateway_of
+from .hub import STANDIN
+
+
+def tamper(request):
+    action = ACTIONS.get(request.get("action"))
+    if action is None:
+        raise ValueError(f"action must be one of {', '.join(sorted(ACTIONS))}")
+    action(world.region_of(request).ec2, request)
+    return world.state(request)
+
+
+def _address(ec2, request):
+    key = request.get("allocation_id") or request["public_ip"]
+    return next(a for a in _existing(ec2.addresses, key, lambda a: key in (a.allocation_id, a.public_ip)))
+
+
+def _existing(items, key, test):
+    found = [item for item in items if test(item)]
+    if not found:
+        raise ValueError(f"there is no {key}")
+    return found
+
+
+def _release_address(ec2, request):
+    """Takes an address away although a NAT gateway uses it."""
+    address = _address(ec2, request)
+    address.eni = address.association_id = None
+    ec2.addresses.remove(address)
+    ec2.tags.pop(address.allocation_id, None)
+
+
+def _detach_address(ec2, request):
+    address = _address(ec2, request)
+    gateway = gateway_of(ec2, address)
+    address.eni = address.association_id = None
+    if gateway is not None:
+        for key in ("allocationId", "publicIp", "associationId"):
+            gateway.address_set[0].pop(key, None)
+
+
+def _fail_nat_gateway(ec2, request):
+    key = request["nat_gateway_id"]
+    gateway = _existing(ec2.nat_gateways.values(), key, lambda g: g.id == key)[0]
+    gateway._failure = (
+        request.get("code", "InternalError"),
+        request.get("message", "Network interface of the NAT gateway could not be reached"),
+    )
+    gateway._ready_at = 0
+    STANDIN.settle(ec2)
+
+
+ACTIONS = {
+    "release_address": _release_address,
+    "detach_address": _detach_address,
+    "fail_nat_gateway": _fail_nat_gateway,
+}
