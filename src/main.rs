@@ -36,7 +36,16 @@ struct Outlook {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // --help and --version are no errors. If nobody reads the text, there is nobody to tell so.
+            let _printed = error.print();
+            let wrong = error.use_stderr();
+            let plans = std::env::args().nth(1).as_deref() == Some("plan");
+            return if wrong { usage(plans) } else { ExitCode::SUCCESS };
+        }
+    };
     let (options, purpose) = match &cli.command {
         Some(Command::Plan(args)) => (&args.options, Purpose::Plan),
         None => (&cli.options, Purpose::Run),
@@ -47,7 +56,7 @@ fn main() -> ExitCode {
             for mistake in mistakes {
                 eprintln!("{mistake}");
             }
-            return ExitCode::from(USAGE);
+            return usage(purpose == Purpose::Plan);
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -71,6 +80,11 @@ fn main() -> ExitCode {
         eprintln!("{error:#}");
         ExitCode::from(plan_command::ERROR)
     })
+}
+
+/// For `plan`, 2 means a change.
+fn usage(plans: bool) -> ExitCode {
+    ExitCode::from(if plans { plan_command::ERROR } else { USAGE })
 }
 
 async fn plan(config: Config, args: &PlanArgs) -> Result<ExitCode> {
