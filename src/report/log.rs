@@ -27,20 +27,18 @@ fn filter(level: Level) -> Targets {
     } else {
         level.min(Level::WARN)
     };
+    let kube = if level >= Level::DEBUG {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::OFF
+    };
     Targets::new()
         .with_default(libraries)
         .with_target("kube_static_egress_controller", level)
         // At info it writes a line for every look at a Lease that somebody else holds.
         .with_target("kube_leader_election", level.min(Level::WARN))
-        // It writes an error for every request that fails; whoever sent it says so, once, with the remedy.
-        .with_target(
-            "kube_client",
-            if level >= Level::DEBUG {
-                level.min(Level::DEBUG).into()
-            } else {
-                LevelFilter::OFF
-            },
-        )
+        // They write a line for every request that fails; whoever sent it says so, once, with the remedy.
+        .with_targets(["kube_client", "kube_runtime"].map(|target| (target, kube)))
 }
 
 #[cfg(test)]
@@ -59,6 +57,7 @@ mod tests {
             "kube_client::client::builder",
             Level::ERROR
         ));
+        assert!(!shows(Level::INFO, "kube_runtime::watcher", Level::WARN));
         assert!(shows(
             Level::DEBUG,
             "kube_client::client::builder",

@@ -42,19 +42,33 @@ pub(super) struct Board {
 }
 
 impl Boards {
-    pub(super) fn new<'a>(sender: watch::Sender<Option<Snapshot>>, clusters: impl Iterator<Item = &'a str>) -> Self {
+    pub(super) fn new<'a>(
+        sender: watch::Sender<Option<Snapshot>>,
+        clusters: impl Iterator<Item = &'a str>,
+    ) -> Self {
         let mut early = Early::default();
         for cluster in clusters {
             early.silent.insert(cluster.to_owned());
             let why = "its ConfigMaps have not been listed yet";
-            early.snapshot.missing.insert(shown(cluster), why.to_owned());
+            early
+                .snapshot
+                .missing
+                .insert(shown(cluster), why.to_owned());
         }
-        Self { sender, early: Arc::new(Mutex::new(Some(early))) }
+        Self {
+            sender,
+            early: Arc::new(Mutex::new(Some(early))),
+        }
     }
 
     pub(super) fn board(&self, cluster: &str) -> Board {
         let (cluster, boards) = (cluster.to_owned(), self.clone());
-        Board { cluster, boards, listing: BTreeMap::new(), error: None }
+        Board {
+            cluster,
+            boards,
+            listing: BTreeMap::new(),
+            error: None,
+        }
     }
 
     /// The first snapshot, of those that have been heard of so far. Later calls do nothing.
@@ -83,7 +97,8 @@ impl Boards {
             }
             return;
         }
-        self.sender.send_if_modified(|snapshot| snapshot.as_mut().is_some_and(change));
+        self.sender
+            .send_if_modified(|snapshot| snapshot.as_mut().is_some_and(change));
     }
 }
 
@@ -93,7 +108,10 @@ impl Board {
         // It only announces a list: nothing has been asked yet.
         let answered = !matches!(event, Event::Init);
         if answered && self.error.take().is_some() {
-            tracing::info!(source = shown(&self.cluster), "ConfigMaps can be read again");
+            tracing::info!(
+                source = shown(&self.cluster),
+                "ConfigMaps can be read again"
+            );
         }
         match event {
             Event::Init => self.listing.clear(),
@@ -104,12 +122,16 @@ impl Board {
             Event::InitDone => self.listed(),
             Event::Apply(object) => {
                 let (id, object) = reduced(object, &self.cluster);
-                let change = |snapshot: &mut Snapshot| snapshot.objects.insert(id, object.clone()) != Some(object);
+                let change = |snapshot: &mut Snapshot| {
+                    snapshot.objects.insert(id, object.clone()) != Some(object)
+                };
                 self.boards.change(&self.cluster, false, change);
             }
             Event::Delete(object) => {
                 let (id, _) = reduced(object, &self.cluster);
-                self.boards.change(&self.cluster, false, |snapshot| snapshot.objects.remove(&id).is_some());
+                self.boards.change(&self.cluster, false, |snapshot| {
+                    snapshot.objects.remove(&id).is_some()
+                });
             }
         }
         answered
@@ -120,7 +142,11 @@ impl Board {
         let cluster = self.cluster.as_str();
         self.boards.change(cluster, true, |snapshot| {
             let was_missing = snapshot.missing.remove(&shown(cluster)).is_some();
-            let same = snapshot.objects.iter().filter(|(id, _)| id.cluster == cluster).eq(listed.iter());
+            let same = snapshot
+                .objects
+                .iter()
+                .filter(|(id, _)| id.cluster == cluster)
+                .eq(listed.iter());
             if !same {
                 snapshot.objects.retain(|id, _| id.cluster != cluster);
                 snapshot.objects.extend(listed);
@@ -145,19 +171,25 @@ impl Board {
             tracing::warn!(source, "{text}");
         }
         self.error = Some(text.clone());
-        self.boards.change(&self.cluster, true, |snapshot| match snapshot.missing.get_mut(&source) {
-            Some(why) if *why != text => {
-                *why = text;
-                true
+        self.boards.change(&self.cluster, true, |snapshot| {
+            match snapshot.missing.get_mut(&source) {
+                Some(why) if *why != text => {
+                    *why = text;
+                    true
+                }
+                Some(_) | None => false,
             }
-            Some(_) | None => false,
         });
     }
 }
 
 /// What people read for a cluster.
 fn shown(name: &str) -> String {
-    if name.is_empty() { "Kubernetes API server".to_owned() } else { format!("Kubernetes API server {name}") }
+    if name.is_empty() {
+        "Kubernetes API server".to_owned()
+    } else {
+        format!("Kubernetes API server {name}")
+    }
 }
 
 /// Only what is needed stays in memory.
@@ -170,9 +202,18 @@ fn reduced(object: ConfigMap, cluster: &str) -> (ObjectId, Object) {
     let mut data = object.data.unwrap_or_default();
     for value in data.values_mut().filter(|value| value.len() > MAX_VALUE) {
         // Marked, since the beginning of something long may well look like a CIDR.
-        *value = format!("{}…", value.trim().chars().take(MAX_VALUE).collect::<String>());
+        *value = format!(
+            "{}…",
+            value.trim().chars().take(MAX_VALUE).collect::<String>()
+        );
     }
-    (id, Object { uid: object.metadata.uid.unwrap_or_default(), data })
+    (
+        id,
+        Object {
+            uid: object.metadata.uid.unwrap_or_default(),
+            data,
+        },
+    )
 }
 
 /// What to do about it.
@@ -181,8 +222,12 @@ fn explain(error: &watcher::Error) -> String {
         watcher::Error::InitialListFailed(cause)
         | watcher::Error::WatchStartFailed(cause)
         | watcher::Error::WatchFailed(cause) => cause,
-        watcher::Error::WatchError(status) => return format!("the API server ended the watch: {}", status.message),
-        watcher::Error::NoResourceVersion => return "the API server answered without a resource version".to_owned(),
+        watcher::Error::WatchError(status) => {
+            return format!("the API server ended the watch: {}", status.message);
+        }
+        watcher::Error::NoResourceVersion => {
+            return "the API server answered without a resource version".to_owned();
+        }
     };
     let text = match cause {
         kube::Error::Api(status) if status.code == 403 => format!(
@@ -195,7 +240,7 @@ fn explain(error: &watcher::Error) -> String {
         }
         kube::Error::Api(status) => format!("it answered {} ({})", status.code, status.message),
         kube::Error::Service(cause) if cause.is::<TokenError>() => cause.to_string(),
-        other => format!("it cannot be reached ({}): check its address and the network", root(other)),
+        other => format!("it cannot be reached ({}): check its address, its certificate authority and the network", root(other)),
     };
     text.chars().take(MAX_REASON).collect()
 }

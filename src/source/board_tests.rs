@@ -29,7 +29,12 @@ fn rig() -> Rig {
     let (sender, receiver) = watch::channel(None);
     let boards = Boards::new(sender, ["a", "b"].into_iter());
     let (a, b) = (boards.board("a"), boards.board("b"));
-    Rig { receiver, boards, a, b }
+    Rig {
+        receiver,
+        boards,
+        a,
+        b,
+    }
 }
 
 impl Rig {
@@ -40,12 +45,24 @@ impl Rig {
     }
 
     fn names(&self) -> Vec<String> {
-        self.receiver.borrow().iter().flat_map(|snapshot| snapshot.objects.keys().map(ToString::to_string)).collect()
+        self.receiver
+            .borrow()
+            .iter()
+            .flat_map(|snapshot| snapshot.objects.keys().map(ToString::to_string))
+            .collect()
     }
 
     fn missing(&self) -> Vec<String> {
         let known = self.receiver.borrow();
-        known.iter().flat_map(|snapshot| snapshot.missing.iter().map(|(name, why)| format!("{name}: {why}"))).collect()
+        known
+            .iter()
+            .flat_map(|snapshot| {
+                snapshot
+                    .missing
+                    .iter()
+                    .map(|(name, why)| format!("{name}: {why}"))
+            })
+            .collect()
     }
 }
 
@@ -59,13 +76,19 @@ fn the_first_snapshot_waits_until_every_cluster_has_been_heard() {
     let mut rig = rig();
     list(&mut rig.a, &[("one", "8.8.8.8")]);
     rig.a.take(Event::Apply(config_map("two", "9.9.9.9")));
-    assert!(rig.receiver.borrow().is_none() && !rig.woken(), "b may have more to add");
+    assert!(
+        rig.receiver.borrow().is_none() && !rig.woken(),
+        "b may have more to add"
+    );
     rig.b.take(Event::Init);
     rig.b.take(Event::InitApply(config_map("three", "1.1.1.1")));
     assert!(rig.receiver.borrow().is_none(), "half a list is no list");
     rig.b.take(Event::InitDone);
     assert!(rig.woken());
-    assert_eq!(rig.names(), ["a/default/one", "a/default/two", "b/default/three"]);
+    assert_eq!(
+        rig.names(),
+        ["a/default/one", "a/default/two", "b/default/three"]
+    );
     assert!(rig.missing().is_empty());
 }
 
@@ -78,7 +101,11 @@ fn a_cluster_that_fails_has_been_heard_and_is_missing() {
     assert!(rig.woken());
     assert_eq!(rig.names(), ["a/default/one"]);
     let missing = rig.missing();
-    assert!(missing.len() == 1 && missing[0].starts_with("Kubernetes API server b: ") && missing[0].contains("role"));
+    assert!(
+        missing.len() == 1
+            && missing[0].starts_with("Kubernetes API server b: ")
+            && missing[0].contains("role")
+    );
     rig.b.failed(&api_error(403));
     assert!(!rig.woken(), "the same again is no news");
     list(&mut rig.b, &[]);
@@ -92,7 +119,10 @@ fn a_cluster_that_says_nothing_is_waited_for_only_so_long() {
     rig.boards.publish();
     assert!(rig.woken());
     assert_eq!(rig.names(), ["a/default/one"]);
-    assert_eq!(rig.missing(), ["Kubernetes API server b: its ConfigMaps have not been listed yet"]);
+    assert_eq!(
+        rig.missing(),
+        ["Kubernetes API server b: its ConfigMaps have not been listed yet"]
+    );
     rig.boards.publish();
     assert!(!rig.woken());
     list(&mut rig.b, &[("two", "9.9.9.9")]);
@@ -108,7 +138,11 @@ fn a_cluster_that_goes_away_keeps_what_it_had() {
     rig.a.failed(&watcher::Error::NoResourceVersion);
     assert!(!rig.woken() && rig.missing().is_empty());
     rig.a.take(Event::Init);
-    assert_eq!(rig.names(), ["a/default/one"], "a list begun anew removes nothing yet");
+    assert_eq!(
+        rig.names(),
+        ["a/default/one"],
+        "a list begun anew removes nothing yet"
+    );
     list(&mut rig.a, &[("one", "8.8.8.8")]);
     assert!(!rig.woken(), "the same list again");
     list(&mut rig.a, &[("two", "9.9.9.9")]);
@@ -137,7 +171,10 @@ fn a_new_try_is_no_success() {
     let mut rig = rig();
     rig.a.failed(&api_error(500));
     assert!(!rig.a.take(Event::Init));
-    assert!(rig.a.error.is_some(), "else each try would log the failure and its end");
+    assert!(
+        rig.a.error.is_some(),
+        "else each try would log the failure and its end"
+    );
     assert!(rig.a.take(Event::InitDone));
     assert!(rig.a.error.is_none());
 }
@@ -145,7 +182,9 @@ fn a_new_try_is_no_success() {
 #[test]
 fn a_watch_that_is_too_old_is_no_error() {
     let mut rig = rig();
-    rig.a.failed(&watcher::Error::WatchError(Status::failure("gone", "Expired").with_code(410).boxed()));
+    rig.a.failed(&watcher::Error::WatchError(
+        Status::failure("gone", "Expired").with_code(410).boxed(),
+    ));
     assert!(rig.a.error.is_none());
 }
 
@@ -157,7 +196,10 @@ fn each_failure_says_what_to_do() {
     }
     let outer = std::io::Error::other(std::io::Error::other("Connection refused"));
     let away = text(kube::Error::Service(Box::new(outer)));
-    assert!(away.contains("Connection refused") && away.contains("check its address"), "{away}");
+    assert!(
+        away.contains("Connection refused") && away.contains("check its address"),
+        "{away}"
+    );
     let long = text(kube::Error::Service("x".repeat(10_000).into()));
     assert_eq!(long.chars().count(), MAX_REASON);
 }

@@ -59,22 +59,37 @@ pub struct ConnectError {
     source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-fn cannot<E: std::error::Error + Send + Sync + 'static>(message: String) -> impl FnOnce(E) -> ConnectError {
-    move |source| ConnectError { message, source: Box::new(source) }
+fn cannot<E: std::error::Error + Send + Sync + 'static>(
+    message: String,
+) -> impl FnOnce(E) -> ConnectError {
+    move |source| ConnectError {
+        message,
+        source: Box::new(source),
+    }
 }
 
 /// The client configuration of the cluster that kubeconfig or pod name. Nothing is sent yet.
 pub async fn infer(clusters: &config::Clusters) -> Result<Config, ConnectError> {
-    let options = KubeConfigOptions { context: clusters.context.clone(), ..KubeConfigOptions::default() };
+    let options = KubeConfigOptions {
+        context: clusters.context.clone(),
+        ..KubeConfigOptions::default()
+    };
     let config = match &clusters.kubeconfig {
         Some(path) => {
-            let text = format!("cannot read the kubeconfig {}: check --kubeconfig and --context", path.display());
+            let text = format!(
+                "cannot read the kubeconfig {}: check --kubeconfig and --context",
+                path.display()
+            );
             let file = Kubeconfig::read_from(path).map_err(cannot(text.clone()))?;
-            Config::from_custom_kubeconfig(file, &options).await.map_err(cannot(text))?
+            Config::from_custom_kubeconfig(file, &options)
+                .await
+                .map_err(cannot(text))?
         }
         None if clusters.context.is_some() => {
             let text = "cannot use the context of the default kubeconfig: check --context and --kubeconfig".to_owned();
-            Config::from_kubeconfig(&options).await.map_err(cannot(text))?
+            Config::from_kubeconfig(&options)
+                .await
+                .map_err(cannot(text))?
         }
         None => {
             let text =
@@ -101,12 +116,21 @@ pub async fn configs(clusters: &config::Clusters) -> Result<Vec<(String, Config)
     // Certificates and credentials of named API servers are those of the pod or kubeconfig, if there are any.
     let base = match infer(clusters).await {
         Ok(base) => Some(base),
-        Err(_) if !clusters.masters.is_empty() && clusters.kubeconfig.is_none() && clusters.context.is_none() => None,
+        Err(_)
+            if !clusters.masters.is_empty()
+                && clusters.kubeconfig.is_none()
+                && clusters.context.is_none() =>
+        {
+            None
+        }
         Err(error) => return Err(error),
     };
     let finish = |mut config: Config| {
         if let Some(path) = &clusters.token_file {
-            config.auth_info = AuthInfo { token_file: Some(path.display().to_string()), ..AuthInfo::default() };
+            config.auth_info = AuthInfo {
+                token_file: Some(path.display().to_string()),
+                ..AuthInfo::default()
+            };
         }
         bounded(config)
     };
@@ -115,27 +139,50 @@ pub async fn configs(clusters: &config::Clusters) -> Result<Vec<(String, Config)
     }
     let several = clusters.masters.len() > 1;
     let config = |master: &config::Master| {
-        let mut config = base.clone().unwrap_or_else(|| Config::new(master.url.clone()));
+        let mut config = base
+            .clone()
+            .unwrap_or_else(|| Config::new(master.url.clone()));
         config.cluster_url = master.url.clone();
-        (if several { master.name.clone() } else { String::new() }, finish(config))
+        (
+            if several {
+                master.name.clone()
+            } else {
+                String::new()
+            },
+            finish(config),
+        )
     };
     Ok(clusters.masters.iter().map(config).collect())
 }
 
 impl Clusters {
-    pub async fn connect(clusters: &config::Clusters, namespace: Option<String>) -> Result<Self, ConnectError> {
+    pub async fn connect(
+        clusters: &config::Clusters,
+        namespace: Option<String>,
+    ) -> Result<Self, ConnectError> {
         let cluster = |(name, config): (String, Config)| {
-            let client = client(config, clusters.token_file.clone())
-                .map_err(cannot(format!("cannot make a client for the API server {name}: check its address")))?;
+            let client = client(config, clusters.token_file.clone()).map_err(cannot(format!(
+                "cannot make a client for the API server {name}: check its address"
+            )))?;
             Ok(Cluster { name, client })
         };
-        let clusters = configs(clusters).await?.into_iter().map(cluster).collect::<Result<_, _>>()?;
-        Ok(Self { clusters, namespace })
+        let clusters = configs(clusters)
+            .await?
+            .into_iter()
+            .map(cluster)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            clusters,
+            namespace,
+        })
     }
 
     /// Starts the informers.
     pub fn watch(&self, sender: &watch::Sender<Option<Snapshot>>) -> Vec<JoinHandle<()>> {
-        let boards = Boards::new(sender.clone(), self.clusters.iter().map(|cluster| cluster.name.as_str()));
+        let boards = Boards::new(
+            sender.clone(),
+            self.clusters.iter().map(|cluster| cluster.name.as_str()),
+        );
         let start = |cluster: &Cluster| {
             let api = match &self.namespace {
                 Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
@@ -163,7 +210,9 @@ fn client(mut config: Config, token_file: Option<PathBuf>) -> Result<Client, kub
         request.headers_mut().insert(AUTHORIZATION, bearer(&path)?);
         Ok(request)
     });
-    Ok(ClientBuilder::try_from(config)?.with_layer(&authorize).build())
+    Ok(ClientBuilder::try_from(config)?
+        .with_layer(&authorize)
+        .build())
 }
 
 /// The token file does not hold a token.
@@ -175,10 +224,14 @@ pub struct TokenError {
 }
 
 fn bearer(path: &Path) -> Result<HeaderValue, TokenError> {
-    let unusable = |source| TokenError { path: path.to_owned(), source };
+    let unusable = |source| TokenError {
+        path: path.to_owned(),
+        source,
+    };
     let mut token = String::new();
     // It is a small file in memory; to read it elsewhere would cost more than it takes.
-    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_TOKEN).read_to_string(&mut token));
+    let read =
+        std::fs::File::open(path).and_then(|file| file.take(MAX_TOKEN).read_to_string(&mut token));
     read.map_err(|error| unusable(error.into()))?;
     if token.trim().is_empty() {
         return Err(unusable("it is empty".into()));
@@ -191,7 +244,10 @@ fn bearer(path: &Path) -> Result<HeaderValue, TokenError> {
 
 /// Follows one cluster's ConfigMaps for ever.
 async fn inform(api: Api<ConfigMap>, mut board: Board) {
-    let config = watcher::Config::default().labels(SELECTOR).timeout(WATCH_TIMEOUT).page_size(500);
+    let config = watcher::Config::default()
+        .labels(SELECTOR)
+        .timeout(WATCH_TIMEOUT)
+        .page_size(500);
     // The watcher's own backoff starts again at every new try to list, so it would never grow.
     let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
     let events = watcher(api, config);
@@ -225,11 +281,17 @@ mod tests {
     fn a_token_is_read_again_and_never_shown() {
         let path = std::env::temp_dir().join(format!("token-{}", std::process::id()));
         let error = bearer(&path).expect_err("there is none").to_string();
-        assert!(error.contains("--credentials-dir") && error.contains(path.to_str().expect("UTF-8")), "{error}");
+        assert!(
+            error.contains("--credentials-dir") && error.contains(path.to_str().expect("UTF-8")),
+            "{error}"
+        );
         for token in ["one", "two"] {
             std::fs::write(&path, format!("{token}\n")).expect("file");
             let header = bearer(&path).expect("a token");
-            assert_eq!(header.to_str().ok(), Some(format!("Bearer {token}").as_str()));
+            assert_eq!(
+                header.to_str().ok(),
+                Some(format!("Bearer {token}").as_str())
+            );
             assert!(!format!("{header:?}").contains(token));
         }
         for bad in ["", "  \n", "a\nb"] {
