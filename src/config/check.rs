@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
-
-use super::flags::{ElectionOptions, Options, SourceOptions};
+use super::flags::{Options, SourceOptions};
 use super::form::{self, Judged};
 use super::{
-    AwsSettings, Clusters, Config, Facts, LeaderElection, Log, Master, Mistake, ProviderConfig,
-    Purpose, SourceConfig,
+    AwsSettings, Clusters, Config, Facts, Log, Master, Mistake, ProviderConfig, Purpose,
+    SourceConfig,
 };
 use crate::model::desired::{self, OnEmpty, Settings};
-use crate::model::network::Zone;
+
+mod election;
+mod zones;
 
 const TOKEN_FILE: &str = "kube-static-egress-controller-token-secret";
 const DEFAULT_CREDENTIALS_DIR: &str = "/meta/credentials";
@@ -21,13 +21,8 @@ const APPLICATION_TAG: &str = "kubernetes:application";
 /// CloudFormation allows 50 tags; two are the ownership tags.
 const MAX_ADDITIONAL_TAGS: usize = 48;
 const MAX_MASTERS: usize = 20;
-const MAX_ZONES: usize = 20;
 const MAX_ROUTE_TABLE_TAGS: usize = 20;
-/// How many renewals must fit into the renew deadline, as client-go has it: 1 plus its jitter.
-const RETRY_JITTER: f64 = 1.2;
 const SECOND: Duration = Duration::from_secs(1);
-/// Nobody waits longer than this for a Lease whose holder is silent.
-const MAX_LEASE: Duration = Duration::from_secs(600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Config {
@@ -333,173 +328,6 @@ impl Check {
             self.given(flag, judged);
         }
         tags
-    }
-
-    fn zones(&mut self, options: &Options, needed: bool) -> BTreeMap<Zone, Ipv4Net> {
-        let names = split(&options.aws.aws_az, &['\n', ',']);
-        let cidrs = split(&options.aws.aws_nat_cidr_block, &['\n', ',']);
-        if names.is_empty() && cidrs.is_empty() && !needed {
-            return desired::example_zones();
-        }
-        if names.len() != cidrs.len() {
-            let problem = format!("{} zones, but {} NAT CIDR blocks", names.len(), cidrs.len());
-            let remedy = "give one --aws-nat-cidr-block for each --aws-az, in the same order";
-            self.mistake("aws-nat-cidr-block", problem, remedy);
-        } else if names.is_empty() && needed {
-            let remedy =
-                "give --aws-az and --aws-nat-cidr-block for each zone that is to have a static IP";
-            self.mistake("aws-az", "--provider=aws needs at least one zone", remedy);
-        }
-        if names.len() > MAX_ZONES {
-            self.mistake(
-                "aws-az",
-                format!("{} zones are too many", names.len()),
-                format!("give at most {MAX_ZONES}"),
-            );
-            return BTreeMap::new();
-        }
-        let names: Vec<Option<Zone>> = names
-            .iter()
-            .map(|text| self.given("aws-az", form::zone(text)))
-            .collect();
-        let cidrs: Vec<Option<Ipv4Net>> = cidrs
-            .iter()
-            .take(MAX_ZONES)
-            .map(|text| self.given("aws-nat-cidr-block", form::nat_cidr(text)))
-            .collect();
-        self.disjoint(&cidrs);
-        let mut zones = BTreeMap::new();
-        for (index, name) in names.iter().enumerate() {
-            let Some(name) = name else { continue };
-            if names[..index].contains(&Some(name.clone())) {
-                self.mistake(
-                    "aws-az",
-                    format!("{name} is given twice"),
-                    "a zone has one NAT gateway: give it once",
-                );
-            }
-            if let Some(Some(cidr)) = cidrs.get(index) {
-                zones.insert(name.clone(), *cidr);
-            }
-        }
-        zones
-    }
-
-    fn disjoint(&mut self, cidrs: &[Option<Ipv4Net>]) {
-        for (index, a) in cidrs.iter().enumerate() {
-            for (a, b) in cidrs[..index].iter().filter_map(|b| Some(((*a)?, (*b)?))) {
-                if a.contains(&b) || b.contains(&a) {
-                    let remedy = "give subnets that share no address";
-                    self.mistake("aws-nat-cidr-block", format!("{b} and {a} overlap"), remedy);
-                }
-            }
-        }
-    }
-
-    fn election(
-        &mut self,
-        options: &ElectionOptions,
-        facts: &Facts,
-        purpose: Purpose,
-        manifests: bool,
-    ) -> Option<LeaderElection> {
-        let asked = self.optional("leader-elect", &options.leader_elect, form::boolean);
-        let lease = (
-            "leader-elect-lease-duration",
-            &options.leader_elect_lease_duration,
-        );
-        let renew = (
-            "leader-elect-renew-deadline",
-            &options.leader_elect_renew_deadline,
-        );
-        let retry = (
-            "leader-elect-retry-period",
-            &options.leader_elect_retry_period,
-        );
-        let before = self.mistakes.len();
-        let lease_duration = self.duration(lease.0, lease.1, SECOND, MAX_LEASE);
-        let renew_deadline = self.duration(renew.0, renew.1, Duration::from_millis(100), MAX_LEASE);
-        let retry_period = self.duration(retry.0, retry.1, Duration::from_millis(50), MAX_LEASE);
-        if self.mistakes.len() == before {
-            self.in_order(lease_duration, renew_deadline, retry_period);
-        }
-        let name = options.leader_elect_resource_name.trim();
-        let name = self.value(
-            "leader-elect-resource-name",
-            form::subdomain(name),
-            String::new(),
-        );
-        let given = self.optional(
-            "leader-elect-resource-namespace",
-            &options.leader_elect_resource_namespace,
-            |text| form::label(text),
-        );
-        if manifests && asked == Some(true) {
-            let remedy =
-                "a directory of manifests has no Lease: leave out --leader-elect or --manifests";
-            self.mistake("leader-elect", "it needs a cluster", remedy);
-        }
-        if manifests || asked == Some(false) || purpose == Purpose::Plan {
-            return None;
-        }
-        let fact = facts
-            .pod_namespace
-            .as_deref()
-            .or(facts.service_account_namespace.as_deref())
-            .map(str::trim);
-        let Some(namespace) =
-            given.or_else(|| fact.filter(|name| !name.is_empty()).map(str::to_owned))
-        else {
-            let flag = "leader-elect-resource-namespace";
-            // A namespace that was given and refused has been reported already.
-            if !self.mistakes.iter().any(|mistake| mistake.flag == flag) {
-                let remedy = "give it, or POD_NAMESPACE in the environment; or, for one replica alone, --leader-elect=false";
-                self.mistake(
-                    flag,
-                    "the namespace of the Lease is unknown outside of a pod",
-                    remedy,
-                );
-            }
-            return None;
-        };
-        let identity = facts
-            .pod_name
-            .as_deref()
-            .or(facts.host_name.as_deref())
-            .unwrap_or(&name)
-            .trim()
-            .to_owned();
-        Some(LeaderElection {
-            name,
-            namespace,
-            lease_duration,
-            renew_deadline,
-            retry_period,
-            identity,
-        })
-    }
-
-    fn in_order(&mut self, lease: Duration, renew: Duration, retry: Duration) {
-        if lease.subsec_nanos() != 0 {
-            let remedy = "a Lease counts whole seconds: round it";
-            self.mistake(
-                "leader-elect-lease-duration",
-                format!("{lease:?} is not whole seconds"),
-                remedy,
-            );
-        }
-        if lease <= renew {
-            let problem = format!("{lease:?} is not more than the renew deadline of {renew:?}");
-            let remedy = "a leader must stop before others may start: raise it, or lower --leader-elect-renew-deadline";
-            self.mistake("leader-elect-lease-duration", problem, remedy);
-        }
-        if renew <= retry.mul_f64(RETRY_JITTER) {
-            let problem = format!(
-                "{renew:?} is not more than {RETRY_JITTER} times the retry period of {retry:?}"
-            );
-            let remedy = "there must be time for a second try: raise it, or lower --leader-elect-retry-period";
-            self.mistake("leader-elect-renew-deadline", problem, remedy);
-        }
     }
 }
 

@@ -1,0 +1,195 @@
+//! Option sets and the flags whose mistakes they hold. `_` is a blank within a value, `|` a line break.
+
+/// Flags that are to be named by mistakes, in order; none: the set is good.
+pub(super) const TABLE: &[(&str, &[&str])] = &[
+    ("", &[]),
+    ("ZONES --provider=aws", &[]),
+    ("--provider=noop", &[]),
+    ("--provider=gcp", &["provider"]),
+    ("--provider=aws", &["aws-az"]),
+    // Zones and their subnets.
+    ("--aws-az=eu-west-1a", &["aws-nat-cidr-block"]),
+    ("--aws-nat-cidr-block=10.0.0.0/28", &["aws-nat-cidr-block"]),
+    (
+        "--aws-az=eu-west-1a,eu-west-1b --aws-nat-cidr-block=10.0.0.0/28|10.0.0.16/28",
+        &[],
+    ),
+    (
+        "--aws-az=eu-west-1a --aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.0/28,10.0.0.16/28",
+        &["aws-az"],
+    ),
+    (
+        "--aws-az=eu-west-1 --aws-nat-cidr-block=10.0.0.0/28",
+        &["aws-az"],
+    ),
+    (
+        "--aws-az=us-gov-west-1 --aws-nat-cidr-block=10.0.0.0/28",
+        &["aws-az"],
+    ),
+    (
+        "--aws-az=us-gov-west-1a --aws-nat-cidr-block=10.0.0.0/28",
+        &[],
+    ),
+    (
+        "--aws-az=us-west-2-lax-1a --aws-nat-cidr-block=10.0.0.0/28",
+        &[],
+    ),
+    (
+        "--aws-az=us-east-1-wl1-bos-wlz-1 --aws-nat-cidr-block=10.0.0.0/28",
+        &[],
+    ),
+    (
+        "--aws-az=euw1-az1 --aws-nat-cidr-block=10.0.0.0/28",
+        &["aws-az"],
+    ),
+    (
+        "--aws-az=EU-WEST-1A --aws-nat-cidr-block=10.0.0.0/28",
+        &["aws-az"],
+    ),
+    (
+        "--aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.1/28",
+        &["aws-nat-cidr-block"],
+    ),
+    (
+        "--aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.0",
+        &["aws-nat-cidr-block"],
+    ),
+    (
+        "--aws-az=eu-west-1a --aws-nat-cidr-block=fd00::/28",
+        &["aws-nat-cidr-block"],
+    ),
+    (
+        "--aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.0/29",
+        &["aws-nat-cidr-block"],
+    ),
+    (
+        "--aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.0/15",
+        &["aws-nat-cidr-block"],
+    ),
+    ("--aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.0/16", &[]),
+    (
+        "--aws-az=eu-west-1a,eu-west-1b --aws-nat-cidr-block=10.0.0.0/24,10.0.0.16/28",
+        &["aws-nat-cidr-block"],
+    ),
+    // Sources.
+    ("--master=https://one:6443 --master=two", &[]),
+    ("--master=https://one --master=one:443", &["master"]),
+    ("--master=ftp://one", &["master"]),
+    ("--master=https://a:b@one", &["master"]),
+    (
+        "--master=http://one --use-platform-credentials",
+        &["master"],
+    ),
+    ("--master=https://one --use-platform-credentials=true", &[]),
+    (
+        "--use-platform-credentials=perhaps",
+        &["use-platform-credentials"],
+    ),
+    ("--manifests=examples", &[]),
+    ("--manifests=examples --leader-elect=false", &[]),
+    ("--manifests=examples --leader-elect", &["leader-elect"]),
+    (
+        "--manifests=examples --kubeconfig=k --context=c --master=m",
+        &["manifests", "manifests", "manifests"],
+    ),
+    ("--manifests=examples --namespace=team-a", &["manifests"]),
+    ("--namespace=team-a", &[]),
+    ("--namespace=Team_A", &["namespace"]),
+    // Tags and names.
+    ("--additional-stack-tags=team=a,b|stage=x=y", &[]),
+    ("--additional-stack-tags=team", &["additional-stack-tags"]),
+    ("--additional-stack-tags==team", &["additional-stack-tags"]),
+    ("--additional-stack-tags=team=", &["additional-stack-tags"]),
+    (
+        "--additional-stack-tags=AWS:team=a",
+        &["additional-stack-tags"],
+    ),
+    (
+        "--additional-stack-tags=team=a --additional-stack-tags=team=b",
+        &["additional-stack-tags"],
+    ),
+    (
+        "--additional-stack-tags=kubernetes:application=other",
+        &["additional-stack-tags"],
+    ),
+    ("--aws-route-table-tag=Type=dmz", &[]),
+    ("--aws-route-table-tag=dmz", &["aws-route-table-tag"]),
+    ("--cluster-id=aws:123456789012:eu-central-1:kube-1", &[]),
+    ("--cluster-id=kube_1", &["cluster-id"]),
+    (
+        "--cluster-id=kube --cluster-id-tag-prefix=aws:cluster/",
+        &["cluster-id-tag-prefix"],
+    ),
+    ("--controller-id=", &["controller-id"]),
+    ("--vpc-id=vpc-0123456789abcdef0", &[]),
+    ("--vpc-id=", &[]),
+    ("--vpc-id=subnet-01234567", &["vpc-id"]),
+    ("--cf-template-bucket=my-templates.example", &[]),
+    (
+        "--cf-template-bucket=s3://my-templates",
+        &["cf-template-bucket"],
+    ),
+    ("--cf-template-bucket=10.0.0.1", &["cf-template-bucket"]),
+    (
+        "--aws-cfn-role-arn=arn:aws-cn:iam::123456789012:role/path/cfn",
+        &[],
+    ),
+    (
+        "--aws-cfn-role-arn=arn:aws:iam::123456789012:user/cfn",
+        &["aws-cfn-role-arn"],
+    ),
+    // Durations.
+    ("--resync-interval=10s --empty-grace-period=0", &[]),
+    ("--resync-interval=9s", &["resync-interval"]),
+    ("--resync-interval=5", &["resync-interval"]),
+    ("--resync-interval=-5m", &["resync-interval"]),
+    ("--empty-grace-period=1h30m", &[]),
+    (
+        "--leader-elect-lease-duration=10s",
+        &["leader-elect-lease-duration"],
+    ),
+    ("--leader-elect-lease-duration=10m", &[]),
+    (
+        "--leader-elect-lease-duration=11m",
+        &["leader-elect-lease-duration"],
+    ),
+    (
+        "--leader-elect-lease-duration=15s500ms",
+        &["leader-elect-lease-duration"],
+    ),
+    (
+        "--leader-elect-renew-deadline=2400ms",
+        &["leader-elect-renew-deadline"],
+    ),
+    ("--leader-elect-renew-deadline=2500ms", &[]),
+    (
+        "--leader-elect-resource-name=a/b",
+        &["leader-elect-resource-name"],
+    ),
+    (
+        "--leader-elect-resource-namespace=A",
+        &["leader-elect-resource-namespace"],
+    ),
+    // The process.
+    (
+        "--log-level=warning --log-format=json --address=127.0.0.1:0",
+        &[],
+    ),
+    ("--log-level=loud", &["log-level"]),
+    ("--log-format=xml", &["log-format"]),
+    ("--address=8080", &["address"]),
+    ("--address=:80800", &["address"]),
+    ("--on-empty=ask", &["on-empty"]),
+    // All at once.
+    (
+        "--provider=aws --aws-az=a --resync-interval=x --log-level=loud --vpc-id=x --dry-run=x",
+        &[
+            "vpc-id",
+            "aws-nat-cidr-block",
+            "aws-az",
+            "resync-interval",
+            "dry-run",
+            "log-level",
+        ],
+    ),
+];
