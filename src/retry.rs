@@ -33,6 +33,10 @@ impl Backoff {
     }
 
     /// The next wait, at most `max`.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it never ends, and nothing iterates over waits"
+    )]
     pub fn next(&mut self) -> Duration {
         self.inner.next_backoff().unwrap_or(self.max).min(self.max)
     }
