@@ -171,7 +171,7 @@ impl Reign {
             Ok(pass) => (pass.outcome, false),
             Err(error) => (Outcome::Failed, error.retry == Retry::Slowly),
         };
-        match self.schedule.next(outcome) {
+        match self.schedule.next(outcome, self.began.elapsed()) {
             Some(wait) => {
                 self.failures.reset();
                 wait

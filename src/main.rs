@@ -43,7 +43,11 @@ fn main() -> ExitCode {
             let _printed = error.print();
             let wrong = error.use_stderr();
             let plans = std::env::args().nth(1).as_deref() == Some("plan");
-            return if wrong { usage(plans) } else { ExitCode::SUCCESS };
+            return if wrong {
+                usage(plans)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     let (options, purpose) = match &cli.command {

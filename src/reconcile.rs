@@ -86,7 +86,7 @@ pub async fn pass<P: Provider>(
     Ok(Pass {
         plan,
         applied: true,
-        outcome: Outcome::UnderWay,
+        outcome: Outcome::Started,
     })
 }
 

@@ -224,40 +224,74 @@ impl Rules {
 /// The smallest set of networks, none wider than [`WIDEST_PREFIX`] and none in `never`, that covers exactly the same
 /// addresses; sorted. O(n log n). A member of `never` appears as its halves, so a /32 must not be in it.
 pub fn minimal(nets: impl IntoIterator<Item = Ipv4Net>, never: &BTreeSet<Ipv4Net>) -> Vec<Ipv4Net> {
-    let mut sorted: Vec<Ipv4Net> = nets.into_iter().map(|net| net.trunc()).collect();
+    let mut sorted: Vec<Packed> = nets.into_iter().map(Packed::from).collect();
     // By address, wider first: what contains a network is always in front of it.
     sorted.sort_unstable();
-    let mut merged: Vec<Ipv4Net> = Vec::with_capacity(sorted.len());
-    for net in sorted {
-        if merged.last().is_some_and(|last| last.contains(&net)) {
+    let mut merged: Vec<Packed> = Vec::with_capacity(sorted.len());
+    for mut net in sorted {
+        if merged.last().is_some_and(|last| last.contains(net)) {
             continue;
         }
-        let mut net = net;
-        while let Some(parent) = merged.last().and_then(|last| union_of_halves(*last, net)) {
+        while let Some(parent) = merged.last().and_then(|last| last.union(net)) {
             merged.pop();
             net = parent;
         }
         merged.push(net);
     }
-    if never.is_empty() {
-        merged
-    } else {
-        merged
-            .into_iter()
-            .flat_map(|net| without(net, never))
-            .collect()
+    merged
+        .into_iter()
+        .flat_map(|net| without(net.unpack(), never))
+        .collect()
+}
+
+/// Address and prefix length in one number, which sorts a million networks in a fraction of the time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Packed(u64);
+
+impl From<Ipv4Net> for Packed {
+    fn from(net: Ipv4Net) -> Self {
+        Self::new(
+            u32::from(net.addr()) & mask(net.prefix_len()),
+            net.prefix_len(),
+        )
     }
 }
 
-fn union_of_halves(left: Ipv4Net, right: Ipv4Net) -> Option<Ipv4Net> {
-    if left.prefix_len() != right.prefix_len()
-        || left.prefix_len() <= WIDEST_PREFIX
-        || left == right
-    {
-        return None;
+impl Packed {
+    fn new(address: u32, prefix: u8) -> Self {
+        Self(u64::from(address) << 8 | u64::from(prefix))
     }
-    left.supernet()
-        .filter(|parent| right.supernet() == Some(*parent))
+
+    fn address(self) -> u32 {
+        (self.0 >> 8) as u32
+    }
+
+    fn prefix(self) -> u8 {
+        self.0 as u8
+    }
+
+    fn contains(self, other: Self) -> bool {
+        self.prefix() <= other.prefix() && other.address() & mask(self.prefix()) == self.address()
+    }
+
+    /// The network whose halves these are, left and right.
+    fn union(self, right: Self) -> Option<Self> {
+        let prefix = self.prefix();
+        let halves = prefix == right.prefix() && prefix > WIDEST_PREFIX && self != right;
+        let parent = prefix.saturating_sub(1);
+        (halves && right.address() & mask(parent) == self.address())
+            .then(|| Self::new(self.address(), parent))
+    }
+
+    fn unpack(self) -> Ipv4Net {
+        Ipv4Net::new(Ipv4Addr::from(self.address()), self.prefix()).unwrap_or_default()
+    }
+}
+
+fn mask(prefix: u8) -> u32 {
+    u32::MAX
+        .checked_shl(32 - u32::from(prefix.min(32)))
+        .unwrap_or(0)
 }
 
 fn without(net: Ipv4Net, never: &BTreeSet<Ipv4Net>) -> Vec<Ipv4Net> {

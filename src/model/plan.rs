@@ -13,9 +13,10 @@ use super::resolved::{Layout, Names, Part};
 use super::template::{self, Template};
 
 /// What to do now: at most one mutating call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Action {
     /// The stack is as it should be.
+    #[default]
     Keep,
     /// Something is under way; look again soon.
     Wait,
@@ -49,7 +50,7 @@ pub struct World<'a> {
 }
 
 /// The next step and what to tell about it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     pub action: Action,
     /// ARN, or name when there is none yet.
@@ -61,6 +62,8 @@ pub struct Plan {
     pub problems: Vec<Problem>,
     pub request: Request,
     pub desired: Desired,
+    /// The live stack's status.
+    pub status: Option<String>,
     /// The live static IPs by zone.
     pub static_ips: BTreeMap<Zone, String>,
     /// Look again after this long, though nothing may have changed.
@@ -93,6 +96,10 @@ pub fn plan(world: &World<'_>) -> Plan {
         problems,
         request,
         desired,
+        status: match world.live {
+            Live::Ours(stack) => Some(stack.status.to_string()),
+            Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
+        },
         static_ips: static_ips(world.live, &names),
         again: None,
         setback: None,

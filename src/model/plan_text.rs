@@ -75,6 +75,7 @@ impl Plan {
             "differences": self.differences,
             "problems": self.problems,
             "entries": self.request.entries.iter().map(entry).collect::<Vec<_>>(),
+            "status": self.status,
             "staticIps": self.static_ips,
             "routes": self.desired.routes.iter().map(route).collect::<Vec<_>>(),
         })

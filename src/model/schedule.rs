@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::plan::{Action, Plan};
 
-/// The first look at an operation under way; each further one waits half as long again, up to the last.
+/// An operation under way is looked at again after half the time it has taken so far, within these limits.
 const FIRST_POLL: Duration = Duration::from_millis(400);
 const LAST_POLL: Duration = Duration::from_secs(15);
 /// The same template after it failed, or a deletion after it failed: each further try waits twice as long.
@@ -16,7 +16,9 @@ const LAST_PATIENCE: Duration = Duration::from_secs(1_800);
 pub enum Outcome {
     /// All is as asked for; there may be a reason to look again sooner than usual.
     Settled(Option<Duration>),
-    /// An operation was started or is under way.
+    /// An operation was started.
+    Started,
+    /// An operation is under way.
     UnderWay,
     /// The same was tried before and failed; it is tried again after this long.
     Held(Duration),
@@ -28,7 +30,8 @@ pub enum Outcome {
 #[derive(Clone, Debug)]
 pub struct Schedule {
     resync: Duration,
-    polls: u32,
+    /// When the operation under way was started, or first seen.
+    since: Option<Duration>,
     tried: Option<Tried>,
 }
 
@@ -43,7 +46,7 @@ impl Schedule {
     pub fn new(resync: Duration) -> Self {
         Self {
             resync,
-            polls: 0,
+            since: None,
             tried: None,
         }
     }
@@ -76,25 +79,25 @@ impl Schedule {
     }
 
     /// When to look again; None: by the backoff of failures.
-    pub fn next(&mut self, outcome: Outcome) -> Option<Duration> {
-        if outcome != Outcome::UnderWay {
-            self.polls = 0;
-        }
-        match outcome {
+    pub fn next(&mut self, outcome: Outcome, now: Duration) -> Option<Duration> {
+        self.since = match outcome {
+            Outcome::Started => Some(now),
+            Outcome::UnderWay => self.since.or(Some(now)),
+            Outcome::Settled(_) | Outcome::Held(_) | Outcome::Failed => None,
+        };
+        let wait = match outcome {
             Outcome::Settled(again) => {
                 self.tried = None;
-                Some(again.map_or(self.resync, |again| again.min(self.resync)))
+                again.unwrap_or(self.resync)
             }
-            Outcome::UnderWay => {
-                let wait = FIRST_POLL
-                    .mul_f64(1.5_f64.powi(self.polls.min(20).cast_signed()))
-                    .min(LAST_POLL);
-                self.polls = self.polls.saturating_add(1);
-                Some(wait.min(self.resync))
+            Outcome::Started | Outcome::UnderWay => {
+                let taken = now.saturating_sub(self.since.unwrap_or(now));
+                (taken / 2).clamp(FIRST_POLL, LAST_POLL)
             }
-            Outcome::Held(wait) => Some(wait.min(self.resync)),
-            Outcome::Failed => None,
-        }
+            Outcome::Held(wait) => wait,
+            Outcome::Failed => return None,
+        };
+        Some(wait.min(self.resync))
     }
 }
 
@@ -106,5 +109,90 @@ fn subject(plan: &Plan) -> Option<String> {
         Action::ContinueRollback => Some("continue".to_owned()),
         Action::Keep | Action::Wait | Action::Execute { .. } | Action::Discard { .. } => None,
         Action::Protect(_) | Action::Refuse => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RESYNC: Duration = Duration::from_secs(300);
+
+    fn seconds(number: u64) -> Duration {
+        Duration::from_secs(number)
+    }
+
+    #[test]
+    fn looks_follow_the_age_of_the_operation_not_their_number() {
+        let mut schedule = Schedule::new(RESYNC);
+        assert_eq!(
+            schedule.next(Outcome::Started, seconds(100)),
+            Some(FIRST_POLL)
+        );
+        for _ in 0..50 {
+            assert_eq!(
+                schedule.next(Outcome::UnderWay, seconds(100)),
+                Some(FIRST_POLL)
+            );
+        }
+        assert_eq!(
+            schedule.next(Outcome::UnderWay, seconds(110)),
+            Some(seconds(5))
+        );
+        assert_eq!(
+            schedule.next(Outcome::UnderWay, seconds(1_000)),
+            Some(LAST_POLL)
+        );
+        assert_eq!(
+            schedule.next(Outcome::Started, seconds(1_000)),
+            Some(FIRST_POLL),
+            "a new one"
+        );
+        assert_eq!(
+            schedule.next(Outcome::Settled(None), seconds(1_001)),
+            Some(RESYNC)
+        );
+        assert_eq!(
+            schedule.next(Outcome::Settled(Some(seconds(7))), seconds(1_001)),
+            Some(seconds(7))
+        );
+        assert_eq!(schedule.next(Outcome::Failed, seconds(1_001)), None);
+    }
+
+    #[test]
+    fn the_same_is_not_tried_again_at_once() {
+        let mut schedule = Schedule::new(RESYNC);
+        let template = |fingerprint: &str| {
+            Action::Create(crate::model::template::Template {
+                fingerprint: fingerprint.to_owned(),
+                ..Default::default()
+            })
+        };
+        let plan = |action| Plan {
+            action,
+            ..Plan::default()
+        };
+        let (one, two) = (plan(template("one")), plan(template("two")));
+        let mut now = Duration::ZERO;
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            schedule.tries(&one, now, 0.5);
+            let wait = schedule.held(&one, now).expect("it waits");
+            assert_eq!(
+                schedule.held(&two, now),
+                None,
+                "another template is not held up"
+            );
+            now += wait;
+            assert_eq!(schedule.held(&one, now), None);
+            waits.push(wait);
+        }
+        assert_eq!(
+            (waits[0], waits[1], waits[11]),
+            (FIRST_PATIENCE, FIRST_PATIENCE * 2, LAST_PATIENCE)
+        );
+        schedule.tries(&one, now, 0.5);
+        schedule.next(Outcome::Settled(None), now);
+        assert_eq!(schedule.held(&one, now), None, "success forgets");
     }
 }

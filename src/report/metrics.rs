@@ -31,6 +31,11 @@ struct Step {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Status {
+    status: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct State {
     state: &'static str,
 }
@@ -68,6 +73,7 @@ struct Gauges {
     last_sync: Gauge<f64, AtomicU64>,
     passes: Family<Outcome, Counter>,
     plan: Family<Step, Gauge>,
+    stack_status: Family<Status, Gauge>,
     routes: Gauge,
     entries: Family<State, Gauge>,
     problems: Family<Outcome, Gauge>,
@@ -147,6 +153,10 @@ impl Metrics {
                 action: plan.action.name().to_owned(),
             })
             .set(1);
+        gauges.stack_status.clear();
+        if let Some(status) = plan.status.clone() {
+            gauges.stack_status.get_or_create(&Status { status }).set(1);
+        }
         gauges.routes.set(count(plan.desired.routes.len()));
         let entry_refused = |problem: &&crate::model::problem::Problem| {
             problem.severity == Severity::Refused && matches!(problem.subject, Subject::Entry(_))
@@ -191,6 +201,7 @@ impl Metrics {
     pub fn forget_plan(&self) {
         let gauges = &self.inner.gauges;
         gauges.plan.clear();
+        gauges.stack_status.clear();
         gauges.entries.clear();
         gauges.problems.clear();
         gauges.routes.set(0);
@@ -249,6 +260,11 @@ impl Gauges {
             "plan_action",
             "1 for the action of the latest plan",
             all.plan,
+        );
+        registry.register(
+            "stack_status",
+            "1 for the status of the stack, as last seen",
+            all.stack_status,
         );
         registry.register("routes", "Routes that the stack should have", all.routes);
         registry.register(
