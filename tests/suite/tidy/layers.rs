@@ -6,17 +6,18 @@ use super::code::shipped;
 use super::{files, none};
 
 /// A module, and what of the crate it may name besides itself. The longest prefix of a file's path decides.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("config", &["model"]),
     ("model", &[]),
     ("retry", &[]),
     ("lease", &[]),
-    ("source", &["model", "config"]),
+    ("source", &["model", "config", "retry"]),
     ("provider", &["model", "lease::term"]),
     ("provider/aws", &["provider", "model", "lease::term"]),
     ("report", &["model", "config", "reconcile::Pass", "provider::ProviderError", "lease::LeaseView"]),
     ("reconcile", &["provider", "source", "report", "model", "lease::term"]),
     ("controller", &["reconcile", "provider", "source", "report", "model", "lease", "retry"]),
+    ("plan_command", &["reconcile", "provider", "source", "model", "config"]),
     ("main", &[]),
 ];
 
