@@ -23,8 +23,19 @@ const LAYERS: [(&str, &[&str]); 12] = [
 
 /// What must not be named in the core: it gets time and randomness as arguments, and does nothing.
 const IMPURE: [&str; 13] = [
-    "tokio", "tracing", "futures", "kube", "fastrand", "async ", "Instant", "SystemTime", "std::env", "std::fs", "std::io",
-    "std::net::Tcp", "println!",
+    "tokio",
+    "tracing",
+    "futures",
+    "kube",
+    "fastrand",
+    "async ",
+    "Instant",
+    "SystemTime",
+    "std::env",
+    "std::fs",
+    "std::io",
+    "std::net::Tcp",
+    "println!",
 ];
 
 #[test]
