@@ -115,7 +115,11 @@ pub struct Facts {
 
 impl Facts {
     pub fn from_environment() -> Self {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        let variable = |name| {
+            std::env::var(name)
+                .ok()
+                .filter(|value| !value.trim().is_empty())
+        };
         Self {
             credentials_dir: variable("CREDENTIALS_DIR"),
             pod_name: variable("POD_NAME"),

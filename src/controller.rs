@@ -46,8 +46,22 @@ enum End {
 }
 
 impl<P: Provider, E: Election> Controller<P, E> {
-    pub fn new(provider: P, election: E, source: Source, conduct: Conduct, teller: Teller, pulse: Pulse) -> Self {
-        Self { provider, election, source, conduct, teller, pulse }
+    pub fn new(
+        provider: P,
+        election: E,
+        source: Source,
+        conduct: Conduct,
+        teller: Teller,
+        pulse: Pulse,
+    ) -> Self {
+        Self {
+            provider,
+            election,
+            source,
+            conduct,
+            teller,
+            pulse,
+        }
     }
 
     /// Runs until `stop` resolves: leads whenever it can, and gives the Lease up at the end.
@@ -70,7 +84,11 @@ impl<P: Provider, E: Election> Controller<P, E> {
     }
 
     /// Leads for as long as the term lasts. Sources are read only here, so a follower costs nothing.
-    async fn lead(&mut self, term: &Term, mut stop: std::pin::Pin<&mut impl Future<Output = ()>>) -> End {
+    async fn lead(
+        &mut self,
+        term: &Term,
+        mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+    ) -> End {
         let mut source = self.source.start();
         let mut reign = Reign::new(&self.conduct);
         loop {
@@ -128,12 +146,16 @@ impl Reign {
         teller: &Teller,
     ) {
         let started = Instant::now();
-        self.empty_since = snapshot.is_truly_empty().then(|| self.empty_since.unwrap_or(started));
+        self.empty_since = snapshot
+            .is_truly_empty()
+            .then(|| self.empty_since.unwrap_or(started));
         let grace = conduct.empty_grace_period;
         let frame = Frame {
             snapshot,
             settings: &conduct.settings,
-            grace_left: self.empty_since.map_or(grace, |since| grace.saturating_sub(started - since)),
+            grace_left: self
+                .empty_since
+                .map_or(grace, |since| grace.saturating_sub(started - since)),
             dry_run: conduct.dry_run,
             now: started - self.began,
             jitter: fastrand::f64(),

@@ -36,7 +36,16 @@ struct Outlook {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // --help and --version are no errors. If nobody reads the text, there is nobody to tell so.
+            let _printed = error.print();
+            let wrong = error.use_stderr();
+            let plans = std::env::args().nth(1).as_deref() == Some("plan");
+            return if wrong { usage(plans) } else { ExitCode::SUCCESS };
+        }
+    };
     let (options, purpose) = match &cli.command {
         Some(Command::Plan(args)) => (&args.options, Purpose::Plan),
         None => (&cli.options, Purpose::Run),
@@ -47,25 +56,35 @@ fn main() -> ExitCode {
             for mistake in mistakes {
                 eprintln!("{mistake}");
             }
-            return ExitCode::from(USAGE);
+            return usage(purpose == Purpose::Plan);
         }
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let done = runtime.context("cannot start the runtime").and_then(|runtime| {
-        let done = runtime.block_on(async {
-            match cli.command {
-                Some(Command::Plan(args)) => plan(config, &args).await,
-                None => run(config).await,
-            }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let done = runtime
+        .context("cannot start the runtime")
+        .and_then(|runtime| {
+            let done = runtime.block_on(async {
+                match cli.command {
+                    Some(Command::Plan(args)) => plan(config, &args).await,
+                    None => run(config).await,
+                }
+            });
+            // A blocked thread (a slow file system) must not hold up the end.
+            runtime.shutdown_background();
+            done
         });
-        // A blocked thread (a slow file system) must not hold up the end.
-        runtime.shutdown_background();
-        done
-    });
     done.unwrap_or_else(|error| {
         eprintln!("{error:#}");
         ExitCode::from(plan_command::ERROR)
     })
+}
+
+/// For `plan`, 2 means a change.
+fn usage(plans: bool) -> ExitCode {
+    ExitCode::from(if plans { plan_command::ERROR } else { USAGE })
 }
 
 async fn plan(config: Config, args: &PlanArgs) -> Result<ExitCode> {
@@ -85,7 +104,10 @@ async fn plan(config: Config, args: &PlanArgs) -> Result<ExitCode> {
             }
         }
     };
-    print!("{}", plan_command::render(&plan, args.output, args.template));
+    print!(
+        "{}",
+        plan_command::render(&plan, args.output, args.template)
+    );
     Ok(ExitCode::from(plan_command::exit_code(&plan)))
 }
 
@@ -99,13 +121,27 @@ fn log_for_plan(config: &Config) -> kube_static_egress_controller::config::Log {
 async fn run(config: Config) -> Result<ExitCode> {
     log::init(config.log);
     let version = env!("CARGO_PKG_VERSION");
-    tracing::info!(version, stack = config.settings.stack_name, dry_run = config.dry_run, "starting");
+    tracing::info!(
+        version,
+        stack = config.settings.stack_name,
+        dry_run = config.dry_run,
+        "starting"
+    );
     let metrics = Metrics::new();
     let listener = http::listen(config.address).await?;
     let (ready, readiness) = watch::channel(false);
     let pulse = Pulse::new(LONGEST_PASS);
-    let serving = tokio::spawn(http::serve(listener, metrics.clone(), pulse.clone(), readiness));
-    let outlook = Outlook { metrics, pulse, ready };
+    let serving = tokio::spawn(http::serve(
+        listener,
+        metrics.clone(),
+        pulse.clone(),
+        readiness,
+    ));
+    let outlook = Outlook {
+        metrics,
+        pulse,
+        ready,
+    };
     let source = source(&config).await?;
     match &config.provider {
         ProviderConfig::Aws(_) => {
@@ -134,7 +170,8 @@ async fn elect<P: Provider>(
     match (election, &config.source) {
         (Some(election), SourceConfig::Kubernetes(clusters)) => {
             let first = kubernetes::configs(clusters).await?.into_iter().next();
-            let (_, kube) = first.context("no API server to hold the Lease: set --master or --kubeconfig")?;
+            let (_, kube) =
+                first.context("no API server to hold the Lease: set --master or --kubeconfig")?;
             let identity = lease::identity(&election.identity);
             let election = ElectionConfig {
                 lease_duration: election.lease_duration,
@@ -175,16 +212,25 @@ async fn control<P: Provider, E: Election>(
     };
     let teller = Teller::new(outlook.metrics.clone(), config.dry_run);
     outlook.ready.send_replace(true);
-    Controller::new(provider, election, source, conduct, teller, outlook.pulse.clone()).run(stop).await;
+    Controller::new(
+        provider,
+        election,
+        source,
+        conduct,
+        teller,
+        outlook.pulse.clone(),
+    )
+    .run(stop)
+    .await;
     Ok(())
 }
 
 async fn source(config: &Config) -> Result<Source> {
     Ok(match &config.source {
         SourceConfig::Manifests(path) => Source::Manifests(path.clone()),
-        SourceConfig::Kubernetes(clusters) => {
-            Source::Kubernetes(kubernetes::Clusters::connect(clusters, config.namespace.clone()).await?)
-        }
+        SourceConfig::Kubernetes(clusters) => Source::Kubernetes(
+            kubernetes::Clusters::connect(clusters, config.namespace.clone()).await?,
+        ),
     })
 }
 
@@ -201,7 +247,9 @@ async fn aws(config: &Config, metrics: &Metrics, replica: &str) -> Result<AwsPro
         template_bucket: aws.template_bucket,
         role_arn: aws.role_arn,
         app_name: replica.to_owned(),
-        observer: Arc::new(move |call| metrics.called(call.service, call.action, &call.code, call.duration)),
+        observer: Arc::new(move |call| {
+            metrics.called(call.service, call.action, &call.code, call.duration)
+        }),
     });
     Ok(provider.await?)
 }
@@ -211,5 +259,9 @@ fn memory(config: &Config) -> MemoryProvider {
 }
 
 fn pod(config: &Config) -> String {
-    config.leader_election.as_ref().map(|election| election.identity.clone()).unwrap_or_default()
+    config
+        .leader_election
+        .as_ref()
+        .map(|election| election.identity.clone())
+        .unwrap_or_default()
 }

@@ -28,24 +28,41 @@ pub enum PlanError {
     #[error("{0}; correct it and try again")]
     NotLoaded(String),
     #[error("the network file {} cannot be read: check --network", path.display())]
-    NetworkFile { path: PathBuf, source: std::io::Error },
+    NetworkFile {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("the network file {} has more than {MAX_NETWORK_FILE} bytes: describe one VPC", .0.display())]
     NetworkTooLarge(PathBuf),
     #[error("the network file {} is not what it should be: {text}", path.display())]
     NetworkSyntax { path: PathBuf, text: String },
     #[error("the network file {} is not what it should be: {source}", path.display())]
-    NetworkValue { path: PathBuf, source: NetworkFileError },
+    NetworkValue {
+        path: PathBuf,
+        source: NetworkFileError,
+    },
     #[error(transparent)]
     Provider(#[from] crate::provider::ProviderError),
 }
 
 /// Plans against a provider.
-pub async fn look<P: Provider>(provider: &P, source: &Source, config: &Config) -> Result<Plan, PlanError> {
+pub async fn look<P: Provider>(
+    provider: &P,
+    source: &Source,
+    config: &Config,
+) -> Result<Plan, PlanError> {
     let snapshot = match &config.source {
         SourceConfig::Manifests(path) => whole(directory::read(path))?,
         SourceConfig::Kubernetes(_) => listed(source).await?,
     };
-    Ok(reconcile::look(provider, &snapshot, &config.settings, config.empty_grace_period, None).await?)
+    Ok(reconcile::look(
+        provider,
+        &snapshot,
+        &config.settings,
+        config.empty_grace_period,
+        None,
+    )
+    .await?)
 }
 
 /// Plans against a described network, as if there were no stack yet.
@@ -66,7 +83,10 @@ pub fn offline(config: &Config, path: &Path, network: Option<&Path>) -> Result<P
 
 /// The directory to plan from without asking anybody, if the configuration allows that.
 pub fn is_offline<'a>(config: &'a Config, network: Option<&Path>) -> Option<&'a Path> {
-    let memory = matches!(config.provider, ProviderConfig::InMemory | ProviderConfig::Noop);
+    let memory = matches!(
+        config.provider,
+        ProviderConfig::InMemory | ProviderConfig::Noop
+    );
     match &config.source {
         SourceConfig::Manifests(path) if memory || network.is_some() => Some(path),
         SourceConfig::Manifests(_) | SourceConfig::Kubernetes(_) => None,
@@ -74,8 +94,16 @@ pub fn is_offline<'a>(config: &'a Config, network: Option<&Path>) -> Option<&'a 
 }
 
 fn whole(snapshot: Snapshot) -> Result<Snapshot, PlanError> {
-    let reasons: Vec<String> = snapshot.missing.iter().map(|(source, why)| format!("{source}: {why}")).collect();
-    if reasons.is_empty() { Ok(snapshot) } else { Err(PlanError::NotLoaded(reasons.join("; "))) }
+    let reasons: Vec<String> = snapshot
+        .missing
+        .iter()
+        .map(|(source, why)| format!("{source}: {why}"))
+        .collect();
+    if reasons.is_empty() {
+        Ok(snapshot)
+    } else {
+        Err(PlanError::NotLoaded(reasons.join("; ")))
+    }
 }
 
 async fn listed(source: &Source) -> Result<Snapshot, PlanError> {
@@ -93,20 +121,32 @@ async fn listed(source: &Source) -> Result<Snapshot, PlanError> {
     match tokio::time::timeout(LISTING, complete).await {
         Ok(snapshot) => Ok(snapshot),
         Err(_) => whole(last.unwrap_or_default()).and_then(|_| {
-            Err(PlanError::NotLoaded(format!("no API server answered within {} s", LISTING.as_secs())))
+            Err(PlanError::NotLoaded(format!(
+                "no API server answered within {} s",
+                LISTING.as_secs()
+            )))
         }),
     }
 }
 
 fn read_network(path: &Path) -> Result<Network, PlanError> {
-    let unreadable = |source| PlanError::NetworkFile { path: path.to_owned(), source };
+    let unreadable = |source| PlanError::NetworkFile {
+        path: path.to_owned(),
+        source,
+    };
     if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_NETWORK_FILE {
         return Err(PlanError::NetworkTooLarge(path.to_owned()));
     }
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    let syntax = |error: serde_saphyr::Error| PlanError::NetworkSyntax { path: path.to_owned(), text: error.to_string() };
+    let syntax = |error: serde_saphyr::Error| PlanError::NetworkSyntax {
+        path: path.to_owned(),
+        text: error.to_string(),
+    };
     let file: NetworkFile = serde_saphyr::from_str(&text).map_err(syntax)?;
-    Network::try_from(file).map_err(|source| PlanError::NetworkValue { path: path.to_owned(), source })
+    Network::try_from(file).map_err(|source| PlanError::NetworkValue {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The plan as it is printed.

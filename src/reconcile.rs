@@ -41,7 +41,13 @@ pub async fn look<P: Provider>(
 ) -> Result<Plan, ProviderError> {
     let (network, live) = futures::join!(provider.network(), provider.live(epoch));
     let (network, live) = (network?, live?);
-    let world = World { snapshot, network: &network, live: &live, settings, grace_left };
+    let world = World {
+        snapshot,
+        network: &network,
+        live: &live,
+        settings,
+        grace_left,
+    };
     Ok(plan::plan(&world))
 }
 
@@ -52,18 +58,36 @@ pub async fn pass<P: Provider>(
     schedule: &mut Schedule,
     frame: &Frame<'_>,
 ) -> Result<Pass, ProviderError> {
-    let plan =
-        look(provider, frame.snapshot, frame.settings, frame.grace_left, Some(term.epoch())).await?;
+    let plan = look(
+        provider,
+        frame.snapshot,
+        frame.settings,
+        frame.grace_left,
+        Some(term.epoch()),
+    )
+    .await?;
     if !plan.action.mutates() || frame.dry_run {
         let outcome = resting(&plan);
-        return Ok(Pass { plan, applied: false, outcome });
+        return Ok(Pass {
+            plan,
+            applied: false,
+            outcome,
+        });
     }
     if let Some(wait) = schedule.held(&plan, frame.now) {
-        return Ok(Pass { plan, applied: false, outcome: Outcome::Held(wait) });
+        return Ok(Pass {
+            plan,
+            applied: false,
+            outcome: Outcome::Held(wait),
+        });
     }
     schedule.tries(&plan, frame.now, frame.jitter);
     provider.apply(term, &plan.stack, &plan.action).await?;
-    Ok(Pass { plan, applied: true, outcome: Outcome::UnderWay })
+    Ok(Pass {
+        plan,
+        applied: true,
+        outcome: Outcome::UnderWay,
+    })
 }
 
 /// How a pass that sends nothing ends.

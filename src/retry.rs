@@ -57,7 +57,10 @@ mod tests {
         let max = Duration::from_secs(60);
         let mut backoff = Backoff::new(Duration::from_secs(1), max);
         let first = backoff.next();
-        assert!(first >= Duration::from_millis(500) && first <= Duration::from_millis(1_500), "{first:?}");
+        assert!(
+            first >= Duration::from_millis(500) && first <= Duration::from_millis(1_500),
+            "{first:?}"
+        );
         let waits: Vec<Duration> = (0..50).map(|_| backoff.next()).collect();
         assert!(waits.iter().all(|wait| *wait <= max));
         assert!(waits[40..].iter().all(|wait| *wait >= max / 2), "{waits:?}");

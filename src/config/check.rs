@@ -9,7 +9,8 @@ use ipnet::Ipv4Net;
 use super::flags::{ElectionOptions, Options, SourceOptions};
 use super::form::{self, Judged};
 use super::{
-    AwsSettings, Clusters, Config, Facts, LeaderElection, Log, Master, Mistake, ProviderConfig, Purpose, SourceConfig,
+    AwsSettings, Clusters, Config, Facts, LeaderElection, Log, Master, Mistake, ProviderConfig,
+    Purpose, SourceConfig,
 };
 use crate::model::desired::{self, OnEmpty, Settings};
 use crate::model::network::Zone;
@@ -40,7 +41,11 @@ impl Config {
         let settings = check.settings(options, matches!(provider, ProviderConfig::Aws(_)));
         let leader_election = check.election(&options.election, facts, purpose, manifests);
         let (stack, process) = (&options.stack, &options.process);
-        let json = check.choice("log-format", &process.log_format, &[("text", false), ("json", true)]);
+        let json = check.choice(
+            "log-format",
+            &process.log_format,
+            &[("text", false), ("json", true)],
+        );
         let config = Self {
             source,
             namespace,
@@ -52,11 +57,20 @@ impl Config {
                 Duration::ZERO,
                 30 * DAY,
             ),
-            resync_interval: check.duration("resync-interval", &stack.resync_interval, 10 * SECOND, DAY),
+            resync_interval: check.duration(
+                "resync-interval",
+                &stack.resync_interval,
+                10 * SECOND,
+                DAY,
+            ),
             dry_run: check.boolean("dry-run", &stack.dry_run) || noop,
             leader_election,
             log: Log {
-                level: check.value("log-level", form::log_level(&process.log_level), tracing::Level::INFO),
+                level: check.value(
+                    "log-level",
+                    form::log_level(&process.log_level),
+                    tracing::Level::INFO,
+                ),
                 json: json.unwrap_or(false),
             },
             address: check.value(
@@ -65,7 +79,11 @@ impl Config {
                 std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
             ),
         };
-        if check.mistakes.is_empty() { Ok(config) } else { Err(check.mistakes) }
+        if check.mistakes.is_empty() {
+            Ok(config)
+        } else {
+            Err(check.mistakes)
+        }
     }
 }
 
@@ -76,8 +94,17 @@ struct Check {
 }
 
 impl Check {
-    fn mistake(&mut self, flag: &'static str, problem: impl Into<String>, remedy: impl Into<String>) {
-        self.mistakes.push(Mistake { flag, problem: problem.into(), remedy: remedy.into() });
+    fn mistake(
+        &mut self,
+        flag: &'static str,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.mistakes.push(Mistake {
+            flag,
+            problem: problem.into(),
+            remedy: remedy.into(),
+        });
     }
 
     fn value<T>(&mut self, flag: &'static str, judged: Judged<T>, otherwise: T) -> T {
@@ -85,7 +112,9 @@ impl Check {
     }
 
     fn given<T>(&mut self, flag: &'static str, judged: Judged<T>) -> Option<T> {
-        judged.map_err(|(problem, remedy)| self.mistake(flag, problem, remedy)).ok()
+        judged
+            .map_err(|(problem, remedy)| self.mistake(flag, problem, remedy))
+            .ok()
     }
 
     /// An empty value counts as not given: that is how a template leaves out a variable.
@@ -95,7 +124,10 @@ impl Check {
         text: &Option<String>,
         judge: impl Fn(&str) -> Judged<T>,
     ) -> Option<T> {
-        let text = text.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
+        let text = text
+            .as_deref()
+            .map(str::trim)
+            .filter(|text| !text.is_empty())?;
         self.given(flag, judge(text))
     }
 
@@ -103,35 +135,70 @@ impl Check {
         self.value(flag, form::boolean(text), false)
     }
 
-    fn duration(&mut self, flag: &'static str, text: &str, min: Duration, max: Duration) -> Duration {
+    fn duration(
+        &mut self,
+        flag: &'static str,
+        text: &str,
+        min: Duration,
+        max: Duration,
+    ) -> Duration {
         self.value(flag, form::duration(text, min, max), min)
     }
 
-    fn choice<T: Clone>(&mut self, flag: &'static str, text: &str, choices: &[(&str, T)]) -> Option<T> {
-        let found = choices.iter().find(|(name, _)| *name == text.trim()).map(|(_, value)| value.clone());
+    fn choice<T: Clone>(
+        &mut self,
+        flag: &'static str,
+        text: &str,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
+        let found = choices
+            .iter()
+            .find(|(name, _)| *name == text.trim())
+            .map(|(_, value)| value.clone());
         if found.is_none() {
             let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-            self.mistake(flag, format!("{} is unknown", form::quote(text)), format!("give {}", names.join(" or ")));
+            self.mistake(
+                flag,
+                format!("{} is unknown", form::quote(text)),
+                format!("give {}", names.join(" or ")),
+            );
         }
         found
     }
 
     fn source(&mut self, options: &SourceOptions, facts: &Facts) -> SourceConfig {
-        let platform = self.boolean("use-platform-credentials", &options.use_platform_credentials);
+        let platform = self.boolean(
+            "use-platform-credentials",
+            &options.use_platform_credentials,
+        );
         let mut masters: Vec<Master> = Vec::new();
         let texts = split(&options.master, &['\n', ',']);
         for text in &texts {
-            let Some(master) = self.given("master", form::master(text)) else { continue };
+            let Some(master) = self.given("master", form::master(text)) else {
+                continue;
+            };
             if platform && master.url.scheme_str() == Some("http") {
-                self.mistake("master", format!("{text} would be sent the token in the clear"), "use https");
+                self.mistake(
+                    "master",
+                    format!("{text} would be sent the token in the clear"),
+                    "use https",
+                );
             }
             if masters.iter().any(|other| other.name == master.name) {
-                self.mistake("master", format!("{} is given twice", master.name), "give each cluster once");
+                self.mistake(
+                    "master",
+                    format!("{} is given twice", master.name),
+                    "give each cluster once",
+                );
             }
             masters.push(master);
         }
         if texts.len() > MAX_MASTERS {
-            self.mistake("master", format!("{} are too many", texts.len()), format!("give at most {MAX_MASTERS}"));
+            self.mistake(
+                "master",
+                format!("{} are too many", texts.len()),
+                format!("give at most {MAX_MASTERS}"),
+            );
         }
         let path = |text: &str| Ok(PathBuf::from(text));
         let kubeconfig = self.optional("kubeconfig", &options.kubeconfig, path);
@@ -143,10 +210,18 @@ impl Check {
                 ("--kubeconfig", kubeconfig.is_some()),
                 ("--context", context.is_some()),
                 ("--use-platform-credentials", platform),
-                ("--namespace", options.namespace.as_deref().is_some_and(|name| !name.trim().is_empty())),
+                (
+                    "--namespace",
+                    options
+                        .namespace
+                        .as_deref()
+                        .is_some_and(|name| !name.trim().is_empty()),
+                ),
             ];
             for (other, _) in others.iter().filter(|(_, given)| *given) {
-                let remedy = format!("ConfigMaps come from files or from a cluster: leave out {other} or --manifests");
+                let remedy = format!(
+                    "ConfigMaps come from files or from a cluster: leave out {other} or --manifests"
+                );
                 self.mistake("manifests", format!("it excludes {other}"), remedy);
             }
             return SourceConfig::Manifests(manifests);
@@ -171,23 +246,34 @@ impl Check {
                 MAX_ROUTE_TABLE_TAGS,
                 BTreeMap::new(),
             ),
-            template_bucket: self.optional("cf-template-bucket", &options.aws.cf_template_bucket, form::bucket),
-            role_arn: self.optional("aws-cfn-role-arn", &options.aws.aws_cfn_role_arn, form::role_arn),
+            template_bucket: self.optional(
+                "cf-template-bucket",
+                &options.aws.cf_template_bucket,
+                form::bucket,
+            ),
+            role_arn: self.optional(
+                "aws-cfn-role-arn",
+                &options.aws.aws_cfn_role_arn,
+                form::role_arn,
+            ),
         };
         let choices = [
             ("aws", ProviderConfig::Aws(aws)),
             ("in-memory", ProviderConfig::InMemory),
             ("noop", ProviderConfig::Noop),
         ];
-        let provider =
-            self.choice("provider", &options.provider.provider, &choices).unwrap_or(ProviderConfig::InMemory);
+        let provider = self
+            .choice("provider", &options.provider.provider, &choices)
+            .unwrap_or(ProviderConfig::InMemory);
         let noop = provider == ProviderConfig::Noop;
         (provider, noop)
     }
 
     fn settings(&mut self, options: &Options, aws: bool) -> Settings {
         let (stack, provider) = (&options.stack, &options.provider);
-        let id = self.optional("cluster-id", &provider.cluster_id, form::cluster_id).unwrap_or_default();
+        let id = self
+            .optional("cluster-id", &provider.cluster_id, form::cluster_id)
+            .unwrap_or_default();
         let mut ownership = BTreeMap::new();
         let controller = provider.controller_id.trim();
         self.given("controller-id", form::tag_value(controller));
@@ -198,15 +284,30 @@ impl Check {
             ownership.insert(key, "owned".to_owned());
         }
         let additional = &stack.additional_stack_tags;
-        let on_empty =
-            self.choice("on-empty", &stack.on_empty, &[("keep", OnEmpty::Keep), ("delete", OnEmpty::Delete)]);
+        let on_empty = self.choice(
+            "on-empty",
+            &stack.on_empty,
+            &[("keep", OnEmpty::Keep), ("delete", OnEmpty::Delete)],
+        );
         Settings {
             stack_name: desired::stack_name(&id),
-            tags: self.tags("additional-stack-tags", additional, MAX_ADDITIONAL_TAGS, ownership.clone()),
+            tags: self.tags(
+                "additional-stack-tags",
+                additional,
+                MAX_ADDITIONAL_TAGS,
+                ownership.clone(),
+            ),
             ownership,
             zones: self.zones(options, aws),
-            termination_protection: self.boolean("stack-termination-protection", &stack.stack_termination_protection),
-            template_bucket: options.aws.cf_template_bucket.as_deref().is_some_and(|name| !name.trim().is_empty()),
+            termination_protection: self.boolean(
+                "stack-termination-protection",
+                &stack.stack_termination_protection,
+            ),
+            template_bucket: options
+                .aws
+                .cf_template_bucket
+                .as_deref()
+                .is_some_and(|name| !name.trim().is_empty()),
             allow_zone_removal: self.boolean("allow-zone-removal", &stack.allow_zone_removal),
             on_empty: on_empty.unwrap_or_default(),
         }
@@ -221,7 +322,11 @@ impl Check {
     ) -> BTreeMap<String, String> {
         let texts = split(texts, &['\n']);
         if texts.len() > max {
-            self.mistake(flag, format!("{} are too many", texts.len()), format!("give at most {max}"));
+            self.mistake(
+                flag,
+                format!("{} are too many", texts.len()),
+                format!("give at most {max}"),
+            );
         }
         for text in &texts {
             let judged = form::tag(text).and_then(|tag| form::insert_tag(&mut tags, tag));
@@ -241,22 +346,37 @@ impl Check {
             let remedy = "give one --aws-nat-cidr-block for each --aws-az, in the same order";
             self.mistake("aws-nat-cidr-block", problem, remedy);
         } else if names.is_empty() && needed {
-            let remedy = "give --aws-az and --aws-nat-cidr-block for each zone that is to have a static IP";
+            let remedy =
+                "give --aws-az and --aws-nat-cidr-block for each zone that is to have a static IP";
             self.mistake("aws-az", "--provider=aws needs at least one zone", remedy);
         }
         if names.len() > MAX_ZONES {
-            self.mistake("aws-az", format!("{} zones are too many", names.len()), format!("give at most {MAX_ZONES}"));
+            self.mistake(
+                "aws-az",
+                format!("{} zones are too many", names.len()),
+                format!("give at most {MAX_ZONES}"),
+            );
             return BTreeMap::new();
         }
-        let names: Vec<Option<Zone>> = names.iter().map(|text| self.given("aws-az", form::zone(text))).collect();
-        let cidrs: Vec<Option<Ipv4Net>> =
-            cidrs.iter().take(MAX_ZONES).map(|text| self.given("aws-nat-cidr-block", form::nat_cidr(text))).collect();
+        let names: Vec<Option<Zone>> = names
+            .iter()
+            .map(|text| self.given("aws-az", form::zone(text)))
+            .collect();
+        let cidrs: Vec<Option<Ipv4Net>> = cidrs
+            .iter()
+            .take(MAX_ZONES)
+            .map(|text| self.given("aws-nat-cidr-block", form::nat_cidr(text)))
+            .collect();
         self.disjoint(&cidrs);
         let mut zones = BTreeMap::new();
         for (index, name) in names.iter().enumerate() {
             let Some(name) = name else { continue };
             if names[..index].contains(&Some(name.clone())) {
-                self.mistake("aws-az", format!("{name} is given twice"), "a zone has one NAT gateway: give it once");
+                self.mistake(
+                    "aws-az",
+                    format!("{name} is given twice"),
+                    "a zone has one NAT gateway: give it once",
+                );
             }
             if let Some(Some(cidr)) = cidrs.get(index) {
                 zones.insert(name.clone(), *cidr);
@@ -284,9 +404,18 @@ impl Check {
         manifests: bool,
     ) -> Option<LeaderElection> {
         let asked = self.optional("leader-elect", &options.leader_elect, form::boolean);
-        let lease = ("leader-elect-lease-duration", &options.leader_elect_lease_duration);
-        let renew = ("leader-elect-renew-deadline", &options.leader_elect_renew_deadline);
-        let retry = ("leader-elect-retry-period", &options.leader_elect_retry_period);
+        let lease = (
+            "leader-elect-lease-duration",
+            &options.leader_elect_lease_duration,
+        );
+        let renew = (
+            "leader-elect-renew-deadline",
+            &options.leader_elect_renew_deadline,
+        );
+        let retry = (
+            "leader-elect-retry-period",
+            &options.leader_elect_retry_period,
+        );
         let before = self.mistakes.len();
         let lease_duration = self.duration(lease.0, lease.1, SECOND, MAX_LEASE);
         let renew_deadline = self.duration(renew.0, renew.1, Duration::from_millis(100), MAX_LEASE);
@@ -295,37 +424,69 @@ impl Check {
             self.in_order(lease_duration, renew_deadline, retry_period);
         }
         let name = options.leader_elect_resource_name.trim();
-        let name = self.value("leader-elect-resource-name", form::subdomain(name), String::new());
-        let given =
-            self.optional("leader-elect-resource-namespace", &options.leader_elect_resource_namespace, |text| {
-                form::label(text)
-            });
+        let name = self.value(
+            "leader-elect-resource-name",
+            form::subdomain(name),
+            String::new(),
+        );
+        let given = self.optional(
+            "leader-elect-resource-namespace",
+            &options.leader_elect_resource_namespace,
+            |text| form::label(text),
+        );
         if manifests && asked == Some(true) {
-            let remedy = "a directory of manifests has no Lease: leave out --leader-elect or --manifests";
+            let remedy =
+                "a directory of manifests has no Lease: leave out --leader-elect or --manifests";
             self.mistake("leader-elect", "it needs a cluster", remedy);
         }
         if manifests || asked == Some(false) || purpose == Purpose::Plan {
             return None;
         }
-        let fact = facts.pod_namespace.as_deref().or(facts.service_account_namespace.as_deref()).map(str::trim);
-        let Some(namespace) = given.or_else(|| fact.filter(|name| !name.is_empty()).map(str::to_owned)) else {
+        let fact = facts
+            .pod_namespace
+            .as_deref()
+            .or(facts.service_account_namespace.as_deref())
+            .map(str::trim);
+        let Some(namespace) =
+            given.or_else(|| fact.filter(|name| !name.is_empty()).map(str::to_owned))
+        else {
             let flag = "leader-elect-resource-namespace";
             // A namespace that was given and refused has been reported already.
             if !self.mistakes.iter().any(|mistake| mistake.flag == flag) {
-                let remedy =
-                    "give it, or POD_NAMESPACE in the environment; or, for one replica alone, --leader-elect=false";
-                self.mistake(flag, "the namespace of the Lease is unknown outside of a pod", remedy);
+                let remedy = "give it, or POD_NAMESPACE in the environment; or, for one replica alone, --leader-elect=false";
+                self.mistake(
+                    flag,
+                    "the namespace of the Lease is unknown outside of a pod",
+                    remedy,
+                );
             }
             return None;
         };
-        let identity = facts.pod_name.as_deref().or(facts.host_name.as_deref()).unwrap_or(&name).trim().to_owned();
-        Some(LeaderElection { name, namespace, lease_duration, renew_deadline, retry_period, identity })
+        let identity = facts
+            .pod_name
+            .as_deref()
+            .or(facts.host_name.as_deref())
+            .unwrap_or(&name)
+            .trim()
+            .to_owned();
+        Some(LeaderElection {
+            name,
+            namespace,
+            lease_duration,
+            renew_deadline,
+            retry_period,
+            identity,
+        })
     }
 
     fn in_order(&mut self, lease: Duration, renew: Duration, retry: Duration) {
         if lease.subsec_nanos() != 0 {
             let remedy = "a Lease counts whole seconds: round it";
-            self.mistake("leader-elect-lease-duration", format!("{lease:?} is not whole seconds"), remedy);
+            self.mistake(
+                "leader-elect-lease-duration",
+                format!("{lease:?} is not whole seconds"),
+                remedy,
+            );
         }
         if lease <= renew {
             let problem = format!("{lease:?} is not more than the renew deadline of {renew:?}");
@@ -333,7 +494,9 @@ impl Check {
             self.mistake("leader-elect-lease-duration", problem, remedy);
         }
         if renew <= retry.mul_f64(RETRY_JITTER) {
-            let problem = format!("{renew:?} is not more than {RETRY_JITTER} times the retry period of {retry:?}");
+            let problem = format!(
+                "{renew:?} is not more than {RETRY_JITTER} times the retry period of {retry:?}"
+            );
             let remedy = "there must be time for a second try: raise it, or lower --leader-elect-retry-period";
             self.mistake("leader-elect-renew-deadline", problem, remedy);
         }
@@ -343,5 +506,9 @@ impl Check {
 /// Occurrences, and within each the values that the environment joins; empty ones do not count.
 fn split(texts: &[String], separators: &[char]) -> Vec<String> {
     let parts = texts.iter().flat_map(|text| text.split(separators));
-    parts.map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    parts
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
 }

@@ -75,16 +75,36 @@ pub struct Options {
 pub struct SourceOptions {
     /// Address of an API server. Several: the ConfigMaps of several clusters are merged. Default: kubeconfig, else the
     /// cluster the controller runs in.
-    #[arg(long, value_name = "URL", env = "KUBE_STATIC_EGRESS_CONTROLLER_MASTER", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_MASTER",
+        hide_env_values = true
+    )]
     pub master: Vec<String>,
     /// Kubeconfig file. Default: $KUBECONFIG, else ~/.kube/config, else the cluster the controller runs in.
-    #[arg(long, value_name = "FILE", env = "KUBE_STATIC_EGRESS_CONTROLLER_KUBECONFIG", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_KUBECONFIG",
+        hide_env_values = true
+    )]
     pub kubeconfig: Option<String>,
     /// Context of the kubeconfig. Default: its current context.
-    #[arg(long, value_name = "NAME", env = "KUBE_STATIC_EGRESS_CONTROLLER_CONTEXT", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_CONTEXT",
+        hide_env_values = true
+    )]
     pub context: Option<String>,
     /// Watch the ConfigMaps of this namespace only. Default: all namespaces.
-    #[arg(long, value_name = "NAME", env = "KUBE_STATIC_EGRESS_CONTROLLER_NAMESPACE", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_NAMESPACE",
+        hide_env_values = true
+    )]
     pub namespace: Option<String>,
     /// Read the bearer token for every API server, at every request, from the file
     /// kube-static-egress-controller-token-secret in the credentials directory.
@@ -93,11 +113,21 @@ pub struct SourceOptions {
           hide_env_values = true)]
     pub use_platform_credentials: String,
     /// Directory of the platform credentials. Default: $CREDENTIALS_DIR, else /meta/credentials.
-    #[arg(long, value_name = "DIR", env = "KUBE_STATIC_EGRESS_CONTROLLER_CREDENTIALS_DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_CREDENTIALS_DIR",
+        hide_env_values = true
+    )]
     pub credentials_dir: Option<String>,
     /// Read ConfigMaps from this YAML file, or all *.yaml, *.yml and *.json below this directory, instead of a cluster;
     /// again whenever they change. Default: a cluster is watched.
-    #[arg(long, value_name = "PATH", env = "KUBE_STATIC_EGRESS_CONTROLLER_MANIFESTS", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "PATH",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_MANIFESTS",
+        hide_env_values = true
+    )]
     pub manifests: Option<String>,
 }
 
@@ -115,7 +145,12 @@ pub struct ProviderOptions {
     pub provider: String,
     /// Id of the cluster: part of the stack's name and of the tag by which the stack is found again. Default: none,
     /// which is safe only while no other cluster of the account has a controller.
-    #[arg(long, value_name = "ID", env = "KUBE_STATIC_EGRESS_CONTROLLER_CLUSTER_ID", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_CLUSTER_ID",
+        hide_env_values = true
+    )]
     pub cluster_id: Option<String>,
     /// What precedes the cluster id in the key of the stack's ownership tag.
     #[arg(
@@ -141,13 +176,28 @@ pub struct ProviderOptions {
 #[command(next_help_heading = "AWS")]
 pub struct AwsOptions {
     /// Zone that gets a NAT gateway with a static IP; repeat for each zone. Needed with --provider=aws.
-    #[arg(long, value_name = "ZONE", env = "KUBE_STATIC_EGRESS_CONTROLLER_AWS_AZ", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "ZONE",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_AWS_AZ",
+        hide_env_values = true
+    )]
     pub aws_az: Vec<String>,
     /// Unused part of the VPC for the NAT subnet, /16 to /28; one for each --aws-az, in the same order.
-    #[arg(long, value_name = "CIDR", env = "KUBE_STATIC_EGRESS_CONTROLLER_AWS_NAT_CIDR_BLOCK", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_AWS_NAT_CIDR_BLOCK",
+        hide_env_values = true
+    )]
     pub aws_nat_cidr_block: Vec<String>,
     /// VPC of the workers. Default: the only VPC, else the default VPC.
-    #[arg(long, value_name = "ID", env = "KUBE_STATIC_EGRESS_CONTROLLER_VPC_ID", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_VPC_ID",
+        hide_env_values = true
+    )]
     pub vpc_id: Option<String>,
     /// Only route tables with this tag are the workers', besides having the tag AvailabilityZone; repeat for more tags,
     /// all of which they must have. Default: none.
@@ -159,10 +209,20 @@ pub struct AwsOptions {
     )]
     pub aws_route_table_tag: Vec<String>,
     /// S3 bucket for templates of more than 51,200 bytes. Default: none, such templates are refused.
-    #[arg(long, value_name = "NAME", env = "KUBE_STATIC_EGRESS_CONTROLLER_CF_TEMPLATE_BUCKET", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_CF_TEMPLATE_BUCKET",
+        hide_env_values = true
+    )]
     pub cf_template_bucket: Option<String>,
     /// Role with which CloudFormation makes the resources. Default: the rights of the controller itself.
-    #[arg(long, value_name = "ARN", env = "KUBE_STATIC_EGRESS_CONTROLLER_AWS_CFN_ROLE_ARN", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "ARN",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_AWS_CFN_ROLE_ARN",
+        hide_env_values = true
+    )]
     pub aws_cfn_role_arn: Option<String>,
 }
 

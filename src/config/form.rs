@@ -25,21 +25,32 @@ pub(super) fn wrong<T>(problem: impl Into<String>, remedy: impl Into<String>) ->
 /// A value as it is quoted in a message: on one line, of bounded length.
 pub(super) fn quote(value: &str) -> String {
     let short: String = value.chars().take(80).collect();
-    if short.len() < value.len() { format!("{:?}", short + "…") } else { format!("{short:?}") }
+    if short.len() < value.len() {
+        format!("{:?}", short + "…")
+    } else {
+        format!("{short:?}")
+    }
 }
 
 pub(super) fn boolean(text: &str) -> Judged<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "t" => Ok(true),
         "false" | "0" | "f" => Ok(false),
-        _ => wrong(format!("{} is neither true nor false", quote(text)), "give =true or =false"),
+        _ => wrong(
+            format!("{} is neither true nor false", quote(text)),
+            "give =true or =false",
+        ),
     }
 }
 
 /// A duration in Go's notation, within bounds that are part of the remedy.
 pub(super) fn duration(text: &str, min: Duration, max: Duration) -> Judged<Duration> {
     let text = text.trim();
-    let parsed = if text == "0" { Some(Duration::ZERO) } else { parse_duration(text) };
+    let parsed = if text == "0" {
+        Some(Duration::ZERO)
+    } else {
+        parse_duration(text)
+    };
     let Some(value) = parsed else {
         return wrong(
             format!("{} is not a duration", quote(text)),
@@ -47,27 +58,43 @@ pub(super) fn duration(text: &str, min: Duration, max: Duration) -> Judged<Durat
         );
     };
     if value < min || value > max {
-        return wrong(format!("{text} is out of range"), format!("give {min:?} to {max:?}"));
+        return wrong(
+            format!("{text} is out of range"),
+            format!("give {min:?} to {max:?}"),
+        );
     }
     Ok(value)
 }
 
 fn parse_duration(text: &str) -> Option<Duration> {
-    jiff::SignedDuration::from_str(text).ok().and_then(|value| Duration::try_from(value).ok())
+    jiff::SignedDuration::from_str(text)
+        .ok()
+        .and_then(|value| Duration::try_from(value).ok())
 }
 
 pub(super) fn nat_cidr(text: &str) -> Judged<Ipv4Net> {
     let form = "give the CIDR of a subnet, such as 172.31.64.0/28";
     let net = match text.parse::<IpNet>() {
         Ok(IpNet::V4(net)) => net,
-        Ok(IpNet::V6(_)) => return wrong(format!("{text} is IPv6"), "NAT gateways are IPv4 only: give an IPv4 CIDR"),
+        Ok(IpNet::V6(_)) => {
+            return wrong(
+                format!("{text} is IPv6"),
+                "NAT gateways are IPv4 only: give an IPv4 CIDR",
+            );
+        }
         Err(_) => return wrong(format!("{} is not a CIDR", quote(text)), form),
     };
     if net.trunc() != net {
-        return wrong(format!("{text} has host bits set"), format!("write {}", net.trunc()));
+        return wrong(
+            format!("{text} has host bits set"),
+            format!("write {}", net.trunc()),
+        );
     }
     if !SUBNET_PREFIXES.contains(&net.prefix_len()) {
-        return wrong(format!("{text} has a size that AWS does not allow for a subnet"), "give a /16 to a /28");
+        return wrong(
+            format!("{text} has a size that AWS does not allow for a subnet"),
+            "give a /16 to a /28",
+        );
     }
     Ok(net)
 }
@@ -78,20 +105,39 @@ pub(super) fn zone(text: &str) -> Judged<String> {
     let well_formed = text.len() <= 64
         && parts.len() >= 3
         && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && parts
-            .iter()
-            .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
+        && parts.iter().all(|part| {
+            !part.is_empty()
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        });
     let number = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
     let is_region = parts.len() <= 4
-        && parts.iter().rev().skip(1).all(|part| !part.bytes().any(|b| b.is_ascii_digit()))
+        && parts
+            .iter()
+            .rev()
+            .skip(1)
+            .all(|part| !part.bytes().any(|b| b.is_ascii_digit()))
         && parts.last().is_some_and(|part| number(part));
-    let is_zone_id = parts.last().is_some_and(|part| part.strip_prefix("az").is_some_and(number));
+    let is_zone_id = parts
+        .last()
+        .is_some_and(|part| part.strip_prefix("az").is_some_and(number));
     if is_zone_id {
-        return wrong(format!("{} is a zone's id", quote(text)), "give the zone's name, such as eu-west-1a");
+        return wrong(
+            format!("{} is a zone's id", quote(text)),
+            "give the zone's name, such as eu-west-1a",
+        );
     }
     if !well_formed || is_region {
-        let what = if well_formed { "is a region" } else { "is not the name of a zone" };
-        return wrong(format!("{} {what}", quote(text)), "give the zone's name, such as eu-west-1a");
+        let what = if well_formed {
+            "is a region"
+        } else {
+            "is not the name of a zone"
+        };
+        return wrong(
+            format!("{} {what}", quote(text)),
+            "give the zone's name, such as eu-west-1a",
+        );
     }
     Ok(text.to_owned())
 }
@@ -109,20 +155,32 @@ pub(super) fn tag(text: &str) -> Judged<(String, String)> {
 pub(super) fn tag_key(key: &str) -> Judged<()> {
     if key.is_empty() || key.chars().count() > MAX_TAG_KEY || key.chars().any(char::is_control) {
         return wrong(
-            format!("the tag key {} is empty, too long or has control characters", quote(key)),
+            format!(
+                "the tag key {} is empty, too long or has control characters",
+                quote(key)
+            ),
             format!("give a key of 1 to {MAX_TAG_KEY} characters"),
         );
     }
     if key.to_ascii_lowercase().starts_with("aws:") {
-        return wrong(format!("the tag key {} begins with aws:", quote(key)), "AWS reserves these: use another key");
+        return wrong(
+            format!("the tag key {} begins with aws:", quote(key)),
+            "AWS reserves these: use another key",
+        );
     }
     Ok(())
 }
 
 pub(super) fn tag_value(value: &str) -> Judged<()> {
-    if value.is_empty() || value.chars().count() > MAX_TAG_VALUE || value.chars().any(char::is_control) {
+    if value.is_empty()
+        || value.chars().count() > MAX_TAG_VALUE
+        || value.chars().any(char::is_control)
+    {
         return wrong(
-            format!("the tag value {} is empty, too long or has control characters", quote(value)),
+            format!(
+                "the tag value {} is empty, too long or has control characters",
+                quote(value)
+            ),
             format!("give a value of 1 to {MAX_TAG_VALUE} characters"),
         );
     }
@@ -131,9 +189,16 @@ pub(super) fn tag_value(value: &str) -> Judged<()> {
 
 /// Part of a tag key, and, cleaned, of the stack's name.
 pub(super) fn cluster_id(text: &str) -> Judged<String> {
-    if text.len() > MAX_TAG_KEY || !text.chars().all(|c| c.is_ascii_alphanumeric() || "+-=._:/@".contains(c)) {
+    if text.len() > MAX_TAG_KEY
+        || !text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+-=._:/@".contains(c))
+    {
         return wrong(
-            format!("{} is too long or has characters that a tag cannot have", quote(text)),
+            format!(
+                "{} is too long or has characters that a tag cannot have",
+                quote(text)
+            ),
             format!("give at most {MAX_TAG_KEY} of the characters A-Z a-z 0-9 + - = . _ : / @"),
         );
     }
@@ -142,10 +207,15 @@ pub(super) fn cluster_id(text: &str) -> Judged<String> {
 
 pub(super) fn vpc_id(text: &str) -> Judged<String> {
     match text.strip_prefix("vpc-") {
-        Some(rest) if (8..=17).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_hexdigit()) => {
+        Some(rest)
+            if (8..=17).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_hexdigit()) =>
+        {
             Ok(text.to_owned())
         }
-        _ => wrong(format!("{} is not the id of a VPC", quote(text)), "give it as vpc-0123456789abcdef0"),
+        _ => wrong(
+            format!("{} is not the id of a VPC", quote(text)),
+            "give it as vpc-0123456789abcdef0",
+        ),
     }
 }
 
@@ -158,7 +228,9 @@ pub(super) fn role_arn(text: &str) -> Judged<String> {
                 && account.bytes().all(|b| b.is_ascii_digit())
                 && resource.strip_prefix("role/").is_some_and(|name| {
                     (1..=576).contains(&name.len())
-                        && name.chars().all(|c| c.is_ascii_alphanumeric() || "+=,.@-_/".contains(c))
+                        && name
+                            .chars()
+                            .all(|c| c.is_ascii_alphanumeric() || "+=,.@-_/".contains(c))
                 })
         }
         _ => false,
@@ -219,24 +291,44 @@ fn is_label(text: &str) -> bool {
 /// The address of an API server; without a scheme it is https.
 pub(super) fn master(text: &str) -> Judged<Master> {
     let form = "give it as https://HOST:PORT";
-    let full = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let full = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("https://{text}")
+    };
     let Ok(url) = full.parse::<http::Uri>() else {
         return wrong(format!("{} is not a URL", quote(text)), form);
     };
     let default_port = match url.scheme_str() {
         Some("https") => 443,
         Some("http") => 80,
-        _ => return wrong(format!("{} has a scheme other than http and https", quote(text)), form),
+        _ => {
+            return wrong(
+                format!("{} has a scheme other than http and https", quote(text)),
+                form,
+            );
+        }
     };
     let Some(host) = url.host().filter(|host| !host.is_empty()) else {
         return wrong(format!("{} has no host", quote(text)), form);
     };
-    if url.authority().is_some_and(|authority| authority.as_str().contains('@')) || url.query().is_some() {
+    if url
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+        || url.query().is_some()
+    {
         // Not quoted: it may hold a password.
-        return wrong("the URL holds credentials or a query", "credentials come from kubeconfig, pod or token file");
+        return wrong(
+            "the URL holds credentials or a query",
+            "credentials come from kubeconfig, pod or token file",
+        );
     }
     let port = url.port_u16().unwrap_or(default_port);
-    let name = format!("{}:{port}{}", host.to_ascii_lowercase(), url.path().trim_end_matches('/'));
+    let name = format!(
+        "{}:{port}{}",
+        host.to_ascii_lowercase(),
+        url.path().trim_end_matches('/')
+    );
     Ok(Master { url, name })
 }
 
@@ -249,7 +341,9 @@ pub(super) fn address(text: &str) -> Judged<SocketAddr> {
             Err(_) => wrong(format!("{} has no valid port", quote(text)), form),
         };
     }
-    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let numeric = text
+        .strip_prefix("localhost:")
+        .map(|port| format!("127.0.0.1:{port}"));
     match numeric.as_deref().unwrap_or(text).parse() {
         Ok(address) => Ok(address),
         Err(_) => wrong(format!("{} is not an address", quote(text)), form),
@@ -263,17 +357,26 @@ pub(super) fn log_level(text: &str) -> Judged<tracing::Level> {
         "info" => Ok(tracing::Level::INFO),
         "debug" => Ok(tracing::Level::DEBUG),
         "trace" => Ok(tracing::Level::TRACE),
-        _ => {
-            wrong(format!("{} is not a log level", quote(text)), "give panic, fatal, error, warn, info, debug or trace")
-        }
+        _ => wrong(
+            format!("{} is not a log level", quote(text)),
+            "give panic, fatal, error, warn, info, debug or trace",
+        ),
     }
 }
 
 /// Adds a tag to a set in which no key may have two values.
-pub(super) fn insert_tag(tags: &mut BTreeMap<String, String>, (key, value): (String, String)) -> Judged<()> {
+pub(super) fn insert_tag(
+    tags: &mut BTreeMap<String, String>,
+    (key, value): (String, String),
+) -> Judged<()> {
     match tags.get(&key) {
         Some(other) if *other != value => wrong(
-            format!("the tag {} has two values, {} and {}", quote(&key), quote(other), quote(&value)),
+            format!(
+                "the tag {} has two values, {} and {}",
+                quote(&key),
+                quote(other),
+                quote(&value)
+            ),
             "keep one of them",
         ),
         _ => {

@@ -19,8 +19,12 @@ fn facts() -> Facts {
 fn options(line: &str) -> Options {
     let line = line.replace("ZONES", ZONES);
     // `_` stands for a blank within a value, `|` for a line break.
-    let words = line.split_whitespace().map(|word| word.replace('_', " ").replace('|', "\n"));
-    Cli::try_parse_from(std::iter::once("x".to_owned()).chain(words)).expect("flags").options
+    let words = line
+        .split_whitespace()
+        .map(|word| word.replace('_', " ").replace('|', "\n"));
+    Cli::try_parse_from(std::iter::once("x".to_owned()).chain(words))
+        .expect("flags")
+        .options
 }
 
 fn run(line: &str) -> Result<Config, Vec<Mistake>> {
@@ -37,34 +41,88 @@ const TABLE: &[(&str, &[&str])] = &[
     // Zones and their subnets.
     ("--aws-az=eu-west-1a", &["aws-nat-cidr-block"]),
     ("--aws-nat-cidr-block=10.0.0.0/28", &["aws-nat-cidr-block"]),
-    ("--aws-az=eu-west-1a,eu-west-1b --aws-nat-cidr-block=10.0.0.0/28|10.0.0.16/28", &[]),
-    ("--aws-az=eu-west-1a --aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.0/28,10.0.0.16/28", &["aws-az"]),
-    ("--aws-az=eu-west-1 --aws-nat-cidr-block=10.0.0.0/28", &["aws-az"]),
-    ("--aws-az=us-gov-west-1 --aws-nat-cidr-block=10.0.0.0/28", &["aws-az"]),
-    ("--aws-az=us-gov-west-1a --aws-nat-cidr-block=10.0.0.0/28", &[]),
-    ("--aws-az=us-west-2-lax-1a --aws-nat-cidr-block=10.0.0.0/28", &[]),
-    ("--aws-az=us-east-1-wl1-bos-wlz-1 --aws-nat-cidr-block=10.0.0.0/28", &[]),
-    ("--aws-az=euw1-az1 --aws-nat-cidr-block=10.0.0.0/28", &["aws-az"]),
-    ("--aws-az=EU-WEST-1A --aws-nat-cidr-block=10.0.0.0/28", &["aws-az"]),
-    ("--aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.1/28", &["aws-nat-cidr-block"]),
-    ("--aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.0", &["aws-nat-cidr-block"]),
-    ("--aws-az=eu-west-1a --aws-nat-cidr-block=fd00::/28", &["aws-nat-cidr-block"]),
-    ("--aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.0/29", &["aws-nat-cidr-block"]),
-    ("--aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.0/15", &["aws-nat-cidr-block"]),
+    (
+        "--aws-az=eu-west-1a,eu-west-1b --aws-nat-cidr-block=10.0.0.0/28|10.0.0.16/28",
+        &[],
+    ),
+    (
+        "--aws-az=eu-west-1a --aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.0/28,10.0.0.16/28",
+        &["aws-az"],
+    ),
+    (
+        "--aws-az=eu-west-1 --aws-nat-cidr-block=10.0.0.0/28",
+        &["aws-az"],
+    ),
+    (
+        "--aws-az=us-gov-west-1 --aws-nat-cidr-block=10.0.0.0/28",
+        &["aws-az"],
+    ),
+    (
+        "--aws-az=us-gov-west-1a --aws-nat-cidr-block=10.0.0.0/28",
+        &[],
+    ),
+    (
+        "--aws-az=us-west-2-lax-1a --aws-nat-cidr-block=10.0.0.0/28",
+        &[],
+    ),
+    (
+        "--aws-az=us-east-1-wl1-bos-wlz-1 --aws-nat-cidr-block=10.0.0.0/28",
+        &[],
+    ),
+    (
+        "--aws-az=euw1-az1 --aws-nat-cidr-block=10.0.0.0/28",
+        &["aws-az"],
+    ),
+    (
+        "--aws-az=EU-WEST-1A --aws-nat-cidr-block=10.0.0.0/28",
+        &["aws-az"],
+    ),
+    (
+        "--aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.1/28",
+        &["aws-nat-cidr-block"],
+    ),
+    (
+        "--aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.0",
+        &["aws-nat-cidr-block"],
+    ),
+    (
+        "--aws-az=eu-west-1a --aws-nat-cidr-block=fd00::/28",
+        &["aws-nat-cidr-block"],
+    ),
+    (
+        "--aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.0/29",
+        &["aws-nat-cidr-block"],
+    ),
+    (
+        "--aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.0/15",
+        &["aws-nat-cidr-block"],
+    ),
     ("--aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.0/16", &[]),
-    ("--aws-az=eu-west-1a,eu-west-1b --aws-nat-cidr-block=10.0.0.0/24,10.0.0.16/28", &["aws-nat-cidr-block"]),
+    (
+        "--aws-az=eu-west-1a,eu-west-1b --aws-nat-cidr-block=10.0.0.0/24,10.0.0.16/28",
+        &["aws-nat-cidr-block"],
+    ),
     // Sources.
     ("--master=https://one:6443 --master=two", &[]),
     ("--master=https://one --master=one:443", &["master"]),
     ("--master=ftp://one", &["master"]),
     ("--master=https://a:b@one", &["master"]),
-    ("--master=http://one --use-platform-credentials", &["master"]),
+    (
+        "--master=http://one --use-platform-credentials",
+        &["master"],
+    ),
     ("--master=https://one --use-platform-credentials=true", &[]),
-    ("--use-platform-credentials=perhaps", &["use-platform-credentials"]),
+    (
+        "--use-platform-credentials=perhaps",
+        &["use-platform-credentials"],
+    ),
     ("--manifests=examples", &[]),
     ("--manifests=examples --leader-elect=false", &[]),
     ("--manifests=examples --leader-elect", &["leader-elect"]),
-    ("--manifests=examples --kubeconfig=k --context=c --master=m", &["manifests", "manifests", "manifests"]),
+    (
+        "--manifests=examples --kubeconfig=k --context=c --master=m",
+        &["manifests", "manifests", "manifests"],
+    ),
     ("--manifests=examples --namespace=team-a", &["manifests"]),
     ("--namespace=team-a", &[]),
     ("--namespace=Team_A", &["namespace"]),
@@ -73,39 +131,81 @@ const TABLE: &[(&str, &[&str])] = &[
     ("--additional-stack-tags=team", &["additional-stack-tags"]),
     ("--additional-stack-tags==team", &["additional-stack-tags"]),
     ("--additional-stack-tags=team=", &["additional-stack-tags"]),
-    ("--additional-stack-tags=AWS:team=a", &["additional-stack-tags"]),
-    ("--additional-stack-tags=team=a --additional-stack-tags=team=b", &["additional-stack-tags"]),
-    ("--additional-stack-tags=kubernetes:application=other", &["additional-stack-tags"]),
+    (
+        "--additional-stack-tags=AWS:team=a",
+        &["additional-stack-tags"],
+    ),
+    (
+        "--additional-stack-tags=team=a --additional-stack-tags=team=b",
+        &["additional-stack-tags"],
+    ),
+    (
+        "--additional-stack-tags=kubernetes:application=other",
+        &["additional-stack-tags"],
+    ),
     ("--aws-route-table-tag=Type=dmz", &[]),
     ("--aws-route-table-tag=dmz", &["aws-route-table-tag"]),
     ("--cluster-id=aws:123456789012:eu-central-1:kube-1", &[]),
     ("--cluster-id=kube_1", &["cluster-id"]),
-    ("--cluster-id=kube --cluster-id-tag-prefix=aws:cluster/", &["cluster-id-tag-prefix"]),
+    (
+        "--cluster-id=kube --cluster-id-tag-prefix=aws:cluster/",
+        &["cluster-id-tag-prefix"],
+    ),
     ("--controller-id=", &["controller-id"]),
     ("--vpc-id=vpc-0123456789abcdef0", &[]),
     ("--vpc-id=", &[]),
     ("--vpc-id=subnet-01234567", &["vpc-id"]),
     ("--cf-template-bucket=my-templates.example", &[]),
-    ("--cf-template-bucket=s3://my-templates", &["cf-template-bucket"]),
+    (
+        "--cf-template-bucket=s3://my-templates",
+        &["cf-template-bucket"],
+    ),
     ("--cf-template-bucket=10.0.0.1", &["cf-template-bucket"]),
-    ("--aws-cfn-role-arn=arn:aws-cn:iam::123456789012:role/path/cfn", &[]),
-    ("--aws-cfn-role-arn=arn:aws:iam::123456789012:user/cfn", &["aws-cfn-role-arn"]),
+    (
+        "--aws-cfn-role-arn=arn:aws-cn:iam::123456789012:role/path/cfn",
+        &[],
+    ),
+    (
+        "--aws-cfn-role-arn=arn:aws:iam::123456789012:user/cfn",
+        &["aws-cfn-role-arn"],
+    ),
     // Durations.
     ("--resync-interval=10s --empty-grace-period=0", &[]),
     ("--resync-interval=9s", &["resync-interval"]),
     ("--resync-interval=5", &["resync-interval"]),
     ("--resync-interval=-5m", &["resync-interval"]),
     ("--empty-grace-period=1h30m", &[]),
-    ("--leader-elect-lease-duration=10s", &["leader-elect-lease-duration"]),
+    (
+        "--leader-elect-lease-duration=10s",
+        &["leader-elect-lease-duration"],
+    ),
     ("--leader-elect-lease-duration=10m", &[]),
-    ("--leader-elect-lease-duration=11m", &["leader-elect-lease-duration"]),
-    ("--leader-elect-lease-duration=15s500ms", &["leader-elect-lease-duration"]),
-    ("--leader-elect-renew-deadline=2400ms", &["leader-elect-renew-deadline"]),
+    (
+        "--leader-elect-lease-duration=11m",
+        &["leader-elect-lease-duration"],
+    ),
+    (
+        "--leader-elect-lease-duration=15s500ms",
+        &["leader-elect-lease-duration"],
+    ),
+    (
+        "--leader-elect-renew-deadline=2400ms",
+        &["leader-elect-renew-deadline"],
+    ),
     ("--leader-elect-renew-deadline=2500ms", &[]),
-    ("--leader-elect-resource-name=a/b", &["leader-elect-resource-name"]),
-    ("--leader-elect-resource-namespace=A", &["leader-elect-resource-namespace"]),
+    (
+        "--leader-elect-resource-name=a/b",
+        &["leader-elect-resource-name"],
+    ),
+    (
+        "--leader-elect-resource-namespace=A",
+        &["leader-elect-resource-namespace"],
+    ),
     // The process.
-    ("--log-level=warning --log-format=json --address=127.0.0.1:0", &[]),
+    (
+        "--log-level=warning --log-format=json --address=127.0.0.1:0",
+        &[],
+    ),
     ("--log-level=loud", &["log-level"]),
     ("--log-format=xml", &["log-format"]),
     ("--address=8080", &["address"]),
@@ -114,7 +214,14 @@ const TABLE: &[(&str, &[&str])] = &[
     // All at once.
     (
         "--provider=aws --aws-az=a --resync-interval=x --log-level=loud --vpc-id=x --dry-run=x",
-        &["vpc-id", "aws-nat-cidr-block", "aws-az", "resync-interval", "dry-run", "log-level"],
+        &[
+            "vpc-id",
+            "aws-nat-cidr-block",
+            "aws-az",
+            "resync-interval",
+            "dry-run",
+            "log-level",
+        ],
     ),
 ];
 
@@ -125,7 +232,10 @@ fn every_mistake_is_found_and_nothing_else() {
         let flags: Vec<&str> = found.iter().map(|mistake| mistake.flag).collect();
         assert_eq!(flags, *expected, "{line}: {found:#?}");
         for mistake in found {
-            assert!(!mistake.problem.is_empty() && !mistake.remedy.is_empty(), "{mistake}");
+            assert!(
+                !mistake.problem.is_empty() && !mistake.remedy.is_empty(),
+                "{mistake}"
+            );
             assert_eq!(mistake.to_string().lines().count(), 1, "{mistake}");
         }
     }
@@ -133,9 +243,16 @@ fn every_mistake_is_found_and_nothing_else() {
 
 #[test]
 fn too_many_tags() {
-    let tags = |n: usize| (0..n).map(|i| format!("--additional-stack-tags=t{i}=x ")).collect::<String>();
+    let tags = |n: usize| {
+        (0..n)
+            .map(|i| format!("--additional-stack-tags=t{i}=x "))
+            .collect::<String>()
+    };
     assert_eq!(run(&tags(48)).expect("48 tags").settings.tags.len(), 49);
-    assert_eq!(run(&tags(49)).expect_err("49 tags")[0].flag, "additional-stack-tags");
+    assert_eq!(
+        run(&tags(49)).expect_err("49 tags")[0].flag,
+        "additional-stack-tags"
+    );
 }
 
 #[test]
@@ -144,23 +261,47 @@ fn defaults() {
     assert_eq!(config.source, SourceConfig::Kubernetes(Clusters::default()));
     assert_eq!(config.provider, ProviderConfig::InMemory);
     assert_eq!(config.address.to_string(), "[::]:8080");
-    assert_eq!((config.dry_run, config.log.json, config.log.level), (false, false, tracing::Level::INFO));
+    assert_eq!(
+        (config.dry_run, config.log.json, config.log.level),
+        (false, false, tracing::Level::INFO)
+    );
     assert_eq!(config.resync_interval, Duration::from_secs(300));
     assert_eq!(config.empty_grace_period, Duration::from_secs(600));
     let election = config.leader_election.expect("leader election");
-    assert_eq!((election.name.as_str(), election.namespace.as_str()), ("kube-static-egress-controller", "kube-system"));
+    assert_eq!(
+        (election.name.as_str(), election.namespace.as_str()),
+        ("kube-static-egress-controller", "kube-system")
+    );
     assert_eq!(election.identity, "controller-7d9c");
-    let seconds = [election.lease_duration, election.renew_deadline, election.retry_period].map(|d| d.as_secs());
+    let seconds = [
+        election.lease_duration,
+        election.renew_deadline,
+        election.retry_period,
+    ]
+    .map(|d| d.as_secs());
     assert_eq!(seconds, [15, 10, 2]);
 }
 
 #[test]
 fn ownership_tags_follow_the_cluster_id() {
-    let tags = |line| run(line).expect("tags").settings.ownership.into_iter().collect::<Vec<_>>();
-    let application = ("kubernetes:application".to_owned(), "kube-static-egress-controller".to_owned());
+    let tags = |line| {
+        run(line)
+            .expect("tags")
+            .settings
+            .ownership
+            .into_iter()
+            .collect::<Vec<_>>()
+    };
+    let application = (
+        "kubernetes:application".to_owned(),
+        "kube-static-egress-controller".to_owned(),
+    );
     assert_eq!(tags(""), vec![application.clone()]);
     let owned = ("zalando.org/cluster/kube-1".to_owned(), "owned".to_owned());
-    assert_eq!(tags("--cluster-id=kube-1 --cluster-id-tag-prefix=zalando.org/cluster/"), [application, owned]);
+    assert_eq!(
+        tags("--cluster-id=kube-1 --cluster-id-tag-prefix=zalando.org/cluster/"),
+        [application, owned]
+    );
     let config = run("--cluster-id=kube-1 --additional-stack-tags=team=a=b").expect("tags");
     assert_eq!(config.settings.tags["team"], "a=b");
     assert_eq!(config.settings.tags.len(), 3);
@@ -177,47 +318,108 @@ fn noop_never_writes() {
 fn the_namespace_of_the_lease_must_be_known() {
     let check = |line, purpose| Config::check(&options(line), &Facts::default(), purpose);
     let mistakes = check("", Purpose::Run).expect_err("no namespace");
-    assert_eq!(mistakes.iter().map(|m| m.flag).collect::<Vec<_>>(), ["leader-elect-resource-namespace"]);
-    assert!(check("", Purpose::Plan).expect("plan").leader_election.is_none());
-    assert!(check("--leader-elect=false", Purpose::Run).expect("alone").leader_election.is_none());
-    assert!(check("--manifests=x", Purpose::Run).expect("manifests").leader_election.is_none());
+    assert_eq!(
+        mistakes.iter().map(|m| m.flag).collect::<Vec<_>>(),
+        ["leader-elect-resource-namespace"]
+    );
+    assert!(
+        check("", Purpose::Plan)
+            .expect("plan")
+            .leader_election
+            .is_none()
+    );
+    assert!(
+        check("--leader-elect=false", Purpose::Run)
+            .expect("alone")
+            .leader_election
+            .is_none()
+    );
+    assert!(
+        check("--manifests=x", Purpose::Run)
+            .expect("manifests")
+            .leader_election
+            .is_none()
+    );
     let given = check("--leader-elect-resource-namespace=here", Purpose::Run).expect("given");
     assert_eq!(given.leader_election.expect("election").namespace, "here");
-    let file = Facts { service_account_namespace: Some("kube-system\n".to_owned()), ..Facts::default() };
+    let file = Facts {
+        service_account_namespace: Some("kube-system\n".to_owned()),
+        ..Facts::default()
+    };
     let read = Config::check(&options(""), &file, Purpose::Run).expect("from the file");
-    assert_eq!(read.leader_election.expect("election").namespace, "kube-system");
+    assert_eq!(
+        read.leader_election.expect("election").namespace,
+        "kube-system"
+    );
 }
 
 #[test]
 fn where_platform_credentials_are_read() {
     let token = |line: &str, dir: Option<&str>| {
-        let facts = Facts { credentials_dir: dir.map(str::to_owned), ..facts() };
-        match Config::check(&options(line), &facts, Purpose::Run).expect("config").source {
+        let facts = Facts {
+            credentials_dir: dir.map(str::to_owned),
+            ..facts()
+        };
+        match Config::check(&options(line), &facts, Purpose::Run)
+            .expect("config")
+            .source
+        {
             SourceConfig::Kubernetes(clusters) => clusters.token_file,
             SourceConfig::Manifests(_) => None,
         }
     };
-    let file = |dir: &str| Some(PathBuf::from(format!("{dir}/kube-static-egress-controller-token-secret")));
+    let file = |dir: &str| {
+        Some(PathBuf::from(format!(
+            "{dir}/kube-static-egress-controller-token-secret"
+        )))
+    };
     assert_eq!(token("", Some("/env")), None);
-    assert_eq!(token("--use-platform-credentials", None), file("/meta/credentials"));
-    assert_eq!(token("--use-platform-credentials", Some("/env")), file("/env"));
-    assert_eq!(token("--use-platform-credentials --credentials-dir=/flag", Some("/env")), file("/flag"));
+    assert_eq!(
+        token("--use-platform-credentials", None),
+        file("/meta/credentials")
+    );
+    assert_eq!(
+        token("--use-platform-credentials", Some("/env")),
+        file("/env")
+    );
+    assert_eq!(
+        token(
+            "--use-platform-credentials --credentials-dir=/flag",
+            Some("/env")
+        ),
+        file("/flag")
+    );
 }
 
 #[test]
 fn masters_have_distinct_names() {
-    let config = run("--master=https://One:6443/ --master=two/k8s/a --master=two/k8s/b").expect("masters");
-    let SourceConfig::Kubernetes(clusters) = config.source else { panic!("no clusters") };
-    let names: Vec<&str> = clusters.masters.iter().map(|master| master.name.as_str()).collect();
+    let config =
+        run("--master=https://One:6443/ --master=two/k8s/a --master=two/k8s/b").expect("masters");
+    let SourceConfig::Kubernetes(clusters) = config.source else {
+        panic!("no clusters")
+    };
+    let names: Vec<&str> = clusters
+        .masters
+        .iter()
+        .map(|master| master.name.as_str())
+        .collect();
     assert_eq!(names, ["one:6443", "two:443/k8s/a", "two:443/k8s/b"]);
     assert_eq!(clusters.masters[1].url.to_string(), "https://two/k8s/a");
 }
 
 #[test]
 fn plan_has_the_same_options_and_its_own() {
-    let cli =
-        Cli::try_parse_from(["x", "plan", "--manifests=dir", "--network=net.yaml", "--output=json", "--template"]);
-    let Some(Command::Plan(plan)) = cli.expect("plan").command else { panic!("no plan") };
+    let cli = Cli::try_parse_from([
+        "x",
+        "plan",
+        "--manifests=dir",
+        "--network=net.yaml",
+        "--output=json",
+        "--template",
+    ]);
+    let Some(Command::Plan(plan)) = cli.expect("plan").command else {
+        panic!("no plan")
+    };
     assert_eq!((plan.output, plan.template), (Output::Json, true));
     assert_eq!(plan.network, Some(PathBuf::from("net.yaml")));
     assert_eq!(plan.options.sources.manifests.as_deref(), Some("dir"));
@@ -233,16 +435,28 @@ fn every_flag_is_there_grouped_explained_and_in_the_environment() {
     let own = "context manifests log-format aws-route-table-tag aws-cfn-role-arn leader-elect \
         leader-elect-lease-duration leader-elect-renew-deadline leader-elect-retry-period leader-elect-resource-name \
         leader-elect-resource-namespace allow-zone-removal on-empty empty-grace-period";
-    let mut expected: Vec<&str> = reference.split_whitespace().chain(own.split_whitespace()).collect();
+    let mut expected: Vec<&str> = reference
+        .split_whitespace()
+        .chain(own.split_whitespace())
+        .collect();
     expected.sort_unstable();
     let command = Cli::command();
     command.clone().debug_assert();
     let mut found = Vec::new();
     for arg in command.get_arguments() {
-        let Some(name) = arg.get_long().filter(|name| !["help", "version"].contains(name)) else { continue };
+        let Some(name) = arg
+            .get_long()
+            .filter(|name| !["help", "version"].contains(name))
+        else {
+            continue;
+        };
         found.push(name);
         let variable = format!("{PREFIX}{}", name.to_uppercase().replace('-', "_"));
-        assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(variable.as_str()), "{name}");
+        assert_eq!(
+            arg.get_env().and_then(|env| env.to_str()),
+            Some(variable.as_str()),
+            "{name}"
+        );
         assert!(arg.get_help_heading().is_some(), "{name} has no heading");
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
         let told = !arg.get_default_values().is_empty()

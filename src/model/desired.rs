@@ -253,8 +253,15 @@ fn routes(
 /// Three zones for trying the controller without an account.
 pub fn example_zones() -> BTreeMap<Zone, Ipv4Net> {
     let net = |last| Ipv4Net::new_assert(Ipv4Addr::new(172, 31, 64, last), 28);
-    let zones = [("eu-west-1a", net(0)), ("eu-west-1b", net(16)), ("eu-west-1c", net(32))];
-    zones.into_iter().map(|(zone, cidr)| (zone.to_owned(), cidr)).collect()
+    let zones = [
+        ("eu-west-1a", net(0)),
+        ("eu-west-1b", net(16)),
+        ("eu-west-1c", net(32)),
+    ];
+    zones
+        .into_iter()
+        .map(|(zone, cidr)| (zone.to_owned(), cidr))
+        .collect()
 }
 
 /// `egress-static-nat-{cluster id, cleaned}`, or `egress-static-nat` without one; at most 128 characters. Ids that

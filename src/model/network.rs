@@ -71,7 +71,10 @@ impl TryFrom<NetworkFile> for Network {
 
     fn try_from(file: NetworkFile) -> Result<Self, Self::Error> {
         let net = |field: &str, value: &str| {
-            let wrong = |_| NetworkFileError { field: field.to_owned(), value: value.to_owned() };
+            let wrong = |_| NetworkFileError {
+                field: field.to_owned(),
+                value: value.to_owned(),
+            };
             cidr::parse(value).map(|(net, _)| net).map_err(wrong)
         };
         let mut worker_tables = BTreeMap::new();
@@ -79,13 +82,29 @@ impl TryFrom<NetworkFile> for Network {
             let mut routes = BTreeMap::new();
             for (destination, target) in table.routes {
                 let cidr = net(&format!("workerTables.{id}.routes"), &destination)?;
-                routes.insert(cidr, Route { target, blackhole: false });
+                routes.insert(
+                    cidr,
+                    Route {
+                        target,
+                        blackhole: false,
+                    },
+                );
             }
-            worker_tables.insert(id, WorkerTable { zone: table.zone, routes });
+            worker_tables.insert(
+                id,
+                WorkerTable {
+                    zone: table.zone,
+                    routes,
+                },
+            );
         }
         Ok(Self {
             vpc_id: file.vpc_id,
-            vpc_cidrs: file.vpc_cidrs.iter().map(|cidr| net("vpcCidrs", cidr)).collect::<Result<_, _>>()?,
+            vpc_cidrs: file
+                .vpc_cidrs
+                .iter()
+                .map(|cidr| net("vpcCidrs", cidr))
+                .collect::<Result<_, _>>()?,
             internet_gateway_id: file.internet_gateway_id,
             worker_tables,
         })

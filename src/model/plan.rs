@@ -129,9 +129,16 @@ pub fn plan(world: &World<'_>) -> Plan {
 
 /// Every EIP has an output of its own name.
 fn static_ips(live: &Live, names: &Names) -> BTreeMap<Zone, String> {
-    let Live::Ours(stack) = live else { return BTreeMap::new() };
-    let eips = names.parts.iter().filter(|((_, part), _)| *part == Part::Eip);
-    let address = |((zone, _), id): (&(Zone, Part), &String)| Some((zone.clone(), stack.outputs.get(id)?.clone()));
+    let Live::Ours(stack) = live else {
+        return BTreeMap::new();
+    };
+    let eips = names
+        .parts
+        .iter()
+        .filter(|((_, part), _)| *part == Part::Eip);
+    let address = |((zone, _), id): (&(Zone, Part), &String)| {
+        Some((zone.clone(), stack.outputs.get(id)?.clone()))
+    };
     eips.filter_map(address).collect()
 }
 
@@ -364,7 +371,11 @@ impl Plan {
         if sets.clone().any(|set| set.state == ChangeSetState::Pending) {
             return self.set(Action::Wait, "CloudFormation is computing a change set");
         }
-        let wanted = |id: &str| self.differences.iter().any(|difference| difference.id == id);
+        let wanted = |id: &str| {
+            self.differences
+                .iter()
+                .any(|difference| difference.id == id)
+        };
         let useful = |set: &&ChangeSet| {
             set.state == ChangeSetState::Ready
                 && !set.changes.is_empty()
@@ -375,10 +386,18 @@ impl Plan {
             Some(set) => {
                 let count = set.changes.len();
                 let why = format!("{count} resource changes of an earlier plan, all still wanted");
-                self.set(Action::Execute { change_set: set.name }, why);
+                self.set(
+                    Action::Execute {
+                        change_set: set.name,
+                    },
+                    why,
+                );
             }
             None => {
-                let why = format!("{} differences from what is asked for", self.differences.len());
+                let why = format!(
+                    "{} differences from what is asked for",
+                    self.differences.len()
+                );
                 self.set(Action::Prepare(template), why);
             }
         }

@@ -18,16 +18,27 @@ struct Bench {
 }
 
 fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 impl Bench {
     fn new(entries: &[(&str, &str)]) -> Self {
         let zones: BTreeMap<Zone, ipnet::Ipv4Net> =
-            [("a", "172.31.64.0/28"), ("b", "172.31.64.16/28")].map(|(z, n)| (z.to_owned(), n.parse().unwrap())).into();
+            [("a", "172.31.64.0/28"), ("b", "172.31.64.16/28")]
+                .map(|(z, n)| (z.to_owned(), n.parse().unwrap()))
+                .into();
         let table = |zone: &str| WorkerTable {
             zone: zone.to_owned(),
-            routes: BTreeMap::from([("0.0.0.0/0".parse().unwrap(), Route { target: "igw-1".to_owned(), blackhole: false })]),
+            routes: BTreeMap::from([(
+                "0.0.0.0/0".parse().unwrap(),
+                Route {
+                    target: "igw-1".to_owned(),
+                    blackhole: false,
+                },
+            )]),
         };
         let mut bench = Self {
             snapshot: Snapshot::default(),
@@ -35,7 +46,10 @@ impl Bench {
                 vpc_id: "vpc-1".to_owned(),
                 vpc_cidrs: vec!["172.31.0.0/16".parse().unwrap()],
                 internet_gateway_id: "igw-1".to_owned(),
-                worker_tables: BTreeMap::from([("rtb-a".to_owned(), table("a")), ("rtb-b".to_owned(), table("b"))]),
+                worker_tables: BTreeMap::from([
+                    ("rtb-a".to_owned(), table("a")),
+                    ("rtb-b".to_owned(), table("b")),
+                ]),
             },
             live: Live::Absent,
             settings: Settings {
@@ -52,8 +66,15 @@ impl Bench {
     }
 
     fn ask(&mut self, entries: &[(&str, &str)]) {
-        let id = ObjectId { namespace: "default".to_owned(), name: "one".to_owned(), ..ObjectId::default() };
-        let object = Object { uid: String::new(), data: texts(entries) };
+        let id = ObjectId {
+            namespace: "default".to_owned(),
+            name: "one".to_owned(),
+            ..ObjectId::default()
+        };
+        let object = Object {
+            uid: String::new(),
+            data: texts(entries),
+        };
         self.snapshot.objects = BTreeMap::from([(id, object)]);
     }
 
@@ -70,7 +91,9 @@ impl Bench {
     /// A world in which the stack is as asked for.
     fn live(entries: &[(&str, &str)]) -> Self {
         let mut bench = Self::new(entries);
-        let Action::Create(template) = bench.plan().action else { panic!("{}", bench.plan()) };
+        let Action::Create(template) = bench.plan().action else {
+            panic!("{}", bench.plan())
+        };
         bench.live = Live::Ours(Box::new(stack_of(&template)));
         assert_eq!(bench.plan().action, Action::Keep);
         bench
@@ -84,7 +107,11 @@ impl Bench {
     }
 
     fn reasons(&self) -> Vec<&'static str> {
-        self.plan().problems.iter().map(|problem| problem.reason).collect()
+        self.plan()
+            .problems
+            .iter()
+            .map(|problem| problem.reason)
+            .collect()
     }
 }
 
@@ -101,7 +128,10 @@ fn stack_of(template: &Template) -> Stack {
 }
 
 fn kinds(plan: &Plan) -> Vec<(difference::Kind, String)> {
-    plan.differences.iter().map(|difference| (difference.kind, difference.id.clone())).collect()
+    plan.differences
+        .iter()
+        .map(|difference| (difference.kind, difference.id.clone()))
+        .collect()
 }
 
 #[test]
@@ -114,24 +144,46 @@ fn an_edit_goes_through_a_change_set_that_is_read_before_it_is_executed() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
     let plan = bench.plan();
-    let Action::Prepare(template) = plan.action.clone() else { panic!("{plan}") };
+    let Action::Prepare(template) = plan.action.clone() else {
+        panic!("{plan}")
+    };
     let added: Vec<_> = kinds(&plan);
     assert_eq!(added.len(), 2, "{plan}");
-    assert!(added.iter().all(|(kind, id)| *kind == difference::Kind::Add && id.starts_with("RouteToNAT")));
+    assert!(
+        added
+            .iter()
+            .all(|(kind, id)| *kind == difference::Kind::Add && id.starts_with("RouteToNAT"))
+    );
     let set = |state, effect, kind: &str| ChangeSet {
         name: change_set_name(&template, 3),
         state,
-        changes: vec![Change { logical_id: added[0].1.clone(), resource_type: kind.to_owned(), effect }],
+        changes: vec![Change {
+            logical_id: added[0].1.clone(),
+            resource_type: kind.to_owned(),
+            effect,
+        }],
     };
     let route = "AWS::EC2::Route";
     let cases = [
         (set(ChangeSetState::Pending, Effect::Add, route), "Wait"),
-        (set(ChangeSetState::Ready, Effect::Add, route), "ExecuteChangeSet"),
+        (
+            set(ChangeSetState::Ready, Effect::Add, route),
+            "ExecuteChangeSet",
+        ),
         (set(ChangeSetState::NoChanges, Effect::Add, route), "Keep"),
-        (set(ChangeSetState::Dead("late".to_owned()), Effect::Add, route), "DeleteChangeSet"),
-        (set(ChangeSetState::Executed, Effect::Add, route), "DeleteChangeSet"),
+        (
+            set(ChangeSetState::Dead("late".to_owned()), Effect::Add, route),
+            "DeleteChangeSet",
+        ),
+        (
+            set(ChangeSetState::Executed, Effect::Add, route),
+            "DeleteChangeSet",
+        ),
         (set(ChangeSetState::Ready, Effect::Remove, route), "Refuse"),
-        (set(ChangeSetState::Ready, Effect::MayReplace, "AWS::EC2::EIP"), "Refuse"),
+        (
+            set(ChangeSetState::Ready, Effect::MayReplace, "AWS::EC2::EIP"),
+            "Refuse",
+        ),
         (set(ChangeSetState::Ready, Effect::Other, route), "Refuse"),
     ];
     for (set, expected) in cases {
@@ -139,7 +191,11 @@ fn an_edit_goes_through_a_change_set_that_is_read_before_it_is_executed() {
         assert_eq!(bench.plan().action.name(), expected, "{set:?}");
     }
     bench.ask(&[("dns", "8.8.8.8")]);
-    assert_eq!(bench.plan().action.name(), "DeleteChangeSet", "what is left over is tidied up");
+    assert_eq!(
+        bench.plan().action.name(),
+        "DeleteChangeSet",
+        "what is left over is tidied up"
+    );
 }
 
 #[test]
@@ -147,18 +203,32 @@ fn an_earlier_change_set_serves_a_stream_of_edits() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
     let plan = bench.plan();
-    let Action::Prepare(template) = &plan.action else { panic!("{plan}") };
+    let Action::Prepare(template) = &plan.action else {
+        panic!("{plan}")
+    };
     let changes = plan.differences.iter().map(|difference| Change {
         logical_id: difference.id.clone(),
         resource_type: difference.resource_type.clone(),
         effect: Effect::Add,
     });
     let name = change_set_name(template, 3);
-    bench.stack().change_sets = vec![ChangeSet { name, state: ChangeSetState::Ready, changes: changes.collect() }];
+    bench.stack().change_sets = vec![ChangeSet {
+        name,
+        state: ChangeSetState::Ready,
+        changes: changes.collect(),
+    }];
     bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9"), ("even", "1.1.1.1")]);
-    assert_eq!(bench.plan().action.name(), "ExecuteChangeSet", "all of it is still wanted");
+    assert_eq!(
+        bench.plan().action.name(),
+        "ExecuteChangeSet",
+        "all of it is still wanted"
+    );
     bench.ask(&[("dns", "8.8.8.8"), ("even", "1.1.1.1")]);
-    assert_eq!(bench.plan().action.name(), "CreateChangeSet", "9.9.9.9 is not wanted any more");
+    assert_eq!(
+        bench.plan().action.name(),
+        "CreateChangeSet",
+        "9.9.9.9 is not wanted any more"
+    );
 }
 
 #[test]
@@ -166,19 +236,47 @@ fn absence_that_proves_nothing_removes_nothing() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
     bench.settings.on_empty = OnEmpty::Delete;
     bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.")]);
-    assert_eq!(bench.plan().action, Action::Keep, "an entry that cannot be read");
+    assert_eq!(
+        bench.plan().action,
+        Action::Keep,
+        "an entry that cannot be read"
+    );
     assert!(bench.reasons().contains(&"NotACidr"));
     bench.ask(&[("more", "nonsense")]);
-    assert_eq!(bench.plan().action, Action::Keep, "the only one left cannot be read");
-    bench.snapshot = Snapshot { missing: texts(&[("cluster", "away")]), ..Snapshot::default() };
-    assert_eq!(bench.plan().action, Action::Keep, "a source that is missing");
+    assert_eq!(
+        bench.plan().action,
+        Action::Keep,
+        "the only one left cannot be read"
+    );
+    bench.snapshot = Snapshot {
+        missing: texts(&[("cluster", "away")]),
+        ..Snapshot::default()
+    };
+    assert_eq!(
+        bench.plan().action,
+        Action::Keep,
+        "a source that is missing"
+    );
     bench.ask(&[("new", "1.1.1.1")]);
     let plan = bench.plan();
-    assert!(matches!(plan.action, Action::Prepare(_)), "adding goes on: {plan}");
-    assert!(kinds(&plan).iter().all(|(kind, _)| *kind == difference::Kind::Add), "{plan}");
+    assert!(
+        matches!(plan.action, Action::Prepare(_)),
+        "adding goes on: {plan}"
+    );
+    assert!(
+        kinds(&plan)
+            .iter()
+            .all(|(kind, _)| *kind == difference::Kind::Add),
+        "{plan}"
+    );
     bench.snapshot.missing.clear();
     let plan = bench.plan();
-    assert!(kinds(&plan).iter().any(|(kind, _)| *kind == difference::Kind::Remove), "known to be gone: {plan}");
+    assert!(
+        kinds(&plan)
+            .iter()
+            .any(|(kind, _)| *kind == difference::Kind::Remove),
+        "known to be gone: {plan}"
+    );
 }
 
 #[test]
@@ -187,11 +285,19 @@ fn an_empty_set_is_believed_late_and_deletes_only_when_asked() {
     bench.snapshot = Snapshot::default();
     bench.grace_left = Duration::from_secs(60);
     let plan = bench.plan();
-    assert_eq!((plan.action, plan.again), (Action::Keep, Some(Duration::from_secs(60))));
+    assert_eq!(
+        (plan.action, plan.again),
+        (Action::Keep, Some(Duration::from_secs(60)))
+    );
     bench.grace_left = Duration::ZERO;
     let plan = bench.plan();
     assert!(matches!(plan.action, Action::Prepare(_)), "{plan}");
-    assert!(plan.differences.iter().all(|difference| difference.id.starts_with("RouteToNAT")), "{plan}");
+    assert!(
+        plan.differences
+            .iter()
+            .all(|difference| difference.id.starts_with("RouteToNAT")),
+        "{plan}"
+    );
     bench.settings.on_empty = OnEmpty::Delete;
     assert_eq!(bench.plan().action, Action::Delete);
     bench.stack().termination_protection = true;
@@ -207,11 +313,17 @@ fn nothing_takes_a_static_ip_away_unless_it_is_allowed() {
     bench.settings.allow_zone_removal = true;
     let plan = bench.plan();
     assert!(matches!(plan.action, Action::Prepare(_)), "{plan}");
-    assert!(kinds(&plan).contains(&(difference::Kind::Remove, "EIPb".to_owned())), "{plan}");
+    assert!(
+        kinds(&plan).contains(&(difference::Kind::Remove, "EIPb".to_owned())),
+        "{plan}"
+    );
     assert!(!kinds(&plan).iter().any(|(_, id)| id == "EIPa"), "{plan}");
 
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
-    bench.settings.zones.insert("b".to_owned(), "172.31.65.0/28".parse().unwrap());
+    bench
+        .settings
+        .zones
+        .insert("b".to_owned(), "172.31.65.0/28".parse().unwrap());
     assert_eq!(bench.plan().action, Action::Keep);
     assert!(bench.reasons().contains(&"NatCidrKept"));
 
@@ -225,7 +337,10 @@ fn nothing_takes_a_static_ip_away_unless_it_is_allowed() {
 fn a_stranger_in_the_stack_stops_everything() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     let stack = bench.stack();
-    stack.template = stack.template.replace("\"Resources\":{", "\"Resources\":{\"Queue\":{\"Type\":\"AWS::SQS::Queue\"},");
+    stack.template = stack.template.replace(
+        "\"Resources\":{",
+        "\"Resources\":{\"Queue\":{\"Type\":\"AWS::SQS::Queue\"},",
+    );
     bench.ask(&[("dns", "9.9.9.9")]);
     assert_eq!(bench.plan().action, Action::Refuse);
 }
@@ -252,37 +367,77 @@ fn every_phase_of_a_stack_has_its_answer() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.live = Live::Several(vec!["one".to_owned(), "two".to_owned()]);
     assert_eq!(bench.plan().action, Action::Refuse);
-    bench.live = Live::Foreign { name: "egress".to_owned(), why: "it has no tags".to_owned() };
+    bench.live = Live::Foreign {
+        name: "egress".to_owned(),
+        why: "it has no tags".to_owned(),
+    };
     assert_eq!(bench.plan().action, Action::Refuse);
 }
 
 #[test]
 fn routes_of_others_are_left_alone() {
-    let mut bench = Bench::new(&[("half", "9.9.8.0/24"), ("other", "9.9.9.0/24"), ("dns", "8.8.8.8")]);
-    let foreign = Route { target: "pcx-1".to_owned(), blackhole: false };
+    let mut bench = Bench::new(&[
+        ("half", "9.9.8.0/24"),
+        ("other", "9.9.9.0/24"),
+        ("dns", "8.8.8.8"),
+    ]);
+    let foreign = Route {
+        target: "pcx-1".to_owned(),
+        blackhole: false,
+    };
     let table = bench.network.worker_tables.get_mut("rtb-a").unwrap();
-    table.routes.insert("9.9.8.0/23".parse().unwrap(), foreign.clone());
+    table
+        .routes
+        .insert("9.9.8.0/23".parse().unwrap(), foreign.clone());
     table.routes.insert("8.8.8.8/32".parse().unwrap(), foreign);
     let plan = bench.plan();
-    let routes: Vec<String> = plan.desired.routes.iter().map(|(table, cidr)| format!("{table} {cidr}")).collect();
-    let expected =
-        ["rtb-a 9.9.8.0/24", "rtb-a 9.9.9.0/24", "rtb-b 8.8.8.8/32", "rtb-b 9.9.8.0/24", "rtb-b 9.9.9.0/24"];
-    assert_eq!(routes, expected, "merging must not make the foreign 9.9.8.0/23");
+    let routes: Vec<String> = plan
+        .desired
+        .routes
+        .iter()
+        .map(|(table, cidr)| format!("{table} {cidr}"))
+        .collect();
+    let expected = [
+        "rtb-a 9.9.8.0/24",
+        "rtb-a 9.9.9.0/24",
+        "rtb-b 8.8.8.8/32",
+        "rtb-b 9.9.8.0/24",
+        "rtb-b 9.9.9.0/24",
+    ];
+    assert_eq!(
+        routes, expected,
+        "merging must not make the foreign 9.9.8.0/23"
+    );
     assert!(bench.reasons().contains(&"RouteExists"));
 }
 
 #[test]
 fn limits_are_known_before_anything_is_sent() {
     let many = |count: u32| -> Vec<(String, String)> {
-        (0..count).map(|n| (format!("k{n}"), format!("20.{}.{}.0/24", n / 128, n % 128 * 2))).collect()
+        (0..count)
+            .map(|n| {
+                (
+                    format!("k{n}"),
+                    format!("20.{}.{}.0/24", n / 128, n % 128 * 2),
+                )
+            })
+            .collect()
     };
     let plan = |count| {
         let entries = many(count);
-        let mut bench = Bench::new(&entries.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect::<Vec<_>>());
+        let mut bench = Bench::new(
+            &entries
+                .iter()
+                .map(|(k, v)| (k.as_str(), v.as_str()))
+                .collect::<Vec<_>>(),
+        );
         bench.settings.template_bucket = true;
         bench
     };
-    assert!(matches!(plan(244).plan().action, Action::Create(_)), "12 + 2 * 244 = 500 resources");
+    assert!(
+        matches!(plan(244).plan().action, Action::Create(_)),
+        "12 + 2 * 244 = 500 resources"
+    );
     assert_eq!(plan(245).plan().action, Action::Refuse);
     assert_eq!(plan(245).reasons(), ["TemplateTooLarge"]);
     let mut without = plan(244);

@@ -39,12 +39,19 @@ impl Plan {
 
     /// Whether an entry, a zone or the stack needs a person.
     pub fn refuses_something(&self) -> bool {
-        self.problems.iter().any(|problem| problem.severity == Severity::Refused)
+        self.problems
+            .iter()
+            .any(|problem| problem.severity == Severity::Refused)
     }
 
     /// One line for the log.
     pub fn summary(&self) -> String {
-        let count = |kind| self.differences.iter().filter(|difference| difference.kind == kind).count();
+        let count = |kind| {
+            self.differences
+                .iter()
+                .filter(|difference| difference.kind == kind)
+                .count()
+        };
         let (add, modify, remove) = (count(Kind::Add), count(Kind::Modify), count(Kind::Remove));
         let changes = match add + modify + remove {
             0 => String::new(),
@@ -60,9 +67,7 @@ impl Plan {
             value["cidr"] = json!(cidr.to_string());
             value
         };
-        let route = |(table, cidr): &(String, ipnet::Ipv4Net)| {
-            json!({ "routeTable": table, "cidr": cidr.to_string(), "zone": self.desired.tables.get(table) })
-        };
+        let route = |(table, cidr): &(String, ipnet::Ipv4Net)| json!({ "routeTable": table, "cidr": cidr.to_string(), "zone": self.desired.tables.get(table) });
         json!({
             "action": self.action.name(),
             "stack": self.stack,
@@ -78,7 +83,13 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} on stack {}: {}", self.action.name(), self.stack, self.why)?;
+        writeln!(
+            f,
+            "{} on stack {}: {}",
+            self.action.name(),
+            self.stack,
+            self.why
+        )?;
         for difference in &self.differences {
             writeln!(f, "  {difference}")?;
         }
@@ -93,6 +104,10 @@ impl fmt::Display for Plan {
         }
         let entries = self.request.entries.len();
         let routes = self.desired.routes.len();
-        write!(f, "{entries} entries accepted, {routes} routes in {} route tables", self.desired.tables.len())
+        write!(
+            f,
+            "{entries} entries accepted, {routes} routes in {} route tables",
+            self.desired.tables.len()
+        )
     }
 }

@@ -41,7 +41,11 @@ struct Tried {
 
 impl Schedule {
     pub fn new(resync: Duration) -> Self {
-        Self { resync, polls: 0, tried: None }
+        Self {
+            resync,
+            polls: 0,
+            tried: None,
+        }
     }
 
     /// How much longer the plan's action has to wait because the same was tried before; None when it may be done now.
@@ -55,10 +59,20 @@ impl Schedule {
     /// that wait over half to one and a half of its length.
     pub fn tries(&mut self, plan: &Plan, now: Duration, jitter: f64) {
         let Some(what) = subject(plan) else { return };
-        let times = self.tried.as_ref().filter(|tried| tried.what == what).map_or(0, |tried| tried.times + 1);
-        let doubled = FIRST_PATIENCE.saturating_mul(1 << times.min(10)).min(LAST_PATIENCE);
+        let times = self
+            .tried
+            .as_ref()
+            .filter(|tried| tried.what == what)
+            .map_or(0, |tried| tried.times + 1);
+        let doubled = FIRST_PATIENCE
+            .saturating_mul(1 << times.min(10))
+            .min(LAST_PATIENCE);
         let not_before = now + doubled.mul_f64(0.5 + jitter.clamp(0.0, 1.0));
-        self.tried = Some(Tried { what, times, not_before });
+        self.tried = Some(Tried {
+            what,
+            times,
+            not_before,
+        });
     }
 
     /// When to look again; None: by the backoff of failures.
@@ -72,7 +86,9 @@ impl Schedule {
                 Some(again.map_or(self.resync, |again| again.min(self.resync)))
             }
             Outcome::UnderWay => {
-                let wait = FIRST_POLL.mul_f64(1.5_f64.powi(self.polls.min(20).cast_signed())).min(LAST_POLL);
+                let wait = FIRST_POLL
+                    .mul_f64(1.5_f64.powi(self.polls.min(20).cast_signed()))
+                    .min(LAST_POLL);
                 self.polls = self.polls.saturating_add(1);
                 Some(wait.min(self.resync))
             }

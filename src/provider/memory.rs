@@ -62,13 +62,30 @@ impl MemoryProvider {
 
     /// A VPC that fits these zones: the /16s around their NAT subnets, and one worker route table a zone.
     pub fn network_for(zones: &BTreeMap<String, Ipv4Net>) -> Network {
-        let around = |cidr: &Ipv4Net| Ipv4Net::new(cidr.addr(), cidr.prefix_len().min(16)).map(|net| net.trunc());
-        let mut vpc_cidrs: Vec<Ipv4Net> = zones.values().filter_map(|cidr| around(cidr).ok()).collect();
+        let around = |cidr: &Ipv4Net| {
+            Ipv4Net::new(cidr.addr(), cidr.prefix_len().min(16)).map(|net| net.trunc())
+        };
+        let mut vpc_cidrs: Vec<Ipv4Net> = zones
+            .values()
+            .filter_map(|cidr| around(cidr).ok())
+            .collect();
         vpc_cidrs.sort();
         vpc_cidrs.dedup();
         let table = |(index, zone): (usize, &String)| {
-            let routes = BTreeMap::from([(Ipv4Net::default(), Route { target: "igw-1".to_owned(), blackhole: false })]);
-            (format!("rtb-{}", index + 1), WorkerTable { zone: zone.clone(), routes })
+            let routes = BTreeMap::from([(
+                Ipv4Net::default(),
+                Route {
+                    target: "igw-1".to_owned(),
+                    blackhole: false,
+                },
+            )]);
+            (
+                format!("rtb-{}", index + 1),
+                WorkerTable {
+                    zone: zone.clone(),
+                    routes,
+                },
+            )
         };
         Network {
             vpc_id: "vpc-1".to_owned(),
@@ -94,14 +111,20 @@ impl Provider for MemoryProvider {
     async fn live(&self, _epoch: Option<u64>) -> Result<Live, ProviderError> {
         let account = self.account();
         Ok(match &account.stack {
-            Some(stack) => Live::Ours(Box::new(Stack { change_sets: account.change_sets(), ..stack.clone() })),
+            Some(stack) => Live::Ours(Box::new(Stack {
+                change_sets: account.change_sets(),
+                ..stack.clone()
+            })),
             None => Live::Absent,
         })
     }
 
     async fn apply(&self, term: &Term, _stack: &str, action: &Action) -> Result<(), ProviderError> {
         if term.is_over() {
-            return Err(refused("TermOver", "this replica no longer leads; the next leader goes on"));
+            return Err(refused(
+                "TermOver",
+                "this replica no longer leads; the next leader goes on",
+            ));
         }
         let mut account = self.account();
         match action {
@@ -119,7 +142,10 @@ impl Provider for MemoryProvider {
             }
             Action::ContinueRollback => {
                 account.idle_stack()?;
-                account.start("UPDATE_ROLLBACK_IN_PROGRESS", Ending::Become(status("UPDATE_ROLLBACK_COMPLETE")));
+                account.start(
+                    "UPDATE_ROLLBACK_IN_PROGRESS",
+                    Ending::Become(status("UPDATE_ROLLBACK_COMPLETE")),
+                );
                 Ok(())
             }
             Action::Delete => account.delete(),
@@ -162,7 +188,10 @@ impl Account {
             return Err(refused("ValidationError", "the stack does not exist"));
         };
         if self.ends.is_some() {
-            let text = format!("the stack is in {} state and can not be updated", stack.status);
+            let text = format!(
+                "the stack is in {} state and can not be updated",
+                stack.status
+            );
             return Err(refused("ValidationError", &text));
         }
         Ok(stack)
@@ -170,20 +199,32 @@ impl Account {
 
     fn create(&mut self, template: &Template) -> Result<(), ProviderError> {
         if self.stack.is_some() {
-            return Err(refused("AlreadyExistsException", "the stack already exists"));
+            return Err(refused(
+                "AlreadyExistsException",
+                "the stack already exists",
+            ));
         }
         self.stack = Some(Stack {
             name: template.stack_name.clone(),
-            id: format!("arn:aws:cloudformation:memory:000000000000:stack/{}/1", template.stack_name),
+            id: format!(
+                "arn:aws:cloudformation:memory:000000000000:stack/{}/1",
+                template.stack_name
+            ),
             termination_protection: template.termination_protection,
             ..Stack::default()
         });
         self.adopt(template);
         match self.conflict(template) {
-            None => self.start("CREATE_IN_PROGRESS", Ending::Become(status("CREATE_COMPLETE"))),
+            None => self.start(
+                "CREATE_IN_PROGRESS",
+                Ending::Become(status("CREATE_COMPLETE")),
+            ),
             Some(cause) => {
                 self.explain(cause);
-                self.start("ROLLBACK_IN_PROGRESS", Ending::Become(status("ROLLBACK_COMPLETE")));
+                self.start(
+                    "ROLLBACK_IN_PROGRESS",
+                    Ending::Become(status("ROLLBACK_COMPLETE")),
+                );
             }
         }
         Ok(())
@@ -193,28 +234,44 @@ impl Account {
         self.idle_stack()?;
         let name = plan::change_set_name(template, epoch);
         if self.change_sets.contains_key(&name) {
-            return Err(refused("AlreadyExistsException", "a change set of this name exists"));
+            return Err(refused(
+                "AlreadyExistsException",
+                "a change set of this name exists",
+            ));
         }
         let ready = Instant::now() + OPERATION / 2;
-        self.change_sets.insert(name, (template.clone(), ready, self.generation));
+        self.change_sets
+            .insert(name, (template.clone(), ready, self.generation));
         Ok(())
     }
 
     fn execute(&mut self, name: &str) -> Result<(), ProviderError> {
         self.idle_stack()?;
-        let ready = self.change_sets().into_iter().any(|set| set.name == name && set.state == ChangeSetState::Ready);
+        let ready = self
+            .change_sets()
+            .into_iter()
+            .any(|set| set.name == name && set.state == ChangeSetState::Ready);
         let Some((template, _, _)) = self.change_sets.get(name).filter(|_| ready).cloned() else {
-            return Err(refused("InvalidChangeSetStatus", "the change set cannot be executed"));
+            return Err(refused(
+                "InvalidChangeSetStatus",
+                "the change set cannot be executed",
+            ));
         };
         self.change_sets.clear();
         match self.conflict(&template) {
             None => {
                 self.adopt(&template);
-                self.start("UPDATE_IN_PROGRESS", Ending::Become(status("UPDATE_COMPLETE")));
+                self.start(
+                    "UPDATE_IN_PROGRESS",
+                    Ending::Become(status("UPDATE_COMPLETE")),
+                );
             }
             Some(cause) => {
                 self.explain(cause);
-                self.start("UPDATE_ROLLBACK_IN_PROGRESS", Ending::Become(status("UPDATE_ROLLBACK_COMPLETE")));
+                self.start(
+                    "UPDATE_ROLLBACK_IN_PROGRESS",
+                    Ending::Become(status("UPDATE_ROLLBACK_COMPLETE")),
+                );
             }
         }
         Ok(())
@@ -242,7 +299,11 @@ impl Account {
         stack.tags.clone_from(&template.tags);
         stack.cause = None;
         stack.outputs.clear();
-        for (id, _) in layout(stack).resources.iter().filter(|(_, resource)| resource.kind == "AWS::EC2::EIP") {
+        for (id, _) in layout(stack)
+            .resources
+            .iter()
+            .filter(|(_, resource)| resource.kind == "AWS::EC2::EIP")
+        {
             let fresh = self.allocated.saturating_add(1);
             let address = *self.addresses.entry(id.clone()).or_insert_with(|| {
                 self.allocated = fresh;
@@ -254,30 +315,55 @@ impl Account {
 
     /// What EC2 would refuse: a route that is there already and not the stack's own.
     fn conflict(&self, template: &Template) -> Option<String> {
-        let wanted = Layout::read(&template.text, &template.parameters).unwrap_or_default().names().routes;
+        let wanted = Layout::read(&template.text, &template.parameters)
+            .unwrap_or_default()
+            .names()
+            .routes;
         let found = wanted.into_iter().find(|((table, cidr), _)| {
-            let route = self.network.worker_tables.get(table).and_then(|table| table.routes.get(cidr));
+            let route = self
+                .network
+                .worker_tables
+                .get(table)
+                .and_then(|table| table.routes.get(cidr));
             route.is_some_and(|route| !route.target.starts_with("nat-"))
         });
-        found.map(|((table, cidr), id)| format!("{id} (AWS::EC2::Route): {cidr} already exists in {table}"))
+        found.map(|((table, cidr), id)| {
+            format!("{id} (AWS::EC2::Route): {cidr} already exists in {table}")
+        })
     }
 
     /// Makes the tables' NAT routes what the stack says.
     fn settle_routes(&mut self) {
         for table in self.network.worker_tables.values_mut() {
-            table.routes.retain(|_, route| !route.target.starts_with("nat-"));
+            table
+                .routes
+                .retain(|_, route| !route.target.starts_with("nat-"));
         }
-        let Some(stack) = self.stack.as_ref().filter(|stack| stack.status.0 != "ROLLBACK_COMPLETE") else { return };
+        let Some(stack) = self
+            .stack
+            .as_ref()
+            .filter(|stack| stack.status.0 != "ROLLBACK_COMPLETE")
+        else {
+            return;
+        };
         for (table, cidr) in layout(stack).names().routes.into_keys() {
             if let Some(table) = self.network.worker_tables.get_mut(&table) {
                 let target = format!("nat-{}", table.zone);
-                table.routes.insert(cidr, Route { target, blackhole: false });
+                table.routes.insert(
+                    cidr,
+                    Route {
+                        target,
+                        blackhole: false,
+                    },
+                );
             }
         }
     }
 
     fn change_sets(&self) -> Vec<ChangeSet> {
-        let Some(stack) = &self.stack else { return Vec::new() };
+        let Some(stack) = &self.stack else {
+            return Vec::new();
+        };
         let now = Instant::now();
         let set = |(name, (template, ready, generation)): (&String, &(Template, Instant, u64))| {
             let changes = changes(stack, template);
@@ -290,7 +376,11 @@ impl Account {
             } else {
                 ChangeSetState::Ready
             };
-            ChangeSet { name: name.clone(), state, changes }
+            ChangeSet {
+                name: name.clone(),
+                state,
+                changes,
+            }
         };
         self.change_sets.iter().map(set).collect()
     }
@@ -298,7 +388,9 @@ impl Account {
 
 fn changes(stack: &Stack, template: &Template) -> Vec<Change> {
     let differences = difference::between(&layout(stack), template, &Request::default());
-    let resources = differences.into_iter().filter(|difference| difference.resource_type.starts_with("AWS::"));
+    let resources = differences
+        .into_iter()
+        .filter(|difference| difference.resource_type.starts_with("AWS::"));
     let change = |difference: difference::Difference| Change {
         effect: match difference.kind {
             Kind::Add => Effect::Add,
@@ -322,5 +414,10 @@ fn status(name: &str) -> Status {
 
 fn refused(reason: &'static str, text: &str) -> ProviderError {
     let message = format!("the account in memory refuses: {text}");
-    ProviderError { retry: Retry::Soon, reason, message, source: None }
+    ProviderError {
+        retry: Retry::Soon,
+        reason,
+        message,
+        source: None,
+    }
 }

@@ -49,7 +49,11 @@ struct Endpoints {
 /// Binds the address. All interfaces means IPv6 and IPv4, or IPv4 alone where the host has no IPv6.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
     let result = match TcpListener::bind(address).await {
-        Err(error) if address.is_ipv6() && address.ip().is_unspecified() && error.kind() != ErrorKind::AddrInUse => {
+        Err(error)
+            if address.is_ipv6()
+                && address.ip().is_unspecified()
+                && error.kind() != ErrorKind::AddrInUse =>
+        {
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
         }
         result => result,
@@ -58,14 +62,28 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
 }
 
 /// Serves until the sender of `ready` is dropped, then finishes the requests under way. Being dropped ends it at once.
-pub async fn serve(listener: TcpListener, metrics: Metrics, pulse: Pulse, ready: watch::Receiver<bool>) {
+pub async fn serve(
+    listener: TcpListener,
+    metrics: Metrics,
+    pulse: Pulse,
+    ready: watch::Receiver<bool>,
+) {
     let mut running = ready.clone();
-    let routes = routes(Endpoints { metrics, pulse, ready: ready.clone() });
+    let routes = routes(Endpoints {
+        metrics,
+        pulse,
+        ready: ready.clone(),
+    });
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
         // The place comes first: who finds none waits outside.
-        let accept = async { (Arc::clone(&places).acquire_owned().await, listener.accept().await) };
+        let accept = async {
+            (
+                Arc::clone(&places).acquire_owned().await,
+                listener.accept().await,
+            )
+        };
         tokio::select! {
             () = closed(&mut running) => break,
             Some(_) = connections.join_next() => {}
@@ -137,7 +155,10 @@ async fn readyz(State(endpoints): State<Endpoints>) -> impl IntoResponse {
 }
 
 async fn measures(State(endpoints): State<Endpoints>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, OPENMETRICS)], endpoints.metrics.text())
+    (
+        [(header::CONTENT_TYPE, OPENMETRICS)],
+        endpoints.metrics.text(),
+    )
 }
 
 #[cfg(test)]

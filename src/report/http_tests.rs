@@ -13,10 +13,17 @@ struct Server {
 async fn start() -> Server {
     let (ready, readiness) = watch::channel(false);
     let pulse = Pulse::new(Duration::ZERO);
-    let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("listener");
+    let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .await
+        .expect("listener");
     let address = listener.local_addr().expect("address");
     let task = tokio::spawn(serve(listener, Metrics::new(), pulse.clone(), readiness));
-    Server { address, pulse, ready, task }
+    Server {
+        address,
+        pulse,
+        ready,
+        task,
+    }
 }
 
 async fn request(address: SocketAddr, line: &str) -> String {
@@ -31,30 +38,66 @@ async fn request(address: SocketAddr, line: &str) -> String {
 #[tokio::test]
 async fn each_endpoint_answers() {
     let server = start().await;
-    assert!(request(server.address, "GET /healthz").await.starts_with("HTTP/1.1 200 "));
+    assert!(
+        request(server.address, "GET /healthz")
+            .await
+            .starts_with("HTTP/1.1 200 ")
+    );
     let busy = server.pulse.busy();
-    assert!(request(server.address, "GET /healthz").await.starts_with("HTTP/1.1 503 "));
+    assert!(
+        request(server.address, "GET /healthz")
+            .await
+            .starts_with("HTTP/1.1 503 ")
+    );
     drop(busy);
     let unready = request(server.address, "GET /readyz").await;
-    assert!(unready.starts_with("HTTP/1.1 503 ") && unready.contains("starting or stopping"), "{unready}");
+    assert!(
+        unready.starts_with("HTTP/1.1 503 ") && unready.contains("starting or stopping"),
+        "{unready}"
+    );
     server.ready.send_replace(true);
-    assert!(request(server.address, "GET /readyz").await.starts_with("HTTP/1.1 200 "));
+    assert!(
+        request(server.address, "GET /readyz")
+            .await
+            .starts_with("HTTP/1.1 200 ")
+    );
     let metrics = request(server.address, "GET /metrics").await;
-    assert!(metrics.contains(OPENMETRICS) && metrics.ends_with("# EOF\n"), "{metrics}");
-    assert!(request(server.address, "POST /metrics").await.starts_with("HTTP/1.1 405 "));
-    assert!(request(server.address, "GET /other").await.starts_with("HTTP/1.1 404 "));
+    assert!(
+        metrics.contains(OPENMETRICS) && metrics.ends_with("# EOF\n"),
+        "{metrics}"
+    );
+    assert!(
+        request(server.address, "POST /metrics")
+            .await
+            .starts_with("HTTP/1.1 405 ")
+    );
+    assert!(
+        request(server.address, "GET /other")
+            .await
+            .starts_with("HTTP/1.1 404 ")
+    );
 }
 
 #[tokio::test]
 async fn an_idle_connection_does_not_delay_the_end() {
     let server = start().await;
-    let mut idle = TcpStream::connect(server.address).await.expect("connection");
-    idle.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("write");
+    let mut idle = TcpStream::connect(server.address)
+        .await
+        .expect("connection");
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .expect("write");
     let mut byte = [0];
     idle.read_exact(&mut byte).await.expect("it is served");
     drop(server.ready);
-    tokio::time::timeout(Duration::from_secs(10), server.task).await.expect("it ends").expect("without a panic");
-    assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
+    tokio::time::timeout(Duration::from_secs(10), server.task)
+        .await
+        .expect("it ends")
+        .expect("without a panic");
+    assert!(
+        TcpStream::connect(server.address).await.is_err(),
+        "nobody listens any more"
+    );
 }
 
 #[tokio::test]
@@ -62,34 +105,60 @@ async fn who_says_nothing_gives_its_place_to_the_next() {
     let server = start().await;
     let mut silent = Vec::new();
     for _ in 0..MAX_CONNECTIONS {
-        let mut stream = TcpStream::connect(server.address).await.expect("connection");
-        stream.write_all(b"GET /healthz HTTP/1.1\r\n").await.expect("write");
+        let mut stream = TcpStream::connect(server.address)
+            .await
+            .expect("connection");
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\n")
+            .await
+            .expect("write");
         silent.push(stream);
     }
     // The paused clock runs on whenever nothing else can: the header timeout passes at once.
     tokio::time::pause();
     let before = tokio::time::Instant::now();
-    assert!(request(server.address, "GET /healthz").await.starts_with("HTTP/1.1 200 "));
-    assert!(before.elapsed() < 2 * HEADER_TIMEOUT, "{:?}", before.elapsed());
+    assert!(
+        request(server.address, "GET /healthz")
+            .await
+            .starts_with("HTTP/1.1 200 ")
+    );
+    assert!(
+        before.elapsed() < 2 * HEADER_TIMEOUT,
+        "{:?}",
+        before.elapsed()
+    );
 }
 
 #[tokio::test]
 async fn headers_without_end_are_refused() {
     let server = start().await;
-    let mut stream = TcpStream::connect(server.address).await.expect("connection");
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: ").await.expect("write");
+    let mut stream = TcpStream::connect(server.address)
+        .await
+        .expect("connection");
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: ")
+        .await
+        .expect("write");
     // Fails at some point, once the other side has closed.
     let _written = stream.write_all(&[b'x'; 4 * MAX_HEADERS]).await;
     let mut answer = Vec::new();
     let _read = stream.read_to_end(&mut answer).await;
     let answer = String::from_utf8_lossy(&answer);
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 431 "),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
 async fn a_taken_address_is_told_with_its_remedy() {
-    let taken = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("listener");
+    let taken = listen(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .await
+        .expect("listener");
     let address = taken.local_addr().expect("address");
     let error = listen(address).await.expect_err("taken").to_string();
-    assert!(error.contains(&address.to_string()) && error.contains("--address"), "{error}");
+    assert!(
+        error.contains(&address.to_string()) && error.contains("--address"),
+        "{error}"
+    );
 }

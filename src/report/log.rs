@@ -22,7 +22,11 @@ pub fn init(log: Log) {
 
 /// Libraries speak up only when something is wrong, or when everything is asked for.
 fn filter(level: Level) -> Targets {
-    let libraries = if level == Level::TRACE { Level::DEBUG } else { level.min(Level::WARN) };
+    let libraries = if level == Level::TRACE {
+        Level::DEBUG
+    } else {
+        level.min(Level::WARN)
+    };
     Targets::new()
         .with_default(libraries)
         .with_target("kube_static_egress_controller", level)
@@ -31,7 +35,11 @@ fn filter(level: Level) -> Targets {
         // It writes an error for every request that fails; whoever sent it says so, once, with the remedy.
         .with_target(
             "kube_client",
-            if level >= Level::DEBUG { level.min(Level::DEBUG).into() } else { LevelFilter::OFF },
+            if level >= Level::DEBUG {
+                level.min(Level::DEBUG).into()
+            } else {
+                LevelFilter::OFF
+            },
         )
 }
 
@@ -46,9 +54,20 @@ mod tests {
         assert!(shows(Level::INFO, own, Level::INFO) && !shows(Level::INFO, own, Level::DEBUG));
         assert!(shows(Level::INFO, "kube_leader_election", Level::WARN));
         assert!(!shows(Level::DEBUG, "kube_leader_election", Level::INFO));
-        assert!(!shows(Level::INFO, "kube_client::client::builder", Level::ERROR));
-        assert!(shows(Level::DEBUG, "kube_client::client::builder", Level::ERROR));
+        assert!(!shows(
+            Level::INFO,
+            "kube_client::client::builder",
+            Level::ERROR
+        ));
+        assert!(shows(
+            Level::DEBUG,
+            "kube_client::client::builder",
+            Level::ERROR
+        ));
         assert!(!shows(Level::ERROR, "hyper", Level::WARN));
-        assert!(shows(Level::TRACE, "hyper", Level::DEBUG) && !shows(Level::TRACE, "hyper", Level::TRACE));
+        assert!(
+            shows(Level::TRACE, "hyper", Level::DEBUG)
+                && !shows(Level::TRACE, "hyper", Level::TRACE)
+        );
     }
 }

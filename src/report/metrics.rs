@@ -104,12 +104,24 @@ impl Metrics {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "This program", version);
         let lease_view = Mutex::default();
-        Self { inner: Arc::new(Inner { registry, lease_view, gauges, pass_duration, call_duration }) }
+        Self {
+            inner: Arc::new(Inner {
+                registry,
+                lease_view,
+                gauges,
+                pass_duration,
+                call_duration,
+            }),
+        }
     }
 
     /// Takes the Lease's part from here whenever metrics are read.
     pub fn follow_lease(&self, view: watch::Receiver<LeaseView>) {
-        *self.inner.lease_view.lock().unwrap_or_else(PoisonError::into_inner) = Some(view);
+        *self
+            .inner
+            .lease_view
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(view);
     }
 
     /// A pass that made a plan. Only one that found or left the stack as it should be is a sync.
@@ -123,21 +135,39 @@ impl Metrics {
         };
         self.count(outcome, took);
         if matches!(plan.action, Action::Keep) {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
             gauges.last_sync.set(now.as_secs_f64());
         }
         gauges.plan.clear();
-        gauges.plan.get_or_create(&Step { action: plan.action.name().to_owned() }).set(1);
+        gauges
+            .plan
+            .get_or_create(&Step {
+                action: plan.action.name().to_owned(),
+            })
+            .set(1);
         gauges.routes.set(count(plan.desired.routes.len()));
         let entry_refused = |problem: &&crate::model::problem::Problem| {
             problem.severity == Severity::Refused && matches!(problem.subject, Subject::Entry(_))
         };
         let refused = plan.problems.iter().filter(entry_refused).count();
-        gauges.entries.get_or_create(&State { state: "accepted" }).set(count(plan.request.entries.len()));
-        gauges.entries.get_or_create(&State { state: "refused" }).set(count(refused));
+        gauges
+            .entries
+            .get_or_create(&State { state: "accepted" })
+            .set(count(plan.request.entries.len()));
+        gauges
+            .entries
+            .get_or_create(&State { state: "refused" })
+            .set(count(refused));
         gauges.problems.clear();
         for problem in &plan.problems {
-            gauges.problems.get_or_create(&Outcome { outcome: problem.reason.to_owned() }).inc();
+            gauges
+                .problems
+                .get_or_create(&Outcome {
+                    outcome: problem.reason.to_owned(),
+                })
+                .inc();
         }
     }
 
@@ -147,7 +177,13 @@ impl Metrics {
     }
 
     fn count(&self, outcome: &str, took: Duration) {
-        self.inner.gauges.passes.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
+        self.inner
+            .gauges
+            .passes
+            .get_or_create(&Outcome {
+                outcome: outcome.to_owned(),
+            })
+            .inc();
         self.inner.pass_duration.observe(took.as_secs_f64());
     }
 
@@ -161,15 +197,33 @@ impl Metrics {
     }
 
     /// One call of AWS came to an end; `result` is `ok` or an error code.
-    pub fn called(&self, service: &'static str, action: &'static str, result: &str, took: Duration) {
-        let call = Call { service, action, result: result.to_owned() };
+    pub fn called(
+        &self,
+        service: &'static str,
+        action: &'static str,
+        result: &str,
+        took: Duration,
+    ) {
+        let call = Call {
+            service,
+            action,
+            result: result.to_owned(),
+        };
         self.inner.gauges.calls.get_or_create(&call).inc();
-        self.inner.call_duration.get_or_create(&Operation { service, action }).observe(took.as_secs_f64());
+        self.inner
+            .call_duration
+            .get_or_create(&Operation { service, action })
+            .observe(took.as_secs_f64());
     }
 
     /// The whole text, as OpenMetrics has it.
     pub fn text(&self) -> String {
-        let view = self.inner.lease_view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let view = self
+            .inner
+            .lease_view
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         if let Some(view) = view {
             self.inner.gauges.show_lease(&view.borrow());
         }
@@ -183,32 +237,83 @@ impl Metrics {
 impl Gauges {
     fn register(&self, registry: &mut Registry) {
         let all = self.clone();
-        let help = "When the stack was last seen to be what the ConfigMaps ask for, in seconds since 1970";
+        let help =
+            "When the stack was last seen to be what the ConfigMaps ask for, in seconds since 1970";
         registry.register("last_sync_timestamp_seconds", help, all.last_sync);
-        registry.register("passes", "Passes by outcome: settled, applied, waiting, refused or an error", all.passes);
-        registry.register("plan_action", "1 for the action of the latest plan", all.plan);
+        registry.register(
+            "passes",
+            "Passes by outcome: settled, applied, waiting, refused or an error",
+            all.passes,
+        );
+        registry.register(
+            "plan_action",
+            "1 for the action of the latest plan",
+            all.plan,
+        );
         registry.register("routes", "Routes that the stack should have", all.routes);
-        registry.register("entries", "Entries of ConfigMaps by state: accepted or refused", all.entries);
-        registry.register("problems", "What the latest plan found wrong, by reason", all.problems);
-        registry.register("aws_calls", "Calls of AWS by service, action and result", all.calls);
+        registry.register(
+            "entries",
+            "Entries of ConfigMaps by state: accepted or refused",
+            all.entries,
+        );
+        registry.register(
+            "problems",
+            "What the latest plan found wrong, by reason",
+            all.problems,
+        );
+        registry.register(
+            "aws_calls",
+            "Calls of AWS by service, action and result",
+            all.calls,
+        );
         registry.register("leader", "1 while this replica leads", all.leader);
-        registry.register("lease_epoch", "Transitions of the Lease, as last seen", all.epoch);
-        registry.register("lease_transitions_seen", "Changes of the leader seen by this process", all.transitions);
-        registry.register("lease_renewals", "Renewals by this process, by outcome: ok or failed", all.renewals);
-        registry.register("lease_renewal_age_seconds", "Since the last renewal by this process", all.renewal_age);
-        registry.register("lease_renewal_latency_seconds", "How long the last renewal took", all.renewal_latency);
+        registry.register(
+            "lease_epoch",
+            "Transitions of the Lease, as last seen",
+            all.epoch,
+        );
+        registry.register(
+            "lease_transitions_seen",
+            "Changes of the leader seen by this process",
+            all.transitions,
+        );
+        registry.register(
+            "lease_renewals",
+            "Renewals by this process, by outcome: ok or failed",
+            all.renewals,
+        );
+        registry.register(
+            "lease_renewal_age_seconds",
+            "Since the last renewal by this process",
+            all.renewal_age,
+        );
+        registry.register(
+            "lease_renewal_latency_seconds",
+            "How long the last renewal took",
+            all.renewal_latency,
+        );
     }
 
     fn show_lease(&self, view: &LeaseView) {
         self.leader.set(i64::from(view.leading));
-        self.epoch.set(i64::try_from(view.epoch).unwrap_or(i64::MAX));
-        self.transitions.set(i64::try_from(view.transitions_seen).unwrap_or(i64::MAX));
+        self.epoch
+            .set(i64::try_from(view.epoch).unwrap_or(i64::MAX));
+        self.transitions
+            .set(i64::try_from(view.transitions_seen).unwrap_or(i64::MAX));
         for (outcome, renewals) in [("ok", view.renewals_ok), ("failed", view.renewals_failed)] {
-            let gauge = self.renewals.get_or_create_owned(&Outcome { outcome: outcome.to_owned() });
+            let gauge = self.renewals.get_or_create_owned(&Outcome {
+                outcome: outcome.to_owned(),
+            });
             gauge.set(i64::try_from(renewals).unwrap_or(i64::MAX));
         }
-        self.renewal_age.set(view.last_renewal.map_or(0.0, |at| at.elapsed().as_secs_f64()));
-        self.renewal_latency.set(view.last_renewal_latency.map_or(0.0, |took| took.as_secs_f64()));
+        self.renewal_age.set(
+            view.last_renewal
+                .map_or(0.0, |at| at.elapsed().as_secs_f64()),
+        );
+        self.renewal_latency.set(
+            view.last_renewal_latency
+                .map_or(0.0, |took| took.as_secs_f64()),
+        );
     }
 }
 
@@ -223,10 +328,20 @@ mod tests {
     #[test]
     fn the_text_has_the_reference_metric_and_the_lease() {
         let metrics = Metrics::new();
-        let view = LeaseView { leading: true, epoch: 7, renewals_ok: 3, ..LeaseView::default() };
+        let view = LeaseView {
+            leading: true,
+            epoch: 7,
+            renewals_ok: 3,
+            ..LeaseView::default()
+        };
         let (_sender, receiver) = watch::channel(view);
         metrics.follow_lease(receiver);
-        metrics.called("cloudformation", "DescribeStacks", "ok", Duration::from_millis(20));
+        metrics.called(
+            "cloudformation",
+            "DescribeStacks",
+            "ok",
+            Duration::from_millis(20),
+        );
         let text = metrics.text();
         for line in [
             "kube_static_egress_controller_last_sync_timestamp_seconds 0.0",

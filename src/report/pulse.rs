@@ -21,22 +21,29 @@ pub struct Busy {
 impl Pulse {
     /// `bound`: how long one piece of work may take at most.
     pub fn new(bound: Duration) -> Self {
-        Self { bound, work: Arc::default() }
+        Self {
+            bound,
+            work: Arc::default(),
+        }
     }
 
     /// One piece of work begins; there is only one at a time.
     pub fn busy(&self) -> Busy {
         *self.work.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        Busy { work: Arc::clone(&self.work) }
+        Busy {
+            work: Arc::clone(&self.work),
+        }
     }
 
     /// Ok, or why the process should be started again.
     pub fn check(&self) -> Result<(), String> {
         let since = *self.work.lock().unwrap_or_else(PoisonError::into_inner);
         match since.map(|since| since.elapsed()) {
-            Some(took) if took > self.bound => {
-                Err(format!("a pass has taken {} s, more than {} s", took.as_secs(), self.bound.as_secs()))
-            }
+            Some(took) if took > self.bound => Err(format!(
+                "a pass has taken {} s, more than {} s",
+                took.as_secs(),
+                self.bound.as_secs()
+            )),
             Some(_) | None => Ok(()),
         }
     }

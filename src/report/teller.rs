@@ -29,7 +29,11 @@ struct Last {
 
 impl Teller {
     pub fn new(metrics: Metrics, print: bool) -> Self {
-        Self { metrics, print, last: Mutex::default() }
+        Self {
+            metrics,
+            print,
+            last: Mutex::default(),
+        }
     }
 
     pub fn leads(&self, epoch: u64) {
@@ -58,7 +62,11 @@ impl Teller {
                 if last.error.as_ref() == Some(&text) {
                     tracing::debug!(reason = error.reason, retry_in = ?next, "{text}");
                 } else {
-                    let cause = error.source.as_ref().map(ToString::to_string).unwrap_or_default();
+                    let cause = error
+                        .source
+                        .as_ref()
+                        .map(ToString::to_string)
+                        .unwrap_or_default();
                     tracing::error!(reason = error.reason, retry_in = ?next, cause, "{text}");
                     last.error = Some(text);
                 }
@@ -72,7 +80,9 @@ impl Last {
         let problems: BTreeSet<Problem> = plan.problems.iter().cloned().collect();
         for problem in problems.difference(&self.problems) {
             match problem.severity {
-                Severity::Refused | Severity::Warning => tracing::warn!(reason = problem.reason, "{problem}"),
+                Severity::Refused | Severity::Warning => {
+                    tracing::warn!(reason = problem.reason, "{problem}")
+                }
                 Severity::Note => tracing::info!(reason = problem.reason, "{problem}"),
             }
         }

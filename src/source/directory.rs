@@ -138,24 +138,35 @@ impl Scan {
     }
 
     fn unreadable(&mut self, path: &Path, error: &std::io::Error) {
-        self.missing.insert(path.to_owned(), format!("it cannot be read ({error}): check its path and rights"));
+        self.missing.insert(
+            path.to_owned(),
+            format!("it cannot be read ({error}): check its path and rights"),
+        );
     }
 }
 
 /// `.git`, and the `..data` of a mounted ConfigMap, to which its visible links lead.
 fn hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    path.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 fn is_manifest(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+    path.extension().is_some_and(|extension| {
+        ["yaml", "yml", "json"]
+            .iter()
+            .any(|known| extension == *known)
+    })
 }
 
 fn load(scan: &Scan) -> Snapshot {
     let mut objects: BTreeMap<ObjectId, Object> = BTreeMap::new();
     let mut origin: BTreeMap<ObjectId, &Path> = BTreeMap::new();
-    let mut missing: BTreeMap<String, String> =
-        scan.missing.iter().map(|(path, why)| (path.display().to_string(), why.clone())).collect();
+    let mut missing: BTreeMap<String, String> = scan
+        .missing
+        .iter()
+        .map(|(path, why)| (path.display().to_string(), why.clone()))
+        .collect();
     for path in scan.files.keys() {
         let shown = path.display().to_string();
         let found = match read_file(path).and_then(|text| manifest::parse(&text)) {
@@ -185,13 +196,16 @@ fn load(scan: &Scan) -> Snapshot {
 fn read_file(path: &Path) -> Result<String, String> {
     let mut text = String::new();
     // It may have grown since it was looked at.
-    let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text));
+    let read =
+        File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text));
     match read {
         Ok(_) if text.len() as u64 > MAX_FILE_BYTES => {
             Err(format!("it has more than {MAX_FILE_BYTES} bytes: split it"))
         }
         Ok(_) => Ok(text),
-        Err(error) => Err(format!("it cannot be read ({error}): check its rights, and that it is UTF-8 text")),
+        Err(error) => Err(format!(
+            "it cannot be read ({error}): check its rights, and that it is UTF-8 text"
+        )),
     }
 }
 

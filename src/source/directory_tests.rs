@@ -29,7 +29,9 @@ impl Drop for Scratch {
 }
 
 fn config_map(name: &str, cidr: &str) -> String {
-    format!("kind: ConfigMap\nmetadata:\n  name: {name}\n  labels: {{egress: static}}\ndata:\n  a: {cidr}\n")
+    format!(
+        "kind: ConfigMap\nmetadata:\n  name: {name}\n  labels: {{egress: static}}\ndata:\n  a: {cidr}\n"
+    )
 }
 
 fn names(snapshot: &Snapshot) -> Vec<&str> {
@@ -48,7 +50,11 @@ fn manifests_of_all_subdirectories_are_read() {
     let snapshot = read(&scratch.0);
     assert_eq!(names(&snapshot), ["one", "three", "two"]);
     assert!(snapshot.missing.is_empty(), "{:?}", snapshot.missing);
-    let id = ObjectId { namespace: "default".to_owned(), name: "one".to_owned(), ..ObjectId::default() };
+    let id = ObjectId {
+        namespace: "default".to_owned(),
+        name: "one".to_owned(),
+        ..ObjectId::default()
+    };
     assert_eq!(snapshot.objects[&id].data["a"], "8.8.8.8");
 }
 
@@ -63,7 +69,10 @@ fn a_file_by_name_needs_no_extension() {
 fn a_bad_file_is_missing_and_the_others_count() {
     let scratch = Scratch::new();
     scratch.write("good.yaml", &config_map("one", "8.8.8.8"));
-    let bad = scratch.write("bad.yaml", "kind: ConfigMap\nmetadata:\n  name: x\n bad indentation: [\n");
+    let bad = scratch.write(
+        "bad.yaml",
+        "kind: ConfigMap\nmetadata:\n  name: x\n bad indentation: [\n",
+    );
     let binary = scratch.0.join("binary.yaml");
     fs::write(&binary, [0xff, 0xfe, 0x00]).expect("file");
     let big = scratch.write("big.yaml", &"#".repeat(MAX_FILE_BYTES as usize + 1));
@@ -82,7 +91,11 @@ fn what_is_not_there_is_missing_and_not_empty() {
     let scratch = Scratch::new();
     let snapshot = read(&scratch.0.join("nothing"));
     assert_eq!(snapshot.missing.len(), 1, "{snapshot:?}");
-    assert_eq!(read(&scratch.0), Snapshot::default(), "an empty directory is known to be empty");
+    assert_eq!(
+        read(&scratch.0),
+        Snapshot::default(),
+        "an empty directory is known to be empty"
+    );
 }
 
 #[test]
@@ -92,10 +105,23 @@ fn the_same_config_map_twice_names_both_files() {
     let second = scratch.write("b.yaml", &config_map("one", "9.9.9.9"));
     let snapshot = read(&scratch.0);
     let why = &snapshot.missing[second.to_str().expect("UTF-8")];
-    assert!(why.contains(first.to_str().expect("UTF-8")) && why.contains("default/one"), "{why}");
-    assert_eq!(snapshot.objects.values().next().map(|object| object.data["a"].as_str()), Some("8.8.8.8"));
+    assert!(
+        why.contains(first.to_str().expect("UTF-8")) && why.contains("default/one"),
+        "{why}"
+    );
+    assert_eq!(
+        snapshot
+            .objects
+            .values()
+            .next()
+            .map(|object| object.data["a"].as_str()),
+        Some("8.8.8.8")
+    );
     scratch.write("b.yaml", "");
-    scratch.write("a.yaml", &format!("{0}---\n{0}", config_map("one", "8.8.8.8")));
+    scratch.write(
+        "a.yaml",
+        &format!("{0}---\n{0}", config_map("one", "8.8.8.8")),
+    );
     assert_eq!(read(&scratch.0).missing.len(), 1, "twice in one file, too");
 }
 
@@ -103,13 +129,18 @@ fn the_same_config_map_twice_names_both_files() {
 fn a_mounted_config_map_is_read_through_its_links() {
     let scratch = Scratch::new();
     scratch.write("..2026_01/one.yaml", &config_map("one", "8.8.8.8"));
-    let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, scratch.0.join(name)).expect("link");
+    let link =
+        |to: &str, name: &str| std::os::unix::fs::symlink(to, scratch.0.join(name)).expect("link");
     link("..2026_01", "..data");
     link("..data/one.yaml", "one.yaml");
     link(".", "loop");
     assert_eq!(names(&read(&scratch.0)), ["one"]);
     link("nowhere", "dangling.yaml");
-    assert_eq!(read(&scratch.0).missing.len(), 1, "a link to nowhere may have meant something");
+    assert_eq!(
+        read(&scratch.0).missing.len(),
+        1,
+        "a link to nowhere may have meant something"
+    );
 }
 
 #[test]
@@ -121,7 +152,10 @@ fn too_many_files() {
     let snapshot = read(&scratch.0);
     assert_eq!(snapshot.missing.len(), 3);
     let path = scratch.0.join("01000.yaml");
-    assert!(snapshot.missing.contains_key(path.to_str().expect("UTF-8")), "the last ones in order");
+    assert!(
+        snapshot.missing.contains_key(path.to_str().expect("UTF-8")),
+        "the last ones in order"
+    );
 }
 
 #[tokio::test]
@@ -131,7 +165,10 @@ async fn changes_are_published() {
     let (sender, mut receiver) = watch::channel(None);
     let task = tokio::spawn(watch(scratch.0.clone(), sender));
     let mut next = async || {
-        tokio::time::timeout(Duration::from_secs(20), receiver.changed()).await.expect("in time").expect("watched");
+        tokio::time::timeout(Duration::from_secs(20), receiver.changed())
+            .await
+            .expect("in time")
+            .expect("watched");
         receiver.borrow_and_update().clone().expect("a snapshot")
     };
     assert_eq!(names(&next().await), ["one"]);
@@ -141,7 +178,11 @@ async fn changes_are_published() {
     assert_eq!(names(&next().await), ["two"]);
     fs::remove_dir_all(&scratch.0).expect("directory");
     let gone = next().await;
-    assert_eq!((gone.objects.len(), gone.missing.len()), (0, 1), "gone is unknown, not empty");
+    assert_eq!(
+        (gone.objects.len(), gone.missing.len()),
+        (0, 1),
+        "gone is unknown, not empty"
+    );
     task.abort();
 }
 
@@ -149,7 +190,10 @@ async fn changes_are_published() {
 fn the_same_again_wakes_nobody() {
     let (sender, mut receiver) = watch::channel(None);
     publish(&sender, Snapshot::default());
-    assert!(receiver.has_changed().expect("open"), "empty is news after unknown");
+    assert!(
+        receiver.has_changed().expect("open"),
+        "empty is news after unknown"
+    );
     receiver.mark_unchanged();
     publish(&sender, Snapshot::default());
     assert!(!receiver.has_changed().expect("open"));

@@ -1,23 +1,26 @@
-//! One informer per cluster, merged into one snapshot.
+//! One informer per cluster.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::{StreamExt as _, pin_mut};
 use http::{HeaderValue, Request, header::AUTHORIZATION};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::client::{Body, ClientBuilder};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::WatchStreamExt as _;
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client, Config};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tower::util::MapRequestLayer;
+use tokio::time::Instant;
+use tower::BoxError;
+use tower::filter::FilterLayer;
 
+use super::board::{Board, Boards};
 use crate::config;
-use crate::model::request::{Object, ObjectId, Snapshot};
+use crate::model::request::Snapshot;
+use crate::retry::Backoff;
 
 /// Which ConfigMaps count.
 pub const SELECTOR: &str = "egress=static";
@@ -25,8 +28,15 @@ pub const SELECTOR: &str = "egress=static";
 const WATCH_TIMEOUT: u32 = 50;
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Of one value kept in memory. A CIDR is much shorter; what is cut is refused by the model.
-const MAX_VALUE: usize = 128;
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+/// Failures further apart than this have nothing to do with one another.
+const CALM: Duration = Duration::from_secs(10);
+/// How long clusters that answer wait for those that neither answer nor refuse, before the first snapshot: so that what is
+/// there at the start becomes one change of the stack.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A service account's token has about 1 KiB.
+const MAX_TOKEN: u64 = 64 << 10;
 
 /// The clusters to watch, each with a client.
 pub struct Clusters {
@@ -56,7 +66,7 @@ fn cannot<E: std::error::Error + Send + Sync + 'static>(message: String) -> impl
 /// The client configuration of the cluster that kubeconfig or pod name. Nothing is sent yet.
 pub async fn infer(clusters: &config::Clusters) -> Result<Config, ConnectError> {
     let options = KubeConfigOptions { context: clusters.context.clone(), ..KubeConfigOptions::default() };
-    let mut config = match &clusters.kubeconfig {
+    let config = match &clusters.kubeconfig {
         Some(path) => {
             let text = format!("cannot read the kubeconfig {}: check --kubeconfig and --context", path.display());
             let file = Kubeconfig::read_from(path).map_err(cannot(text.clone()))?;
@@ -67,35 +77,47 @@ pub async fn infer(clusters: &config::Clusters) -> Result<Config, ConnectError> 
             Config::from_kubeconfig(&options).await.map_err(cannot(text))?
         }
         None => {
-            let text = "there is neither a kubeconfig nor a pod's service account: set --kubeconfig or --master, or run \
+            let text =
+                "there is neither a kubeconfig nor a pod's service account: set --kubeconfig or --master, or run \
                         in a cluster, or use --manifests"
-                .to_owned();
+                    .to_owned();
             Config::infer().await.map_err(cannot(text))?
         }
     };
+    Ok(config)
+}
+
+/// Deadlines, and no retries below ours: theirs would hide for minutes what has to be told.
+fn bounded(mut config: Config) -> Config {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(READ_TIMEOUT);
     config.write_timeout = Some(READ_TIMEOUT);
-    Ok(config)
+    config.default_retry = false;
+    config
 }
 
 /// The client configurations of all clusters, by name; the first one's cluster holds the Lease.
 pub async fn configs(clusters: &config::Clusters) -> Result<Vec<(String, Config)>, ConnectError> {
-    if clusters.masters.is_empty() {
-        return Ok(vec![(String::new(), infer(clusters).await?)]);
+    // Certificates and credentials of named API servers are those of the pod or kubeconfig, if there are any.
+    let base = match infer(clusters).await {
+        Ok(base) => Some(base),
+        Err(_) if !clusters.masters.is_empty() && clusters.kubeconfig.is_none() && clusters.context.is_none() => None,
+        Err(error) => return Err(error),
+    };
+    let finish = |mut config: Config| {
+        if let Some(path) = &clusters.token_file {
+            config.auth_info = AuthInfo { token_file: Some(path.display().to_string()), ..AuthInfo::default() };
+        }
+        bounded(config)
+    };
+    if let (Some(base), []) = (&base, &clusters.masters[..]) {
+        return Ok(vec![(String::new(), finish(base.clone()))]);
     }
-    // Certificates and credentials are those of the pod or kubeconfig, if there are any.
-    let base = infer(clusters).await;
     let several = clusters.masters.len() > 1;
     let config = |master: &config::Master| {
-        let mut config = match &base {
-            Ok(base) => base.clone(),
-            Err(_) => Config::new(master.url.clone()),
-        };
+        let mut config = base.clone().unwrap_or_else(|| Config::new(master.url.clone()));
         config.cluster_url = master.url.clone();
-        config.connect_timeout = Some(CONNECT_TIMEOUT);
-        config.read_timeout = Some(READ_TIMEOUT);
-        (if several { master.name.clone() } else { String::new() }, config)
+        (if several { master.name.clone() } else { String::new() }, finish(config))
     };
     Ok(clusters.masters.iter().map(config).collect())
 }
@@ -113,16 +135,20 @@ impl Clusters {
 
     /// Starts the informers.
     pub fn watch(&self, sender: &watch::Sender<Option<Snapshot>>) -> Vec<JoinHandle<()>> {
-        let names: Vec<&str> = self.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+        let boards = Boards::new(sender.clone(), self.clusters.iter().map(|cluster| cluster.name.as_str()));
         let start = |cluster: &Cluster| {
             let api = match &self.namespace {
                 Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
                 None => Api::all(cluster.client.clone()),
             };
-            let board = Board::new(cluster.name.clone(), sender.clone(), unlisted(&names));
-            tokio::spawn(inform(api, board))
+            tokio::spawn(inform(api, boards.board(&cluster.name)))
         };
-        self.clusters.iter().map(start).collect()
+        let mut tasks: Vec<JoinHandle<()>> = self.clusters.iter().map(start).collect();
+        tasks.push(tokio::spawn(async move {
+            tokio::time::sleep(PATIENCE).await;
+            boards.publish();
+        }));
+        tasks
     }
 }
 
@@ -131,168 +157,62 @@ fn client(mut config: Config, token_file: Option<PathBuf>) -> Result<Client, kub
     let Some(path) = token_file else {
         return Ok(ClientBuilder::try_from(config)?.build());
     };
-    config.auth_info = kube::config::AuthInfo::default();
-    let authorize = MapRequestLayer::new(move |mut request: Request<Body>| {
-        let header = std::fs::read_to_string(&path)
-            .ok()
-            .and_then(|token| HeaderValue::from_str(&format!("Bearer {}", token.trim())).ok());
-        match header {
-            Some(mut header) => {
-                header.set_sensitive(true);
-                request.headers_mut().insert(AUTHORIZATION, header);
-            }
-            // The API server then answers 401, which is reported with its remedy.
-            None => tracing::warn!(path = %path.display(), "no usable token: check --credentials-dir"),
-        }
-        request
+    config.auth_info = AuthInfo::default();
+    // Without a token nothing is sent: an anonymous request would get an answer that misleads.
+    let authorize = FilterLayer::new(move |mut request: Request<Body>| -> Result<_, BoxError> {
+        request.headers_mut().insert(AUTHORIZATION, bearer(&path)?);
+        Ok(request)
     });
     Ok(ClientBuilder::try_from(config)?.with_layer(&authorize).build())
+}
+
+/// The token file does not hold a token.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no usable token in {}: check --credentials-dir", path.display())]
+pub struct TokenError {
+    path: PathBuf,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+fn bearer(path: &Path) -> Result<HeaderValue, TokenError> {
+    let unusable = |source| TokenError { path: path.to_owned(), source };
+    let mut token = String::new();
+    // It is a small file in memory; to read it elsewhere would cost more than it takes.
+    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_TOKEN).read_to_string(&mut token));
+    read.map_err(|error| unusable(error.into()))?;
+    if token.trim().is_empty() {
+        return Err(unusable("it is empty".into()));
+    }
+    let header = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
+    let mut header = header.map_err(|error| unusable(error.into()))?;
+    header.set_sensitive(true);
+    Ok(header)
 }
 
 /// Follows one cluster's ConfigMaps for ever.
 async fn inform(api: Api<ConfigMap>, mut board: Board) {
     let config = watcher::Config::default().labels(SELECTOR).timeout(WATCH_TIMEOUT).page_size(500);
-    let events = watcher(api, config).default_backoff();
+    // The watcher's own backoff starts again at every new try to list, so it would never grow.
+    let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
+    let events = watcher(api, config);
     pin_mut!(events);
+    let mut resumed = Instant::now();
     while let Some(event) = events.next().await {
         match event {
-            Ok(event) => board.take(event),
-            Err(error) => board.failed(&error),
-        }
-    }
-}
-
-fn unlisted(names: &[&str]) -> BTreeMap<String, String> {
-    let why = "its ConfigMaps have not been listed yet";
-    names.iter().map(|name| (shown(name), why.to_owned())).collect()
-}
-
-/// What people read for a cluster.
-fn shown(name: &str) -> String {
-    if name.is_empty() { "Kubernetes API server".to_owned() } else { format!("Kubernetes API server {name}") }
-}
-
-/// Where one cluster's informer writes what it knows.
-struct Board {
-    cluster: String,
-    sender: watch::Sender<Option<Snapshot>>,
-    /// What is missing before any cluster has been heard of.
-    all: BTreeMap<String, String>,
-    /// Objects of a list under way: they replace the others when it is complete, never before.
-    listing: BTreeMap<ObjectId, Object>,
-    /// The last thing that went wrong, so that it is logged once.
-    error: Option<String>,
-}
-
-impl Board {
-    fn new(cluster: String, sender: watch::Sender<Option<Snapshot>>, all: BTreeMap<String, String>) -> Self {
-        Self { cluster, sender, all, listing: BTreeMap::new(), error: None }
-    }
-
-    fn take(&mut self, event: Event<ConfigMap>) {
-        if self.error.take().is_some() {
-            tracing::info!(source = shown(&self.cluster), "ConfigMaps can be read again");
-        }
-        match event {
-            Event::Init => self.listing.clear(),
-            Event::InitApply(object) => {
-                let (id, object) = reduced(object, &self.cluster);
-                self.listing.insert(id, object);
-            }
-            Event::InitDone => {
-                let listed = std::mem::take(&mut self.listing);
-                let cluster = self.cluster.clone();
-                self.change(|snapshot| {
-                    let before = snapshot.clone();
-                    snapshot.missing.remove(&shown(&cluster));
-                    snapshot.objects.retain(|id, _| id.cluster != cluster);
-                    snapshot.objects.extend(listed);
-                    *snapshot != before
-                });
-            }
-            Event::Apply(object) => {
-                let (id, object) = reduced(object, &self.cluster);
-                self.change(|snapshot| snapshot.objects.insert(id, object.clone()) != Some(object));
-            }
-            Event::Delete(object) => {
-                let (id, _) = reduced(object, &self.cluster);
-                self.change(|snapshot| snapshot.objects.remove(&id).is_some());
-            }
-        }
-    }
-
-    /// A cluster that was listed once keeps what it had; one that was not stays missing, with the reason.
-    fn failed(&mut self, error: &watcher::Error) {
-        let text = explain(error);
-        if self.error.as_ref() != Some(&text) {
-            tracing::warn!(source = shown(&self.cluster), "{text}");
-        }
-        self.error = Some(text.clone());
-        let name = shown(&self.cluster);
-        self.change(|snapshot| match snapshot.missing.get_mut(&name) {
-            Some(why) if *why != text => {
-                *why = text;
-                true
-            }
-            Some(_) | None => false,
-        });
-    }
-
-    /// Readers wake up only when something did change.
-    fn change(&self, change: impl FnOnce(&mut Snapshot) -> bool) {
-        self.sender.send_if_modified(|snapshot| {
-            let fresh = snapshot.is_none();
-            let unknown = || Snapshot { missing: self.all.clone(), ..Snapshot::default() };
-            change(snapshot.get_or_insert_with(unknown)) || fresh
-        });
-    }
-}
-
-/// Only what is needed stays in memory.
-fn reduced(object: ConfigMap, cluster: &str) -> (ObjectId, Object) {
-    let id = ObjectId {
-        cluster: cluster.to_owned(),
-        namespace: object.metadata.namespace.unwrap_or_default(),
-        name: object.metadata.name.unwrap_or_default(),
-    };
-    let mut data = object.data.unwrap_or_default();
-    for value in data.values_mut().filter(|value| value.len() > MAX_VALUE) {
-        *value = value.trim().chars().take(MAX_VALUE).collect();
-        value.shrink_to_fit();
-    }
-    (id, Object { uid: object.metadata.uid.unwrap_or_default(), data })
-}
-
-/// What to do about it.
-fn explain(error: &watcher::Error) -> String {
-    let cause = match error {
-        watcher::Error::InitialListFailed(cause)
-        | watcher::Error::WatchStartFailed(cause)
-        | watcher::Error::WatchFailed(cause) => cause,
-        watcher::Error::WatchError(status) => return format!("the API server ended the watch: {}", status.message),
-        watcher::Error::NoResourceVersion => return "the API server answered without a resource version".to_owned(),
-    };
-    match cause {
-        kube::Error::Api(status) if status.code == 403 => format!(
-            "its ConfigMaps may not be read ({}): bind a role with get, list and watch on configmaps, or set --namespace",
-            status.message
-        ),
-        kube::Error::Api(status) if status.code == 401 => {
-            "it does not accept our credentials: check the service account's token, --credentials-dir or the kubeconfig"
-                .to_owned()
-        }
-        kube::Error::Api(status) => format!("it answered {} ({})", status.code, status.message),
-        other => {
-            let mut text = format!("it cannot be reached: {other}");
-            let mut source = std::error::Error::source(other);
-            while let Some(inner) = source {
-                let inner_text = inner.to_string();
-                if !text.contains(&inner_text) {
-                    text = format!("{text}: {inner_text}");
+            Ok(event) => {
+                if board.take(event) {
+                    backoff.reset();
                 }
-                source = inner.source();
             }
-            text
+            Err(error) => {
+                board.failed(&error);
+                // A watch that lasted was a success, even if nothing happened meanwhile.
+                if resumed.elapsed() > CALM {
+                    backoff.reset();
+                }
+                tokio::time::sleep(backoff.next()).await;
+                resumed = Instant::now();
+            }
         }
     }
 }
@@ -301,78 +221,21 @@ fn explain(error: &watcher::Error) -> String {
 mod tests {
     use super::*;
 
-    fn config_map(name: &str, value: &str) -> ConfigMap {
-        serde_json::from_value(serde_json::json!({
-            "metadata": { "name": name, "namespace": "default", "uid": "u", "managedFields": [] },
-            "data": { "key": value },
-        }))
-        .unwrap()
-    }
-
-    fn board(cluster: &str, sender: &watch::Sender<Option<Snapshot>>) -> Board {
-        Board::new(cluster.to_owned(), sender.clone(), unlisted(&["a", "b"]))
-    }
-
-    fn names(receiver: &watch::Receiver<Option<Snapshot>>) -> Vec<String> {
-        receiver.borrow().iter().flat_map(|snapshot| snapshot.objects.keys().map(ToString::to_string)).collect()
-    }
-
     #[test]
-    fn a_list_counts_only_when_it_is_whole() {
-        let (sender, receiver) = watch::channel(None);
-        let mut a = board("a", &sender);
-        a.take(Event::Init);
-        a.take(Event::InitApply(config_map("one", "8.8.8.8")));
-        assert_eq!(*receiver.borrow(), None, "nothing is known before the list ends");
-        a.take(Event::InitDone);
-        assert_eq!(names(&receiver), ["a/default/one"]);
-        let missing = |receiver: &watch::Receiver<Option<Snapshot>>| {
-            receiver.borrow().clone().unwrap().missing.into_keys().collect::<Vec<_>>()
-        };
-        assert_eq!(missing(&receiver), ["Kubernetes API server b"]);
-        let mut b = board("b", &sender);
-        b.take(Event::Init);
-        b.take(Event::InitDone);
-        assert!(missing(&receiver).is_empty());
-        a.take(Event::Init);
-        assert_eq!(names(&receiver), ["a/default/one"], "a list begun anew removes nothing yet");
-        a.take(Event::InitApply(config_map("two", "9.9.9.9")));
-        a.take(Event::InitDone);
-        assert_eq!(names(&receiver), ["a/default/two"]);
-    }
-
-    #[test]
-    fn a_cluster_that_goes_away_keeps_what_it_had() {
-        let (sender, receiver) = watch::channel(None);
-        let mut a = board("a", &sender);
-        a.take(Event::Init);
-        a.take(Event::InitApply(config_map("one", "8.8.8.8")));
-        a.take(Event::InitDone);
-        a.failed(&watcher::Error::NoResourceVersion);
-        assert_eq!(names(&receiver), ["a/default/one"]);
-        assert!(!receiver.borrow().clone().unwrap().missing.contains_key("Kubernetes API server a"));
-    }
-
-    #[test]
-    fn readers_wake_up_only_for_changes() {
-        let (sender, mut receiver) = watch::channel(None);
-        let mut a = board("a", &sender);
-        a.take(Event::Init);
-        a.take(Event::InitDone);
-        receiver.mark_unchanged();
-        a.take(Event::Apply(config_map("one", "8.8.8.8")));
-        assert!(receiver.has_changed().unwrap());
-        receiver.mark_unchanged();
-        a.take(Event::Apply(config_map("one", "8.8.8.8")));
-        assert!(!receiver.has_changed().unwrap(), "the same again");
-        a.take(Event::Delete(config_map("one", "")));
-        assert!(names(&receiver).is_empty());
-    }
-
-    #[test]
-    fn long_values_are_cut_and_stay_invalid() {
-        let (_, object) = reduced(config_map("one", &"8".repeat(100_000)), "");
-        assert_eq!(object.data["key"].len(), MAX_VALUE);
-        assert!(crate::model::cidr::parse(&object.data["key"]).is_err());
+    fn a_token_is_read_again_and_never_shown() {
+        let path = std::env::temp_dir().join(format!("token-{}", std::process::id()));
+        let error = bearer(&path).expect_err("there is none").to_string();
+        assert!(error.contains("--credentials-dir") && error.contains(path.to_str().expect("UTF-8")), "{error}");
+        for token in ["one", "two"] {
+            std::fs::write(&path, format!("{token}\n")).expect("file");
+            let header = bearer(&path).expect("a token");
+            assert_eq!(header.to_str().ok(), Some(format!("Bearer {token}").as_str()));
+            assert!(!format!("{header:?}").contains(token));
+        }
+        for bad in ["", "  \n", "a\nb"] {
+            std::fs::write(&path, bad).expect("file");
+            assert!(bearer(&path).is_err(), "{bad:?}");
+        }
+        std::fs::remove_file(&path).expect("file");
     }
 }

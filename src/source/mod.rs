@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 
 use crate::model::request::Snapshot;
 
-
+mod board;
 pub mod directory;
 pub mod kubernetes;
 mod manifest;

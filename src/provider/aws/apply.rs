@@ -24,7 +24,12 @@ pub struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    pub async fn apply(&self, memory: &mut Memory, stack: &str, action: &Action) -> Result<(), ProviderError> {
+    pub async fn apply(
+        &self,
+        memory: &mut Memory,
+        stack: &str,
+        action: &Action,
+    ) -> Result<(), ProviderError> {
         match action {
             Action::Keep | Action::Wait | Action::Refuse => Ok(()),
             Action::Create(template) => self.create(memory, template).await,
@@ -51,7 +56,12 @@ impl Writer<'_> {
             .enable_termination_protection(template.termination_protection)
             .set_role_arn(self.role_arn.map(str::to_owned))
             .client_request_token(&token);
-        let operation = Operation::new(token, template.stack_name.clone(), "CREATE_IN_PROGRESS", None);
+        let operation = Operation::new(
+            token,
+            template.stack_name.clone(),
+            "CREATE_IN_PROGRESS",
+            None,
+        );
         memory.operation = Some(operation);
         let answer = self
             .calls
@@ -69,7 +79,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    async fn prepare(&self, memory: &mut Memory, stack: &str, template: &Template) -> Result<(), ProviderError> {
+    async fn prepare(
+        &self,
+        memory: &mut Memory,
+        stack: &str,
+        template: &Template,
+    ) -> Result<(), ProviderError> {
         let (text, url) = self.body(template).await?;
         let name = plan::change_set_name(template, self.term.epoch());
         let request = self
@@ -87,9 +102,12 @@ impl Writer<'_> {
         memory.change_sets = true;
         let answer = self
             .calls
-            .write(self.term, Service::CloudFormation, "CreateChangeSet", |gate| {
-                request.customize().interceptor(gate).send()
-            })
+            .write(
+                self.term,
+                Service::CloudFormation,
+                "CreateChangeSet",
+                |gate| request.customize().interceptor(gate).send(),
+            )
             .await;
         match answer {
             // Its name says what is in it and who made it: it is the very one.
@@ -98,7 +116,12 @@ impl Writer<'_> {
         }
     }
 
-    async fn execute(&self, memory: &mut Memory, stack: &str, change_set: &str) -> Result<(), ProviderError> {
+    async fn execute(
+        &self,
+        memory: &mut Memory,
+        stack: &str,
+        change_set: &str,
+    ) -> Result<(), ProviderError> {
         let token = self.token(memory, change_set);
         let request = self
             .cloudformation
@@ -107,23 +130,38 @@ impl Writer<'_> {
             .change_set_name(change_set)
             .client_request_token(&token);
         let before = memory.updated(stack);
-        memory.operation = Some(Operation::new(token, stack.to_owned(), "UPDATE_IN_PROGRESS", before));
+        memory.operation = Some(Operation::new(
+            token,
+            stack.to_owned(),
+            "UPDATE_IN_PROGRESS",
+            before,
+        ));
         let answer = self
             .calls
-            .write(self.term, Service::CloudFormation, "ExecuteChangeSet", |gate| {
-                request.customize().interceptor(gate).send()
-            })
+            .write(
+                self.term,
+                Service::CloudFormation,
+                "ExecuteChangeSet",
+                |gate| request.customize().interceptor(gate).send(),
+            )
             .await;
         self.started(memory, answer).map(drop)
     }
 
     async fn discard(&self, stack: &str, change_set: &str) -> Result<(), ProviderError> {
-        let request = self.cloudformation.delete_change_set().stack_name(stack).change_set_name(change_set);
+        let request = self
+            .cloudformation
+            .delete_change_set()
+            .stack_name(stack)
+            .change_set_name(change_set);
         let answer = self
             .calls
-            .write(self.term, Service::CloudFormation, "DeleteChangeSet", |gate| {
-                request.customize().interceptor(gate).send()
-            })
+            .write(
+                self.term,
+                Service::CloudFormation,
+                "DeleteChangeSet",
+                |gate| request.customize().interceptor(gate).send(),
+            )
             .await;
         match answer {
             Err(failure) if failure.kind == Kind::Missing => Ok(()),
@@ -132,18 +170,28 @@ impl Writer<'_> {
     }
 
     async fn protect(&self, stack: &str, on: bool) -> Result<(), ProviderError> {
-        let request =
-            self.cloudformation.update_termination_protection().stack_name(stack).enable_termination_protection(on);
+        let request = self
+            .cloudformation
+            .update_termination_protection()
+            .stack_name(stack)
+            .enable_termination_protection(on);
         let answer = self
             .calls
-            .write(self.term, Service::CloudFormation, "UpdateTerminationProtection", |gate| {
-                request.customize().interceptor(gate).send()
-            })
+            .write(
+                self.term,
+                Service::CloudFormation,
+                "UpdateTerminationProtection",
+                |gate| request.customize().interceptor(gate).send(),
+            )
             .await;
         Ok(answer.map(drop)?)
     }
 
-    async fn continue_rollback(&self, memory: &mut Memory, stack: &str) -> Result<(), ProviderError> {
+    async fn continue_rollback(
+        &self,
+        memory: &mut Memory,
+        stack: &str,
+    ) -> Result<(), ProviderError> {
         let token = self.token(memory, "rollback");
         let request = self
             .cloudformation
@@ -151,12 +199,20 @@ impl Writer<'_> {
             .stack_name(stack)
             .set_role_arn(self.role_arn.map(str::to_owned))
             .client_request_token(&token);
-        memory.operation = Some(Operation::new(token, stack.to_owned(), "UPDATE_ROLLBACK_IN_PROGRESS", None));
+        memory.operation = Some(Operation::new(
+            token,
+            stack.to_owned(),
+            "UPDATE_ROLLBACK_IN_PROGRESS",
+            None,
+        ));
         let answer = self
             .calls
-            .write(self.term, Service::CloudFormation, "ContinueUpdateRollback", |gate| {
-                request.customize().interceptor(gate).send()
-            })
+            .write(
+                self.term,
+                Service::CloudFormation,
+                "ContinueUpdateRollback",
+                |gate| request.customize().interceptor(gate).send(),
+            )
             .await;
         self.started(memory, answer).map(drop)
     }
@@ -169,7 +225,12 @@ impl Writer<'_> {
             .stack_name(stack)
             .set_role_arn(self.role_arn.map(str::to_owned))
             .client_request_token(&token);
-        memory.operation = Some(Operation::new(token, stack.to_owned(), "DELETE_IN_PROGRESS", None));
+        memory.operation = Some(Operation::new(
+            token,
+            stack.to_owned(),
+            "DELETE_IN_PROGRESS",
+            None,
+        ));
         let answer = self
             .calls
             .write(self.term, Service::CloudFormation, "DeleteStack", |gate| {
@@ -185,7 +246,11 @@ impl Writer<'_> {
     }
 
     /// What the answer to a call that starts an operation means for it. None: an earlier attempt of the call did it.
-    fn started<T>(&self, memory: &mut Memory, answer: Result<T, Failure>) -> Result<Option<T>, ProviderError> {
+    fn started<T>(
+        &self,
+        memory: &mut Memory,
+        answer: Result<T, Failure>,
+    ) -> Result<Option<T>, ProviderError> {
         match answer {
             Ok(answer) => {
                 memory.started += 1;
@@ -207,7 +272,10 @@ impl Writer<'_> {
     }
 
     /// TemplateBody or TemplateURL.
-    async fn body(&self, template: &Template) -> Result<(Option<String>, Option<String>), ProviderError> {
+    async fn body(
+        &self,
+        template: &Template,
+    ) -> Result<(Option<String>, Option<String>), ProviderError> {
         if !template.needs_bucket() {
             return Ok((Some(template.text.clone()), None));
         }
@@ -227,12 +295,21 @@ fn token(epoch: u64, what: &str, started: u64) -> String {
 }
 
 fn parameters(template: &Template) -> Vec<Parameter> {
-    let parameter = |(key, value)| Parameter::builder().parameter_key(key).parameter_value(value).build();
+    let parameter = |(key, value)| {
+        Parameter::builder()
+            .parameter_key(key)
+            .parameter_value(value)
+            .build()
+    };
     template.parameters.iter().map(parameter).collect()
 }
 
 fn tags(template: &Template) -> Vec<Tag> {
-    template.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+    template
+        .tags
+        .iter()
+        .map(|(key, value)| Tag::builder().key(key).value(value).build())
+        .collect()
 }
 
 #[cfg(test)]
@@ -242,7 +319,10 @@ mod tests {
     #[test]
     fn tokens_are_what_the_api_takes() {
         assert_eq!(token(7, &"ab".repeat(32), 3), "e7-abababababababab-3");
-        assert_eq!(token(7, "egress-0123456789abcdef-e7", 0), "e7-0123456789abcdef-e7-0");
+        assert_eq!(
+            token(7, "egress-0123456789abcdef-e7", 0),
+            "e7-0123456789abcdef-e7-0"
+        );
         assert_eq!(token(7, "delete", 1), "e7-delete-1");
     }
 }

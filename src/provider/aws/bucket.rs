@@ -21,7 +21,12 @@ pub struct Bucket {
 impl Bucket {
     /// Uploads the template and tells its URL. The key names the content: a repeated upload changes nothing, and a
     /// template that CloudFormation is reading is never another one.
-    pub async fn put(&self, calls: &Calls, term: &Term, template: &Template) -> Result<String, ProviderError> {
+    pub async fn put(
+        &self,
+        calls: &Calls,
+        term: &Term,
+        template: &Template,
+    ) -> Result<String, ProviderError> {
         let key = key(template);
         let request = self
             .client
@@ -30,8 +35,17 @@ impl Bucket {
             .key(&key)
             .content_type("application/json")
             .body(ByteStream::from(template.text.clone().into_bytes()));
-        calls.write(term, Service::S3, "PutObject", |gate| request.customize().interceptor(gate).send()).await?;
-        Ok(url(&self.name, &self.region, self.endpoint.as_deref(), &key))
+        calls
+            .write(term, Service::S3, "PutObject", |gate| {
+                request.customize().interceptor(gate).send()
+            })
+            .await?;
+        Ok(url(
+            &self.name,
+            &self.region,
+            self.endpoint.as_deref(),
+            &key,
+        ))
     }
 }
 
@@ -46,7 +60,10 @@ pub fn none_given(template: &Template) -> ProviderError {
 }
 
 fn key(template: &Template) -> String {
-    format!("kube-static-egress-controller/{}/{}.json", template.stack_name, template.fingerprint)
+    format!(
+        "kube-static-egress-controller/{}/{}.json",
+        template.stack_name, template.fingerprint
+    )
 }
 
 /// In the form that CloudFormation takes as TemplateURL.
@@ -71,10 +88,30 @@ mod tests {
     #[test]
     fn urls() {
         let cases = [
-            ("b", "eu-west-1", None, "https://b.s3.eu-west-1.amazonaws.com/k/a.json"),
-            ("b", "cn-north-1", None, "https://b.s3.cn-north-1.amazonaws.com.cn/k/a.json"),
-            ("a.b", "eu-west-1", None, "https://s3.eu-west-1.amazonaws.com/a.b/k/a.json"),
-            ("b", "eu-west-1", Some("http://127.0.0.1:5000/"), "http://127.0.0.1:5000/b/k/a.json"),
+            (
+                "b",
+                "eu-west-1",
+                None,
+                "https://b.s3.eu-west-1.amazonaws.com/k/a.json",
+            ),
+            (
+                "b",
+                "cn-north-1",
+                None,
+                "https://b.s3.cn-north-1.amazonaws.com.cn/k/a.json",
+            ),
+            (
+                "a.b",
+                "eu-west-1",
+                None,
+                "https://s3.eu-west-1.amazonaws.com/a.b/k/a.json",
+            ),
+            (
+                "b",
+                "eu-west-1",
+                Some("http://127.0.0.1:5000/"),
+                "http://127.0.0.1:5000/b/k/a.json",
+            ),
         ];
         for (bucket, region, endpoint, expected) in cases {
             assert_eq!(url(bucket, region, endpoint, "k/a.json"), expected);
@@ -83,13 +120,23 @@ mod tests {
 
     #[test]
     fn the_key_names_the_content() {
-        let template = Template { stack_name: "s".to_owned(), fingerprint: "ff".to_owned(), ..Template::default() };
+        let template = Template {
+            stack_name: "s".to_owned(),
+            fingerprint: "ff".to_owned(),
+            ..Template::default()
+        };
         assert_eq!(key(&template), "kube-static-egress-controller/s/ff.json");
     }
 
     #[test]
     fn a_large_template_without_a_bucket_names_the_flag() {
-        let error = none_given(&Template { text: "x".repeat(51_201), ..Template::default() });
-        assert!(error.message.contains("51201 bytes") && error.message.contains("--cf-template-bucket"), "{error}");
+        let error = none_given(&Template {
+            text: "x".repeat(51_201),
+            ..Template::default()
+        });
+        assert!(
+            error.message.contains("51201 bytes") && error.message.contains("--cf-template-bucket"),
+            "{error}"
+        );
     }
 }

@@ -101,7 +101,9 @@ impl Calls {
         let report = CallReport {
             service: service.as_str(),
             action,
-            code: result.as_ref().map_or_else(|failure| failure.code.clone(), |_| "ok".to_owned()),
+            code: result
+                .as_ref()
+                .map_or_else(|failure| failure.code.clone(), |_| "ok".to_owned()),
             attempts,
             duration: started.elapsed(),
         };
@@ -135,7 +137,11 @@ pub struct Gate {
 
 impl Gate {
     fn new(term: Option<TermGuard>) -> Self {
-        Self { term, attempts: Arc::default(), closed: Arc::default() }
+        Self {
+            term,
+            attempts: Arc::default(),
+            closed: Arc::default(),
+        }
     }
 
     fn attempts(&self) -> u32 {
@@ -190,7 +196,11 @@ mod tests {
             loop {
                 let (mut connection, _) = listener.accept().await.unwrap();
                 let mut request = vec![0; 16_384];
-                if connection.read(&mut request).await.is_ok_and(|bytes| bytes > 0) {
+                if connection
+                    .read(&mut request)
+                    .await
+                    .is_ok_and(|bytes| bytes > 0)
+                {
                     let answer = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
                     let _ = connection.write_all(answer.as_bytes()).await;
                     let _ = told.send(());
@@ -209,7 +219,12 @@ mod tests {
     fn recorder() -> (Calls, Arc<Mutex<Vec<CallReport>>>) {
         let reports: Arc<Mutex<Vec<CallReport>>> = Arc::default();
         let into = Arc::clone(&reports);
-        (Calls::new(Arc::new(move |report: &CallReport| into.lock().unwrap().push(report.clone()))), reports)
+        (
+            Calls::new(Arc::new(move |report: &CallReport| {
+                into.lock().unwrap().push(report.clone())
+            })),
+            reports,
+        )
     }
 
     #[tokio::test]
@@ -219,17 +234,30 @@ mod tests {
         let mut election = Alone::new();
         let term = election.campaign().await;
         let call = calls.write(&term, Service::Ec2, "DeleteRoute", |gate| {
-            ec2.delete_route().route_table_id("rtb-1").customize().interceptor(gate).send()
+            ec2.delete_route()
+                .route_table_id("rtb-1")
+                .customize()
+                .interceptor(gate)
+                .send()
         });
         let ender = async {
             requests.recv().await.unwrap();
             election.campaign().await
         };
         let (failure, _next) = tokio::join!(call, ender);
-        assert_eq!(failure.unwrap_err().kind, crate::provider::aws::error::Kind::TermOver);
+        assert_eq!(
+            failure.unwrap_err().kind,
+            crate::provider::aws::error::Kind::TermOver
+        );
         let reports = reports.lock().unwrap();
-        assert_eq!((reports.len(), reports[0].attempts, reports[0].code.as_str()), (1, 1, "TermOver"));
-        assert!(requests.try_recv().is_err(), "nothing is sent after the term");
+        assert_eq!(
+            (reports.len(), reports[0].attempts, reports[0].code.as_str()),
+            (1, 1, "TermOver")
+        );
+        assert!(
+            requests.try_recv().is_err(),
+            "nothing is sent after the term"
+        );
     }
 
     #[tokio::test]
@@ -241,10 +269,20 @@ mod tests {
         let _next = election.campaign().await;
         let gate = Gate::new(Some(term.guard()));
         // The gate alone, and the bound around it.
-        let alone = ec2.delete_route().route_table_id("rtb-1").customize().interceptor(gate.clone()).send().await;
+        let alone = ec2
+            .delete_route()
+            .route_table_id("rtb-1")
+            .customize()
+            .interceptor(gate.clone())
+            .send()
+            .await;
         assert!(alone.is_err() && gate.closed());
         let call = calls.write(&term, Service::Ec2, "DeleteRoute", |gate| {
-            ec2.delete_route().route_table_id("rtb-1").customize().interceptor(gate).send()
+            ec2.delete_route()
+                .route_table_id("rtb-1")
+                .customize()
+                .interceptor(gate)
+                .send()
         });
         assert!(!call.await.unwrap_err().may_have_happened());
         assert_eq!(reports.lock().unwrap()[0].attempts, 0);
@@ -255,10 +293,17 @@ mod tests {
     async fn reads_are_retried_and_each_attempt_counts() {
         let (ec2, _requests) = unavailable().await;
         let (calls, reports) = recorder();
-        let answer =
-            calls.read(Service::Ec2, "DescribeVpcs", |gate| ec2.describe_vpcs().customize().interceptor(gate).send());
-        assert_eq!(answer.await.unwrap_err().kind, crate::provider::aws::error::Kind::Server);
+        let answer = calls.read(Service::Ec2, "DescribeVpcs", |gate| {
+            ec2.describe_vpcs().customize().interceptor(gate).send()
+        });
+        assert_eq!(
+            answer.await.unwrap_err().kind,
+            crate::provider::aws::error::Kind::Server
+        );
         let reports = reports.lock().unwrap();
-        assert_eq!((reports[0].service, reports[0].action, reports[0].attempts), ("ec2", "DescribeVpcs", 3));
+        assert_eq!(
+            (reports[0].service, reports[0].action, reports[0].attempts),
+            ("ec2", "DescribeVpcs", 3)
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Change sets as CloudFormation lists and describes them.
 
 use aws_sdk_cloudformation::types::{
-    ChangeAction, ChangeSetStatus, ChangeSetSummary, ChangeType, ExecutionStatus, Replacement, ResourceChange,
+    ChangeAction, ChangeSetStatus, ChangeSetSummary, ChangeType, ExecutionStatus, Replacement,
+    ResourceChange,
 };
 
 use super::calls::Calls;
@@ -23,7 +24,11 @@ pub async fn ours(
 ) -> Result<Vec<ChangeSet>, Failure> {
     let mut sets = from_summaries(list(calls, cloudformation, stack).await?);
     let mut described = 0;
-    for set in sets.iter_mut().rev().filter(|set| set.state == ChangeSetState::Ready) {
+    for set in sets
+        .iter_mut()
+        .rev()
+        .filter(|set| set.state == ChangeSetState::Ready)
+    {
         if described == MAX_DESCRIBED {
             set.state = ChangeSetState::Dead(format!("{MAX_DESCRIBED} newer ones are ready"));
             continue;
@@ -31,7 +36,9 @@ pub async fn ours(
         described += 1;
         match changes(calls, cloudformation, stack, &set.name).await {
             Ok(Some(changes)) => set.changes = changes,
-            Ok(None) => set.state = ChangeSetState::Dead("it has too many changes to be checked".to_owned()),
+            Ok(None) => {
+                set.state = ChangeSetState::Dead("it has too many changes to be checked".to_owned())
+            }
             Err(failure) if failure.kind == Kind::Missing => {
                 set.state = ChangeSetState::Dead("it has been deleted".to_owned());
             }
@@ -50,9 +57,14 @@ async fn list(
     let mut next = None;
     // What lies beyond the last page is left for later: those before it are discarded meanwhile.
     for _ in 0..MAX_PAGES {
-        let request = cloudformation.list_change_sets().stack_name(stack).set_next_token(next.take());
+        let request = cloudformation
+            .list_change_sets()
+            .stack_name(stack)
+            .set_next_token(next.take());
         let answer = calls
-            .read(Service::CloudFormation, "ListChangeSets", |gate| request.customize().interceptor(gate).send())
+            .read(Service::CloudFormation, "ListChangeSets", |gate| {
+                request.customize().interceptor(gate).send()
+            })
             .await?;
         next = answer.next_token;
         all.extend(answer.summaries.unwrap_or_default());
@@ -73,15 +85,27 @@ async fn changes(
     let mut all = Vec::new();
     let mut next = None;
     for _ in 0..MAX_PAGES {
-        let request =
-            cloudformation.describe_change_set().stack_name(stack).change_set_name(name).set_next_token(next.take());
+        let request = cloudformation
+            .describe_change_set()
+            .stack_name(stack)
+            .change_set_name(name)
+            .set_next_token(next.take());
         let answer = calls
-            .read(Service::CloudFormation, "DescribeChangeSet", |gate| request.customize().interceptor(gate).send())
+            .read(Service::CloudFormation, "DescribeChangeSet", |gate| {
+                request.customize().interceptor(gate).send()
+            })
             .await?;
-        all.extend(answer.changes().iter().map(|change| match change.resource_change() {
-            Some(resource) if change.r#type() == Some(&ChangeType::Resource) => self::change(resource),
-            _ => unknown_change(change),
-        }));
+        all.extend(
+            answer
+                .changes()
+                .iter()
+                .map(|change| match change.resource_change() {
+                    Some(resource) if change.r#type() == Some(&ChangeType::Resource) => {
+                        self::change(resource)
+                    }
+                    _ => unknown_change(change),
+                }),
+        );
         next = answer.next_token;
         if next.is_none() {
             return Ok(Some(all));
@@ -91,11 +115,23 @@ async fn changes(
 }
 
 fn from_summaries(mut summaries: Vec<ChangeSetSummary>) -> Vec<ChangeSet> {
-    summaries.retain(|summary| summary.change_set_name().is_some_and(plan::is_our_change_set));
-    summaries.sort_by_key(|summary| summary.creation_time().map(|time| (time.secs(), time.subsec_nanos())));
+    summaries.retain(|summary| {
+        summary
+            .change_set_name()
+            .is_some_and(plan::is_our_change_set)
+    });
+    summaries.sort_by_key(|summary| {
+        summary
+            .creation_time()
+            .map(|time| (time.secs(), time.subsec_nanos()))
+    });
     let set = |summary: &ChangeSetSummary| {
         let name = summary.change_set_name()?.to_owned();
-        Some(ChangeSet { name, state: state(summary)?, changes: Vec::new() })
+        Some(ChangeSet {
+            name,
+            state: state(summary)?,
+            changes: Vec::new(),
+        })
     };
     summaries.iter().filter_map(set).collect()
 }
@@ -109,17 +145,29 @@ fn state(summary: &ChangeSetSummary) -> Option<ChangeSetState> {
         Some(ChangeSetStatus::CreateComplete) => match summary.execution_status() {
             Some(ExecutionStatus::Available) => Ready,
             Some(ExecutionStatus::ExecuteInProgress | ExecutionStatus::ExecuteComplete) => Executed,
-            Some(ExecutionStatus::ExecuteFailed) => Dead(reason().unwrap_or("its execution failed").to_owned()),
-            Some(ExecutionStatus::Obsolete) => Dead("the stack has changed since it was made".to_owned()),
+            Some(ExecutionStatus::ExecuteFailed) => {
+                Dead(reason().unwrap_or("its execution failed").to_owned())
+            }
+            Some(ExecutionStatus::Obsolete) => {
+                Dead("the stack has changed since it was made".to_owned())
+            }
             Some(other) => Dead(format!("its execution status is {other}")),
             None => Dead("it has no execution status".to_owned()),
         },
         Some(ChangeSetStatus::Failed) if reason().is_some_and(codes::says_no_changes) => NoChanges,
-        Some(ChangeSetStatus::Failed) => Dead(reason().unwrap_or("it failed without a reason").to_owned()),
-        Some(ChangeSetStatus::DeleteComplete | ChangeSetStatus::DeleteInProgress | ChangeSetStatus::DeletePending) => {
+        Some(ChangeSetStatus::Failed) => {
+            Dead(reason().unwrap_or("it failed without a reason").to_owned())
+        }
+        Some(
+            ChangeSetStatus::DeleteComplete
+            | ChangeSetStatus::DeleteInProgress
+            | ChangeSetStatus::DeletePending,
+        ) => {
             return None;
         }
-        Some(ChangeSetStatus::DeleteFailed) => Dead(reason().unwrap_or("its deletion failed").to_owned()),
+        Some(ChangeSetStatus::DeleteFailed) => {
+            Dead(reason().unwrap_or("its deletion failed").to_owned())
+        }
         Some(other) => Dead(format!("its status is {other}")),
         None => Dead("it has no status".to_owned()),
     })
@@ -135,7 +183,10 @@ fn change(resource: &ResourceChange) -> Change {
         _ => Effect::Other,
     };
     Change {
-        logical_id: resource.logical_resource_id().unwrap_or_default().to_owned(),
+        logical_id: resource
+            .logical_resource_id()
+            .unwrap_or_default()
+            .to_owned(),
         resource_type: resource.resource_type().unwrap_or_default().to_owned(),
         effect,
     }
@@ -143,7 +194,11 @@ fn change(resource: &ResourceChange) -> Change {
 
 fn unknown_change(change: &aws_sdk_cloudformation::types::Change) -> Change {
     let kind = change.r#type().map_or("unknown", ChangeType::as_str);
-    Change { logical_id: String::new(), resource_type: kind.to_owned(), effect: Effect::Other }
+    Change {
+        logical_id: String::new(),
+        resource_type: kind.to_owned(),
+        effect: Effect::Other,
+    }
 }
 
 #[cfg(test)]
@@ -152,7 +207,13 @@ mod tests {
 
     use super::*;
 
-    fn summary(name: &str, status: &str, execution: &str, reason: &str, seconds: i64) -> ChangeSetSummary {
+    fn summary(
+        name: &str,
+        status: &str,
+        execution: &str,
+        reason: &str,
+        seconds: i64,
+    ) -> ChangeSetSummary {
         ChangeSetSummary::builder()
             .change_set_name(name)
             .status(ChangeSetStatus::from(status))
@@ -165,27 +226,65 @@ mod tests {
     #[test]
     fn every_status_has_a_state() {
         use ChangeSetState::{Dead, Executed, NoChanges, Pending, Ready};
-        let empty =
-            "The submitted information didn't contain changes. Submit different information to create a change set.";
+        let empty = "The submitted information didn't contain changes. Submit different information to create a change set.";
         let cases = [
             ("CREATE_PENDING", "UNAVAILABLE", "", Some(Pending)),
             ("CREATE_IN_PROGRESS", "UNAVAILABLE", "", Some(Pending)),
             ("CREATE_COMPLETE", "AVAILABLE", "", Some(Ready)),
             ("CREATE_COMPLETE", "EXECUTE_IN_PROGRESS", "", Some(Executed)),
             ("CREATE_COMPLETE", "EXECUTE_COMPLETE", "", Some(Executed)),
-            ("CREATE_COMPLETE", "EXECUTE_FAILED", "", Some(Dead("its execution failed".to_owned()))),
-            ("CREATE_COMPLETE", "OBSOLETE", "", Some(Dead("the stack has changed since it was made".to_owned()))),
-            ("CREATE_COMPLETE", "NEW_WORD", "", Some(Dead("its execution status is NEW_WORD".to_owned()))),
+            (
+                "CREATE_COMPLETE",
+                "EXECUTE_FAILED",
+                "",
+                Some(Dead("its execution failed".to_owned())),
+            ),
+            (
+                "CREATE_COMPLETE",
+                "OBSOLETE",
+                "",
+                Some(Dead("the stack has changed since it was made".to_owned())),
+            ),
+            (
+                "CREATE_COMPLETE",
+                "NEW_WORD",
+                "",
+                Some(Dead("its execution status is NEW_WORD".to_owned())),
+            ),
             ("FAILED", "UNAVAILABLE", empty, Some(NoChanges)),
-            ("FAILED", "UNAVAILABLE", "No updates are to be performed.", Some(NoChanges)),
-            ("FAILED", "UNAVAILABLE", "Template error", Some(Dead("Template error".to_owned()))),
+            (
+                "FAILED",
+                "UNAVAILABLE",
+                "No updates are to be performed.",
+                Some(NoChanges),
+            ),
+            (
+                "FAILED",
+                "UNAVAILABLE",
+                "Template error",
+                Some(Dead("Template error".to_owned())),
+            ),
             ("DELETE_COMPLETE", "UNAVAILABLE", "", None),
             ("DELETE_PENDING", "UNAVAILABLE", "", None),
-            ("DELETE_FAILED", "UNAVAILABLE", "x", Some(Dead("x".to_owned()))),
-            ("NEW_WORD", "AVAILABLE", "", Some(Dead("its status is NEW_WORD".to_owned()))),
+            (
+                "DELETE_FAILED",
+                "UNAVAILABLE",
+                "x",
+                Some(Dead("x".to_owned())),
+            ),
+            (
+                "NEW_WORD",
+                "AVAILABLE",
+                "",
+                Some(Dead("its status is NEW_WORD".to_owned())),
+            ),
         ];
         for (status, execution, reason, expected) in cases {
-            assert_eq!(state(&summary("egress-0-e1", status, execution, reason, 1)), expected, "{status} {execution}");
+            assert_eq!(
+                state(&summary("egress-0-e1", status, execution, reason, 1)),
+                expected,
+                "{status} {execution}"
+            );
         }
     }
 

@@ -34,10 +34,16 @@ pub enum Claim {
 pub fn claim(name: &str, ownership: &BTreeMap<String, String>, found: &[Stack]) -> Claim {
     let mut ours: Vec<&Stack> = Vec::new();
     let mut foreign = None;
-    for stack in found.iter().filter(|stack| !is_gone(stack) && !is_nested(stack)) {
+    for stack in found
+        .iter()
+        .filter(|stack| !is_gone(stack) && !is_nested(stack))
+    {
         let named = stack.stack_name() == Some(name);
         if is_owned(stack, ownership) || (named && is_older_than_tags(stack, ownership)) {
-            if ours.iter().all(|known| known.stack_id() != stack.stack_id()) {
+            if ours
+                .iter()
+                .all(|known| known.stack_id() != stack.stack_id())
+            {
                 ours.push(stack);
             }
         } else if named {
@@ -46,7 +52,10 @@ pub fn claim(name: &str, ownership: &BTreeMap<String, String>, found: &[Stack]) 
     }
     match (ours.as_slice(), foreign) {
         ([], None) => Claim::Absent,
-        ([], Some(stack)) => Claim::Foreign { name: name.to_owned(), why: why_foreign(stack, ownership) },
+        ([], Some(stack)) => Claim::Foreign {
+            name: name.to_owned(),
+            why: why_foreign(stack, ownership),
+        },
         ([stack], _) => Claim::Ours(Box::new((*stack).clone())),
         (several, _) => Claim::Several(several.iter().map(|stack| (*stack).clone()).collect()),
     }
@@ -54,7 +63,10 @@ pub fn claim(name: &str, ownership: &BTreeMap<String, String>, found: &[Stack]) 
 
 /// Whether it has every ownership tag. Without any to compare, the name alone decides.
 pub fn is_owned(stack: &Stack, ownership: &BTreeMap<String, String>) -> bool {
-    !ownership.is_empty() && ownership.iter().all(|(key, value)| tag(stack, key) == Some(value))
+    !ownership.is_empty()
+        && ownership
+            .iter()
+            .all(|(key, value)| tag(stack, key) == Some(value))
 }
 
 pub fn is_gone(stack: &Stack) -> bool {
@@ -67,11 +79,16 @@ fn is_nested(stack: &Stack) -> bool {
 
 fn is_older_than_tags(stack: &Stack, ownership: &BTreeMap<String, String>) -> bool {
     ownership.is_empty()
-        || (stack.stack_name() == Some(UNTAGGED_NAME) && ownership.keys().all(|key| tag(stack, key).is_none()))
+        || (stack.stack_name() == Some(UNTAGGED_NAME)
+            && ownership.keys().all(|key| tag(stack, key).is_none()))
 }
 
 fn tag<'a>(stack: &'a Stack, key: &str) -> Option<&'a str> {
-    stack.tags().iter().find(|tag| tag.key() == Some(key)).and_then(Tag::value)
+    stack
+        .tags()
+        .iter()
+        .find(|tag| tag.key() == Some(key))
+        .and_then(Tag::value)
 }
 
 /// What keeps it from being ours.
@@ -103,17 +120,29 @@ mod tests {
     const NAME: &str = "egress-static-nat-one";
 
     fn ownership() -> BTreeMap<String, String> {
-        [("kubernetes.io/cluster/one", "owned"), ("kubernetes:application", "egress")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into()
+        [
+            ("kubernetes.io/cluster/one", "owned"),
+            ("kubernetes:application", "egress"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
     }
 
-    const OURS: &[(&str, &str)] =
-        &[("kubernetes.io/cluster/one", "owned"), ("kubernetes:application", "egress"), ("team", "x")];
+    const OURS: &[(&str, &str)] = &[
+        ("kubernetes.io/cluster/one", "owned"),
+        ("kubernetes:application", "egress"),
+        ("team", "x"),
+    ];
 
     fn stack(name: &str, tags: &[(&str, &str)]) -> Stack {
-        let tags = tags.iter().map(|(key, value)| Tag::builder().key(*key).value(*value).build()).collect();
-        let builder = Stack::builder().stack_name(name).stack_id(format!("arn:{name}")).set_tags(Some(tags));
+        let tags = tags
+            .iter()
+            .map(|(key, value)| Tag::builder().key(*key).value(*value).build())
+            .collect();
+        let builder = Stack::builder()
+            .stack_name(name)
+            .stack_id(format!("arn:{name}"))
+            .set_tags(Some(tags));
         builder
             .creation_time(aws_smithy_types::DateTime::from_secs(1))
             .stack_status(StackStatus::UpdateComplete)
@@ -139,17 +168,36 @@ mod tests {
         assert_eq!(judge(NAME, &[]), Ok(vec![]));
         assert_eq!(judge(NAME, &[stack(NAME, OURS)]), Ok(vec![NAME.to_owned()]));
         let other = "egress-static-nat-one-6d2f";
-        assert_eq!(judge(NAME, &[stack(other, OURS), stack("x", &[])]), Ok(vec![other.to_owned()]));
+        assert_eq!(
+            judge(NAME, &[stack(other, OURS), stack("x", &[])]),
+            Ok(vec![other.to_owned()])
+        );
         // Found by name and by tags.
-        assert_eq!(judge(NAME, &[stack(NAME, OURS), stack(NAME, OURS)]), Ok(vec![NAME.to_owned()]));
+        assert_eq!(
+            judge(NAME, &[stack(NAME, OURS), stack(NAME, OURS)]),
+            Ok(vec![NAME.to_owned()])
+        );
     }
 
     #[test]
     fn a_taken_name_is_foreign_unless_ours_is_elsewhere() {
-        let why = judge(NAME, &[stack(NAME, &[("kubernetes.io/cluster/one", "shared")])]).unwrap_err();
-        assert!(why.contains("kubernetes.io/cluster/one=shared instead of owned"), "{why}");
-        assert!(why.contains("no kubernetes:application=egress") && why.contains("--cluster-id"), "{why}");
-        assert_eq!(judge(NAME, &[stack(NAME, &[]), stack("y", OURS)]), Ok(vec!["y".to_owned()]));
+        let why = judge(
+            NAME,
+            &[stack(NAME, &[("kubernetes.io/cluster/one", "shared")])],
+        )
+        .unwrap_err();
+        assert!(
+            why.contains("kubernetes.io/cluster/one=shared instead of owned"),
+            "{why}"
+        );
+        assert!(
+            why.contains("no kubernetes:application=egress") && why.contains("--cluster-id"),
+            "{why}"
+        );
+        assert_eq!(
+            judge(NAME, &[stack(NAME, &[]), stack("y", OURS)]),
+            Ok(vec!["y".to_owned()])
+        );
     }
 
     #[test]
@@ -163,13 +211,19 @@ mod tests {
     #[test]
     fn two_claims_are_several() {
         let found = [stack(NAME, OURS), stack("y", OURS)];
-        assert_eq!(judge(NAME, &found), Ok(vec![NAME.to_owned(), "y".to_owned()]));
+        assert_eq!(
+            judge(NAME, &found),
+            Ok(vec![NAME.to_owned(), "y".to_owned()])
+        );
     }
 
     #[test]
     fn untagged_is_ours_only_under_the_very_old_name() {
         let old = stack(UNTAGGED_NAME, &[("team", "x")]);
-        assert_eq!(judge(UNTAGGED_NAME, std::slice::from_ref(&old)), Ok(vec![UNTAGGED_NAME.to_owned()]));
+        assert_eq!(
+            judge(UNTAGGED_NAME, std::slice::from_ref(&old)),
+            Ok(vec![UNTAGGED_NAME.to_owned()])
+        );
         assert_eq!(judge(NAME, &[old]), Ok(vec![]));
         // Another cluster's, by a tag of the same key.
         let another = stack(UNTAGGED_NAME, &[("kubernetes:application", "something")]);
@@ -188,6 +242,9 @@ mod tests {
     #[test]
     fn without_ownership_tags_the_name_decides() {
         let none = BTreeMap::new();
-        assert_eq!(names(claim(NAME, &none, &[stack(NAME, &[]), stack("y", OURS)])), Ok(vec![NAME.to_owned()]));
+        assert_eq!(
+            names(claim(NAME, &none, &[stack(NAME, &[]), stack("y", OURS)])),
+            Ok(vec![NAME.to_owned()])
+        );
     }
 }

@@ -35,9 +35,11 @@ pub fn classify(code: &str, text: &str, status: Option<u16>) -> Kind {
         | "BandwidthLimitExceeded"
         | "PriorRequestNotComplete"
         | "EC2ThrottledException" => Kind::Throttled,
-        "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" | "NotAuthorized" | "OptInRequired" => {
-            Kind::Denied
-        }
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "UnauthorizedOperation"
+        | "NotAuthorized"
+        | "OptInRequired" => Kind::Denied,
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "TokenRefreshRequired" => {
             Kind::CredentialsExpired
         }
@@ -49,21 +51,28 @@ pub fn classify(code: &str, text: &str, status: Option<u16>) -> Kind {
         | "InvalidAccessKeyId"
         | "MissingAuthenticationToken"
         | "InvalidToken" => Kind::Credentials,
-        "AlreadyExistsException" | "NameAlreadyExistsException" | "TokenAlreadyExistsException" => Kind::Exists,
-        "ChangeSetNotFound" | "ChangeSetNotFoundException" | "StackNotFoundException" | "InvalidVpcID.NotFound" => {
-            Kind::Missing
+        "AlreadyExistsException" | "NameAlreadyExistsException" | "TokenAlreadyExistsException" => {
+            Kind::Exists
         }
+        "ChangeSetNotFound"
+        | "ChangeSetNotFoundException"
+        | "StackNotFoundException"
+        | "InvalidVpcID.NotFound" => Kind::Missing,
         "InvalidChangeSetStatus"
         | "InvalidChangeSetStatusException"
         | "OperationInProgressException"
         | "InvalidOperationException" => Kind::State,
         "InsufficientCapabilitiesException" => Kind::Capabilities,
         "NoSuchBucket" | "PermanentRedirect" | "AuthorizationHeaderMalformed" => Kind::Bucket,
-        "InternalFailure" | "InternalError" | "InternalServerError" | "ServiceUnavailable" | "Unavailable" => {
-            Kind::Server
-        }
+        "InternalFailure"
+        | "InternalError"
+        | "InternalServerError"
+        | "ServiceUnavailable"
+        | "Unavailable" => Kind::Server,
         "RequestTimeout" | "RequestTimeoutException" => Kind::Timeout,
-        _ if code.ends_with("LimitExceeded") || code.ends_with("LimitExceededException") => Kind::Limit,
+        _ if code.ends_with("LimitExceeded") || code.ends_with("LimitExceededException") => {
+            Kind::Limit
+        }
         _ if status.is_some_and(|status| status >= 500) => Kind::Server,
         _ if status == Some(429) => Kind::Throttled,
         _ => classify_text(text),
@@ -81,7 +90,11 @@ fn classify_text(text: &str) -> Kind {
         Kind::Bucket
     } else if has("already exists") {
         Kind::Exists
-    } else if has("_IN_PROGRESS") || has("_COMPLETE") || has("_FAILED") || has("TerminationProtection is enabled") {
+    } else if has("_IN_PROGRESS")
+        || has("_COMPLETE")
+        || has("_FAILED")
+        || has("TerminationProtection is enabled")
+    {
         Kind::State
     } else if has("security token") && has("expired") {
         Kind::CredentialsExpired
@@ -97,7 +110,11 @@ pub fn says_no_changes(text: &str) -> bool {
 
 /// IAM names the action that it missed; that can be another one than the call (`iam:PassRole`, `ec2:…` of a resource).
 pub fn denied_action(text: &str) -> Option<&str> {
-    let action = text.split_once("to perform: ")?.1.split_whitespace().next()?;
+    let action = text
+        .split_once("to perform: ")?
+        .1
+        .split_whitespace()
+        .next()?;
     action.contains(':').then_some(action)
 }
 
@@ -122,22 +139,72 @@ mod tests {
             ("ValidationError", "Rate exceeded", 400, Kind::Throttled),
             ("RequestLimitExceeded", "", 503, Kind::Throttled),
             ("SlowDown", "", 503, Kind::Throttled),
-            ("AccessDenied", "User: x is not authorized", 403, Kind::Denied),
+            (
+                "AccessDenied",
+                "User: x is not authorized",
+                403,
+                Kind::Denied,
+            ),
             ("UnauthorizedOperation", "", 403, Kind::Denied),
-            ("ExpiredToken", "The security token included in the request is expired", 403, Kind::CredentialsExpired),
+            (
+                "ExpiredToken",
+                "The security token included in the request is expired",
+                403,
+                Kind::CredentialsExpired,
+            ),
             ("InvalidClientTokenId", "", 403, Kind::Credentials),
-            ("ValidationError", "Stack with id a does not exist", 400, Kind::Missing),
-            ("ChangeSetNotFound", "ChangeSet [x] does not exist", 404, Kind::Missing),
-            ("AlreadyExistsException", "Stack [a] already exists", 400, Kind::Exists),
-            ("ValidationError", "Stack:arn is in UPDATE_IN_PROGRESS state and can not be updated.", 400, Kind::State),
-            ("ValidationError", "Stack [a] cannot be deleted while TerminationProtection is enabled", 400, Kind::State),
+            (
+                "ValidationError",
+                "Stack with id a does not exist",
+                400,
+                Kind::Missing,
+            ),
+            (
+                "ChangeSetNotFound",
+                "ChangeSet [x] does not exist",
+                404,
+                Kind::Missing,
+            ),
+            (
+                "AlreadyExistsException",
+                "Stack [a] already exists",
+                400,
+                Kind::Exists,
+            ),
+            (
+                "ValidationError",
+                "Stack:arn is in UPDATE_IN_PROGRESS state and can not be updated.",
+                400,
+                Kind::State,
+            ),
+            (
+                "ValidationError",
+                "Stack [a] cannot be deleted while TerminationProtection is enabled",
+                400,
+                Kind::State,
+            ),
             ("InvalidChangeSetStatus", "", 400, Kind::State),
-            ("ValidationError", "S3 error: Access Denied", 400, Kind::Bucket),
+            (
+                "ValidationError",
+                "S3 error: Access Denied",
+                400,
+                Kind::Bucket,
+            ),
             ("NoSuchBucket", "", 404, Kind::Bucket),
-            ("ValidationError", "Template format error: unsupported structure.", 400, Kind::Invalid),
+            (
+                "ValidationError",
+                "Template format error: unsupported structure.",
+                400,
+                Kind::Invalid,
+            ),
             ("LimitExceededException", "", 400, Kind::Limit),
             ("VpcLimitExceeded", "", 400, Kind::Limit),
-            ("InsufficientCapabilitiesException", "", 400, Kind::Capabilities),
+            (
+                "InsufficientCapabilitiesException",
+                "",
+                400,
+                Kind::Capabilities,
+            ),
             ("InternalFailure", "", 500, Kind::Server),
             ("", "", 502, Kind::Server),
             ("SomethingNew", "whatever", 400, Kind::Invalid),
@@ -149,7 +216,9 @@ mod tests {
 
     #[test]
     fn empty_change_sets_by_either_wording() {
-        assert!(says_no_changes("The submitted information didn't contain changes. Submit different information"));
+        assert!(says_no_changes(
+            "The submitted information didn't contain changes. Submit different information"
+        ));
         assert!(says_no_changes("No updates are to be performed."));
         assert!(!says_no_changes("Template error"));
     }

@@ -90,16 +90,25 @@ impl Failure {
         }
     }
 
-    pub fn new<E>(service: Service, action: &'static str, attempts: u32, error: SdkError<E, HttpResponse>) -> Self
+    pub fn new<E>(
+        service: Service,
+        action: &'static str,
+        attempts: u32,
+        error: SdkError<E, HttpResponse>,
+    ) -> Self
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let status = error.raw_response().map(|response| response.status().as_u16());
+        let status = error
+            .raw_response()
+            .map(|response| response.status().as_u16());
         let code = error.code().unwrap_or_default().to_owned();
         let text = codes::one_line(error.message().unwrap_or_default());
         let kind = match &error {
             SdkError::TimeoutError(_) => Kind::Timeout,
-            SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) if about_credentials(&error) => {
+            SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_)
+                if about_credentials(&error) =>
+            {
                 Kind::Credentials
             }
             SdkError::DispatchFailure(failure) if failure.is_timeout() => Kind::Timeout,
@@ -109,9 +118,22 @@ impl Failure {
         };
         // What AWS said is in `text` already; only where it said nothing does the source add something.
         let told = !code.is_empty() || !text.is_empty();
-        let code = if code.is_empty() { format!("{kind:?}") } else { code };
-        let source: Option<Box<dyn Error + Send + Sync>> = if told { None } else { Some(Box::new(error)) };
-        Self { service, action, kind, code, text, attempts, source }
+        let code = if code.is_empty() {
+            format!("{kind:?}")
+        } else {
+            code
+        };
+        let source: Option<Box<dyn Error + Send + Sync>> =
+            if told { None } else { Some(Box::new(error)) };
+        Self {
+            service,
+            action,
+            kind,
+            code,
+            text,
+            attempts,
+            source,
+        }
     }
 
     /// Whether a mutation may have been done although it came back as a failure: the answer was lost, or an earlier
@@ -151,15 +173,25 @@ impl From<Failure> for ProviderError {
             Kind::TermOver => (
                 Retry::Soon,
                 "TermOver",
-                format!("{call} was stopped because leadership ended; the next leader sees what came of it"),
+                format!(
+                    "{call} was stopped because leadership ended; the next leader sees what came of it"
+                ),
             ),
-            Kind::Throttled => {
-                (Retry::Slowly, "Throttled", format!("AWS throttles {call}: {said}; it is retried later"))
-            }
+            Kind::Throttled => (
+                Retry::Slowly,
+                "Throttled",
+                format!("AWS throttles {call}: {said}; it is retried later"),
+            ),
             Kind::Denied => {
                 let missing = codes::denied_action(&failure.text).unwrap_or(&call);
-                let remedy = format!("allow {missing} to the controller's role; deploy/ has the whole policy");
-                (Retry::AfterFix, "AccessDenied", format!("AWS denied {call}: {said}; {remedy}"))
+                let remedy = format!(
+                    "allow {missing} to the controller's role; deploy/ has the whole policy"
+                );
+                (
+                    Retry::AfterFix,
+                    "AccessDenied",
+                    format!("AWS denied {call}: {said}; {remedy}"),
+                )
             }
             Kind::Credentials => {
                 let what = match failure.text.as_str() {
@@ -168,20 +200,32 @@ impl From<Failure> for ProviderError {
                 };
                 let remedy = "give the pod a role (IRSA or EKS Pod Identity), or set AWS_ACCESS_KEY_ID and \
                               AWS_SECRET_ACCESS_KEY";
-                (Retry::AfterFix, "NoCredentials", format!("{what}; {remedy}"))
+                (
+                    Retry::AfterFix,
+                    "NoCredentials",
+                    format!("{what}; {remedy}"),
+                )
             }
             Kind::CredentialsExpired => (
                 Retry::Soon,
                 "CredentialsExpired",
-                format!("the AWS credentials have expired at {call}: {said}; if this stays, nothing renews them"),
+                format!(
+                    "the AWS credentials have expired at {call}: {said}; if this stays, nothing renews them"
+                ),
             ),
             Kind::Missing => (Retry::Soon, "NotFound", format!("{call}: {said}")),
             Kind::Exists => (Retry::Soon, "AlreadyExists", format!("{call}: {said}")),
-            Kind::State => (Retry::Soon, "WrongState", format!("{call} is not possible now: {said}")),
+            Kind::State => (
+                Retry::Soon,
+                "WrongState",
+                format!("{call} is not possible now: {said}"),
+            ),
             Kind::Limit => (
                 Retry::AfterFix,
                 "QuotaReached",
-                format!("{call} exceeds a quota of the AWS account: {said}; ask for more in Service Quotas"),
+                format!(
+                    "{call} exceeds a quota of the AWS account: {said}; ask for more in Service Quotas"
+                ),
             ),
             Kind::Capabilities => (
                 Retry::AfterFix,
@@ -198,12 +242,33 @@ impl From<Failure> for ProviderError {
                      controller's role, or the role given to CloudFormation, may read"
                 ),
             ),
-            Kind::Invalid => (Retry::AfterFix, "Rejected", format!("AWS does not accept {call}: {said}")),
-            Kind::Server => (Retry::Soon, "AwsFault", format!("{call} failed within AWS: {said}")),
-            Kind::Timeout => (Retry::Soon, "Timeout", format!("no answer in time from AWS to {call}")),
-            Kind::Unreachable => (Retry::Soon, "Unreachable", format!("no connection to AWS for {call}")),
+            Kind::Invalid => (
+                Retry::AfterFix,
+                "Rejected",
+                format!("AWS does not accept {call}: {said}"),
+            ),
+            Kind::Server => (
+                Retry::Soon,
+                "AwsFault",
+                format!("{call} failed within AWS: {said}"),
+            ),
+            Kind::Timeout => (
+                Retry::Soon,
+                "Timeout",
+                format!("no answer in time from AWS to {call}"),
+            ),
+            Kind::Unreachable => (
+                Retry::Soon,
+                "Unreachable",
+                format!("no connection to AWS for {call}"),
+            ),
         };
-        Self { retry, reason, message, source: failure.source }
+        Self {
+            retry,
+            reason,
+            message,
+            source: failure.source,
+        }
     }
 }
 
@@ -225,17 +290,37 @@ mod tests {
 
     #[test]
     fn a_denied_call_names_what_iam_missed() {
-        let text = "User: arn:aws:sts::1:role/a is not authorized to perform: iam:PassRole on resource: b";
+        let text =
+            "User: arn:aws:sts::1:role/a is not authorized to perform: iam:PassRole on resource: b";
         let error = ProviderError::from(failure(Kind::Denied, "AccessDenied", text));
-        assert_eq!((error.retry, error.reason), (Retry::AfterFix, "AccessDenied"));
-        assert!(error.message.contains("allow iam:PassRole to"), "{}", error.message);
+        assert_eq!(
+            (error.retry, error.reason),
+            (Retry::AfterFix, "AccessDenied")
+        );
+        assert!(
+            error.message.contains("allow iam:PassRole to"),
+            "{}",
+            error.message
+        );
         let error = ProviderError::from(failure(Kind::Denied, "AccessDenied", ""));
-        assert!(error.message.contains("allow cloudformation:CreateStack to"), "{}", error.message);
+        assert!(
+            error
+                .message
+                .contains("allow cloudformation:CreateStack to"),
+            "{}",
+            error.message
+        );
     }
 
     #[test]
     fn only_an_open_end_may_have_happened() {
-        let sent = |kind, attempts| Failure { attempts, ..failure(kind, "", "") }.may_have_happened();
+        let sent = |kind, attempts| {
+            Failure {
+                attempts,
+                ..failure(kind, "", "")
+            }
+            .may_have_happened()
+        };
         assert!(sent(Kind::Unreachable, 1) && sent(Kind::Timeout, 1) && sent(Kind::Server, 1));
         assert!(!sent(Kind::TermOver, 0) && sent(Kind::TermOver, 1));
         // The second attempt stumbles over what the first one did.

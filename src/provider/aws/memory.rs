@@ -51,7 +51,10 @@ impl StateKey {
     pub fn of(stack: &Stack) -> Self {
         Self {
             id: stack.stack_id().unwrap_or_default().to_owned(),
-            status: stack.stack_status().map_or("", |status| status.as_str()).to_owned(),
+            status: stack
+                .stack_status()
+                .map_or("", |status| status.as_str())
+                .to_owned(),
             updated: stack.last_updated_time().copied(),
         }
     }
@@ -61,7 +64,12 @@ impl Memory {
     /// At the beginning of a reading: a new term starts afresh, except for an operation under way.
     pub fn begin(&mut self, epoch: Option<u64>) {
         if epoch.is_some() && epoch != self.epoch {
-            *self = Self { epoch, operation: self.operation.take(), started: self.started, ..Self::default() };
+            *self = Self {
+                epoch,
+                operation: self.operation.take(),
+                started: self.started,
+                ..Self::default()
+            };
         }
         if !self.searched {
             self.change_sets = true;
@@ -70,13 +78,20 @@ impl Memory {
 
     /// LastUpdatedTime of a stack as last seen; the outer None when it has not been seen.
     pub fn updated(&self, stack: &str) -> Option<Option<DateTime>> {
-        self.seen.as_ref().filter(|seen| seen.id == stack).map(|seen| seen.updated)
+        self.seen
+            .as_ref()
+            .filter(|seen| seen.id == stack)
+            .map(|seen| seen.updated)
     }
 
     /// The stack is gone, and with it what was going on in it.
     pub fn forget_stack(&mut self, id: &str) {
         self.known.retain(|known| known != id);
-        if self.operation.as_ref().is_some_and(|operation| operation.stack == id) {
+        if self
+            .operation
+            .as_ref()
+            .is_some_and(|operation| operation.stack == id)
+        {
             self.operation = None;
         }
     }

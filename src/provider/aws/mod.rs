@@ -103,9 +103,16 @@ impl AwsProvider {
             None => loader,
         };
         let sdk = loader.load().await;
-        let region = sdk.region().map(Region::to_string).filter(|region| !region.is_empty()).ok_or_else(no_region)?;
+        let region = sdk
+            .region()
+            .map(Region::to_string)
+            .filter(|region| !region.is_empty())
+            .ok_or_else(no_region)?;
         Ok(Self {
-            bucket: config.template_bucket.clone().map(|name| bucket(&sdk, name, region.clone())),
+            bucket: config
+                .template_bucket
+                .clone()
+                .map(|name| bucket(&sdk, name, region.clone())),
             calls: Calls::new(config.observer.clone()),
             cloudformation: aws_sdk_cloudformation::Client::new(&sdk),
             ec2: aws_sdk_ec2::Client::new(&sdk),
@@ -123,7 +130,13 @@ impl AwsProvider {
         {
             return Ok(ground.clone());
         }
-        let ground = ground::read(&self.calls, &self.ec2, &self.region, self.config.vpc_id.as_deref()).await?;
+        let ground = ground::read(
+            &self.calls,
+            &self.ec2,
+            &self.region,
+            self.config.vpc_id.as_deref(),
+        )
+        .await?;
         *known = Some((Instant::now(), ground.clone()));
         Ok(ground)
     }
@@ -176,27 +189,47 @@ impl Provider for AwsProvider {
 
 fn bucket(sdk: &SdkConfig, name: String, region: String) -> Bucket {
     let endpoint = s3_endpoint(sdk);
-    let config = aws_sdk_s3::config::Builder::from(sdk).force_path_style(endpoint.is_some()).build();
-    Bucket { name, region, endpoint, client: aws_sdk_s3::Client::from_conf(config) }
+    let config = aws_sdk_s3::config::Builder::from(sdk)
+        .force_path_style(endpoint.is_some())
+        .build();
+    Bucket {
+        name,
+        region,
+        endpoint,
+        client: aws_sdk_s3::Client::from_conf(config),
+    }
 }
 
 /// The endpoint that the SDK will use for S3 when it is not AWS's own: the bucket then is part of the path.
 fn s3_endpoint(sdk: &SdkConfig) -> Option<String> {
-    let key =
-        ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
-    let of_service = sdk.service_config().and_then(|config| config.load_config(key));
+    let key = ServiceConfigKey::builder()
+        .service_id("S3")
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build()
+        .ok()?;
+    let of_service = sdk
+        .service_config()
+        .and_then(|config| config.load_config(key));
     of_service.or_else(|| sdk.endpoint_url().map(str::to_owned))
 }
 
 /// With what a user agent may not contain replaced, and cut. None when nothing is left.
 fn app_name(text: &str) -> Option<AppName> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    let clean: String = text.chars().take(MAX_APP_NAME).map(|c| if allowed(c) { c } else { '-' }).collect();
-    (!clean.is_empty()).then(|| AppName::new(clean).ok()).flatten()
+    let clean: String = text
+        .chars()
+        .take(MAX_APP_NAME)
+        .map(|c| if allowed(c) { c } else { '-' })
+        .collect();
+    (!clean.is_empty())
+        .then(|| AppName::new(clean).ok())
+        .flatten()
 }
 
 fn no_region() -> ProviderError {
-    let text = "no AWS region: set AWS_REGION, such as eu-west-1 (pods on EKS with a role have it set)";
+    let text =
+        "no AWS region: set AWS_REGION, such as eu-west-1 (pods on EKS with a role have it set)";
     ProviderError::after_fix("NoRegion", text.to_owned())
 }
 
@@ -207,7 +240,10 @@ mod tests {
     #[test]
     fn app_names_fit_a_user_agent() {
         let name = |text: &str| app_name(text).map(|name| name.as_ref().to_owned());
-        assert_eq!(name("egress-7d9/replica 1"), Some("egress-7d9-replica-1".to_owned()));
+        assert_eq!(
+            name("egress-7d9/replica 1"),
+            Some("egress-7d9-replica-1".to_owned())
+        );
         assert_eq!(name(&"x".repeat(80)), Some("x".repeat(50)));
         assert_eq!(name(""), None);
     }

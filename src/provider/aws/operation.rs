@@ -41,8 +41,20 @@ pub struct Operation {
 impl Operation {
     /// Before the call: until [`Self::accepted`] it is unsure. `before` is the stack's LastUpdatedTime now, when the
     /// operation will change it.
-    pub fn new(token: String, stack: String, status: &'static str, before: Option<Option<DateTime>>) -> Self {
-        Self { token, stack, status, since: Instant::now(), sure: false, before }
+    pub fn new(
+        token: String,
+        stack: String,
+        status: &'static str,
+        before: Option<Option<DateTime>>,
+    ) -> Self {
+        Self {
+            token,
+            stack,
+            status,
+            since: Instant::now(),
+            sure: false,
+            before,
+        }
     }
 
     pub fn is_of(&self, stack: &Stack) -> bool {
@@ -76,20 +88,25 @@ impl Operation {
     pub fn has_ended(&self, stack: &Stack, events: &[StackEvent]) -> bool {
         let ours = |event: &&StackEvent| event.client_request_token() == Some(&self.token);
         let mut of_stack = events.iter().filter(|event| is_of_stack(event));
-        let Some(newest) = of_stack.next() else { return false };
+        let Some(newest) = of_stack.next() else {
+            return false;
+        };
         if !ours(&newest) {
             return of_stack.any(|event| ours(&event));
         }
         let end = newest.resource_status().map(|status| status.as_str());
         let status = stack.stack_status().map(|status| status.as_str());
-        let moved = self.before.is_none_or(|before| before != stack.last_updated_time().copied());
+        let moved = self
+            .before
+            .is_none_or(|before| before != stack.last_updated_time().copied());
         end.is_some_and(|end| !end.ends_with("_IN_PROGRESS")) && end == status && moved
     }
 }
 
 /// An event of the stack itself, not of a resource or of a nested stack.
 fn is_of_stack(event: &StackEvent) -> bool {
-    event.resource_type() == Some("AWS::CloudFormation::Stack") && event.physical_resource_id() == event.stack_id()
+    event.resource_type() == Some("AWS::CloudFormation::Stack")
+        && event.physical_resource_id() == event.stack_id()
 }
 
 /// The newest events, newest first. None when there is no such stack.
@@ -107,9 +124,14 @@ async fn page(
     stack: &str,
     next: Option<String>,
 ) -> Result<(Vec<StackEvent>, Option<String>), Failure> {
-    let request = cloudformation.describe_stack_events().stack_name(stack).set_next_token(next);
+    let request = cloudformation
+        .describe_stack_events()
+        .stack_name(stack)
+        .set_next_token(next);
     let answer = calls
-        .read(Service::CloudFormation, "DescribeStackEvents", |gate| request.customize().interceptor(gate).send())
+        .read(Service::CloudFormation, "DescribeStackEvents", |gate| {
+            request.customize().interceptor(gate).send()
+        })
         .await;
     match answer {
         Ok(answer) => Ok((answer.stack_events.unwrap_or_default(), answer.next_token)),
@@ -158,12 +180,15 @@ impl CauseReader {
             self.end.get_or_insert_with(|| status.to_owned());
             return match status {
                 // A rollback belongs to the operation that it undoes.
-                "UPDATE_ROLLBACK_IN_PROGRESS" | "ROLLBACK_IN_PROGRESS" | "IMPORT_ROLLBACK_IN_PROGRESS" => {
+                "UPDATE_ROLLBACK_IN_PROGRESS"
+                | "ROLLBACK_IN_PROGRESS"
+                | "IMPORT_ROLLBACK_IN_PROGRESS" => {
                     let failure = self.first.take();
                     self.rollback.get_or_insert(failure);
                     false
                 }
-                "CREATE_IN_PROGRESS" | "UPDATE_IN_PROGRESS" | "DELETE_IN_PROGRESS" | "IMPORT_IN_PROGRESS" => true,
+                "CREATE_IN_PROGRESS" | "UPDATE_IN_PROGRESS" | "DELETE_IN_PROGRESS"
+                | "IMPORT_IN_PROGRESS" => true,
                 _ => false,
             };
         }
@@ -171,7 +196,10 @@ impl CauseReader {
         // Resources that were stopped because another one failed are not the cause.
         if status.ends_with("_FAILED") && !reason.contains("cancelled") {
             let id = event.logical_resource_id().unwrap_or("?");
-            self.first = Some(codes::one_line(&format!("{id} ({}): {reason}", event.resource_type().unwrap_or("?"))));
+            self.first = Some(codes::one_line(&format!(
+                "{id} ({}): {reason}",
+                event.resource_type().unwrap_or("?")
+            )));
         }
         false
     }
@@ -180,7 +208,9 @@ impl CauseReader {
         let failed = self.end.is_some_and(|end| end.ends_with("ROLLBACK_FAILED"));
         let rollback = self.rollback.flatten().filter(|_| failed);
         match (self.first, rollback) {
-            (Some(first), Some(rollback)) => Some(format!("{first}; and the rollback failed at {rollback}")),
+            (Some(first), Some(rollback)) => {
+                Some(format!("{first}; and the rollback failed at {rollback}"))
+            }
             (first, rollback) => first.or(rollback),
         }
     }
@@ -201,7 +231,11 @@ mod tests {
             .stack_name("a")
             .timestamp(DateTime::from_secs(1))
             .logical_resource_id(id)
-            .physical_resource_id(if kind == "AWS::CloudFormation::Stack" { ARN } else { "x" })
+            .physical_resource_id(if kind == "AWS::CloudFormation::Stack" {
+                ARN
+            } else {
+                "x"
+            })
             .resource_type(kind)
             .resource_status(ResourceStatus::from(status))
             .resource_status_reason(reason)
@@ -224,7 +258,12 @@ mod tests {
     }
 
     fn operation(before: Option<Option<DateTime>>) -> Operation {
-        Operation::new("t2".to_owned(), ARN.to_owned(), "UPDATE_IN_PROGRESS", before)
+        Operation::new(
+            "t2".to_owned(),
+            ARN.to_owned(),
+            "UPDATE_IN_PROGRESS",
+            before,
+        )
     }
 
     #[test]
@@ -235,13 +274,25 @@ mod tests {
         let old = of_stack("UPDATE_COMPLETE", "t1");
         assert!(!operation.has_ended(&rest, std::slice::from_ref(&old)));
         let resource = event("EIP1", "AWS::EC2::EIP", "UPDATE_COMPLETE", "", "t2");
-        assert!(!operation.has_ended(&rest, &[resource, of_stack("UPDATE_IN_PROGRESS", "t2"), old.clone()]));
-        assert!(!operation.has_ended(&rest, &[of_stack("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "t2"), old.clone()]));
+        assert!(!operation.has_ended(
+            &rest,
+            &[resource, of_stack("UPDATE_IN_PROGRESS", "t2"), old.clone()]
+        ));
+        assert!(!operation.has_ended(
+            &rest,
+            &[
+                of_stack("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "t2"),
+                old.clone()
+            ]
+        ));
         assert!(operation.has_ended(&rest, &[of_stack("UPDATE_COMPLETE", "t2"), old.clone()]));
         // Another operation has begun since: ours is over, whatever is shown.
         let next = of_stack("DELETE_FAILED", "t3");
         assert!(!operation.has_ended(&rest, &[next.clone(), old.clone()]));
-        assert!(operation.has_ended(&rest, &[next, of_stack("UPDATE_COMPLETE", "t2"), old.clone()]));
+        assert!(operation.has_ended(
+            &rest,
+            &[next, of_stack("UPDATE_COMPLETE", "t2"), old.clone()]
+        ));
         // DescribeStacks still has the state from before.
         assert!(!operation.has_ended(&rest, &[of_stack("UPDATE_ROLLBACK_COMPLETE", "t2"), old]));
     }
@@ -249,7 +300,10 @@ mod tests {
     #[test]
     fn the_same_final_status_twice_in_a_row_needs_a_new_time() {
         let operation = operation(Some(Some(DateTime::from_secs(10))));
-        let events = [of_stack("UPDATE_COMPLETE", "t2"), of_stack("UPDATE_COMPLETE", "t1")];
+        let events = [
+            of_stack("UPDATE_COMPLETE", "t2"),
+            of_stack("UPDATE_COMPLETE", "t1"),
+        ];
         assert!(!operation.has_ended(&shown("UPDATE_COMPLETE", 10), &events));
         assert!(operation.has_ended(&shown("UPDATE_COMPLETE", 20), &events));
     }
@@ -278,7 +332,8 @@ mod tests {
 
     #[test]
     fn the_cause_is_the_first_failure_of_the_last_operation() {
-        let failed = |id: &str, reason: &str| event(id, "AWS::EC2::Route", "CREATE_FAILED", reason, "t2");
+        let failed =
+            |id: &str, reason: &str| event(id, "AWS::EC2::Route", "CREATE_FAILED", reason, "t2");
         let events = [
             of_stack("UPDATE_ROLLBACK_COMPLETE", "t2"),
             failed("Route3", "Resource creation cancelled"),
@@ -289,12 +344,16 @@ mod tests {
         ];
         let mut reader = CauseReader::default();
         assert_eq!(events.iter().position(|event| reader.read(event)), Some(4));
-        assert_eq!(reader.cause().as_deref(), Some("Route1 (AWS::EC2::Route): route already exists"));
+        assert_eq!(
+            reader.cause().as_deref(),
+            Some("Route1 (AWS::EC2::Route): route already exists")
+        );
     }
 
     #[test]
     fn a_rollback_that_failed_tells_both_failures() {
-        let failed = |id: &str, reason: &str| event(id, "AWS::EC2::Route", "UPDATE_FAILED", reason, "t2");
+        let failed =
+            |id: &str, reason: &str| event(id, "AWS::EC2::Route", "UPDATE_FAILED", reason, "t2");
         let mut events = vec![
             of_stack("UPDATE_ROLLBACK_FAILED", "t2"),
             failed("Route2", "gone"),

@@ -35,7 +35,11 @@ pub struct Reader<'a> {
 impl Reader<'_> {
     /// The second value tells that what is known of the VPC may be why an operation has just failed, or outdated: the
     /// stack has come to a failed state, or is gone.
-    pub async fn live(&self, memory: &mut Memory, epoch: Option<u64>) -> Result<(Live, bool), ProviderError> {
+    pub async fn live(
+        &self,
+        memory: &mut Memory,
+        epoch: Option<u64>,
+    ) -> Result<(Live, bool), ProviderError> {
         memory.begin(epoch);
         let mut found = self.look(memory).await?;
         if !memory.searched {
@@ -54,15 +58,28 @@ impl Reader<'_> {
                 (Live::Ours(Box::new(live)), news)
             }
             Claim::Several(stacks) => {
-                memory.known = stacks.iter().take(MAX_CLAIMS).map(|stack| id(stack).to_owned()).collect();
+                memory.known = stacks
+                    .iter()
+                    .take(MAX_CLAIMS)
+                    .map(|stack| id(stack).to_owned())
+                    .collect();
                 (Live::Several(stacks.iter().map(name).collect()), false)
             }
             Claim::Foreign { name, why } => (Live::Foreign { name, why }, false),
-            Claim::Absent => match found.iter().find(|stack| memory.known.iter().any(|arn| arn == id(stack))) {
+            Claim::Absent => match found
+                .iter()
+                .find(|stack| memory.known.iter().any(|arn| arn == id(stack)))
+            {
                 // It was ours a moment ago. Taken for absent, it would get a twin with other IPs.
                 Some(lost) => {
                     let why = claim::why_foreign(lost, self.ownership);
-                    (Live::Foreign { name: name(lost), why }, false)
+                    (
+                        Live::Foreign {
+                            name: name(lost),
+                            why,
+                        },
+                        false,
+                    )
                 }
                 None => (self.absent(memory), memory.seen.take().is_some()),
             },
@@ -85,7 +102,11 @@ impl Reader<'_> {
             }
         }
         if memory.known.is_empty() {
-            found.extend(self.describe(self.name).await?.filter(|stack| stack.stack_id() != memory.gone.as_deref()));
+            found.extend(
+                self.describe(self.name)
+                    .await?
+                    .filter(|stack| stack.stack_id() != memory.gone.as_deref()),
+            );
         }
         Ok(found)
     }
@@ -94,7 +115,9 @@ impl Reader<'_> {
         let request = self.cloudformation.describe_stacks().stack_name(stack);
         let answer = self
             .calls
-            .read(Service::CloudFormation, "DescribeStacks", |gate| request.customize().interceptor(gate).send())
+            .read(Service::CloudFormation, "DescribeStacks", |gate| {
+                request.customize().interceptor(gate).send()
+            })
             .await;
         match answer {
             Ok(answer) => Ok(answer.stacks.unwrap_or_default().into_iter().next()),
@@ -109,10 +132,15 @@ impl Reader<'_> {
             return Ok(Vec::new());
         }
         for _ in 0..MAX_PAGES {
-            let request = self.cloudformation.describe_stacks().set_next_token(search.next.clone());
+            let request = self
+                .cloudformation
+                .describe_stacks()
+                .set_next_token(search.next.clone());
             let answer = self
                 .calls
-                .read(Service::CloudFormation, "DescribeStacks", |gate| request.customize().interceptor(gate).send())
+                .read(Service::CloudFormation, "DescribeStacks", |gate| {
+                    request.customize().interceptor(gate).send()
+                })
                 .await;
             let answer = match answer {
                 Err(failure) if matches!(failure.kind, Kind::Invalid | Kind::Missing) => {
@@ -123,7 +151,9 @@ impl Reader<'_> {
                 answer => answer?,
             };
             let stacks = answer.stacks.unwrap_or_default().into_iter();
-            search.found.extend(stacks.filter(|stack| claim::is_owned(stack, self.ownership)));
+            search
+                .found
+                .extend(stacks.filter(|stack| claim::is_owned(stack, self.ownership)));
             search.next = answer.next_token;
             if search.next.is_none() {
                 return Ok(std::mem::take(&mut search.found));
@@ -132,21 +162,25 @@ impl Reader<'_> {
         *search = Search::default();
         Err(ProviderError::after_fix(
             "TooManyStacks",
-            format!("the account lists more than {MAX_PAGES} pages of stacks; use an account with fewer"),
+            format!(
+                "the account lists more than {MAX_PAGES} pages of stacks; use an account with fewer"
+            ),
         ))
     }
 
     /// Nothing is there, except perhaps what CreateStack has just accepted.
     fn absent(&self, memory: &mut Memory) -> Live {
         match &memory.operation {
-            Some(operation) if is_creating(Some(operation), &operation.stack) => Live::Ours(Box::new(Stack {
-                name: self.name.to_owned(),
-                id: operation.stack.clone(),
-                status: Status(operation.status.to_owned()),
-                tags: self.ownership.clone(),
-                template: NO_TEMPLATE.to_owned(),
-                ..Stack::default()
-            })),
+            Some(operation) if is_creating(Some(operation), &operation.stack) => {
+                Live::Ours(Box::new(Stack {
+                    name: self.name.to_owned(),
+                    id: operation.stack.clone(),
+                    status: Status(operation.status.to_owned()),
+                    tags: self.ownership.clone(),
+                    template: NO_TEMPLATE.to_owned(),
+                    ..Stack::default()
+                }))
+            }
             _ => {
                 memory.operation = None;
                 memory.known.clear();
@@ -155,7 +189,12 @@ impl Reader<'_> {
         }
     }
 
-    async fn read(&self, memory: &mut Memory, stack: &CfnStack, key: &StateKey) -> Result<Stack, ProviderError> {
+    async fn read(
+        &self,
+        memory: &mut Memory,
+        stack: &CfnStack,
+        key: &StateKey,
+    ) -> Result<Stack, ProviderError> {
         let mut status = Status(key.status.clone());
         if let Some(running) = self.running(memory, stack, &status).await? {
             status = Status(running.to_owned());
@@ -164,9 +203,19 @@ impl Reader<'_> {
         let mut live = Stack {
             name: name(stack),
             id: key.id.clone(),
-            parameters: pairs(stack.parameters().iter().map(|p| (p.parameter_key(), p.parameter_value()))),
+            parameters: pairs(
+                stack
+                    .parameters()
+                    .iter()
+                    .map(|p| (p.parameter_key(), p.parameter_value())),
+            ),
             tags: pairs(stack.tags().iter().map(|tag| (tag.key(), tag.value()))),
-            outputs: pairs(stack.outputs().iter().map(|output| (output.output_key(), output.output_value()))),
+            outputs: pairs(
+                stack
+                    .outputs()
+                    .iter()
+                    .map(|output| (output.output_key(), output.output_value())),
+            ),
             termination_protection: stack.enable_termination_protection().unwrap_or(false),
             status,
             ..Stack::default()
@@ -187,8 +236,15 @@ impl Reader<'_> {
         if phase == Phase::Settled && memory.change_sets {
             live.change_sets = changeset::ours(self.calls, self.cloudformation, &key.id).await?;
             // One that was executed may be listed for ever; it takes no more looking.
-            memory.change_sets = live.change_sets.iter().any(|set| set.state != ChangeSetState::Executed);
-            if live.change_sets.iter().any(|set| set.state == ChangeSetState::NoChanges) {
+            memory.change_sets = live
+                .change_sets
+                .iter()
+                .any(|set| set.state != ChangeSetState::Executed);
+            if live
+                .change_sets
+                .iter()
+                .any(|set| set.state == ChangeSetState::NoChanges)
+            {
                 // Somebody wanted a change where there was none: what we know of the template may be old.
                 memory.template = None;
             }
@@ -203,7 +259,11 @@ impl Reader<'_> {
         stack: &CfnStack,
         status: &Status,
     ) -> Result<Option<&'static str>, Failure> {
-        let Some(operation) = memory.operation.as_mut().filter(|operation| operation.is_of(stack)) else {
+        let Some(operation) = memory
+            .operation
+            .as_mut()
+            .filter(|operation| operation.is_of(stack))
+        else {
             return Ok(None);
         };
         if status.phase() == Phase::Busy {
@@ -221,16 +281,27 @@ impl Reader<'_> {
     }
 
     /// The template as it was sent. While an operation runs, what is known is good enough.
-    async fn template(&self, memory: &mut Memory, key: &StateKey, phase: Phase) -> Result<String, Failure> {
+    async fn template(
+        &self,
+        memory: &mut Memory,
+        key: &StateKey,
+        phase: Phase,
+    ) -> Result<String, Failure> {
         if let Some((at, text)) = &memory.template
             && (at == key || (phase == Phase::Busy && at.id == key.id))
         {
             return Ok(text.clone());
         }
-        let request = self.cloudformation.get_template().stack_name(&key.id).template_stage(TemplateStage::Original);
+        let request = self
+            .cloudformation
+            .get_template()
+            .stack_name(&key.id)
+            .template_stage(TemplateStage::Original);
         let answer = self
             .calls
-            .read(Service::CloudFormation, "GetTemplate", |gate| request.customize().interceptor(gate).send())
+            .read(Service::CloudFormation, "GetTemplate", |gate| {
+                request.customize().interceptor(gate).send()
+            })
             .await?;
         let text = answer.template_body.unwrap_or_default();
         memory.template = Some((key.clone(), text.clone()));
@@ -251,7 +322,9 @@ impl Reader<'_> {
 
 fn is_creating(operation: Option<&Operation>, stack: &str) -> bool {
     operation.is_some_and(|operation| {
-        operation.stack == stack && operation.status == "CREATE_IN_PROGRESS" && !operation.is_out_of_patience()
+        operation.stack == stack
+            && operation.status == "CREATE_IN_PROGRESS"
+            && !operation.is_out_of_patience()
     })
 }
 
@@ -272,6 +345,10 @@ fn name(stack: &CfnStack) -> String {
     stack.stack_name().unwrap_or_default().to_owned()
 }
 
-fn pairs<'a>(pairs: impl Iterator<Item = (Option<&'a str>, Option<&'a str>)>) -> BTreeMap<String, String> {
-    pairs.filter_map(|(key, value)| Some((key?.to_owned(), value.unwrap_or_default().to_owned()))).collect()
+fn pairs<'a>(
+    pairs: impl Iterator<Item = (Option<&'a str>, Option<&'a str>)>,
+) -> BTreeMap<String, String> {
+    pairs
+        .filter_map(|(key, value)| Some((key?.to_owned(), value.unwrap_or_default().to_owned())))
+        .collect()
 }

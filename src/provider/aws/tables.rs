@@ -33,9 +33,16 @@ pub async fn read(
             .max_results(PAGE_SIZE)
             .set_next_token(next.take());
         let answer = calls
-            .read(Service::Ec2, "DescribeRouteTables", |gate| request.customize().interceptor(gate).send())
+            .read(Service::Ec2, "DescribeRouteTables", |gate| {
+                request.customize().interceptor(gate).send()
+            })
             .await?;
-        tables.extend(answer.route_tables().iter().filter_map(|table| worker_table(table, filters)));
+        tables.extend(
+            answer
+                .route_tables()
+                .iter()
+                .filter_map(|table| worker_table(table, filters)),
+        );
         next = answer.next_token;
         if next.is_none() {
             break;
@@ -44,7 +51,9 @@ pub async fn read(
     match next {
         Some(_) => Err(ProviderError::after_fix(
             "TooManyRouteTables",
-            format!("more than {MAX_PAGES} pages of route tables; narrow them by --aws-route-table-tag"),
+            format!(
+                "more than {MAX_PAGES} pages of route tables; narrow them by --aws-route-table-tag"
+            ),
         )),
         None if tables.is_empty() => Err(no_tables(vpc_id, filters)),
         None => Ok(tables),
@@ -58,12 +67,19 @@ fn table_filters(vpc_id: &str, filters: &[(String, String)]) -> Vec<Filter> {
     ];
     // An empty value cannot be asked for: `worker_table` compares it.
     let asked = filters.iter().filter(|(_, value)| !value.is_empty());
-    all.extend(asked.map(|(key, value)| Filter::builder().name(format!("tag:{key}")).values(value).build()));
+    all.extend(asked.map(|(key, value)| {
+        Filter::builder()
+            .name(format!("tag:{key}"))
+            .values(value)
+            .build()
+    }));
     all
 }
 
 fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
-    tags.iter().find(|tag| tag.key() == Some(key)).map(|tag| tag.value().unwrap_or_default())
+    tags.iter()
+        .find(|tag| tag.key() == Some(key))
+        .map(|tag| tag.value().unwrap_or_default())
 }
 
 /// None when the table is not a worker's after all.
@@ -95,8 +111,19 @@ fn route(route: &aws_sdk_ec2::types::Route) -> Option<(Ipv4Net, Route)> {
         route.egress_only_internet_gateway_id(),
         route.ip_address(),
     ];
-    let target = target.into_iter().flatten().find(|target| !target.is_empty()).unwrap_or("unknown").to_owned();
-    Some((destination, Route { target, blackhole: route.state() == Some(&RouteState::Blackhole) }))
+    let target = target
+        .into_iter()
+        .flatten()
+        .find(|target| !target.is_empty())
+        .unwrap_or("unknown")
+        .to_owned();
+    Some((
+        destination,
+        Route {
+            target,
+            blackhole: route.state() == Some(&RouteState::Blackhole),
+        },
+    ))
 }
 
 /// Canonical; None when it is not IPv4.
@@ -109,11 +136,16 @@ fn no_tables(vpc_id: &str, filters: &[(String, String)]) -> ProviderError {
     wanted.extend(filters.iter().map(|(key, value)| format!("{key}={value}")));
     let remedy = match filters {
         [] => format!("tag each worker's route table with {ZONE_TAG}=<its zone>"),
-        _ => format!("tag each worker's route table with {ZONE_TAG}=<its zone>, or correct --aws-route-table-tag"),
+        _ => format!(
+            "tag each worker's route table with {ZONE_TAG}=<its zone>, or correct --aws-route-table-tag"
+        ),
     };
     ProviderError::after_fix(
         "NoRouteTables",
-        format!("VPC {vpc_id} has no route table with {}; {remedy}", wanted.join(" and ")),
+        format!(
+            "VPC {vpc_id} has no route table with {}; {remedy}",
+            wanted.join(" and ")
+        ),
     )
 }
 
@@ -130,17 +162,45 @@ mod tests {
             .route_table_id("rtb-1")
             .tags(Tag::builder().key(ZONE_TAG).value(" eu-west-1a").build())
             .routes(to("10.0.0.0/16").gateway_id("local").build())
-            .routes(to("0.0.0.0/0").instance_id("i-1").network_interface_id("eni-1").build())
-            .routes(to("8.8.8.8/32").nat_gateway_id("nat-1").state(RouteState::Blackhole).build())
-            .routes(to("9.9.9.9/24").transit_gateway_id("tgw-1").state(RouteState::Active).build())
+            .routes(
+                to("0.0.0.0/0")
+                    .instance_id("i-1")
+                    .network_interface_id("eni-1")
+                    .build(),
+            )
+            .routes(
+                to("8.8.8.8/32")
+                    .nat_gateway_id("nat-1")
+                    .state(RouteState::Blackhole)
+                    .build(),
+            )
+            .routes(
+                to("9.9.9.9/24")
+                    .transit_gateway_id("tgw-1")
+                    .state(RouteState::Active)
+                    .build(),
+            )
             .routes(to("7.7.7.7/32").build())
-            .routes(Ec2Route::builder().destination_ipv6_cidr_block("::/0").gateway_id("igw-1").build())
-            .routes(Ec2Route::builder().destination_prefix_list_id("pl-1").gateway_id("vpce-1").build())
+            .routes(
+                Ec2Route::builder()
+                    .destination_ipv6_cidr_block("::/0")
+                    .gateway_id("igw-1")
+                    .build(),
+            )
+            .routes(
+                Ec2Route::builder()
+                    .destination_prefix_list_id("pl-1")
+                    .gateway_id("vpce-1")
+                    .build(),
+            )
             .build();
         let (id, table) = worker_table(&table, &[]).unwrap();
         assert_eq!((id.as_str(), table.zone.as_str()), ("rtb-1", "eu-west-1a"));
-        let routes: Vec<String> =
-            table.routes.iter().map(|(to, route)| format!("{to} {} {}", route.target, route.blackhole)).collect();
+        let routes: Vec<String> = table
+            .routes
+            .iter()
+            .map(|(to, route)| format!("{to} {} {}", route.target, route.blackhole))
+            .collect();
         assert_eq!(
             routes,
             [
@@ -155,19 +215,38 @@ mod tests {
 
     #[test]
     fn filters_with_and_without_values() {
-        let filters = [("Type".to_owned(), "dmz".to_owned()), ("Worker".to_owned(), String::new())];
-        let names: Vec<String> = table_filters("vpc-1", &filters).into_iter().filter_map(|f| f.name).collect();
+        let filters = [
+            ("Type".to_owned(), "dmz".to_owned()),
+            ("Worker".to_owned(), String::new()),
+        ];
+        let names: Vec<String> = table_filters("vpc-1", &filters)
+            .into_iter()
+            .filter_map(|f| f.name)
+            .collect();
         assert_eq!(names, ["vpc-id", "tag-key", "tag:Type"]);
         let table = |tags: &[(&str, &str)]| {
-            let tags = tags.iter().map(|(key, value)| Tag::builder().key(*key).value(*value).build()).collect();
-            RouteTable::builder().route_table_id("rtb-1").set_tags(Some(tags)).build()
+            let tags = tags
+                .iter()
+                .map(|(key, value)| Tag::builder().key(*key).value(*value).build())
+                .collect();
+            RouteTable::builder()
+                .route_table_id("rtb-1")
+                .set_tags(Some(tags))
+                .build()
         };
         assert!(worker_table(&table(&[(ZONE_TAG, "a"), ("Worker", "")]), &filters).is_some());
         assert!(worker_table(&table(&[(ZONE_TAG, "a"), ("Worker", "x")]), &filters).is_none());
         assert!(worker_table(&table(&[(ZONE_TAG, "a")]), &filters).is_none());
         // A table whose zone is empty stays: the plan tells that no NAT gateway serves it.
-        assert_eq!(worker_table(&table(&[(ZONE_TAG, "")]), &[]).unwrap().1.zone, "");
+        assert_eq!(
+            worker_table(&table(&[(ZONE_TAG, "")]), &[]).unwrap().1.zone,
+            ""
+        );
         let error = no_tables("vpc-1", &filters);
-        assert!(error.message.contains("AvailabilityZone and Type=dmz") && error.message.contains("vpc-1"), "{error}");
+        assert!(
+            error.message.contains("AvailabilityZone and Type=dmz")
+                && error.message.contains("vpc-1"),
+            "{error}"
+        );
     }
 }

@@ -1,0 +1,85 @@
+//! Many changes at once become few updates, and one change is acted on at once.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use crate::stage::Stage;
+use crate::wait;
+
+#[tokio::test]
+async fn fifty_config_maps_at_once_are_at_most_two_updates() {
+    let stage = Stage::alone("burst").await;
+    let _replica = stage.replica("r1").start();
+    stage.config_map("egress-t0", &[("dns", "9.9.9.9")]).await;
+    stage.routed(&["9.9.9.9/32"]).await;
+    stage
+        .aws
+        .settings(json!({ "operation_ms": 3000, "changeset_ms": 300 }));
+    let mark = stage.aws.mark();
+    let names: Vec<String> = (1..=50).map(|number| format!("egress-{number}")).collect();
+    let cidrs: Vec<String> = (1..=50)
+        .map(|number| format!("198.51.{}.0/25", number * 2))
+        .collect();
+    let start = std::time::Instant::now();
+    let all = names.iter().zip(&cidrs).map(|(name, cidr)| {
+        let stage = &stage;
+        async move { stage.config_map(name, &[("net", cidr)]).await }
+    });
+    futures::future::join_all(all).await;
+    eprintln!(
+        "measured: 50 ConfigMaps applied in {:.2} s",
+        start.elapsed().as_secs_f64()
+    );
+    let mut expected: Vec<&str> = cidrs.iter().map(String::as_str).collect();
+    expected.push("9.9.9.9/32");
+    stage.routed(&expected).await;
+    let took = start.elapsed().as_secs_f64();
+    let updates = stage.aws.count_since(mark, "ExecuteChangeSet")
+        + stage.aws.count_since(mark, "CreateStack");
+    let prepared = stage.aws.count_since(mark, "CreateChangeSet");
+    eprintln!(
+        "measured: 50 ConfigMaps: {updates} stack updates from {prepared} change sets, all routed after {took:.1} s \
+         (an update takes 3 s)"
+    );
+    assert!((1..=2).contains(&updates), "{updates} updates");
+}
+
+/// From the API server's answer to the first call of CloudFormation that changes something.
+#[tokio::test]
+async fn a_single_change_reaches_cloudformation_at_once() {
+    let stage = Stage::alone("latency").await;
+    let _replica = stage.replica("r1").start();
+    stage.config_map("egress", &[("dns", "9.9.9.9")]).await;
+    stage.routed(&["9.9.9.9/32"]).await;
+    let mut delays = Vec::new();
+    for number in 0..20 {
+        let cidr = format!("198.51.100.{number}/32");
+        let mark = stage.aws.mark();
+        let before = SystemTime::now();
+        stage.config_map("egress", &[("dns", &cidr)]).await;
+        let first = wait::until("a mutating call", || {
+            stage
+                .aws
+                .writes_since(mark)
+                .first()
+                .cloned()
+                .ok_or_else(|| "none".to_owned())
+        })
+        .await;
+        let called = UNIX_EPOCH + Duration::from_millis(first.t);
+        // The log counts in whole milliseconds.
+        delays.push(called.duration_since(before).unwrap_or_default());
+        stage.routed(&[&cidr]).await;
+    }
+    delays.sort_unstable();
+    let median = delays[delays.len() / 2];
+    eprintln!(
+        "measured: ConfigMap to CloudFormation: median {} ms, fastest {} ms, slowest {} ms of {}",
+        median.as_millis(),
+        delays[0].as_millis(),
+        delays[delays.len() - 1].as_millis(),
+        delays.len()
+    );
+    assert!(median < Duration::from_secs(2), "{delays:?}");
+}

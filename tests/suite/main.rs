@@ -1,0 +1,20 @@
+//! The program as users run it: real replicas, a real Kubernetes API server, and an AWS stand-in that behaves.
+//!
+//! Servers are started when the first test needs them and end with the test process. Every test can be run alone, by its
+//! name. A failure shows the end of the replicas' logs and of the stand-in's.
+
+mod adoption;
+mod burst;
+mod errors;
+mod golang;
+mod http;
+mod leadership;
+mod main_job;
+mod plan_command;
+mod replica;
+mod safety;
+mod scenarios;
+mod stage;
+mod standin;
+mod testbed;
+mod wait;

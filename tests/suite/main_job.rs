@@ -1,0 +1,278 @@
+//! The main job: what ConfigMaps and flags ask for is what EC2 holds, and nothing else is touched.
+
+use serde_json::json;
+
+use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, STACK, Stage};
+use crate::standin::{REGION, actions};
+use crate::wait;
+
+#[tokio::test]
+async fn three_replicas_make_one_stack_of_the_example() {
+    let stage = Stage::open("example").await;
+    let mut replicas: Vec<_> = ["r1", "r2", "r3"]
+        .map(|name| stage.replica(name).start())
+        .into();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    assert_eq!(
+        exits
+            .keys()
+            .cloned()
+            .collect::<std::collections::BTreeSet<_>>(),
+        Stage::zones(&["a", "b", "c"])
+    );
+    assert_eq!(actions(&stage.aws.writes_since(0)), ["CreateStack"]);
+    assert_eq!(stage.aws.routes().len(), 3);
+    let state = stage.aws.state();
+    assert_eq!(state["addresses"].as_array().unwrap().len(), 3);
+    assert_eq!(state["nat_gateways"].as_array().unwrap().len(), 3);
+    let stack = &state["stacks"][0];
+    assert_eq!(
+        (&stack["name"], &stack["status"]),
+        (&json!(STACK), &json!("CREATE_COMPLETE"))
+    );
+    for replica in &mut replicas {
+        wait::until("ready", || replica.answers("/readyz")).await;
+        replica.assert_well();
+    }
+    assert_eq!(actions(&stage.writes_at_rest(0).await), ["CreateStack"]);
+    let synced: Vec<f64> = replicas
+        .iter()
+        .filter_map(|replica| {
+            replica.metric("kube_static_egress_controller_last_sync_timestamp_seconds")
+        })
+        .filter(|seconds| *seconds > 1e9)
+        .collect();
+    assert_eq!(
+        synced.len(),
+        1,
+        "only the leader has synchronised: {synced:?}"
+    );
+}
+
+#[tokio::test]
+async fn config_maps_are_added_edited_unlabelled_and_deleted() {
+    let stage = Stage::open("edits").await;
+    let _replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    stage
+        .config_map(
+            "egress-t1",
+            &[("service-provider1", "192.112.1.0/21"), ("dns", "9.9.9.9")],
+        )
+        .await;
+    stage.routed(&["192.112.0.0/21", "9.9.9.9/32"]).await;
+    stage
+        .config_map(
+            "egress-t2",
+            &[("low", "198.51.100.0/25"), ("high", " 198.51.100.128/25\n")],
+        )
+        .await;
+    stage
+        .routed(&["192.112.0.0/21", "9.9.9.9/32", "198.51.100.0/24"])
+        .await;
+    // What another ConfigMap contains already needs no route.
+    stage
+        .config_map(
+            "egress-t3",
+            &[("inside", "198.51.100.7"), ("more", "203.0.113.9/32")],
+        )
+        .await;
+    stage
+        .routed(&[
+            "192.112.0.0/21",
+            "9.9.9.9/32",
+            "198.51.100.0/24",
+            "203.0.113.9/32",
+        ])
+        .await;
+    stage.unlabel("egress-t2").await;
+    stage
+        .routed(&[
+            "192.112.0.0/21",
+            "9.9.9.9/32",
+            "198.51.100.7/32",
+            "203.0.113.9/32",
+        ])
+        .await;
+    stage.delete_config_map("egress-t1").await;
+    let after = stage.routed(&["198.51.100.7/32", "203.0.113.9/32"]).await;
+    assert_eq!(after, exits, "no static IP has changed on the way");
+    let mark = stage.aws.mark();
+    assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_new_zone_and_a_new_route_table_leave_the_others_alone() {
+    let stage = Stage::open("zones").await;
+    let mut replica = stage.replica("r1").zones(&["a", "b"]).start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let two = stage.routed(&EXAMPLE_CIDRS).await;
+    assert_eq!(two.len(), 2);
+    replica.said(&["NoNatInZone", "--aws-az"]).unwrap();
+    replica.terminate().await;
+
+    // Another order of the flags means the same.
+    let mark = stage.aws.mark();
+    let mut replica = stage.replica("r2").zones(&["b", "a"]).start();
+    wait::until("r2 leads", || replica.said(&["this replica leads"])).await;
+    assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
+    replica.terminate().await;
+
+    let replica = stage.replica("r3").zones(&["c", "a", "b"]).start();
+    let three = wait::until("the third zone", || {
+        let exits = stage.aws.exits();
+        wait::check(exits.len() == 3, || format!("{exits:?}")).map(|()| exits)
+    })
+    .await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    assert!(
+        two.iter().all(|(zone, exit)| three.get(zone) == Some(exit)),
+        "{two:?} {three:?}"
+    );
+
+    let made = stage
+        .aws
+        .call("ec2", "CreateRouteTable", &[("VpcId", &stage.vpc)]);
+    let id = made
+        .split("<routeTableId>")
+        .nth(1)
+        .unwrap()
+        .split('<')
+        .next()
+        .unwrap();
+    let zone = format!("{REGION}a");
+    let tag = [
+        ("ResourceId.1", id),
+        ("Tag.1.Key", "AvailabilityZone"),
+        ("Tag.1.Value", &zone),
+    ];
+    stage.aws.call("ec2", "CreateTags", &tag);
+    assert_eq!(stage.aws.routes().len(), 4);
+    let after = stage.routed(&EXAMPLE_CIDRS).await;
+    assert_eq!(after, three);
+    drop(replica);
+}
+
+#[tokio::test]
+async fn a_zone_and_its_static_ip_go_only_when_that_is_allowed() {
+    let stage = Stage::open("zone-removal").await;
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let three = stage.routed(&EXAMPLE_CIDRS).await;
+    replica.terminate().await;
+
+    let mark = stage.aws.mark();
+    let mut replica = stage.replica("r2").zones(&["a", "b"]).start();
+    wait::until("told", || {
+        replica.said(&["ZoneKept", "--allow-zone-removal"])
+    })
+    .await;
+    assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
+    assert_eq!(stage.aws.exits(), three);
+    replica.terminate().await;
+
+    let _replica = stage
+        .replica("r3")
+        .zones(&["a", "b"])
+        .arg("--allow-zone-removal")
+        .start();
+    let two = wait::until("the zone is gone", || {
+        let exits = stage.aws.exits();
+        wait::check(exits.len() == 2, || format!("{exits:?}")).map(|()| exits)
+    })
+    .await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    assert!(
+        two.iter().all(|(zone, exit)| three.get(zone) == Some(exit)),
+        "{two:?} {three:?}"
+    );
+    assert_eq!(stage.aws.state()["addresses"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn without_config_maps_routes_go_and_static_ips_stay() {
+    let stage = Stage::open("empty-keep").await;
+    let replica = stage.replica("r1").flag("empty-grace-period", "3s").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    let start = std::time::Instant::now();
+    stage.delete_config_map("egress-t1").await;
+    wait::until("told", || {
+        replica.said(&["no ConfigMap asks for a route any more"])
+    })
+    .await;
+    let after = stage.routed(&[]).await;
+    assert!(
+        start.elapsed().as_secs_f64() >= 3.0,
+        "gone within the grace period: {:?}",
+        start.elapsed()
+    );
+    assert_eq!(after, exits);
+    // And they serve again.
+    stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
+    assert_eq!(stage.routed(&["9.9.9.9/32"]).await, exits);
+}
+
+#[tokio::test]
+async fn without_config_maps_the_stack_goes_when_that_is_asked_for() {
+    let stage = Stage::open("empty-delete").await;
+    let _replica = stage
+        .replica("r1")
+        .flag("empty-grace-period", "0s")
+        .flag("on-empty", "delete")
+        .arg("--stack-termination-protection")
+        .start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    assert_eq!(stage.aws.state()["stacks"][0]["protected"], json!(true));
+    stage.delete_config_map("egress-t1").await;
+    wait::until("the stack is gone", || {
+        let stacks = stage.aws.stacks();
+        wait::check(stacks.is_empty(), || format!("{stacks:?}"))
+    })
+    .await;
+    assert_eq!(stage.aws.state()["addresses"], json!([]));
+    let writes = ["CreateStack", "UpdateTerminationProtection", "DeleteStack"];
+    assert_eq!(actions(&stage.writes_at_rest(0).await), writes);
+}
+
+#[tokio::test]
+async fn tags_and_protection_are_rolled_out_and_route_tables_filtered() {
+    let stage = Stage::open("tags").await;
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    replica.terminate().await;
+
+    let mark = stage.aws.mark();
+    let _replica = stage
+        .replica("r2")
+        .arg("--additional-stack-tags=team=network")
+        .arg("--stack-termination-protection=true")
+        .arg("--aws-route-table-tag=Type=dmz")
+        .start();
+    wait::until("the stack has its tag and protection", || {
+        let xml = stage
+            .aws
+            .call("cloudformation", "DescribeStacks", &[("StackName", STACK)]);
+        let done = xml.contains("<Key>team</Key>")
+            && xml.contains("<EnableTerminationProtection>true</EnableTerminationProtection>");
+        wait::check(done, || xml)
+    })
+    .await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    let writes = stage.writes_at_rest(mark).await;
+    let mut names = actions(&writes);
+    names.sort_unstable();
+    assert_eq!(
+        names,
+        [
+            "CreateChangeSet",
+            "ExecuteChangeSet",
+            "UpdateTerminationProtection"
+        ]
+    );
+    assert_eq!(stage.aws.exits(), exits);
+}

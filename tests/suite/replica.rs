@@ -1,0 +1,255 @@
+//! Replicas: the real program, as the chart would start it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::http;
+use crate::standin::{REGION, REPLICA};
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_kube-static-egress-controller");
+
+/// How a replica is started.
+#[derive(Clone)]
+pub struct Launch {
+    pub dir: PathBuf,
+    pub name: String,
+    pub namespace: String,
+    pub standin_port: u16,
+    /// Letters of the zones that are given, in this order.
+    zones: Vec<&'static str>,
+    flags: BTreeMap<&'static str, String>,
+    more: Vec<String>,
+    environment: BTreeMap<&'static str, String>,
+}
+
+/// The NAT subnet of a zone, by its letter.
+pub fn nat_cidr(letter: &str) -> String {
+    let number = letter.bytes().next().unwrap() - b'a';
+    format!("172.31.200.{}/28", u32::from(number) * 16)
+}
+
+impl Launch {
+    pub fn new(dir: PathBuf, name: &str, namespace: &str, standin_port: u16) -> Self {
+        let kubeconfig = dir.join("kubeconfig").to_str().unwrap().to_owned();
+        let flags = [
+            ("provider", "aws"),
+            ("cluster-id", "suite"),
+            ("namespace", namespace),
+            ("kubeconfig", kubeconfig.as_str()),
+            ("resync-interval", "10s"),
+            ("leader-elect-lease-duration", "4s"),
+            ("leader-elect-renew-deadline", "3s"),
+            ("leader-elect-retry-period", "500ms"),
+            ("log-level", "debug"),
+        ];
+        Self {
+            dir,
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            standin_port,
+            zones: vec!["a", "b", "c"],
+            flags: flags
+                .into_iter()
+                .map(|(flag, value)| (flag, value.to_owned()))
+                .collect(),
+            more: Vec::new(),
+            environment: BTreeMap::new(),
+        }
+    }
+
+    pub fn flag(mut self, flag: &'static str, value: &str) -> Self {
+        self.flags.insert(flag, value.to_owned());
+        self
+    }
+
+    pub fn without(mut self, flag: &'static str) -> Self {
+        self.flags.remove(flag);
+        self
+    }
+
+    pub fn arg(mut self, argument: &str) -> Self {
+        self.more.push(argument.to_owned());
+        self
+    }
+
+    pub fn zones(mut self, letters: &[&'static str]) -> Self {
+        self.zones = letters.to_vec();
+        self
+    }
+
+    pub fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.insert(name, value.to_owned());
+        self
+    }
+
+    pub fn access_key(&self) -> String {
+        format!("{REPLICA}{:0>9}", self.name.to_uppercase())
+    }
+
+    pub fn arguments(&self) -> Vec<String> {
+        let mut arguments: Vec<String> = self
+            .flags
+            .iter()
+            .map(|(flag, value)| format!("--{flag}={value}"))
+            .collect();
+        for letter in &self.zones {
+            arguments.push(format!("--aws-az={REGION}{letter}"));
+            arguments.push(format!("--aws-nat-cidr-block={}", nat_cidr(letter)));
+        }
+        arguments.extend(self.more.iter().cloned());
+        arguments
+    }
+
+    /// The program with the environment of a pod, and nothing of ours.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command
+            .env_clear()
+            .env(
+                "AWS_ENDPOINT_URL",
+                format!("http://127.0.0.1:{}", self.standin_port),
+            )
+            .env("AWS_REGION", REGION)
+            .env("AWS_ACCESS_KEY_ID", self.access_key())
+            .env("AWS_SECRET_ACCESS_KEY", "secret")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("POD_NAME", &self.name)
+            .env("POD_NAMESPACE", &self.namespace)
+            .envs(&self.environment)
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn start(self) -> Replica {
+        let port = free_port();
+        let log = self.dir.join(format!("{}-{port}.log", self.name));
+        let file = std::fs::File::create(&log).unwrap();
+        let child = self
+            .command()
+            .args(self.arguments())
+            .arg(format!("--address=127.0.0.1:{port}"))
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        let access_key = self.access_key();
+        Replica {
+            child,
+            name: self.name,
+            access_key,
+            port,
+            log,
+        }
+    }
+}
+
+/// A running replica; killed when dropped.
+pub struct Replica {
+    child: Child,
+    pub name: String,
+    pub access_key: String,
+    port: u16,
+    log: PathBuf,
+}
+
+impl Replica {
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Whether a line of the log holds all of these texts.
+    pub fn said(&self, texts: &[&str]) -> Result<(), String> {
+        let found = self
+            .log()
+            .lines()
+            .any(|line| texts.iter().all(|text| line.contains(text)));
+        if found {
+            Ok(())
+        } else {
+            Err(format!("{} has not logged {texts:?}", self.name))
+        }
+    }
+
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub fn get(&self, path: &str) -> Result<http::Answer, String> {
+        http::get(self.port, path).map_err(|error| format!("{} {path}: {error}", self.name))
+    }
+
+    /// Whether it answers this path with 200.
+    pub fn answers(&self, path: &str) -> Result<(), String> {
+        let answer = self.get(path)?;
+        if answer.status == 200 {
+            Ok(())
+        } else {
+            Err(format!("{path}: {answer:?}"))
+        }
+    }
+
+    /// Panics unless the process runs, is healthy and ready.
+    pub fn assert_well(&mut self) {
+        assert!(self.is_alive(), "{} has ended", self.name);
+        for path in ["/healthz", "/readyz"] {
+            self.answers(path).unwrap();
+        }
+    }
+
+    /// The value of a sample in /metrics whose line begins so.
+    pub fn metric(&self, begins: &str) -> Option<f64> {
+        let text = self.get("/metrics").ok()?.body;
+        let line = text.lines().find(|line| line.starts_with(begins))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(status.success(), "kill {signal} {}", self.name);
+    }
+
+    /// SIGTERM; how it ended, and how long that took.
+    pub async fn terminate(&mut self) -> (ExitStatus, Duration) {
+        let start = Instant::now();
+        self.signal("-TERM");
+        let name = self.name.clone();
+        let ended = || {
+            self.child
+                .try_wait()
+                .unwrap()
+                .ok_or_else(|| "it runs".to_owned())
+        };
+        let status = crate::wait::until(&format!("{name} ends after SIGTERM"), ended).await;
+        (status, start.elapsed())
+    }
+
+    /// A crash.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Below the ports of outgoing connections and those of the testbed.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let offset = u16::try_from(std::process::id() % 7_000).unwrap();
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 12_000 + (offset + number) % 7_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}

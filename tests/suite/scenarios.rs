@@ -1,0 +1,161 @@
+//! Folders of tests/scenarios: manifests and what `plan` says about them, without cluster and account.
+//!
+//! Each has `manifests.yaml`, the answers `plan.txt` and `plan.json`, and may have a `network.yaml` and `flags` of its
+//! own. With UPDATE_GOLDEN=1 the answers are written anew: look at the difference before committing it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::replica::PROGRAM;
+
+const ZONES: [&str; 4] = [
+    "--aws-az=eu-central-1a",
+    "--aws-nat-cidr-block=172.31.200.0/28",
+    "--aws-az=eu-central-1b",
+    "--aws-nat-cidr-block=172.31.200.16/28",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
+}
+
+/// Runs `plan` in the scenario's folder, so that no path of this machine is in the answer.
+fn plan(folder: &Path, output: &str) -> Output {
+    let network = if folder.join("network.yaml").exists() {
+        "network.yaml"
+    } else {
+        "../network.yaml"
+    };
+    let flags = std::fs::read_to_string(folder.join("flags")).ok();
+    let flags: Vec<&str> = flags
+        .as_deref()
+        .map_or(ZONES.to_vec(), |text| text.lines().collect());
+    Command::new(PROGRAM)
+        .current_dir(folder)
+        .env_clear()
+        .args([
+            "plan",
+            "--manifests=manifests.yaml",
+            "--network",
+            network,
+            "--output",
+            output,
+        ])
+        .args(flags)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// The answer as the golden file holds it.
+fn answer(output: &Output, json: bool) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if json {
+        let value: Value = serde_json::from_str(&text).unwrap_or_else(|error| {
+            panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr))
+        });
+        return format!("{value:#}\n");
+    }
+    let code = output.status.code().unwrap();
+    format!(
+        "{text}{}exit code {code}\n",
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+fn compare(file: &Path, is: &str, failures: &mut Vec<String>) {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        return std::fs::write(file, is).unwrap();
+    }
+    let wanted = std::fs::read_to_string(file).unwrap_or_default();
+    if wanted != is {
+        let differs = wanted.lines().zip(is.lines()).position(|(a, b)| a != b);
+        let line = differs.unwrap_or(wanted.lines().count().min(is.lines().count()));
+        let show = |text: &str| text.lines().nth(line).unwrap_or("(end)").to_owned();
+        let name = file.strip_prefix(root()).unwrap().display();
+        failures.push(format!(
+            "{name} line {}:\n  wanted: {}\n  is:     {}",
+            line + 1,
+            show(&wanted),
+            show(is)
+        ));
+    }
+}
+
+fn folders() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root())
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    assert!(!folders.is_empty());
+    folders
+}
+
+#[test]
+fn plans_are_as_written_down() {
+    let mut failures = Vec::new();
+    for folder in folders() {
+        let text = answer(&plan(&folder, "text"), false);
+        compare(&folder.join("plan.txt"), &text, &mut failures);
+        let json = answer(&plan(&folder, "json"), true);
+        compare(&folder.join("plan.json"), &json, &mut failures);
+    }
+    assert!(
+        failures.is_empty(),
+        "{}\nUPDATE_GOLDEN=1 writes them anew",
+        failures.join("\n")
+    );
+}
+
+/// The reasons that the model can give, from its own text: a new one without a scenario fails here.
+#[test]
+fn every_reason_to_refuse_or_warn_of_has_its_scenario() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/model/cidr.rs");
+    let model = std::fs::read_to_string(model).unwrap();
+    let reasons: BTreeSet<&str> = model
+        .lines()
+        .filter(|line| line.trim_start().starts_with("Self::"))
+        .filter_map(|line| line.split_once("=> \"")?.1.split_once("\",")?.0.into())
+        .filter(|reason| reason.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        .collect();
+    assert!(reasons.len() >= 9, "{reasons:?}");
+    let plans: String = folders()
+        .iter()
+        .map(|folder| std::fs::read_to_string(folder.join("plan.json")).unwrap_or_default())
+        .collect();
+    let missing: Vec<&&str> = reasons
+        .iter()
+        .filter(|reason| !plans.contains(&format!("\"{reason}\"")))
+        .collect();
+    // The limit is tried below: as a folder it would be thousands of lines.
+    assert_eq!(missing, [&"TooManyEntries"]);
+}
+
+#[test]
+fn the_entry_after_the_limit_is_refused_and_no_other() {
+    let folder = crate::testbed::directory("limit");
+    let entries: String = (0..1001)
+        .map(|number| format!("  k{number:04}: 198.51.{}.{}\n", number / 250, number % 250))
+        .collect();
+    let manifest = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: many, namespace: default, labels: {{egress: static}}}}\n\
+         data:\n{entries}"
+    );
+    std::fs::write(folder.join("manifests.yaml"), manifest).unwrap();
+    std::fs::copy(root().join("network.yaml"), folder.join("network.yaml")).unwrap();
+    let output = plan(&folder, "json");
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let refused: Vec<&Value> = value["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|problem| problem["reason"] == "TooManyEntries")
+        .collect();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(refused[0]["subject"]["entry"]["key"], "k1000");
+    assert_eq!(output.status.code(), Some(1));
+}

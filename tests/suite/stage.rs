@@ -1,0 +1,347 @@
+//! What one test plays on: a namespace of its own on a real API server, a stand-in of its own, and the service account
+//! under whose rights replicas run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use http::{Method, Request};
+use serde_json::{Value, json};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::replica::Launch;
+use crate::standin::{Entry, Exit, REGION, Standin};
+use crate::testbed::{self, Testbed};
+use crate::wait;
+
+const NAME: &str = "kube-static-egress-controller";
+pub const STACK: &str = "egress-static-nat-suite";
+/// The ConfigMap of the README.
+pub const EXAMPLE: [(&str, &str); 2] = [
+    ("service-provider1", "192.112.1.0/21"),
+    ("google-dns", "8.8.8.8/32"),
+];
+/// What it asks for.
+pub const EXAMPLE_CIDRS: [&str; 2] = ["192.112.0.0/21", "8.8.8.8/32"];
+
+/// Tests that measure time have the machine for themselves.
+static TURN: RwLock<()> = RwLock::const_new(());
+
+enum Turn {
+    Shared(#[allow(dead_code)] RwLockReadGuard<'static, ()>),
+    Alone(#[allow(dead_code)] RwLockWriteGuard<'static, ()>),
+}
+
+pub struct Stage {
+    pub aws: Standin,
+    pub namespace: String,
+    pub kube: kube::Client,
+    pub dir: PathBuf,
+    pub vpc: String,
+    _turn: Turn,
+}
+
+impl Stage {
+    /// With a network of three zones, each with one worker route table.
+    pub async fn open(name: &str) -> Self {
+        Self::with_world(name, json!({})).await
+    }
+
+    pub async fn with_world(name: &str, world: Value) -> Self {
+        let turn = Turn::Shared(TURN.read().await);
+        Self::build(Testbed::shared(), name, &world, turn).await
+    }
+
+    /// No other test runs meanwhile.
+    pub async fn alone(name: &str) -> Self {
+        let turn = Turn::Alone(TURN.write().await);
+        Self::build(Testbed::shared(), name, &json!({}), turn).await
+    }
+
+    /// On an API server that the test may take down.
+    pub async fn on(testbed: &Testbed, name: &str) -> Self {
+        let turn = Turn::Shared(TURN.read().await);
+        Self::build(testbed, name, &json!({}), turn).await
+    }
+
+    async fn build(testbed: &Testbed, name: &str, world: &Value, turn: Turn) -> Self {
+        let aws = Standin::take();
+        let made = aws.post("world", world);
+        let dir = testbed::directory(name);
+        let suffix = dir
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .rsplit('-')
+            .next()
+            .unwrap();
+        let stage = Self {
+            namespace: format!("{name}-{suffix}"),
+            kube: testbed.admin().await,
+            vpc: made["vpc_id"].as_str().unwrap().to_owned(),
+            aws,
+            dir,
+            _turn: turn,
+        };
+        stage
+            .create(
+                "/api/v1/namespaces",
+                json!({ "metadata": { "name": stage.namespace } }),
+            )
+            .await;
+        stage.service_account(testbed).await;
+        stage.released_lease().await;
+        stage
+    }
+
+    /// Where nobody has ever held the Lease, candidates wait for its duration. Most tests start after that.
+    async fn released_lease(&self) {
+        let time = "2026-01-01T00:00:00.000000Z";
+        let spec = json!({
+            "holderIdentity": "", "leaseDurationSeconds": 1, "leaseTransitions": 0,
+            "acquireTime": time, "renewTime": time,
+        });
+        let lease = json!({ "metadata": { "name": NAME }, "spec": spec });
+        self.create(&self.path("coordination.k8s.io/v1", "leases"), lease)
+            .await;
+    }
+
+    pub async fn delete_lease(&self) {
+        let path = format!("{}/{NAME}", self.path("coordination.k8s.io/v1", "leases"));
+        self.request(Method::DELETE, &path, "application/json", &json!({}))
+            .await
+            .unwrap();
+    }
+
+    /// A replica by this name, with the usual flags.
+    pub fn replica(&self, name: &str) -> Launch {
+        Launch::new(self.dir.clone(), name, &self.namespace, self.aws.port())
+    }
+
+    fn path(&self, group: &str, resource: &str) -> String {
+        let root = if group.is_empty() {
+            "/api/v1".to_owned()
+        } else {
+            format!("/apis/{group}")
+        };
+        format!("{root}/namespaces/{}/{resource}", self.namespace)
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &str,
+        body: &Value,
+    ) -> Result<Value, kube::Error> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", kind);
+        self.kube
+            .request(request.body(body.to_string().into_bytes()).unwrap())
+            .await
+    }
+
+    /// Creates it; that it exists already, from another test, is fine.
+    async fn create(&self, path: &str, body: Value) -> Value {
+        match self
+            .request(Method::POST, path, "application/json", &body)
+            .await
+        {
+            Ok(made) => made,
+            Err(kube::Error::Api(status)) if status.code == 409 => Value::Null,
+            Err(error) => panic!("POST {path}: {error}"),
+        }
+    }
+
+    /// Creates or changes a labelled ConfigMap so that it has exactly this data.
+    pub async fn config_map(&self, name: &str, data: &[(&str, &str)]) {
+        let data: BTreeMap<&str, &str> = data.iter().copied().collect();
+        let body = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": data,
+            "metadata": { "name": name, "labels": { "egress": "static" } },
+        });
+        let path = format!(
+            "{}/{name}?fieldManager=tests&force=true",
+            self.path("", "configmaps")
+        );
+        self.request(Method::PATCH, &path, "application/apply-patch+yaml", &body)
+            .await
+            .unwrap();
+    }
+
+    pub async fn unlabel(&self, name: &str) {
+        let path = format!("{}/{name}", self.path("", "configmaps"));
+        let patch = json!({ "metadata": { "labels": { "egress": null } } });
+        self.request(Method::PATCH, &path, "application/merge-patch+json", &patch)
+            .await
+            .unwrap();
+    }
+
+    pub async fn delete_config_map(&self, name: &str) {
+        let path = format!("{}/{name}", self.path("", "configmaps"));
+        self.request(Method::DELETE, &path, "application/json", &json!({}))
+            .await
+            .unwrap();
+    }
+
+    /// Name of the replica that holds the Lease.
+    pub async fn leader(&self) -> Result<String, String> {
+        let path = format!("{}/{NAME}", self.path("coordination.k8s.io/v1", "leases"));
+        let request = Request::get(&path).body(Vec::new()).unwrap();
+        let lease: Value = self
+            .kube
+            .request(request)
+            .await
+            .map_err(|error| error.to_string())?;
+        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+        match holder.split('_').next() {
+            Some(name) if !name.is_empty() => Ok(name.to_owned()),
+            _ => Err(format!("nobody holds the Lease: {}", lease["spec"])),
+        }
+    }
+
+    pub async fn some_leader(&self) -> String {
+        wait::until_async("somebody leads", async || self.leader().await).await
+    }
+
+    /// Waits until the stack rests in this state.
+    pub async fn stack_is(&self, status: &str) {
+        wait::until(&format!("the stack is {status}"), || {
+            let stacks = self.aws.stacks();
+            let fits = stacks.get(STACK).is_some_and(|is| is == status);
+            wait::check(fits, || format!("{stacks:?}"))
+        })
+        .await;
+    }
+
+    /// Waits until exactly these destinations are routed from every worker table whose zone has a NAT gateway, each to
+    /// the one of its own zone, the stack is at rest, and no other table has a route.
+    pub async fn routed(&self, cidrs: &[&str]) -> BTreeMap<String, Exit> {
+        let what = format!("exactly {cidrs:?} are routed");
+        wait::until(&what, || {
+            let stacks = self.aws.stacks();
+            let rests = !stacks.is_empty() && stacks.values().all(|is| is.ends_with("_COMPLETE"));
+            wait::check(rests, || format!("{stacks:?}"))?;
+            let exits = self.aws.exits();
+            for ((table, zone), routes) in self.aws.routes() {
+                let target = exits.get(&zone).map(|exit| exit.gateway.clone());
+                let expected: BTreeMap<String, String> = target
+                    .iter()
+                    .flat_map(|gateway| {
+                        cidrs
+                            .iter()
+                            .map(|cidr| ((*cidr).to_owned(), gateway.clone()))
+                    })
+                    .collect();
+                wait::check(routes == expected, || {
+                    format!("{table} in {zone} has {routes:?}")
+                })?;
+            }
+            Ok(exits)
+        })
+        .await
+    }
+
+    /// Makes the leader look at AWS anew, twice, and waits for it: whatever it wanted to do about what is there now, it
+    /// has started.
+    pub async fn two_more_looks(&self) {
+        for round in 0..2 {
+            let mark = self.aws.mark();
+            // A ConfigMap that asks for nothing comes and goes.
+            match round {
+                0 => self.config_map("nudge", &[]).await,
+                _ => self.delete_config_map("nudge").await,
+            }
+            wait::until("another look at AWS", || {
+                let looks = self.aws.count_since(mark, "DescribeRouteTables");
+                wait::check(looks > 0, || format!("none since request {mark}"))
+            })
+            .await;
+        }
+    }
+
+    /// Waits until all is at rest, looks twice, and says what replicas changed since the given request.
+    pub async fn writes_at_rest(&self, since: usize) -> Vec<Entry> {
+        self.two_more_looks().await;
+        self.aws.writes_since(since)
+    }
+
+    /// The given zones' names, by their letters.
+    pub fn zones(letters: &[&str]) -> BTreeSet<String> {
+        letters
+            .iter()
+            .map(|letter| format!("{REGION}{letter}"))
+            .collect()
+    }
+
+    /// Service account, the chart's rights, and a kubeconfig with the account's own token.
+    async fn service_account(&self, testbed: &Testbed) {
+        let rules = json!([
+            { "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"] },
+        ]);
+        let own_rules = json!([
+            { "apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+              "verbs": ["get", "list", "watch", "create", "patch", "update"] },
+            { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
+        ]);
+        let subject =
+            json!([{ "kind": "ServiceAccount", "name": NAME, "namespace": self.namespace }]);
+        let role = |kind: &str, name: &str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name });
+        let rbac = "rbac.authorization.k8s.io/v1";
+        let everywhere = format!("/apis/{rbac}");
+        self.create(
+            &self.path("", "serviceaccounts"),
+            json!({ "metadata": { "name": NAME } }),
+        )
+        .await;
+        self.create(
+            &format!("{everywhere}/clusterroles"),
+            json!({ "metadata": { "name": NAME }, "rules": rules }),
+        )
+        .await;
+        let binding = format!("{NAME}-{}", self.namespace);
+        let bound = json!({ "metadata": { "name": binding }, "roleRef": role("ClusterRole", NAME), "subjects": subject });
+        self.create(&format!("{everywhere}/clusterrolebindings"), bound)
+            .await;
+        self.create(
+            &self.path(rbac, "roles"),
+            json!({ "metadata": { "name": NAME }, "rules": own_rules }),
+        )
+        .await;
+        let bound = json!({ "metadata": { "name": NAME }, "roleRef": role("Role", NAME), "subjects": subject });
+        self.create(&self.path(rbac, "rolebindings"), bound).await;
+        let path = format!("{}/{NAME}/token", self.path("", "serviceaccounts"));
+        let token = self
+            .create(&path, json!({ "spec": { "expirationSeconds": 3600 } }))
+            .await;
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "suite",
+            "contexts": [{ "name": "suite", "context": { "cluster": "suite", "user": "suite" } }],
+            "clusters": [{ "name": "suite",
+                           "cluster": { "server": testbed.url, "certificate-authority": testbed.ca } }],
+            "users": [{ "name": "suite", "user": { "token": token["status"]["token"] } }],
+        });
+        std::fs::write(self.dir.join("kubeconfig"), kubeconfig.to_string()).unwrap();
+    }
+}
+
+/// What a failure is judged by.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                let text = std::fs::read_to_string(&path).unwrap_or_default();
+                let lines: Vec<&str> = text.lines().collect();
+                let tail = &lines[lines.len().saturating_sub(40)..];
+                eprintln!("--- {}\n{}", path.display(), tail.join("\n"));
+            }
+        }
+        eprintln!("--- stand-in {:?}\n{}", self.aws.stacks(), self.aws.tail());
+    }
+}

@@ -1,0 +1,356 @@
+//! The AWS stand-in: started when needed, reset for each test, asked what happened.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use serde_json::{Value, json};
+
+use crate::http;
+use crate::testbed;
+
+/// Access key of the tests' own calls.
+const TESTER: &str = "AKIATESTER0000000000";
+/// What every replica's access key begins with.
+pub const REPLICA: &str = "AKIAREPLICA";
+pub const REGION: &str = "eu-central-1";
+
+/// Ends the server when the pipe to its standard input is closed: at the latest when the test process is gone.
+const LEASH: &str = r#"exec 3<&0; "$0" -m standin --port 0 </dev/null 3<&- & pid=$!; cat <&3 >/dev/null; kill "$pid""#;
+
+static POOL: Mutex<Vec<Server>> = Mutex::new(Vec::new());
+
+struct Server {
+    port: u16,
+    errors: PathBuf,
+    _leash: Child,
+}
+
+/// A stand-in that nobody else uses; it goes back to the pool.
+pub struct Standin {
+    server: Option<Server>,
+    errors_before: usize,
+}
+
+/// One request in the stand-in's log.
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct Entry {
+    pub n: usize,
+    /// Milliseconds since the epoch.
+    pub t: u64,
+    pub action: String,
+    pub access_key: Option<String>,
+    pub mutating: bool,
+    pub result: Option<String>,
+    pub fault: Option<String>,
+    pub params: Value,
+}
+
+/// NAT gateway and address of a zone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Exit {
+    pub gateway: String,
+    pub allocation: String,
+    pub ip: String,
+    pub subnet: String,
+}
+
+fn python() -> &'static str {
+    static PYTHON: OnceLock<String> = OnceLock::new();
+    PYTHON.get_or_init(|| {
+        let output = Command::new(testbed::script("install"))
+            .arg("standin")
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "tests/testbed/install standin: {}",
+            output.status
+        );
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.trim().strip_prefix("standin=").unwrap().to_owned()
+    })
+}
+
+fn start() -> Server {
+    let errors = testbed::directory("standin").join("stderr");
+    let mut child = Command::new("bash")
+        .args(["-c", LEASH, python()])
+        .env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/tests"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(&errors).unwrap())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let hello: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
+        panic!(
+            "the stand-in did not start: {}",
+            std::fs::read_to_string(&errors).unwrap()
+        )
+    });
+    let port = hello["port"]
+        .as_u64()
+        .and_then(|port| port.try_into().ok())
+        .unwrap();
+    Server {
+        port,
+        errors,
+        _leash: child,
+    }
+}
+
+impl Standin {
+    pub fn take() -> Self {
+        let found = POOL.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let server = found.unwrap_or_else(start);
+        let mut standin = Self {
+            server: Some(server),
+            errors_before: 0,
+        };
+        standin.errors_before = standin.errors().len();
+        standin.post("reset", &json!({}));
+        standin
+    }
+
+    fn server(&self) -> &Server {
+        self.server.as_ref().unwrap()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.server().port
+    }
+
+    fn errors(&self) -> String {
+        std::fs::read_to_string(&self.server().errors).unwrap_or_default()
+    }
+
+    fn control(&self, method: &str, path: &str, body: &str) -> Value {
+        let path = format!("/_standin/{path}");
+        let answer = http::send(self.port(), method, &path, &[], body).unwrap();
+        assert_eq!(answer.status, 200, "{method} {path}: {}", answer.body);
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Value {
+        self.control("POST", path, &body.to_string())
+    }
+
+    pub fn settings(&self, settings: Value) {
+        self.post("settings", &settings);
+    }
+
+    pub fn fault(&self, fault: Value) {
+        self.post("faults", &fault);
+    }
+
+    pub fn clear_faults(&self) {
+        self.control("DELETE", "faults", "");
+    }
+
+    pub fn state(&self) -> Value {
+        self.control("GET", "state", "")
+    }
+
+    /// Every request since the given one.
+    pub fn log_since(&self, number: usize) -> Vec<Entry> {
+        let log = self.control("GET", &format!("log?since={number}"), "");
+        serde_json::from_value(log["entries"].clone()).unwrap()
+    }
+
+    /// The number of the last request: what happens from now on has a higher one.
+    pub fn mark(&self) -> usize {
+        self.control("GET", "log?since=1000000000", "")["last"]
+            .as_u64()
+            .unwrap()
+            .try_into()
+            .unwrap()
+    }
+
+    /// Changes that replicas made or tried to make since the given request.
+    pub fn writes_since(&self, number: usize) -> Vec<Entry> {
+        let mut entries = self.log_since(number);
+        entries.retain(|entry| entry.mutating && entry.of_replica());
+        entries
+    }
+
+    /// How many such calls of replicas there have been.
+    pub fn count_since(&self, number: usize, action: &str) -> usize {
+        self.log_since(number)
+            .iter()
+            .filter(|entry| entry.of_replica() && entry.action == action)
+            .count()
+    }
+
+    /// One call as the tests themselves, in AWS's query protocol; the answer's XML.
+    pub fn call(&self, service: &str, action: &str, fields: &[(&str, &str)]) -> String {
+        let version = if service == "ec2" {
+            "2016-11-15"
+        } else {
+            "2010-05-15"
+        };
+        let all = [&[("Action", action), ("Version", version)], fields].concat();
+        let scope = format!("{TESTER}/20260101/{REGION}/{service}/aws4_request");
+        let authorization =
+            format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
+        let headers = [
+            ("Authorization", authorization.as_str()),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+        ];
+        let answer = http::send(self.port(), "POST", "/", &headers, &http::form(&all)).unwrap();
+        assert!(
+            answer.status < 300,
+            "{action}: {} {}",
+            answer.status,
+            answer.body
+        );
+        answer.body
+    }
+
+    /// Creates a bucket as the tests themselves.
+    pub fn bucket(&self, name: &str) {
+        let scope = format!("{TESTER}/20260101/{REGION}/s3/aws4_request");
+        let authorization =
+            format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0");
+        let place = format!(
+            "<CreateBucketConfiguration><LocationConstraint>{REGION}</LocationConstraint></CreateBucketConfiguration>"
+        );
+        let headers = [("Authorization", authorization.as_str())];
+        let answer = http::send(self.port(), "PUT", &format!("/{name}"), &headers, &place).unwrap();
+        assert!(
+            answer.status < 300,
+            "bucket {name}: {} {}",
+            answer.status,
+            answer.body
+        );
+    }
+
+    /// Name and status of every stack that is not deleted.
+    pub fn stacks(&self) -> BTreeMap<String, String> {
+        let state = self.state();
+        let stacks = state["stacks"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        stacks
+            .map(|stack| (text(&stack["name"]), text(&stack["status"])))
+            .filter(|(_, status)| status != "DELETE_COMPLETE")
+            .collect()
+    }
+
+    /// The working NAT gateways, by zone.
+    pub fn exits(&self) -> BTreeMap<String, Exit> {
+        let state = self.state();
+        let gateways = state["nat_gateways"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+        gateways
+            .filter(|gateway| gateway["state"] == "available")
+            .map(|gateway| {
+                let exit = Exit {
+                    gateway: text(&gateway["id"]),
+                    allocation: text(&gateway["allocation_id"]),
+                    ip: text(&gateway["eip"]),
+                    subnet: text(&gateway["subnet"]),
+                };
+                (text(&gateway["az"]), exit)
+            })
+            .collect()
+    }
+
+    /// Where the workers' routes lead, by table (with its zone) and destination; the VPC's own and the default route
+    /// left out.
+    pub fn routes(&self) -> BTreeMap<(String, String), BTreeMap<String, String>> {
+        let state = self.state();
+        let tables = state["route_tables"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+        let mut routes = BTreeMap::new();
+        for table in tables.filter(|table| table["tags"]["AvailabilityZone"].is_string()) {
+            let of_table = table["routes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(|route| {
+                    let target = text(&route["target"]);
+                    let plain = target.starts_with("local") || target.starts_with("igw-");
+                    let state = if route["state"] == "active" {
+                        ""
+                    } else {
+                        " not active"
+                    };
+                    (!plain).then(|| (text(&route["cidr"]), target + state))
+                });
+            let key = (text(&table["id"]), text(&table["tags"]["AvailabilityZone"]));
+            routes.insert(key, of_table.collect());
+        }
+        routes
+    }
+
+    /// The last requests and what the server itself complained about, for a failure's context.
+    pub fn tail(&self) -> String {
+        let log = self.log_since(self.mark().saturating_sub(40));
+        let lines: Vec<String> = log.iter().map(Entry::line).collect();
+        let errors = self
+            .errors()
+            .get(self.errors_before..)
+            .unwrap_or_default()
+            .to_owned();
+        format!("{}\n{errors}", lines.join("\n"))
+    }
+}
+
+impl Drop for Standin {
+    fn drop(&mut self) {
+        let errors = self.errors();
+        if let Some(server) = self.server.take() {
+            POOL.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(server);
+        }
+        let new = errors.get(self.errors_before..).unwrap_or_default();
+        // A traceback in the server is a failure even where the test was content.
+        assert!(
+            std::thread::panicking() || !new.contains("Traceback"),
+            "the stand-in failed: {new}"
+        );
+    }
+}
+
+impl Entry {
+    fn of_replica(&self) -> bool {
+        self.access_key
+            .as_ref()
+            .is_some_and(|key| key.starts_with(REPLICA))
+    }
+
+    pub fn line(&self) -> String {
+        let Self {
+            n,
+            t,
+            action,
+            access_key,
+            result,
+            fault,
+            ..
+        } = self;
+        let (key, result) = (
+            access_key.as_deref().unwrap_or("-"),
+            result.as_deref().unwrap_or("-"),
+        );
+        let fault = fault.as_deref().unwrap_or("");
+        format!(
+            "{n} {}.{:03} {key} {action} {result} {fault}",
+            t / 1000 % 1000,
+            t % 1000
+        )
+    }
+}
+
+/// Actions in order, for comparing.
+pub fn actions(entries: &[Entry]) -> Vec<&str> {
+    entries.iter().map(|entry| entry.action.as_str()).collect()
+}

@@ -1,0 +1,112 @@
+//! Real API servers, from the scripts in tests/testbed. They end with the test process, however that ends.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+/// One etcd and API server.
+pub struct Testbed {
+    dir: PathBuf,
+    pub url: String,
+    pub ca: String,
+}
+
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/testbed")
+        .join(name)
+}
+
+/// A new directory for this run. Those of runs that are over are thrown away first.
+pub fn directory(name: &str) -> PathBuf {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let root = ROOT.get_or_init(|| {
+        let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let over =
+                |pid: &str| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists();
+            if name.strip_prefix("suite-").is_some_and(over) {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        parent.join(format!("suite-{}", std::process::id()))
+    });
+    let dir = root.join(format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+impl Testbed {
+    /// The one that most tests share, each in its own namespace.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Testbed> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start("apiserver"))
+    }
+
+    /// One for a test that takes it down.
+    pub fn start(name: &str) -> Self {
+        let dir = directory(name);
+        let parent = std::process::id().to_string();
+        let (dir_text, started) = (dir.to_str().unwrap(), std::time::Instant::now());
+        run("start", &[dir_text, "--parent", &parent]);
+        eprintln!(
+            "measured: API server ready after {:.1} s",
+            started.elapsed().as_secs_f64()
+        );
+        let text = std::fs::read_to_string(dir.join("env")).unwrap();
+        let env: BTreeMap<&str, &str> = text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .collect();
+        Self {
+            url: env["KUBE_URL"].to_owned(),
+            ca: env["KUBE_CA"].to_owned(),
+            dir,
+        }
+    }
+
+    pub fn stop_apiserver(&self) {
+        run("stop-apiserver", &[self.dir.to_str().unwrap()]);
+    }
+
+    pub fn restart_apiserver(&self) {
+        run("restart-apiserver", &[self.dir.to_str().unwrap()]);
+    }
+
+    pub async fn admin(&self) -> kube::Client {
+        let file = Kubeconfig::read_from(self.dir.join("admin.kubeconfig")).unwrap();
+        let config =
+            kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
+        kube::Client::try_from(config.unwrap()).unwrap()
+    }
+}
+
+impl Drop for Testbed {
+    fn drop(&mut self) {
+        let _ = Command::new(script("stop"))
+            .arg(&self.dir)
+            .stdin(Stdio::null())
+            .status();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn run(name: &str, arguments: &[&str]) {
+    let mut command = Command::new(script(name));
+    let status = command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(
+        status.success(),
+        "tests/testbed/{name} {arguments:?}: {status}"
+    );
+}
