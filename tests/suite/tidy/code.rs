@@ -110,6 +110,12 @@ fn comments_and_literals_are_blanked() {
     let text = "let a = \"un\\\"wrap()\"; // panic!\nlet b = r#\"x\"y\"#; let c = '\\''; fn f<'a>(x: &'a str) {} /* z\n */ 'x'";
     let blanked = blank(text);
     assert_eq!(blanked.lines().count(), text.lines().count());
-    assert_eq!(blanked.split_whitespace().collect::<Vec<_>>().join(" "), "let a = ; let b = ; let c = ; fn f<'a>(x: &'a str) {}");
-    assert_eq!(without_tests("a\n#[cfg(test)]\nmod t;\nb\n#[cfg(test)]\nmod u { fn f() { [1; 2] } }\nc"), "a\n\n\nb\n\n\nc");
+    assert_eq!(
+        blanked.split_whitespace().collect::<Vec<_>>().join(" "),
+        "let a = ; let b = ; let c = ; fn f<'a>(x: &'a str) {}"
+    );
+    assert_eq!(
+        without_tests("a\n#[cfg(test)]\nmod t;\nb\n#[cfg(test)]\nmod u { fn f() { [1; 2] } }\nc"),
+        "a\n\n\nb\n\n\nc"
+    );
 }

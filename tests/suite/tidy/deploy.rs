@@ -1,11 +1,12 @@
 //! The chart and the manifests fit the program and each other.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use clap::Parser as _;
 use kube_static_egress_controller::config::{Cli, Config, Facts, ProviderConfig, Purpose};
 
-use super::{read, root};
+use super::{files, read, root};
 
 const CHART: &str = "charts/kube-static-egress-controller";
 
@@ -32,7 +33,10 @@ fn the_manifests_are_the_rendered_chart() {
     assert!(manifests[..at].lines().all(|line| line.starts_with('#')));
     let rendered = rendered();
     for (number, (is, should)) in (1..).zip(manifests[at..].lines().zip(rendered.lines())) {
-        assert_eq!(is, should, "line {number} after the head of deploy/manifests.yaml: render it again as its head says");
+        assert_eq!(
+            is, should,
+            "line {number} after the head of deploy/manifests.yaml: render it again as its head says"
+        );
     }
     assert_eq!(manifests[at..].lines().count(), rendered.lines().count(), "render deploy/manifests.yaml again");
 }
@@ -61,4 +65,32 @@ fn one_version_everywhere() {
     }
     let heading = format!("## [{}]", env!("CARGO_PKG_VERSION"));
     assert!(read("CHANGELOG.md").contains(&heading), "CHANGELOG.md must have {heading}");
+}
+
+#[test]
+fn the_policies_allow_the_calls_that_the_code_makes() {
+    let mut calls = BTreeSet::new();
+    for path in files("src/provider/aws", &["rs"]) {
+        for (service, name) in [("CloudFormation", "cloudformation"), ("Ec2", "ec2"), ("S3", "s3")] {
+            // `calls.read(Service::Ec2, "DescribeVpcs", …`
+            let text = read(&path);
+            let shipped = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+            for call in shipped.split(&format!("Service::{service},")).skip(1) {
+                let action = call.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
+                calls.extend(action.map(|action| format!("{name}:{action}")));
+            }
+        }
+    }
+    assert!(calls.len() > 10, "{calls:?}");
+    // CloudFormation reads the template with its caller's rights.
+    calls.insert("s3:GetObject".to_owned());
+    for policy in ["iam-policy", "iam-policy-with-cfn-role"] {
+        let policy: serde_json::Value = serde_json::from_str(&read(format!("deploy/{policy}.json"))).unwrap();
+        let ours = ["FindTheStack", "ManageTheStack", "ReadTheNetwork", "LargeTemplates"];
+        let statements = policy["Statement"].as_array().unwrap().iter();
+        let statements = statements.filter(|statement| ours.iter().any(|sid| statement["Sid"] == *sid));
+        let actions = statements.flat_map(|statement| statement["Action"].as_array().unwrap());
+        let allowed: BTreeSet<String> = actions.map(|action| action.as_str().unwrap().to_owned()).collect();
+        assert_eq!(allowed, calls);
+    }
 }

@@ -6,24 +6,36 @@ use super::code::shipped;
 use super::{files, none};
 
 /// A module, and what of the crate it may name besides itself. The longest prefix of a file's path decides.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("config", &["model"]),
     ("model", &[]),
     ("retry", &[]),
     ("lease", &[]),
-    ("source", &["model", "config"]),
+    ("source", &["model", "config", "retry"]),
     ("provider", &["model", "lease::term"]),
     ("provider/aws", &["provider", "model", "lease::term"]),
     ("report", &["model", "config", "reconcile::Pass", "provider::ProviderError", "lease::LeaseView"]),
     ("reconcile", &["provider", "source", "report", "model", "lease::term"]),
     ("controller", &["reconcile", "provider", "source", "report", "model", "lease", "retry"]),
+    ("plan_command", &["reconcile", "provider", "source", "model", "config"]),
     ("main", &[]),
 ];
 
 /// What must not be named in the core: it gets time and randomness as arguments, and does nothing.
 const IMPURE: [&str; 13] = [
-    "tokio", "tracing", "futures", "kube", "fastrand", "async ", "Instant", "SystemTime", "std::env", "std::fs", "std::io",
-    "std::net::Tcp", "println!",
+    "tokio",
+    "tracing",
+    "futures",
+    "kube",
+    "fastrand",
+    "async ",
+    "Instant",
+    "SystemTime",
+    "std::env",
+    "std::fs",
+    "std::io",
+    "std::net::Tcp",
+    "println!",
 ];
 
 #[test]

@@ -44,6 +44,7 @@ fn functions(code: &str) -> Vec<(String, usize)> {
 
 #[test]
 fn functions_are_found() {
-    let code = "trait T { fn a(x: [u8; 2]) -> u8; fn b() -> [u8; 1] {\n\n[0]\n} }\nlet f: fn (u8); pub async fn c() { d }";
+    let code =
+        "trait T { fn a(x: [u8; 2]) -> u8; fn b() -> [u8; 1] {\n\n[0]\n} }\nlet f: fn (u8); pub async fn c() { d }";
     assert_eq!(functions(code), [("b".to_owned(), 4), ("c".to_owned(), 1)]);
 }
