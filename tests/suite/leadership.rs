@@ -46,10 +46,10 @@ async fn after_sigterm_another_replica_takes_over() {
 
     let mark = stage.aws.mark();
     let (status, took) = old.terminate().await;
-    eprintln!(
-        "measured: leader ended {:.2} s after SIGTERM",
+    wait::measured(&format!(
+        "leader ended {:.2} s after SIGTERM",
         took.as_secs_f64()
-    );
+    ));
     assert_eq!(status.code(), Some(0));
     assert!(took.as_secs_f64() < 3.0, "{took:?}");
     let start = std::time::Instant::now();
@@ -58,10 +58,10 @@ async fn after_sigterm_another_replica_takes_over() {
         name => Ok(name),
     })
     .await;
-    eprintln!(
-        "measured: next leader {:.2} s after the release",
+    wait::measured(&format!(
+        "next leader {:.2} s after the release",
         start.elapsed().as_secs_f64()
-    );
+    ));
     assert!(
         start.elapsed().as_secs_f64() < 4.0,
         "a released Lease is taken at once: {:?}",
@@ -105,10 +105,10 @@ async fn after_a_crash_another_replica_takes_over() {
     let start = std::time::Instant::now();
     let survivor = &replicas[0];
     wait::until("the other leads", || survivor.said(&["this replica leads"])).await;
-    eprintln!(
-        "measured: next leader {:.2} s after a crash, Lease of 4 s",
+    wait::measured(&format!(
+        "next leader {:.2} s after a crash, Lease of 4 s",
         start.elapsed().as_secs_f64()
-    );
+    ));
     stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
     stage
         .routed(&[&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat())
@@ -176,6 +176,8 @@ async fn the_first_installation_waits_for_one_lease_duration() {
     let _replica = stage.replica("r1").start();
     stage.some_leader().await;
     let took = start.elapsed().as_secs_f64();
-    eprintln!("measured: first leader ever {took:.1} s after the start, Lease of 4 s");
+    wait::measured(&format!(
+        "first leader ever {took:.1} s after the start, Lease of 4 s"
+    ));
     assert!(took >= 4.0, "{took}");
 }
