@@ -181,3 +181,31 @@ async fn the_first_installation_waits_for_one_lease_duration() {
     ));
     assert!(took >= 4.0, "{took}");
 }
+
+/// It wakes up in the middle of what it was doing, with its term long over.
+#[tokio::test]
+async fn a_leader_that_was_frozen_writes_nothing_when_it_wakes() {
+    let stage = Stage::open("frozen").await;
+    let mut replicas: Vec<_> = ["r1", "r2"].map(|name| stage.replica(name).start()).into();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    let mut frozen = take(&mut replicas, &stage.some_leader().await);
+    frozen.signal("-STOP");
+    let mark = stage.aws.mark();
+    stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
+    let successor = &replicas[0];
+    wait::until("the other leads", || {
+        successor.said(&["this replica leads"])
+    })
+    .await;
+    frozen.signal("-CONT");
+    stage
+        .routed(&[&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat())
+        .await;
+    wait::until("the old one knows", || {
+        frozen.said(&["this replica stands by"])
+    })
+    .await;
+    assert_eq!(keys(&stage.writes_at_rest(mark).await), keys_of(successor));
+    frozen.assert_well();
+}
