@@ -27,10 +27,10 @@ async fn fifty_config_maps_at_once_are_at_most_two_updates() {
         async move { stage.config_map(name, &[("net", cidr)]).await }
     });
     futures::future::join_all(all).await;
-    eprintln!(
-        "measured: 50 ConfigMaps applied in {:.2} s",
+    wait::measured(&format!(
+        "50 ConfigMaps applied in {:.2} s",
         start.elapsed().as_secs_f64()
-    );
+    ));
     let mut expected: Vec<&str> = cidrs.iter().map(String::as_str).collect();
     expected.push("9.9.9.9/32");
     stage.routed(&expected).await;
@@ -38,10 +38,10 @@ async fn fifty_config_maps_at_once_are_at_most_two_updates() {
     let updates = stage.aws.count_since(mark, "ExecuteChangeSet")
         + stage.aws.count_since(mark, "CreateStack");
     let prepared = stage.aws.count_since(mark, "CreateChangeSet");
-    eprintln!(
-        "measured: 50 ConfigMaps: {updates} stack updates from {prepared} change sets, all routed after {took:.1} s \
+    wait::measured(&format!(
+        "50 ConfigMaps: {updates} stack updates from {prepared} change sets, all routed after {took:.1} s \
          (an update takes 3 s)"
-    );
+    ));
     assert!((1..=2).contains(&updates), "{updates} updates");
 }
 
@@ -74,12 +74,12 @@ async fn a_single_change_reaches_cloudformation_at_once() {
     }
     delays.sort_unstable();
     let median = delays[delays.len() / 2];
-    eprintln!(
-        "measured: ConfigMap to CloudFormation: median {} ms, fastest {} ms, slowest {} ms of {}",
+    wait::measured(&format!(
+        "ConfigMap to CloudFormation: median {} ms, fastest {} ms, slowest {} ms of {}",
         median.as_millis(),
         delays[0].as_millis(),
         delays[delays.len() - 1].as_millis(),
         delays.len()
-    );
+    ));
     assert!(median < Duration::from_secs(2), "{delays:?}");
 }

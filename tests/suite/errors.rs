@@ -186,11 +186,7 @@ async fn a_vpc_without_worker_route_tables() {
     stage.config_map("egress-t1", &EXAMPLE).await;
     told(
         &mut replica,
-        &[
-            "NoRouteTableInZone",
-            "AvailabilityZone",
-            "--aws-route-table-tag",
-        ],
+        &["NoRouteTables", &stage.vpc, "AvailabilityZone="],
     )
     .await;
     assert_eq!(actions(&stage.writes_at_rest(0).await), [""; 0]);

@@ -46,10 +46,10 @@ async fn after_sigterm_another_replica_takes_over() {
 
     let mark = stage.aws.mark();
     let (status, took) = old.terminate().await;
-    eprintln!(
-        "measured: leader ended {:.2} s after SIGTERM",
+    wait::measured(&format!(
+        "leader ended {:.2} s after SIGTERM",
         took.as_secs_f64()
-    );
+    ));
     assert_eq!(status.code(), Some(0));
     assert!(took.as_secs_f64() < 3.0, "{took:?}");
     let start = std::time::Instant::now();
@@ -58,10 +58,10 @@ async fn after_sigterm_another_replica_takes_over() {
         name => Ok(name),
     })
     .await;
-    eprintln!(
-        "measured: next leader {:.2} s after the release",
+    wait::measured(&format!(
+        "next leader {:.2} s after the release",
         start.elapsed().as_secs_f64()
-    );
+    ));
     assert!(
         start.elapsed().as_secs_f64() < 4.0,
         "a released Lease is taken at once: {:?}",
@@ -105,10 +105,10 @@ async fn after_a_crash_another_replica_takes_over() {
     let start = std::time::Instant::now();
     let survivor = &replicas[0];
     wait::until("the other leads", || survivor.said(&["this replica leads"])).await;
-    eprintln!(
-        "measured: next leader {:.2} s after a crash, Lease of 4 s",
+    wait::measured(&format!(
+        "next leader {:.2} s after a crash, Lease of 4 s",
         start.elapsed().as_secs_f64()
-    );
+    ));
     stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
     stage
         .routed(&[&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat())
@@ -176,6 +176,36 @@ async fn the_first_installation_waits_for_one_lease_duration() {
     let _replica = stage.replica("r1").start();
     stage.some_leader().await;
     let took = start.elapsed().as_secs_f64();
-    eprintln!("measured: first leader ever {took:.1} s after the start, Lease of 4 s");
+    wait::measured(&format!(
+        "first leader ever {took:.1} s after the start, Lease of 4 s"
+    ));
     assert!(took >= 4.0, "{took}");
+}
+
+/// It wakes up in the middle of what it was doing, with its term long over.
+#[tokio::test]
+async fn a_leader_that_was_frozen_writes_nothing_when_it_wakes() {
+    let stage = Stage::open("frozen").await;
+    let mut replicas: Vec<_> = ["r1", "r2"].map(|name| stage.replica(name).start()).into();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    let mut frozen = take(&mut replicas, &stage.some_leader().await);
+    frozen.signal("-STOP");
+    let mark = stage.aws.mark();
+    stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
+    let successor = &replicas[0];
+    wait::until("the other leads", || {
+        successor.said(&["this replica leads"])
+    })
+    .await;
+    frozen.signal("-CONT");
+    stage
+        .routed(&[&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat())
+        .await;
+    wait::until("the old one knows", || {
+        frozen.said(&["this replica stands by"])
+    })
+    .await;
+    assert_eq!(keys(&stage.writes_at_rest(mark).await), keys_of(successor));
+    frozen.assert_well();
 }

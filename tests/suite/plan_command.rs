@@ -97,6 +97,17 @@ fn manifests_that_cannot_be_read_exit_with_1() {
     }
 }
 
+/// 2 would mean that something changes.
+#[test]
+fn flags_that_are_wrong_exit_with_1() {
+    let manifests = folder(&[("a.yaml", CONFIG_MAP)]);
+    for flag in ["--resync-interval=soon", "--no-such-flag"] {
+        let output = check(&manifests, &[flag]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(text(&output.stderr).contains(&flag[..8]), "{output:?}");
+    }
+}
+
 #[test]
 fn the_template_is_printed_on_request() {
     let output = check(&folder(&[("a.yaml", CONFIG_MAP)]), &["--template"]);

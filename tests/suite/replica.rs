@@ -22,7 +22,6 @@ pub struct Launch {
     zones: Vec<&'static str>,
     flags: BTreeMap<&'static str, String>,
     more: Vec<String>,
-    environment: BTreeMap<&'static str, String>,
 }
 
 /// The NAT subnet of a zone, by its letter.
@@ -56,7 +55,6 @@ impl Launch {
                 .map(|(flag, value)| (flag, value.to_owned()))
                 .collect(),
             more: Vec::new(),
-            environment: BTreeMap::new(),
         }
     }
 
@@ -77,11 +75,6 @@ impl Launch {
 
     pub fn zones(mut self, letters: &[&'static str]) -> Self {
         self.zones = letters.to_vec();
-        self
-    }
-
-    pub fn env(mut self, name: &'static str, value: &str) -> Self {
-        self.environment.insert(name, value.to_owned());
         self
     }
 
@@ -118,7 +111,6 @@ impl Launch {
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("POD_NAME", &self.name)
             .env("POD_NAMESPACE", &self.namespace)
-            .envs(&self.environment)
             .stdin(Stdio::null());
         command
     }
@@ -206,7 +198,7 @@ impl Replica {
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    fn signal(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args([signal, &pid]).status().unwrap();
         assert!(status.success(), "kill {signal} {}", self.name);

@@ -206,16 +206,6 @@ impl Stage {
         wait::until_async("somebody leads", async || self.leader().await).await
     }
 
-    /// Waits until the stack rests in this state.
-    pub async fn stack_is(&self, status: &str) {
-        wait::until(&format!("the stack is {status}"), || {
-            let stacks = self.aws.stacks();
-            let fits = stacks.get(STACK).is_some_and(|is| is == status);
-            wait::check(fits, || format!("{stacks:?}"))
-        })
-        .await;
-    }
-
     /// Waits until exactly these destinations are routed from every worker table whose zone has a NAT gateway, each to
     /// the one of its own zone, the stack is at rest, and no other table has a route.
     pub async fn routed(&self, cidrs: &[&str]) -> BTreeMap<String, Exit> {

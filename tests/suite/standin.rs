@@ -45,7 +45,6 @@ pub struct Entry {
     pub mutating: bool,
     pub result: Option<String>,
     pub fault: Option<String>,
-    pub params: Value,
 }
 
 /// NAT gateway and address of a zone.

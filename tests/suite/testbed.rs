@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::wait;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 /// One etcd and API server.
@@ -55,10 +56,10 @@ impl Testbed {
         let parent = std::process::id().to_string();
         let (dir_text, started) = (dir.to_str().unwrap(), std::time::Instant::now());
         run("start", &[dir_text, "--parent", &parent]);
-        eprintln!(
-            "measured: API server ready after {:.1} s",
+        wait::measured(&format!(
+            "API server ready after {:.1} s",
             started.elapsed().as_secs_f64()
-        );
+        ));
         let text = std::fs::read_to_string(dir.join("env")).unwrap();
         let env: BTreeMap<&str, &str> = text
             .lines()

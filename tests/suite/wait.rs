@@ -29,3 +29,9 @@ pub async fn until_async<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<T
 pub fn check(condition: bool, complaint: impl FnOnce() -> String) -> Result<(), String> {
     if condition { Ok(()) } else { Err(complaint()) }
 }
+
+/// Shows a figure even when the test passes: what is written so, the test runner does not capture.
+pub fn measured(text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "measured: {text}");
+}
