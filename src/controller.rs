@@ -181,3 +181,7 @@ impl Reign {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "controller_tests.rs"]
+mod tests;

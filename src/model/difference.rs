@@ -11,6 +11,8 @@ use super::request::Request;
 use super::resolved::{Layout, Resource};
 use super::template::Template;
 
+const OUTPUT: &str = "output";
+const TAG: &str = "tag";
 /// Entries named for one route; more are counted.
 const NAMED_ENTRIES: usize = 2;
 
@@ -97,7 +99,7 @@ pub fn between(live: &Layout, template: &Template, request: &Request) -> Vec<Dif
         outputs.iter().map(|(k, v)| (k.clone(), text(v))).collect()
     };
     differences.extend(of_texts(
-        "output",
+        OUTPUT,
         &as_text(&live.outputs),
         &as_text(&wanted.outputs),
     ));
@@ -111,7 +113,7 @@ pub fn of_tags(
 ) -> Vec<Difference> {
     let live = live.iter().filter(|(key, _)| !key.starts_with("aws:"));
     of_texts(
-        "tag",
+        TAG,
         &live
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect(),
@@ -128,7 +130,10 @@ fn of_texts(
         kind,
         id: id.clone(),
         resource_type: what.to_owned(),
-        what: format!("{what} {value}"),
+        what: match what {
+            TAG => format!("tag {id}={value}"),
+            _ => format!("output of {id}"),
+        },
         create_only: false,
     };
     let missing = wanted.iter().filter_map(|(id, value)| match live.get(id) {

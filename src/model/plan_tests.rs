@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
+use crate::model::change::change_set_name;
 use crate::model::live::{Change, Effect, Status};
+use crate::model::live::{ChangeSet, ChangeSetState};
 use crate::model::network::{Route, WorkerTable};
 use crate::model::request::{Object, ObjectId};
 

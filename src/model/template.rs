@@ -85,8 +85,7 @@ pub fn render(desired: &Desired, names: &Names, bucket: bool) -> Result<Template
             continue;
         };
         let live = names.table_parameters.get(table).cloned();
-        let parameter =
-            live.unwrap_or_else(|| format!("RouteTable{}Parameter", alphanumeric(table)));
+        let parameter = live.unwrap_or_else(|| alphanumeric(table));
         let named = names.routes.get(&(table.clone(), *cidr)).cloned();
         let id = named.unwrap_or_else(|| route_name(table, *cidr));
         let properties = json!({

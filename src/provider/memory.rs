@@ -2,61 +2,33 @@
 //! refuses is refused, and a failed operation is rolled back.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use tokio::time::Instant;
 
-use super::{Provider, ProviderError, Retry};
+use self::account::{Account, Ending, refused, status};
+use super::{Provider, ProviderError};
 use crate::lease::term::Term;
-use crate::model::difference::{self, Kind};
-use crate::model::live::{Change, ChangeSet, ChangeSetState, Effect, Live, Stack, Status};
+use crate::model::live::{Live, Stack};
 use crate::model::network::{Network, Route, WorkerTable};
-use crate::model::plan::{self, Action};
-use crate::model::request::Request;
-use crate::model::resolved::Layout;
-use crate::model::template::Template;
+use crate::model::plan::Action;
+
+mod account;
 
 /// How long an operation on the stack takes, and a change set half as long.
 const OPERATION: Duration = Duration::from_millis(1_500);
 
-/// The provider `in-memory`.
+/// The provider `in-memory`. Clones are the same account.
+#[derive(Clone)]
 pub struct MemoryProvider {
-    account: Mutex<Account>,
-}
-
-struct Account {
-    network: Network,
-    stack: Option<Stack>,
-    /// What becomes of the stack when the operation under way ends.
-    ends: Option<(Instant, Ending)>,
-    change_sets: BTreeMap<String, (Template, Instant, u64)>,
-    /// Counts changes of the stack: a change set made before the last one is obsolete.
-    generation: u64,
-    /// Static IPs by logical id.
-    addresses: BTreeMap<String, Ipv4Addr>,
-    allocated: u8,
-}
-
-enum Ending {
-    Become(Status),
-    Vanish,
+    account: Arc<Mutex<Account>>,
 }
 
 impl MemoryProvider {
     pub fn new(network: Network) -> Self {
         Self {
-            account: Mutex::new(Account {
-                network,
-                stack: None,
-                ends: None,
-                change_sets: BTreeMap::new(),
-                generation: 0,
-                addresses: BTreeMap::new(),
-                allocated: 0,
-            }),
+            account: Arc::new(Mutex::new(Account::new(network))),
         }
     }
 
@@ -150,274 +122,5 @@ impl Provider for MemoryProvider {
             }
             Action::Delete => account.delete(),
         }
-    }
-}
-
-impl Account {
-    fn advance(&mut self) {
-        let now = Instant::now();
-        if self.ends.as_ref().is_none_or(|(at, _)| *at > now) {
-            return;
-        }
-        match self.ends.take() {
-            Some((_, Ending::Become(status))) => {
-                if let Some(stack) = &mut self.stack {
-                    stack.status = status;
-                }
-            }
-            Some((_, Ending::Vanish)) => {
-                self.stack = None;
-                self.addresses.clear();
-                self.change_sets.clear();
-            }
-            None => {}
-        }
-        self.settle_routes();
-    }
-
-    fn start(&mut self, during: &str, ending: Ending) {
-        if let Some(stack) = &mut self.stack {
-            stack.status = status(during);
-        }
-        self.generation += 1;
-        self.ends = Some((Instant::now() + OPERATION, ending));
-    }
-
-    fn idle_stack(&mut self) -> Result<&mut Stack, ProviderError> {
-        let Some(stack) = &mut self.stack else {
-            return Err(refused("ValidationError", "the stack does not exist"));
-        };
-        if self.ends.is_some() {
-            let text = format!(
-                "the stack is in {} state and can not be updated",
-                stack.status
-            );
-            return Err(refused("ValidationError", &text));
-        }
-        Ok(stack)
-    }
-
-    fn create(&mut self, template: &Template) -> Result<(), ProviderError> {
-        if self.stack.is_some() {
-            return Err(refused(
-                "AlreadyExistsException",
-                "the stack already exists",
-            ));
-        }
-        self.stack = Some(Stack {
-            name: template.stack_name.clone(),
-            id: format!(
-                "arn:aws:cloudformation:memory:000000000000:stack/{}/1",
-                template.stack_name
-            ),
-            termination_protection: template.termination_protection,
-            ..Stack::default()
-        });
-        self.adopt(template);
-        match self.conflict(template) {
-            None => self.start(
-                "CREATE_IN_PROGRESS",
-                Ending::Become(status("CREATE_COMPLETE")),
-            ),
-            Some(cause) => {
-                self.explain(cause);
-                self.start(
-                    "ROLLBACK_IN_PROGRESS",
-                    Ending::Become(status("ROLLBACK_COMPLETE")),
-                );
-            }
-        }
-        Ok(())
-    }
-
-    fn prepare(&mut self, template: &Template, epoch: u64) -> Result<(), ProviderError> {
-        self.idle_stack()?;
-        let name = plan::change_set_name(template, epoch);
-        if self.change_sets.contains_key(&name) {
-            return Err(refused(
-                "AlreadyExistsException",
-                "a change set of this name exists",
-            ));
-        }
-        let ready = Instant::now() + OPERATION / 2;
-        self.change_sets
-            .insert(name, (template.clone(), ready, self.generation));
-        Ok(())
-    }
-
-    fn execute(&mut self, name: &str) -> Result<(), ProviderError> {
-        self.idle_stack()?;
-        let ready = self
-            .change_sets()
-            .into_iter()
-            .any(|set| set.name == name && set.state == ChangeSetState::Ready);
-        let Some((template, _, _)) = self.change_sets.get(name).filter(|_| ready).cloned() else {
-            return Err(refused(
-                "InvalidChangeSetStatus",
-                "the change set cannot be executed",
-            ));
-        };
-        self.change_sets.clear();
-        match self.conflict(&template) {
-            None => {
-                self.adopt(&template);
-                self.start(
-                    "UPDATE_IN_PROGRESS",
-                    Ending::Become(status("UPDATE_COMPLETE")),
-                );
-            }
-            Some(cause) => {
-                self.explain(cause);
-                self.start(
-                    "UPDATE_ROLLBACK_IN_PROGRESS",
-                    Ending::Become(status("UPDATE_ROLLBACK_COMPLETE")),
-                );
-            }
-        }
-        Ok(())
-    }
-
-    fn delete(&mut self) -> Result<(), ProviderError> {
-        if self.idle_stack()?.termination_protection {
-            return Err(refused("ValidationError", "termination protection is on"));
-        }
-        self.start("DELETE_IN_PROGRESS", Ending::Vanish);
-        Ok(())
-    }
-
-    fn explain(&mut self, cause: String) {
-        if let Some(stack) = &mut self.stack {
-            stack.cause = Some(cause);
-        }
-    }
-
-    /// Takes the template over into the stack.
-    fn adopt(&mut self, template: &Template) {
-        let Some(stack) = &mut self.stack else { return };
-        stack.template.clone_from(&template.text);
-        stack.parameters.clone_from(&template.parameters);
-        stack.tags.clone_from(&template.tags);
-        stack.cause = None;
-        stack.outputs.clear();
-        for (id, _) in layout(stack)
-            .resources
-            .iter()
-            .filter(|(_, resource)| resource.kind == "AWS::EC2::EIP")
-        {
-            let fresh = self.allocated.saturating_add(1);
-            let address = *self.addresses.entry(id.clone()).or_insert_with(|| {
-                self.allocated = fresh;
-                Ipv4Addr::new(198, 51, 100, fresh)
-            });
-            stack.outputs.insert(id.clone(), address.to_string());
-        }
-    }
-
-    /// What EC2 would refuse: a route that is there already and not the stack's own.
-    fn conflict(&self, template: &Template) -> Option<String> {
-        let wanted = Layout::read(&template.text, &template.parameters)
-            .unwrap_or_default()
-            .names()
-            .routes;
-        let found = wanted.into_iter().find(|((table, cidr), _)| {
-            let route = self
-                .network
-                .worker_tables
-                .get(table)
-                .and_then(|table| table.routes.get(cidr));
-            route.is_some_and(|route| !route.target.starts_with("nat-"))
-        });
-        found.map(|((table, cidr), id)| {
-            format!("{id} (AWS::EC2::Route): {cidr} already exists in {table}")
-        })
-    }
-
-    /// Makes the tables' NAT routes what the stack says.
-    fn settle_routes(&mut self) {
-        for table in self.network.worker_tables.values_mut() {
-            table
-                .routes
-                .retain(|_, route| !route.target.starts_with("nat-"));
-        }
-        let Some(stack) = self
-            .stack
-            .as_ref()
-            .filter(|stack| stack.status.0 != "ROLLBACK_COMPLETE")
-        else {
-            return;
-        };
-        for (table, cidr) in layout(stack).names().routes.into_keys() {
-            if let Some(table) = self.network.worker_tables.get_mut(&table) {
-                let target = format!("nat-{}", table.zone);
-                table.routes.insert(
-                    cidr,
-                    Route {
-                        target,
-                        blackhole: false,
-                    },
-                );
-            }
-        }
-    }
-
-    fn change_sets(&self) -> Vec<ChangeSet> {
-        let Some(stack) = &self.stack else {
-            return Vec::new();
-        };
-        let now = Instant::now();
-        let set = |(name, (template, ready, generation)): (&String, &(Template, Instant, u64))| {
-            let changes = changes(stack, template);
-            let state = if *generation != self.generation {
-                ChangeSetState::Dead("the stack has changed since".to_owned())
-            } else if *ready > now {
-                ChangeSetState::Pending
-            } else if changes.is_empty() && stack.tags == template.tags {
-                ChangeSetState::NoChanges
-            } else {
-                ChangeSetState::Ready
-            };
-            ChangeSet {
-                name: name.clone(),
-                state,
-                changes,
-            }
-        };
-        self.change_sets.iter().map(set).collect()
-    }
-}
-
-fn changes(stack: &Stack, template: &Template) -> Vec<Change> {
-    let differences = difference::between(&layout(stack), template, &Request::default());
-    let resources = differences
-        .into_iter()
-        .filter(|difference| difference.resource_type.starts_with("AWS::"));
-    let change = |difference: difference::Difference| Change {
-        effect: match difference.kind {
-            Kind::Add => Effect::Add,
-            Kind::Remove => Effect::Remove,
-            Kind::Modify if difference.is_replacement() => Effect::MayReplace,
-            Kind::Modify => Effect::Modify,
-        },
-        logical_id: difference.id,
-        resource_type: difference.resource_type,
-    };
-    resources.map(change).collect()
-}
-
-fn layout(stack: &Stack) -> Layout {
-    Layout::read(&stack.template, &stack.parameters).unwrap_or_default()
-}
-
-fn status(name: &str) -> Status {
-    Status(name.to_owned())
-}
-
-fn refused(reason: &'static str, text: &str) -> ProviderError {
-    let message = format!("the account in memory refuses: {text}");
-    ProviderError {
-        retry: Retry::Soon,
-        reason,
-        message,
-        source: None,
     }
 }

@@ -26,6 +26,11 @@ struct Outcome {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Step {
     action: String,
 }
@@ -76,7 +81,7 @@ struct Gauges {
     stack_status: Family<Status, Gauge>,
     routes: Gauge,
     entries: Family<State, Gauge>,
-    problems: Family<Outcome, Gauge>,
+    problems: Family<Reason, Gauge>,
     calls: Family<Call, Counter>,
     leader: Gauge,
     epoch: Gauge,
@@ -174,8 +179,8 @@ impl Metrics {
         for problem in &plan.problems {
             gauges
                 .problems
-                .get_or_create(&Outcome {
-                    outcome: problem.reason.to_owned(),
+                .get_or_create(&Reason {
+                    reason: problem.reason,
                 })
                 .inc();
         }

@@ -17,4 +17,5 @@ mod scenarios;
 mod stage;
 mod standin;
 mod testbed;
+mod tidy;
 mod wait;

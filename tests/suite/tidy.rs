@@ -23,9 +23,13 @@ fn files(directory: &str, extensions: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut pending = vec![root().join(directory)];
     while let Some(directory) = pending.pop() {
-        let entries = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        let entries = fs::read_dir(&directory)
+            .unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
         for path in entries.map(|entry| entry.unwrap().path()) {
-            let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+            let extension = path
+                .extension()
+                .and_then(|extension| extension.to_str())
+                .unwrap_or_default();
             if path.is_dir() {
                 pending.push(path);
             } else if extensions.contains(&extension) {
@@ -45,11 +49,19 @@ fn none(rule: &str, findings: &[String]) {
 #[test]
 fn no_promises_are_left_in_the_text() {
     // Put together here, so that this file does not find itself.
-    let words = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["XX", "X"].concat()];
-    let extensions = ["rs", "md", "toml", "yaml", "yml", "tpl", "txt", "json", "py", "sh", "mod"];
+    let words = [
+        ["TO", "DO"].concat(),
+        ["FIX", "ME"].concat(),
+        ["XX", "X"].concat(),
+    ];
+    let extensions = [
+        "rs", "md", "toml", "yaml", "yml", "tpl", "txt", "json", "py", "sh", "mod",
+    ];
     let mut findings = Vec::new();
-    let mut paths: Vec<PathBuf> =
-        ["src", "tests", "charts", "deploy"].iter().flat_map(|directory| files(directory, &extensions)).collect();
+    let mut paths: Vec<PathBuf> = ["src", "tests", "charts", "deploy"]
+        .iter()
+        .flat_map(|directory| files(directory, &extensions))
+        .collect();
     paths.extend(["README.md", "CHANGELOG.md", "Cargo.toml", "deny.toml"].map(PathBuf::from));
     for path in paths {
         for (number, line) in (1..).zip(read(&path).lines()) {
@@ -64,6 +76,12 @@ fn no_promises_are_left_in_the_text() {
 #[test]
 fn one_version_of_the_kubernetes_types() {
     let lock = read("Cargo.lock");
-    let count = lock.lines().filter(|line| *line == "name = \"k8s-openapi\"").count();
-    assert_eq!(count, 1, "kube and kube-leader-election must share k8s-openapi: see its version in Cargo.toml");
+    let count = lock
+        .lines()
+        .filter(|line| *line == "name = \"k8s-openapi\"")
+        .count();
+    assert_eq!(
+        count, 1,
+        "kube and kube-leader-election must share k8s-openapi: see its version in Cargo.toml"
+    );
 }

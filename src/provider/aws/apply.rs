@@ -10,7 +10,8 @@ use super::error::{Failure, Kind, Service};
 use super::memory::Memory;
 use super::operation::Operation;
 use crate::lease::term::Term;
-use crate::model::plan::{self, Action};
+use crate::model::change;
+use crate::model::plan::Action;
 use crate::model::template::Template;
 use crate::provider::ProviderError;
 
@@ -86,7 +87,7 @@ impl Writer<'_> {
         template: &Template,
     ) -> Result<(), ProviderError> {
         let (text, url) = self.body(template).await?;
-        let name = plan::change_set_name(template, self.term.epoch());
+        let name = change::change_set_name(template, self.term.epoch());
         let request = self
             .cloudformation
             .create_change_set()

@@ -11,7 +11,11 @@ pub fn code(path: &Path) -> String {
 
 /// The same without what is compiled for tests only; empty for a file of tests.
 pub fn shipped(path: &Path) -> String {
-    if is_test_file(path) { String::new() } else { without_tests(&code(path)) }
+    if is_test_file(path) {
+        String::new()
+    } else {
+        without_tests(&code(path))
+    }
 }
 
 fn is_test_file(path: &Path) -> bool {
@@ -30,7 +34,11 @@ fn blank(text: &str) -> String {
             at += 1;
             continue;
         }
-        out.extend(chars[at..end].iter().map(|c| if *c == '\n' { '\n' } else { ' ' }));
+        out.extend(
+            chars[at..end]
+                .iter()
+                .map(|c| if *c == '\n' { '\n' } else { ' ' }),
+        );
         at = end;
     }
     out
@@ -62,7 +70,9 @@ fn literal_end(chars: &[char], at: usize) -> usize {
 
 fn find(chars: &[char], from: usize, text: &str) -> usize {
     let text: Vec<char> = text.chars().collect();
-    (from..chars.len()).find(|at| chars[*at..].starts_with(&text)).unwrap_or(chars.len())
+    (from..chars.len())
+        .find(|at| chars[*at..].starts_with(&text))
+        .unwrap_or(chars.len())
 }
 
 fn quoted_end(chars: &[char], mut at: usize, quote: char) -> usize {

@@ -12,12 +12,18 @@ const CHART: &str = "charts/kube-static-egress-controller";
 
 /// The rendered chart with the example values.
 fn rendered() -> String {
-    let helm = std::env::var("KSEC_HELM")
-        .expect("KSEC_HELM must name a helm 4: run tests/run, or set it from `tests/testbed/install helm`");
+    let helm = std::env::var("KSEC_HELM").expect(
+        "KSEC_HELM must name a helm 4: run tests/run, or set it from `tests/testbed/install helm`",
+    );
     let output = Command::new(&helm)
         .current_dir(root())
         .args(["template", "kube-static-egress-controller", CHART])
-        .args(["--namespace", "kube-system", "--values", "deploy/example-values.yaml"])
+        .args([
+            "--namespace",
+            "kube-system",
+            "--values",
+            "deploy/example-values.yaml",
+        ])
         .output()
         .unwrap_or_else(|error| panic!("{helm}: {error}"));
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -38,22 +44,39 @@ fn the_manifests_are_the_rendered_chart() {
             "line {number} after the head of deploy/manifests.yaml: render it again as its head says"
         );
     }
-    assert_eq!(manifests[at..].lines().count(), rendered.lines().count(), "render deploy/manifests.yaml again");
+    assert_eq!(
+        manifests[at..].lines().count(),
+        rendered.lines().count(),
+        "render deploy/manifests.yaml again"
+    );
 }
 
 #[test]
 fn the_program_accepts_the_chart_s_arguments() {
     let manifests = read("deploy/manifests.yaml");
-    let args = manifests.lines().skip_while(|line| line.trim() != "args:").skip(1);
-    let args: Vec<&str> = args.map_while(|line| line.trim().strip_prefix("- \"")?.strip_suffix('"')).collect();
+    let args = manifests
+        .lines()
+        .skip_while(|line| line.trim() != "args:")
+        .skip(1);
+    let args: Vec<&str> = args
+        .map_while(|line| line.trim().strip_prefix("- \"")?.strip_suffix('"'))
+        .collect();
     assert!(args.len() > 10, "{args:?}");
-    let cli = Cli::try_parse_from([&["kube-static-egress-controller"], args.as_slice()].concat()).unwrap();
-    let facts = Facts { pod_name: Some("p".into()), pod_namespace: Some("kube-system".into()), ..Facts::default() };
+    let cli = Cli::try_parse_from([&["kube-static-egress-controller"], args.as_slice()].concat())
+        .unwrap();
+    let facts = Facts {
+        pod_name: Some("p".into()),
+        pod_namespace: Some("kube-system".into()),
+        ..Facts::default()
+    };
     let config = Config::check(&cli.options, &facts, Purpose::Run).unwrap();
     assert!(matches!(config.provider, ProviderConfig::Aws(_)));
     assert_eq!(config.settings.zones.len(), 3);
     let lease = config.leader_election.unwrap();
-    assert!(manifests.contains(&format!("resourceNames: [\"{}\"]", lease.name)), "the Role must be for the Lease");
+    assert!(
+        manifests.contains(&format!("resourceNames: [\"{}\"]", lease.name)),
+        "the Role must be for the Lease"
+    );
 }
 
 #[test]
@@ -61,22 +84,38 @@ fn one_version_everywhere() {
     let chart = read(format!("{CHART}/Chart.yaml"));
     for key in ["version", "appVersion"] {
         let line = format!("{key}: {}", env!("CARGO_PKG_VERSION"));
-        assert!(chart.lines().any(|is| is == line), "Chart.yaml must have {line}");
+        assert!(
+            chart.lines().any(|is| is == line),
+            "Chart.yaml must have {line}"
+        );
     }
     let heading = format!("## [{}]", env!("CARGO_PKG_VERSION"));
-    assert!(read("CHANGELOG.md").contains(&heading), "CHANGELOG.md must have {heading}");
+    assert!(
+        read("CHANGELOG.md").contains(&heading),
+        "CHANGELOG.md must have {heading}"
+    );
 }
 
 #[test]
 fn the_policies_allow_the_calls_that_the_code_makes() {
     let mut calls = BTreeSet::new();
     for path in files("src/provider/aws", &["rs"]) {
-        for (service, name) in [("CloudFormation", "cloudformation"), ("Ec2", "ec2"), ("S3", "s3")] {
+        for (service, name) in [
+            ("CloudFormation", "cloudformation"),
+            ("Ec2", "ec2"),
+            ("S3", "s3"),
+        ] {
             // `calls.read(Service::Ec2, "DescribeVpcs", …`
             let text = read(&path);
-            let shipped = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+            let shipped = text
+                .split("#[cfg(test)]\nmod tests")
+                .next()
+                .unwrap_or_default();
             for call in shipped.split(&format!("Service::{service},")).skip(1) {
-                let action = call.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
+                let action = call
+                    .trim_start()
+                    .strip_prefix('"')
+                    .and_then(|rest| rest.split('"').next());
                 calls.extend(action.map(|action| format!("{name}:{action}")));
             }
         }
@@ -85,12 +124,21 @@ fn the_policies_allow_the_calls_that_the_code_makes() {
     // CloudFormation reads the template with its caller's rights.
     calls.insert("s3:GetObject".to_owned());
     for policy in ["iam-policy", "iam-policy-with-cfn-role"] {
-        let policy: serde_json::Value = serde_json::from_str(&read(format!("deploy/{policy}.json"))).unwrap();
-        let ours = ["FindTheStack", "ManageTheStack", "ReadTheNetwork", "LargeTemplates"];
+        let policy: serde_json::Value =
+            serde_json::from_str(&read(format!("deploy/{policy}.json"))).unwrap();
+        let ours = [
+            "FindTheStack",
+            "ManageTheStack",
+            "ReadTheNetwork",
+            "LargeTemplates",
+        ];
         let statements = policy["Statement"].as_array().unwrap().iter();
-        let statements = statements.filter(|statement| ours.iter().any(|sid| statement["Sid"] == *sid));
+        let statements =
+            statements.filter(|statement| ours.iter().any(|sid| statement["Sid"] == *sid));
         let actions = statements.flat_map(|statement| statement["Action"].as_array().unwrap());
-        let allowed: BTreeSet<String> = actions.map(|action| action.as_str().unwrap().to_owned()).collect();
+        let allowed: BTreeSet<String> = actions
+            .map(|action| action.as_str().unwrap().to_owned())
+            .collect();
         assert_eq!(allowed, calls);
     }
 }

@@ -14,16 +14,27 @@ const VARIABLES: &str = "KUBE_STATIC_EGRESS_CONTROLLER_";
 fn section(name: &str) -> String {
     let readme = read("README.md");
     let start = format!("<!-- {name} -->\n");
-    let after = readme.split_once(&start).unwrap_or_else(|| panic!("README.md has no {start}")).1;
+    let after = readme
+        .split_once(&start)
+        .unwrap_or_else(|| panic!("README.md has no {start}"))
+        .1;
     let end = format!("<!-- end of {name} -->");
-    after.split_once(&end).unwrap_or_else(|| panic!("README.md has no {end}")).0.trim().to_owned()
+    after
+        .split_once(&end)
+        .unwrap_or_else(|| panic!("README.md has no {end}"))
+        .0
+        .trim()
+        .to_owned()
 }
 
 /// The first cells of a table's rows, without their quotes, and the second ones.
 fn rows(table: &str) -> Vec<(String, String)> {
     let row = |line: &str| {
         let mut cells = line.strip_prefix("| `")?.split('|').map(str::trim);
-        Some((cells.next()?.trim_end_matches('`').to_owned(), cells.next()?.to_owned()))
+        Some((
+            cells.next()?.trim_end_matches('`').to_owned(),
+            cells.next()?.to_owned(),
+        ))
     };
     table.lines().filter_map(row).collect()
 }
@@ -32,32 +43,46 @@ fn rows(table: &str) -> Vec<(String, String)> {
 fn the_flags() {
     let command = Cli::command();
     let plan = command.find_subcommand("plan").unwrap();
-    let of_plan = plan.get_arguments().filter(|arg| arg.get_help_heading() == Some("Plan"));
+    let of_plan = plan
+        .get_arguments()
+        .filter(|arg| arg.get_help_heading() == Some("Plan"));
     let all: Vec<&Arg> = command.get_arguments().chain(of_plan).collect();
     let mut text = String::new();
     let mut heading = "";
     for arg in &all {
         if arg.get_help_heading() != Some(heading) {
             heading = arg.get_help_heading().unwrap();
-            text.push_str(&format!("\n**{heading}**\n\n| flag | default | meaning |\n|---|---|---|\n"));
+            text.push_str(&format!(
+                "\n**{heading}**\n\n| flag | default | meaning |\n|---|---|---|\n"
+            ));
         }
         text.push_str(&row(arg));
     }
     let expected = text.trim();
-    assert!(section("flags") == expected, "the section of the flags in README.md must be:\n\n{expected}\n");
+    assert!(
+        section("flags") == expected,
+        "the section of the flags in README.md must be:\n\n{expected}\n"
+    );
 }
 
 fn row(arg: &Arg) -> String {
     let help = arg.get_help().unwrap().to_string().replace('|', "\\|");
     let (meaning, told) = help.split_once("Default: ").unwrap_or((&help, "–"));
-    let given: Vec<&str> = arg.get_default_values().iter().filter_map(|value| value.to_str()).collect();
+    let given: Vec<&str> = arg
+        .get_default_values()
+        .iter()
+        .filter_map(|value| value.to_str())
+        .collect();
     let default = match given.as_slice() {
         [] => told.trim_end_matches('.').to_owned(),
         [value] => format!("`{value}`"),
         several => panic!("{several:?}"),
     };
     let meaning = meaning.trim().trim_end_matches('.');
-    format!("| `--{}` | {default} | {meaning} |\n", arg.get_long().unwrap())
+    format!(
+        "| `--{}` | {default} | {meaning} |\n",
+        arg.get_long().unwrap()
+    )
 }
 
 #[test]
@@ -83,8 +108,14 @@ fn the_reasons() {
         };
         reasons.extend(literals.filter(is_reason).map(str::to_owned));
     }
-    let told: BTreeSet<String> = rows(&section("reasons")).into_iter().map(|(reason, _)| reason).collect();
-    assert_eq!(told, reasons, "the reasons in README.md and those in src/model");
+    let told: BTreeSet<String> = rows(&section("reasons"))
+        .into_iter()
+        .map(|(reason, _)| reason)
+        .collect();
+    assert_eq!(
+        told, reasons,
+        "the reasons in README.md and those in src/model"
+    );
 }
 
 #[test]
@@ -104,21 +135,44 @@ fn the_stack_statuses() {
         assert_eq!(word, expected, "{status}");
     }
     // CloudFormation's API has 23; the last row is for all others.
-    assert_eq!(told.iter().map(|(status, _)| status).collect::<BTreeSet<_>>().len(), 24);
+    assert_eq!(
+        told.iter()
+            .map(|(status, _)| status)
+            .collect::<BTreeSet<_>>()
+            .len(),
+        24
+    );
 }
 
 #[test]
 fn the_metrics() {
     let code = read("src/report/metrics.rs");
-    let registered = code.split("registry.register(").skip(1).filter_map(|call| call.split('"').nth(1));
-    let registered: BTreeSet<String> = registered.map(|name| format!("kube_static_egress_controller_{name}")).collect();
-    let told: BTreeSet<String> = rows(&section("metrics")).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(told, registered, "the metrics in README.md and those in src/report/metrics.rs");
+    let registered = code
+        .split("registry.register(")
+        .skip(1)
+        .filter_map(|call| call.split('"').nth(1));
+    let registered: BTreeSet<String> = registered
+        .map(|name| format!("kube_static_egress_controller_{name}"))
+        .collect();
+    let told: BTreeSet<String> = rows(&section("metrics"))
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(
+        told, registered,
+        "the metrics in README.md and those in src/report/metrics.rs"
+    );
 }
 
 #[test]
 fn the_example() {
     let manifest = read("deploy/example/egress-t1.yaml");
-    let body: Vec<&str> = manifest.lines().filter(|line| !line.starts_with('#')).collect();
-    assert!(read("README.md").contains(&body.join("\n")), "README.md must show deploy/example/egress-t1.yaml");
+    let body: Vec<&str> = manifest
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    assert!(
+        read("README.md").contains(&body.join("\n")),
+        "README.md must show deploy/example/egress-t1.yaml"
+    );
 }

@@ -14,10 +14,36 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("source", &["model", "config", "retry"]),
     ("provider", &["model", "lease::term"]),
     ("provider/aws", &["provider", "model", "lease::term"]),
-    ("report", &["model", "config", "reconcile::Pass", "provider::ProviderError", "lease::LeaseView"]),
-    ("reconcile", &["provider", "source", "report", "model", "lease::term"]),
-    ("controller", &["reconcile", "provider", "source", "report", "model", "lease", "retry"]),
-    ("plan_command", &["reconcile", "provider", "source", "model", "config"]),
+    (
+        "report",
+        &[
+            "model",
+            "config",
+            "reconcile::Pass",
+            "provider::ProviderError",
+            "lease::LeaseView",
+        ],
+    ),
+    (
+        "reconcile",
+        &["provider", "source", "report", "model", "lease::term"],
+    ),
+    (
+        "controller",
+        &[
+            "reconcile",
+            "provider",
+            "source",
+            "report",
+            "model",
+            "lease",
+            "retry",
+        ],
+    ),
+    (
+        "plan_command",
+        &["reconcile", "provider", "source", "model", "config"],
+    ),
     ("main", &[]),
 ];
 
@@ -43,22 +69,32 @@ fn modules_use_only_the_layers_below_them() {
     let mut findings = Vec::new();
     for path in files("src", &["rs"]) {
         let name = module(&path);
-        let layer = LAYERS.iter().filter(|(layer, _)| begins(&name, layer, '/')).max_by_key(|(layer, _)| layer.len());
+        let layer = LAYERS
+            .iter()
+            .filter(|(layer, _)| begins(&name, layer, '/'))
+            .max_by_key(|(layer, _)| layer.len());
         let Some((layer, allowed)) = layer else {
             if name != "lib" {
-                findings.push(format!("{} is in no layer: add it to the table in this test", path.display()));
+                findings.push(format!(
+                    "{} is in no layer: add it to the table in this test",
+                    path.display()
+                ));
             }
             continue;
         };
         let own = layer.replace('/', "::");
         for used in uses(&shipped(&path)) {
-            let good = begins(&used, &own, ':') || allowed.iter().any(|allowed| begins(&used, allowed, ':'));
+            let good = begins(&used, &own, ':')
+                || allowed.iter().any(|allowed| begins(&used, allowed, ':'));
             if !good {
                 findings.push(format!("{} uses crate::{used}", path.display()));
             }
         }
     }
-    none("main → controller → reconcile → {provider, source, report} → model", &findings);
+    none(
+        "main → controller → reconcile → {provider, source, report} → model",
+        &findings,
+    );
 }
 
 #[test]
@@ -69,7 +105,10 @@ fn the_model_is_pure() {
         let found = IMPURE.iter().filter(|word| code.contains(**word));
         findings.extend(found.map(|word| format!("{} names {word:?}", path.display())));
     }
-    none("no async, clock, randomness, environment, log or IO in the model", &findings);
+    none(
+        "no async, clock, randomness, environment, log or IO in the model",
+        &findings,
+    );
 }
 
 #[test]
@@ -77,19 +116,35 @@ fn two_crates_stay_behind_one_module_each() {
     let mut findings = Vec::new();
     for path in files("src", &["rs"]) {
         let code = shipped(&path);
-        for (name, home) in [("backoff::", "src/retry.rs"), ("kube_leader_election::", "src/lease")] {
-            let used = code.match_indices(name).any(|(at, _)| !code[..at].ends_with(['_', ':']));
+        for (name, home) in [
+            ("backoff::", "src/retry.rs"),
+            ("kube_leader_election::", "src/lease"),
+        ] {
+            let used = code
+                .match_indices(name)
+                .any(|(at, _)| !code[..at].ends_with(['_', ':']));
             if used && !path.starts_with(home) {
                 findings.push(format!("{} uses {name} outside of {home}", path.display()));
             }
         }
     }
-    none("a crate that may have to be replaced has one user", &findings);
+    none(
+        "a crate that may have to be replaced has one user",
+        &findings,
+    );
 }
 
 #[test]
 fn nothing_shipped_panics_on_purpose() {
-    let words = [".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!(", "unreachable!(", "dbg!("];
+    let words = [
+        ".unwrap()",
+        ".expect(",
+        "panic!(",
+        "todo!(",
+        "unimplemented!(",
+        "unreachable!(",
+        "dbg!(",
+    ];
     let mut findings = Vec::new();
     for path in files("src", &["rs"]) {
         for (number, line) in (1..).zip(shipped(&path).lines()) {
@@ -102,18 +157,27 @@ fn nothing_shipped_panics_on_purpose() {
 
 /// `provider/aws/stack` of `src/provider/aws/stack.rs`.
 fn module(path: &Path) -> String {
-    path.strip_prefix("src").unwrap().with_extension("").to_str().unwrap().trim_end_matches("/mod").to_owned()
+    path.strip_prefix("src")
+        .unwrap()
+        .with_extension("")
+        .to_str()
+        .unwrap()
+        .trim_end_matches("/mod")
+        .to_owned()
 }
 
 /// Whether `name` is `prefix` or goes on after it with the separator.
 fn begins(name: &str, prefix: &str, separator: char) -> bool {
-    name.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))
+    name.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))
 }
 
 /// Every `crate::a::b` in the code, without `crate::`. Braces are opened one level: `crate::a::{b, c}` is two.
 fn uses(code: &str) -> Vec<String> {
     let path = |text: &str| -> String {
-        let end = text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').unwrap_or(text.len());
+        let end = text
+            .find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
+            .unwrap_or(text.len());
         text[..end].to_owned()
     };
     let mut found = Vec::new();
@@ -127,8 +191,13 @@ fn uses(code: &str) -> Vec<String> {
             None => found.push(base),
             Some(list) => {
                 let list = list.split('}').next().unwrap_or_default();
-                let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
-                found.extend(names.map(|name| format!("{base}{}", path(name)).replace("::self", "")));
+                let names = list
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|name| !name.is_empty());
+                found.extend(
+                    names.map(|name| format!("{base}{}", path(name)).replace("::self", "")),
+                );
             }
         }
     }

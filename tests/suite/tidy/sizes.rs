@@ -9,7 +9,10 @@ const MAX_FUNCTION_LINES: usize = 70;
 #[test]
 fn files_are_short() {
     let mut findings = Vec::new();
-    for path in ["src", "tests"].iter().flat_map(|directory| files(directory, &["rs"])) {
+    for path in ["src", "tests"]
+        .iter()
+        .flat_map(|directory| files(directory, &["rs"]))
+    {
         let lines = read(&path).lines().count();
         if lines > MAX_FILE_LINES {
             findings.push(format!("{} has {lines}", path.display()));
@@ -21,11 +24,20 @@ fn files_are_short() {
 #[test]
 fn functions_are_short() {
     let mut findings = Vec::new();
-    for path in ["src", "tests"].iter().flat_map(|directory| files(directory, &["rs"])) {
-        let long = functions(&code(&path)).into_iter().filter(|(_, lines)| *lines > MAX_FUNCTION_LINES);
-        findings.extend(long.map(|(name, lines)| format!("{}: {name} has {lines}", path.display())));
+    for path in ["src", "tests"]
+        .iter()
+        .flat_map(|directory| files(directory, &["rs"]))
+    {
+        let long = functions(&code(&path))
+            .into_iter()
+            .filter(|(_, lines)| *lines > MAX_FUNCTION_LINES);
+        findings
+            .extend(long.map(|(name, lines)| format!("{}: {name} has {lines}", path.display())));
     }
-    none(&format!("at most {MAX_FUNCTION_LINES} lines a function"), &findings);
+    none(
+        &format!("at most {MAX_FUNCTION_LINES} lines a function"),
+        &findings,
+    );
 }
 
 /// Names and lengths of all functions with a body, from their `fn` to the closing brace.
@@ -33,7 +45,10 @@ fn functions(code: &str) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("fn ") {
         let inside_word = code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        let name: String = code[at + 3..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let name: String = code[at + 3..]
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect();
         let item = &code[at..at + item_end(&code[at..])];
         if !inside_word && !name.is_empty() && item.ends_with('}') {
             found.push((name, item.lines().count()));
@@ -44,7 +59,6 @@ fn functions(code: &str) -> Vec<(String, usize)> {
 
 #[test]
 fn functions_are_found() {
-    let code =
-        "trait T { fn a(x: [u8; 2]) -> u8; fn b() -> [u8; 1] {\n\n[0]\n} }\nlet f: fn (u8); pub async fn c() { d }";
+    let code = "trait T { fn a(x: [u8; 2]) -> u8; fn b() -> [u8; 1] {\n\n[0]\n} }\nlet f: fn (u8); pub async fn c() { d }";
     assert_eq!(functions(code), [("b".to_owned(), 4), ("c".to_owned(), 1)]);
 }

@@ -1,0 +1,157 @@
+//! The rules of entries, and the merge against oracles.
+
+use super::*;
+use proptest::prelude::*;
+
+fn nets(texts: &[&str]) -> Vec<Ipv4Net> {
+    texts.iter().map(|text| parse(text).unwrap().0).collect()
+}
+
+fn rules() -> Rules {
+    Rules {
+        vpc: nets(&["172.31.0.0/16"]),
+        nat_subnets: nets(&["172.31.64.0/28"]),
+    }
+}
+
+#[test]
+fn values_are_read_as_people_write_them() {
+    assert_eq!(parse(" 8.8.8.8 \n"), Ok((net(8, 8, 8, 8, 32), false)));
+    assert_eq!(parse("192.112.1.0/21"), Ok((net(192, 112, 0, 0, 21), true)));
+    assert_eq!(parse("8.8.8.0 / 24"), Ok((net(8, 8, 8, 0, 24), false)));
+    for bad in [
+        "",
+        "example.org",
+        "8.8.8.8/33",
+        "8.8.8.8/+8",
+        "8.8.8.8/",
+        "8.8.8",
+        "8.8.8.8,9.9.9.9",
+        "08.8.8.8",
+    ] {
+        assert_eq!(parse(bad), Err(Refusal::NotCidr(bad.to_owned())));
+    }
+    assert_eq!(
+        parse("2001:db8::/32").unwrap_err().reason(),
+        "Ipv6NotSupported"
+    );
+    assert!(parse(&"9".repeat(5_000)).unwrap_err().to_string().len() < 250);
+}
+
+#[test]
+fn every_refusal_and_caution_has_its_reason() {
+    let cases = [
+        ("0.0.0.0/0", "TooWide"),
+        ("8.0.0.0/7", "TooWide"),
+        ("127.0.0.1", "ReservedRange"),
+        ("169.254.168.0/22", "ReservedRange"),
+        ("224.0.0.5", "ReservedRange"),
+        ("255.255.255.255", "ReservedRange"),
+        ("0.1.2.3", "ReservedRange"),
+        ("172.31.0.0/16", "InsideVpc"),
+        ("172.31.5.0/24", "InsideVpc"),
+        ("172.31.64.0/29", "InsideNatSubnet"),
+    ];
+    for (text, reason) in cases {
+        assert_eq!(
+            rules().check(parse(text).unwrap().0).unwrap_err().reason(),
+            reason,
+            "{text}"
+        );
+    }
+    let caution = |text| {
+        rules()
+            .check(parse(text).unwrap().0)
+            .unwrap()
+            .map(|caution| caution.reason())
+    };
+    assert_eq!(caution("172.16.0.0/12"), Some("ContainsLocalNetwork"));
+    assert_eq!(caution("169.0.0.0/8"), Some("ContainsLocalNetwork"));
+    assert_eq!(caution("10.1.0.0/16"), Some("PrivateRange"));
+    assert_eq!(caution("8.8.8.8"), None);
+}
+
+#[test]
+fn contained_and_adjacent_networks_become_one() {
+    let merged = minimal(
+        nets(&[
+            "10.0.1.0/24",
+            "10.0.0.0/24",
+            "10.0.0.7",
+            "10.0.2.0/23",
+            "10.0.5.0/24",
+        ]),
+        &BTreeSet::new(),
+    );
+    assert_eq!(merged, nets(&["10.0.0.0/22", "10.0.5.0/24"]));
+    assert_eq!(
+        minimal(nets(&["8.0.0.0/8", "9.0.0.0/8"]), &BTreeSet::new()).len(),
+        2,
+        "nothing wider than /8"
+    );
+    let never = BTreeSet::from([net(10, 0, 0, 0, 23)]);
+    assert_eq!(
+        minimal(nets(&["10.0.0.0/24", "10.0.1.0/24"]), &never),
+        nets(&["10.0.0.0/24", "10.0.1.0/24"])
+    );
+    assert_eq!(
+        minimal(nets(&["10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/23"]), &never),
+        nets(&["10.0.0.0/22"])
+    );
+}
+
+/// A world of 256 addresses, so that a bitmap is an oracle for coverage and a recursion one for minimality.
+fn bitmap(nets: &[Ipv4Net]) -> Vec<bool> {
+    (0..=255u8)
+        .map(|last| {
+            nets.iter()
+                .any(|net| net.contains(&Ipv4Addr::new(8, 8, 8, last)))
+        })
+        .collect()
+}
+
+fn fewest(bits: &[bool]) -> usize {
+    if bits.iter().all(|bit| *bit) {
+        1
+    } else if bits.len() == 1 {
+        0
+    } else {
+        let (left, right) = bits.split_at(bits.len() / 2);
+        fewest(left) + fewest(right)
+    }
+}
+
+proptest! {
+    #[test]
+    fn merging_is_exact_minimal_idempotent_and_order_free(
+        mut given in prop::collection::vec((0u8..=255, 24u8..=32), 0..60)
+    ) {
+        let read = |pairs: &[(u8, u8)]| -> Vec<Ipv4Net> {
+            pairs.iter().map(|(last, prefix)| net(8, 8, 8, *last, *prefix).trunc()).collect()
+        };
+        let merged = minimal(read(&given), &BTreeSet::new());
+        prop_assert_eq!(bitmap(&merged), bitmap(&read(&given)));
+        prop_assert_eq!(merged.len(), fewest(&bitmap(&merged)));
+        prop_assert_eq!(&minimal(merged.clone(), &BTreeSet::new()), &merged);
+        given.reverse();
+        prop_assert_eq!(&minimal(read(&given), &BTreeSet::new()), &merged);
+    }
+
+    #[test]
+    fn merging_never_makes_what_would_have_been_refused(
+        given in prop::collection::vec((any::<u32>(), 8u8..=16), 0..200)
+    ) {
+        let accepted: Vec<Ipv4Net> = given.iter()
+            .map(|(address, prefix)| Ipv4Net::new_assert(Ipv4Addr::from(*address), *prefix).trunc())
+            .filter(|net| rules().check(*net).is_ok())
+            .collect();
+        for net in minimal(accepted, &BTreeSet::new()) {
+            prop_assert!(rules().check(net).is_ok(), "{} came out", net);
+        }
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in ".{0,80}") {
+        let _ = parse(&text);
+    }
+}
