@@ -5,6 +5,7 @@
 
 mod adoption;
 mod burst;
+mod chart;
 mod errors;
 mod golang;
 mod http;

@@ -6,11 +6,12 @@ use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, STACK, Stage};
 use crate::standin::{REGION, actions};
 use crate::wait;
 
+/// With the arguments of the deployment.
 #[tokio::test]
 async fn three_replicas_make_one_stack_of_the_example() {
     let stage = Stage::open("example").await;
     let mut replicas: Vec<_> = ["r1", "r2", "r3"]
-        .map(|name| stage.replica(name).start())
+        .map(|name| stage.replica(name).as_deployed().start())
         .into();
     stage.config_map("egress-t1", &EXAMPLE).await;
     let exits = stage.routed(&EXAMPLE_CIDRS).await;
@@ -29,7 +30,10 @@ async fn three_replicas_make_one_stack_of_the_example() {
     let stack = &state["stacks"][0];
     assert_eq!(
         (&stack["name"], &stack["status"]),
-        (&json!(STACK), &json!("CREATE_COMPLETE"))
+        (
+            &json!("egress-static-nat-example"),
+            &json!("CREATE_COMPLETE")
+        )
     );
     for replica in &mut replicas {
         wait::until("ready", || replica.answers("/readyz")).await;

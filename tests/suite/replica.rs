@@ -58,6 +58,15 @@ impl Launch {
         }
     }
 
+    /// With the arguments of the deployment and nothing else, but for where the cluster is.
+    pub fn as_deployed(mut self) -> Self {
+        self.flags
+            .retain(|flag, _| ["kubeconfig", "namespace"].contains(flag));
+        self.zones.clear();
+        self.more = crate::chart::arguments();
+        self
+    }
+
     pub fn flag(mut self, flag: &'static str, value: &str) -> Self {
         self.flags.insert(flag, value.to_owned());
         self

@@ -8,6 +8,7 @@ use http::{Method, Request};
 use serde_json::{Value, json};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::chart;
 use crate::replica::Launch;
 use crate::standin::{Entry, Exit, REGION, Standin};
 use crate::testbed::{self, Testbed};
@@ -143,16 +144,11 @@ impl Stage {
             .await
     }
 
-    /// Creates it; that it exists already, from another test, is fine.
     async fn create(&self, path: &str, body: Value) -> Value {
-        match self
+        let made = self
             .request(Method::POST, path, "application/json", &body)
-            .await
-        {
-            Ok(made) => made,
-            Err(kube::Error::Api(status)) if status.code == 409 => Value::Null,
-            Err(error) => panic!("POST {path}: {error}"),
-        }
+            .await;
+        made.unwrap_or_else(|error| panic!("POST {path}: {error}"))
     }
 
     /// Creates or changes a labelled ConfigMap so that it has exactly this data.
@@ -266,42 +262,11 @@ impl Stage {
             .collect()
     }
 
-    /// Service account, the chart's rights, and a kubeconfig with the account's own token.
+    /// Service account and rights as they are deployed, and a kubeconfig with the account's own token.
     async fn service_account(&self, testbed: &Testbed) {
-        let rules = json!([
-            { "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"] },
-        ]);
-        let own_rules = json!([
-            { "apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
-              "verbs": ["get", "list", "watch", "create", "patch", "update"] },
-            { "apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"] },
-        ]);
-        let subject =
-            json!([{ "kind": "ServiceAccount", "name": NAME, "namespace": self.namespace }]);
-        let role = |kind: &str, name: &str| json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name });
-        let rbac = "rbac.authorization.k8s.io/v1";
-        let everywhere = format!("/apis/{rbac}");
-        self.create(
-            &self.path("", "serviceaccounts"),
-            json!({ "metadata": { "name": NAME } }),
-        )
-        .await;
-        self.create(
-            &format!("{everywhere}/clusterroles"),
-            json!({ "metadata": { "name": NAME }, "rules": rules }),
-        )
-        .await;
-        let binding = format!("{NAME}-{}", self.namespace);
-        let bound = json!({ "metadata": { "name": binding }, "roleRef": role("ClusterRole", NAME), "subjects": subject });
-        self.create(&format!("{everywhere}/clusterrolebindings"), bound)
-            .await;
-        self.create(
-            &self.path(rbac, "roles"),
-            json!({ "metadata": { "name": NAME }, "rules": own_rules }),
-        )
-        .await;
-        let bound = json!({ "metadata": { "name": NAME }, "roleRef": role("Role", NAME), "subjects": subject });
-        self.create(&self.path(rbac, "rolebindings"), bound).await;
+        for (path, object) in chart::rights(&self.namespace) {
+            self.create(&path, object).await;
+        }
         let path = format!("{}/{NAME}/token", self.path("", "serviceaccounts"));
         let token = self
             .create(&path, json!({ "spec": { "expirationSeconds": 3600 } }))

@@ -1,0 +1,73 @@
+//! What is deployed: rights and arguments as deploy/manifests.yaml has them, which is the chart rendered.
+
+use serde_json::Value;
+
+/// The objects of deploy/manifests.yaml, in their order.
+pub fn objects() -> Vec<Value> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/manifests.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let parts = text.split("\n---\n").skip(1);
+    parts
+        .map(|part| serde_saphyr::from_str(part).unwrap_or_else(|error| panic!("{error}: {part}")))
+        .collect()
+}
+
+/// The objects that give the service account its rights, with that account, moved into `namespace`; each with the path
+/// to post it to. What is not in a namespace gets its name for a suffix, so that no test gives rights to another.
+pub fn rights(namespace: &str) -> Vec<(String, Value)> {
+    let mut rights = Vec::new();
+    for mut object in objects() {
+        let kind = object["kind"].as_str().unwrap().to_owned();
+        let place = match kind.as_str() {
+            "ServiceAccount" => format!("/api/v1/namespaces/{namespace}/serviceaccounts"),
+            "Role" | "RoleBinding" | "ClusterRole" | "ClusterRoleBinding" => {
+                let scope = match kind.starts_with("Cluster") {
+                    true => String::new(),
+                    false => format!("/namespaces/{namespace}"),
+                };
+                let resource = kind.to_lowercase();
+                format!("/apis/rbac.authorization.k8s.io/v1{scope}/{resource}s")
+            }
+            _ => continue,
+        };
+        let own_name =
+            |name: &Value| Value::from(format!("{}-{namespace}", name.as_str().unwrap()));
+        if kind.starts_with("Cluster") {
+            object["metadata"]["name"] = own_name(&object["metadata"]["name"]);
+        } else {
+            object["metadata"]["namespace"] = Value::from(namespace);
+        }
+        if object["roleRef"]["kind"] == "ClusterRole" {
+            object["roleRef"]["name"] = own_name(&object["roleRef"]["name"]);
+        }
+        for subject in object
+            .get_mut("subjects")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            subject["namespace"] = Value::from(namespace);
+        }
+        rights.push((place, object));
+    }
+    assert!(
+        rights.len() >= 5,
+        "service account, roles and bindings: {rights:?}"
+    );
+    rights
+}
+
+/// The arguments of the container, without the address to listen on.
+pub fn arguments() -> Vec<String> {
+    let objects = objects();
+    let deployment = objects
+        .iter()
+        .find(|object| object["kind"] == "Deployment")
+        .unwrap();
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let arguments = container["args"].as_array().unwrap().iter();
+    arguments
+        .map(|argument| argument.as_str().unwrap().to_owned())
+        .filter(|argument| !argument.starts_with("--address"))
+        .collect()
+}
