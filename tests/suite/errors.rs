@@ -67,7 +67,7 @@ async fn a_template_too_long_for_a_request_needs_a_bucket() {
     stage.config_map("egress-t1", &EXAMPLE).await;
     let exits = stage.routed(&EXAMPLE_CIDRS).await;
     let mark = stage.aws.mark();
-    let many = addresses(120);
+    let many = addresses(155);
     stage.config_map("egress-t1", &borrowed(&many)).await;
     told(
         &mut replica,
@@ -97,7 +97,7 @@ async fn a_bucket_that_does_not_exist_is_named() {
         .replica("r1")
         .arg("--cf-template-bucket=templates")
         .start();
-    let many = addresses(120);
+    let many = addresses(155);
     stage.config_map("egress-t1", &borrowed(&many)).await;
     told(&mut replica, &["TemplateBucket", "--cf-template-bucket"]).await;
     stage.aws.bucket("templates");
