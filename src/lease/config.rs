@@ -19,9 +19,10 @@ pub struct ElectionConfig {
     pub namespace: String,
     /// The name that stands in the Lease while this process leads. Unique per process start: see [`identity`].
     pub identity: String,
-    /// How long the Lease lasts after a renewal: whole seconds, 1 s to [`MAX_LEASE_DURATION`]. It is renewed three times within it.
+    /// How long the Lease lasts after a renewal: whole seconds, 1 s to [`MAX_LEASE_DURATION`].
     pub lease_duration: Duration,
-    /// How long after the last renewal a leader whose renewals fail gives up: less than `lease_duration`.
+    /// How long a leader whose renewals fail keeps trying before it gives up: less than `lease_duration`. It gives up earlier when
+    /// its Term ends.
     pub renew_deadline: Duration,
     /// How long to wait before trying again after a failure: less than `renew_deadline`.
     pub retry_period: Duration,
@@ -89,7 +90,7 @@ impl ElectionConfig {
 
     /// How much earlier than its Lease a Term ends: for clocks that tick at different rates, and for a request that is under way.
     pub(super) fn margin(&self) -> Duration {
-        self.lease_duration / 10
+        self.lease_duration / 20
     }
 
     /// How long a Term lasts after the moment its last renewal was sent.
@@ -97,9 +98,11 @@ impl ElectionConfig {
         self.lease_duration - self.margin()
     }
 
-    /// The time between two renewals: one renewal may be lost with time for another. With 15 s this makes 720 requests an hour.
+    /// The time between two renewals: as long as leaves the whole renew deadline for failures after it, but a third of the Lease's
+    /// duration at most. With client-go's times that is 4.25 s, or 847 requests an hour, where client-go makes 3,600.
     pub(super) fn renew_every(&self) -> Duration {
-        (self.lease_duration / 3).min(self.renew_deadline / 2)
+        let spare = self.term().saturating_sub(self.renew_deadline);
+        spare.max(self.retry_period).min(self.lease_duration / 3)
     }
 
     /// How long a read or write of the Lease may take where no Term's end bounds it.

@@ -81,19 +81,23 @@ impl LeaseElection {
         kube.default_retry = false;
         kube.connect_timeout = Some(config.patience());
         kube.write_timeout = Some(config.patience());
-        // The watch is quiet for a third of the Lease's duration at most while somebody leads, and may be quiet for as long as the
-        // Lease lasts before a read is due anyway. Calls have shorter limits of their own.
+        let client = |kube| ClientBuilder::try_from(kube).map_err(ElectionError::Client);
+        // Calls are bounded one by one, and between them their connection is idle for as long as it likes. A watch is quiet for
+        // less than the Lease's duration while somebody leads.
+        kube.read_timeout = None;
+        let calls = client(kube.clone())?;
         kube.read_timeout = Some(config.lease_duration * 2);
-        let builder = ClientBuilder::try_from(kube).map_err(ElectionError::Client)?;
-        Self::over(builder, config, Arc::new(tokio::spawn))
+        Self::over(calls, client(kube)?, config, Arc::new(tokio::spawn))
     }
 
-    /// An election over any transport. Must be called within a tokio runtime.
+    /// An election over any two transports to the API server: a watch occupies a connection, so it has one of its own, and calls
+    /// find theirs free and open. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// If the config contradicts itself.
     pub fn over<S>(
-        transport: ClientBuilder<S>,
+        calls: ClientBuilder<S>,
+        watches: ClientBuilder<S>,
         config: ElectionConfig,
         spawn: Spawn,
     ) -> Result<Self, ElectionError>
@@ -106,11 +110,12 @@ impl LeaseElection {
         config.check()?;
         let known = Known::new(&config.identity, config.lease_duration);
         let guard = FenceLayer::new(&config.namespace, &config.name, known.clone());
-        let client: Client = transport.with_layer(&guard).build();
+        let calls: Client = calls.with_layer(&guard).build();
+        let watches: Client = watches.with_layer(&guard).build();
         let board = Board::new(&config.identity);
         Ok(Self {
-            lock: Arc::new(Lock::new(client.clone(), &config)),
-            standby: Standby::new(client, config.clone(), known.clone(), board.clone()),
+            lock: Arc::new(Lock::new(calls, &config)),
+            standby: Standby::new(watches, config.clone(), known.clone(), board.clone()),
             config,
             known,
             board,

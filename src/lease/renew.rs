@@ -44,8 +44,8 @@ impl Renewer {
 
     /// Renews until it is no use any more; returns why.
     async fn keep(&self) -> String {
-        let mut renewed = self.sent;
-        let mut next = renewed + self.config.renew_every();
+        let mut next = self.sent + self.config.renew_every();
+        let mut failing_since = None;
         loop {
             sleep_until(next).await;
             // Before the request, and thus before anybody can see the renewal and start counting.
@@ -56,17 +56,15 @@ impl Renewer {
                         return "the renewal was answered too late".into();
                     }
                     self.board.renewed(sent, false);
-                    renewed = sent;
+                    failing_since = None;
                     next = sent + self.config.renew_every();
                 }
                 Attempt::NotOurs => {
                     let seen = self.known.seen();
                     self.board.saw(seen.as_ref());
                     let holder = seen.and_then(|seen| seen.holder);
-                    return format!(
-                        "the Lease was given to {}",
-                        holder.as_deref().unwrap_or("nobody")
-                    );
+                    let holder = holder.as_deref().unwrap_or("nobody");
+                    return format!("the Lease is no longer ours, it is held by {holder}");
                 }
                 Attempt::Failed(fault) => {
                     self.board.renewal_failed();
@@ -80,12 +78,10 @@ impl Renewer {
                         self.config.retry_period
                     };
                     let now = Instant::now();
-                    if now >= renewed + self.config.renew_deadline {
-                        return format!(
-                            "renewals failed for {:.1?}: {}",
-                            now - renewed,
-                            fault.text
-                        );
+                    let since = *failing_since.get_or_insert(sent);
+                    if now >= since + self.config.renew_deadline {
+                        let text = fault.text;
+                        return format!("renewals failed for {:.1?}: {text}", now - since);
                     }
                     next = now.max(sent + wait);
                 }

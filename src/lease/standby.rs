@@ -14,6 +14,9 @@ use super::view::Board;
 
 /// How long the API server keeps one watch, in seconds. A new one costs a request, so it is as long as the client allows.
 const WATCH_SECONDS: u32 = 290;
+/// How often a standby reads the Lease for nothing but to keep its connection open: setting up a new one, with TLS and delayed
+/// acknowledgements, would cost a takeover 50 ms. Servers and this client close an idle connection after 90 s.
+const KEEP_WARM: Duration = Duration::from_secs(75);
 
 type Events = BoxStream<'static, kube::Result<WatchEvent<Lease>>>;
 
@@ -58,9 +61,10 @@ impl Standby {
     }
 
     /// Waits until it makes sense to try to take the Lease: at once when it is released or deleted, otherwise when what is in
-    /// front of us is dead, and not before `earliest`.
+    /// front of us is dead, and not before `earliest`. Returns now and then without such a reason.
     pub(super) async fn wait(&mut self, earliest: Instant) {
         let mut earliest = earliest;
+        let refresh = Instant::now() + KEEP_WARM;
         loop {
             let seen = self.known.seen();
             self.board.saw(seen.as_ref());
@@ -76,7 +80,7 @@ impl Standby {
             {
                 self.rest();
             }
-            let due = seen.dead_at().max(earliest);
+            let due = seen.dead_at().max(earliest).min(refresh);
             let news = tokio::select! {
                 // First, because news of a renewal saves a read.
                 biased;

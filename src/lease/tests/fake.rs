@@ -270,13 +270,12 @@ impl FakeApi {
     }
 
     pub fn replica_over(&self, name: &str, net: &Net, spawn: Spawn) -> LeaseElection {
-        let config = ElectionConfig::new("egress", "default", name);
-        LeaseElection::over(
-            ClientBuilder::new(self.transport(net), "default"),
-            config,
-            spawn,
-        )
-        .unwrap()
+        self.replica_with(ElectionConfig::new("egress", "default", name), net, spawn)
+    }
+
+    pub fn replica_with(&self, config: ElectionConfig, net: &Net, spawn: Spawn) -> LeaseElection {
+        let transport = || ClientBuilder::new(self.transport(net), "default");
+        LeaseElection::over(transport(), transport(), config, spawn).unwrap()
     }
 }
 

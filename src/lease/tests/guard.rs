@@ -209,6 +209,7 @@ async fn a_holder_reads_its_own_write_without_asking() {
     let mut guarded = Guarded::holding().await;
     let asked = guarded.api.count()[&super::fake::Ask::Get];
     for second in 1..4 {
+        assert!(guarded.renew(NOW).await.is_err(), "each write needs a look");
         assert_eq!(guarded.read().await["holderIdentity"], "us");
         assert_eq!(
             guarded

@@ -44,6 +44,22 @@ async fn bound_never_polls_work_once_the_term_is_over() {
     assert_eq!(polls.get(), 1);
 }
 
+#[tokio::test]
+async fn bound_asks_the_clock_and_not_a_timer() {
+    let (term, _tenure) = Term::begin(1, Instant::now() + secs(0.02));
+    let polls = Cell::new(0);
+    let work = poll_fn(|_| {
+        polls.set(polls.get() + 1);
+        Poll::<()>::Pending
+    });
+    let mut bound = std::pin::pin!(term.bound(work));
+    assert!(futures::poll!(bound.as_mut()).is_pending());
+    // The whole process stops: no timer has fired when it goes on.
+    std::thread::sleep(secs(0.04));
+    assert_eq!(futures::poll!(bound.as_mut()), Poll::Ready(Err(TermOver)));
+    assert_eq!(polls.get(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_extended_term_ends_later_and_never_earlier() {
     let start = Instant::now();
