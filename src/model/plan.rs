@@ -325,3 +325,7 @@ impl Plan {
 #[cfg(test)]
 #[path = "plan_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "plan_safety_tests.rs"]
+mod safety_tests;

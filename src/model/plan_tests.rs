@@ -11,15 +11,15 @@ use crate::model::network::{Route, WorkerTable};
 use crate::model::request::{Object, ObjectId};
 
 /// One world, to be bent by each test.
-struct Bench {
-    snapshot: Snapshot,
-    network: Network,
-    live: Live,
-    settings: Settings,
-    grace_left: Duration,
+pub(super) struct Bench {
+    pub(super) snapshot: Snapshot,
+    pub(super) network: Network,
+    pub(super) live: Live,
+    pub(super) settings: Settings,
+    pub(super) grace_left: Duration,
 }
 
-fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub(super) fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
@@ -27,7 +27,7 @@ fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 impl Bench {
-    fn new(entries: &[(&str, &str)]) -> Self {
+    pub(super) fn new(entries: &[(&str, &str)]) -> Self {
         let zones: BTreeMap<Zone, ipnet::Ipv4Net> =
             [("a", "172.31.64.0/28"), ("b", "172.31.64.16/28")]
                 .map(|(z, n)| (z.to_owned(), n.parse().unwrap()))
@@ -67,7 +67,7 @@ impl Bench {
         bench
     }
 
-    fn ask(&mut self, entries: &[(&str, &str)]) {
+    pub(super) fn ask(&mut self, entries: &[(&str, &str)]) {
         let id = ObjectId {
             namespace: "default".to_owned(),
             name: "one".to_owned(),
@@ -80,7 +80,7 @@ impl Bench {
         self.snapshot.objects = BTreeMap::from([(id, object)]);
     }
 
-    fn plan(&self) -> Plan {
+    pub(super) fn plan(&self) -> Plan {
         plan(&World {
             snapshot: &self.snapshot,
             network: &self.network,
@@ -91,7 +91,7 @@ impl Bench {
     }
 
     /// A world in which the stack is as asked for.
-    fn live(entries: &[(&str, &str)]) -> Self {
+    pub(super) fn live(entries: &[(&str, &str)]) -> Self {
         let mut bench = Self::new(entries);
         let Action::Create(template) = bench.plan().action else {
             panic!("{}", bench.plan())
@@ -101,14 +101,14 @@ impl Bench {
         bench
     }
 
-    fn stack(&mut self) -> &mut Stack {
+    pub(super) fn stack(&mut self) -> &mut Stack {
         match &mut self.live {
             Live::Ours(stack) => stack,
             other => panic!("{other:?}"),
         }
     }
 
-    fn reasons(&self) -> Vec<&'static str> {
+    pub(super) fn reasons(&self) -> Vec<&'static str> {
         self.plan()
             .problems
             .iter()
@@ -129,7 +129,7 @@ fn stack_of(template: &Template) -> Stack {
     }
 }
 
-fn kinds(plan: &Plan) -> Vec<(difference::Kind, String)> {
+pub(super) fn kinds(plan: &Plan) -> Vec<(difference::Kind, String)> {
     plan.differences
         .iter()
         .map(|difference| (difference.kind, difference.id.clone()))
@@ -231,120 +231,6 @@ fn an_earlier_change_set_serves_a_stream_of_edits() {
         "CreateChangeSet",
         "9.9.9.9 is not wanted any more"
     );
-}
-
-#[test]
-fn absence_that_proves_nothing_removes_nothing() {
-    let mut bench = Bench::live(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
-    bench.settings.on_empty = OnEmpty::Delete;
-    bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.")]);
-    assert_eq!(
-        bench.plan().action,
-        Action::Keep,
-        "an entry that cannot be read"
-    );
-    assert!(bench.reasons().contains(&"NotACidr"));
-    bench.ask(&[("more", "nonsense")]);
-    assert_eq!(
-        bench.plan().action,
-        Action::Keep,
-        "the only one left cannot be read"
-    );
-    bench.snapshot = Snapshot {
-        missing: texts(&[("cluster", "away")]),
-        ..Snapshot::default()
-    };
-    assert_eq!(
-        bench.plan().action,
-        Action::Keep,
-        "a source that is missing"
-    );
-    bench.ask(&[("new", "1.1.1.1")]);
-    let plan = bench.plan();
-    assert!(
-        matches!(plan.action, Action::Prepare(_)),
-        "adding goes on: {plan}"
-    );
-    assert!(
-        kinds(&plan)
-            .iter()
-            .all(|(kind, _)| *kind == difference::Kind::Add),
-        "{plan}"
-    );
-    bench.snapshot.missing.clear();
-    let plan = bench.plan();
-    assert!(
-        kinds(&plan)
-            .iter()
-            .any(|(kind, _)| *kind == difference::Kind::Remove),
-        "known to be gone: {plan}"
-    );
-}
-
-#[test]
-fn an_empty_set_is_believed_late_and_deletes_only_when_asked() {
-    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
-    bench.snapshot = Snapshot::default();
-    bench.grace_left = Duration::from_secs(60);
-    let plan = bench.plan();
-    assert_eq!(
-        (plan.action, plan.again),
-        (Action::Keep, Some(Duration::from_secs(60)))
-    );
-    bench.grace_left = Duration::ZERO;
-    let plan = bench.plan();
-    assert!(matches!(plan.action, Action::Prepare(_)), "{plan}");
-    assert!(
-        plan.differences
-            .iter()
-            .all(|difference| difference.id.starts_with("RouteToNAT")),
-        "{plan}"
-    );
-    bench.settings.on_empty = OnEmpty::Delete;
-    assert_eq!(bench.plan().action, Action::Delete);
-    bench.stack().termination_protection = true;
-    assert_eq!(bench.plan().action, Action::Protect(false));
-}
-
-#[test]
-fn nothing_takes_a_static_ip_away_unless_it_is_allowed() {
-    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
-    bench.settings.zones.remove("b");
-    assert_eq!(bench.plan().action, Action::Keep);
-    assert!(bench.reasons().contains(&"ZoneKept"));
-    bench.settings.allow_zone_removal = true;
-    let plan = bench.plan();
-    assert!(matches!(plan.action, Action::Prepare(_)), "{plan}");
-    assert!(
-        kinds(&plan).contains(&(difference::Kind::Remove, "EIPb".to_owned())),
-        "{plan}"
-    );
-    assert!(!kinds(&plan).iter().any(|(_, id)| id == "EIPa"), "{plan}");
-
-    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
-    bench
-        .settings
-        .zones
-        .insert("b".to_owned(), "172.31.65.0/28".parse().unwrap());
-    assert_eq!(bench.plan().action, Action::Keep);
-    assert!(bench.reasons().contains(&"NatCidrKept"));
-
-    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
-    bench.network.vpc_id = "vpc-2".to_owned();
-    assert_eq!(bench.plan().action, Action::Refuse);
-    assert!(bench.reasons().contains(&"WouldLoseStaticIp"));
-}
-
-#[test]
-fn a_stranger_in_the_stack_stops_everything() {
-    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
-    let stack = bench.stack();
-    stack.template = stack.template.replace(
-        "\"Resources\":{",
-        "\"Resources\":{\"Queue\":{\"Type\":\"AWS::SQS::Queue\"},",
-    );
-    bench.ask(&[("dns", "9.9.9.9")]);
-    assert_eq!(bench.plan().action, Action::Refuse);
 }
 
 #[test]

@@ -108,6 +108,30 @@ impl Layout {
             table_parameters: self.table_parameters.clone(),
             ..Names::default()
         };
+        let known = self.parts(&mut names.nat_cidrs);
+        for (id, resource) in &self.resources {
+            let route = (
+                text(&resource.properties, "RouteTableId"),
+                net(&resource.properties, "DestinationCidrBlock"),
+            );
+            match (known.get(id.as_str()), route) {
+                (Some(part), _) if !names.parts.contains_key(part) => {
+                    names.parts.insert(part.clone(), id.clone());
+                }
+                (None, (Some(table), Some(cidr)))
+                    if resource.kind == "AWS::EC2::Route"
+                        && !names.routes.contains_key(&(table.to_owned(), cidr)) =>
+                {
+                    names.routes.insert((table.to_owned(), cidr), id.clone());
+                }
+                _ => names.strangers.push(id.clone()),
+            }
+        }
+        names
+    }
+
+    /// The pieces of zones, found from their NAT subnets on.
+    fn parts(&self, nat_cidrs: &mut BTreeMap<Zone, Ipv4Net>) -> BTreeMap<&str, (Zone, Part)> {
         let mut known: BTreeMap<&str, (Zone, Part)> = BTreeMap::new();
         for (id, resource) in self.of_kind("AWS::EC2::Subnet") {
             let properties = &resource.properties;
@@ -116,7 +140,7 @@ impl Layout {
                 net(properties, "CidrBlock"),
             ) {
                 known.insert(id, (zone.to_owned(), Part::NatSubnet));
-                names.nat_cidrs.insert(zone.to_owned(), cidr);
+                nat_cidrs.insert(zone.to_owned(), cidr);
             }
         }
         self.follow(
@@ -157,25 +181,7 @@ impl Layout {
             Part::NatSubnetRoute,
             &mut known,
         );
-        for (id, resource) in &self.resources {
-            let route = (
-                text(&resource.properties, "RouteTableId"),
-                net(&resource.properties, "DestinationCidrBlock"),
-            );
-            match (known.get(id.as_str()), route) {
-                (Some(part), _) if !names.parts.contains_key(part) => {
-                    names.parts.insert(part.clone(), id.clone());
-                }
-                (None, (Some(table), Some(cidr)))
-                    if resource.kind == "AWS::EC2::Route"
-                        && !names.routes.contains_key(&(table.to_owned(), cidr)) =>
-                {
-                    names.routes.insert((table.to_owned(), cidr), id.clone());
-                }
-                _ => names.strangers.push(id.clone()),
-            }
-        }
-        names
+        known
     }
 
     fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = (&String, &Resource)> {

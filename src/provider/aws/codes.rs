@@ -132,85 +132,87 @@ mod tests {
         assert_eq!(one_line(""), "");
     }
 
+    /// Code, text, HTTP status, and what they mean.
+    const CASES: &[(&str, &str, u16, Kind)] = &[
+        ("Throttling", "Rate exceeded", 400, Kind::Throttled),
+        ("ValidationError", "Rate exceeded", 400, Kind::Throttled),
+        ("RequestLimitExceeded", "", 503, Kind::Throttled),
+        ("SlowDown", "", 503, Kind::Throttled),
+        (
+            "AccessDenied",
+            "User: x is not authorized",
+            403,
+            Kind::Denied,
+        ),
+        ("UnauthorizedOperation", "", 403, Kind::Denied),
+        (
+            "ExpiredToken",
+            "The security token included in the request is expired",
+            403,
+            Kind::CredentialsExpired,
+        ),
+        ("InvalidClientTokenId", "", 403, Kind::Credentials),
+        (
+            "ValidationError",
+            "Stack with id a does not exist",
+            400,
+            Kind::Missing,
+        ),
+        (
+            "ChangeSetNotFound",
+            "ChangeSet [x] does not exist",
+            404,
+            Kind::Missing,
+        ),
+        (
+            "AlreadyExistsException",
+            "Stack [a] already exists",
+            400,
+            Kind::Exists,
+        ),
+        (
+            "ValidationError",
+            "Stack:arn is in UPDATE_IN_PROGRESS state and can not be updated.",
+            400,
+            Kind::State,
+        ),
+        (
+            "ValidationError",
+            "Stack [a] cannot be deleted while TerminationProtection is enabled",
+            400,
+            Kind::State,
+        ),
+        ("InvalidChangeSetStatus", "", 400, Kind::State),
+        (
+            "ValidationError",
+            "S3 error: Access Denied",
+            400,
+            Kind::Bucket,
+        ),
+        ("NoSuchBucket", "", 404, Kind::Bucket),
+        (
+            "ValidationError",
+            "Template format error: unsupported structure.",
+            400,
+            Kind::Invalid,
+        ),
+        ("LimitExceededException", "", 400, Kind::Limit),
+        ("VpcLimitExceeded", "", 400, Kind::Limit),
+        (
+            "InsufficientCapabilitiesException",
+            "",
+            400,
+            Kind::Capabilities,
+        ),
+        ("InternalFailure", "", 500, Kind::Server),
+        ("", "", 502, Kind::Server),
+        ("SomethingNew", "whatever", 400, Kind::Invalid),
+    ];
+
     #[test]
     fn kinds() {
-        let cases = [
-            ("Throttling", "Rate exceeded", 400, Kind::Throttled),
-            ("ValidationError", "Rate exceeded", 400, Kind::Throttled),
-            ("RequestLimitExceeded", "", 503, Kind::Throttled),
-            ("SlowDown", "", 503, Kind::Throttled),
-            (
-                "AccessDenied",
-                "User: x is not authorized",
-                403,
-                Kind::Denied,
-            ),
-            ("UnauthorizedOperation", "", 403, Kind::Denied),
-            (
-                "ExpiredToken",
-                "The security token included in the request is expired",
-                403,
-                Kind::CredentialsExpired,
-            ),
-            ("InvalidClientTokenId", "", 403, Kind::Credentials),
-            (
-                "ValidationError",
-                "Stack with id a does not exist",
-                400,
-                Kind::Missing,
-            ),
-            (
-                "ChangeSetNotFound",
-                "ChangeSet [x] does not exist",
-                404,
-                Kind::Missing,
-            ),
-            (
-                "AlreadyExistsException",
-                "Stack [a] already exists",
-                400,
-                Kind::Exists,
-            ),
-            (
-                "ValidationError",
-                "Stack:arn is in UPDATE_IN_PROGRESS state and can not be updated.",
-                400,
-                Kind::State,
-            ),
-            (
-                "ValidationError",
-                "Stack [a] cannot be deleted while TerminationProtection is enabled",
-                400,
-                Kind::State,
-            ),
-            ("InvalidChangeSetStatus", "", 400, Kind::State),
-            (
-                "ValidationError",
-                "S3 error: Access Denied",
-                400,
-                Kind::Bucket,
-            ),
-            ("NoSuchBucket", "", 404, Kind::Bucket),
-            (
-                "ValidationError",
-                "Template format error: unsupported structure.",
-                400,
-                Kind::Invalid,
-            ),
-            ("LimitExceededException", "", 400, Kind::Limit),
-            ("VpcLimitExceeded", "", 400, Kind::Limit),
-            (
-                "InsufficientCapabilitiesException",
-                "",
-                400,
-                Kind::Capabilities,
-            ),
-            ("InternalFailure", "", 500, Kind::Server),
-            ("", "", 502, Kind::Server),
-            ("SomethingNew", "whatever", 400, Kind::Invalid),
-        ];
-        for (code, text, status, kind) in cases {
-            assert_eq!(classify(code, text, Some(status)), kind, "{code}: {text}");
+        for (code, text, status, kind) in CASES {
+            assert_eq!(classify(code, text, Some(*status)), *kind, "{code}: {text}");
         }
     }
 

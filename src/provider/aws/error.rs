@@ -169,106 +169,85 @@ impl From<Failure> for ProviderError {
             ("", code) => code.to_owned(),
             (text, code) => format!("{} ({code})", text.trim_end_matches('.')),
         };
-        let (retry, reason, message) = match failure.kind {
-            Kind::TermOver => (
-                Retry::Soon,
-                "TermOver",
-                format!(
-                    "{call} was stopped because leadership ended; the next leader sees what came of it"
-                ),
-            ),
-            Kind::Throttled => (
-                Retry::Slowly,
-                "Throttled",
-                format!("AWS throttles {call}: {said}; it is retried later"),
-            ),
-            Kind::Denied => {
-                let missing = codes::denied_action(&failure.text).unwrap_or(&call);
-                let remedy = format!(
-                    "allow {missing} to the controller's role; deploy/ has the whole policy"
-                );
-                (
-                    Retry::AfterFix,
-                    "AccessDenied",
-                    format!("AWS denied {call}: {said}; {remedy}"),
-                )
-            }
-            Kind::Credentials => {
-                let what = match failure.text.as_str() {
-                    "" => format!("no AWS credentials for {call}"),
-                    _ => format!("AWS does not accept the credentials of {call}: {said}"),
-                };
-                let remedy = "give the pod a role (IRSA or EKS Pod Identity), or set AWS_ACCESS_KEY_ID and \
-                              AWS_SECRET_ACCESS_KEY";
-                (
-                    Retry::AfterFix,
-                    "NoCredentials",
-                    format!("{what}; {remedy}"),
-                )
-            }
-            Kind::CredentialsExpired => (
-                Retry::Soon,
-                "CredentialsExpired",
-                format!(
-                    "the AWS credentials have expired at {call}: {said}; if this stays, nothing renews them"
-                ),
-            ),
-            Kind::Missing => (Retry::Soon, "NotFound", format!("{call}: {said}")),
-            Kind::Exists => (Retry::Soon, "AlreadyExists", format!("{call}: {said}")),
-            Kind::State => (
-                Retry::Soon,
-                "WrongState",
-                format!("{call} is not possible now: {said}"),
-            ),
-            Kind::Limit => (
-                Retry::AfterFix,
-                "QuotaReached",
-                format!(
-                    "{call} exceeds a quota of the AWS account: {said}; ask for more in Service Quotas"
-                ),
-            ),
-            Kind::Capabilities => (
-                Retry::AfterFix,
-                "CapabilitiesNeeded",
-                format!(
-                    "{call}: {said}; the stack holds only EC2 resources and needs none, so look for a macro or hook"
-                ),
-            ),
-            Kind::Bucket => (
-                Retry::AfterFix,
-                "TemplateBucket",
-                format!(
-                    "{call}: {said}; --cf-template-bucket must name a bucket in the stack's region from which the \
-                     controller's role, or the role given to CloudFormation, may read"
-                ),
-            ),
-            Kind::Invalid => (
-                Retry::AfterFix,
-                "Rejected",
-                format!("AWS does not accept {call}: {said}"),
-            ),
-            Kind::Server => (
-                Retry::Soon,
-                "AwsFault",
-                format!("{call} failed within AWS: {said}"),
-            ),
-            Kind::Timeout => (
-                Retry::Soon,
-                "Timeout",
-                format!("no answer in time from AWS to {call}"),
-            ),
-            Kind::Unreachable => (
-                Retry::Soon,
-                "Unreachable",
-                format!("no connection to AWS for {call}"),
-            ),
-        };
+        let (retry, reason) = failure.kind.retry();
         Self {
             retry,
             reason,
-            message,
+            message: message(&failure, &call, &said),
             source: failure.source,
         }
+    }
+}
+
+impl Kind {
+    /// When to try again, and the stable name of it.
+    fn retry(&self) -> (Retry, &'static str) {
+        match self {
+            Self::TermOver => (Retry::Soon, "TermOver"),
+            Self::Throttled => (Retry::Slowly, "Throttled"),
+            Self::Denied => (Retry::AfterFix, "AccessDenied"),
+            Self::Credentials => (Retry::AfterFix, "NoCredentials"),
+            Self::CredentialsExpired => (Retry::Soon, "CredentialsExpired"),
+            Self::Missing => (Retry::Soon, "NotFound"),
+            Self::Exists => (Retry::Soon, "AlreadyExists"),
+            Self::State => (Retry::Soon, "WrongState"),
+            Self::Limit => (Retry::AfterFix, "QuotaReached"),
+            Self::Capabilities => (Retry::AfterFix, "CapabilitiesNeeded"),
+            Self::Bucket => (Retry::AfterFix, "TemplateBucket"),
+            Self::Invalid => (Retry::AfterFix, "Rejected"),
+            Self::Server => (Retry::Soon, "AwsFault"),
+            Self::Timeout => (Retry::Soon, "Timeout"),
+            Self::Unreachable => (Retry::Soon, "Unreachable"),
+        }
+    }
+}
+
+/// What happened to `call`, in AWS's words where there are any, and what to do.
+fn message(failure: &Failure, call: &str, said: &str) -> String {
+    match failure.kind {
+        Kind::TermOver => format!(
+            "{call} was stopped because leadership ended; the next leader sees what came of it"
+        ),
+        Kind::Throttled => format!("AWS throttles {call}: {said}; it is retried later"),
+        Kind::Denied => {
+            let missing = codes::denied_action(&failure.text).unwrap_or(call);
+            format!(
+                "AWS denied {call}: {said}; allow {missing} to the controller's role; deploy/ has the whole policy"
+            )
+        }
+        Kind::Credentials => {
+            let what = match failure.text.as_str() {
+                "" => format!("no AWS credentials for {call}"),
+                _ => format!("AWS does not accept the credentials of {call}: {said}"),
+            };
+            format!(
+                "{what}; give the pod a role (IRSA or EKS Pod Identity), or set AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY"
+            )
+        }
+        Kind::CredentialsExpired => {
+            format!(
+                "the AWS credentials have expired at {call}: {said}; if this stays, nothing renews them"
+            )
+        }
+        Kind::Missing | Kind::Exists => format!("{call}: {said}"),
+        Kind::State => format!("{call} is not possible now: {said}"),
+        Kind::Limit => {
+            format!(
+                "{call} exceeds a quota of the AWS account: {said}; ask for more in Service Quotas"
+            )
+        }
+        Kind::Capabilities => format!(
+            "{call}: {said}; the stack holds only EC2 resources and needs none, so look for a macro or hook"
+        ),
+        Kind::Bucket => format!(
+            "{call}: {said}; --cf-template-bucket must name a bucket in the stack's region from which the controller's \
+             role, or the role given to CloudFormation, may read"
+        ),
+        Kind::Invalid => format!("AWS does not accept {call}: {said}"),
+        Kind::Server => format!("{call} failed within AWS: {said}"),
+        Kind::Timeout => format!("no answer in time from AWS to {call}"),
+        Kind::Unreachable => format!("no connection to AWS for {call}"),
     }
 }
 

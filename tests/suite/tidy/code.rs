@@ -18,7 +18,7 @@ pub fn shipped(path: &Path) -> String {
     }
 }
 
-fn is_test_file(path: &Path) -> bool {
+pub fn is_test_file(path: &Path) -> bool {
     let stem = path.file_stem().unwrap().to_str().unwrap();
     stem == "tests" || stem.ends_with("_tests") || path.iter().any(|part| part == "tests")
 }
