@@ -1,6 +1,4 @@
-//! Static IPs for a cluster's egress traffic to the networks that teams name in ConfigMaps.
-//!
-//! The modules in reading order; `ARCHITECTURE.md` beside this file is the map.
+#![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod config;
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::lease::term::Term;
 use crate::model::desired::Settings;
+use crate::model::network::Network;
 use crate::model::plan::{self, Plan, World};
 use crate::model::request::Snapshot;
 use crate::model::schedule::{Outcome, Schedule};
@@ -41,14 +42,21 @@ pub async fn look<P: Provider>(
 ) -> Result<Plan, ProviderError> {
     let (network, live) = futures::join!(provider.network(), provider.live(epoch));
     let (network, live) = (network?, live?);
-    let world = World {
-        snapshot,
-        network: &network,
-        live: &live,
-        settings,
-        grace_left,
+    let made = |network: &Network| {
+        plan::plan(&World {
+            snapshot,
+            network,
+            live: &live,
+            settings,
+            grace_left,
+        })
     };
-    Ok(plan::plan(&world))
+    let plan = made(&network);
+    if !plan.drifted() {
+        return Ok(plan);
+    }
+    // Both were read at once: the network may be from the moment before the stack came to rest.
+    Ok(made(&provider.network().await?))
 }
 
 /// One pass under a term.

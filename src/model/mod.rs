@@ -8,6 +8,7 @@ pub mod change;
 pub mod cidr;
 pub mod desired;
 pub mod difference;
+pub mod drift;
 pub mod live;
 pub mod network;
 pub mod plan;

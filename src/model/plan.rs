@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::change::discard;
 use super::desired::{self, Desired, OnEmpty, Settings};
 use super::difference::{self, Difference};
+use super::drift;
 use super::live::{Live, Phase, Stack};
 use super::network::{Network, Zone};
 use super::problem::{Problem, Subject};
@@ -197,7 +198,10 @@ impl Plan {
             .unwrap_or_else(|| "no reason given".to_owned());
         let status = &stack.status;
         match status.phase() {
-            Phase::Settled => self.settled(world, stack, layout, names),
+            Phase::Settled => {
+                self.problems.extend(drift::of_routes(world.network, names));
+                self.settled(world, stack, layout, names);
+            }
             Phase::Busy => self.set(Action::Wait, format!("the stack is {status}")),
             Phase::Gone => self.absent(world),
             Phase::RollbackFailed => {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::tests::{Bench, kinds, texts};
 use super::*;
+use crate::model::network::Route;
 
 #[test]
 fn absence_that_proves_nothing_removes_nothing() {
@@ -117,4 +118,35 @@ fn a_stranger_in_the_stack_stops_everything() {
     );
     bench.ask(&[("dns", "9.9.9.9")]);
     assert_eq!(bench.plan().action, Action::Refuse);
+}
+
+#[test]
+fn what_is_changed_behind_the_stack_is_told() {
+    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
+    let cidr = "8.8.8.8/32".parse().unwrap();
+    let route = |target: &str, blackhole| Route {
+        target: target.to_owned(),
+        blackhole,
+    };
+    let cases = [
+        (None, Some("RouteMissing")),
+        (Some(route("nat-1", true)), Some("RouteBlackhole")),
+        (Some(route("igw-1", false)), Some("RouteRetargeted")),
+        (Some(route("nat-1", false)), None),
+    ];
+    for (found, expected) in cases {
+        for table in bench.network.worker_tables.values_mut() {
+            table.routes.remove(&cidr);
+            table
+                .routes
+                .extend(found.clone().map(|route| (cidr, route)));
+        }
+        let told = bench.reasons();
+        assert_eq!(
+            told,
+            expected.map_or(vec![], |reason| vec![reason; 2]),
+            "{found:?}"
+        );
+        assert_eq!(bench.plan().action, Action::Keep, "a report, not a repair");
+    }
 }

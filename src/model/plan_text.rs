@@ -37,6 +37,11 @@ impl Plan {
         self.action.mutates() || matches!(self.action, Action::Wait)
     }
 
+    /// Whether EC2 differs from what the stack believes.
+    pub fn drifted(&self) -> bool {
+        self.problems.iter().any(super::drift::is_drift)
+    }
+
     /// Whether an entry, a zone or the stack needs a person.
     pub fn refuses_something(&self) -> bool {
         self.problems
