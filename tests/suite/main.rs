@@ -6,6 +6,7 @@
 mod adoption;
 mod burst;
 mod chart;
+mod clusters;
 mod errors;
 mod golang;
 mod http;
