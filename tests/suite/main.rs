@@ -6,7 +6,9 @@
 mod adoption;
 mod burst;
 mod chart;
+mod clusters;
 mod errors;
+mod failures;
 mod golang;
 mod http;
 mod leadership;
