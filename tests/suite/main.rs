@@ -8,6 +8,7 @@ mod burst;
 mod chart;
 mod clusters;
 mod errors;
+mod failures;
 mod golang;
 mod http;
 mod leadership;

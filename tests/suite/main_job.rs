@@ -156,6 +156,18 @@ async fn a_new_zone_and_a_new_route_table_leave_the_others_alone() {
     assert_eq!(stage.aws.routes().len(), 4);
     let after = stage.routed(&EXAMPLE_CIDRS).await;
     assert_eq!(after, three);
+
+    // A table that is no longer the workers' loses its routes.
+    stage.aws.call("ec2", "DeleteTags", &tag);
+    wait::until("its routes are gone", || {
+        let state = stage.aws.state();
+        let mut tables = state["route_tables"].as_array().unwrap().iter();
+        let table = tables.find(|table| table["id"] == id).unwrap();
+        let routes = table["routes"].to_string();
+        wait::check(!routes.contains("nat-"), || routes)
+    })
+    .await;
+    assert_eq!(stage.routed(&EXAMPLE_CIDRS).await, three);
     drop(replica);
 }
 

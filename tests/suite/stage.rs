@@ -38,6 +38,8 @@ pub struct Stage {
     pub kube: kube::Client,
     pub dir: PathBuf,
     pub vpc: String,
+    /// Of the API server.
+    pub url: String,
     _turn: Turn,
 }
 
@@ -80,6 +82,7 @@ impl Stage {
             namespace: format!("{name}-{suffix}"),
             kube: testbed.admin().await,
             vpc: made["vpc_id"].as_str().unwrap().to_owned(),
+            url: testbed.url.clone(),
             aws,
             dir,
             _turn: turn,
@@ -180,6 +183,24 @@ impl Stage {
         self.request(Method::DELETE, &path, "application/json", &json!({}))
             .await
             .unwrap();
+    }
+
+    /// Removes an object, and returns it as it was.
+    pub async fn take(&self, path: &str) -> Value {
+        let get = Request::get(path).body(Vec::new()).unwrap();
+        let object = self.kube.request(get).await.unwrap();
+        self.request(Method::DELETE, path, "application/json", &json!({}))
+            .await
+            .unwrap();
+        object
+    }
+
+    /// Creates again what [`Self::take`] removed.
+    pub async fn put_back(&self, path: &str, mut object: Value) {
+        let metadata = object["metadata"].as_object_mut().unwrap();
+        metadata.retain(|key, _| ["name", "namespace", "labels"].contains(&key.as_str()));
+        let (collection, _) = path.rsplit_once('/').unwrap();
+        self.create(collection, object).await;
     }
 
     /// Name of the replica that holds the Lease.

@@ -1,0 +1,107 @@
+//! Operations that fail, and answers that are late: no loop, no double work, and an end to it once the cause is gone.
+
+use serde_json::json;
+
+use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, STACK, Stage};
+use crate::standin::actions;
+use crate::wait;
+
+#[tokio::test]
+async fn a_creation_that_fails_once_is_tidied_up_and_made_again() {
+    let stage = Stage::open("create-fails").await;
+    let fault = json!({ "kind": "resource_fails", "logical_id": "NATGateway*", "times": 1, "message": "no capacity" });
+    stage.aws.fault(fault);
+    let replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    wait::until("told", || {
+        replica.said(&["ROLLBACK_COMPLETE", "no capacity"])
+    })
+    .await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    assert_eq!(
+        actions(&stage.aws.writes_since(0)),
+        ["CreateStack", "DeleteStack", "CreateStack"]
+    );
+    assert_eq!(stage.aws.state()["addresses"].as_array().unwrap().len(), 3);
+}
+
+/// Each try costs an operator's attention and three EIPs for a while.
+#[tokio::test]
+async fn a_creation_that_always_fails_is_not_tried_in_a_loop() {
+    let stage = Stage::open("create-loop").await;
+    stage.aws.fault(
+        json!({ "kind": "resource_fails", "logical_id": "NATGateway*", "message": "no capacity" }),
+    );
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let creations = || {
+        let log = stage.aws.log_since(0);
+        log.into_iter()
+            .filter(|entry| entry.action == "CreateStack")
+            .collect::<Vec<_>>()
+    };
+    wait::until("a second try", || {
+        wait::check(creations().len() >= 2, || "one".to_owned())
+    })
+    .await;
+    let tries = creations();
+    let apart = tries[1].t - tries[0].t;
+    wait::measured(&format!(
+        "a creation that failed was tried again after {:.1} s",
+        apart as f64 / 1000.0
+    ));
+    assert!(apart >= 7_000, "{apart} ms");
+    stage.aws.clear_faults();
+    replica.assert_well();
+}
+
+#[tokio::test]
+async fn an_update_that_fails_is_rolled_back_and_not_tried_in_a_loop() {
+    let stage = Stage::open("update-fails").await;
+    let replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    let fault =
+        json!({ "kind": "resource_fails", "logical_id": "*9x9x9x9*", "message": "route limit" });
+    stage.aws.fault(fault);
+    let mark = stage.aws.mark();
+    stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
+    wait::until("told", || replica.said(&["route limit"])).await;
+    assert_eq!(stage.routed(&EXAMPLE_CIDRS).await, exits);
+    stage.two_more_looks().await;
+    stage.two_more_looks().await;
+    assert_eq!(
+        stage.aws.count_since(mark, "ExecuteChangeSet"),
+        1,
+        "patience"
+    );
+    // Another wish is not held up by it.
+    stage.aws.clear_faults();
+    stage.config_map("egress-t2", &[("dns", "1.1.1.1")]).await;
+    assert_eq!(
+        stage
+            .routed(&[&EXAMPLE_CIDRS[..], &["1.1.1.1/32"]].concat())
+            .await,
+        exits
+    );
+}
+
+/// Every DescribeStacks shows the past for a while, as the real one may.
+#[tokio::test]
+async fn stale_answers_lead_to_no_second_operation() {
+    let stage = Stage::open("stale").await;
+    stage
+        .aws
+        .settings(json!({ "stale_describe_ms": 1500, "stale_events_ms": 500 }));
+    let _replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    stage.config_map("egress-t1", &[("dns", "9.9.9.9")]).await;
+    stage.routed(&["9.9.9.9/32"]).await;
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    let update = ["CreateChangeSet", "ExecuteChangeSet"];
+    let expected = [&["CreateStack"][..], &update, &update].concat();
+    assert_eq!(actions(&stage.writes_at_rest(0).await), expected);
+    assert_eq!(stage.aws.stacks().keys().collect::<Vec<_>>(), [STACK]);
+}
