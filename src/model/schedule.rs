@@ -1,5 +1,6 @@
 //! When to look again, and when to try the same again. Time is an argument: the duration since the controller started.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::plan::{Action, Plan};
@@ -10,6 +11,8 @@ const LAST_POLL: Duration = Duration::from_secs(15);
 /// The same template after it failed, or a deletion after it failed: each further try waits twice as long.
 const FIRST_PATIENCE: Duration = Duration::from_secs(15);
 const LAST_PATIENCE: Duration = Duration::from_secs(1_800);
+/// Templates remembered as tried.
+const MAX_TRIED: usize = 64;
 
 /// How a pass ended, as far as the next one depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +35,12 @@ pub struct Schedule {
     resync: Duration,
     /// When the operation under way was started, or first seen.
     since: Option<Duration>,
-    tried: Option<Tried>,
+    /// By subject: a creation that fails alternates with deletions.
+    tried: BTreeMap<String, Tried>,
 }
 
 #[derive(Clone, Debug)]
 struct Tried {
-    what: String,
     times: u32,
     not_before: Duration,
 }
@@ -47,35 +50,33 @@ impl Schedule {
         Self {
             resync,
             since: None,
-            tried: None,
+            tried: BTreeMap::new(),
         }
     }
 
     /// How much longer the plan's action has to wait because the same was tried before; None when it may be done now.
     pub fn held(&self, plan: &Plan, now: Duration) -> Option<Duration> {
-        let tried = self.tried.as_ref()?;
-        let same = subject(plan).is_some_and(|what| what == tried.what);
-        (same && tried.not_before > now).then(|| tried.not_before - now)
+        let tried = self.tried.get(&subject(plan)?)?;
+        (tried.not_before > now).then(|| tried.not_before - now)
     }
 
     /// Notes that the plan's action is done now; if the same is needed again, it has to wait. `jitter`, from 0 to 1, spreads
     /// that wait over half to one and a half of its length.
     pub fn tries(&mut self, plan: &Plan, now: Duration, jitter: f64) {
         let Some(what) = subject(plan) else { return };
-        let times = self
-            .tried
-            .as_ref()
-            .filter(|tried| tried.what == what)
-            .map_or(0, |tried| tried.times + 1);
+        let times = self.tried.get(&what).map_or(0, |tried| tried.times + 1);
         let doubled = FIRST_PATIENCE
             .saturating_mul(1 << times.min(10))
             .min(LAST_PATIENCE);
         let not_before = now + doubled.mul_f64(0.5 + jitter.clamp(0.0, 1.0));
-        self.tried = Some(Tried {
-            what,
-            times,
-            not_before,
-        });
+        if self.tried.len() >= MAX_TRIED {
+            // The one that may be tried soonest has the least to lose.
+            let soonest = self.tried.iter().min_by_key(|(_, tried)| tried.not_before);
+            if let Some(what) = soonest.map(|(what, _)| what.clone()) {
+                self.tried.remove(&what);
+            }
+        }
+        self.tried.insert(what, Tried { times, not_before });
     }
 
     /// When to look again; None: by the backoff of failures.
@@ -87,7 +88,7 @@ impl Schedule {
         };
         let wait = match outcome {
             Outcome::Settled(again) => {
-                self.tried = None;
+                self.tried.clear();
                 again.unwrap_or(self.resync)
             }
             Outcome::Started | Outcome::UnderWay => {
@@ -192,6 +193,11 @@ mod tests {
             (FIRST_PATIENCE, FIRST_PATIENCE * 2, LAST_PATIENCE)
         );
         schedule.tries(&one, now, 0.5);
+        schedule.tries(&plan(Action::Delete), now, 0.5);
+        assert!(
+            schedule.held(&one, now).is_some(),
+            "what came between changes nothing"
+        );
         schedule.next(Outcome::Settled(None), now);
         assert_eq!(schedule.held(&one, now), None, "success forgets");
     }
