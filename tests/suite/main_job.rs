@@ -11,7 +11,7 @@ use crate::wait;
 async fn three_replicas_make_one_stack_of_the_example() {
     let stage = Stage::open("example").await;
     let mut replicas: Vec<_> = ["r1", "r2", "r3"]
-        .map(|name| stage.replica(name).as_deployed().start())
+        .map(|name| stage.replica(name).deployed().start())
         .into();
     stage.config_map("egress-t1", &EXAMPLE).await;
     let exits = stage.routed(&EXAMPLE_CIDRS).await;

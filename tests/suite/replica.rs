@@ -59,7 +59,7 @@ impl Launch {
     }
 
     /// With the arguments of the deployment and nothing else, but for where the cluster is.
-    pub fn as_deployed(mut self) -> Self {
+    pub fn deployed(mut self) -> Self {
         self.flags
             .retain(|flag, _| ["kubeconfig", "namespace"].contains(flag));
         self.zones.clear();
