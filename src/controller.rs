@@ -96,7 +96,7 @@ impl<P: Provider, E: Election> Controller<P, E> {
                 biased;
                 () = &mut stop => return End::Stopped,
                 () = term.ended() => return End::Lost,
-                () = source.changed() => {}
+                () = source.changed(), if !reign.throttled => {}
                 () = tokio::time::sleep_until(reign.next) => {}
             }
             let Some(snapshot) = source.snapshot() else {
@@ -121,6 +121,8 @@ struct Reign {
     next: Instant,
     schedule: Schedule,
     failures: Backoff,
+    /// AWS asks for fewer calls: changes wait for the next look.
+    throttled: bool,
     /// Since when nobody has asked for anything.
     empty_since: Option<Instant>,
 }
@@ -133,6 +135,7 @@ impl Reign {
             next: now,
             schedule: Schedule::new(conduct.resync_interval),
             failures: Backoff::new(FIRST_RETRY, conduct.resync_interval),
+            throttled: false,
             empty_since: None,
         }
     }
@@ -171,6 +174,7 @@ impl Reign {
             Ok(pass) => (pass.outcome, false),
             Err(error) => (Outcome::Failed, error.retry == Retry::Slowly),
         };
+        self.throttled = slow;
         match self.schedule.next(outcome, self.began.elapsed()) {
             Some(wait) => {
                 self.failures.reset();

@@ -89,8 +89,9 @@ pub async fn pass<P: Provider>(
             outcome: Outcome::Held(wait),
         });
     }
-    schedule.tries(&plan, frame.now, frame.jitter);
     provider.apply(term, &plan.stack, &plan.action).await?;
+    // Only what AWS has accepted counts: a call that failed is repeated by the backoff of failures.
+    schedule.tries(&plan, frame.now, frame.jitter);
     Ok(Pass {
         plan,
         applied: true,

@@ -246,7 +246,8 @@ pub struct StackOptions {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_DRY_RUN", hide_env_values = true)]
     pub dry_run: String,
-    /// Remove the NAT gateway of a zone that is no longer given. Its static IP is lost for good.
+    /// Remove the NAT gateway of a zone that is no longer given, and the routes in tables that are no longer the workers'. A
+    /// static IP is lost for good.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_ZONE_REMOVAL",
           hide_env_values = true)]

@@ -3,6 +3,7 @@
 use super::difference;
 use super::live::{ChangeSet, ChangeSetState, Stack};
 use super::plan::{Action, Plan};
+use super::problem::{Problem, Subject};
 use super::resolved::Names;
 use super::template::Template;
 
@@ -43,10 +44,19 @@ impl Plan {
             ChangeSetState::Pending => {
                 self.set(Action::Wait, "CloudFormation is computing the change set")
             }
-            ChangeSetState::NoChanges => self.set(
-                Action::Keep,
-                "CloudFormation sees no difference in the resources",
-            ),
+            ChangeSetState::NoChanges => {
+                let text = "CloudFormation sees nothing to change, though the stack differs from what is asked for (see the \
+                            differences); if routes are missing, delete the change set to have it made again";
+                self.problems.push(Problem::warning(
+                    Subject::Stack(stack.name.clone()),
+                    "NotSeenByCloudFormation",
+                    text.to_owned(),
+                ));
+                self.set(
+                    Action::Keep,
+                    "CloudFormation sees no difference in the resources",
+                );
+            }
             ChangeSetState::Dead(reason) => {
                 self.setback = Some(reason.clone());
                 self.set(

@@ -79,19 +79,14 @@ pub fn build(
     let zones = zones(network, names, settings, &mut problems);
     let mut tables = tables(network, &zones, &mut problems);
     let mut routes = routes(request, network, &tables, names, &mut problems);
-    if !request.settled {
-        // Absence proves nothing now: what is routed stays routed.
-        for (table, cidr) in names.routes.keys() {
-            let zone = network
-                .worker_tables
-                .get(table)
-                .map(|worker| worker.zone.clone());
-            if let Some(zone) = zone.filter(|zone| zones.contains_key(zone)) {
-                tables.insert(table.clone(), zone);
-                routes.insert((table.clone(), *cidr));
-            }
-        }
-    }
+    let kept = Kept {
+        request,
+        network,
+        names,
+        settings,
+        zones: &zones,
+    };
+    problems.extend(keep_routes(kept, &mut tables, &mut routes));
     let desired = Desired {
         stack_name: settings.stack_name.clone(),
         tags: settings.tags.clone(),
@@ -103,6 +98,100 @@ pub fn build(
         routes,
     };
     (desired, problems)
+}
+
+/// Adds the live routes that nobody asks to remove: all of them while absence proves nothing, and those of a table that has
+/// lost its tag, which is a mistake more often than a wish.
+fn keep_routes(
+    kept: Kept<'_>,
+    tables: &mut BTreeMap<TableId, Zone>,
+    routes: &mut BTreeSet<(TableId, Ipv4Net)>,
+) -> Vec<Problem> {
+    let Kept {
+        request,
+        network,
+        names,
+        settings,
+        zones,
+    } = kept;
+    let mut problems = Vec::new();
+    let mut lost = BTreeSet::new();
+    let mut frozen = 0;
+    let wanted = cidr::minimal(request.entries.values().copied(), &BTreeSet::new());
+    for (route, zone) in names
+        .route_zones
+        .iter()
+        .filter(|(_, zone)| zones.contains_key(*zone))
+    {
+        let (table, cidr) = route;
+        let is_lost = !network
+            .worker_tables
+            .get(table)
+            .is_some_and(|worker| zones.contains_key(&worker.zone));
+        let exists =
+            network.worker_tables.contains_key(table) || network.other_tables.contains(table);
+        let asked = wanted
+            .iter()
+            .any(|wanted| wanted.contains(cidr) || cidr.contains(wanted));
+        let untagged = is_lost && exists && asked && !settings.allow_zone_removal;
+        if routes.contains(route) || (request.settled && !untagged) {
+            continue;
+        }
+        if untagged {
+            lost.insert(table.clone());
+        } else {
+            frozen += 1;
+        }
+        tables.entry(table.clone()).or_insert_with(|| zone.clone());
+        routes.insert(route.clone());
+    }
+    if !request.settled {
+        drop_covered(names, routes);
+    }
+    problems.extend(lost.into_iter().map(|table| {
+        Problem::warning(
+            Subject::RouteTable(table),
+            "RouteTableKept",
+            "it is no longer a worker's by its tags, but its routes stay as they are; restore its tag AvailabilityZone (and \
+             those of --aws-route-table-tag), or set --allow-zone-removal to have its routes removed"
+                .to_owned(),
+        )
+    }));
+    if frozen > 0 {
+        let text = format!(
+            "{frozen} routes that nobody asks for stay until every source is read and every refused entry is mended or \
+             removed"
+        );
+        problems.push(Problem::warning(
+            Subject::Stack(settings.stack_name.clone()),
+            "RemovalsFrozen",
+            text,
+        ));
+    }
+    problems
+}
+
+/// What a live route that stays covers anyway needs no route of its own.
+fn drop_covered(names: &Names, routes: &mut BTreeSet<(TableId, Ipv4Net)>) {
+    let live = |route: &(TableId, Ipv4Net)| names.routes.contains_key(route);
+    let stays: Vec<(TableId, Ipv4Net)> =
+        routes.iter().filter(|route| live(route)).cloned().collect();
+    routes.retain(|route| {
+        let (table, cidr) = route;
+        let covers = |(other, wide): &(TableId, Ipv4Net)| {
+            other == table && wide != cidr && wide.contains(cidr)
+        };
+        live(route) || !stays.iter().any(covers)
+    });
+}
+
+/// What [`keep_routes`] judges by.
+struct Kept<'a> {
+    request: &'a Request,
+    network: &'a Network,
+    names: &'a Names,
+    settings: &'a Settings,
+    zones: &'a BTreeMap<Zone, Ipv4Net>,
 }
 
 /// The configured zones, with what is live taking precedence: a live NAT subnet, and with it the static IP, is never

@@ -204,6 +204,18 @@ pub fn unplanned(
     let planned = |id: &str, kind| planned.iter().any(|d| d.id == id && d.kind == kind);
     let surprise = changes.iter().find(|change| {
         let id = change.logical_id.as_str();
+        // CloudFormation cannot tell before that an attribute stays as it is. It does when its resource is modified in place.
+        let in_place = |id: &String| {
+            changes
+                .iter()
+                .any(|other| other.logical_id == *id && other.effect == Effect::Modify)
+        };
+        if change.effect == Effect::MayReplace
+            && !change.dynamic_on.is_empty()
+            && change.dynamic_on.iter().all(in_place)
+        {
+            return false;
+        }
         let expected = match change.effect {
             Effect::Add => planned(id, Kind::Add),
             Effect::Modify => true,

@@ -120,6 +120,8 @@ pub struct Change {
     /// `AWS::EC2::EIP`, …
     pub resource_type: String,
     pub effect: Effect,
+    /// Filled when it may be replaced only because attributes of these resources are not known before they are modified.
+    pub dynamic_on: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

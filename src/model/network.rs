@@ -1,6 +1,6 @@
 //! What the VPC looks like: the part of it that egress depends on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 use serde::Deserialize;
@@ -21,6 +21,8 @@ pub struct Network {
     pub internet_gateway_id: String,
     /// The workers' route tables: those with tag `AvailabilityZone` that pass the filters.
     pub worker_tables: BTreeMap<TableId, WorkerTable>,
+    /// The VPC's other route tables.
+    pub other_tables: BTreeSet<TableId>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,6 +109,7 @@ impl TryFrom<NetworkFile> for Network {
                 .collect::<Result<_, _>>()?,
             internet_gateway_id: file.internet_gateway_id,
             worker_tables,
+            other_tables: BTreeSet::new(),
         })
     }
 }

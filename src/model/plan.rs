@@ -180,7 +180,12 @@ impl Plan {
             self.refuse(name, "NothingToRoute", text);
         } else {
             let names = Names::default();
-            match template::render(&self.desired, &names, world.settings.template_bucket) {
+            match template::render(
+                &self.desired,
+                &names,
+                &Layout::default(),
+                world.settings.template_bucket,
+            ) {
                 Ok(template) => {
                     self.differences =
                         difference::between(&Layout::default(), &template, &self.request);
@@ -218,14 +223,16 @@ impl Plan {
                 );
                 self.delete(stack, why);
             }
-            Phase::DeleteFailed if self.deletion_is_due(world) => {
+            // With on-empty=delete the IPs may go, and a stack that is half deleted serves nobody.
+            Phase::DeleteFailed
+                if self.deletion_is_due(world) || world.settings.on_empty == OnEmpty::Delete =>
+            {
                 self.setback = Some(cause.clone());
                 self.delete(stack, format!("the last deletion failed: {cause}"));
             }
             Phase::DeleteFailed => {
                 let text = format!(
-                    "a deletion that this controller did not ask for has failed halfway ({cause}); such a stack can \
-                     only be deleted: save its static IPs if partners rely on them, then delete it"
+                    "a deletion has failed halfway ({cause}); such a stack can only be deleted: save its static IPs if partners rely on them, then delete it"
                 );
                 self.refuse(&stack.name, "DeleteFailed", text);
             }
@@ -291,11 +298,13 @@ impl Plan {
                 .to_owned();
             return self.refuse(&stack.name, "NothingToRoute", text);
         }
-        let template = match template::render(&self.desired, names, world.settings.template_bucket)
-        {
-            Ok(template) => template,
-            Err(error) => return self.refuse(&stack.name, "TemplateTooLarge", error.to_string()),
-        };
+        let template =
+            match template::render(&self.desired, names, layout, world.settings.template_bucket) {
+                Ok(template) => template,
+                Err(error) => {
+                    return self.refuse(&stack.name, "TemplateTooLarge", error.to_string());
+                }
+            };
         self.differences = difference::between(layout, &template, &self.request);
         self.differences
             .extend(difference::of_tags(&stack.tags, &template.tags));
@@ -303,16 +312,15 @@ impl Plan {
         if let Some(text) = difference::refusal(&self.differences, &names.strangers, allowed) {
             return self.refuse(&stack.name, "WouldLoseStaticIp", text);
         }
-        if self.desired.termination_protection && !stack.termination_protection {
-            return self.set(
-                Action::Protect(true),
-                "termination protection is asked for and off",
-            );
-        }
         if stack.status.0.contains("ROLLBACK") && !self.differences.is_empty() {
             self.setback = stack.cause.clone();
         }
-        if self.differences.is_empty() {
+        // After the differences, so that a right that is missing for it does not stop the routes.
+        let unprotected = self.desired.termination_protection && !stack.termination_protection;
+        if self.differences.is_empty() && unprotected {
+            let why = "termination protection is asked for and off";
+            self.set(Action::Protect(true), why);
+        } else if self.differences.is_empty() {
             match stack.change_sets.first() {
                 Some(left) => self.set(
                     discard(left),

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::tests::{Bench, kinds, texts};
 use super::*;
-use crate::model::network::Route;
+use crate::model::live::{Change, Effect};
+use crate::model::network::{Route, WorkerTable};
 
 #[test]
 fn absence_that_proves_nothing_removes_nothing() {
@@ -149,4 +150,108 @@ fn what_is_changed_behind_the_stack_is_told() {
         );
         assert_eq!(bench.plan().action, Action::Keep, "a report, not a repair");
     }
+}
+
+#[test]
+fn a_table_that_lost_its_tag_keeps_its_routes() {
+    let mut bench = Bench::live(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
+    let table = bench.network.worker_tables.remove("rtb-b").unwrap();
+    bench.network.other_tables.insert("rtb-b".to_owned());
+    assert_eq!(bench.plan().action, Action::Keep);
+    assert!(bench.reasons().contains(&"RouteTableKept"));
+    bench.ask(&[("dns", "8.8.8.8")]);
+    let plan = bench.plan();
+    assert_eq!(
+        plan.differences.len(),
+        2,
+        "an entry that is removed goes everywhere: {plan}"
+    );
+    bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
+    bench.settings.allow_zone_removal = true;
+    assert_eq!(
+        bench.plan().differences.len(),
+        2,
+        "that is how to have them removed"
+    );
+    bench.settings.allow_zone_removal = false;
+    bench.network.other_tables.clear();
+    assert_eq!(
+        bench.plan().differences.len(),
+        2,
+        "the table itself is gone"
+    );
+    bench.snapshot.missing = texts(&[("cluster", "away")]);
+    assert_eq!(bench.plan().action, Action::Keep, "nothing is removed now");
+    bench.snapshot.missing.clear();
+    bench.network.worker_tables.insert(
+        "rtb-b".to_owned(),
+        WorkerTable {
+            zone: "typo".to_owned(),
+            ..table
+        },
+    );
+    assert_eq!(bench.plan().action, Action::Keep);
+    assert!(bench.reasons().contains(&"RouteTableKept"));
+}
+
+#[test]
+fn what_stays_only_because_of_a_typo_is_told_and_adds_nothing() {
+    let mut bench = Bench::live(&[("left", "9.9.8.0/25"), ("right", "9.9.8.128/25")]);
+    bench.ask(&[("left", "9.9.8.0/25"), ("right", "9.9.8.128/2S")]);
+    let plan = bench.plan();
+    assert_eq!(plan.action, Action::Keep, "{plan}");
+    assert!(bench.reasons().contains(&"RemovalsFrozen"));
+}
+
+#[test]
+fn what_others_have_put_on_a_resource_stays() {
+    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
+    let stack = bench.stack();
+    let mut template: serde_json::Value = serde_json::from_str(&stack.template).unwrap();
+    template["Resources"]["EIPa"]["DeletionPolicy"] = "Retain".into();
+    let spelling = serde_json::json!({ "Fn::GetAtt": "EIPa.AllocationId" });
+    template["Resources"]["NATGatewaya"]["Properties"]["AllocationId"] = spelling.clone();
+    template["Resources"]["NATSubneta"]["DeletionPolicy"] = "Retain".into();
+    template["Resources"]["NATSubneta"]["Properties"]["Tags"][0]["Value"] = "other".into();
+    stack.template = template.to_string();
+    bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
+    let plan = bench.plan();
+    let Action::Prepare(made) = &plan.action else {
+        panic!("{plan}")
+    };
+    let made: serde_json::Value = serde_json::from_str(&made.text).unwrap();
+    let resources = &made["Resources"];
+    assert_eq!(resources["EIPa"]["DeletionPolicy"], "Retain");
+    assert_eq!(
+        resources["NATGatewaya"]["Properties"]["AllocationId"],
+        spelling
+    );
+    assert_eq!(
+        resources["NATSubneta"]["DeletionPolicy"], "Retain",
+        "though its tags change"
+    );
+    assert_eq!(
+        resources["NATSubneta"]["Properties"]["Tags"][0]["Value"],
+        "nat-a"
+    );
+}
+
+#[test]
+fn a_possible_replacement_counts_unless_what_it_hangs_on_stays() {
+    let change = |id: &str, kind: &str, effect, on: &[&str]| Change {
+        logical_id: id.to_owned(),
+        resource_type: format!("AWS::EC2::{kind}"),
+        effect,
+        dynamic_on: on.iter().map(|id| (*id).to_owned()).collect(),
+    };
+    let eip = |effect| change("EIPa", "EIP", effect, &[]);
+    let gateway = |on: &[&str]| change("NATGatewaya", "NatGateway", Effect::MayReplace, on);
+    let stops = |changes: &[Change]| difference::unplanned(changes, &[], |_| false).is_some();
+    assert!(
+        !stops(&[eip(Effect::Modify), gateway(&["EIPa"])]),
+        "its tags change"
+    );
+    assert!(stops(&[eip(Effect::MayReplace), gateway(&["EIPa"])]));
+    assert!(stops(&[gateway(&["EIPa"])]), "nothing says that it stays");
+    assert!(stops(&[eip(Effect::Modify), gateway(&[])]));
 }

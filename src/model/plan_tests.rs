@@ -52,6 +52,7 @@ impl Bench {
                     ("rtb-a".to_owned(), table("a")),
                     ("rtb-b".to_owned(), table("b")),
                 ]),
+                other_tables: Default::default(),
             },
             live: Live::Absent,
             settings: Settings {
@@ -163,6 +164,7 @@ fn an_edit_goes_through_a_change_set_that_is_read_before_it_is_executed() {
             logical_id: added[0].1.clone(),
             resource_type: kind.to_owned(),
             effect,
+            dynamic_on: Vec::new(),
         }],
     };
     let route = "AWS::EC2::Route";
@@ -212,6 +214,7 @@ fn an_earlier_change_set_serves_a_stream_of_edits() {
         logical_id: difference.id.clone(),
         resource_type: difference.resource_type.clone(),
         effect: Effect::Add,
+        dynamic_on: Vec::new(),
     });
     let name = change_set_name(template, 3);
     bench.stack().change_sets = vec![ChangeSet {

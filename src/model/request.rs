@@ -45,6 +45,8 @@ pub struct Snapshot {
     /// Sources (a cluster's address, a path) that have not been listed whole, and why. While there are any, what is
     /// absent here is unknown, not removed.
     pub missing: BTreeMap<String, String>,
+    /// Sources that were listed whole and cannot be read any more, and why. What they had still counts.
+    pub stale: BTreeMap<String, String>,
 }
 
 impl Snapshot {
@@ -89,6 +91,13 @@ pub fn parse(snapshot: &Snapshot, rules: &Rules) -> (Request, Vec<Problem>) {
             Subject::Source(source.clone()),
             "SourceNotLoaded",
             format!("{why}; until it has been listed whole, routes are only added, never removed"),
+        ));
+    }
+    for (source, why) in &snapshot.stale {
+        problems.push(Problem::warning(
+            Subject::Source(source.clone()),
+            "SourceStale",
+            format!("{why}; what it had asked for stays, and changes are not seen"),
         ));
     }
     let mut total = 0;

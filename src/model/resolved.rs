@@ -34,6 +34,9 @@ pub struct Layout {
     pub outputs: BTreeMap<String, Value>,
     /// The parameter by which a Route names its route table.
     table_parameters: BTreeMap<TableId, String>,
+    /// The resources' bodies as they stand in the text.
+    bodies: BTreeMap<String, Value>,
+    parameters: BTreeMap<String, String>,
 }
 
 /// A piece of a zone's NAT.
@@ -53,6 +56,8 @@ pub struct Names {
     pub parts: BTreeMap<(Zone, Part), String>,
     pub nat_cidrs: BTreeMap<Zone, Ipv4Net>,
     pub routes: BTreeMap<(TableId, Ipv4Net), String>,
+    /// The zone of the NAT gateway that each route leads to.
+    pub route_zones: BTreeMap<(TableId, Ipv4Net), Zone>,
     pub table_parameters: BTreeMap<TableId, String>,
     /// Resources that are none of the above.
     pub strangers: Vec<String>,
@@ -65,7 +70,10 @@ impl Layout {
             .get("Resources")
             .and_then(Value::as_object)
             .ok_or(LayoutError::NoResources)?;
-        let mut layout = Self::default();
+        let mut layout = Self {
+            parameters: parameters.clone(),
+            ..Self::default()
+        };
         for (id, body) in declared {
             let kind = body
                 .get("Type")
@@ -85,6 +93,7 @@ impl Layout {
                     .table_parameters
                     .insert(table.to_owned(), parameter.to_owned());
             }
+            layout.bodies.insert(id.clone(), body.clone());
             layout
                 .resources
                 .insert(id.clone(), Resource { kind, properties });
@@ -122,6 +131,12 @@ impl Layout {
                     if resource.kind == "AWS::EC2::Route"
                         && !names.routes.contains_key(&(table.to_owned(), cidr)) =>
                 {
+                    let gateway = referenced(&resource.properties["NatGatewayId"]);
+                    if let Some((zone, _)) = gateway.and_then(|gateway| known.get(gateway)) {
+                        names
+                            .route_zones
+                            .insert((table.to_owned(), cidr), zone.clone());
+                    }
                     names.routes.insert((table.to_owned(), cidr), id.clone());
                 }
                 _ => names.strangers.push(id.clone()),
@@ -184,6 +199,37 @@ impl Layout {
         known
     }
 
+    /// A resource as it should stand in a new template, and the live parameters that it needs for that. One that says the same
+    /// already is not respelt, since CloudFormation may see a change in that; and what others have put on it besides its
+    /// properties (such as a DeletionPolicy) stays.
+    pub fn written(
+        &self,
+        id: &str,
+        body: Value,
+        parameters: &BTreeMap<String, String>,
+    ) -> (Value, BTreeMap<String, String>) {
+        let Some(live) = self.bodies.get(id) else {
+            return (body, BTreeMap::new());
+        };
+        let says_the_same = self.resources.get(id).is_some_and(|has| {
+            has.kind == body["Type"].as_str().unwrap_or_default()
+                && has.properties == resolve(&body["Properties"], parameters)
+        });
+        if says_the_same {
+            let needed = |(name, _): &(&String, &String)| names_parameter(live, name);
+            let needed = self.parameters.iter().filter(needed);
+            return (
+                live.clone(),
+                needed.map(|(k, v)| (k.clone(), v.clone())).collect(),
+            );
+        }
+        let (Value::Object(mut merged), Value::Object(ours)) = (live.clone(), body.clone()) else {
+            return (body, BTreeMap::new());
+        };
+        merged.extend(ours);
+        (Value::Object(merged), BTreeMap::new())
+    }
+
     fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = (&String, &Resource)> {
         self.resources
             .iter()
@@ -217,6 +263,18 @@ fn referenced(value: &Value) -> Option<&str> {
         .get("Ref")
         .or_else(|| value.get("Fn::GetAtt").and_then(|parts| parts.get(0)));
     name.and_then(Value::as_str)
+}
+
+/// Whether a parameter is referred to anywhere inside.
+fn names_parameter(value: &Value, name: &str) -> bool {
+    match value {
+        Value::Object(fields) => {
+            fields.get("Ref").and_then(Value::as_str) == Some(name)
+                || fields.values().any(|field| names_parameter(field, name))
+        }
+        Value::Array(items) => items.iter().any(|item| names_parameter(item, name)),
+        _ => false,
+    }
 }
 
 fn text<'a>(properties: &'a Value, key: &str) -> Option<&'a str> {

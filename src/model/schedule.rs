@@ -106,10 +106,13 @@ impl Schedule {
 fn subject(plan: &Plan) -> Option<String> {
     match &plan.action {
         Action::Create(template) | Action::Prepare(template) => Some(template.fingerprint.clone()),
-        Action::Delete => Some("delete".to_owned()),
-        Action::ContinueRollback => Some("continue".to_owned()),
-        Action::Keep | Action::Wait | Action::Execute { .. } | Action::Discard { .. } => None,
-        Action::Protect(_) | Action::Refuse => None,
+        // By stack: the one that is created next is another.
+        Action::Delete => Some(format!("delete {}", plan.stack)),
+        Action::ContinueRollback => Some(format!("continue {}", plan.stack)),
+        Action::Discard { change_set } => Some(format!("discard {change_set}")),
+        Action::Protect(on) => Some(format!("protect {on}")),
+        Action::Execute { change_set } => Some(format!("execute {change_set}")),
+        Action::Keep | Action::Wait | Action::Refuse => None,
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::desired::Desired;
 use super::network::Zone;
-use super::resolved::{Names, Part};
+use super::resolved::{Layout, Names, Part};
 
 /// Of a template body in the request (CloudFormation quota).
 pub const MAX_INLINE_BYTES: usize = 51_200;
@@ -66,8 +66,14 @@ pub enum TemplateError {
 const VPC: &str = "VPCIDParameter";
 const INTERNET_GATEWAY: &str = "InternetGatewayIDParameter";
 
-/// Renders the desired stack. What is live under some name keeps it; `names` is empty when there is no stack.
-pub fn render(desired: &Desired, names: &Names, bucket: bool) -> Result<Template, TemplateError> {
+/// Renders the desired stack. What is live keeps its name and its spelling; `live` and its `names` are empty when there is
+/// no stack.
+pub fn render(
+    desired: &Desired,
+    names: &Names,
+    live: &Layout,
+    bucket: bool,
+) -> Result<Template, TemplateError> {
     let mut resources = Map::new();
     let mut outputs = Map::new();
     for (zone, cidr) in &desired.zones {
@@ -96,6 +102,7 @@ pub fn render(desired: &Desired, names: &Names, bucket: bool) -> Result<Template
         parameters.insert(parameter, table.clone());
         resources.insert(id, resource("AWS::EC2::Route", properties));
     }
+    keep_spelling(&mut resources, &mut parameters, live);
     let count = resources.len();
     let declared: Map<String, Value> = parameters
         .keys()
@@ -125,6 +132,22 @@ pub fn render(desired: &Desired, names: &Names, bucket: bool) -> Result<Template
         tags: desired.tags.clone(),
         termination_protection: desired.termination_protection,
     })
+}
+
+fn keep_spelling(
+    resources: &mut Map<String, Value>,
+    parameters: &mut BTreeMap<String, String>,
+    live: &Layout,
+) {
+    let mut needed = BTreeMap::new();
+    for (id, body) in resources.iter_mut() {
+        let (written, needs) = live.written(id, body.take(), parameters);
+        *body = written;
+        needed.extend(needs);
+    }
+    for (name, value) in needed {
+        parameters.entry(name).or_insert(value);
+    }
 }
 
 fn check_limits(

@@ -1,7 +1,7 @@
 //! An account in memory that behaves like CloudFormation: operations take time, one runs at a time, what the real one
 //! refuses is refused, and a failed operation is rolled back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -64,6 +64,7 @@ impl MemoryProvider {
             vpc_cidrs,
             internet_gateway_id: "igw-1".to_owned(),
             worker_tables: zones.keys().enumerate().map(table).collect(),
+            other_tables: BTreeSet::new(),
         }
     }
 

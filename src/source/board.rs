@@ -108,6 +108,10 @@ impl Board {
         // It only announces a list: nothing has been asked yet.
         let answered = !matches!(event, Event::Init);
         if answered && self.error.take().is_some() {
+            let source = shown(&self.cluster);
+            self.boards.change(&self.cluster, false, |snapshot| {
+                snapshot.stale.remove(&source).is_some()
+            });
             tracing::info!(
                 source = shown(&self.cluster),
                 "ConfigMaps can be read again"
@@ -172,13 +176,11 @@ impl Board {
         }
         self.error = Some(text.clone());
         self.boards.change(&self.cluster, true, |snapshot| {
-            match snapshot.missing.get_mut(&source) {
-                Some(why) if *why != text => {
-                    *why = text;
-                    true
-                }
-                Some(_) | None => false,
-            }
+            let kind = match snapshot.missing.contains_key(&source) {
+                true => &mut snapshot.missing,
+                false => &mut snapshot.stale,
+            };
+            kind.insert(source, text.clone()) != Some(text)
         });
     }
 }

@@ -64,6 +64,14 @@ impl Rig {
             })
             .collect()
     }
+
+    fn stale(&self) -> Vec<String> {
+        let known = self.receiver.borrow();
+        known
+            .iter()
+            .flat_map(|snapshot| snapshot.stale.keys().cloned())
+            .collect()
+    }
 }
 
 fn api_error(code: u16) -> watcher::Error {
@@ -136,13 +144,18 @@ fn a_cluster_that_goes_away_keeps_what_it_had() {
     list(&mut rig.b, &[]);
     rig.woken();
     rig.a.failed(&watcher::Error::NoResourceVersion);
-    assert!(!rig.woken() && rig.missing().is_empty());
+    assert!(rig.woken() && rig.missing().is_empty());
+    assert_eq!(rig.stale(), ["Kubernetes API server a"], "that is told");
+    rig.a.failed(&watcher::Error::NoResourceVersion);
+    assert!(!rig.woken(), "once");
     rig.a.take(Event::Init);
     assert_eq!(
         rig.names(),
         ["a/default/one"],
         "a list begun anew removes nothing yet"
     );
+    list(&mut rig.a, &[("one", "8.8.8.8")]);
+    assert!(rig.woken() && rig.stale().is_empty(), "it is back");
     list(&mut rig.a, &[("one", "8.8.8.8")]);
     assert!(!rig.woken(), "the same list again");
     list(&mut rig.a, &[("two", "9.9.9.9")]);

@@ -20,20 +20,22 @@ const POLL: Duration = Duration::from_millis(500);
 
 /// Follows the manifests for ever: a new snapshot whenever one of them changes.
 pub async fn watch(path: PathBuf, sender: watch::Sender<Option<Snapshot>>) {
-    let mut seen = None;
+    let (mut seen, mut published) = (None, None);
     loop {
-        let (path, before) = (path.clone(), seen.clone());
+        let (path, before, last) = (path.clone(), published.clone(), seen.clone());
         let look = tokio::task::spawn_blocking(move || {
-            // Scanned before it is read: what changes in between is found by the next scan.
+            // Scanned before it is read: what changes in between is found by the next scan. What differs between two scans
+            // may be half written, and half a file looks like entries that were removed.
             let scan = Scan::new(&path);
-            let changed = before.as_ref() != Some(&scan);
-            (changed.then(|| load(&scan)), scan)
+            let news = last.as_ref() == Some(&scan) && before.as_ref() != Some(&scan);
+            (news.then(|| load(&scan)), scan)
         });
         if let Ok((snapshot, scan)) = look.await {
-            seen = Some(scan);
             if let Some(snapshot) = snapshot {
+                published = Some(scan.clone());
                 publish(&sender, snapshot);
             }
+            seen = Some(scan);
         }
         tokio::time::sleep(POLL).await;
     }
@@ -190,7 +192,11 @@ fn load(scan: &Scan) -> Snapshot {
             missing.insert(shown, format!("{}: remove one of them", all.join(", ")));
         }
     }
-    Snapshot { objects, missing }
+    Snapshot {
+        objects,
+        missing,
+        ..Snapshot::default()
+    }
 }
 
 fn read_file(path: &Path) -> Result<String, String> {

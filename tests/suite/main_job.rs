@@ -107,6 +107,14 @@ async fn config_maps_are_added_edited_unlabelled_and_deleted() {
     assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
 }
 
+fn new_route_table(stage: &Stage) -> String {
+    let made = stage
+        .aws
+        .call("ec2", "CreateRouteTable", &[("VpcId", &stage.vpc)]);
+    let id = made.split("<routeTableId>").nth(1).unwrap();
+    id.split('<').next().unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn a_new_zone_and_a_new_route_table_leave_the_others_alone() {
     let stage = Stage::open("zones").await;
@@ -124,7 +132,7 @@ async fn a_new_zone_and_a_new_route_table_leave_the_others_alone() {
     assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
     replica.terminate().await;
 
-    let replica = stage.replica("r3").zones(&["c", "a", "b"]).start();
+    let mut replica = stage.replica("r3").zones(&["c", "a", "b"]).start();
     let three = wait::until("the third zone", || {
         let exits = stage.aws.exits();
         wait::check(exits.len() == 3, || format!("{exits:?}")).map(|()| exits)
@@ -136,19 +144,10 @@ async fn a_new_zone_and_a_new_route_table_leave_the_others_alone() {
         "{two:?} {three:?}"
     );
 
-    let made = stage
-        .aws
-        .call("ec2", "CreateRouteTable", &[("VpcId", &stage.vpc)]);
-    let id = made
-        .split("<routeTableId>")
-        .nth(1)
-        .unwrap()
-        .split('<')
-        .next()
-        .unwrap();
+    let id = &new_route_table(&stage);
     let zone = format!("{REGION}a");
     let tag = [
-        ("ResourceId.1", id),
+        ("ResourceId.1", id.as_str()),
         ("Tag.1.Key", "AvailabilityZone"),
         ("Tag.1.Value", &zone),
     ];
@@ -157,12 +156,24 @@ async fn a_new_zone_and_a_new_route_table_leave_the_others_alone() {
     let after = stage.routed(&EXAMPLE_CIDRS).await;
     assert_eq!(after, three);
 
-    // A table that is no longer the workers' loses its routes.
+    // A tag that is lost is a mistake more often than a wish: the routes stay until they are allowed to go.
+    let mark = stage.aws.mark();
     stage.aws.call("ec2", "DeleteTags", &tag);
+    wait::until("told", || {
+        replica.said(&["RouteTableKept", id, "--allow-zone-removal"])
+    })
+    .await;
+    assert!(stage.writes_at_rest(mark).await.is_empty());
+    let (status, _) = replica.terminate().await;
+    assert!(status.success(), "{status}");
+    let replica = stage
+        .replica("r2")
+        .flag("allow-zone-removal", "true")
+        .start();
     wait::until("its routes are gone", || {
         let state = stage.aws.state();
         let mut tables = state["route_tables"].as_array().unwrap().iter();
-        let table = tables.find(|table| table["id"] == id).unwrap();
+        let table = tables.find(|table| table["id"] == *id).unwrap();
         let routes = table["routes"].to_string();
         wait::check(!routes.contains("nat-"), || routes)
     })

@@ -1,8 +1,8 @@
 //! Change sets as CloudFormation lists and describes them.
 
 use aws_sdk_cloudformation::types::{
-    ChangeAction, ChangeSetStatus, ChangeSetSummary, ChangeType, ExecutionStatus, Replacement,
-    ResourceChange,
+    ChangeAction, ChangeSetStatus, ChangeSetSummary, ChangeSource, ChangeType, EvaluationType,
+    ExecutionStatus, Replacement, RequiresRecreation, ResourceChange,
 };
 
 use super::calls::Calls;
@@ -16,13 +16,19 @@ const MAX_PAGES: usize = 20;
 /// Change sets whose changes are read: the newest. There is one at a time unless something goes very wrong.
 const MAX_DESCRIBED: usize = 3;
 
-/// Ours, oldest first, with the changes of those that could be executed.
+/// Seconds after which a change set that is still being computed is given up.
+const MAX_PENDING: i64 = 900;
+
+/// Ours, oldest first, with the changes of those that could be executed. `changed`: when the stack was last updated, in
+/// seconds since 1970.
 pub async fn ours(
     calls: &Calls,
     cloudformation: &aws_sdk_cloudformation::Client,
     stack: &str,
+    changed: i64,
 ) -> Result<Vec<ChangeSet>, Failure> {
-    let mut sets = from_summaries(list(calls, cloudformation, stack).await?);
+    let now = aws_smithy_types::DateTime::from(std::time::SystemTime::now()).secs();
+    let mut sets = from_summaries(list(calls, cloudformation, stack).await?, changed, now);
     let mut described = 0;
     for set in sets
         .iter_mut()
@@ -114,7 +120,8 @@ async fn changes(
     Ok(None)
 }
 
-fn from_summaries(mut summaries: Vec<ChangeSetSummary>) -> Vec<ChangeSet> {
+/// `changed`: when the stack was last updated; both in seconds since 1970.
+fn from_summaries(mut summaries: Vec<ChangeSetSummary>, changed: i64, now: i64) -> Vec<ChangeSet> {
     summaries.retain(|summary| {
         summary
             .change_set_name()
@@ -129,11 +136,26 @@ fn from_summaries(mut summaries: Vec<ChangeSetSummary>) -> Vec<ChangeSet> {
         let name = summary.change_set_name()?.to_owned();
         Some(ChangeSet {
             name,
-            state: state(summary)?,
+            state: judged(summary, changed, now)?,
             changes: Vec::new(),
         })
     };
     summaries.iter().filter_map(set).collect()
+}
+
+/// The state in the light of time.
+fn judged(summary: &ChangeSetSummary, changed: i64, now: i64) -> Option<ChangeSetState> {
+    let made = summary.creation_time().map_or(now, |time| time.secs());
+    Some(match state(summary)? {
+        ChangeSetState::Pending if now - made > MAX_PENDING => {
+            ChangeSetState::Dead(format!("it was not computed within {MAX_PENDING} s"))
+        }
+        // It found no changes in a stack that has changed since.
+        ChangeSetState::NoChanges if made < changed => {
+            ChangeSetState::Dead("the stack has changed since it was made".to_owned())
+        }
+        state => state,
+    })
 }
 
 /// None when it is as good as deleted. What nobody can execute is dead, so that it is discarded.
@@ -183,6 +205,7 @@ fn change(resource: &ResourceChange) -> Change {
         _ => Effect::Other,
     };
     Change {
+        dynamic_on: dynamic_on(resource),
         logical_id: resource
             .logical_resource_id()
             .unwrap_or_default()
@@ -192,9 +215,36 @@ fn change(resource: &ResourceChange) -> Change {
     }
 }
 
+/// The resources on whose attributes a possible replacement depends, if on nothing else.
+fn dynamic_on(resource: &ResourceChange) -> Vec<String> {
+    let mut on = Vec::new();
+    for detail in resource.details() {
+        let recreation = detail
+            .target()
+            .and_then(|target| target.requires_recreation());
+        if recreation == Some(&RequiresRecreation::Never) {
+            continue;
+        }
+        let by_reference = matches!(
+            detail.change_source(),
+            Some(ChangeSource::ResourceAttribute | ChangeSource::ResourceReference)
+        );
+        match detail.causing_entity() {
+            Some(entity)
+                if by_reference && detail.evaluation() == Some(&EvaluationType::Dynamic) =>
+            {
+                on.push(entity.split('.').next().unwrap_or(entity).to_owned());
+            }
+            _ => return Vec::new(),
+        }
+    }
+    on
+}
+
 fn unknown_change(change: &aws_sdk_cloudformation::types::Change) -> Change {
     let kind = change.r#type().map_or("unknown", ChangeType::as_str);
     Change {
+        dynamic_on: Vec::new(),
         logical_id: String::new(),
         resource_type: kind.to_owned(),
         effect: Effect::Other,
@@ -202,122 +252,5 @@ fn unknown_change(change: &aws_sdk_cloudformation::types::Change) -> Change {
 }
 
 #[cfg(test)]
-mod tests {
-    use aws_smithy_types::DateTime;
-
-    use super::*;
-
-    fn summary(
-        name: &str,
-        status: &str,
-        execution: &str,
-        reason: &str,
-        seconds: i64,
-    ) -> ChangeSetSummary {
-        ChangeSetSummary::builder()
-            .change_set_name(name)
-            .status(ChangeSetStatus::from(status))
-            .execution_status(ExecutionStatus::from(execution))
-            .status_reason(reason)
-            .creation_time(DateTime::from_secs(seconds))
-            .build()
-    }
-
-    #[test]
-    fn every_status_has_a_state() {
-        use ChangeSetState::{Dead, Executed, NoChanges, Pending, Ready};
-        let empty = "The submitted information didn't contain changes. Submit different information to create a change set.";
-        let cases = [
-            ("CREATE_PENDING", "UNAVAILABLE", "", Some(Pending)),
-            ("CREATE_IN_PROGRESS", "UNAVAILABLE", "", Some(Pending)),
-            ("CREATE_COMPLETE", "AVAILABLE", "", Some(Ready)),
-            ("CREATE_COMPLETE", "EXECUTE_IN_PROGRESS", "", Some(Executed)),
-            ("CREATE_COMPLETE", "EXECUTE_COMPLETE", "", Some(Executed)),
-            (
-                "CREATE_COMPLETE",
-                "EXECUTE_FAILED",
-                "",
-                Some(Dead("its execution failed".to_owned())),
-            ),
-            (
-                "CREATE_COMPLETE",
-                "OBSOLETE",
-                "",
-                Some(Dead("the stack has changed since it was made".to_owned())),
-            ),
-            (
-                "CREATE_COMPLETE",
-                "NEW_WORD",
-                "",
-                Some(Dead("its execution status is NEW_WORD".to_owned())),
-            ),
-            ("FAILED", "UNAVAILABLE", empty, Some(NoChanges)),
-            (
-                "FAILED",
-                "UNAVAILABLE",
-                "No updates are to be performed.",
-                Some(NoChanges),
-            ),
-            (
-                "FAILED",
-                "UNAVAILABLE",
-                "Template error",
-                Some(Dead("Template error".to_owned())),
-            ),
-            ("DELETE_COMPLETE", "UNAVAILABLE", "", None),
-            ("DELETE_PENDING", "UNAVAILABLE", "", None),
-            (
-                "DELETE_FAILED",
-                "UNAVAILABLE",
-                "x",
-                Some(Dead("x".to_owned())),
-            ),
-            (
-                "NEW_WORD",
-                "AVAILABLE",
-                "",
-                Some(Dead("its status is NEW_WORD".to_owned())),
-            ),
-        ];
-        for (status, execution, reason, expected) in cases {
-            assert_eq!(
-                state(&summary("egress-0-e1", status, execution, reason, 1)),
-                expected,
-                "{status} {execution}"
-            );
-        }
-    }
-
-    #[test]
-    fn only_ours_and_oldest_first() {
-        let sets = from_summaries(vec![
-            summary("egress-bb-e2", "CREATE_COMPLETE", "AVAILABLE", "", 20),
-            summary("somebody-elses", "CREATE_COMPLETE", "AVAILABLE", "", 1),
-            summary("egress-aa-e1", "CREATE_COMPLETE", "OBSOLETE", "", 10),
-        ]);
-        let names: Vec<&str> = sets.iter().map(|set| set.name.as_str()).collect();
-        assert_eq!(names, ["egress-aa-e1", "egress-bb-e2"]);
-    }
-
-    #[test]
-    fn a_change_that_does_not_say_it_keeps_the_resource_may_replace_it() {
-        let effect = |action: &str, replacement: Option<&str>| {
-            let change = ResourceChange::builder()
-                .logical_resource_id("EIP1")
-                .resource_type("AWS::EC2::EIP")
-                .action(ChangeAction::from(action))
-                .set_replacement(replacement.map(Replacement::from))
-                .build();
-            self::change(&change).effect
-        };
-        assert_eq!(effect("Add", None), Effect::Add);
-        assert_eq!(effect("Remove", None), Effect::Remove);
-        assert_eq!(effect("Modify", Some("False")), Effect::Modify);
-        assert_eq!(effect("Modify", Some("True")), Effect::MayReplace);
-        assert_eq!(effect("Modify", Some("Conditional")), Effect::MayReplace);
-        assert_eq!(effect("Modify", Some("Perhaps")), Effect::MayReplace);
-        assert_eq!(effect("Modify", None), Effect::MayReplace);
-        assert_eq!(effect("Import", None), Effect::Other);
-        assert_eq!(effect("NewWord", Some("False")), Effect::Other);
-    }
-}
+#[path = "changeset_tests.rs"]
+mod tests;

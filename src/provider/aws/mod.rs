@@ -151,11 +151,13 @@ impl Provider for AwsProvider {
             // The VPC may be another one by now.
             *self.ground.lock().await = None;
         }
+        let tables = tables?;
         Ok(Network {
             vpc_id: ground.vpc_id,
             vpc_cidrs: ground.vpc_cidrs,
             internet_gateway_id: ground.internet_gateway_id,
-            worker_tables: tables?,
+            worker_tables: tables.workers,
+            other_tables: tables.others,
         })
     }
 

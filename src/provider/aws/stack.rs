@@ -98,7 +98,11 @@ impl Reader<'_> {
                 }
                 // Not there yet: DescribeStacks lags behind CreateStack.
                 None if is_creating(memory.operation.as_ref(), &arn) => {}
-                None => memory.forget_stack(&arn),
+                None => {
+                    memory.forget_stack(&arn);
+                    // Before it is taken for absent, and a twin is made, it is looked for by its tags.
+                    memory.searched = false;
+                }
             }
         }
         if memory.known.is_empty() {
@@ -234,7 +238,9 @@ impl Reader<'_> {
             live.cause = Some(cause);
         }
         if phase == Phase::Settled && memory.change_sets {
-            live.change_sets = changeset::ours(self.calls, self.cloudformation, &key.id).await?;
+            let changed = stack.last_updated_time().map_or(0, |time| time.secs());
+            live.change_sets =
+                changeset::ours(self.calls, self.cloudformation, &key.id, changed).await?;
             // One that was executed may be listed for ever; it takes no more looking.
             memory.change_sets = live
                 .change_sets

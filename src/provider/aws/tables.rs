@@ -1,6 +1,6 @@
 //! The workers' route tables and their routes, read from EC2.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{Filter, RouteState, RouteTable, Tag};
 use ipnet::Ipv4Net;
@@ -17,19 +17,20 @@ const MAX_PAGES: usize = 50;
 /// Route tables per page: the most that EC2 allows.
 const PAGE_SIZE: i32 = 100;
 
-/// The workers' route tables with their routes: one call per hundred tables.
+/// The VPC's route tables, the workers' with their routes: one call per hundred tables. All are read, since a worker's that has lost
+/// its tag is to be told from one that is gone.
 pub async fn read(
     calls: &Calls,
     ec2: &aws_sdk_ec2::Client,
     vpc_id: &str,
     filters: &[(String, String)],
-) -> Result<BTreeMap<String, WorkerTable>, ProviderError> {
-    let mut tables = BTreeMap::new();
+) -> Result<Tables, ProviderError> {
+    let mut tables = Tables::default();
     let mut next = None;
     for _ in 0..MAX_PAGES {
         let request = ec2
             .describe_route_tables()
-            .set_filters(Some(table_filters(vpc_id, filters)))
+            .filters(Filter::builder().name("vpc-id").values(vpc_id).build())
             .max_results(PAGE_SIZE)
             .set_next_token(next.take());
         let answer = calls
@@ -37,12 +38,9 @@ pub async fn read(
                 request.customize().interceptor(gate).send()
             })
             .await?;
-        tables.extend(
-            answer
-                .route_tables()
-                .iter()
-                .filter_map(|table| worker_table(table, filters)),
-        );
+        for table in answer.route_tables() {
+            tables.take(table, filters);
+        }
         next = answer.next_token;
         if next.is_none() {
             break;
@@ -52,28 +50,32 @@ pub async fn read(
         Some(_) => Err(ProviderError::after_fix(
             "TooManyRouteTables",
             format!(
-                "more than {MAX_PAGES} pages of route tables; narrow them by --aws-route-table-tag"
+                "{vpc_id} has more than {MAX_PAGES} pages of route tables; delete those that are not needed"
             ),
         )),
-        None if tables.is_empty() => Err(no_tables(vpc_id, filters)),
+        None if tables.workers.is_empty() => Err(no_tables(vpc_id, filters)),
         None => Ok(tables),
     }
 }
 
-fn table_filters(vpc_id: &str, filters: &[(String, String)]) -> Vec<Filter> {
-    let mut all = vec![
-        Filter::builder().name("vpc-id").values(vpc_id).build(),
-        Filter::builder().name("tag-key").values(ZONE_TAG).build(),
-    ];
-    // An empty value cannot be asked for: `worker_table` compares it.
-    let asked = filters.iter().filter(|(_, value)| !value.is_empty());
-    all.extend(asked.map(|(key, value)| {
-        Filter::builder()
-            .name(format!("tag:{key}"))
-            .values(value)
-            .build()
-    }));
-    all
+/// The route tables of a VPC.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    pub workers: BTreeMap<String, WorkerTable>,
+    pub others: BTreeSet<String>,
+}
+
+impl Tables {
+    fn take(&mut self, table: &RouteTable, filters: &[(String, String)]) {
+        match worker_table(table, filters) {
+            Some((id, worker)) => {
+                self.workers.insert(id, worker);
+            }
+            None => self
+                .others
+                .extend(table.route_table_id().map(str::to_owned)),
+        }
+    }
 }
 
 fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
@@ -85,8 +87,8 @@ fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
 /// None when the table is not a worker's after all.
 fn worker_table(table: &RouteTable, filters: &[(String, String)]) -> Option<(String, WorkerTable)> {
     let zone = tag(table.tags(), ZONE_TAG)?.trim().to_owned();
-    let mut empty = filters.iter().filter(|(_, value)| value.is_empty());
-    if !empty.all(|(key, _)| tag(table.tags(), key) == Some("")) {
+    let has = |(key, value): &(String, String)| tag(table.tags(), key) == Some(value.as_str());
+    if !filters.iter().all(has) {
         return None;
     }
     let id = table.route_table_id()?.to_owned();
@@ -219,11 +221,6 @@ mod tests {
             ("Type".to_owned(), "dmz".to_owned()),
             ("Worker".to_owned(), String::new()),
         ];
-        let names: Vec<String> = table_filters("vpc-1", &filters)
-            .into_iter()
-            .filter_map(|f| f.name)
-            .collect();
-        assert_eq!(names, ["vpc-id", "tag-key", "tag:Type"]);
         let table = |tags: &[(&str, &str)]| {
             let tags = tags
                 .iter()
@@ -234,9 +231,25 @@ mod tests {
                 .set_tags(Some(tags))
                 .build()
         };
-        assert!(worker_table(&table(&[(ZONE_TAG, "a"), ("Worker", "")]), &filters).is_some());
-        assert!(worker_table(&table(&[(ZONE_TAG, "a"), ("Worker", "x")]), &filters).is_none());
-        assert!(worker_table(&table(&[(ZONE_TAG, "a")]), &filters).is_none());
+        assert!(
+            worker_table(
+                &table(&[(ZONE_TAG, "a"), ("Type", "dmz"), ("Worker", "")]),
+                &filters
+            )
+            .is_some()
+        );
+        assert!(
+            worker_table(
+                &table(&[(ZONE_TAG, "a"), ("Type", "dmz"), ("Worker", "x")]),
+                &filters
+            )
+            .is_none()
+        );
+        let without = table(&[(ZONE_TAG, "a"), ("Worker", "")]);
+        assert!(worker_table(&without, &filters).is_none());
+        let mut tables = Tables::default();
+        tables.take(&without, &filters);
+        assert!(tables.workers.is_empty() && tables.others.contains("rtb-1"));
         // A table whose zone is empty stays: the plan tells that no NAT gateway serves it.
         assert_eq!(
             worker_table(&table(&[(ZONE_TAG, "")]), &[]).unwrap().1.zone,

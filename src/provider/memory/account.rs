@@ -290,6 +290,7 @@ fn changes(stack: &Stack, template: &Template) -> Vec<Change> {
             Kind::Modify if difference.is_replacement() => Effect::MayReplace,
             Kind::Modify => Effect::Modify,
         },
+        dynamic_on: Vec::new(),
         logical_id: difference.id,
         resource_type: difference.resource_type,
     };
