@@ -19,3 +19,6 @@ pub mod plan_command;
 pub mod report;
 
 pub mod retry;
+
+#[cfg(test)]
+mod simulation;

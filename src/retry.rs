@@ -8,6 +8,9 @@ use backoff::backoff::Backoff as _;
 /// A throttled caller waits at least this many times as long.
 const SLOW: u32 = 5;
 
+/// Each wait is spread by this part of it, to both sides.
+const SPREAD: f64 = 0.5;
+
 /// How long to wait before each next try. It never gives up by itself.
 #[derive(Debug)]
 pub struct Backoff {
@@ -23,7 +26,8 @@ impl Backoff {
             current_interval: initial,
             initial_interval: initial,
             multiplier: 2.0,
-            randomization_factor: 0.5,
+            // Its generator cannot be seeded: waits are spread here.
+            randomization_factor: 0.0,
             max_interval: max,
             // By default it gives up after 15 minutes.
             max_elapsed_time: None,
@@ -38,7 +42,9 @@ impl Backoff {
         reason = "it never ends, and nothing iterates over waits"
     )]
     pub fn next(&mut self) -> Duration {
-        self.inner.next_backoff().unwrap_or(self.max).min(self.max)
+        let spread = 1.0 - SPREAD + 2.0 * SPREAD * fastrand::f64();
+        let wait = self.inner.next_backoff().unwrap_or(self.max);
+        wait.mul_f64(spread).min(self.max)
     }
 
     /// The next wait of a caller that was asked to slow down.

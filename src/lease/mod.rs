@@ -27,7 +27,7 @@ pub mod term;
 mod view;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config::{ElectionConfig, ElectionError, MAX_LEASE_DURATION, identity};
 pub use election::{Alone, Election, LeaseElection, Spawn};

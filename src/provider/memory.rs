@@ -74,36 +74,15 @@ impl MemoryProvider {
         account.advance();
         account
     }
-}
 
-impl Provider for MemoryProvider {
-    async fn network(&self) -> Result<Network, ProviderError> {
-        Ok(self.account().network.clone())
-    }
-
-    async fn live(&self, _epoch: Option<u64>) -> Result<Live, ProviderError> {
-        let account = self.account();
-        Ok(match &account.stack {
-            Some(stack) => Live::Ours(Box::new(Stack {
-                change_sets: account.change_sets(),
-                ..stack.clone()
-            })),
-            None => Live::Absent,
-        })
-    }
-
-    async fn apply(&self, term: &Term, _stack: &str, action: &Action) -> Result<(), ProviderError> {
-        if term.is_over() {
-            return Err(refused(
-                "TermOver",
-                "this replica no longer leads; the next leader goes on",
-            ));
-        }
+    /// What the account does with a call that has reached it: like CloudFormation, it knows of no term.
+    fn carry_out(&self, epoch: u64, stack: &str, action: &Action) -> Result<(), ProviderError> {
         let mut account = self.account();
+        account.is_named(stack)?;
         match action {
             Action::Keep | Action::Wait | Action::Refuse => Ok(()),
             Action::Create(template) => account.create(template),
-            Action::Prepare(template) => account.prepare(template, term.epoch()),
+            Action::Prepare(template) => account.prepare(template, epoch),
             Action::Execute { change_set } => account.execute(change_set),
             Action::Discard { change_set } => {
                 account.change_sets.remove(change_set);
@@ -125,3 +104,34 @@ impl Provider for MemoryProvider {
         }
     }
 }
+
+impl Provider for MemoryProvider {
+    async fn network(&self) -> Result<Network, ProviderError> {
+        Ok(self.account().network.clone())
+    }
+
+    async fn live(&self, _epoch: Option<u64>) -> Result<Live, ProviderError> {
+        let account = self.account();
+        Ok(match &account.stack {
+            Some(stack) => Live::Ours(Box::new(Stack {
+                change_sets: account.change_sets(),
+                ..stack.clone()
+            })),
+            None => Live::Absent,
+        })
+    }
+
+    async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
+        if term.is_over() {
+            return Err(refused(
+                "TermOver",
+                "this replica no longer leads; the next leader goes on",
+            ));
+        }
+        self.carry_out(term.epoch(), stack, action)
+    }
+}
+
+#[cfg(test)]
+#[path = "../simulation/sight.rs"]
+pub(crate) mod sight;

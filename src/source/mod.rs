@@ -16,7 +16,15 @@ mod manifest;
 pub enum Source {
     Kubernetes(kubernetes::Clusters),
     Manifests(PathBuf),
+    #[cfg(test)]
+    Simulated {
+        feed: Feed,
+    },
 }
+
+/// Starts to tell what a simulated replica sees.
+#[cfg(test)]
+pub type Feed = Box<dyn Fn(watch::Sender<Option<Snapshot>>) -> JoinHandle<()> + Send + Sync>;
 
 impl Source {
     /// Starts to watch. Everything is read anew: what an earlier watch knew may have changed since.
@@ -25,6 +33,8 @@ impl Source {
         let tasks = match self {
             Self::Kubernetes(clusters) => clusters.watch(&sender),
             Self::Manifests(path) => vec![tokio::spawn(directory::watch(path.clone(), sender))],
+            #[cfg(test)]
+            Self::Simulated { feed } => vec![feed(sender)],
         };
         Watching { receiver, tasks }
     }

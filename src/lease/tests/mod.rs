@@ -1,9 +1,10 @@
 //! The real crate and the real guard over an API in this process, on a paused clock.
 
-mod fake;
+pub(crate) mod fake;
 mod faults;
 mod guard;
 mod handover;
+pub(crate) mod process;
 mod simulation;
 mod term;
 
@@ -16,7 +17,7 @@ use super::{Election, LeaseElection, Term};
 /// The lease duration of every replica here.
 const TTL: Duration = Duration::from_secs(15);
 
-fn secs(seconds: f64) -> Duration {
+pub(crate) fn secs(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
@@ -34,5 +35,13 @@ fn rival(mut election: LeaseElection) -> tokio::task::JoinHandle<(LeaseElection,
     tokio::spawn(async move {
         let (term, _) = lead(&mut election).await;
         (election, term, Instant::now())
+    })
+}
+
+/// A Term that no Lease stands behind, and what ends it: for controllers that are planted a bug.
+pub(crate) fn loose_term(epoch: u64) -> (Term, impl Fn() + Send + 'static) {
+    let (term, tenure) = Term::begin(epoch, Instant::now() + secs(1e7));
+    (term, move || {
+        tenure.end();
     })
 }

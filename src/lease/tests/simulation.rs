@@ -4,18 +4,16 @@
 //! A Term that is over stays over, so it is enough to look at all the others in the moment a new one begins.
 //! `SEED=7 cargo test --lib lease::tests::simulation` replays one history and prints it; `HISTORIES=10000` runs that many.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use fastrand::Rng;
 use serde_json::json;
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::super::{Election, LeaseElection, Spawn, TermGuard};
 use super::fake::{Ask, FakeApi, Fate, Net};
+use super::process::Process;
 use super::secs;
 
 const REPLICAS: usize = 4;
@@ -77,40 +75,6 @@ impl World {
             .flatten()
             .filter(|(_, guard)| !guard.is_over())
             .count()
-    }
-}
-
-/// Stops all tasks of one process, in the middle of whatever they do.
-#[derive(Clone)]
-struct Process(Arc<Mutex<Instant>>);
-
-struct Stoppable<F> {
-    inner: Pin<Box<F>>,
-    process: Process,
-    wake: Pin<Box<Sleep>>,
-}
-
-impl Process {
-    fn run<F: Future>(&self, inner: F) -> Stoppable<F> {
-        Stoppable {
-            inner: Box::pin(inner),
-            process: self.clone(),
-            wake: Box::pin(sleep(Duration::ZERO)),
-        }
-    }
-}
-
-impl<F: Future> Future for Stoppable<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let until = *self.process.0.lock().unwrap();
-        if until > Instant::now() {
-            self.wake.as_mut().reset(until);
-            assert!(self.wake.as_mut().poll(cx).is_pending());
-            return Poll::Pending;
-        }
-        self.inner.as_mut().poll(cx)
     }
 }
 
@@ -212,7 +176,7 @@ async fn faults(world: Arc<World>, processes: Vec<Process>, mut rng: Rng) {
         match rng.u32(0..16) {
             0..8 => {
                 world.note(format!("replica {who} stops for {pause:.1?}"));
-                *processes[who].0.lock().unwrap() = Instant::now() + pause;
+                processes[who].stop(pause);
             }
             8 if world.hands => world.api.delete(),
             9 if world.hands => world.api.put(json!({})),
@@ -248,9 +212,7 @@ async fn history(seed: u64, hours: f64) -> (usize, Vec<String>, Option<String>) 
             ..Shared::default()
         }),
     });
-    let processes: Vec<_> = (0..REPLICAS)
-        .map(|_| Process(Arc::new(Mutex::new(start))))
-        .collect();
+    let processes: Vec<_> = (0..REPLICAS).map(|_| Process::new()).collect();
     for (who, process) in processes.iter().enumerate() {
         let body = replica(Arc::clone(&world), who, process.clone(), rng.fork());
         tokio::spawn(process.run(body));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -26,6 +27,14 @@ pub(super) struct Account {
     /// Static IPs by logical id.
     pub(super) addresses: BTreeMap<String, Ipv4Addr>,
     pub(super) allocated: u8,
+    /// Stacks created so far: one that is created again has another ARN.
+    created: u32,
+    /// How long an operation on the stack takes, and a change set half as long.
+    pub(super) pace: Duration,
+    /// What the next operation fails of.
+    pub(super) mishap: Option<String>,
+    /// Whether a change set is executed only on the stack that it was made for.
+    pub(super) compares: bool,
 }
 
 pub(super) enum Ending {
@@ -43,6 +52,10 @@ impl Account {
             generation: 0,
             addresses: BTreeMap::new(),
             allocated: 0,
+            created: 0,
+            pace: OPERATION,
+            mishap: None,
+            compares: true,
         }
     }
 
@@ -72,7 +85,7 @@ impl Account {
             stack.status = status(during);
         }
         self.generation += 1;
-        self.ends = Some((Instant::now() + OPERATION, ending));
+        self.ends = Some((Instant::now() + self.pace, ending));
     }
 
     pub(super) fn idle_stack(&mut self) -> Result<&mut Stack, ProviderError> {
@@ -89,6 +102,16 @@ impl Account {
         Ok(stack)
     }
 
+    /// A call that names a stack by its ARN is about no later one of the same name.
+    pub(super) fn is_named(&self, stack: &str) -> Result<(), ProviderError> {
+        match &self.stack {
+            Some(live) if stack.starts_with("arn:") && live.id != stack => {
+                Err(refused("ValidationError", "the stack does not exist"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     pub(super) fn create(&mut self, template: &Template) -> Result<(), ProviderError> {
         if self.stack.is_some() {
             return Err(refused(
@@ -96,11 +119,12 @@ impl Account {
                 "the stack already exists",
             ));
         }
+        self.created += 1;
         self.stack = Some(Stack {
             name: template.stack_name.clone(),
             id: format!(
-                "arn:aws:cloudformation:memory:000000000000:stack/{}/1",
-                template.stack_name
+                "arn:aws:cloudformation:memory:000000000000:stack/{}/{}",
+                template.stack_name, self.created
             ),
             termination_protection: template.termination_protection,
             ..Stack::default()
@@ -131,7 +155,7 @@ impl Account {
                 "a change set of this name exists",
             ));
         }
-        let ready = Instant::now() + OPERATION / 2;
+        let ready = Instant::now() + self.pace / 2;
         self.change_sets
             .insert(name, (template.clone(), ready, self.generation));
         Ok(())
@@ -206,7 +230,10 @@ impl Account {
     }
 
     /// What EC2 would refuse: a route that is there already and not the stack's own.
-    fn conflict(&self, template: &Template) -> Option<String> {
+    fn conflict(&mut self, template: &Template) -> Option<String> {
+        if let Some(cause) = self.mishap.take() {
+            return Some(cause);
+        }
         let wanted = Layout::read(&template.text, &template.parameters)
             .unwrap_or_default()
             .names()
@@ -259,7 +286,7 @@ impl Account {
         let now = Instant::now();
         let set = |(name, (template, ready, generation)): (&String, &(Template, Instant, u64))| {
             let changes = changes(stack, template);
-            let state = if *generation != self.generation {
+            let state = if *generation != self.generation && self.compares {
                 ChangeSetState::Dead("the stack has changed since".to_owned())
             } else if *ready > now {
                 ChangeSetState::Pending

@@ -20,7 +20,11 @@ pub fn shipped(path: &Path) -> String {
 
 pub fn is_test_file(path: &Path) -> bool {
     let stem = path.file_stem().unwrap().to_str().unwrap();
-    stem == "tests" || stem.ends_with("_tests") || path.iter().any(|part| part == "tests")
+    stem == "tests"
+        || stem.ends_with("_tests")
+        || path
+            .iter()
+            .any(|part| part == "tests" || part == "simulation")
 }
 
 fn blank(text: &str) -> String {

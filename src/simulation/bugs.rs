@@ -1,0 +1,47 @@
+//! Bugs that are planted to see whether the simulation finds them. None of them is in shipped code: each is put in where the
+//! simulation stands in for the world, such that the controller behaves as if it had the bug.
+
+/// What is wrong with all the replicas of a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    None,
+    /// What has not been listed yet is taken for empty.
+    EmptyTrusted,
+    /// An entry that cannot be read is taken for removed.
+    TyposDropped,
+    /// A change of a ConfigMap is not told, every other time.
+    EditsMissed,
+    /// A call that was begun goes on when its pass and its term are over.
+    TermUnchecked,
+    /// Once a leader, always a leader: the controller never hears of the end of its term.
+    LeaderCached,
+    /// The end of a term is a flag that a task sets five seconds later.
+    LeaderPolled,
+    /// The Lease is given up first, and then the work stops.
+    ReleasedFirst,
+    /// Writes of the Lease replace any version.
+    LeaseNotCompared,
+    /// A change set that was left over is executed as it is, on any stack.
+    StaleExecuted,
+    /// A zone that one replica's flags do not name is removed.
+    ZoneForgotten,
+    /// What is live never looks like what is asked for.
+    NeverContent,
+}
+
+impl Bug {
+    /// Each with the number of histories that are enough to find it.
+    pub const PLANTED: [(Self, u64); 11] = [
+        (Self::EmptyTrusted, 12),
+        (Self::TyposDropped, 12),
+        (Self::EditsMissed, 12),
+        (Self::TermUnchecked, 20),
+        (Self::LeaderCached, 4),
+        (Self::LeaderPolled, 30),
+        (Self::ReleasedFirst, 4),
+        (Self::LeaseNotCompared, 12),
+        (Self::StaleExecuted, 40),
+        (Self::ZoneForgotten, 4),
+        (Self::NeverContent, 4),
+    ];
+}

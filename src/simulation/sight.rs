@@ -1,0 +1,90 @@
+//! The account as its owner sees it, and as a simulation harms it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Action, Duration, Ipv4Net, MemoryProvider, ProviderError};
+use crate::model::live::Phase;
+use crate::model::network::TableId;
+use crate::model::resolved::Layout;
+
+/// What matters of an account in one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sight {
+    /// NAT routes in the worker tables.
+    pub(crate) tables: BTreeMap<TableId, BTreeSet<Ipv4Net>>,
+    /// Static IPs by output, once the stack has been made.
+    pub(crate) ips: BTreeMap<String, String>,
+    /// Empty when there is no stack.
+    pub(crate) status: String,
+    pub(crate) change_sets: usize,
+    pub(crate) at_rest: bool,
+}
+
+impl MemoryProvider {
+    pub(crate) fn sight(&self) -> Sight {
+        let account = self.account();
+        let table = |(id, table): (&TableId, &crate::model::network::WorkerTable)| {
+            let routes = table.routes.iter();
+            let nat = routes.filter(|(_, route)| route.target.starts_with("nat-"));
+            (id.clone(), nat.map(|(cidr, _)| *cidr).collect())
+        };
+        let stack = account.stack.as_ref();
+        let made = |status: &str| status == "CREATE_COMPLETE" || status.starts_with("UPDATE_");
+        Sight {
+            tables: account.network.worker_tables.iter().map(table).collect(),
+            ips: stack
+                .filter(|stack| made(&stack.status.0))
+                .map(|stack| stack.outputs.clone())
+                .unwrap_or_default(),
+            status: stack
+                .map(|stack| stack.status.to_string())
+                .unwrap_or_default(),
+            change_sets: account.change_sets.len(),
+            at_rest: stack.is_none_or(|stack| stack.status.phase() == Phase::Settled),
+        }
+    }
+
+    /// The routes that the stack's template asks for.
+    pub(crate) fn asked(&self) -> BTreeSet<(TableId, Ipv4Net)> {
+        let account = self.account();
+        let Some(stack) = &account.stack else {
+            return BTreeSet::new();
+        };
+        let layout = Layout::read(&stack.template, &stack.parameters).expect("our own template");
+        layout.names().routes.into_keys().collect()
+    }
+
+    /// Names of the change sets there are, oldest name first.
+    pub(crate) fn prepared(&self) -> Vec<String> {
+        self.account().change_sets.keys().cloned().collect()
+    }
+
+    /// A call reaches the account, whoever sent it and whenever.
+    pub(crate) fn lands(
+        &self,
+        epoch: u64,
+        stack: &str,
+        action: &Action,
+    ) -> Result<(), ProviderError> {
+        self.carry_out(epoch, stack, action)
+    }
+
+    pub(crate) fn set_pace(&self, pace: Duration) {
+        self.account().pace = pace;
+    }
+
+    /// What the next operation fails of, to be rolled back.
+    pub(crate) fn spoil(&self, cause: Option<&str>) {
+        self.account().mishap = cause.map(str::to_owned);
+    }
+
+    /// False once an operation has failed of it.
+    pub(crate) fn is_spoilt(&self) -> bool {
+        self.account().mishap.is_some()
+    }
+
+    /// Change sets are executed on any stack.
+    pub(crate) fn forget_to_compare(&self) {
+        self.account().compares = false;
+    }
+}
