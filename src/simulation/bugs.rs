@@ -34,7 +34,7 @@ impl Bug {
     pub const PLANTED: [(Self, u64); 11] = [
         (Self::EmptyTrusted, 12),
         (Self::TyposDropped, 12),
-        (Self::EditsMissed, 12),
+        (Self::EditsMissed, 60),
         (Self::TermUnchecked, 20),
         (Self::LeaderCached, 4),
         (Self::LeaderPolled, 30),

@@ -36,7 +36,7 @@ async fn tell(world: Arc<World>, who: usize, sender: watch::Sender<Option<Snapsh
         let now = Instant::now();
         let mut snapshot = Snapshot {
             objects: maps.borrow_and_update().0.clone(),
-            missing: BTreeMap::new(),
+            ..Snapshot::default()
         };
         missing.retain(|_, until| *until > now);
         for cluster in missing.keys() {
