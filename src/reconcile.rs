@@ -52,7 +52,7 @@ pub async fn look<P: Provider>(
         })
     };
     let plan = made(&network);
-    if !plan.drifted() {
+    if !plan.is_doubtful() {
         return Ok(plan);
     }
     // Both were read at once: the network may be from the moment before the stack came to rest.

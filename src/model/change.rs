@@ -1,11 +1,11 @@
 //! A change of a live stack: prepared as a change set, read, executed.
 
 use super::difference;
-use super::live::{ChangeSet, ChangeSetState, Stack};
+use super::live::{ChangeSet, ChangeSetState, Effect, Stack};
 use super::plan::{Action, Plan};
 use super::problem::{Problem, Subject};
 use super::resolved::Names;
-use super::template::Template;
+use super::template::{self, Template};
 
 const CHANGE_SET_PREFIX: &str = "egress-";
 
@@ -109,6 +109,7 @@ impl Plan {
                 && !set.changes.is_empty()
                 && difference::unplanned(&set.changes, &self.differences, allowed).is_none()
                 && set.changes.iter().all(|change| wanted(&change.logical_id))
+                && !self.leaves_a_gap(set, names)
         };
         match sets.find(useful).cloned() {
             Some(set) => {
@@ -129,6 +130,29 @@ impl Plan {
                 self.set(Action::Prepare(template), why);
             }
         }
+    }
+
+    /// Whether a change set takes a route out and does not make those that are to stand for it or parts of it. It is of a time when
+    /// nobody asked for these.
+    fn leaves_a_gap(&self, set: &ChangeSet, names: &Names) -> bool {
+        let has = |effect, id: &str| {
+            let mut changes = set.changes.iter();
+            changes.any(|change| change.effect == effect && change.logical_id == id)
+        };
+        let removed = names
+            .routes
+            .iter()
+            .filter(|(_, id)| has(Effect::Remove, id));
+        removed.into_iter().any(|((table, route), _)| {
+            let mut parts =
+                self.desired.routes.iter().filter(|(of, part)| {
+                    of == table && (route.contains(part) || part.contains(route))
+                });
+            parts.any(|(table, part)| {
+                !names.routes.contains_key(&(table.clone(), *part))
+                    && !has(Effect::Add, &template::route_name(table, *part))
+            })
+        })
     }
 
     /// Whether a live resource belongs to a zone that is to go. [`desired::build`] only drops a zone when the operator

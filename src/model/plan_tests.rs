@@ -342,3 +342,35 @@ fn equal_worlds_give_equal_bytes() {
     let two = Bench::new(&[("b", "8.8.8.8"), ("a", "9.9.9.9/32")]).plan();
     assert_eq!(one.action, two.action);
 }
+
+#[test]
+fn an_earlier_change_set_is_not_used_where_it_would_leave_a_gap() {
+    let mut bench = Bench::live(&[
+        ("dns", "8.8.8.8"),
+        ("a", "64.4.0.0/18"),
+        ("b", "64.4.64.0/18"),
+    ]);
+    bench.ask(&[("dns", "8.8.8.8")]);
+    let plan = bench.plan();
+    let Action::Prepare(template) = &plan.action else {
+        panic!("{plan}")
+    };
+    let changes = plan.differences.iter().map(|difference| Change {
+        logical_id: difference.id.clone(),
+        resource_type: difference.resource_type.clone(),
+        effect: Effect::Remove,
+        dynamic_on: Vec::new(),
+    });
+    bench.stack().change_sets = vec![ChangeSet {
+        name: change_set_name(template, 3),
+        state: ChangeSetState::Ready,
+        changes: changes.collect(),
+    }];
+    assert_eq!(bench.plan().action.name(), "ExecuteChangeSet");
+    bench.ask(&[("dns", "8.8.8.8"), ("a", "64.4.0.0/18")]);
+    assert_eq!(
+        bench.plan().action.name(),
+        "CreateChangeSet",
+        "the /17 is to go, but not before there is a route for its half"
+    );
+}

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::difference::Kind;
 use super::plan::{Action, Plan};
-use super::problem::Severity;
+use super::problem::{Problem, Severity};
 
 impl Action {
     /// The CloudFormation call it makes, or what it does instead; stable: a label of metrics.
@@ -37,9 +37,13 @@ impl Plan {
         self.action.mutates() || matches!(self.action, Action::Wait)
     }
 
-    /// Whether EC2 differs from what the stack believes.
-    pub fn drifted(&self) -> bool {
-        self.problems.iter().any(super::drift::is_drift)
+    /// Whether EC2 differs from what the stack believes, or has a route in the way that seems to be another's: it may be one that
+    /// the stack has just given up.
+    pub fn is_doubtful(&self) -> bool {
+        let foreign = |problem: &Problem| problem.reason == "RouteExists";
+        self.problems
+            .iter()
+            .any(|problem| super::drift::is_drift(problem) || foreign(problem))
     }
 
     /// Whether an entry, a zone or the stack needs a person.

@@ -234,7 +234,7 @@ fn part_name(names: &Names, zone: &Zone, part: Part) -> String {
     })
 }
 
-fn route_name(table: &str, cidr: Ipv4Net) -> String {
+pub(super) fn route_name(table: &str, cidr: Ipv4Net) -> String {
     let cidr = cidr.to_string().replace('.', "x").replace('/', "y");
     format!("RouteToNAT{}z{cidr}", alphanumeric(table))
 }

@@ -63,7 +63,7 @@ pub async fn edits(world: Arc<World>) {
                 }
             }
             _ => {
-                let before = world.maps.borrow().clone();
+                let before = world.maps().clone();
                 world.edit(Maps::edit);
                 sleep(secs(fastrand::f64() * 10.0)).await;
                 world.edit(|maps| {

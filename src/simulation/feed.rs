@@ -1,6 +1,7 @@
 //! What a replica is shown of the ConfigMaps: late, and now and then without one of the clusters.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -25,7 +26,6 @@ pub fn feed(world: &Arc<World>, who: usize, process: &Process) -> Feed {
 }
 
 async fn tell(world: Arc<World>, who: usize, sender: watch::Sender<Option<Snapshot>>) {
-    let mut maps = world.maps.subscribe();
     // Until when each cluster is not listed whole.
     let mut missing: BTreeMap<&str, Instant> = BTreeMap::new();
     for cluster in CLUSTERS {
@@ -33,9 +33,11 @@ async fn tell(world: Arc<World>, who: usize, sender: watch::Sender<Option<Snapsh
     }
     sleep(delay(&world, 2.0)).await;
     loop {
+        let mut edited = pin!(world.edited.notified());
+        edited.as_mut().enable();
         let now = Instant::now();
         let mut snapshot = Snapshot {
-            objects: maps.borrow_and_update().0.clone(),
+            objects: world.maps().0.clone(),
             ..Snapshot::default()
         };
         missing.retain(|_, until| *until > now);
@@ -53,13 +55,9 @@ async fn tell(world: Arc<World>, who: usize, sender: watch::Sender<Option<Snapsh
         let back = missing.values().min().copied();
         tokio::select! {
             biased;
-            changed = maps.changed() => {
-                if changed.is_err() {
-                    return;
-                }
+            () = edited => {
                 if world.bug == Bug::EditsMissed && fastrand::bool() {
-                    maps.borrow_and_update();
-                    let _never = maps.changed().await;
+                    world.edited.notified().await;
                 }
                 sleep(delay(&world, 20.0)).await;
             }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::bugs::Bug;
 use super::world::World;
@@ -32,6 +32,8 @@ pub struct Link {
 struct Courier {
     world: Arc<World>,
     who: usize,
+    /// Until when no request arrives.
+    cut: Arc<Mutex<Instant>>,
 }
 
 impl Link {
@@ -40,6 +42,7 @@ impl Link {
             courier: Courier {
                 world: Arc::clone(world),
                 who,
+                cut: Arc::new(Mutex::new(Instant::now())),
             },
             process: process.clone(),
             basis: Mutex::default(),
@@ -107,7 +110,24 @@ impl Courier {
         }
     }
 
+    /// Whether requests get lost on their way now.
+    fn is_cut(&self) -> bool {
+        let (now, mut cut) = (Instant::now(), self.cut.lock().unwrap());
+        if self.world.faulty() && fastrand::u8(0..60) == 0 {
+            let (who, pause) = (self.who, secs(fastrand::f64() * 60.0));
+            self.world.note(&format!(
+                "replica {who} is cut off from the account for {pause:.1?}"
+            ));
+            *cut = now + pause;
+        }
+        now < *cut
+    }
+
     async fn read(&self) -> Result<(), ProviderError> {
+        if self.is_cut() {
+            sleep(PATIENCE).await;
+            return Err(failed(Retry::Soon, "Timeout"));
+        }
         sleep(self.delay(secs(8.0))).await;
         self.fault()
     }
@@ -123,6 +143,10 @@ impl Courier {
         // Signing, a new connection, a retry of the SDK: a call that is dropped by now was never made.
         sleep(self.delay(secs(12.0))).await;
         self.world.sent(self.who, epoch, named(&action));
+        if self.is_cut() {
+            sleep(PATIENCE).await;
+            return Err(failed(Retry::Soon, "Timeout"));
+        }
         self.fault()?;
         let (done, answer) = oneshot::channel();
         let back = self.delay(secs(8.0));
@@ -150,13 +174,25 @@ impl Courier {
         let (world, call, who) = (&self.world, named(action), self.who);
         let spoilt = world.faulty() && fastrand::u8(0..8) == 0;
         world.account.spoil(spoilt.then_some("a quota"));
+        if world.bug == Bug::StaleExecuted {
+            world.account.forget_to_compare();
+        }
         let before = world.account.asked();
         let result = world.account.lands(epoch, stack, action);
         let failed = spoilt && !world.account.is_spoilt();
         world.account.spoil(None);
         match &result {
             Ok(()) => {
-                let end = if failed { ", and will fail" } else { "" };
+                let stuck =
+                    failed && matches!(action, Action::Execute { .. }) && fastrand::u8(0..3) == 0;
+                let end = match (failed, stuck) {
+                    (false, _) => "",
+                    (true, false) => ", and will be rolled back",
+                    (true, true) => ", and its rollback will fail",
+                };
+                if stuck {
+                    world.account.get_stuck();
+                }
                 world.note(&format!("{call} of replica {who} is accepted{end}"));
                 world.shared().failures += usize::from(failed);
                 world.accepted(epoch, action, basis, &before);

@@ -75,6 +75,7 @@ pub async fn replica(
                 running.await
             }
         };
+        drop(seat);
         if ended.is_err_and(|error| error.is_panic()) {
             world.fail(format!("replica {who} panicked"));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Duration, Ipv4Net, MemoryProvider, ProviderError};
+use super::{Action, Duration, Ending, Ipv4Net, MemoryProvider, ProviderError, status};
 use crate::model::live::Phase;
 use crate::model::network::TableId;
 use crate::model::resolved::Layout;
@@ -83,8 +83,19 @@ impl MemoryProvider {
         self.account().mishap.is_some()
     }
 
-    /// Change sets are executed on any stack.
+    /// The rollback that is under way will fail as well.
+    pub(crate) fn get_stuck(&self) {
+        if let Some((_, Ending::Become(end))) = &mut self.account().ends {
+            *end = status("UPDATE_ROLLBACK_FAILED");
+        }
+    }
+
+    /// Every change set counts as made for the stack as it is now.
     pub(crate) fn forget_to_compare(&self) {
-        self.account().compares = false;
+        let mut account = self.account();
+        let now = account.generation;
+        for (_, _, generation) in account.change_sets.values_mut() {
+            *generation = now;
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::bugs::Bug;
@@ -28,7 +28,9 @@ pub struct World {
     pub bug: Bug,
     pub api: FakeApi,
     pub account: MemoryProvider,
-    pub maps: watch::Sender<Maps>,
+    maps: Mutex<Maps>,
+    /// Woken in the order of waiting: a watch channel wakes in an order of its own.
+    pub edited: Notify,
     pub start: Instant,
     pub faults_until: Instant,
     /// How long an operation takes.
@@ -72,14 +74,12 @@ impl World {
         if bug == Bug::LeaseNotCompared {
             api.forget_to_compare();
         }
-        if bug == Bug::StaleExecuted {
-            account.forget_to_compare();
-        }
         Self {
             bug,
             api,
             account,
-            maps: watch::Sender::new(Maps::default()),
+            maps: Mutex::default(),
+            edited: Notify::new(),
             start,
             faults_until: start + faults,
             pace,
@@ -90,6 +90,10 @@ impl World {
 
     pub fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap()
+    }
+
+    pub fn maps(&self) -> MutexGuard<'_, Maps> {
+        self.maps.lock().unwrap()
     }
 
     pub fn faulty(&self) -> bool {
@@ -108,9 +112,9 @@ impl World {
     }
 
     pub fn edit(&self, edit: impl FnOnce(&mut Maps) -> String) {
-        let mut what = String::new();
-        self.maps.send_modify(|maps| what = edit(maps));
+        let what = edit(&mut self.maps());
         self.note(&what);
+        self.edited.notify_waiters();
         self.judge();
     }
 
@@ -206,7 +210,7 @@ impl World {
     /// Looks at the account after a step.
     pub fn judge(&self) {
         let sight = self.account.sight();
-        let (now, entries) = (Instant::now(), self.maps.borrow().entries());
+        let (now, entries) = (Instant::now(), self.maps().entries());
         let mut wrong = Vec::new();
         let mut shared = self.shared();
         for (output, address) in &shared.ips {
@@ -246,7 +250,7 @@ impl World {
     /// What is still not as the ConfigMaps ask for.
     pub fn unsettled(&self) -> Option<String> {
         let sight = self.account.sight();
-        let maps = self.maps.borrow();
+        let maps = self.maps();
         let asked: BTreeSet<Ipv4Net> = maps.entries().into_values().collect();
         let typos = maps
             .0

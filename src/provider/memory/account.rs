@@ -33,8 +33,6 @@ pub(super) struct Account {
     pub(super) pace: Duration,
     /// What the next operation fails of.
     pub(super) mishap: Option<String>,
-    /// Whether a change set is executed only on the stack that it was made for.
-    pub(super) compares: bool,
 }
 
 pub(super) enum Ending {
@@ -55,7 +53,6 @@ impl Account {
             created: 0,
             pace: OPERATION,
             mishap: None,
-            compares: true,
         }
     }
 
@@ -286,7 +283,7 @@ impl Account {
         let now = Instant::now();
         let set = |(name, (template, ready, generation)): (&String, &(Template, Instant, u64))| {
             let changes = changes(stack, template);
-            let state = if *generation != self.generation && self.compares {
+            let state = if *generation != self.generation {
                 ChangeSetState::Dead("the stack has changed since".to_owned())
             } else if *ready > now {
                 ChangeSetState::Pending
