@@ -117,7 +117,11 @@ fn keep_routes(
     let mut problems = Vec::new();
     let mut lost = BTreeSet::new();
     let mut frozen = 0;
-    let wanted = cidr::minimal(request.entries.values().copied(), &BTreeSet::new());
+    // Merging changes no address, so the entries themselves tell whether a route still serves one.
+    let asked = |cidr: &Ipv4Net| {
+        let mut nets = request.entries.values();
+        nets.any(|net| net.contains(cidr) || cidr.contains(net))
+    };
     for (route, zone) in names
         .route_zones
         .iter()
@@ -130,10 +134,7 @@ fn keep_routes(
             .is_some_and(|worker| zones.contains_key(&worker.zone));
         let exists =
             network.worker_tables.contains_key(table) || network.other_tables.contains(table);
-        let asked = wanted
-            .iter()
-            .any(|wanted| wanted.contains(cidr) || cidr.contains(wanted));
-        let untagged = is_lost && exists && asked && !settings.allow_zone_removal;
+        let untagged = is_lost && exists && !settings.allow_zone_removal && asked(cidr);
         if routes.contains(route) || (request.settled && !untagged) {
             continue;
         }

@@ -202,26 +202,30 @@ fn an_edit_goes_through_a_change_set_that_is_read_before_it_is_executed() {
     );
 }
 
+/// The change set of a plan that prepares one, computed, with this effect on all that differs.
+fn ready(plan: &Plan, effect: Effect) -> ChangeSet {
+    let Action::Prepare(template) = &plan.action else {
+        panic!("{plan}")
+    };
+    let change = |difference: &Difference| Change {
+        logical_id: difference.id.clone(),
+        resource_type: difference.resource_type.clone(),
+        effect,
+        dynamic_on: Vec::new(),
+    };
+    ChangeSet {
+        name: change_set_name(template, 3),
+        state: ChangeSetState::Ready,
+        changes: plan.differences.iter().map(change).collect(),
+    }
+}
+
 #[test]
 fn an_earlier_change_set_serves_a_stream_of_edits() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
     let plan = bench.plan();
-    let Action::Prepare(template) = &plan.action else {
-        panic!("{plan}")
-    };
-    let changes = plan.differences.iter().map(|difference| Change {
-        logical_id: difference.id.clone(),
-        resource_type: difference.resource_type.clone(),
-        effect: Effect::Add,
-        dynamic_on: Vec::new(),
-    });
-    let name = change_set_name(template, 3);
-    bench.stack().change_sets = vec![ChangeSet {
-        name,
-        state: ChangeSetState::Ready,
-        changes: changes.collect(),
-    }];
+    bench.stack().change_sets = vec![ready(&plan, Effect::Add)];
     bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9"), ("even", "1.1.1.1")]);
     assert_eq!(
         bench.plan().action.name(),
@@ -352,20 +356,7 @@ fn an_earlier_change_set_is_not_used_where_it_would_leave_a_gap() {
     ]);
     bench.ask(&[("dns", "8.8.8.8")]);
     let plan = bench.plan();
-    let Action::Prepare(template) = &plan.action else {
-        panic!("{plan}")
-    };
-    let changes = plan.differences.iter().map(|difference| Change {
-        logical_id: difference.id.clone(),
-        resource_type: difference.resource_type.clone(),
-        effect: Effect::Remove,
-        dynamic_on: Vec::new(),
-    });
-    bench.stack().change_sets = vec![ChangeSet {
-        name: change_set_name(template, 3),
-        state: ChangeSetState::Ready,
-        changes: changes.collect(),
-    }];
+    bench.stack().change_sets = vec![ready(&plan, Effect::Remove)];
     assert_eq!(bench.plan().action.name(), "ExecuteChangeSet");
     bench.ask(&[("dns", "8.8.8.8"), ("a", "64.4.0.0/18")]);
     assert_eq!(
