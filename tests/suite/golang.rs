@@ -94,6 +94,49 @@ impl GoStack<'_> {
 
     /// Makes the stack, as the tests themselves, and waits until it is there.
     pub async fn make(&self, stage: &Stage) {
+        let protected = self.protected.to_string();
+        self.send(
+            stage,
+            "CreateStack",
+            &[("EnableTerminationProtection", &protected)],
+        );
+        wait::until("the Go controller's stack is there", || {
+            let stacks = stage.aws.stacks();
+            let made = stacks
+                .get(self.name)
+                .is_some_and(|status| status == "CREATE_COMPLETE");
+            wait::check(made, || format!("{stacks:?}"))
+        })
+        .await;
+    }
+
+    /// A call with this stack's template, parameters and tags.
+    pub fn send(&self, stage: &Stage, action: &str, more: &[(&str, &str)]) {
+        let (template, parameters) = self.template(stage);
+        let mut fields = vec![
+            ("StackName".to_owned(), self.name),
+            ("TemplateBody".to_owned(), template.as_str()),
+        ];
+        for (index, (name, value)) in parameters.iter().enumerate() {
+            let field = format!("Parameters.member.{}.Parameter", index + 1);
+            fields.push((format!("{field}Key"), name));
+            fields.push((format!("{field}Value"), value));
+        }
+        let own = if self.untagged { &[][..] } else { &TAGS };
+        for (index, (key, value)) in own.iter().chain(self.more_tags).enumerate() {
+            fields.push((format!("Tags.member.{}.Key", index + 1), key));
+            fields.push((format!("Tags.member.{}.Value", index + 1), value));
+        }
+        let fields: Vec<(&str, &str)> = fields
+            .iter()
+            .map(|(key, value)| (key.as_str(), *value))
+            .chain(more.iter().copied())
+            .collect();
+        stage.aws.call("cloudformation", action, &fields);
+    }
+
+    /// The template and its parameters.
+    fn template(&self, stage: &Stage) -> (String, Vec<(String, String)>) {
         let (mut resources, mut outputs) = (Map::new(), Map::new());
         let state = stage.aws.state();
         let gateway = state["internet_gateways"][0]["id"]
@@ -144,43 +187,6 @@ impl GoStack<'_> {
             "AWSTemplateFormatVersion": "2010-09-09", "Description": "Static Egress Stack",
             "Parameters": declared, "Resources": resources, "Outputs": outputs,
         });
-        self.create(stage, &template.to_string(), &parameters);
-        wait::until("the Go controller's stack is there", || {
-            let stacks = stage.aws.stacks();
-            let made = stacks
-                .get(self.name)
-                .is_some_and(|status| status == "CREATE_COMPLETE");
-            wait::check(made, || format!("{stacks:?}"))
-        })
-        .await;
-    }
-
-    fn create(&self, stage: &Stage, template: &str, parameters: &[(String, String)]) {
-        let protected = self.protected.to_string();
-        let mut fields = vec![
-            ("StackName".to_owned(), self.name),
-            ("TemplateBody".to_owned(), template),
-            ("EnableTerminationProtection".to_owned(), &protected),
-        ];
-        for (index, (name, value)) in parameters.iter().enumerate() {
-            fields.push((
-                format!("Parameters.member.{}.ParameterKey", index + 1),
-                name,
-            ));
-            fields.push((
-                format!("Parameters.member.{}.ParameterValue", index + 1),
-                value,
-            ));
-        }
-        let own = if self.untagged { &[][..] } else { &TAGS };
-        for (index, (key, value)) in own.iter().chain(self.more_tags).enumerate() {
-            fields.push((format!("Tags.member.{}.Key", index + 1), key));
-            fields.push((format!("Tags.member.{}.Value", index + 1), value));
-        }
-        let fields: Vec<(&str, &str)> = fields
-            .iter()
-            .map(|(key, value)| (key.as_str(), *value))
-            .collect();
-        stage.aws.call("cloudformation", "CreateStack", &fields);
+        (template.to_string(), parameters)
     }
 }

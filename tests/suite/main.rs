@@ -19,6 +19,7 @@ mod safety;
 mod scenarios;
 mod stage;
 mod standin;
+mod statuses;
 mod testbed;
 mod tidy;
 mod wait;

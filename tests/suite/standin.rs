@@ -320,7 +320,7 @@ impl Drop for Standin {
 }
 
 impl Entry {
-    fn of_replica(&self) -> bool {
+    pub fn of_replica(&self) -> bool {
         self.access_key
             .as_ref()
             .is_some_and(|key| key.starts_with(REPLICA))

@@ -2,7 +2,7 @@
 
 mod code;
 mod deploy;
-mod docs;
+pub mod docs;
 mod layers;
 mod sizes;
 

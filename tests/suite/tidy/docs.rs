@@ -144,6 +144,20 @@ fn the_stack_statuses() {
     );
 }
 
+/// The number of calls within which the controller leaves this status, as README.md says.
+pub fn most_calls(status: &str) -> usize {
+    let table = section("statuses");
+    let of = |name: &str| {
+        let row = table
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{name}` |")))?;
+        row.split('|').nth(4)?.trim().parse().ok()
+    };
+    of(status)
+        .or_else(|| of("any other"))
+        .unwrap_or_else(|| panic!("README.md does not say how many calls {status} takes"))
+}
+
 #[test]
 fn the_metrics() {
     let code = read("src/report/metrics.rs");

@@ -1,0 +1,408 @@
+//! Every status that a stack can have: entered, seen by the leader, and left again. README.md's table of statuses has the
+//! number of calls that this may take at most; each test reads its own row, so the two cannot differ.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use crate::golang::GoStack;
+use crate::http;
+use crate::replica::Replica;
+use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, STACK, Stage};
+use crate::tidy::docs::most_calls;
+use crate::wait;
+
+const MORE: [&str; 3] = ["192.112.0.0/21", "8.8.8.8/32", "9.9.9.9/32"];
+
+/// A stage whose AWS has a clock that can be stopped, and one replica.
+struct Case {
+    stage: Stage,
+    replica: Replica,
+    flows: Arc<AtomicBool>,
+    clock: JoinHandle<()>,
+    entered: Option<(usize, Instant)>,
+}
+
+/// Five times as fast as the wall's.
+async fn keep_time(port: u16, flows: Arc<AtomicBool>) {
+    loop {
+        if flows.load(Ordering::Relaxed) {
+            let step = r#"{"advance_ms": 100}"#;
+            http::send(port, "POST", "/_standin/clock", &[], step).unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+impl Case {
+    async fn open(name: &str, flags: &[(&'static str, &str)]) -> Self {
+        let stage = Stage::open(name).await;
+        let settings = json!({ "clock": "virtual", "operation_ms": 1_000 });
+        stage.aws.settings(settings);
+        let flows = Arc::new(AtomicBool::new(true));
+        let clock = tokio::spawn(keep_time(stage.aws.port(), Arc::clone(&flows)));
+        let mut launch = stage.replica("r1");
+        for (flag, value) in flags {
+            launch = launch.flag(flag, value);
+        }
+        let replica = launch.start();
+        Self {
+            stage,
+            replica,
+            flows,
+            clock,
+            entered: None,
+        }
+    }
+
+    /// With the stack of the example.
+    async fn routed(name: &str, flags: &[(&'static str, &str)]) -> Self {
+        let case = Self::open(name, flags).await;
+        case.stage.config_map("egress-t1", &EXAMPLE).await;
+        case.stage.routed(&EXAMPLE_CIDRS).await;
+        case
+    }
+
+    fn stop_time(&self) {
+        self.flows.store(false, Ordering::Relaxed);
+    }
+
+    async fn more(&self) {
+        self.stage
+            .config_map("egress-t2", &[("dns", "9.9.9.9")])
+            .await;
+    }
+
+    fn fails(&self, kind: &str, logical_id: &str) {
+        let fault =
+            json!({ "kind": kind, "logical_id": logical_id, "times": 1, "message": "no capacity" });
+        self.stage.aws.fault(fault);
+    }
+
+    fn force(&self, status: &str) {
+        self.stage
+            .aws
+            .post("stack-status", &json!({ "stack": STACK, "status": status }));
+    }
+
+    /// Moves time step by step until the stack has the status, and stops it there.
+    async fn comes_to(&mut self, status: &str) {
+        self.stop_time();
+        let what = format!("the stack is {status}");
+        wait::until(&what, || {
+            let state = self.stage.aws.state();
+            let is = |stack: &serde_json::Value| stack["status"] == status;
+            let there = state["stacks"].as_array().unwrap().iter().any(is);
+            if !there {
+                self.stage.aws.post("clock", &json!({ "advance_ms": 10 }));
+            }
+            wait::check(there, || format!("{:?}", self.stage.aws.stacks()))
+        })
+        .await;
+        self.entered = Some((self.stage.aws.mark(), Instant::now()));
+    }
+
+    /// The same, and waits until the leader has seen it.
+    async fn enters(&mut self, status: &str) {
+        self.comes_to(status).await;
+        let sample = format!("kube_static_egress_controller_stack_status{{status=\"{status}\"}}");
+        wait::until("the leader has seen it", || {
+            let seen = self.replica.metric(&sample) == Some(1.0);
+            wait::check(seen, || format!("{sample} is not 1"))
+        })
+        .await;
+    }
+
+    fn time_flows(&self) {
+        self.flows.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until all is routed, and holds the calls that it took against what README.md says.
+    async fn leaves(&self, status: &str, cidrs: &[&str]) {
+        let (mark, start) = self.entered.expect("a status was entered");
+        self.time_flows();
+        // Without a NAT gateway no route is due: a stack that was rolled back has none.
+        wait::until("every zone has a NAT gateway", || {
+            let exits = self.stage.aws.exits();
+            wait::check(exits.len() == 3, || format!("{exits:?}"))
+        })
+        .await;
+        self.stage.routed(cidrs).await;
+        let calls = self.stage.aws.log_since(mark);
+        let calls = calls.iter().filter(|entry| entry.of_replica()).count();
+        let most = most_calls(status);
+        wait::measured(&format!(
+            "{status}: left after {:.1} s with {calls} calls of AWS",
+            start.elapsed().as_secs_f64()
+        ));
+        assert!(calls <= most, "README.md says {most}");
+    }
+
+    /// Nothing is written while it is so.
+    async fn is_left_alone(&self, says: &[&str]) {
+        let (mark, _) = self.entered.expect("a status was entered");
+        wait::until("told", || self.replica.said(says)).await;
+        let writes = self.stage.writes_at_rest(mark).await;
+        assert!(writes.is_empty(), "{writes:?}");
+    }
+}
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        self.clock.abort();
+    }
+}
+
+/// At rest: left by the next change.
+async fn at_rest(case: &mut Case, status: &str) {
+    case.enters(status).await;
+    case.time_flows();
+    case.more().await;
+    case.leaves(status, &MORE).await;
+}
+
+/// An update that fails at its new route.
+async fn failing_update(name: &str, rollback_fails: bool) -> Case {
+    let case = Case::routed(name, &[]).await;
+    case.fails("resource_fails", "*9x9x9x9*");
+    if rollback_fails {
+        case.fails("rollback_fails", "*");
+    }
+    case.stop_time();
+    case.more().await;
+    case
+}
+
+#[tokio::test]
+async fn create_in_progress() {
+    let mut case = Case::open("create-in-progress", &[]).await;
+    case.stop_time();
+    case.stage.config_map("egress-t1", &EXAMPLE).await;
+    case.enters("CREATE_IN_PROGRESS").await;
+    case.leaves("CREATE_IN_PROGRESS", &EXAMPLE_CIDRS).await;
+}
+
+#[tokio::test]
+async fn create_complete() {
+    let mut case = Case::routed("create-complete", &[]).await;
+    at_rest(&mut case, "CREATE_COMPLETE").await;
+}
+
+#[tokio::test]
+async fn create_failed() {
+    let mut case = Case::open("create-failed", &[]).await;
+    case.fails("resource_fails", "NATGateway*");
+    GoStack::default().send(&case.stage, "CreateStack", &[("OnFailure", "DO_NOTHING")]);
+    case.stage.config_map("egress-t1", &EXAMPLE).await;
+    case.enters("CREATE_FAILED").await;
+    case.leaves("CREATE_FAILED", &EXAMPLE_CIDRS).await;
+}
+
+#[tokio::test]
+async fn rollback_in_progress() {
+    let mut case = Case::open("rollback-in-progress", &[]).await;
+    case.fails("resource_fails", "NATGateway*");
+    case.stop_time();
+    case.stage.config_map("egress-t1", &EXAMPLE).await;
+    case.enters("ROLLBACK_IN_PROGRESS").await;
+    case.leaves("ROLLBACK_IN_PROGRESS", &EXAMPLE_CIDRS).await;
+}
+
+#[tokio::test]
+async fn rollback_complete() {
+    let mut case = Case::open("rollback-complete", &[]).await;
+    case.fails("resource_fails", "NATGateway*");
+    case.stop_time();
+    case.stage.config_map("egress-t1", &EXAMPLE).await;
+    case.enters("ROLLBACK_COMPLETE").await;
+    case.leaves("ROLLBACK_COMPLETE", &EXAMPLE_CIDRS).await;
+}
+
+#[tokio::test]
+async fn rollback_failed() {
+    let mut case = Case::open("rollback-failed", &[]).await;
+    case.fails("resource_fails", "NATGateway*");
+    case.fails("delete_fails", "NATSubnet*");
+    case.stop_time();
+    case.stage.config_map("egress-t1", &EXAMPLE).await;
+    case.enters("ROLLBACK_FAILED").await;
+    case.leaves("ROLLBACK_FAILED", &EXAMPLE_CIDRS).await;
+}
+
+#[tokio::test]
+async fn update_in_progress() {
+    let mut case = Case::routed("update-in-progress", &[]).await;
+    case.stop_time();
+    case.more().await;
+    case.enters("UPDATE_IN_PROGRESS").await;
+    case.leaves("UPDATE_IN_PROGRESS", &MORE).await;
+}
+
+#[tokio::test]
+async fn update_complete_cleanup_in_progress() {
+    let mut case = Case::routed("update-cleanup", &[]).await;
+    case.stop_time();
+    case.stage
+        .config_map("egress-t1", &[("dns", "9.9.9.9")])
+        .await;
+    let status = "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS";
+    case.enters(status).await;
+    case.leaves(status, &["9.9.9.9/32"]).await;
+}
+
+#[tokio::test]
+async fn update_complete() {
+    let mut case = Case::routed("update-complete", &[]).await;
+    case.stage.config_map("egress-t1", &EXAMPLE[..1]).await;
+    case.stage.routed(&EXAMPLE_CIDRS[..1]).await;
+    case.stage.config_map("egress-t1", &EXAMPLE).await;
+    case.stage.routed(&EXAMPLE_CIDRS).await;
+    at_rest(&mut case, "UPDATE_COMPLETE").await;
+}
+
+#[tokio::test]
+async fn update_failed() {
+    let mut case = Case::open("update-failed", &[]).await;
+    let stack = GoStack::default();
+    stack.make(&case.stage).await;
+    case.stage.config_map("egress-t1", &EXAMPLE).await;
+    case.stage.routed(&EXAMPLE_CIDRS).await;
+    case.fails("resource_fails", "*9x9x9x9*");
+    case.stop_time();
+    let more = GoStack {
+        cidrs: &MORE,
+        ..stack
+    };
+    more.send(&case.stage, "UpdateStack", &[("DisableRollback", "true")]);
+    case.enters("UPDATE_FAILED").await;
+    case.leaves("UPDATE_FAILED", &EXAMPLE_CIDRS).await;
+}
+
+#[tokio::test]
+async fn update_rollback_in_progress() {
+    let mut case = failing_update("update-rollback", false).await;
+    case.enters("UPDATE_ROLLBACK_IN_PROGRESS").await;
+    case.leaves("UPDATE_ROLLBACK_IN_PROGRESS", &MORE).await;
+}
+
+#[tokio::test]
+async fn update_rollback_complete_cleanup_in_progress() {
+    let mut case = failing_update("rollback-cleanup", false).await;
+    let status = "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS";
+    case.enters(status).await;
+    case.leaves(status, &MORE).await;
+}
+
+#[tokio::test]
+async fn update_rollback_complete() {
+    let mut case = failing_update("rolled-back", false).await;
+    case.enters("UPDATE_ROLLBACK_COMPLETE").await;
+    case.leaves("UPDATE_ROLLBACK_COMPLETE", &MORE).await;
+}
+
+#[tokio::test]
+async fn update_rollback_failed() {
+    let mut case = failing_update("rollback-fails", true).await;
+    case.enters("UPDATE_ROLLBACK_FAILED").await;
+    case.leaves("UPDATE_ROLLBACK_FAILED", &MORE).await;
+}
+
+#[tokio::test]
+async fn delete_in_progress() {
+    let mut case = Case::routed("delete-in-progress", &[]).await;
+    case.stop_time();
+    case.stage
+        .aws
+        .call("cloudformation", "DeleteStack", &[("StackName", STACK)]);
+    case.enters("DELETE_IN_PROGRESS").await;
+    case.leaves("DELETE_IN_PROGRESS", &EXAMPLE_CIDRS).await;
+}
+
+#[tokio::test]
+async fn delete_complete() {
+    let mut case = Case::routed("delete-complete", &[]).await;
+    case.stop_time();
+    case.stage
+        .aws
+        .call("cloudformation", "DeleteStack", &[("StackName", STACK)]);
+    case.comes_to("DELETE_COMPLETE").await;
+    case.leaves("DELETE_COMPLETE", &EXAMPLE_CIDRS).await;
+}
+
+#[tokio::test]
+async fn delete_failed() {
+    let flags = [("on-empty", "delete"), ("empty-grace-period", "0s")];
+    let mut case = Case::routed("delete-failed", &flags).await;
+    case.fails("delete_fails", "NATSubnetRouteTable*");
+    case.stop_time();
+    case.stage.delete_config_map("egress-t1").await;
+    case.enters("DELETE_FAILED").await;
+    case.stage.config_map("egress-t1", &EXAMPLE).await;
+    case.leaves("DELETE_FAILED", &EXAMPLE_CIDRS).await;
+}
+
+#[tokio::test]
+async fn review_in_progress() {
+    let mut case = Case::open("review-in-progress", &[]).await;
+    let stack = GoStack {
+        name: STACK,
+        ..GoStack::default()
+    };
+    let change_set = [("ChangeSetName", "by-hand"), ("ChangeSetType", "CREATE")];
+    stack.send(&case.stage, "CreateChangeSet", &change_set);
+    case.stage.config_map("egress-t1", &EXAMPLE).await;
+    // It has no tags before it is created, so it cannot be known for ours.
+    case.comes_to("REVIEW_IN_PROGRESS").await;
+    case.time_flows();
+    case.is_left_alone(&["StackNotOurs", "delete the empty stack"])
+        .await;
+    case.stage
+        .aws
+        .call("cloudformation", "DeleteStack", &[("StackName", STACK)]);
+    case.leaves("REVIEW_IN_PROGRESS", &EXAMPLE_CIDRS).await;
+}
+
+/// Imports are not in the stand-in: these statuses are set, and left as CloudFormation would leave them.
+#[tokio::test]
+async fn import_complete_and_import_rollback_complete() {
+    for status in ["IMPORT_COMPLETE", "IMPORT_ROLLBACK_COMPLETE"] {
+        let mut case = Case::routed(&status.to_lowercase().replace('_', "-"), &[]).await;
+        case.force(status);
+        at_rest(&mut case, status).await;
+    }
+}
+
+#[tokio::test]
+async fn import_in_progress_and_import_rollback_in_progress() {
+    for (status, then) in [
+        ("IMPORT_IN_PROGRESS", "IMPORT_COMPLETE"),
+        ("IMPORT_ROLLBACK_IN_PROGRESS", "IMPORT_ROLLBACK_COMPLETE"),
+    ] {
+        let mut case = Case::routed(&status.to_lowercase().replace('_', "-"), &[]).await;
+        case.force(status);
+        case.more().await;
+        case.enters(status).await;
+        case.is_left_alone(&[&format!("the stack is {status}")])
+            .await;
+        case.force(then);
+        case.leaves(status, &MORE).await;
+    }
+}
+
+#[tokio::test]
+async fn a_failed_rollback_of_an_import_and_a_status_that_nobody_knows() {
+    for status in ["IMPORT_ROLLBACK_FAILED", "FUTURE_STATE_X"] {
+        let mut case = Case::routed(&status.to_lowercase().replace('_', "-"), &[]).await;
+        case.force(status);
+        case.more().await;
+        case.enters(status).await;
+        case.time_flows();
+        case.is_left_alone(&["UnknownStatus", status, "by hand"])
+            .await;
+        case.force("UPDATE_COMPLETE");
+        case.leaves(status, &MORE).await;
+    }
+}
