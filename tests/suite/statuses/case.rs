@@ -1,0 +1,153 @@
+//! A status, from entering it until it is left.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use crate::http;
+use crate::replica::Replica;
+use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, STACK, Stage};
+use crate::tidy::docs::most_calls;
+use crate::wait;
+
+/// A stage whose AWS has a clock that can be stopped, and one replica.
+pub struct Case {
+    pub stage: Stage,
+    replica: Replica,
+    flows: Arc<AtomicBool>,
+    clock: JoinHandle<()>,
+    entered: Option<(usize, Instant)>,
+}
+
+/// Five times as fast as the wall's.
+async fn keep_time(port: u16, flows: Arc<AtomicBool>) {
+    loop {
+        if flows.load(Ordering::Relaxed) {
+            let step = r#"{"advance_ms": 100}"#;
+            http::send(port, "POST", "/_standin/clock", &[], step).unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+impl Case {
+    pub async fn open(name: &str, flags: &[(&'static str, &str)]) -> Self {
+        let stage = Stage::open(name).await;
+        let settings = json!({ "clock": "virtual", "operation_ms": 1_000 });
+        stage.aws.settings(settings);
+        let flows = Arc::new(AtomicBool::new(true));
+        let clock = tokio::spawn(keep_time(stage.aws.port(), Arc::clone(&flows)));
+        let mut launch = stage.replica("r1");
+        for (flag, value) in flags {
+            launch = launch.flag(flag, value);
+        }
+        let replica = launch.start();
+        Self {
+            stage,
+            replica,
+            flows,
+            clock,
+            entered: None,
+        }
+    }
+
+    /// With the stack of the example.
+    pub async fn routed(name: &str, flags: &[(&'static str, &str)]) -> Self {
+        let case = Self::open(name, flags).await;
+        case.stage.config_map("egress-t1", &EXAMPLE).await;
+        case.stage.routed(&EXAMPLE_CIDRS).await;
+        case
+    }
+
+    pub fn stop_time(&self) {
+        self.flows.store(false, Ordering::Relaxed);
+    }
+
+    pub async fn more(&self) {
+        self.stage
+            .config_map("egress-t2", &[("dns", "9.9.9.9")])
+            .await;
+    }
+
+    pub fn fails(&self, kind: &str, logical_id: &str) {
+        let fault =
+            json!({ "kind": kind, "logical_id": logical_id, "times": 1, "message": "no capacity" });
+        self.stage.aws.fault(fault);
+    }
+
+    pub fn force(&self, status: &str) {
+        self.stage
+            .aws
+            .post("stack-status", &json!({ "stack": STACK, "status": status }));
+    }
+
+    /// Moves time step by step until the stack has the status, and stops it there.
+    pub async fn comes_to(&mut self, status: &str) {
+        self.stop_time();
+        let what = format!("the stack is {status}");
+        wait::until(&what, || {
+            let state = self.stage.aws.state();
+            let is = |stack: &serde_json::Value| stack["status"] == status;
+            let there = state["stacks"].as_array().unwrap().iter().any(is);
+            if !there {
+                self.stage.aws.post("clock", &json!({ "advance_ms": 10 }));
+            }
+            wait::check(there, || format!("{:?}", self.stage.aws.stacks()))
+        })
+        .await;
+        self.entered = Some((self.stage.aws.mark(), Instant::now()));
+    }
+
+    /// The same, and waits until the leader has seen it.
+    pub async fn enters(&mut self, status: &str) {
+        self.comes_to(status).await;
+        let sample = format!("kube_static_egress_controller_stack_status{{status=\"{status}\"}}");
+        wait::until("the leader has seen it", || {
+            let seen = self.replica.metric(&sample) == Some(1.0);
+            wait::check(seen, || format!("{sample} is not 1"))
+        })
+        .await;
+    }
+
+    pub fn time_flows(&self) {
+        self.flows.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until all is routed, and holds the calls that it took against what README.md says.
+    pub async fn leaves(&self, status: &str, cidrs: &[&str]) {
+        let (mark, start) = self.entered.expect("a status was entered");
+        self.time_flows();
+        // Without a NAT gateway no route is due: a stack that was rolled back has none.
+        wait::until("every zone has a NAT gateway", || {
+            let exits = self.stage.aws.exits();
+            wait::check(exits.len() == 3, || format!("{exits:?}"))
+        })
+        .await;
+        self.stage.routed(cidrs).await;
+        let calls = self.stage.aws.log_since(mark);
+        let calls = calls.iter().filter(|entry| entry.of_replica()).count();
+        let most = most_calls(status);
+        wait::measured(&format!(
+            "{status}: left after {:.1} s with {calls} calls of AWS",
+            start.elapsed().as_secs_f64()
+        ));
+        assert!(calls <= most, "README.md says {most}");
+    }
+
+    /// Nothing is written while it is so.
+    pub async fn is_left_alone(&self, says: &[&str]) {
+        let (mark, _) = self.entered.expect("a status was entered");
+        wait::until("told", || self.replica.said(says)).await;
+        let writes = self.stage.writes_at_rest(mark).await;
+        assert!(writes.is_empty(), "{writes:?}");
+    }
+}
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        self.clock.abort();
+    }
+}
