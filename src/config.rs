@@ -29,6 +29,8 @@ pub struct Config {
     pub dry_run: bool,
     /// None: this process acts alone.
     pub leader_election: Option<LeaderElection>,
+    /// None: there is no place for it.
+    pub ledger: Option<LedgerPlace>,
     pub log: Log,
     /// An unspecified IPv6 address stands for all interfaces, IPv4 included.
     pub address: SocketAddr,
@@ -87,6 +89,13 @@ pub struct LeaderElection {
     pub retry_period: Duration,
     /// The pod's name: what the holder's identity begins with. Not unique across restarts of the process.
     pub identity: String,
+}
+
+/// The ConfigMap of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerPlace {
+    pub namespace: String,
+    pub name: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,6 +44,7 @@ fn start(manifests: &Manifests, on_empty: OnEmpty) -> MemoryProvider {
         stack_name: "egress".to_owned(),
         zones: example_zones(),
         on_empty,
+        max_removal: 50,
         ..Settings::default()
     };
     let provider = MemoryProvider::new(MemoryProvider::network_for(&settings.zones));
@@ -61,6 +62,7 @@ fn start(manifests: &Manifests, on_empty: OnEmpty) -> MemoryProvider {
         Alone::new(),
         source,
         conduct,
+        Book::nowhere(),
         teller,
         pulse,
     );
@@ -79,7 +81,7 @@ async fn routes(provider: &MemoryProvider) -> Vec<String> {
 }
 
 async fn ips(provider: &MemoryProvider) -> Vec<String> {
-    match provider.live(None).await.expect("an answer") {
+    match provider.live(None, None).await.expect("an answer") {
         Live::Ours(stack) => stack.outputs.values().cloned().collect(),
         _ => Vec::new(),
     }

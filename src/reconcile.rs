@@ -1,9 +1,12 @@
-//! One pass: read, plan, apply at most one step. It takes no input but the world, and never waits for an operation.
+//! One pass: read, plan, note, apply at most one step. It takes no input but the world, and never waits for an operation.
 
 use std::time::Duration;
 
 use crate::lease::term::Term;
+use crate::ledger::Book;
 use crate::model::desired::Settings;
+use crate::model::grace::Grace;
+use crate::model::ledger::Recall;
 use crate::model::network::Network;
 use crate::model::plan::{self, Plan, World};
 use crate::model::request::Snapshot;
@@ -17,38 +20,53 @@ pub struct Pass {
     /// Whether the plan's step was sent to the provider.
     pub applied: bool,
     pub outcome: Outcome,
+    /// How often the plan's step has been tried since all was well, and how much longer it waits.
+    pub tried: (u32, Duration),
 }
 
 /// What a pass works with besides the provider.
 pub struct Frame<'a> {
     pub snapshot: &'a Snapshot,
     pub settings: &'a Settings,
-    /// How much longer an empty set must stay empty before it is believed.
-    pub grace_left: Duration,
     pub dry_run: bool,
-    /// Since the controller started.
+    /// The beginning of the term, since 1970.
+    pub began: Duration,
+    /// Since then.
     pub now: Duration,
     /// From 0 to 1.
     pub jitter: f64,
 }
 
+/// What a leader remembers from pass to pass, and the next one takes over.
+pub struct Memory {
+    pub schedule: Schedule,
+    pub grace: Grace,
+    pub book: Book,
+}
+
+/// What is looked at.
+pub struct View<'a> {
+    pub snapshot: &'a Snapshot,
+    pub settings: &'a Settings,
+    pub grace: Grace,
+    pub ledger: Recall<'a>,
+    /// ARN of our stack, as far as the ledger knows it.
+    pub stack: Option<&'a str>,
+    pub epoch: Option<u64>,
+}
+
 /// Reads the world and makes the plan; writes nothing.
-pub async fn look<P: Provider>(
-    provider: &P,
-    snapshot: &Snapshot,
-    settings: &Settings,
-    grace_left: Duration,
-    epoch: Option<u64>,
-) -> Result<Plan, ProviderError> {
-    let (network, live) = futures::join!(provider.network(), provider.live(epoch));
+pub async fn look<P: Provider>(provider: &P, view: &View<'_>) -> Result<Plan, ProviderError> {
+    let (network, live) = futures::join!(provider.network(), provider.live(view.epoch, view.stack));
     let (network, live) = (network?, live?);
     let made = |network: &Network| {
         plan::plan(&World {
-            snapshot,
+            snapshot: view.snapshot,
             network,
             live: &live,
-            settings,
-            grace_left,
+            settings: view.settings,
+            grace: view.grace,
+            ledger: view.ledger,
         })
     };
     let plan = made(&network);
@@ -63,40 +81,75 @@ pub async fn look<P: Provider>(
 pub async fn pass<P: Provider>(
     provider: &P,
     term: &Term,
-    schedule: &mut Schedule,
+    memory: &mut Memory,
     frame: &Frame<'_>,
 ) -> Result<Pass, ProviderError> {
-    let plan = look(
-        provider,
-        frame.snapshot,
-        frame.settings,
-        frame.grace_left,
-        Some(term.epoch()),
-    )
-    .await?;
-    if !plan.action.mutates() || frame.dry_run {
-        let outcome = resting(&plan);
+    loop {
+        memory.read(frame).await;
+        let view = View {
+            snapshot: frame.snapshot,
+            settings: frame.settings,
+            grace: memory.grace,
+            ledger: memory.book.recall(),
+            stack: memory.book.stack(),
+            epoch: Some(term.epoch()),
+        };
+        let plan = look(provider, &view).await?;
+        memory.grace = plan.grace;
+        if matches!(plan.action, plan::Action::Keep) {
+            memory.schedule.succeeded();
+        }
+        let patience = memory.schedule.clone();
+        let held = memory.schedule.held(&plan, frame.now);
+        let applies = plan.action.mutates() && !frame.dry_run && held.is_none();
+        if applies {
+            memory.schedule.tries(&plan, frame.now, frame.jitter);
+        }
+        // Before anything is done: what is done without being noted, a later leader could take back.
+        if !frame.dry_run && !memory.note(term, &plan, frame.began).await {
+            memory.schedule = patience;
+            continue;
+        }
+        if applies {
+            let sent = provider.apply(term, &plan.stack, &plan.action).await;
+            if sent.is_err() {
+                // Only what AWS has accepted counts: a call that failed is repeated by the backoff of failures.
+                memory.schedule = patience;
+            }
+            sent?;
+        }
         return Ok(Pass {
+            applied: applies,
+            outcome: match held {
+                _ if applies => Outcome::Started,
+                Some(wait) if !frame.dry_run => Outcome::Held(wait),
+                _ => resting(&plan),
+            },
+            tried: memory.schedule.tried(&plan, frame.now),
             plan,
-            applied: false,
-            outcome,
         });
     }
-    if let Some(wait) = schedule.held(&plan, frame.now) {
-        return Ok(Pass {
-            plan,
-            applied: false,
-            outcome: Outcome::Held(wait),
-        });
+}
+
+impl Memory {
+    async fn read(&mut self, frame: &Frame<'_>) {
+        self.grace.now = frame.began + frame.now;
+        if let Some(ledger) = self.book.read().await {
+            self.schedule.recall(&ledger.tries, frame.began, frame.now);
+            self.grace.recall(&ledger.grace);
+        }
+        self.grace.observe(frame.snapshot);
     }
-    provider.apply(term, &plan.stack, &plan.action).await?;
-    // Only what AWS has accepted counts: a call that failed is repeated by the backoff of failures.
-    schedule.tries(&plan, frame.now, frame.jitter);
-    Ok(Pass {
-        plan,
-        applied: true,
-        outcome: Outcome::Started,
-    })
+
+    /// Writes into the ledger what the plan has found; false if the plan has to be made anew.
+    async fn note(&mut self, term: &Term, plan: &Plan, began: Duration) -> bool {
+        let next = plan.ledger.clone().map(|mut ledger| {
+            ledger.tries = self.schedule.tries_made(began);
+            ledger.grace = self.grace.kept();
+            ledger
+        });
+        self.book.write(term, next).await
+    }
 }
 
 /// How a pass that sends nothing ends.

@@ -34,7 +34,8 @@ impl Config {
         let namespace = check.optional("namespace", &options.sources.namespace, form::label);
         let (provider, noop) = check.provider(options);
         let settings = check.settings(options, matches!(provider, ProviderConfig::Aws(_)));
-        let leader_election = check.election(&options.election, facts, purpose, manifests);
+        let (leader_election, ledger) =
+            check.election(&options.election, facts, purpose, manifests);
         let (stack, process) = (&options.stack, &options.process);
         let json = check.choice(
             "log-format",
@@ -60,6 +61,7 @@ impl Config {
             ),
             dry_run: check.boolean("dry-run", &stack.dry_run) || noop,
             leader_election,
+            ledger,
             log: Log {
                 level: check.value(
                     "log-level",
@@ -305,6 +307,7 @@ impl Check {
                 .is_some_and(|name| !name.trim().is_empty()),
             allow_zone_removal: self.boolean("allow-zone-removal", &stack.allow_zone_removal),
             on_empty: on_empty.unwrap_or_default(),
+            max_removal: self.value("max-removal", form::percent(&stack.max_removal), 100),
         }
     }
 

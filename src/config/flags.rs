@@ -262,7 +262,7 @@ pub struct StackOptions {
         hide_env_values = true
     )]
     pub on_empty: String,
-    /// How long nothing must have been asked for before --on-empty applies; 0s: at once.
+    /// How long nothing must have been asked for before --on-empty applies, and a large removal waits; 0s: at once.
     #[arg(
         long,
         value_name = "DURATION",
@@ -271,6 +271,16 @@ pub struct StackOptions {
         hide_env_values = true
     )]
     pub empty_grace_period: String,
+    /// A change that takes the routes of more than this share of the networks, in percent, waits for --empty-grace-period; 100:
+    /// none waits.
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        default_value = "50",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_MAX_REMOVAL",
+        hide_env_values = true
+    )]
+    pub max_removal: String,
     /// How often everything is compared even when no ConfigMap changed; at least 10s.
     #[arg(
         long,
@@ -316,7 +326,7 @@ pub struct ElectionOptions {
         hide_env_values = true
     )]
     pub leader_elect_retry_period: String,
-    /// Name of the Lease.
+    /// Name of the Lease; that of the ledger has -ledger behind it.
     #[arg(
         long,
         value_name = "NAME",
@@ -325,7 +335,7 @@ pub struct ElectionOptions {
         hide_env_values = true
     )]
     pub leader_elect_resource_name: String,
-    /// Namespace of the Lease. Default: $POD_NAMESPACE, else the namespace of the service account.
+    /// Namespace of the Lease and the ledger. Default: $POD_NAMESPACE, else the namespace of the service account.
     #[arg(
         long,
         value_name = "NAME",

@@ -43,6 +43,17 @@ pub(super) fn boolean(text: &str) -> Judged<bool> {
     }
 }
 
+/// A whole number from 0 to 100.
+pub(super) fn percent(text: &str) -> Judged<u8> {
+    match text.trim().parse() {
+        Ok(number @ 0..=100) => Ok(number),
+        _ => wrong(
+            format!("{} is not a percentage", quote(text)),
+            "give a whole number from 0 to 100, such as 50",
+        ),
+    }
+}
+
 /// A duration in Go's notation, within bounds that are part of the remedy.
 pub(super) fn duration(text: &str, min: Duration, max: Duration) -> Judged<Duration> {
     let text = text.trim();

@@ -242,7 +242,8 @@ fn every_flag_is_there_grouped_explained_and_in_the_environment() {
         stack-termination-protection additional-stack-tags resync-interval dry-run log-level namespace address";
     let own = "context manifests log-format aws-route-table-tag aws-cfn-role-arn leader-elect \
         leader-elect-lease-duration leader-elect-renew-deadline leader-elect-retry-period leader-elect-resource-name \
-        leader-elect-resource-namespace allow-zone-removal on-empty empty-grace-period";
+        leader-elect-resource-namespace allow-zone-removal on-empty empty-grace-period \
+        max-removal";
     let mut expected: Vec<&str> = reference
         .split_whitespace()
         .chain(own.split_whitespace())

@@ -28,6 +28,8 @@ pub struct Settings {
     /// A zone that is no longer configured is removed with its static IP.
     pub allow_zone_removal: bool,
     pub on_empty: OnEmpty,
+    /// A change that removes more networks than this, in percent of those that are routed, has to last for the grace period.
+    pub max_removal: u8,
 }
 
 /// What becomes of the stack when no ConfigMap asks for anything any more.
@@ -120,7 +122,7 @@ fn keep_routes(
     // Merging changes no address, so the entries themselves tell whether a route still serves one.
     let asked = |cidr: &Ipv4Net| {
         let mut nets = request.entries.values();
-        nets.any(|net| net.contains(cidr) || cidr.contains(net))
+        nets.any(|net| overlap(net, cidr))
     };
     for (route, zone) in names
         .route_zones
@@ -135,12 +137,13 @@ fn keep_routes(
         let exists =
             network.worker_tables.contains_key(table) || network.other_tables.contains(table);
         let untagged = is_lost && exists && !settings.allow_zone_removal && asked(cidr);
-        if routes.contains(route) || (request.settled && !untagged) {
+        let held = request.held.iter().any(|net| overlap(net, cidr));
+        if routes.contains(route) || (request.settled && !untagged && !held) {
             continue;
         }
         if untagged {
             lost.insert(table.clone());
-        } else {
+        } else if !held {
             frozen += 1;
         }
         tables.entry(table.clone()).or_insert_with(|| zone.clone());
@@ -161,7 +164,7 @@ fn keep_routes(
     if frozen > 0 {
         let text = format!(
             "{frozen} routes that nobody asks for stay until every source is read and every refused entry is mended or \
-             removed"
+             removed: nobody knows what these stand for"
         );
         problems.push(Problem::warning(
             Subject::Stack(settings.stack_name.clone()),
@@ -170,6 +173,10 @@ fn keep_routes(
         ));
     }
     problems
+}
+
+fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
+    one.contains(other) || other.contains(one)
 }
 
 /// What a live route that stays covers anyway needs no route of its own.

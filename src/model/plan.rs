@@ -7,6 +7,8 @@ use super::change::discard;
 use super::desired::{self, Desired, OnEmpty, Settings};
 use super::difference::{self, Difference};
 use super::drift;
+use super::grace::Grace;
+use super::ledger::{Ledger, Recall};
 use super::live::{Live, Phase, Stack};
 use super::network::{Network, Zone};
 use super::problem::{Problem, Subject};
@@ -47,8 +49,8 @@ pub struct World<'a> {
     pub network: &'a Network,
     pub live: &'a Live,
     pub settings: &'a Settings,
-    /// How much longer an empty set of entries has to stay empty before it is believed; zero when it may be.
-    pub grace_left: Duration,
+    pub grace: Grace,
+    pub ledger: Recall<'a>,
 }
 
 /// The next step and what to tell about it.
@@ -72,6 +74,9 @@ pub struct Plan {
     pub again: Option<Duration>,
     /// Why an earlier attempt at the same failed.
     pub setback: Option<String>,
+    pub grace: Grace,
+    /// What the ledger should hold, before the action is taken; None where nothing is known of it.
+    pub ledger: Option<Ledger>,
 }
 
 /// Makes the plan. Total: whatever the world looks like, there is one.
@@ -87,9 +92,13 @@ pub fn plan(world: &World<'_>) -> Plan {
         Some((_, Err(_))) | None => Names::default(),
     };
     let rules = desired::rules(world.network, world.settings, &names);
-    let (request, mut problems) = request::parse(world.snapshot, &rules);
+    let routed = || names.routes.keys().map(|(_, cidr)| cidr);
+    let trusted = world.ledger.trusted(routed());
+    let (request, mut problems) = request::parse(world.snapshot, &rules, trusted);
     let (desired, more) = desired::build(&request, world.network, &names, world.settings);
     problems.extend(more);
+    let (ledger, problem) = world.ledger.next(world, &request, routed());
+    problems.extend(problem);
     let mut plan = Plan {
         action: Action::Refuse,
         stack: world.settings.stack_name.clone(),
@@ -105,6 +114,8 @@ pub fn plan(world: &World<'_>) -> Plan {
         static_ips: static_ips(world.live, &names),
         again: None,
         setback: None,
+        grace: world.grace,
+        ledger,
     };
     match (world.live, layout) {
         (Live::Foreign { name, why }, _) => plan.refuse(name, "StackNotOurs", why.clone()),
@@ -254,13 +265,14 @@ impl Plan {
 
     fn deletion_is_due(&self, world: &World<'_>) -> bool {
         self.nothing_asked()
-            && world.grace_left.is_zero()
+            && world.grace.empty_left().is_zero()
             && world.settings.on_empty == OnEmpty::Delete
     }
 
-    /// Truly empty: every source was listed whole and every entry could be read.
+    /// Truly empty: every source was listed whole, and there is no entry, not even one that cannot be read.
     pub fn nothing_asked(&self) -> bool {
-        self.request.settled && self.request.entries.is_empty()
+        let request = &self.request;
+        request.settled && request.entries.is_empty() && request.refused == 0
     }
 
     fn delete(&mut self, stack: &Stack, why: String) {
@@ -275,9 +287,11 @@ impl Plan {
     }
 
     fn settled(&mut self, world: &World<'_>, stack: &Stack, layout: &Layout, names: &Names) {
-        if self.nothing_asked() && !names.routes.is_empty() && !world.grace_left.is_zero() {
-            self.again = Some(world.grace_left);
-            let seconds = world.grace_left.as_secs();
+        let left = world.grace.empty_left();
+        self.hold_large_removal(world.settings, names);
+        if self.nothing_asked() && !names.routes.is_empty() && !left.is_zero() {
+            self.again = Some(left);
+            let seconds = left.as_secs();
             let why = format!(
                 "no ConfigMap asks for a route any more; that is believed after {seconds} s more"
             );
@@ -341,3 +355,7 @@ mod tests;
 #[cfg(test)]
 #[path = "plan_safety_tests.rs"]
 mod safety_tests;
+
+#[cfg(test)]
+#[path = "plan_ledger_tests.rs"]
+mod ledger_tests;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::change::change_set_name;
+use crate::model::grace::LargeRemoval;
 use crate::model::live::{Change, Effect, Status};
 use crate::model::live::{ChangeSet, ChangeSetState};
 use crate::model::network::{Route, WorkerTable};
@@ -17,6 +18,8 @@ pub(super) struct Bench {
     pub(super) live: Live,
     pub(super) settings: Settings,
     pub(super) grace_left: Duration,
+    pub(super) large_removal: Option<LargeRemoval>,
+    pub(super) ledger: Option<Ledger>,
 }
 
 pub(super) fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -63,6 +66,8 @@ impl Bench {
                 ..Settings::default()
             },
             grace_left: Duration::ZERO,
+            large_removal: None,
+            ledger: None,
         };
         bench.ask(entries);
         bench
@@ -87,7 +92,12 @@ impl Bench {
             network: &self.network,
             live: &self.live,
             settings: &self.settings,
-            grace_left: self.grace_left,
+            grace: Grace {
+                period: self.grace_left,
+                large_removal: self.large_removal,
+                ..Grace::default()
+            },
+            ledger: self.ledger.as_ref().map_or(Recall::Nowhere, Recall::Known),
         })
     }
 

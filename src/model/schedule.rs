@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::grace::whole_seconds;
+use super::ledger::Tries;
 use super::plan::{Action, Plan};
 
 /// An operation under way is looked at again after half the time it has taken so far, within these limits.
@@ -29,7 +31,7 @@ pub enum Outcome {
     Failed,
 }
 
-/// The controller's patience. In memory only: a new leader starts with fresh patience, which costs one try.
+/// The controller's patience. A new leader takes it over from the ledger.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     resync: Duration,
@@ -54,6 +56,46 @@ impl Schedule {
         }
     }
 
+    /// Takes over from an earlier leader. `began` is the beginning of `now`'s time, since 1970. Whatever another clock has shown,
+    /// nothing waits for longer than it would after a try made now.
+    pub fn recall(&mut self, tries: &BTreeMap<String, Tries>, began: Duration, now: Duration) {
+        for (what, told) in tries.iter().take(MAX_TRIED) {
+            let at = Duration::from_secs(told.not_before).saturating_sub(began);
+            let times = told.times.saturating_sub(1);
+            let tried = Tried {
+                times,
+                not_before: at.min(now + patience(times, 1.0)),
+            };
+            let known = self
+                .tried
+                .entry(what.clone())
+                .or_insert_with(|| tried.clone());
+            if known.times < tried.times {
+                *known = tried;
+            }
+        }
+    }
+
+    /// What a later leader has to know.
+    pub fn tries_made(&self, began: Duration) -> BTreeMap<String, Tries> {
+        let told = |(what, tried): (&String, &Tried)| {
+            let tries = Tries {
+                times: tried.times + 1,
+                not_before: whole_seconds(began + tried.not_before),
+            };
+            (what.clone(), tries)
+        };
+        self.tried.iter().map(told).collect()
+    }
+
+    /// How often the plan's action has been tried, and how much longer it has to wait.
+    pub fn tried(&self, plan: &Plan, now: Duration) -> (u32, Duration) {
+        let tried = subject(plan).and_then(|what| self.tried.get(&what));
+        tried.map_or((0, Duration::ZERO), |tried| {
+            (tried.times + 1, tried.not_before.saturating_sub(now))
+        })
+    }
+
     /// How much longer the plan's action has to wait because the same was tried before; None when it may be done now.
     pub fn held(&self, plan: &Plan, now: Duration) -> Option<Duration> {
         let tried = self.tried.get(&subject(plan)?)?;
@@ -65,10 +107,7 @@ impl Schedule {
     pub fn tries(&mut self, plan: &Plan, now: Duration, jitter: f64) {
         let Some(what) = subject(plan) else { return };
         let times = self.tried.get(&what).map_or(0, |tried| tried.times + 1);
-        let doubled = FIRST_PATIENCE
-            .saturating_mul(1 << times.min(10))
-            .min(LAST_PATIENCE);
-        let not_before = now + doubled.mul_f64(0.5 + jitter.clamp(0.0, 1.0));
+        let not_before = now + patience(times, jitter);
         if self.tried.len() >= MAX_TRIED {
             // The one that may be tried soonest has the least to lose.
             let soonest = self.tried.iter().min_by_key(|(_, tried)| tried.not_before);
@@ -79,6 +118,11 @@ impl Schedule {
         self.tried.insert(what, Tried { times, not_before });
     }
 
+    /// All is well: whatever was tried in vain has its first try again.
+    pub fn succeeded(&mut self) {
+        self.tried.clear();
+    }
+
     /// When to look again; None: by the backoff of failures.
     pub fn next(&mut self, outcome: Outcome, now: Duration) -> Option<Duration> {
         self.since = match outcome {
@@ -87,10 +131,7 @@ impl Schedule {
             Outcome::Settled(_) | Outcome::Held(_) | Outcome::Failed => None,
         };
         let wait = match outcome {
-            Outcome::Settled(again) => {
-                self.tried.clear();
-                again.unwrap_or(self.resync)
-            }
+            Outcome::Settled(again) => again.unwrap_or(self.resync),
             Outcome::Started | Outcome::UnderWay => {
                 let taken = now.saturating_sub(self.since.unwrap_or(now));
                 (taken / 2).clamp(FIRST_POLL, LAST_POLL)
@@ -100,6 +141,14 @@ impl Schedule {
         };
         Some(wait.min(self.resync))
     }
+}
+
+/// How long to wait after so many tries before the last one.
+fn patience(times: u32, jitter: f64) -> Duration {
+    let doubled = FIRST_PATIENCE.saturating_mul(1 << times.min(10));
+    doubled
+        .min(LAST_PATIENCE)
+        .mul_f64(0.5 + jitter.clamp(0.0, 1.0))
 }
 
 /// What counts as trying the same again.
@@ -201,7 +250,7 @@ mod tests {
             schedule.held(&one, now).is_some(),
             "what came between changes nothing"
         );
-        schedule.next(Outcome::Settled(None), now);
+        schedule.succeeded();
         assert_eq!(schedule.held(&one, now), None, "success forgets");
     }
 }

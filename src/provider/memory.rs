@@ -110,7 +110,7 @@ impl Provider for MemoryProvider {
         Ok(self.account().network.clone())
     }
 
-    async fn live(&self, _epoch: Option<u64>) -> Result<Live, ProviderError> {
+    async fn live(&self, _epoch: Option<u64>, _known: Option<&str>) -> Result<Live, ProviderError> {
         let account = self.account();
         Ok(match &account.stack {
             Some(stack) => Live::Ours(Box::new(Stack {

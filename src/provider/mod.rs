@@ -16,8 +16,13 @@ pub trait Provider: Send + Sync {
     fn network(&self) -> impl Future<Output = Result<Network, ProviderError>> + Send;
 
     /// The stack as it is now. `epoch` is the term's: what only has to be looked up once per term of leadership (the
-    /// search by tags) is looked up again when it changes. None outside a term (`plan`).
-    fn live(&self, epoch: Option<u64>) -> impl Future<Output = Result<Live, ProviderError>> + Send;
+    /// search by tags) is looked up again when it changes. None outside a term (`plan`). `known` is the stack that was ours when
+    /// the ledger was written: where it still is, nothing has to be looked up.
+    fn live(
+        &self,
+        epoch: Option<u64>,
+        known: Option<&str>,
+    ) -> impl Future<Output = Result<Live, ProviderError>> + Send;
 
     /// Starts the action's one mutating call and returns when it has been accepted, not when its operation has ended.
     /// `stack` is the stack's ARN, or its name when it is to be created. [`Action::Keep`], [`Action::Wait`] and

@@ -14,8 +14,9 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::lease::LeaseView;
-use crate::model::plan::{Action, Plan};
+use crate::model::plan::Action;
 use crate::model::problem::{Severity, Subject};
+use crate::reconcile::Pass;
 
 /// In front of every name.
 pub const PREFIX: &str = "kube_static_egress_controller";
@@ -80,6 +81,8 @@ struct Gauges {
     plan: Family<Step, Gauge>,
     stack_status: Family<Status, Gauge>,
     routes: Gauge,
+    step_tries: Gauge,
+    step_wait: Gauge<f64, AtomicU64>,
     entries: Family<State, Gauge>,
     problems: Family<Reason, Gauge>,
     calls: Family<Call, Counter>,
@@ -136,9 +139,13 @@ impl Metrics {
     }
 
     /// A pass that made a plan. Only one that found or left the stack as it should be is a sync.
-    pub fn passed(&self, plan: &Plan, applied: bool, took: Duration) {
+    pub fn passed(&self, pass: &Pass, took: Duration) {
         let gauges = &self.inner.gauges;
-        let outcome = match (&plan.action, applied) {
+        let plan = &pass.plan;
+        let (tries, wait) = pass.tried;
+        gauges.step_tries.set(i64::from(tries));
+        gauges.step_wait.set(wait.as_secs_f64());
+        let outcome = match (&plan.action, pass.applied) {
             (Action::Refuse, _) => "refused",
             (Action::Keep, _) => "settled",
             (_, true) => "applied",
@@ -210,6 +217,8 @@ impl Metrics {
         gauges.entries.clear();
         gauges.problems.clear();
         gauges.routes.set(0);
+        gauges.step_tries.set(0);
+        gauges.step_wait.set(0.0);
     }
 
     /// One call of AWS came to an end; `result` is `ok` or an error code.
@@ -272,6 +281,10 @@ impl Gauges {
             all.stack_status,
         );
         registry.register("routes", "Routes that the stack should have", all.routes);
+        let help = "How often the latest plan's step has been tried without success";
+        registry.register("step_tries", help, all.step_tries);
+        let help = "How much longer it waits for its next try, as of the latest pass";
+        registry.register("step_wait_seconds", help, all.step_wait);
         registry.register(
             "entries",
             "Entries of ConfigMaps by state: accepted or refused",

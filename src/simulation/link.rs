@@ -56,12 +56,12 @@ impl Provider for Link {
         self.courier.world.account.network().await
     }
 
-    async fn live(&self, epoch: Option<u64>) -> Result<Live, ProviderError> {
+    async fn live(&self, epoch: Option<u64>, known: Option<&str>) -> Result<Live, ProviderError> {
         // Asked for once a pass, in the moment in which the pass takes its snapshot.
         let shown = self.courier.world.shared().shown[self.courier.who].clone();
         *self.basis.lock().unwrap() = shown;
         self.courier.read().await?;
-        let mut live = self.courier.world.account.live(epoch).await?;
+        let mut live = self.courier.world.account.live(epoch, known).await?;
         if let (Bug::NeverContent, Live::Ours(stack)) = (self.courier.world.bug, &mut live) {
             stack.tags.insert("seen".to_owned(), "wrong".to_owned());
         }

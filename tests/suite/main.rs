@@ -12,6 +12,7 @@ mod failures;
 mod golang;
 mod http;
 mod leadership;
+mod ledger;
 mod main_job;
 mod plan_command;
 mod replica;

@@ -39,6 +39,8 @@ impl Launch {
             ("namespace", namespace),
             ("kubeconfig", kubeconfig.as_str()),
             ("resync-interval", "10s"),
+            // Tests take away most of the little that they have.
+            ("max-removal", "100"),
             ("leader-elect-lease-duration", "4s"),
             ("leader-elect-renew-deadline", "3s"),
             ("leader-elect-retry-period", "500ms"),

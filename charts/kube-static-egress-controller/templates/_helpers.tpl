@@ -92,6 +92,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - {{ printf "--allow-zone-removal=%t" $v.stack.allowZoneRemoval | quote }}
 - {{ printf "--on-empty=%s" $v.stack.onEmpty | quote }}
 - {{ printf "--empty-grace-period=%s" $v.stack.emptyGracePeriod | quote }}
+- {{ printf "--max-removal=%d" (int $v.stack.maxRemoval) | quote }}
 - {{ printf "--resync-interval=%s" $v.stack.resyncInterval | quote }}
 {{- if $v.dryRun }}
 - "--dry-run=true"
@@ -101,8 +102,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - {{ printf "--leader-elect-lease-duration=%s" $v.leaderElection.leaseDuration | quote }}
 - {{ printf "--leader-elect-renew-deadline=%s" $v.leaderElection.renewDeadline | quote }}
 - {{ printf "--leader-elect-retry-period=%s" $v.leaderElection.retryPeriod | quote }}
-- {{ printf "--leader-elect-resource-name=%s" (include "ksec.lease" .) | quote }}
 {{- end }}
+- {{ printf "--leader-elect-resource-name=%s" (include "ksec.lease" .) | quote }}
 - {{ printf "--log-level=%s" $v.log.level | quote }}
 - {{ printf "--log-format=%s" $v.log.format | quote }}
 - {{ printf "--address=:%d" (int $v.port) | quote }}

@@ -61,11 +61,14 @@ impl StateKey {
 }
 
 impl Memory {
-    /// At the beginning of a reading: a new term starts afresh, except for an operation under way.
-    pub fn begin(&mut self, epoch: Option<u64>) {
-        if epoch.is_some() && epoch != self.epoch {
+    /// At the beginning of a reading: a new term starts afresh, except for an operation under way and the stack that is `known` to
+    /// have been ours.
+    pub fn begin(&mut self, epoch: Option<u64>, known: Option<&str>) {
+        let fresh = epoch.is_some() && epoch != self.epoch;
+        if fresh || (epoch.is_none() && self.known.is_empty()) {
             *self = Self {
                 epoch,
+                known: known.into_iter().map(str::to_owned).collect(),
                 operation: self.operation.take(),
                 started: self.started,
                 ..Self::default()

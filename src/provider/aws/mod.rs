@@ -161,7 +161,7 @@ impl Provider for AwsProvider {
         })
     }
 
-    async fn live(&self, epoch: Option<u64>) -> Result<Live, ProviderError> {
+    async fn live(&self, epoch: Option<u64>, known: Option<&str>) -> Result<Live, ProviderError> {
         let mut memory = self.memory.lock().await;
         let reader = Reader {
             calls: &self.calls,
@@ -169,7 +169,7 @@ impl Provider for AwsProvider {
             name: &self.config.stack_name,
             ownership: &self.config.ownership,
         };
-        let (live, doubtful) = reader.live(&mut memory, epoch).await?;
+        let (live, doubtful) = reader.live(&mut memory, epoch, known).await?;
         if doubtful {
             *self.ground.lock().await = None;
         }

@@ -39,9 +39,15 @@ impl Reader<'_> {
         &self,
         memory: &mut Memory,
         epoch: Option<u64>,
+        known: Option<&str>,
     ) -> Result<(Live, bool), ProviderError> {
-        memory.begin(epoch);
+        memory.begin(epoch, known);
         let mut found = self.look(memory).await?;
+        let is_known = |stack: &CfnStack| memory.known.iter().any(|arn| arn == id(stack));
+        // Where the stack that was ours still is, the account's others need not be looked through.
+        memory.searched |= found
+            .iter()
+            .any(|stack| is_known(stack) && claim::is_owned(stack, self.ownership));
         if !memory.searched {
             found.extend(self.search(&mut memory.search).await?);
             memory.searched = true;
