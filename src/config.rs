@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::desired::Settings;
+use crate::model::desired::{OnDrift, Settings};
 
 mod check;
 mod flags;
@@ -26,6 +26,7 @@ pub struct Config {
     pub settings: Settings,
     pub empty_grace_period: Duration,
     pub resync_interval: Duration,
+    pub drift_interval: Duration,
     pub dry_run: bool,
     /// None: this process acts alone.
     pub leader_election: Option<LeaderElection>,
@@ -34,6 +35,13 @@ pub struct Config {
     pub log: Log,
     /// An unspecified IPv6 address stands for all interfaces, IPv4 included.
     pub address: SocketAddr,
+}
+
+impl Config {
+    /// How often EC2 is looked at for drift; None: never.
+    pub fn drift_interval(&self) -> Option<Duration> {
+        (self.settings.drift != OnDrift::Off).then_some(self.drift_interval)
+    }
 }
 
 /// Where ConfigMaps come from.

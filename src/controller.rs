@@ -12,6 +12,7 @@ use crate::model::desired::Settings;
 use crate::model::grace::Grace;
 use crate::model::request::Snapshot;
 use crate::model::schedule::{Outcome, Schedule};
+use crate::model::watch::Watch;
 use crate::provider::{Provider, ProviderError, Retry};
 use crate::reconcile::{self, Frame, Memory, Pass};
 use crate::report::pulse::Pulse;
@@ -28,6 +29,8 @@ pub struct Conduct {
     pub settings: Settings,
     pub empty_grace_period: Duration,
     pub resync_interval: Duration,
+    /// How often EC2 is looked at for drift; None: never.
+    pub drift_interval: Option<Duration>,
     pub dry_run: bool,
 }
 
@@ -59,7 +62,7 @@ impl<P: Provider, E: Election> Controller<P, E> {
         pulse: Pulse,
     ) -> Self {
         let memory = Memory {
-            schedule: Schedule::new(conduct.resync_interval),
+            schedule: Schedule::new(conduct.resync_interval, Watch::new(conduct.drift_interval)),
             grace: Grace::default(),
             book,
         };
@@ -141,7 +144,8 @@ impl<'a> Reign<'a> {
     /// What an earlier term of this replica knew may be old: it is taken from the ledger, like another's.
     fn new(conduct: &Conduct, memory: &'a mut Memory) -> Self {
         let now = Instant::now();
-        memory.schedule = Schedule::new(conduct.resync_interval);
+        memory.schedule =
+            Schedule::new(conduct.resync_interval, Watch::new(conduct.drift_interval));
         memory.grace = Grace {
             period: conduct.empty_grace_period,
             ..Grace::default()

@@ -52,6 +52,7 @@ fn start(manifests: &Manifests, on_empty: OnEmpty) -> MemoryProvider {
         settings,
         empty_grace_period: Duration::from_secs(600),
         resync_interval: Duration::from_secs(300),
+        drift_interval: None,
         dry_run: false,
     };
     let source = Source::Manifests(manifests.0.clone());

@@ -211,6 +211,7 @@ async fn control<P: Provider, E: Election>(
     outlook.metrics.follow_lease(election.view());
     let book = book(&config).await?;
     let conduct = Conduct {
+        drift_interval: config.drift_interval(),
         settings: config.settings,
         empty_grace_period: config.empty_grace_period,
         resync_interval: config.resync_interval,

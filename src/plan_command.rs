@@ -11,6 +11,7 @@ use crate::model::live::Live;
 use crate::model::network::{Network, NetworkFile, NetworkFileError};
 use crate::model::plan::{self, Action, Plan, World};
 use crate::model::request::Snapshot;
+use crate::model::watch::Watch;
 use crate::provider::Provider;
 use crate::provider::memory::MemoryProvider;
 use crate::reconcile::{self, View};
@@ -75,8 +76,10 @@ pub async fn look<P: Provider>(
         ledger: book.recall(),
         stack: book.stack(),
         epoch: None,
+        now: Duration::ZERO,
     };
-    Ok(reconcile::look(provider, &view).await?)
+    let mut watch = Watch::new(config.drift_interval());
+    Ok(reconcile::look(provider, &view, &mut watch).await?)
 }
 
 /// Plans against a described network, as if there were no stack yet.
@@ -96,6 +99,7 @@ pub fn offline(config: &Config, path: &Path, network: Option<&Path>) -> Result<P
             ..Grace::default()
         },
         ledger: Recall::Nowhere,
+        watch: &Watch::default(),
     }))
 }
 

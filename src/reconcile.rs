@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use crate::lease::term::Term;
 use crate::ledger::Book;
-use crate::model::desired::Settings;
+use crate::model::desired::{OnDrift, Settings};
+use crate::model::drift::Drift;
 use crate::model::grace::Grace;
 use crate::model::ledger::Recall;
+use crate::model::live::{Live, Phase};
 use crate::model::network::Network;
 use crate::model::plan::{self, Plan, World};
 use crate::model::request::Snapshot;
 use crate::model::schedule::{Outcome, Schedule};
-use crate::provider::{Provider, ProviderError};
+use crate::model::watch::{Stage, Watch};
+use crate::provider::{Provider, ProviderError, Retry};
 
 /// What a pass found and did.
 #[derive(Debug)]
@@ -53,12 +56,27 @@ pub struct View<'a> {
     /// ARN of our stack, as far as the ledger knows it.
     pub stack: Option<&'a str>,
     pub epoch: Option<u64>,
+    /// Since the term began.
+    pub now: Duration,
 }
 
 /// Reads the world and makes the plan; writes nothing.
-pub async fn look<P: Provider>(provider: &P, view: &View<'_>) -> Result<Plan, ProviderError> {
+pub async fn look<P: Provider>(
+    provider: &P,
+    view: &View<'_>,
+    watch: &mut Watch,
+) -> Result<Plan, ProviderError> {
     let (network, live) = futures::join!(provider.network(), provider.live(view.epoch, view.stack));
     let (network, live) = (network?, live?);
+    watch.begin(view.now);
+    if let Live::Ours(stack) = &live
+        && stack.status.phase() == Phase::Settled
+        && watch.is_due(&stack.version)
+    {
+        // A look that fails is told, and keeps nothing else from being done.
+        let seen = provider.observe(stack).await;
+        watch.looked(&stack.version, seen.map_err(|error| error.to_string()));
+    }
     let made = |network: &Network| {
         plan::plan(&World {
             snapshot: view.snapshot,
@@ -67,14 +85,16 @@ pub async fn look<P: Provider>(provider: &P, view: &View<'_>) -> Result<Plan, Pr
             settings: view.settings,
             grace: view.grace,
             ledger: view.ledger,
+            watch,
         })
     };
-    let plan = made(&network);
-    if !plan.is_doubtful() {
-        return Ok(plan);
+    let mut plan = made(&network);
+    if plan.is_doubtful() {
+        // Both were read at once: the network may be from the moment before the stack came to rest.
+        plan = made(&provider.network().await?);
     }
-    // Both were read at once: the network may be from the moment before the stack came to rest.
-    Ok(made(&provider.network().await?))
+    watch.note(&plan.drifts, view.settings.drift == OnDrift::Repair);
+    Ok(plan)
 }
 
 /// One pass under a term.
@@ -93,8 +113,9 @@ pub async fn pass<P: Provider>(
             ledger: memory.book.recall(),
             stack: memory.book.stack(),
             epoch: Some(term.epoch()),
+            now: frame.now,
         };
-        let plan = look(provider, &view).await?;
+        let plan = look(provider, &view, &mut memory.schedule.watch).await?;
         memory.grace = plan.grace;
         if matches!(plan.action, plan::Action::Keep) {
             memory.schedule.succeeded();
@@ -112,9 +133,10 @@ pub async fn pass<P: Provider>(
         }
         if applies {
             let sent = provider.apply(term, &plan.stack, &plan.action).await;
-            if sent.is_err() {
+            if let Err(error) = &sent {
                 // Only what AWS has accepted counts: a call that failed is repeated by the backoff of failures.
                 memory.schedule = patience;
+                not_reverted(&mut memory.schedule.watch, &plan, error);
             }
             sent?;
         }
@@ -149,6 +171,15 @@ impl Memory {
             ledger
         });
         self.book.write(term, next).await
+    }
+}
+
+/// Where AWS does not revert drift, there is another way.
+fn not_reverted(watch: &mut Watch, plan: &Plan, error: &ProviderError) {
+    if matches!(plan.action, plan::Action::Revert(_)) && error.retry == Retry::AfterFix {
+        let new = |drift: &&Drift| watch.stage(drift) == Stage::New;
+        let keys: Vec<String> = plan.drifts.iter().filter(new).map(Drift::key).collect();
+        watch.tried(&keys);
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     AwsSettings, Clusters, Config, Facts, Log, Master, Mistake, ProviderConfig, Purpose,
     SourceConfig,
 };
-use crate::model::desired::{self, OnEmpty, Settings};
+use crate::model::desired::{self, OnDrift, OnEmpty, Settings};
 
 mod election;
 mod zones;
@@ -56,6 +56,12 @@ impl Config {
             resync_interval: check.duration(
                 "resync-interval",
                 &stack.resync_interval,
+                10 * SECOND,
+                DAY,
+            ),
+            drift_interval: check.duration(
+                "drift-interval",
+                &stack.drift_interval,
                 10 * SECOND,
                 DAY,
             ),
@@ -308,7 +314,19 @@ impl Check {
             allow_zone_removal: self.boolean("allow-zone-removal", &stack.allow_zone_removal),
             on_empty: on_empty.unwrap_or_default(),
             max_removal: self.value("max-removal", form::percent(&stack.max_removal), 100),
+            drift: self.on_drift(&stack.drift_detection),
+            allow_new_eips: self.boolean("allow-new-eips", &stack.allow_new_eips),
         }
+    }
+
+    fn on_drift(&mut self, text: &str) -> OnDrift {
+        let choices = [
+            ("off", OnDrift::Off),
+            ("report", OnDrift::Report),
+            ("repair", OnDrift::Repair),
+        ];
+        self.choice("drift-detection", text, &choices)
+            .unwrap_or_default()
     }
 
     fn tags(

@@ -290,6 +290,28 @@ pub struct StackOptions {
         hide_env_values = true
     )]
     pub resync_interval: String,
+    /// What to do where EC2 differs from the stack, since somebody acted behind CloudFormation: off, report or repair.
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "repair",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_DRIFT_DETECTION",
+        hide_env_values = true
+    )]
+    pub drift_detection: String,
+    /// How often EC2 is looked at for that; at least 10s.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "5m",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_DRIFT_INTERVAL",
+        hide_env_values = true
+    )]
+    pub drift_interval: String,
+    /// Give a zone a new static IP when its own was released by somebody: it cannot be had back.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_NEW_EIPS", hide_env_values = true)]
+    pub allow_new_eips: String,
 }
 
 #[derive(Args, Clone, Debug)]

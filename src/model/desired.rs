@@ -30,6 +30,19 @@ pub struct Settings {
     pub on_empty: OnEmpty,
     /// A change that removes more networks than this, in percent of those that are routed, has to last for the grace period.
     pub max_removal: u8,
+    pub drift: OnDrift,
+    /// A static IP that is gone is replaced by a new one.
+    pub allow_new_eips: bool,
+}
+
+/// What becomes of a difference between EC2 and the stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDrift {
+    /// Neither read nor told.
+    #[default]
+    Off,
+    Report,
+    Repair,
 }
 
 /// What becomes of the stack when no ConfigMap asks for anything any more.
@@ -134,8 +147,7 @@ fn keep_routes(
             .worker_tables
             .get(table)
             .is_some_and(|worker| zones.contains_key(&worker.zone));
-        let exists =
-            network.worker_tables.contains_key(table) || network.other_tables.contains(table);
+        let exists = network.routes(table).is_some();
         let untagged = is_lost && exists && !settings.allow_zone_removal && asked(cidr);
         let held = request.held.iter().any(|net| overlap(net, cidr));
         if routes.contains(route) || (request.settled && !untagged && !held) {

@@ -24,6 +24,8 @@ pub struct Stack {
     /// ARN.
     pub id: String,
     pub status: Status,
+    /// Another one after every operation.
+    pub version: String,
     /// Why it has this status, in CloudFormation's words: the first failure of the last operation where there is one.
     pub cause: Option<String>,
     /// The template as stored.

@@ -1,12 +1,12 @@
 //! The one next step, with its reasons. It leaves no choice to whoever applies it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::change::discard;
 use super::desired::{self, Desired, OnEmpty, Settings};
 use super::difference::{self, Difference};
-use super::drift;
+use super::drift::Drift;
 use super::grace::Grace;
 use super::ledger::{Ledger, Recall};
 use super::live::{Live, Phase, Stack};
@@ -15,6 +15,7 @@ use super::problem::{Problem, Subject};
 use super::request::{self, Request, Snapshot};
 use super::resolved::{Layout, Names, Part};
 use super::template::{self, Template};
+use super::watch::Watch;
 
 /// What to do now: at most one mutating call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +29,9 @@ pub enum Action {
     Create(Template),
     /// CreateChangeSet of type UPDATE, named by [`super::change::change_set_name`].
     Prepare(Template),
+    /// CreateChangeSet of what the stack already says, to undo what others did in EC2. Only text, parameters and tags of the
+    /// live stack are in it.
+    Revert(Template),
     /// ExecuteChangeSet.
     Execute { change_set: String },
     /// DeleteChangeSet.
@@ -51,6 +55,8 @@ pub struct World<'a> {
     pub settings: &'a Settings,
     pub grace: Grace,
     pub ledger: Recall<'a>,
+    /// What EC2 was last seen to hold of the stack.
+    pub watch: &'a Watch,
 }
 
 /// The next step and what to tell about it.
@@ -77,6 +83,12 @@ pub struct Plan {
     pub grace: Grace,
     /// What the ledger should hold, before the action is taken; None where nothing is known of it.
     pub ledger: Option<Ledger>,
+    /// Where EC2 differs from what the stack believes.
+    pub drifts: Vec<Drift>,
+    /// The drifts, by their keys, that the action is a repair of.
+    pub repairs: Vec<String>,
+    /// Logical ids of what is gone and made anew by the action.
+    pub(super) renewed: BTreeSet<String>,
 }
 
 /// Makes the plan. Total: whatever the world looks like, there is one.
@@ -112,10 +124,9 @@ pub fn plan(world: &World<'_>) -> Plan {
             Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
         },
         static_ips: static_ips(world.live, &names),
-        again: None,
-        setback: None,
         grace: world.grace,
         ledger,
+        ..Plan::default()
     };
     match (world.live, layout) {
         (Live::Foreign { name, why }, _) => plan.refuse(name, "StackNotOurs", why.clone()),
@@ -215,7 +226,7 @@ impl Plan {
         let status = &stack.status;
         match status.phase() {
             Phase::Settled => {
-                self.problems.extend(drift::of_routes(world.network, names));
+                self.look_for_drift(world, stack, layout, names);
                 self.settled(world, stack, layout, names);
             }
             Phase::Busy => self.set(Action::Wait, format!("the stack is {status}")),
@@ -307,6 +318,9 @@ impl Plan {
     }
 
     fn compare(&mut self, world: &World<'_>, stack: &Stack, layout: &Layout, names: &Names) {
+        if self.repair(world, stack, layout, names) {
+            return;
+        }
         if self.desired.zones.is_empty() {
             let text = "no configured zone can have a NAT gateway: see the problems of the zones"
                 .to_owned();
@@ -322,7 +336,7 @@ impl Plan {
         self.differences = difference::between(layout, &template, &self.request);
         self.differences
             .extend(difference::of_tags(&stack.tags, &template.tags));
-        let allowed = |id: &str| self.zone_removed(names, id);
+        let allowed = |id: &str| self.may_go(names, id);
         if let Some(text) = difference::refusal(&self.differences, &names.strangers, allowed) {
             return self.refuse(&stack.name, "WouldLoseStaticIp", text);
         }
@@ -340,7 +354,13 @@ impl Plan {
                     discard(left),
                     "the stack is as it should be; a change set is left over",
                 ),
-                None => self.set(Action::Keep, "the stack is as it should be"),
+                None if self.drifts.is_empty() => {
+                    self.set(Action::Keep, "the stack is as it should be");
+                }
+                None => {
+                    let why = "the stack is as it should be, but EC2 is not: see the problems";
+                    self.set(Action::Keep, why);
+                }
             }
         } else {
             self.change(stack, template, names);

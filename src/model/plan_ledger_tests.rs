@@ -116,6 +116,7 @@ fn a_ledger_that_cannot_be_used_is_told() {
         settings: &bench.settings,
         grace: Grace::default(),
         ledger: Recall::Unavailable("forbidden: bind a role", ledger.as_ref()),
+        watch: &bench.watch,
     };
     let plan = super::plan(&world);
     assert_eq!(
@@ -179,6 +180,7 @@ fn a_large_removal_waits_and_what_is_added_does_not() {
             settings: &bench.settings,
             grace,
             ledger: Recall::Nowhere,
+            watch: &bench.watch,
         })
     };
     let due = at(&bench, minute);

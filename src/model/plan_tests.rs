@@ -20,6 +20,7 @@ pub(super) struct Bench {
     pub(super) grace_left: Duration,
     pub(super) large_removal: Option<LargeRemoval>,
     pub(super) ledger: Option<Ledger>,
+    pub(super) watch: Watch,
 }
 
 pub(super) fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -55,7 +56,7 @@ impl Bench {
                     ("rtb-a".to_owned(), table("a")),
                     ("rtb-b".to_owned(), table("b")),
                 ]),
-                other_tables: Default::default(),
+                ..Network::default()
             },
             live: Live::Absent,
             settings: Settings {
@@ -68,6 +69,7 @@ impl Bench {
             grace_left: Duration::ZERO,
             large_removal: None,
             ledger: None,
+            watch: Watch::default(),
         };
         bench.ask(entries);
         bench
@@ -98,6 +100,7 @@ impl Bench {
                 ..Grace::default()
             },
             ledger: self.ledger.as_ref().map_or(Recall::Nowhere, Recall::Known),
+            watch: &self.watch,
         })
     }
 

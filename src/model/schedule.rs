@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::grace::whole_seconds;
 use super::ledger::Tries;
 use super::plan::{Action, Plan};
+use super::watch::Watch;
 
 /// An operation under way is looked at again after half the time it has taken so far, within these limits.
 const FIRST_POLL: Duration = Duration::from_millis(400);
@@ -39,6 +40,8 @@ pub struct Schedule {
     since: Option<Duration>,
     /// By subject: a creation that fails alternates with deletions.
     tried: BTreeMap<String, Tried>,
+    /// What is known about drift.
+    pub watch: Watch,
 }
 
 #[derive(Clone, Debug)]
@@ -48,11 +51,12 @@ struct Tried {
 }
 
 impl Schedule {
-    pub fn new(resync: Duration) -> Self {
+    pub fn new(resync: Duration, watch: Watch) -> Self {
         Self {
             resync,
             since: None,
             tried: BTreeMap::new(),
+            watch,
         }
     }
 
@@ -105,6 +109,7 @@ impl Schedule {
     /// Notes that the plan's action is done now; if the same is needed again, it has to wait. `jitter`, from 0 to 1, spreads
     /// that wait over half to one and a half of its length.
     pub fn tries(&mut self, plan: &Plan, now: Duration, jitter: f64) {
+        self.watch.tried(&plan.repairs);
         let Some(what) = subject(plan) else { return };
         let times = self.tried.get(&what).map_or(0, |tried| tried.times + 1);
         let not_before = now + patience(times, jitter);
@@ -131,7 +136,10 @@ impl Schedule {
             Outcome::Settled(_) | Outcome::Held(_) | Outcome::Failed => None,
         };
         let wait = match outcome {
-            Outcome::Settled(again) => again.unwrap_or(self.resync),
+            Outcome::Settled(again) => {
+                let wait = again.unwrap_or(self.resync);
+                self.watch.next().map_or(wait, |look| wait.min(look))
+            }
             Outcome::Started | Outcome::UnderWay => {
                 let taken = now.saturating_sub(self.since.unwrap_or(now));
                 (taken / 2).clamp(FIRST_POLL, LAST_POLL)
@@ -154,7 +162,9 @@ fn patience(times: u32, jitter: f64) -> Duration {
 /// What counts as trying the same again.
 fn subject(plan: &Plan) -> Option<String> {
     match &plan.action {
-        Action::Create(template) | Action::Prepare(template) => Some(template.fingerprint.clone()),
+        Action::Create(template) | Action::Prepare(template) | Action::Revert(template) => {
+            Some(template.fingerprint.clone())
+        }
         // By stack: the one that is created next is another.
         Action::Delete => Some(format!("delete {}", plan.stack)),
         Action::ContinueRollback => Some(format!("continue {}", plan.stack)),
@@ -177,7 +187,7 @@ mod tests {
 
     #[test]
     fn looks_follow_the_age_of_the_operation_not_their_number() {
-        let mut schedule = Schedule::new(RESYNC);
+        let mut schedule = Schedule::new(RESYNC, Watch::default());
         assert_eq!(
             schedule.next(Outcome::Started, seconds(100)),
             Some(FIRST_POLL)
@@ -214,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_same_is_not_tried_again_at_once() {
-        let mut schedule = Schedule::new(RESYNC);
+        let mut schedule = Schedule::new(RESYNC, Watch::default());
         let template = |fingerprint: &str| {
             Action::Create(crate::model::template::Template {
                 fingerprint: fingerprint.to_owned(),

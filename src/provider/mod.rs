@@ -3,8 +3,9 @@
 use std::future::Future;
 
 use crate::lease::term::Term;
-use crate::model::live::Live;
+use crate::model::live::{Live, Stack};
 use crate::model::network::Network;
+use crate::model::observed::Observed;
 use crate::model::plan::Action;
 
 pub mod aws;
@@ -23,6 +24,12 @@ pub trait Provider: Send + Sync {
         epoch: Option<u64>,
         known: Option<&str>,
     ) -> impl Future<Output = Result<Live, ProviderError>> + Send;
+
+    /// What EC2 shows of the parts of a stack at rest, besides its route tables, which [`Self::network`] has.
+    fn observe(
+        &self,
+        stack: &Stack,
+    ) -> impl Future<Output = Result<Observed, ProviderError>> + Send;
 
     /// Starts the action's one mutating call and returns when it has been accepted, not when its operation has ended.
     /// `stack` is the stack's ARN, or its name when it is to be created. [`Action::Keep`], [`Action::Wait`] and

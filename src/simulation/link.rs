@@ -11,8 +11,9 @@ use super::world::World;
 use crate::lease::Term;
 use crate::lease::tests::process::Process;
 use crate::lease::tests::secs;
-use crate::model::live::Live;
+use crate::model::live::{Live, Stack};
 use crate::model::network::Network;
+use crate::model::observed::Observed;
 use crate::model::plan::Action;
 use crate::model::request::Snapshot;
 use crate::provider::{Provider, ProviderError, Retry};
@@ -66,6 +67,11 @@ impl Provider for Link {
             stack.tags.insert("seen".to_owned(), "wrong".to_owned());
         }
         Ok(live)
+    }
+
+    async fn observe(&self, stack: &Stack) -> Result<Observed, ProviderError> {
+        self.courier.read().await?;
+        self.courier.world.account.observe(stack).await
     }
 
     async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
@@ -208,6 +214,7 @@ fn named(action: &Action) -> &'static str {
         Action::Keep | Action::Wait | Action::Refuse => "nothing",
         Action::Create(_) => "CreateStack",
         Action::Prepare(_) => "CreateChangeSet",
+        Action::Revert(_) => "RevertDrift",
         Action::Execute { .. } => "ExecuteChangeSet",
         Action::Discard { .. } => "DeleteChangeSet",
         Action::Protect(_) => "UpdateTerminationProtection",

@@ -117,6 +117,7 @@ fn controller(
         settings,
         empty_grace_period: secs(60.0),
         resync_interval: secs(300.0),
+        drift_interval: None,
         dry_run: false,
     };
     let controller = Controller::new(

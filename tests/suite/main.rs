@@ -7,6 +7,7 @@ mod adoption;
 mod burst;
 mod chart;
 mod clusters;
+mod drift;
 mod errors;
 mod failures;
 mod golang;

@@ -94,6 +94,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - {{ printf "--empty-grace-period=%s" $v.stack.emptyGracePeriod | quote }}
 - {{ printf "--max-removal=%d" (int $v.stack.maxRemoval) | quote }}
 - {{ printf "--resync-interval=%s" $v.stack.resyncInterval | quote }}
+- {{ printf "--drift-detection=%s" $v.stack.driftDetection | quote }}
+- {{ printf "--drift-interval=%s" $v.stack.driftInterval | quote }}
+- {{ printf "--allow-new-eips=%t" $v.stack.allowNewEips | quote }}
 {{- if $v.dryRun }}
 - "--dry-run=true"
 {{- end }}

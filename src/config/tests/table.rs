@@ -150,6 +150,14 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
     ("--max-removal=-1", &["max-removal"]),
     ("--max-removal=half", &["max-removal"]),
     (
+        "--drift-detection=report --drift-interval=10s --allow-new-eips",
+        &[],
+    ),
+    (
+        "--drift-detection=on --drift-interval=9s --allow-new-eips=perhaps",
+        &["drift-detection", "allow-new-eips", "drift-interval"],
+    ),
+    (
         "--leader-elect-lease-duration=10s",
         &["leader-elect-lease-duration"],
     ),

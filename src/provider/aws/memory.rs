@@ -1,5 +1,7 @@
 //! What the provider remembers between passes.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_cloudformation::types::Stack;
 use aws_smithy_types::DateTime;
 
@@ -24,6 +26,8 @@ pub struct Memory {
     pub seen: Option<StateKey>,
     /// The template as it was read in that state.
     pub template: Option<(StateKey, String)>,
+    /// Type and physical id by logical id, of one version of one stack (its ARN).
+    pub ids: Option<((String, String), Ids)>,
     /// The first failure that led to that state.
     pub cause: Option<(StateKey, Option<String>)>,
     /// The last operation that was started here, until its end has been seen.
@@ -31,6 +35,8 @@ pub struct Memory {
     /// Operations started, counted for their tokens.
     pub started: u64,
 }
+
+pub type Ids = BTreeMap<String, (String, String)>;
 
 /// How far a search by tags has come.
 #[derive(Debug, Default)]

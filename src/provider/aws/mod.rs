@@ -1,8 +1,9 @@
 //! AWS: EC2 tells the network, CloudFormation holds the stack.
 //!
-//! Reads of one pass when nothing changes: DescribeRouteTables and DescribeStacks. The template, change sets and events
-//! are read when the stack's state calls for them, the search by tags is made once per term of leadership, and VPC and
-//! gateway are read once an hour: about 27 calls an hour when a pass is made every 5 minutes.
+//! Reads of one pass when nothing changes: DescribeRouteTables and DescribeStacks; and DescribeNatGateways, DescribeAddresses
+//! and DescribeSubnets when drift is looked for: 60 calls an hour when that is done every 5 minutes. The template, change
+//! sets, resources and events are read when the stack's state calls for them, the search by tags is made once per term of
+//! leadership, and VPC and gateway are read again when the route tables contradict what is known of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +14,6 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::service_config::ServiceConfigKey;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use self::apply::Writer;
 use self::bucket::Bucket;
@@ -21,11 +21,13 @@ use self::calls::Calls;
 pub use self::calls::{CallReport, Observer};
 use self::ground::Ground;
 use self::memory::Memory;
+use self::observe::Eyes;
 use self::stack::Reader;
 use super::{Provider, ProviderError};
 use crate::lease::term::Term;
-use crate::model::live::Live;
+use crate::model::live::{Live, Stack};
 use crate::model::network::Network;
+use crate::model::observed::Observed;
 use crate::model::plan::Action;
 
 mod apply;
@@ -37,6 +39,7 @@ mod codes;
 mod error;
 mod ground;
 mod memory;
+mod observe;
 mod operation;
 mod stack;
 mod tables;
@@ -47,8 +50,6 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Few: the controller's own backoff decides the rest.
 const ATTEMPTS: u32 = 3;
-/// VPC and gateway are read again after this time, and when an operation has failed.
-const GROUND_LIFETIME: Duration = Duration::from_secs(3_600);
 /// The SDK warns about longer names.
 const MAX_APP_NAME: usize = 50;
 
@@ -80,7 +81,8 @@ pub struct AwsProvider {
     calls: Calls,
     cloudformation: aws_sdk_cloudformation::Client,
     ec2: aws_sdk_ec2::Client,
-    ground: Mutex<Option<(Instant, Ground)>>,
+    /// VPC and gateway: read again when the route tables contradict it, and when an operation has failed.
+    ground: Mutex<Option<Ground>>,
     memory: Mutex<Memory>,
 }
 
@@ -125,9 +127,7 @@ impl AwsProvider {
 
     async fn ground(&self) -> Result<Ground, ProviderError> {
         let mut known = self.ground.lock().await;
-        if let Some((at, ground)) = &*known
-            && at.elapsed() < GROUND_LIFETIME
-        {
+        if let Some(ground) = &*known {
             return Ok(ground.clone());
         }
         let ground = ground::read(
@@ -137,14 +137,14 @@ impl AwsProvider {
             self.config.vpc_id.as_deref(),
         )
         .await?;
-        *known = Some((Instant::now(), ground.clone()));
+        *known = Some(ground.clone());
         Ok(ground)
     }
 }
 
 impl Provider for AwsProvider {
     async fn network(&self) -> Result<Network, ProviderError> {
-        let ground = self.ground().await?;
+        let mut ground = self.ground().await?;
         let filters = &self.config.route_table_filters;
         let tables = tables::read(&self.calls, &self.ec2, &ground.vpc_id, filters).await;
         if tables.is_err() {
@@ -152,12 +152,17 @@ impl Provider for AwsProvider {
             *self.ground.lock().await = None;
         }
         let tables = tables?;
+        if tables.contradict(&ground) {
+            *self.ground.lock().await = None;
+            ground = self.ground().await?;
+        }
         Ok(Network {
             vpc_id: ground.vpc_id,
             vpc_cidrs: ground.vpc_cidrs,
             internet_gateway_id: ground.internet_gateway_id,
             worker_tables: tables.workers,
             other_tables: tables.others,
+            associations: tables.associations,
         })
     }
 
@@ -174,6 +179,15 @@ impl Provider for AwsProvider {
             *self.ground.lock().await = None;
         }
         Ok(live)
+    }
+
+    async fn observe(&self, stack: &Stack) -> Result<Observed, ProviderError> {
+        let eyes = Eyes {
+            calls: &self.calls,
+            cloudformation: &self.cloudformation,
+            ec2: &self.ec2,
+        };
+        eyes.observe(&mut *self.memory.lock().await, stack).await
     }
 
     async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {

@@ -228,6 +228,7 @@ impl Reader<'_> {
             ),
             termination_protection: stack.enable_termination_protection().unwrap_or(false),
             status,
+            version: format!("{} {:?}", key.status, key.updated),
             ..Stack::default()
         };
         if live.status.0.contains("ROLLBACK") || live.status.0.contains("FAILED") {

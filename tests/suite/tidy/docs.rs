@@ -98,7 +98,16 @@ fn every_flag_has_its_variable() {
 fn the_reasons() {
     let mut reasons = BTreeSet::new();
     for file in [
-        "cidr", "request", "desired", "plan", "change", "drift", "ledger", "removal",
+        "cidr",
+        "request",
+        "desired",
+        "plan",
+        "change",
+        "drift",
+        "ledger",
+        "removal",
+        "drift/zone",
+        "repair",
     ] {
         let text = read(format!("src/model/{file}.rs"));
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
