@@ -13,7 +13,7 @@ pub fn looking(stage: &Stage) -> Launch {
 }
 
 /// A stack for the example, kept by a replica.
-async fn kept(stage: &Stage, launch: Launch) -> Replica {
+pub async fn kept(stage: &Stage, launch: Launch) -> Replica {
     let replica = launch.start();
     stage.config_map("egress-t1", &EXAMPLE).await;
     stage.routed(&EXAMPLE_CIDRS).await;

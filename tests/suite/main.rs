@@ -8,6 +8,7 @@ mod burst;
 mod chart;
 mod clusters;
 mod drift;
+mod drift_zone;
 mod errors;
 mod failures;
 mod golang;
