@@ -153,3 +153,7 @@ impl Account {
         observed
     }
 }
+
+#[cfg(test)]
+#[path = "routes_tests.rs"]
+mod tests;
