@@ -379,3 +379,7 @@ mod safety_tests;
 #[cfg(test)]
 #[path = "plan_ledger_tests.rs"]
 mod ledger_tests;
+
+#[cfg(test)]
+#[path = "repair_tests.rs"]
+mod repair_tests;

@@ -179,9 +179,17 @@ impl Plan {
         }
         (self.differences, self.renewed) = (differences, renewed);
         self.change(stack, template, names);
-        match self.action {
-            Action::Execute { .. } | Action::Discard { .. } => self.repairs = keys(&drifts),
-            _ => {}
+        if self.action == Action::Refuse {
+            // A repair that cannot be made keeps nothing else from being done.
+            self.setback = self.problems.pop().map(|problem| problem.message);
+            let surprising = |set: &&ChangeSet| set.state == ChangeSetState::Ready;
+            let Some(set) = stack.change_sets.iter().rev().find(surprising) else {
+                return false;
+            };
+            self.set(discard(set), "CloudFormation would do more than repair");
+        }
+        if matches!(self.action, Action::Execute { .. } | Action::Discard { .. }) {
+            self.repairs = keys(&drifts);
         }
         self.why = format!("{}; it repairs {}", self.why, named(&drifts));
         true
