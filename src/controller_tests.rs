@@ -45,6 +45,7 @@ fn start(manifests: &Manifests, on_empty: OnEmpty) -> MemoryProvider {
         zones: example_zones(),
         on_empty,
         max_removal: 50,
+        route_table_quota: 500,
         ..Settings::default()
     };
     let provider = MemoryProvider::new(MemoryProvider::network_for(&settings.zones));

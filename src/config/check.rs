@@ -313,9 +313,14 @@ impl Check {
                 .is_some_and(|name| !name.trim().is_empty()),
             allow_zone_removal: self.boolean("allow-zone-removal", &stack.allow_zone_removal),
             on_empty: on_empty.unwrap_or_default(),
-            max_removal: self.value("max-removal", form::percent(&stack.max_removal), 100),
+            max_removal: self.value("max-removal", form::number(&stack.max_removal, 0, 100), 100),
             drift: self.on_drift(&stack.drift_detection),
             allow_new_eips: self.boolean("allow-new-eips", &stack.allow_new_eips),
+            route_table_quota: self.value(
+                "aws-route-table-quota",
+                form::number(&options.aws.aws_route_table_quota, 1, 1_000),
+                500,
+            ),
         }
     }
 

@@ -208,7 +208,16 @@ pub struct AwsOptions {
         hide_env_values = true
     )]
     pub aws_route_table_tag: Vec<String>,
-    /// S3 bucket for templates of more than 51,200 bytes. Default: none, such templates are refused.
+    /// The account's quota "Routes per route table": entries whose routes would pass it wait, and no change fails on it.
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value = "500",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_AWS_ROUTE_TABLE_QUOTA",
+        hide_env_values = true
+    )]
+    pub aws_route_table_quota: String,
+    /// S3 bucket for templates of more than 51,200 bytes. Default: none, and entries that would need one wait.
     #[arg(
         long,
         value_name = "NAME",

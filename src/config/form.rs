@@ -43,13 +43,13 @@ pub(super) fn boolean(text: &str) -> Judged<bool> {
     }
 }
 
-/// A whole number from 0 to 100.
-pub(super) fn percent(text: &str) -> Judged<u8> {
+/// A whole number within bounds that are part of the remedy.
+pub(super) fn number(text: &str, min: u16, max: u16) -> Judged<u16> {
     match text.trim().parse() {
-        Ok(number @ 0..=100) => Ok(number),
+        Ok(number) if (min..=max).contains(&number) => Ok(number),
         _ => wrong(
-            format!("{} is not a percentage", quote(text)),
-            "give a whole number from 0 to 100, such as 50",
+            format!("{} is no number from {min} to {max}", quote(text)),
+            "give a whole number within these bounds",
         ),
     }
 }

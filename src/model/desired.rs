@@ -29,7 +29,9 @@ pub struct Settings {
     pub allow_zone_removal: bool,
     pub on_empty: OnEmpty,
     /// A change that removes more networks than this, in percent of those that are routed, has to last for the grace period.
-    pub max_removal: u8,
+    pub max_removal: u16,
+    /// Routes that a route table may have (EC2 quota).
+    pub route_table_quota: u16,
     pub drift: OnDrift,
     /// A static IP that is gone is replaced by a new one.
     pub allow_new_eips: bool,

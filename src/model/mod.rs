@@ -11,6 +11,7 @@ pub mod difference;
 pub mod drift;
 pub mod grace;
 pub mod ledger;
+mod limits;
 pub mod live;
 pub mod network;
 pub mod observed;

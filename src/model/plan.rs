@@ -9,10 +9,11 @@ use super::difference::{self, Difference};
 use super::drift::Drift;
 use super::grace::Grace;
 use super::ledger::{Ledger, Recall};
+use super::limits;
 use super::live::{Live, Phase, Stack};
 use super::network::{Network, Zone};
 use super::problem::{Problem, Subject};
-use super::request::{self, Request, Snapshot};
+use super::request::{self, EntryId, Request, Snapshot};
 use super::resolved::{Layout, Names, Part};
 use super::template::{self, Template};
 use super::watch::Watch;
@@ -107,18 +108,26 @@ pub fn plan(world: &World<'_>) -> Plan {
     let routed = || names.routes.keys().map(|(_, cidr)| cidr);
     let trusted = world.ledger.trusted(routed());
     let (request, mut problems) = request::parse(world.snapshot, &rules, trusted);
-    let (desired, more) = desired::build(&request, world.network, &names, world.settings);
-    problems.extend(more);
     let (ledger, problem) = world.ledger.next(world, &request, routed());
     problems.extend(problem);
+    let live = layout.as_ref().and_then(|(_, layout)| layout.as_ref().ok());
+    let number = |entry: &EntryId| trusted?.number(entry);
+    let fitted = limits::fit(
+        world,
+        request,
+        &names,
+        live.unwrap_or(&Layout::default()),
+        number,
+    );
+    problems.extend(fitted.problems);
     let mut plan = Plan {
         action: Action::Refuse,
         stack: world.settings.stack_name.clone(),
         why: String::new(),
         differences: Vec::new(),
         problems,
-        request,
-        desired,
+        request: fitted.request,
+        desired: fitted.desired,
         status: match world.live {
             Live::Ours(stack) => Some(stack.status.to_string()),
             Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
@@ -213,7 +222,11 @@ impl Plan {
                         difference::between(&Layout::default(), &template, &self.request);
                     self.set(Action::Create(template), "there is no stack yet");
                 }
-                Err(error) => self.refuse(name, "TemplateTooLarge", error.to_string()),
+                Err(error) => self.refuse(
+                    name,
+                    "TemplateTooLarge",
+                    format!("{error}; nothing is changed until it fits"),
+                ),
             }
         }
     }
@@ -330,7 +343,11 @@ impl Plan {
             match template::render(&self.desired, names, layout, world.settings.template_bucket) {
                 Ok(template) => template,
                 Err(error) => {
-                    return self.refuse(&stack.name, "TemplateTooLarge", error.to_string());
+                    return self.refuse(
+                        &stack.name,
+                        "TemplateTooLarge",
+                        format!("{error}; nothing is changed until it fits"),
+                    );
                 }
             };
         self.differences = difference::between(layout, &template, &self.request);
@@ -371,6 +388,10 @@ impl Plan {
 #[cfg(test)]
 #[path = "plan_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "plan_limits_tests.rs"]
+mod limits_tests;
 
 #[cfg(test)]
 #[path = "plan_safety_tests.rs"]

@@ -60,6 +60,7 @@ impl Bench {
             },
             live: Live::Absent,
             settings: Settings {
+                route_table_quota: 500,
                 stack_name: "egress".to_owned(),
                 tags: texts(&[("owner", "us")]),
                 ownership: texts(&[("owner", "us")]),
@@ -131,7 +132,7 @@ impl Bench {
     }
 }
 
-fn stack_of(template: &Template) -> Stack {
+pub(super) fn stack_of(template: &Template) -> Stack {
     Stack {
         name: template.stack_name.clone(),
         id: "arn:egress".to_owned(),
@@ -317,40 +318,6 @@ fn routes_of_others_are_left_alone() {
         "merging must not make the foreign 9.9.8.0/23"
     );
     assert!(bench.reasons().contains(&"RouteExists"));
-}
-
-#[test]
-fn limits_are_known_before_anything_is_sent() {
-    let many = |count: u32| -> Vec<(String, String)> {
-        (0..count)
-            .map(|n| {
-                (
-                    format!("k{n}"),
-                    format!("20.{}.{}.0/24", n / 128, n % 128 * 2),
-                )
-            })
-            .collect()
-    };
-    let plan = |count| {
-        let entries = many(count);
-        let mut bench = Bench::new(
-            &entries
-                .iter()
-                .map(|(k, v)| (k.as_str(), v.as_str()))
-                .collect::<Vec<_>>(),
-        );
-        bench.settings.template_bucket = true;
-        bench
-    };
-    assert!(
-        matches!(plan(244).plan().action, Action::Create(_)),
-        "12 + 2 * 244 = 500 resources"
-    );
-    assert_eq!(plan(245).plan().action, Action::Refuse);
-    assert_eq!(plan(245).reasons(), ["TemplateTooLarge"]);
-    let mut without = plan(244);
-    without.settings.template_bucket = false;
-    assert!(without.plan().why.contains("--cf-template-bucket"));
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub fn settings() -> Settings {
         ownership: BTreeMap::from([("owner".to_owned(), "simulation".to_owned())]),
         zones: example_zones(),
         max_removal: 50,
+        route_table_quota: 500,
         ..Settings::default()
     }
 }

@@ -12,31 +12,9 @@ use crate::testbed::Testbed;
 use crate::wait;
 
 /// Waits until the replica has logged one line with all of this, and checks that it is none the worse for it.
-async fn told(replica: &mut Replica, texts: &[&str]) {
+pub async fn told(replica: &mut Replica, texts: &[&str]) {
     wait::until(&format!("the log says {texts:?}"), || replica.said(texts)).await;
     replica.assert_well();
-}
-
-/// As many single addresses, none next to another.
-fn addresses(count: u32) -> Vec<(String, String)> {
-    (0..count)
-        .map(|number| {
-            (
-                format!("k{number:03}"),
-                format!("203.0.{}.{}/32", number / 100, number % 100 * 2),
-            )
-        })
-        .collect()
-}
-
-fn borrowed(data: &[(String, String)]) -> Vec<(&str, &str)> {
-    data.iter()
-        .map(|(key, value)| (key.as_str(), value.as_str()))
-        .collect()
-}
-
-fn cidrs(data: &[(String, String)]) -> Vec<&str> {
-    data.iter().map(|(_, cidr)| cidr.as_str()).collect()
 }
 
 /// A worker route table, as the operator makes it.
@@ -58,75 +36,6 @@ fn make_table(stage: &Stage, letter: &str) {
         ("Tag.1.Value", &zone),
     ];
     stage.aws.call("ec2", "CreateTags", &tag);
-}
-
-#[tokio::test]
-async fn a_template_too_long_for_a_request_needs_a_bucket() {
-    let stage = Stage::open("bytes").await;
-    let mut replica = stage.replica("r1").start();
-    stage.config_map("egress-t1", &EXAMPLE).await;
-    let exits = stage.routed(&EXAMPLE_CIDRS).await;
-    let mark = stage.aws.mark();
-    let many = addresses(155);
-    stage.config_map("egress-t1", &borrowed(&many)).await;
-    told(
-        &mut replica,
-        &["TemplateTooLarge", "51200", "--cf-template-bucket"],
-    )
-    .await;
-    assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
-    stage.routed(&EXAMPLE_CIDRS).await;
-    replica.terminate().await;
-
-    stage.aws.bucket("templates");
-    let _replica = stage
-        .replica("r2")
-        .arg("--cf-template-bucket=templates")
-        .start();
-    assert_eq!(stage.routed(&cidrs(&many)).await, exits);
-    assert_eq!(
-        actions(&stage.aws.writes_since(mark)),
-        ["PutObject", "CreateChangeSet", "ExecuteChangeSet"]
-    );
-}
-
-#[tokio::test]
-async fn a_bucket_that_does_not_exist_is_named() {
-    let stage = Stage::open("bucket").await;
-    let mut replica = stage
-        .replica("r1")
-        .arg("--cf-template-bucket=templates")
-        .start();
-    let many = addresses(155);
-    stage.config_map("egress-t1", &borrowed(&many)).await;
-    told(&mut replica, &["TemplateBucket", "--cf-template-bucket"]).await;
-    stage.aws.bucket("templates");
-    stage.routed(&cidrs(&many)).await;
-}
-
-/// 18 resources of three zones and a route per CIDR and table: 161 CIDRs make 501, 160 CIDRs 498.
-#[tokio::test]
-async fn the_501st_resource_is_one_too_many() {
-    let stage = Stage::open("resources").await;
-    stage.aws.bucket("templates");
-    let mut replica = stage
-        .replica("r1")
-        .arg("--cf-template-bucket=templates")
-        .start();
-    let many = addresses(161);
-    stage.config_map("egress-t1", &borrowed(&many)).await;
-    told(
-        &mut replica,
-        &[
-            "TemplateTooLarge",
-            "501 resources",
-            "fewer or wider networks",
-        ],
-    )
-    .await;
-    assert_eq!(actions(&stage.writes_at_rest(0).await), [""; 0]);
-    stage.config_map("egress-t1", &borrowed(&many[..160])).await;
-    stage.routed(&cidrs(&many[..160])).await;
 }
 
 #[tokio::test]

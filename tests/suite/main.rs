@@ -15,6 +15,7 @@ mod golang;
 mod http;
 mod leadership;
 mod ledger;
+mod limits;
 mod main_job;
 mod plan_command;
 mod replica;

@@ -85,6 +85,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- range $key, $value := $v.aws.routeTableTags }}
 - {{ printf "--aws-route-table-tag=%s=%s" $key $value | quote }}
 {{- end }}
+- {{ printf "--aws-route-table-quota=%d" (int $v.aws.routeTableQuota) | quote }}
 {{- range $key, $value := $v.stack.additionalTags }}
 - {{ printf "--additional-stack-tags=%s=%s" $key $value | quote }}
 {{- end }}

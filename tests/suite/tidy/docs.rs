@@ -108,6 +108,7 @@ fn the_reasons() {
         "removal",
         "drift/zone",
         "repair",
+        "limits",
     ] {
         let text = read(format!("src/model/{file}.rs"));
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
