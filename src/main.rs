@@ -151,7 +151,9 @@ async fn run(config: Config) -> Result<ExitCode> {
     match &config.provider {
         ProviderConfig::Aws(_) => {
             let provider = aws(&config, &outlook.metrics, &pod(&config)).await?;
+            let warm = tokio::spawn(provider.keep_warm());
             elect(config, provider, source, &outlook).await?;
+            warm.abort();
         }
         ProviderConfig::InMemory | ProviderConfig::Noop => {
             elect(config.clone(), memory(&config), source, &outlook).await?;

@@ -173,34 +173,6 @@ async fn calls_that_iam_denies() {
 }
 
 #[tokio::test]
-async fn answers_that_are_lost_or_late_or_refused_for_now() {
-    let stage = Stage::open("faults").await;
-    for kind in [
-        "reset_after",
-        "reset_before",
-        "error500_after",
-        "error500",
-        "throttle",
-    ] {
-        stage.aws.fault(
-            json!({ "kind": kind, "service": "cloudformation", "probability": 0.2, "times": 3 }),
-        );
-    }
-    let mut replica = stage.replica("r1").start();
-    stage.config_map("egress-t1", &EXAMPLE).await;
-    let exits = stage.routed(&EXAMPLE_CIDRS).await;
-    stage.config_map("egress-t1", &[("dns", "9.9.9.9")]).await;
-    assert_eq!(stage.routed(&["9.9.9.9/32"]).await, exits);
-    let log = stage.aws.log_since(0);
-    assert!(
-        log.iter().any(|entry| entry.fault.is_some()),
-        "no fault has hit anything"
-    );
-    assert_eq!(stage.aws.stacks().len(), 1);
-    replica.assert_well();
-}
-
-#[tokio::test]
 async fn an_api_server_that_is_away_at_the_start_and_later() {
     let testbed = Testbed::start("away");
     let stage = Stage::on(&testbed, "away").await;

@@ -27,3 +27,4 @@ mod statuses;
 mod testbed;
 mod tidy;
 mod wait;
+mod weather;

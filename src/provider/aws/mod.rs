@@ -6,9 +6,12 @@
 //! leadership, and VPC and gateway are read again when the route tables contradict what is known of them.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::time::Duration;
 
+use aws_config::identity::IdentityCache;
 use aws_config::{AppName, BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::config::Region;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
@@ -19,6 +22,7 @@ use self::apply::Writer;
 use self::bucket::Bucket;
 use self::calls::Calls;
 pub use self::calls::{CallReport, Observer};
+use self::credentials::Renewable;
 use self::ground::Ground;
 use self::memory::Memory;
 use self::observe::Eyes;
@@ -36,6 +40,7 @@ mod calls;
 mod changeset;
 mod claim;
 mod codes;
+mod credentials;
 mod error;
 mod ground;
 mod memory;
@@ -79,6 +84,7 @@ pub struct AwsProvider {
     region: String,
     bucket: Option<Bucket>,
     calls: Calls,
+    credentials: Option<Renewable>,
     cloudformation: aws_sdk_cloudformation::Client,
     ec2: aws_sdk_ec2::Client,
     /// VPC and gateway: read again when the route tables contradict it, and when an operation has failed.
@@ -105,6 +111,15 @@ impl AwsProvider {
             None => loader,
         };
         let sdk = loader.load().await;
+        let credentials = sdk.credentials_provider().map(Renewable::new);
+        let sdk = match &credentials {
+            Some(renewable) => sdk
+                .into_builder()
+                .credentials_provider(SharedCredentialsProvider::new(renewable.clone()))
+                .identity_cache(IdentityCache::no_cache())
+                .build(),
+            None => sdk,
+        };
         let region = sdk
             .region()
             .map(Region::to_string)
@@ -115,7 +130,8 @@ impl AwsProvider {
                 .template_bucket
                 .clone()
                 .map(|name| bucket(&sdk, name, region.clone())),
-            calls: Calls::new(config.observer.clone()),
+            calls: Calls::new(config.observer.clone(), credentials.clone()),
+            credentials,
             cloudformation: aws_sdk_cloudformation::Client::new(&sdk),
             ec2: aws_sdk_ec2::Client::new(&sdk),
             ground: Mutex::default(),
@@ -123,6 +139,17 @@ impl AwsProvider {
             region,
             config,
         })
+    }
+
+    /// Keeps the credentials fresh, so that they are there when this replica comes to lead. Never ends.
+    pub fn keep_warm(&self) -> impl Future<Output = ()> + Send + 'static {
+        let credentials = self.credentials.clone();
+        async move {
+            match credentials {
+                Some(credentials) => credentials.keep_fresh().await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     async fn ground(&self) -> Result<Ground, ProviderError> {
