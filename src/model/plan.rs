@@ -18,6 +18,9 @@ use super::resolved::{Layout, Names, Part};
 use super::template::{self, Template};
 use super::watch::Watch;
 
+/// After so many deletions that failed, the next one leaves behind what would not go.
+const RETAINED_AFTER: u32 = 2;
+
 /// What to do now: at most one mutating call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Action {
@@ -41,8 +44,9 @@ pub enum Action {
     Protect(bool),
     /// ContinueUpdateRollback.
     ContinueRollback,
-    /// DeleteStack: of a stack that nobody asks for any more, or whose creation failed.
-    Delete,
+    /// DeleteStack: of a stack that nobody asks for any more, or whose creation failed. `retain`: logical ids of resources that
+    /// are left behind, since they would not go.
+    Delete { retain: BTreeSet<String> },
     /// Nothing may be done until a person has acted; the reasons say what.
     Refuse,
 }
@@ -258,19 +262,7 @@ impl Plan {
                 );
                 self.delete(stack, why);
             }
-            // With on-empty=delete the IPs may go, and a stack that is half deleted serves nobody.
-            Phase::DeleteFailed
-                if self.deletion_is_due(world) || world.settings.on_empty == OnEmpty::Delete =>
-            {
-                self.setback = Some(cause.clone());
-                self.delete(stack, format!("the last deletion failed: {cause}"));
-            }
-            Phase::DeleteFailed => {
-                let text = format!(
-                    "a deletion has failed halfway ({cause}); such a stack can only be deleted: save its static IPs if partners rely on them, then delete it"
-                );
-                self.refuse(&stack.name, "DeleteFailed", text);
-            }
+            Phase::DeleteFailed => self.deleted_halfway(world, stack, &cause),
             Phase::Review => {
                 let text = "somebody made a change set that would create the stack, and did not execute it; delete \
                             the empty stack, then it is created anew"
@@ -284,6 +276,37 @@ impl Plan {
                 );
                 self.refuse(&stack.name, "UnknownStatus", text);
             }
+        }
+    }
+
+    /// Such a stack can only be deleted.
+    fn deleted_halfway(&mut self, world: &World<'_>, stack: &Stack, cause: &str) {
+        let deletion = stack.deletion.clone().unwrap_or_default();
+        // With on-empty=delete the IPs may go, and a stack that is half deleted serves nobody; one that was never created has
+        // served nobody.
+        let may_go = self.deletion_is_due(world)
+            || world.settings.on_empty == OnEmpty::Delete
+            || deletion.before.phase() == Phase::CreateFailed;
+        if !may_go {
+            let text = format!(
+                "a deletion has failed halfway ({cause}); such a stack can only be deleted: save its static IPs if partners \
+                 rely on them, then delete it"
+            );
+            return self.refuse(&stack.name, "DeleteFailed", text);
+        }
+        self.setback = Some(cause.to_owned());
+        if deletion.failures < RETAINED_AFTER || deletion.stuck.is_empty() {
+            return self.delete(stack, format!("the last deletion failed: {cause}"));
+        }
+        let left: Vec<&str> = deletion.stuck.iter().map(String::as_str).collect();
+        let why = format!(
+            "{} deletions failed, so what would not go is left behind, to be removed by hand: {} ({cause})",
+            deletion.failures,
+            left.join(", ")
+        );
+        self.delete(stack, why);
+        if let Action::Delete { retain } = &mut self.action {
+            *retain = deletion.stuck;
         }
     }
 
@@ -306,7 +329,8 @@ impl Plan {
                 format!("{why}; its termination protection is switched off for that"),
             );
         } else {
-            self.set(Action::Delete, why);
+            let retain = BTreeSet::new();
+            self.set(Action::Delete { retain }, why);
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::tests::{Bench, kinds, texts};
 use super::*;
-use crate::model::live::{Change, Effect};
+use crate::model::live::{Change, Deletion, Effect, Status};
 use crate::model::network::WorkerTable;
 
 #[test]
@@ -75,9 +75,36 @@ fn an_empty_set_is_believed_late_and_deletes_only_when_asked() {
         "{plan}"
     );
     bench.settings.on_empty = OnEmpty::Delete;
-    assert_eq!(bench.plan().action, Action::Delete);
+    assert_eq!(bench.plan().action.name(), "DeleteStack");
     bench.stack().termination_protection = true;
     assert_eq!(bench.plan().action, Action::Protect(false));
+}
+
+#[test]
+fn a_stack_that_is_deleted_halfway_goes_only_when_nothing_can_be_lost_with_it() {
+    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
+    bench.stack().status = Status("DELETE_FAILED".to_owned());
+    let mut deletion = Deletion {
+        before: Status("UPDATE_COMPLETE".to_owned()),
+        failures: 1,
+        stuck: ["NATSubneta".to_owned()].into(),
+    };
+    bench.stack().deletion = Some(deletion.clone());
+    assert_eq!(
+        bench.plan().action,
+        Action::Refuse,
+        "it has served somebody"
+    );
+    deletion.before = Status("ROLLBACK_COMPLETE".to_owned());
+    bench.stack().deletion = Some(deletion.clone());
+    let retain = BTreeSet::new();
+    assert_eq!(bench.plan().action, Action::Delete { retain });
+    deletion.failures = 2;
+    bench.stack().deletion = Some(deletion.clone());
+    let retain = deletion.stuck;
+    let plan = bench.plan();
+    assert_eq!(plan.action, Action::Delete { retain });
+    assert!(plan.why.contains("by hand: NATSubneta"), "{plan}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ impl Action {
             Self::Discard { .. } => "DeleteChangeSet",
             Self::Protect(_) => "UpdateTerminationProtection",
             Self::ContinueRollback => "ContinueUpdateRollback",
-            Self::Delete => "DeleteStack",
+            Self::Delete { .. } => "DeleteStack",
             Self::Refuse => "Refuse",
         }
     }

@@ -166,7 +166,7 @@ fn subject(plan: &Plan) -> Option<String> {
             Some(template.fingerprint.clone())
         }
         // By stack: the one that is created next is another.
-        Action::Delete => Some(format!("delete {}", plan.stack)),
+        Action::Delete { .. } => Some(format!("delete {}", plan.stack)),
         Action::ContinueRollback => Some(format!("continue {}", plan.stack)),
         Action::Discard { change_set } => Some(format!("discard {change_set}")),
         Action::Protect(on) => Some(format!("protect {on}")),
@@ -255,7 +255,7 @@ mod tests {
             (FIRST_PATIENCE, FIRST_PATIENCE * 2, LAST_PATIENCE)
         );
         schedule.tries(&one, now, 0.5);
-        schedule.tries(&plan(Action::Delete), now, 0.5);
+        schedule.tries(&plan(Action::Protect(true)), now, 0.5);
         assert!(
             schedule.held(&one, now).is_some(),
             "what came between changes nothing"

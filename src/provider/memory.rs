@@ -104,7 +104,7 @@ impl MemoryProvider {
                 );
                 Ok(())
             }
-            Action::Delete => account.delete(),
+            Action::Delete { .. } => account.delete(),
         }
     }
 }

@@ -219,7 +219,7 @@ fn named(action: &Action) -> &'static str {
         Action::Discard { .. } => "DeleteChangeSet",
         Action::Protect(_) => "UpdateTerminationProtection",
         Action::ContinueRollback => "ContinueUpdateRollback",
-        Action::Delete => "DeleteStack",
+        Action::Delete { .. } => "DeleteStack",
     }
 }
 

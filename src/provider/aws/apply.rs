@@ -1,6 +1,7 @@
 //! The mutating calls: one per action, each under its term.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use aws_sdk_cloudformation::operation::create_change_set::builders::CreateChangeSetFluentBuilder;
 use aws_sdk_cloudformation::types::{ChangeSetType, DeploymentMode, Parameter, Tag};
@@ -52,7 +53,7 @@ impl Writer<'_> {
             Action::Discard { change_set } => self.discard(stack, change_set).await,
             Action::Protect(on) => self.protect(stack, *on).await,
             Action::ContinueRollback => self.continue_rollback(memory, stack).await,
-            Action::Delete => self.delete(memory, stack).await,
+            Action::Delete { retain } => self.delete(memory, stack, retain).await,
         }
     }
 
@@ -228,12 +229,18 @@ impl Writer<'_> {
         self.started(memory, answer).map(drop)
     }
 
-    async fn delete(&self, memory: &mut Memory, stack: &str) -> Result<(), ProviderError> {
+    async fn delete(
+        &self,
+        memory: &mut Memory,
+        stack: &str,
+        retain: &BTreeSet<String>,
+    ) -> Result<(), ProviderError> {
         let token = self.token(memory, "delete");
         let request = self
             .cloudformation
             .delete_stack()
             .stack_name(stack)
+            .set_retain_resources((!retain.is_empty()).then(|| retain.iter().cloned().collect()))
             .set_role_arn(self.role_arn.map(str::to_owned))
             .client_request_token(&token);
         memory.operation = Some(Operation::new(

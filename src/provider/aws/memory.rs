@@ -6,6 +6,7 @@ use aws_sdk_cloudformation::types::Stack;
 use aws_smithy_types::DateTime;
 
 use super::operation::Operation;
+use crate::model::live::Deletion;
 
 /// What is remembered between passes, to save calls and to see through late answers. Losing it costs a few calls and
 /// nothing else.
@@ -30,6 +31,8 @@ pub struct Memory {
     pub ids: Option<((String, String), Ids)>,
     /// The first failure that led to that state.
     pub cause: Option<(StateKey, Option<String>)>,
+    /// The deletions that failed and led to that state.
+    pub deletion: Option<(StateKey, Deletion)>,
     /// The last operation that was started here, until its end has been seen.
     pub operation: Option<Operation>,
     /// Operations started, counted for their tokens.

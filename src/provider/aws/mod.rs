@@ -41,6 +41,7 @@ mod changeset;
 mod claim;
 mod codes;
 mod credentials;
+mod deletion;
 mod error;
 mod ground;
 mod memory;

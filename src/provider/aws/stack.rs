@@ -9,10 +9,11 @@ use super::calls::Calls;
 use super::changeset;
 use super::claim::{self, Claim};
 use super::codes;
+use super::deletion;
 use super::error::{Failure, Kind, Service};
 use super::memory::{Memory, Search, StateKey};
 use super::operation::{self, Operation};
-use crate::model::live::{ChangeSetState, Live, Phase, Stack, Status};
+use crate::model::live::{ChangeSetState, Deletion, Live, Phase, Stack, Status};
 use crate::provider::ProviderError;
 
 /// Pages of stacks read in a search; CloudFormation's default quota is 2,000 stacks, a page holds about 100.
@@ -244,6 +245,9 @@ impl Reader<'_> {
         {
             live.cause = Some(cause);
         }
+        if phase == Phase::DeleteFailed {
+            live.deletion = Some(self.deletion(memory, key).await?);
+        }
         if phase == Phase::Settled && memory.change_sets {
             let changed = stack.last_updated_time().map_or(0, |time| time.secs());
             live.change_sets =
@@ -286,8 +290,9 @@ impl Reader<'_> {
         let events = operation::newest_events(self.calls, self.cloudformation, id(stack)).await?;
         if operation.has_ended(stack, &events) || operation.is_out_of_patience() {
             memory.operation = None;
-            // What was read while the operation ran may be from before its end.
+            // What was read while the operation ran may be from before its end, and a deletion that fails again changes nothing else.
             memory.template = None;
+            memory.deletion = None;
             return Ok(None);
         }
         Ok(Some(operation.status))
@@ -319,6 +324,17 @@ impl Reader<'_> {
         let text = answer.template_body.unwrap_or_default();
         memory.template = Some((key.clone(), text.clone()));
         Ok(text)
+    }
+
+    async fn deletion(&self, memory: &mut Memory, key: &StateKey) -> Result<Deletion, Failure> {
+        if let Some((at, deletion)) = &memory.deletion
+            && at == key
+        {
+            return Ok(deletion.clone());
+        }
+        let read = deletion::read(self.calls, self.cloudformation, &key.id).await?;
+        memory.deletion = Some((key.clone(), read.clone()));
+        Ok(read)
     }
 
     async fn cause(&self, memory: &mut Memory, key: &StateKey) -> Result<Option<String>, Failure> {
