@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 
 use super::cidr;
 use super::desired::{self, Desired};
-use super::network::{Network, TableId};
+use super::network::{Network, OtherTable, TableId};
 use super::plan::World;
 use super::problem::{Problem, Subject};
 use super::request::{EntryId, Request};
@@ -58,8 +58,12 @@ pub fn fit(
     if !fits(served, &network) {
         // Only new route tables or zones can be why: the former can wait.
         for table in new_tables(&network, names) {
-            network.worker_tables.remove(&table);
-            network.other_tables.insert(table.clone());
+            let worker = network.worker_tables.remove(&table).unwrap_or_default();
+            let other = OtherTable {
+                routes: worker.routes,
+                ..OtherTable::default()
+            };
+            network.other_tables.insert(table.clone(), other);
             let text = format!("nothing is routed from it yet, since not everything fits: {limit}");
             problems.push(Problem::warning(
                 Subject::RouteTable(table),

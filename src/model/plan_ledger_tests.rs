@@ -208,7 +208,7 @@ fn a_large_removal_waits_and_what_is_added_does_not() {
 
 #[test]
 fn few_networks_and_what_covers_them_are_no_large_removal() {
-    let waits = |from: &[(&str, &str)], to: &[(&str, &str)], most: u8| {
+    let waits = |from: &[(&str, &str)], to: &[(&str, &str)], most: u16| {
         let mut bench = Bench::live(from);
         bench.settings.max_removal = most;
         bench.grace_left = Duration::from_secs(60);

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::lease::{Alone, Election as _, Term};
+use crate::ledger::Book;
 use crate::model::desired::{OnDrift, Settings, example_zones};
+use crate::model::grace::Grace;
 use crate::model::network::Network;
 use crate::model::plan::Action;
 use crate::model::request::{Object, ObjectId, Snapshot};
@@ -12,7 +14,7 @@ use crate::model::schedule::Schedule;
 use crate::model::watch::{MAX_REPAIRS, Watch};
 use crate::provider::Provider as _;
 use crate::provider::memory::MemoryProvider;
-use crate::reconcile::{self, Frame, Pass};
+use crate::reconcile::{self, Frame, Memory, Pass};
 
 impl MemoryProvider {
     /// Somebody puts a route there, or takes it away, behind the stack's back.
@@ -37,7 +39,7 @@ struct Bench {
     provider: MemoryProvider,
     settings: Settings,
     snapshot: Snapshot,
-    schedule: Schedule,
+    memory: Memory,
     term: Term,
     now: Duration,
     sent: Vec<&'static str>,
@@ -54,6 +56,8 @@ impl Bench {
             stack_name: "egress".to_owned(),
             zones: example_zones(),
             drift,
+            route_table_quota: 500,
+            max_removal: 50,
             ..Settings::default()
         };
         let provider = MemoryProvider::new(MemoryProvider::network_for(&settings.zones));
@@ -61,10 +65,17 @@ impl Bench {
             provider,
             settings,
             snapshot: Snapshot::default(),
-            schedule: Schedule::new(
-                Duration::from_secs(300),
-                Watch::new(Some(Duration::from_secs(300))),
-            ),
+            memory: Memory {
+                schedule: Schedule::new(
+                    Duration::from_secs(300),
+                    Watch::new(Some(Duration::from_secs(300))),
+                ),
+                grace: Grace {
+                    period: Duration::from_secs(600),
+                    ..Grace::default()
+                },
+                book: Book::nowhere(),
+            },
             term: Alone::new().campaign().await,
             now: Duration::ZERO,
             sent: Vec::new(),
@@ -86,13 +97,13 @@ impl Bench {
         let frame = Frame {
             snapshot: &self.snapshot,
             settings: &self.settings,
-            grace_left: Duration::from_secs(600),
+            began: Duration::ZERO,
             dry_run: false,
             now: self.now,
             jitter: 0.5,
         };
         loop {
-            match reconcile::pass(&self.provider, &self.term, &mut self.schedule, &frame).await {
+            match reconcile::pass(&self.provider, &self.term, &mut self.memory, &frame).await {
                 Ok(pass) => return pass,
                 Err(error) => assert_eq!(error.reason, "Rejected"),
             }
@@ -106,7 +117,7 @@ impl Bench {
             if pass.applied {
                 self.sent.push(pass.plan.action.name());
             }
-            let wait = self.schedule.next(pass.outcome, self.now);
+            let wait = self.memory.schedule.next(pass.outcome, self.now);
             let wait = wait.expect("nothing fails here");
             if pass.plan.action == Action::Keep && wait == Duration::from_secs(300) {
                 return pass;
