@@ -57,20 +57,7 @@ pub fn fit(
     let mut network = world.network.clone();
     if !fits(served, &network) {
         // Only new route tables or zones can be why: the former can wait.
-        for table in new_tables(&network, names) {
-            let worker = network.worker_tables.remove(&table).unwrap_or_default();
-            let other = OtherTable {
-                routes: worker.routes,
-                ..OtherTable::default()
-            };
-            network.other_tables.insert(table.clone(), other);
-            let text = format!("nothing is routed from it yet, since not everything fits: {limit}");
-            problems.push(Problem::warning(
-                Subject::RouteTable(table),
-                "LimitReached",
-                text,
-            ));
-        }
+        problems.extend(set_aside(&mut network, names, &limit));
     }
     let count = if fits(served, &network) {
         most(served, queue.len() + 1, |count| fits(count, &network))
@@ -145,13 +132,27 @@ impl Room<'_> {
     }
 }
 
-fn new_tables(network: &Network, names: &Names) -> Vec<TableId> {
+/// Takes the route tables that have no route of ours yet out of the workers'.
+fn set_aside(network: &mut Network, names: &Names, limit: &str) -> Vec<Problem> {
     let routed: BTreeSet<&TableId> = names.route_zones.keys().map(|(table, _)| table).collect();
     let tables = network.worker_tables.keys();
-    tables
+    let new: Vec<TableId> = tables
         .filter(|table| !routed.contains(table))
         .cloned()
-        .collect()
+        .collect();
+    let mut problems = Vec::new();
+    for table in new {
+        let worker = network.worker_tables.remove(&table).unwrap_or_default();
+        let other = OtherTable {
+            routes: worker.routes,
+            ..OtherTable::default()
+        };
+        network.other_tables.insert(table.clone(), other);
+        let text = format!("nothing is routed from it yet, since not everything fits: {limit}");
+        let subject = Subject::RouteTable(table);
+        problems.push(Problem::warning(subject, "LimitReached", text));
+    }
+    problems
 }
 
 /// The greatest number from `fits` on, and less than `breaks`, that fits.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::change::discard;
-use super::desired::{self, Desired, OnEmpty, Settings};
+use super::desired::{self, Desired, Settings};
 use super::difference::{self, Difference};
 use super::drift::Drift;
 use super::grace::Grace;
@@ -14,12 +14,9 @@ use super::live::{Live, Phase, Stack};
 use super::network::{Network, Zone};
 use super::problem::{Problem, Subject};
 use super::request::{self, EntryId, Request, Snapshot};
-use super::resolved::{Layout, Names, Part};
+use super::resolved::{Layout, LayoutError, Names, Part};
 use super::template::{self, Template};
 use super::watch::Watch;
-
-/// After so many deletions that failed, the next one leaves behind what would not go.
-const RETAINED_AFTER: u32 = 2;
 
 /// What to do now: at most one mutating call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,12 +95,7 @@ pub struct Plan {
 
 /// Makes the plan. Total: whatever the world looks like, there is one.
 pub fn plan(world: &World<'_>) -> Plan {
-    let layout = match world.live {
-        Live::Ours(stack) if stack.status.phase() != Phase::Gone => {
-            Some((stack, Layout::read(&stack.template, &stack.parameters)))
-        }
-        Live::Ours(_) | Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
-    };
+    let layout = layout(world.live);
     let names = match &layout {
         Some((_, Ok(layout))) => layout.names(),
         Some((_, Err(_))) | None => Names::default(),
@@ -171,6 +163,16 @@ pub fn plan(world: &World<'_>) -> Plan {
     plan
 }
 
+/// The stack and what its template holds, where there is one that is ours.
+fn layout(live: &Live) -> Option<(&Stack, Result<Layout, LayoutError>)> {
+    match live {
+        Live::Ours(stack) if stack.status.phase() != Phase::Gone => {
+            Some((stack, Layout::read(&stack.template, &stack.parameters)))
+        }
+        Live::Ours(_) | Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
+    }
+}
+
 /// Every EIP has an output of its own name.
 fn static_ips(live: &Live, names: &Names) -> BTreeMap<Zone, String> {
     let Live::Ours(stack) = live else {
@@ -202,7 +204,7 @@ impl Plan {
         ));
     }
 
-    fn absent(&mut self, world: &World<'_>) {
+    pub(super) fn absent(&mut self, world: &World<'_>) {
         let name = &world.settings.stack_name;
         if self.request.entries.is_empty() {
             self.set(
@@ -235,106 +237,13 @@ impl Plan {
         }
     }
 
-    fn present(&mut self, world: &World<'_>, stack: &Stack, layout: &Layout, names: &Names) {
-        let cause = stack
-            .cause
-            .clone()
-            .unwrap_or_else(|| "no reason given".to_owned());
-        let status = &stack.status;
-        match status.phase() {
-            Phase::Settled => {
-                self.look_for_drift(world, stack, layout, names);
-                self.settled(world, stack, layout, names);
-            }
-            Phase::Busy => self.set(Action::Wait, format!("the stack is {status}")),
-            Phase::Gone => self.absent(world),
-            Phase::RollbackFailed => {
-                self.setback = Some(cause.clone());
-                self.set(
-                    Action::ContinueRollback,
-                    format!("the stack is {status}: {cause}"),
-                );
-            }
-            Phase::CreateFailed => {
-                self.setback = Some(cause.clone());
-                let why = format!(
-                    "the stack is {status} and can only be deleted and created again: {cause}"
-                );
-                self.delete(stack, why);
-            }
-            Phase::DeleteFailed => self.deleted_halfway(world, stack, &cause),
-            Phase::Review => {
-                let text = "somebody made a change set that would create the stack, and did not execute it; delete \
-                            the empty stack, then it is created anew"
-                    .to_owned();
-                self.refuse(&stack.name, "InReview", text);
-            }
-            Phase::Unknown => {
-                let text = format!(
-                    "its status {status} is not one that this version can act on ({cause}); bring it to a *_COMPLETE \
-                     state by hand"
-                );
-                self.refuse(&stack.name, "UnknownStatus", text);
-            }
-        }
-    }
-
-    /// Such a stack can only be deleted.
-    fn deleted_halfway(&mut self, world: &World<'_>, stack: &Stack, cause: &str) {
-        let deletion = stack.deletion.clone().unwrap_or_default();
-        // With on-empty=delete the IPs may go, and a stack that is half deleted serves nobody; one that was never created has
-        // served nobody.
-        let may_go = self.deletion_is_due(world)
-            || world.settings.on_empty == OnEmpty::Delete
-            || deletion.before.phase() == Phase::CreateFailed;
-        if !may_go {
-            let text = format!(
-                "a deletion has failed halfway ({cause}); such a stack can only be deleted: save its static IPs if partners \
-                 rely on them, then delete it"
-            );
-            return self.refuse(&stack.name, "DeleteFailed", text);
-        }
-        self.setback = Some(cause.to_owned());
-        if deletion.failures < RETAINED_AFTER || deletion.stuck.is_empty() {
-            return self.delete(stack, format!("the last deletion failed: {cause}"));
-        }
-        let left: Vec<&str> = deletion.stuck.iter().map(String::as_str).collect();
-        let why = format!(
-            "{} deletions failed, so what would not go is left behind, to be removed by hand: {} ({cause})",
-            deletion.failures,
-            left.join(", ")
-        );
-        self.delete(stack, why);
-        if let Action::Delete { retain } = &mut self.action {
-            *retain = deletion.stuck;
-        }
-    }
-
-    fn deletion_is_due(&self, world: &World<'_>) -> bool {
-        self.nothing_asked()
-            && world.grace.empty_left().is_zero()
-            && world.settings.on_empty == OnEmpty::Delete
-    }
-
-    /// Truly empty: every source was listed whole, and there is no entry, not even one that cannot be read.
-    pub fn nothing_asked(&self) -> bool {
-        let request = &self.request;
-        request.settled && request.entries.is_empty() && request.refused == 0
-    }
-
-    fn delete(&mut self, stack: &Stack, why: String) {
-        if stack.termination_protection {
-            self.set(
-                Action::Protect(false),
-                format!("{why}; its termination protection is switched off for that"),
-            );
-        } else {
-            let retain = BTreeSet::new();
-            self.set(Action::Delete { retain }, why);
-        }
-    }
-
-    fn settled(&mut self, world: &World<'_>, stack: &Stack, layout: &Layout, names: &Names) {
+    pub(super) fn settled(
+        &mut self,
+        world: &World<'_>,
+        stack: &Stack,
+        layout: &Layout,
+        names: &Names,
+    ) {
         let left = world.grace.empty_left();
         self.hold_large_removal(world.settings, names);
         if self.nothing_asked() && !names.routes.is_empty() && !left.is_zero() {
@@ -424,6 +333,10 @@ mod safety_tests;
 #[cfg(test)]
 #[path = "plan_ledger_tests.rs"]
 mod ledger_tests;
+
+#[cfg(test)]
+#[path = "drift_tests.rs"]
+mod drift_tests;
 
 #[cfg(test)]
 #[path = "repair_tests.rs"]

@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use super::difference::Kind;
 use super::tests::{Bench, kinds, texts};
 use super::*;
+use crate::model::desired::OnEmpty;
 use crate::model::grace::LargeRemoval;
 
 /// A world whose ledger knows what is live.

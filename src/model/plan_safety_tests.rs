@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::tests::{Bench, kinds, texts};
 use super::*;
+use crate::model::desired::OnEmpty;
 use crate::model::live::{Change, Deletion, Effect, Status};
 use crate::model::network::WorkerTable;
 

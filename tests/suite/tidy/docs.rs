@@ -109,6 +109,8 @@ fn the_reasons() {
         "drift/zone",
         "repair",
         "limits",
+        "kept",
+        "recovery",
     ] {
         let text = read(format!("src/model/{file}.rs"));
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
