@@ -67,7 +67,7 @@ pub async fn look<P: Provider>(
     watch: &mut Watch,
 ) -> Result<Plan, ProviderError> {
     let (network, live) = futures::join!(provider.network(), provider.live(view.epoch, view.stack));
-    let (network, live) = (network?, live?);
+    let (mut network, live) = (network?, live?);
     watch.begin(view.now);
     if let Live::Ours(stack) = &live
         && stack.status.phase() == Phase::Settled
@@ -91,7 +91,12 @@ pub async fn look<P: Provider>(
     let mut plan = made(&network);
     if plan.is_doubtful() {
         // Both were read at once: the network may be from the moment before the stack came to rest.
-        plan = made(&provider.network().await?);
+        network = provider.network().await?;
+        plan = made(&network);
+    }
+    if plan.new_addresses() > 0 {
+        network.free_addresses = provider.free_addresses().await;
+        plan = made(&network);
     }
     watch.note(&plan.drifts, view.settings.drift == OnDrift::Repair);
     Ok(plan)

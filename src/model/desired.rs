@@ -149,34 +149,47 @@ fn zones(
         }
         zones.insert(zone.clone(), *live);
     }
-    for (zone, cidr) in settings
-        .zones
-        .iter()
-        .filter(|(zone, _)| !names.nat_cidrs.contains_key(*zone))
+    let mut room = network.free_addresses;
+    for (zone, cidr) in
+        (settings.zones.iter()).filter(|(zone, _)| !names.nat_cidrs.contains_key(*zone))
     {
-        let refuse =
-            |message| Problem::refused(Subject::Zone(zone.clone()), "NatCidrUnusable", message);
-        if !network.vpc_cidrs.iter().any(|vpc| vpc.contains(cidr)) {
-            let vpc = &network.vpc_id;
-            problems.push(refuse(format!(
-                "its NAT subnet {cidr} is outside the CIDRs of {vpc}, so the zone gets no NAT gateway; choose a free \
-                 range inside them with --aws-nat-cidr-block"
-            )));
-            continue;
+        if let Some((reason, text)) = unusable(*cidr, network, &zones) {
+            problems.push(Problem::refused(Subject::Zone(zone.clone()), reason, text));
+        } else if room == Some(0) {
+            let text = "it gets no NAT gateway yet, since the account may have no more static IPs in this region; release one \
+                        that is not needed, or have the quota \"EC2-VPC Elastic IPs\" raised";
+            let subject = Subject::Zone(zone.clone());
+            problems.push(Problem::refused(subject, "LimitReached", text.to_owned()));
+        } else {
+            room = room.map(|free| free.saturating_sub(1));
+            zones.insert(zone.clone(), *cidr);
         }
-        let taken = zones
-            .iter()
-            .find(|(_, other): &(&Zone, &Ipv4Net)| other.contains(cidr) || cidr.contains(*other));
-        if let Some((other, range)) = taken {
-            problems.push(refuse(format!(
-                "its NAT subnet {cidr} overlaps {range} of zone {other}, so the zone gets no NAT gateway; choose a free \
-                 range with --aws-nat-cidr-block"
-            )));
-            continue;
-        }
-        zones.insert(zone.clone(), *cidr);
     }
     zones
+}
+
+/// Why a new NAT subnet cannot be made.
+fn unusable(
+    cidr: Ipv4Net,
+    network: &Network,
+    zones: &BTreeMap<Zone, Ipv4Net>,
+) -> Option<(&'static str, String)> {
+    if !network.vpc_cidrs.iter().any(|vpc| vpc.contains(&cidr)) {
+        let text = format!(
+            "its NAT subnet {cidr} is outside the CIDRs of {}, so the zone gets no NAT gateway; choose a free range \
+             inside them with --aws-nat-cidr-block",
+            network.vpc_id
+        );
+        return Some(("NatCidrUnusable", text));
+    }
+    let (other, range) = zones
+        .iter()
+        .find(|(_, other)| other.contains(&cidr) || cidr.contains(*other))?;
+    let text = format!(
+        "its NAT subnet {cidr} overlaps {range} of zone {other}, so the zone gets no NAT gateway; choose a free range with \
+         --aws-nat-cidr-block"
+    );
+    Some(("NatCidrUnusable", text))
 }
 
 fn tables(

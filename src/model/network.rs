@@ -27,6 +27,8 @@ pub struct Network {
     pub other_tables: BTreeMap<TableId, OtherTable>,
     /// The route table of each subnet that has one of its own choice.
     pub associations: BTreeMap<SubnetId, TableId>,
+    /// How many more static IPs the account may have; None as long as that does not matter, or is not known.
+    pub free_addresses: Option<usize>,
 }
 
 impl Network {

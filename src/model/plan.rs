@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::change::discard;
 use super::desired::{self, Desired, Settings};
-use super::difference::{self, Difference};
+use super::difference::{self, Difference, Kind};
 use super::drift::Drift;
 use super::grace::Grace;
 use super::ledger::{Ledger, Recall};
@@ -202,6 +202,14 @@ impl Plan {
             reason,
             message,
         ));
+    }
+
+    /// How many static IPs the change would allocate.
+    pub fn new_addresses(&self) -> usize {
+        let is_new = |difference: &&Difference| {
+            difference.kind == Kind::Add && difference.resource_type == "AWS::EC2::EIP"
+        };
+        self.differences.iter().filter(is_new).count()
     }
 
     pub(super) fn absent(&mut self, world: &World<'_>) {

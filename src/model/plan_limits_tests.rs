@@ -165,6 +165,27 @@ fn a_new_route_table_for_which_there_is_no_room_waits_and_the_rest_goes_on() {
     assert_eq!(plan.differences.len(), 2, "{plan}");
 }
 
+#[test]
+fn a_zone_for_which_there_is_no_static_ip_waits_and_the_rest_goes_on() {
+    let mut bench = Bench::new(&[("dns", "8.8.8.8")]);
+    assert_eq!(bench.plan().new_addresses(), 2);
+    bench.network.free_addresses = Some(1);
+    let plan = done(&mut bench);
+    assert_eq!(plan.new_addresses(), 1);
+    let zone = Subject::Zone("b".to_owned());
+    let told = |plan: &Plan| plan.problems.iter().any(|problem| problem.subject == zone);
+    assert!(told(&plan));
+    bench.network.free_addresses = Some(0);
+    let plan = bench.plan();
+    assert_eq!(plan.action, Action::Keep, "what is there takes no more");
+    assert!(told(&plan));
+    bench.network.free_addresses = Some(1);
+    assert!(!told(&done(&mut bench)));
+    let mut none = Bench::new(&[("dns", "8.8.8.8")]);
+    none.network.free_addresses = Some(0);
+    assert_eq!(none.plan().action, Action::Refuse);
+}
+
 /// Whatever is asked for and whatever fits: what stands and is routed stays routed, and what waits is told.
 #[test]
 fn nobody_who_is_served_loses_a_route_to_another() {

@@ -31,6 +31,11 @@ pub trait Provider: Send + Sync {
         stack: &Stack,
     ) -> impl Future<Output = Result<Observed, ProviderError>> + Send;
 
+    /// How many more static IPs the account may have; None where that is not known.
+    fn free_addresses(&self) -> impl Future<Output = Option<usize>> + Send {
+        std::future::ready(None)
+    }
+
     /// Starts the action's one mutating call and returns when it has been accepted, not when its operation has ended.
     /// `stack` is the stack's ARN, or its name when it is to be created. [`Action::Keep`], [`Action::Wait`] and
     /// [`Action::Refuse`] do nothing.

@@ -1,5 +1,7 @@
 //! Where not everything fits: what is routed stays, what fits is added, and who waits is told why.
 
+use serde_json::json;
+
 use crate::errors::told;
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::standin::actions;
@@ -101,11 +103,36 @@ async fn the_entry_that_would_need_the_501st_resource_waits_for_room() {
     replica.said(&["no longer", "LimitReached"]).unwrap();
 }
 
+#[tokio::test]
+async fn a_zone_without_a_static_ip_to_be_had_waits_and_nothing_fails() {
+    let stage = Stage::open("eip-quota").await;
+    stage.aws.settings(json!({ "eip_quota": 2 }));
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let remedy = ["LimitReached", "eu-central-1c", "EC2-VPC Elastic IPs"];
+    told(&mut replica, &remedy).await;
+    wait::until("two zones have NAT gateways", || {
+        let exits = stage.aws.exits();
+        wait::check(exits.len() == 2, || format!("{exits:?}"))
+    })
+    .await;
+    let two = stage.routed(&EXAMPLE_CIDRS).await;
+    assert_eq!(actions(&stage.writes_at_rest(0).await), ["CreateStack"]);
+    stage.aws.settings(json!({ "eip_quota": 3 }));
+    wait::until("the third has one, too", || {
+        let exits = stage.aws.exits();
+        wait::check(exits.len() == 3, || format!("{exits:?}"))
+    })
+    .await;
+    let three = stage.routed(&EXAMPLE_CIDRS).await;
+    assert!(two.iter().all(|(zone, exit)| three.get(zone) == Some(exit)));
+}
+
 /// The routes of others count as well.
 #[tokio::test]
 async fn a_route_table_that_is_full_takes_no_more_until_there_is_room() {
     let stage = Stage::open("full-table").await;
-    stage.aws.settings(serde_json::json!({ "route_quota": 5 }));
+    stage.aws.settings(json!({ "route_quota": 5 }));
     let ((table, _), _) = stage.aws.routes().into_iter().next().unwrap();
     let gateway = stage.aws.state()["internet_gateways"][0]["id"]
         .as_str()

@@ -47,6 +47,7 @@ mod ground;
 mod memory;
 mod observe;
 mod operation;
+mod quota;
 mod stack;
 mod tables;
 
@@ -191,6 +192,7 @@ impl Provider for AwsProvider {
             worker_tables: tables.workers,
             other_tables: tables.others,
             associations: tables.associations,
+            free_addresses: None,
         })
     }
 
@@ -216,6 +218,14 @@ impl Provider for AwsProvider {
             ec2: &self.ec2,
         };
         eyes.observe(&mut *self.memory.lock().await, stack).await
+    }
+
+    async fn free_addresses(&self) -> Option<usize> {
+        // Without the right to ask, CloudFormation will tell.
+        quota::free_addresses(&self.calls, &self.ec2)
+            .await
+            .ok()
+            .flatten()
     }
 
     async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
