@@ -279,6 +279,7 @@ async fn aws(config: &Config, metrics: &Metrics, replica: &str) -> Result<AwsPro
         route_table_filters: aws.route_table_filters.into_iter().collect(),
         template_bucket: aws.template_bucket,
         role_arn: aws.role_arn,
+        stack_policy: config.settings.stack_policy,
         app_name: replica.to_owned(),
         observer: Arc::new(move |call| {
             metrics.called(call.service, call.action, &call.code, call.duration)

@@ -314,6 +314,7 @@ impl Check {
             allow_zone_removal: self.boolean("allow-zone-removal", &stack.allow_zone_removal),
             on_empty: on_empty.unwrap_or_default(),
             max_removal: self.value("max-removal", form::number(&stack.max_removal, 0, 100), 100),
+            stack_policy: self.stack_policy(&stack.stack_policy),
             drift: self.on_drift(&stack.drift_detection),
             allow_new_eips: self.boolean("allow-new-eips", &stack.allow_new_eips),
             route_table_quota: self.value(
@@ -322,6 +323,12 @@ impl Check {
                 500,
             ),
         }
+    }
+
+    fn stack_policy(&mut self, text: &str) -> bool {
+        let choices = [("none", false), ("protect", true)];
+        self.choice("stack-policy", text, &choices)
+            .unwrap_or_default()
     }
 
     fn on_drift(&mut self, text: &str) -> OnDrift {

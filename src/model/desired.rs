@@ -24,6 +24,8 @@ pub struct Settings {
     /// NAT subnet CIDR by zone.
     pub zones: BTreeMap<Zone, Ipv4Net>,
     pub termination_protection: bool,
+    /// The stack has a policy that protects what a static IP hangs on.
+    pub stack_policy: bool,
     /// A template of more than [`super::template::MAX_INLINE_BYTES`] can be sent through S3.
     pub template_bucket: bool,
     /// A zone that is no longer configured is removed with its static IP.
@@ -64,6 +66,7 @@ pub struct Desired {
     pub stack_name: String,
     pub tags: BTreeMap<String, String>,
     pub termination_protection: bool,
+    pub stack_policy: bool,
     pub vpc_id: String,
     pub internet_gateway_id: String,
     pub zones: BTreeMap<Zone, Ipv4Net>,
@@ -109,6 +112,7 @@ pub fn build(
         stack_name: settings.stack_name.clone(),
         tags: settings.tags.clone(),
         termination_protection: settings.termination_protection,
+        stack_policy: settings.stack_policy,
         vpc_id: network.vpc_id.clone(),
         internet_gateway_id: network.internet_gateway_id.clone(),
         zones,

@@ -148,7 +148,7 @@ fn of_texts(
 }
 
 /// Whether a static IP hangs on it.
-fn is_protected(resource_type: &str) -> bool {
+pub(super) fn is_protected(resource_type: &str) -> bool {
     matches!(
         resource_type,
         "AWS::EC2::EIP" | "AWS::EC2::NatGateway" | "AWS::EC2::Subnet"

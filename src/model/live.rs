@@ -34,6 +34,8 @@ pub struct Stack {
     pub tags: BTreeMap<String, String>,
     pub outputs: BTreeMap<String, String>,
     pub termination_protection: bool,
+    /// The stack policy; read only where it is kept.
+    pub policy: Option<String>,
     /// Change sets that this controller made (their names carry a fingerprint), oldest first.
     pub change_sets: Vec<ChangeSet>,
     /// Filled in [`Phase::DeleteFailed`].

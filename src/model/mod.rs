@@ -18,6 +18,7 @@ pub mod network;
 pub mod observed;
 pub mod plan;
 mod plan_text;
+pub mod policy;
 pub mod problem;
 mod recovery;
 mod remake;

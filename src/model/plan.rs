@@ -39,6 +39,8 @@ pub enum Action {
     Discard { change_set: String },
     /// UpdateTerminationProtection.
     Protect(bool),
+    /// SetStackPolicy.
+    SetPolicy { open: bool },
     /// ContinueUpdateRollback.
     ContinueRollback,
     /// DeleteStack: of a stack that nobody asks for any more, or whose creation failed. `retain`: logical ids of resources that
@@ -269,6 +271,7 @@ impl Plan {
         } else {
             self.compare(world, stack, layout, names);
         }
+        self.keep_policy(world, stack, names);
     }
 
     fn compare(&mut self, world: &World<'_>, stack: &Stack, layout: &Layout, names: &Names) {
@@ -349,3 +352,7 @@ mod drift_tests;
 #[cfg(test)]
 #[path = "repair_tests.rs"]
 mod repair_tests;
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod policy_tests;

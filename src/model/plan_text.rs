@@ -20,6 +20,7 @@ impl Action {
             Self::Execute { .. } => "ExecuteChangeSet",
             Self::Discard { .. } => "DeleteChangeSet",
             Self::Protect(_) => "UpdateTerminationProtection",
+            Self::SetPolicy { .. } => "SetStackPolicy",
             Self::ContinueRollback => "ContinueUpdateRollback",
             Self::Delete { .. } => "DeleteStack",
             Self::Refuse => "Refuse",

@@ -18,6 +18,7 @@ pub(super) fn as_it_is(stack: &Stack, text: String) -> Template {
         parameters: stack.parameters.clone(),
         tags,
         termination_protection: stack.termination_protection,
+        stack_policy: stack.policy.is_some(),
     }
 }
 

@@ -170,6 +170,7 @@ fn subject(plan: &Plan) -> Option<String> {
         Action::ContinueRollback => Some(format!("continue {}", plan.stack)),
         Action::Discard { change_set } => Some(format!("discard {change_set}")),
         Action::Protect(on) => Some(format!("protect {on}")),
+        Action::SetPolicy { open } => Some(format!("policy {open}")),
         Action::Execute { change_set } => Some(format!("execute {change_set}")),
         Action::Keep | Action::Wait | Action::Refuse => None,
     }

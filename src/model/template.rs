@@ -27,6 +27,8 @@ pub struct Template {
     pub parameters: BTreeMap<String, String>,
     pub tags: BTreeMap<String, String>,
     pub termination_protection: bool,
+    /// It is created with a stack policy.
+    pub stack_policy: bool,
     /// Hex, over text, parameters and tags: names the change set.
     pub fingerprint: String,
 }
@@ -129,6 +131,7 @@ pub fn render(
         parameters,
         tags: desired.tags.clone(),
         termination_protection: desired.termination_protection,
+        stack_policy: desired.stack_policy,
     })
 }
 

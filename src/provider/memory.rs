@@ -14,6 +14,7 @@ use crate::model::live::{Live, Stack};
 use crate::model::network::{Network, Route, WorkerTable};
 use crate::model::observed::Observed;
 use crate::model::plan::Action;
+use crate::model::policy;
 
 mod account;
 mod routes;
@@ -94,6 +95,10 @@ impl MemoryProvider {
             }
             Action::Protect(on) => {
                 account.idle_stack()?.termination_protection = *on;
+                Ok(())
+            }
+            Action::SetPolicy { open } => {
+                account.idle_stack()?.policy = Some(policy::text(*open));
                 Ok(())
             }
             Action::ContinueRollback => {

@@ -218,6 +218,7 @@ fn named(action: &Action) -> &'static str {
         Action::Execute { .. } => "ExecuteChangeSet",
         Action::Discard { .. } => "DeleteChangeSet",
         Action::Protect(_) => "UpdateTerminationProtection",
+        Action::SetPolicy { .. } => "SetStackPolicy",
         Action::ContinueRollback => "ContinueUpdateRollback",
         Action::Delete { .. } => "DeleteStack",
     }

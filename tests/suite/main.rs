@@ -18,6 +18,7 @@ mod ledger;
 mod limits;
 mod main_job;
 mod plan_command;
+mod policy;
 mod replica;
 mod safety;
 mod scenarios;

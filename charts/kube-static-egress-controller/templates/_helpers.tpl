@@ -90,6 +90,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - {{ printf "--additional-stack-tags=%s=%s" $key $value | quote }}
 {{- end }}
 - {{ printf "--stack-termination-protection=%t" $v.stack.terminationProtection | quote }}
+- {{ printf "--stack-policy=%s" $v.stack.policy | quote }}
 - {{ printf "--allow-zone-removal=%t" $v.stack.allowZoneRemoval | quote }}
 - {{ printf "--on-empty=%s" $v.stack.onEmpty | quote }}
 - {{ printf "--empty-grace-period=%s" $v.stack.emptyGracePeriod | quote }}

@@ -88,4 +88,13 @@ pub struct StackOptions {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_NEW_EIPS", hide_env_values = true)]
     pub allow_new_eips: String,
+    /// Policy of the stack: protect (nobody's update may replace or remove EIPs, NAT gateways and NAT subnets) or none.
+    #[arg(
+        long,
+        value_name = "POLICY",
+        default_value = "none",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_STACK_POLICY",
+        hide_env_values = true
+    )]
+    pub stack_policy: String,
 }

@@ -153,6 +153,8 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
         "--drift-detection=report --drift-interval=10s --allow-new-eips",
         &[],
     ),
+    ("--stack-policy=protect", &[]),
+    ("--stack-policy=open", &["stack-policy"]),
     (
         "--drift-detection=on --drift-interval=9s --allow-new-eips=perhaps",
         &["drift-detection", "allow-new-eips", "drift-interval"],

@@ -14,6 +14,7 @@ use super::operation::Operation;
 use crate::lease::term::Term;
 use crate::model::change;
 use crate::model::plan::Action;
+use crate::model::policy;
 use crate::model::template::Template;
 use crate::provider::ProviderError;
 
@@ -52,6 +53,7 @@ impl Writer<'_> {
             Action::Execute { change_set } => self.execute(memory, stack, change_set).await,
             Action::Discard { change_set } => self.discard(stack, change_set).await,
             Action::Protect(on) => self.protect(stack, *on).await,
+            Action::SetPolicy { open } => self.set_policy(memory, stack, *open).await,
             Action::ContinueRollback => self.continue_rollback(memory, stack).await,
             Action::Delete { retain } => self.delete(memory, stack, retain).await,
         }
@@ -69,6 +71,7 @@ impl Writer<'_> {
             .set_parameters(Some(parameters(template)))
             .set_tags(Some(tags(template)))
             .enable_termination_protection(template.termination_protection)
+            .set_stack_policy_body(template.stack_policy.then(|| policy::text(false)))
             .set_role_arn(self.role_arn.map(str::to_owned))
             .client_request_token(&token);
         let operation = Operation::new(
@@ -193,6 +196,30 @@ impl Writer<'_> {
                 self.term,
                 Service::CloudFormation,
                 "UpdateTerminationProtection",
+                |gate| request.customize().interceptor(gate).send(),
+            )
+            .await;
+        Ok(answer.map(drop)?)
+    }
+
+    async fn set_policy(
+        &self,
+        memory: &mut Memory,
+        stack: &str,
+        open: bool,
+    ) -> Result<(), ProviderError> {
+        let request = self
+            .cloudformation
+            .set_stack_policy()
+            .stack_name(stack)
+            .stack_policy_body(policy::text(open));
+        memory.policy = None;
+        let answer = self
+            .calls
+            .write(
+                self.term,
+                Service::CloudFormation,
+                "SetStackPolicy",
                 |gate| request.customize().interceptor(gate).send(),
             )
             .await;

@@ -29,6 +29,8 @@ pub struct Memory {
     pub template: Option<(StateKey, String)>,
     /// Type and physical id by logical id, of one version of one stack (its ARN).
     pub ids: Option<((String, String), Ids)>,
+    /// The stack policy as it was read in that state.
+    pub policy: Option<(StateKey, Option<String>)>,
     /// The first failure that led to that state.
     pub cause: Option<(StateKey, Option<String>)>,
     /// The deletions that failed and led to that state.

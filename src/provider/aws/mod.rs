@@ -75,6 +75,8 @@ pub struct AwsConfig {
     pub template_bucket: Option<String>,
     /// Service role that CloudFormation takes on.
     pub role_arn: Option<String>,
+    /// The stack has a policy that this controller keeps.
+    pub stack_policy: bool,
     /// Marks the replica in the user agent of every request.
     pub app_name: String,
     pub observer: Observer,
@@ -203,6 +205,7 @@ impl Provider for AwsProvider {
             cloudformation: &self.cloudformation,
             name: &self.config.stack_name,
             ownership: &self.config.ownership,
+            policy: self.config.stack_policy,
         };
         let (live, doubtful) = reader.live(&mut memory, epoch, known).await?;
         if doubtful {

@@ -12,6 +12,7 @@ use crate::model::change;
 use crate::model::difference::{self, Kind};
 use crate::model::live::{Change, ChangeSet, ChangeSetState, Effect, Stack, Status};
 use crate::model::network::Network;
+use crate::model::policy;
 use crate::model::repair;
 use crate::model::request::Request;
 use crate::model::resolved::Layout;
@@ -131,6 +132,7 @@ impl Account {
                 template.stack_name, self.created
             ),
             termination_protection: template.termination_protection,
+            policy: template.stack_policy.then(|| policy::text(false)),
             ..Stack::default()
         });
         let conflict = self.conflict(template);
@@ -254,6 +256,14 @@ impl Account {
         if let Some(cause) = self.mishap.take() {
             return Some(cause);
         }
+        let stack = self.stack.as_ref()?;
+        if policy::is(stack, false)
+            && let Some(lost) = changes(stack, template)
+                .iter()
+                .find(|change| is_loss(change))
+        {
+            return Some(format!("{} is denied by stack policy", lost.logical_id));
+        }
         let (table, cidr) = self.in_the_way(template)?;
         Some(format!("a route to {cidr} already exists in {table}"))
     }
@@ -286,6 +296,12 @@ impl Account {
         };
         self.change_sets.iter().map(set).collect()
     }
+}
+
+fn is_loss(change: &Change) -> bool {
+    let protected = ["AWS::EC2::EIP", "AWS::EC2::NatGateway", "AWS::EC2::Subnet"];
+    matches!(change.effect, Effect::Remove | Effect::MayReplace)
+        && protected.contains(&change.resource_type.as_str())
 }
 
 fn changes(stack: &Stack, template: &Template) -> Vec<Change> {
