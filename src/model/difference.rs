@@ -204,16 +204,7 @@ pub fn unplanned(
     let planned = |id: &str, kind| planned.iter().any(|d| d.id == id && d.kind == kind);
     let surprise = changes.iter().find(|change| {
         let id = change.logical_id.as_str();
-        // CloudFormation cannot tell before that an attribute stays as it is. It does when its resource is modified in place.
-        let in_place = |id: &String| {
-            changes
-                .iter()
-                .any(|other| other.logical_id == *id && other.effect == Effect::Modify)
-        };
-        if change.effect == Effect::MayReplace
-            && !change.dynamic_on.is_empty()
-            && change.dynamic_on.iter().all(in_place)
-        {
+        if stays_in_place(change, changes) {
             return false;
         }
         let expected = match change.effect {
@@ -238,11 +229,24 @@ pub fn beyond_repair(changes: &[Change], renewed: impl Fn(&str) -> bool) -> Opti
     let surprise = changes.iter().find(|change| match change.effect {
         Effect::Modify => false,
         Effect::Add | Effect::MayReplace => {
-            is_protected(&change.resource_type) && !renewed(&change.logical_id)
+            is_protected(&change.resource_type)
+                && !renewed(&change.logical_id)
+                && !stays_in_place(change, changes)
         }
         Effect::Remove | Effect::Other => true,
     })?;
     Some(surprise_text(surprise))
+}
+
+/// CloudFormation cannot tell before that an attribute stays as it is. It does when its resource is modified in place.
+fn stays_in_place(change: &Change, changes: &[Change]) -> bool {
+    let in_place = |id: &String| {
+        let mut others = changes.iter();
+        others.any(|other| other.logical_id == *id && other.effect == Effect::Modify)
+    };
+    change.effect == Effect::MayReplace
+        && !change.dynamic_on.is_empty()
+        && change.dynamic_on.iter().all(in_place)
 }
 
 fn surprise_text(surprise: &Change) -> String {

@@ -6,6 +6,7 @@ use super::desired::Desired;
 use super::network::{Network, Route, TableId, Zone};
 use super::observed::Observed;
 use super::problem::{Problem, Severity, Subject};
+use super::remake::renewal;
 use super::resolved::{Layout, Names, Part};
 
 mod zone;
@@ -51,9 +52,10 @@ pub enum Cure {
 }
 
 impl Drift {
-    /// The same for the same drift; another one when what is seen has changed.
+    /// The same for the same drift, also of what was made anew since; another one when what is seen has changed.
     pub fn key(&self) -> String {
-        format!("{} {} {}", self.id, self.reason, self.seen)
+        let (id, _) = renewal(&self.id);
+        format!("{id} {} {}", self.reason, self.seen)
     }
 
     /// Whether a change of the stack may set it right, now or soon.

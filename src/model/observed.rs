@@ -27,9 +27,10 @@ pub struct Gateway {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Health {
-    /// It works, or soon will.
     #[default]
     Well,
+    /// It is being made, and need not show its static IP yet.
+    Coming,
     /// It is being deleted, and still holds its static IP.
     Leaving,
     Gone,

@@ -55,12 +55,16 @@ pub(super) fn without(stack: &Stack, drifts: &[Drift]) -> Option<Template> {
     Some(as_it_is(stack, text.to_string()))
 }
 
-/// `NATGateway1` → `NATGateway1Anew1` → `NATGateway1Anew2`.
+/// `NATGateway1Anew2` → `NATGateway1`, 2: how often something was made anew under another logical id.
+pub(super) fn renewal(id: &str) -> (&str, u32) {
+    let split = id.rsplit_once("Anew");
+    split
+        .and_then(|(base, count)| Some((base, count.parse().ok()?)))
+        .unwrap_or((id, 0))
+}
+
 fn next_name(id: &str) -> String {
-    let (base, count) = match id.rsplit_once("Anew") {
-        Some((base, count)) => (base, count.parse().unwrap_or(0u32)),
-        None => (id, 0),
-    };
+    let (base, count) = renewal(id);
     format!("{base}Anew{}", count.saturating_add(1))
 }
 
@@ -91,5 +95,43 @@ fn rename(value: &mut Value, old: &str, new: &str) {
         }
         Value::Array(items) => items.iter_mut().for_each(|item| rename(item, old, new)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_count_and_every_reference_follows() {
+        assert_eq!(next_name("NATGateway1"), "NATGateway1Anew1");
+        assert_eq!(next_name("NATGateway1Anew9"), "NATGateway1Anew10");
+        assert_eq!(next_name("Anew"), "AnewAnew1");
+        let mut text = json!({
+            "a": { "Ref": "One" }, "b": [{ "Fn::GetAtt": ["One", "Id"] }, { "Fn::GetAtt": "One.Id" }],
+            "c": { "DependsOn": ["One", "Two"] }, "d": { "DependsOn": "One" },
+            "kept": [{ "Ref": "One1" }, { "Fn::GetAtt": "One1.Id" }, { "Fn::GetAtt": ["Two", "One"] }, "One"],
+        });
+        rename(&mut text, "One", "New");
+        let expected = json!({
+            "a": { "Ref": "New" }, "b": [{ "Fn::GetAtt": ["New", "Id"] }, { "Fn::GetAtt": "New.Id" }],
+            "c": { "DependsOn": ["New", "Two"] }, "d": { "DependsOn": "New" },
+            "kept": [{ "Ref": "One1" }, { "Fn::GetAtt": "One1.Id" }, { "Fn::GetAtt": ["Two", "One"] }, "One"],
+        });
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_was_made_anew_and_is_gone_again_is_the_same_drift() {
+        let gone = |id: &str| Drift {
+            id: id.to_owned(),
+            place: super::super::drift::Place::Zone("a".to_owned()),
+            reason: "NatGatewayGone",
+            expected: String::new(),
+            seen: "is gone".to_owned(),
+            cure: Cure::Passes,
+        };
+        assert_eq!(gone("NAT1").key(), gone("NAT1Anew4").key());
+        assert_ne!(gone("NAT1").key(), gone("NAT2").key());
     }
 }

@@ -163,3 +163,77 @@ impl Watch {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::drift::{Cure, Place};
+
+    const INTERVAL: Duration = Duration::from_secs(300);
+
+    fn drift(cure: Cure) -> Drift {
+        Drift {
+            id: "one".to_owned(),
+            place: Place::Zone("a".to_owned()),
+            reason: "RouteMissing",
+            expected: String::new(),
+            seen: String::new(),
+            cure,
+        }
+    }
+
+    /// A look at this time, which finds these.
+    fn look(watch: &mut Watch, seconds: u64, drifts: &[Drift]) {
+        watch.begin(Duration::from_secs(seconds));
+        watch.looked("1", Ok(Observed::default()));
+        watch.note(drifts, true);
+    }
+
+    #[test]
+    fn looks_are_an_interval_apart_and_after_each_change_of_the_stack() {
+        let mut watch = Watch::new(Some(INTERVAL));
+        assert!(watch.is_due("1"), "the first pass of a term");
+        look(&mut watch, 1_000, &[]);
+        assert!(!watch.is_due("1") && watch.is_due("2"));
+        watch.begin(Duration::from_secs(1_200));
+        assert_eq!(watch.next(), Some(Duration::from_secs(100)));
+        watch.begin(Duration::from_secs(1_300));
+        assert!(watch.is_due("1"));
+        let off = Watch::new(None);
+        assert!(!off.is_due("1") && off.next().is_none());
+    }
+
+    #[test]
+    fn while_something_may_be_repaired_looks_follow_quickly_but_not_for_ever() {
+        let mut watch = Watch::new(Some(INTERVAL));
+        look(&mut watch, 0, &[drift(Cure::ByHand("help"))]);
+        assert_eq!(watch.next(), Some(INTERVAL));
+        let route = drift(Cure::Retake);
+        look(&mut watch, 0, std::slice::from_ref(&route));
+        assert_eq!(watch.next(), Some(AGAIN));
+        assert!(!watch.is_firm(&route));
+        look(&mut watch, 5, std::slice::from_ref(&route));
+        assert!(watch.is_firm(&route));
+        watch.note(std::slice::from_ref(&route), false);
+        assert_eq!(watch.next(), Some(INTERVAL), "it is only told");
+        look(&mut watch, HURRY.as_secs(), &[route]);
+        assert_eq!(watch.next(), Some(INTERVAL));
+    }
+
+    #[test]
+    fn each_try_is_followed_by_a_look_and_the_third_is_the_last() {
+        let mut watch = Watch::new(Some(INTERVAL));
+        let route = drift(Cure::Retake);
+        look(&mut watch, 0, std::slice::from_ref(&route));
+        for stage in [Stage::New, Stage::Tried, Stage::Tried] {
+            assert_eq!(watch.stage(&route), stage);
+            watch.tried(&[route.key()]);
+            assert!(watch.is_due("1"));
+            look(&mut watch, 0, std::slice::from_ref(&route));
+        }
+        assert_eq!(watch.stage(&route), Stage::Spent);
+        assert_eq!(watch.next(), Some(INTERVAL));
+        look(&mut watch, MEMORY.as_secs(), &[]);
+        assert_eq!(watch.stage(&route), Stage::New, "it has been well for long");
+    }
+}

@@ -79,13 +79,13 @@ impl<'a> Look<'a> {
             found.push(self.drift(id, "StaticIpLost", expected, seen, cure));
             return;
         };
-        let leaving = self
+        let moves = self
             .gateway()
-            .is_some_and(|gateway| gateway.health == Health::Leaving);
+            .is_some_and(|gateway| matches!(gateway.health, Health::Coming | Health::Leaving));
         let uses_it = self.gateway().is_some_and(|gateway| {
             gateway.health == Health::Well && gateway.public_ip.as_deref() == Some(ip)
         });
-        if let (Some(holder), false, false) = (&address.held_by, uses_it, leaving) {
+        if let (Some(holder), false, false) = (&address.held_by, uses_it, moves) {
             let seen = format!("is associated with {holder} instead of the zone's NAT gateway");
             let cure = Cure::ByHand("disassociate it there, then the NAT gateway gets it back");
             found.push(self.drift(id, "StaticIpDetached", expected, seen, cure));
@@ -133,7 +133,7 @@ impl<'a> Look<'a> {
                         renew,
                     )
                 }
-                Health::Well => return,
+                Health::Well | Health::Coming => return,
             },
         };
         found.push(self.drift(id, reason, expected, seen, cure));

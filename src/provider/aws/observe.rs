@@ -109,6 +109,7 @@ impl Eyes<'_> {
         let gateway = |gateway: &aws_sdk_ec2::types::NatGateway| {
             let why = gateway.failure_message().or(gateway.failure_code());
             let health = match gateway.state() {
+                Some(NatGatewayState::Pending) => Health::Coming,
                 Some(NatGatewayState::Deleting) => Health::Leaving,
                 Some(NatGatewayState::Deleted) => Health::Gone,
                 Some(NatGatewayState::Failed) => {

@@ -301,4 +301,33 @@ mod tests {
             "{error}"
         );
     }
+
+    #[test]
+    fn tables_contradict_a_vpc_that_has_changed() {
+        let ground = Ground {
+            vpc_id: "vpc-1".to_owned(),
+            vpc_cidrs: vec!["10.0.0.0/16".parse().unwrap()],
+            internet_gateway_id: "igw-1".to_owned(),
+        };
+        let contradicts = |routes: &[(&str, &str, RouteState)]| {
+            let route = |(to, target, state): &(&str, &str, RouteState)| {
+                let route = Ec2Route::builder().destination_cidr_block(*to);
+                route.gateway_id(*target).state(state.clone()).build()
+            };
+            let routes = routes.iter().map(route).collect();
+            let table = RouteTable::builder()
+                .route_table_id("rtb-1")
+                .set_routes(Some(routes));
+            let mut tables = Tables::default();
+            tables.take(&table.build(), &[]);
+            tables.contradict(&ground)
+        };
+        let local = ("10.0.0.0/16", "local", RouteState::Active);
+        let more = ("10.1.0.0/16", "local", RouteState::Active);
+        let out = |state| ("0.0.0.0/0", "igw-1", state);
+        assert!(!contradicts(&[local.clone(), out(RouteState::Active)]));
+        assert!(contradicts(&[local.clone(), more]));
+        assert!(contradicts(&[local, out(RouteState::Blackhole)]));
+        assert!(!contradicts(&[]), "a VPC that cannot be told by its tables");
+    }
 }
