@@ -220,7 +220,8 @@ impl Provider for AwsProvider {
             cloudformation: &self.cloudformation,
             ec2: &self.ec2,
         };
-        eyes.observe(&mut *self.memory.lock().await, stack).await
+        let mut memory = self.memory.lock().await;
+        eyes.observe(&mut memory, stack).await
     }
 
     async fn free_addresses(&self) -> Option<usize> {
