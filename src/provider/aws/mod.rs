@@ -47,6 +47,7 @@ mod ground;
 mod memory;
 mod observe;
 mod operation;
+mod policy;
 mod quota;
 mod stack;
 mod tables;

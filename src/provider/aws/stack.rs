@@ -13,6 +13,7 @@ use super::deletion;
 use super::error::{Failure, Kind, Service};
 use super::memory::{Memory, Search, StateKey};
 use super::operation::{self, Operation};
+use super::policy;
 use crate::model::live::{ChangeSetState, Deletion, Live, Phase, Stack, Status};
 use crate::provider::ProviderError;
 
@@ -242,9 +243,7 @@ impl Reader<'_> {
             Phase::Review | Phase::Gone => NO_TEMPLATE.to_owned(),
             _ => self.template(memory, key, phase).await?,
         };
-        if phase == Phase::Settled && self.policy {
-            live.policy = self.stack_policy(memory, key).await?;
-        }
+        live.policy = policy::read(self, memory, key, phase).await?;
         if has_failed(&live.status, phase)
             && let Some(cause) = self.cause(memory, key).await?
         {
@@ -340,33 +339,6 @@ impl Reader<'_> {
         let read = deletion::read(self.calls, self.cloudformation, &key.id).await?;
         memory.deletion = Some((key.clone(), read.clone()));
         Ok(read)
-    }
-
-    /// Read once in each state: somebody else's change of it is seen by the next leader, or after the next operation.
-    async fn stack_policy(
-        &self,
-        memory: &mut Memory,
-        key: &StateKey,
-    ) -> Result<Option<String>, Failure> {
-        if let Some((at, policy)) = &memory.policy
-            && at == key
-        {
-            return Ok(policy.clone());
-        }
-        let request = self.cloudformation.get_stack_policy().stack_name(&key.id);
-        let answer = self
-            .calls
-            .read(Service::CloudFormation, "GetStackPolicy", |gate| {
-                request.customize().interceptor(gate).send()
-            })
-            .await;
-        let answer = match answer {
-            // Told when it is to be set; until then it keeps nothing else from being done.
-            Err(failure) if failure.kind == Kind::Denied => return Ok(None),
-            answer => answer?,
-        };
-        memory.policy = Some((key.clone(), answer.stack_policy_body.clone()));
-        Ok(answer.stack_policy_body)
     }
 
     async fn cause(&self, memory: &mut Memory, key: &StateKey) -> Result<Option<String>, Failure> {
