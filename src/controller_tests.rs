@@ -1,11 +1,23 @@
 //! The whole loop on virtual time: manifests in, an account in memory out.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::client::ClientBuilder;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::*;
 use crate::lease::Alone;
+use crate::lease::tests::fake::{FakeApi, Net};
+use crate::ledger::{KEY, Place};
 use crate::model::desired::{OnEmpty, example_zones};
 use crate::model::live::Live;
+use crate::model::network::Network;
+use crate::model::plan::Action;
+use crate::model::request::{Object, ObjectId};
 use crate::provider::memory::MemoryProvider;
 use crate::report::metrics::Metrics;
 
@@ -141,4 +153,122 @@ async fn the_stack_goes_when_nobody_asks_and_that_is_wanted() {
     assert!(ips(&provider).await.is_empty());
     manifests.ask("dns: 8.8.8.8");
     until_routes(&provider, &["8.8.8.8/32"]).await;
+}
+
+/// An account in which no stack can be created, and which counts the tries.
+#[derive(Clone)]
+struct Broken {
+    account: MemoryProvider,
+    mended: Arc<AtomicBool>,
+    creations: Arc<AtomicUsize>,
+}
+
+impl Provider for Broken {
+    async fn network(&self) -> Result<Network, ProviderError> {
+        self.account.network().await
+    }
+
+    async fn live(&self, epoch: Option<u64>, known: Option<&str>) -> Result<Live, ProviderError> {
+        self.account.live(epoch, known).await
+    }
+
+    async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
+        if matches!(action, Action::Create(_)) {
+            self.creations.fetch_add(1, Ordering::Relaxed);
+            let mended = self.mended.load(Ordering::Relaxed);
+            self.account.spoil((!mended).then_some("a quota"));
+        }
+        self.account.apply(term, stack, action).await
+    }
+}
+
+fn asked(sender: watch::Sender<Option<Snapshot>>) -> JoinHandle<()> {
+    let object = Object {
+        data: [("dns".to_owned(), "8.8.8.8".to_owned())].into(),
+        ..Object::default()
+    };
+    let snapshot = Snapshot {
+        objects: [(ObjectId::default(), object)].into(),
+        ..Snapshot::default()
+    };
+    tokio::spawn(async move {
+        sender.send_replace(Some(snapshot));
+        sender.closed().await;
+    })
+}
+
+/// Lets one leader after the other work on it, each for a minute.
+async fn a_leader_a_minute(provider: &Broken, minutes: u32, book: impl Fn() -> Book) {
+    let settings = Settings {
+        stack_name: "egress".to_owned(),
+        zones: example_zones(),
+        ..Settings::default()
+    };
+    for _ in 0..minutes {
+        let conduct = Conduct {
+            settings: settings.clone(),
+            empty_grace_period: Duration::from_secs(600),
+            resync_interval: Duration::from_secs(300),
+            dry_run: false,
+        };
+        let feed = Box::new(asked);
+        let controller = Controller::new(
+            provider.clone(),
+            Alone::new(),
+            Source::Simulated { feed },
+            conduct,
+            book(),
+            Teller::new(Metrics::new(), false),
+            Pulse::new(Duration::from_secs(60)),
+        );
+        let running = tokio::spawn(controller.run(std::future::pending()));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        running.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_template_that_always_fails_is_no_storm_with_a_failover_every_minute() {
+    const MOST: usize = 110;
+    let broken = || Broken {
+        account: MemoryProvider::new(MemoryProvider::network_for(&example_zones())),
+        mended: Arc::default(),
+        creations: Arc::default(),
+    };
+    let (provider, api, start) = (broken(), FakeApi::new(), Instant::now());
+    let book = || {
+        let place = Place {
+            namespace: "default".to_owned(),
+            name: "egress-ledger".to_owned(),
+            stack_name: "egress".to_owned(),
+            clusters: [String::new()].into(),
+        };
+        let client = ClientBuilder::new(api.transport(&Net::good()), "default").build();
+        // Each leader's clock is wrong in its own way.
+        let skew = Duration::from_secs(fastrand::u64(0..60));
+        let clock = move || Duration::from_secs(1_800_000_000) + start.elapsed() + skew;
+        Book::new(client, place, Arc::new(clock))
+    };
+    a_leader_a_minute(&provider, 24 * 60, book).await;
+    let tries = provider.creations.load(Ordering::Relaxed);
+    println!("{tries} tries in a day with 1,440 leaders");
+    assert!((20..=MOST).contains(&tries), "{tries}");
+
+    provider.mended.store(true, Ordering::Relaxed);
+    a_leader_a_minute(&provider, 60, book).await;
+    assert_eq!(routes(&provider.account).await, ["8.8.8.8/32"]);
+    let client = ClientBuilder::new(api.transport(&Net::good()), "default").build();
+    let api: kube::Api<ConfigMap> = kube::Api::namespaced(client, "default");
+    let object = api.get("egress-ledger").await.expect("it is there");
+    let text = object.data.and_then(|mut data| data.remove(KEY));
+    let text = text.expect("the document");
+    assert!(
+        text.contains("\"entries\"") && !text.contains("\"tries\""),
+        "one success starts anew: {text}"
+    );
+
+    let forgetful = broken();
+    a_leader_a_minute(&forgetful, 60, Book::nowhere).await;
+    let tries = forgetful.creations.load(Ordering::Relaxed);
+    assert!(tries > MOST, "without a ledger: {tries} in an hour");
 }

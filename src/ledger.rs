@@ -218,9 +218,12 @@ impl Shelf {
 
     async fn get(&self) -> Result<(Option<ConfigMap>, Ledger), String> {
         let place = &self.place;
-        let found = timeout(PATIENCE, self.api.get_opt(&place.name)).await;
-        let found = found.map_err(|_| self.slow())?;
-        let object = found.map_err(|error| self.explain(&error))?;
+        let found = timeout(PATIENCE, self.api.get(&place.name)).await;
+        let object = match found.map_err(|_| self.slow())? {
+            Ok(object) => Some(object),
+            Err(kube::Error::Api(status)) if status.code == 404 => None,
+            Err(error) => return Err(self.explain(&error)),
+        };
         let data = object.as_ref().and_then(|object| object.data.as_ref());
         let new = Ledger::new(&place.stack_name);
         let Some(text) = data.and_then(|data| data.get(KEY)) else {

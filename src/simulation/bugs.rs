@@ -40,7 +40,7 @@ impl Bug {
         (Self::LeaderPolled, 120),
         (Self::ReleasedFirst, 4),
         (Self::LeaseNotCompared, 12),
-        (Self::StaleExecuted, 40),
+        (Self::StaleExecuted, 160),
         (Self::ZoneForgotten, 4),
         (Self::NeverContent, 4),
     ];
