@@ -165,7 +165,7 @@ impl Book {
         let relied = page.trouble.is_none();
         match written {
             // Nor will anything else be done.
-            Err(_over) => {}
+            Err(_over) => return true,
             Ok(Ok(object)) => {
                 page.trouble = None;
                 page.object = Some(object);
@@ -278,3 +278,7 @@ impl Shelf {
         self.api.create(&how, &object).await
     }
 }
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

@@ -120,7 +120,7 @@ pub async fn pass<P: Provider>(
             epoch: Some(term.epoch()),
             now: frame.now,
         };
-        let plan = look(provider, &view, &mut memory.schedule.watch).await?;
+        let mut plan = look(provider, &view, &mut memory.schedule.watch).await?;
         memory.grace = plan.grace;
         if matches!(plan.action, plan::Action::Keep) {
             memory.schedule.succeeded();
@@ -132,7 +132,7 @@ pub async fn pass<P: Provider>(
             memory.schedule.tries(&plan, frame.now, frame.jitter);
         }
         // Before anything is done: what is done without being noted, a later leader could take back.
-        if !frame.dry_run && !memory.note(term, &plan, frame.began).await {
+        if !frame.dry_run && !memory.note(term, &mut plan, frame.began).await {
             memory.schedule = patience;
             continue;
         }
@@ -169,8 +169,8 @@ impl Memory {
     }
 
     /// Writes into the ledger what the plan has found; false if the plan has to be made anew.
-    async fn note(&mut self, term: &Term, plan: &Plan, began: Duration) -> bool {
-        let next = plan.ledger.clone().map(|mut ledger| {
+    async fn note(&mut self, term: &Term, plan: &mut Plan, began: Duration) -> bool {
+        let next = plan.ledger.take().map(|mut ledger| {
             ledger.tries = self.schedule.tries_made(began);
             ledger.grace = self.grace.kept();
             ledger

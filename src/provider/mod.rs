@@ -16,9 +16,9 @@ pub trait Provider: Send + Sync {
     /// The VPC as it is now.
     fn network(&self) -> impl Future<Output = Result<Network, ProviderError>> + Send;
 
-    /// The stack as it is now. `epoch` is the term's: what only has to be looked up once per term of leadership (the
-    /// search by tags) is looked up again when it changes. None outside a term (`plan`). `known` is the stack that was ours when
-    /// the ledger was written: where it still is, nothing has to be looked up.
+    /// The stack as it is now. `epoch` is the term's, None outside a term (`plan`): what is remembered of the stack is looked up
+    /// again when it changes. `known` is the ARN of the stack that was ours when the ledger was written: where it still is, the
+    /// account is not searched.
     fn live(
         &self,
         epoch: Option<u64>,

@@ -287,6 +287,46 @@ async fn a_new_leader_makes_as_many_calls_among_2000_stacks_as_alone() {
     assert!(then <= looks + 1, "{then} in {looks} passes");
 }
 
+/// Each in zones of its own, so that both can route the same.
+#[tokio::test]
+async fn two_clusters_in_one_account_have_a_stack_and_a_ledger_each() {
+    let stage = Stage::open("two-clusters").await;
+    stage.second_lease("other").await;
+    let one = |name: &str| stage.replica(name).zones(&["a", "b"]).start();
+    let other = |name: &str| {
+        let launch = stage.replica(name).flag("cluster-id", "other");
+        let launch = launch.flag("leader-elect-resource-name", "other");
+        launch.zones(&["c"]).start()
+    };
+    let (mut first, mut second) = (one("r1"), other("s1"));
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    wait::until("each has its zones", || {
+        let exits = stage.aws.exits();
+        wait::check(exits.len() == 3, || format!("{exits:?}"))
+    })
+    .await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    let stacks = stage.aws.stacks();
+    let names = ["egress-static-nat-other", "egress-static-nat-suite"];
+    assert_eq!(stacks.keys().collect::<Vec<_>>(), names);
+    for replica in [&first, &second] {
+        wait::until("at rest", || replica.said(&["Keep", "as it should be"])).await;
+        replica.said(&["LedgerUnavailable"]).unwrap_err();
+    }
+
+    first.kill();
+    second.kill();
+    stage.config_map("egress-t1", &NONSENSE).await;
+    let mark = stage.aws.mark();
+    let replicas = [one("r2"), other("s2")];
+    for replica in &replicas {
+        wait::until("told", || replica.said(&["NotACidr", "kept: 8.8.8.8/32"])).await;
+    }
+    assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
+    assert_eq!(stage.routed(&EXAMPLE_CIDRS).await, exits);
+    assert_eq!(stage.aws.stacks(), stacks);
+}
+
 #[tokio::test]
 async fn what_always_fails_is_tried_no_sooner_after_a_failover() {
     let stage = Stage::open("patience").await;

@@ -185,6 +185,27 @@ impl Stage {
             .unwrap();
     }
 
+    /// Rights for a second controller, whose Lease has this name.
+    pub async fn second_lease(&self, name: &str) {
+        let own_name = |value: &mut Value| {
+            let text = value.as_str().unwrap_or_default().replace(NAME, name);
+            *value = text.into();
+        };
+        for (path, mut object) in chart::rights(&self.namespace) {
+            match object["kind"].as_str().unwrap() {
+                "Role" => {
+                    let names = object["rules"].as_array_mut().unwrap().iter_mut();
+                    let names = names.filter_map(|rule| rule.get_mut("resourceNames")?.get_mut(0));
+                    names.for_each(own_name);
+                }
+                "RoleBinding" => own_name(&mut object["roleRef"]["name"]),
+                _ => continue,
+            }
+            own_name(&mut object["metadata"]["name"]);
+            self.create(&path, object).await;
+        }
+    }
+
     /// The ledger's document.
     pub async fn ledger(&self) -> Result<Value, String> {
         let path = format!("{}/{NAME}-ledger", self.path("", "configmaps"));

@@ -2,8 +2,8 @@
 //!
 //! Reads of one pass when nothing changes: DescribeRouteTables and DescribeStacks; and DescribeNatGateways, DescribeAddresses
 //! and DescribeSubnets when drift is looked for: 60 calls an hour when that is done every 5 minutes. The template, change
-//! sets, resources and events are read when the stack's state calls for them, the search by tags is made once per term of
-//! leadership, and VPC and gateway are read again when the route tables contradict what is known of them.
+//! sets, resources and events are read when the stack's state calls for them, the search by tags is made when nobody knows
+//! our stack, and VPC and gateway are read again when the route tables contradict what is known of them.
 
 use std::collections::BTreeMap;
 use std::future::Future;

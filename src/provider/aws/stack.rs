@@ -100,7 +100,17 @@ impl Reader<'_> {
     async fn look(&self, memory: &mut Memory) -> Result<Vec<CfnStack>, Failure> {
         let mut found = Vec::new();
         for arn in memory.known.clone() {
-            match self.describe(&arn).await? {
+            let described = match self.describe(&arn).await {
+                // The ledger is of another account or region: what it says of the stack is no help.
+                Err(failure)
+                    if memory.seen.is_none()
+                        && matches!(failure.kind, Kind::Denied | Kind::Invalid) =>
+                {
+                    None
+                }
+                described => described?,
+            };
+            match described {
                 Some(stack) if !claim::is_gone(&stack) => found.push(stack),
                 Some(_) => {
                     memory.forget_stack(&arn);
