@@ -202,6 +202,7 @@ async fn a_leader_a_minute(provider: &Broken, minutes: u32, book: impl Fn() -> B
     let settings = Settings {
         stack_name: "egress".to_owned(),
         zones: example_zones(),
+        route_table_quota: 500,
         ..Settings::default()
     };
     for _ in 0..minutes {
