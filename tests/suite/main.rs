@@ -4,6 +4,7 @@
 //! name. A failure shows the end of the replicas' logs and of the stand-in's.
 
 mod adoption;
+mod audit;
 mod burst;
 mod cgroup;
 mod chart;
@@ -19,6 +20,7 @@ mod http;
 mod leadership;
 mod ledger;
 mod limits;
+mod linked;
 mod main_job;
 mod plan_command;
 mod proxy;
@@ -27,6 +29,7 @@ mod safety;
 mod scenarios;
 mod stage;
 mod stage_lease;
+mod stages;
 mod standin;
 mod statuses;
 mod testbed;

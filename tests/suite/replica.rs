@@ -119,6 +119,12 @@ impl Launch {
             .flag("leader-elect-retry-period", &tenths(1))
     }
 
+    /// Where AWS is.
+    pub fn aws_port(mut self, port: u16) -> Self {
+        self.standin_port = port;
+        self
+    }
+
     /// From its first instruction on within this control group.
     pub fn within(mut self, cgroup: &Path) -> Self {
         self.cgroup = Some(cgroup.to_owned());
