@@ -7,6 +7,7 @@ mod adoption;
 mod audit;
 mod burst;
 mod cgroup;
+mod chaos;
 mod chart;
 mod clusters;
 mod cpu_limit;
