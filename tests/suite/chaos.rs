@@ -132,7 +132,7 @@ impl Lane {
         self.replicas[victim].hit(fault);
         self.wait(400).await;
         self.edit().await;
-        self.wait(LEASE * 2).await;
+        self.wait(LEASE * 3 / 2).await;
         self.replicas[victim].heal(fault);
         self.wait(300).await;
     }
