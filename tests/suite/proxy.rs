@@ -5,7 +5,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -13,7 +12,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 /// Seen from the replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +36,6 @@ pub enum Moment {
 struct Weather {
     up_cut: bool,
     down_cut: bool,
-    /// What is on its way upwards takes so much longer.
-    delay: Duration,
     /// Counts the resets: connections of before are broken.
     resets: u64,
     /// Counts what was let go.
@@ -116,13 +112,6 @@ impl Link {
         self.shared
             .weather
             .send_modify(|weather| weather.resets += 1);
-    }
-
-    /// Each request takes so much longer from now on.
-    pub fn delay(&self, delay: Duration) {
-        self.shared
-            .weather
-            .send_modify(|weather| weather.delay = delay);
     }
 
     /// Resolves once when the next call of this action of AWS is at this moment.
@@ -203,42 +192,32 @@ async fn up(
     lost: &AtomicBool,
     springs: Springs,
 ) {
-    let (sender, mut line) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
-    let reading = async move {
-        let mut buffer = vec![0; 256 << 10];
-        while let Ok(length @ 1..) = from.read(&mut buffer).await {
-            let arrives = Instant::now() + shared.weather.borrow().delay;
-            let _ = sender.send((arrives, buffer[..length].to_vec()));
+    let mut buffer = vec![0; 256 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        let bytes = &buffer[..length];
+        if shared.weather.borrow().up_cut {
+            lost.store(true, Ordering::Relaxed);
+            continue;
         }
-    };
-    let writing = async move {
-        while let Some((arrives, bytes)) = line.recv().await {
-            tokio::time::sleep_until(arrives).await;
-            if shared.weather.borrow().up_cut {
-                lost.store(true, Ordering::Relaxed);
-                continue;
-            }
-            let sprung = shared.springs(&bytes);
-            if let Some((Moment::Before, sprung)) = sprung {
-                let mut weather = shared.weather.subscribe();
-                let before = weather.borrow().let_go;
-                let _ = sprung.send(());
-                let _ = weather.wait_for(|weather| weather.let_go > before).await;
-                let _ = to.write_all(&bytes).await;
-                continue;
-            }
-            if to.write_all(&bytes).await.is_err() {
-                return;
-            }
-            match sprung {
-                Some((Moment::After, sprung)) => drop(springs.send(sprung)),
-                Some((_, sprung)) => drop(sprung.send(())),
-                None => {}
-            }
+        let sprung = shared.springs(bytes);
+        if let Some((Moment::Before, sprung)) = sprung {
+            let mut weather = shared.weather.subscribe();
+            let before = weather.borrow().let_go;
+            let _ = sprung.send(());
+            let _ = weather.wait_for(|weather| weather.let_go > before).await;
+            let _ = to.write_all(bytes).await;
+            continue;
         }
-        end(to, lost).await;
-    };
-    tokio::join!(reading, writing);
+        if to.write_all(bytes).await.is_err() {
+            return;
+        }
+        match sprung {
+            Some((Moment::After, sprung)) => drop(springs.send(sprung)),
+            Some((_, sprung)) => drop(sprung.send(())),
+            None => {}
+        }
+    }
+    end(to, lost).await;
 }
 
 async fn down(

@@ -80,6 +80,11 @@ impl Stage {
         Self::build(testbed, name, &json!({}), turn).await
     }
 
+    /// On an API server of its own, for a test that waits most of its time.
+    pub async fn on_beside(testbed: &Testbed, name: &str) -> Self {
+        Self::build(testbed, name, &json!({}), Turn::Beside).await
+    }
+
     async fn build(testbed: &Testbed, name: &str, world: &Value, turn: Turn) -> Self {
         let aws = Standin::take();
         let made = aws.post("world", world);

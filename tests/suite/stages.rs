@@ -166,6 +166,63 @@ impl Lane {
     }
 }
 
+/// The call left before its leader froze, and lands when another one has led and changed the stack.
+async fn lands_late(stage: Stage, action: &str) {
+    let mut lane = Lane::new(stage, Blow::Freeze);
+    lane.start();
+    lane.start();
+    let cidr = "198.51.100.0/32";
+    let creates = action == "CreateStack";
+    if !creates {
+        lane.stage.config_map("egress", &[("net", "8.8.8.8")]).await;
+        lane.stage.routed(&["8.8.8.8/32"]).await;
+    }
+    let data = [("net", cidr)];
+    let change = lane.stage.config_map("egress", &data);
+    let hit = lane.spring(action, Moment::Before, change).await;
+    let hit = lane.replicas.swap_remove(hit);
+    hit.replica.signal("-STOP");
+    let successor = &lane.replicas[0].replica;
+    wait::until("the other leads", || {
+        successor.said(&["this replica leads"])
+    })
+    .await;
+    let exits = lane.stage.routed(&[cidr]).await;
+    let mark = lane.stage.aws.mark();
+    hit.aws.let_go();
+    let result = wait::until("it lands", || {
+        let landed = lane.stage.aws.writes_since(mark).into_iter();
+        let mut late =
+            landed.filter(|entry| entry.access_key.as_ref() == Some(&hit.replica.access_key));
+        late.find_map(|entry| entry.result)
+            .ok_or_else(|| "it has not".to_owned())
+    })
+    .await;
+    wait::measured(&format!("a {action} that landed late: {result}"));
+    // Preparing changes nothing, whoever does it.
+    assert_eq!(result == "ok", action == "CreateChangeSet", "{result}");
+    hit.replica.signal("-CONT");
+    wait::until("it knows", || hit.replica.said(&["no longer leads"])).await;
+    lane.stage.two_more_looks().await;
+    assert_eq!(lane.stage.routed(&[cidr]).await, exits);
+    let writes = lane.stage.aws.writes_since(0);
+    assert_eq!(accepted(&writes, "CreateStack"), 1);
+    let executed = accepted(&writes, "ExecuteChangeSet");
+    assert_eq!(executed, usize::from(!creates));
+    audit::nothing_failed(&lane.stage.aws, STACK);
+}
+
+#[tokio::test]
+async fn a_call_that_lands_late_changes_nothing() {
+    let first = Stage::open("late").await;
+    let (second, third) = (first.another("late").await, first.another("late").await);
+    tokio::join!(
+        lands_late(first, "CreateStack"),
+        lands_late(second, "CreateChangeSet"),
+        lands_late(third, "ExecuteChangeSet"),
+    );
+}
+
 async fn updates(blow: Blow) {
     let first = Stage::open("update-stages").await;
     let mut lanes = Vec::new();
