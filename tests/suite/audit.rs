@@ -81,12 +81,15 @@ impl Terms {
     }
 }
 
-/// How many of these calls were accepted.
+/// How many of these calls were accepted; one that was repeated with its token counts once.
 pub fn accepted(entries: &[Entry], action: &str) -> usize {
-    entries
+    let good = |entry: &&Entry| entry.action == action && entry.result.as_deref() == Some("ok");
+    let tokens: BTreeSet<_> = entries
         .iter()
-        .filter(|entry| entry.action == action && entry.result.as_deref() == Some("ok"))
-        .count()
+        .filter(good)
+        .map(|entry| (&entry.token, &entry.change_set))
+        .collect();
+    tokens.len()
 }
 
 /// Fails if an operation of the stack has ever failed.
