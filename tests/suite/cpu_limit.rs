@@ -43,7 +43,7 @@ async fn the_leader_keeps_its_lease_with_five_millicores_of_cpu() {
         stage.config_map(&name, &[("net", &cidr(map, 0))]).await;
     }
     let launch = |name: &str| {
-        let launch = stage.replica(name).zones(&["a"]).lease(15);
+        let launch = stage.replica(name).zones(&["a"]).default_lease();
         let launch = launch.flag("cf-template-bucket", "templates");
         launch.without("resync-interval").flag("log-level", "info")
     };

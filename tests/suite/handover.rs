@@ -44,7 +44,7 @@ async fn hand_overs(stage: &Stage, count: usize) -> Vec<Duration> {
     let mut numbers = 1..;
     let mut start = || {
         let name = format!("r{}", numbers.next().unwrap());
-        stage.replica(&name).lease(15).start()
+        stage.replica(&name).default_lease().start()
     };
     let mut replicas = vec![start(), start(), start()];
     stage.config_map("egress-t1", &EXAMPLE).await;

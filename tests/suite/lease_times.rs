@@ -16,7 +16,7 @@ const REQUESTS_AN_HOUR: f64 = 1_000.0;
 #[tokio::test]
 async fn after_a_crash_another_replica_leads_as_soon_as_the_lease_has_run_out() {
     let stage = Stage::open("crash-times").await;
-    let mut replicas = ["r1", "r2", "r3"].map(|name| stage.replica(name).lease(LEASE).start());
+    let mut replicas = ["r1", "r2", "r3"].map(|name| stage.replica(name).default_lease().start());
     stage.config_map("egress-t1", &EXAMPLE).await;
     stage.routed(&EXAMPLE_CIDRS).await;
     for replica in &replicas {
@@ -85,7 +85,7 @@ async fn three_idle_replicas_make_few_requests_for_the_lease() {
     ];
     let testbed = Testbed::start_with("requests", &flags);
     let stage = Stage::on_beside(&testbed, "requests").await;
-    let replicas = ["r1", "r2", "r3"].map(|name| stage.replica(name).lease(LEASE).start());
+    let replicas = ["r1", "r2", "r3"].map(|name| stage.replica(name).default_lease().start());
     stage.some_leader().await;
     for replica in &replicas {
         wait::until("ready", || replica.answers("/readyz")).await;

@@ -125,6 +125,13 @@ impl Launch {
         self
     }
 
+    /// With the times that are the default: client-go's.
+    pub fn default_lease(self) -> Self {
+        self.without("leader-elect-lease-duration")
+            .without("leader-elect-renew-deadline")
+            .without("leader-elect-retry-period")
+    }
+
     /// From its first instruction on within this control group.
     pub fn within(mut self, cgroup: &Path) -> Self {
         self.cgroup = Some(cgroup.to_owned());

@@ -61,7 +61,10 @@ fn longest(took: &[Duration]) -> Duration {
 async fn replace(stage: &Stage, replicas: &mut Vec<Replica>) {
     let count = replicas.len();
     for number in 1..=count {
-        let new = stage.replica(&format!("new{number}")).lease(15).start();
+        let new = stage
+            .replica(&format!("new{number}"))
+            .default_lease()
+            .start();
         wait::until("ready", || new.answers("/readyz")).await;
         // It stands by when it has seen who leads.
         wait::until("it stands by", || new.said(&["another replica leads"])).await;
@@ -83,7 +86,7 @@ async fn replace(stage: &Stage, replicas: &mut Vec<Replica>) {
 async fn replacement(count: usize) {
     let stage = Stage::alone("rolling").await;
     let mut replicas: Vec<Replica> = (1..=count)
-        .map(|number| stage.replica(&format!("r{number}")).lease(15).start())
+        .map(|number| stage.replica(&format!("r{number}")).default_lease().start())
         .collect();
     stage.config_map("egress-t1", &[("dns", "9.9.9.9")]).await;
     stage.routed(&["9.9.9.9/32"]).await;
