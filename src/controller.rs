@@ -86,7 +86,7 @@ impl<P: Provider, E: Election> Controller<P, E> {
                 () = &mut stop => return,
                 term = self.election.campaign() => term,
             };
-            self.teller.leads(term.epoch());
+            self.teller.leads();
             let end = self.lead(&term, stop.as_mut()).await;
             self.teller.follows();
             match end {

@@ -16,10 +16,11 @@ use kube_static_egress_controller::plan_command;
 use kube_static_egress_controller::provider::Provider;
 use kube_static_egress_controller::provider::aws::{AwsConfig, AwsProvider};
 use kube_static_egress_controller::provider::memory::MemoryProvider;
+use kube_static_egress_controller::report::events::Events;
 use kube_static_egress_controller::report::metrics::Metrics;
 use kube_static_egress_controller::report::pulse::Pulse;
 use kube_static_egress_controller::report::teller::Teller;
-use kube_static_egress_controller::report::{http, log};
+use kube_static_egress_controller::report::{http, log, transitions};
 use kube_static_egress_controller::source::{Source, kubernetes};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -28,6 +29,9 @@ use tokio::sync::watch;
 const USAGE: u8 = 2;
 /// A pass makes a dozen calls at most, each bounded; one that takes longer hangs.
 const LONGEST_PASS: Duration = Duration::from_secs(600);
+
+/// How long the end of the process waits for the Event that tells of it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the outside sees of this process.
 struct Outlook {
@@ -180,6 +184,9 @@ async fn elect<P: Provider>(
             let (_, kube) =
                 first.context("no API server to hold the Lease: set --master or --kubeconfig")?;
             let identity = lease::identity(&election.identity);
+            let events = Events::new(kube.clone(), &identity)
+                .context("cannot make a client for Events: check the kubeconfig")?;
+            let (namespace, name) = (election.namespace.clone(), election.name.clone());
             let election = ElectionConfig {
                 lease_duration: election.lease_duration,
                 renew_deadline: election.renew_deadline,
@@ -187,7 +194,12 @@ async fn elect<P: Provider>(
                 ..ElectionConfig::new(election.name, election.namespace, identity)
             };
             let election = LeaseElection::new(kube, election)?;
-            control(config, provider, election, source, outlook).await
+            let telling = transitions::tell(election.view(), events, namespace, name);
+            let telling = tokio::spawn(telling);
+            control(config, provider, election, source, outlook).await?;
+            // The last Event is on its way, and the Lease is already given up.
+            let _told = tokio::time::timeout(LAST_WORDS, telling).await;
+            Ok(())
         }
         _ => control(config, provider, Alone::new(), source, outlook).await,
     }

@@ -18,7 +18,7 @@ use super::config::{ElectionConfig, ElectionError};
 use super::fence::FenceLayer;
 use super::lock::{Attempt, Kind, Lock};
 use super::renew::Renewer;
-use super::seen::{Known, Role};
+use super::seen::{Known, Role, Seen};
 use super::standby::Standby;
 use super::term::{Tenure, Term};
 use super::view::{Board, LeaseView};
@@ -125,13 +125,13 @@ impl LeaseElection {
     }
 
     /// Ends the Term of an earlier campaign, if there is one, and waits until nothing renews it any more.
-    async fn retire(&mut self) {
+    async fn retire(&mut self, why: &str) {
         if let Some(mut current) = self.current.take() {
             current.renewer.abort();
             current.tenure.end();
             // It is gone once it has been polled; a runtime that shuts down may never do that.
             let _gone = timeout(BREATH, &mut current.renewer).await;
-            self.board.leads(false);
+            self.board.ends(current.tenure.epoch(), why);
         }
     }
 
@@ -149,9 +149,7 @@ impl LeaseElection {
                     return Err(Instant::now());
                 }
                 self.standby.rest();
-                self.lead(tenure, sent);
-                let why = before.map_or_else(|| "it was free".into(), |seen| seen.why_dead());
-                tracing::info!(epoch, us = %self.config.identity, "leading: took the Lease, {why}");
+                self.lead(tenure, sent, before);
                 Ok(term)
             }
             Attempt::NotOurs => {
@@ -170,9 +168,14 @@ impl LeaseElection {
         }
     }
 
-    fn lead(&mut self, tenure: Tenure, sent: Instant) {
+    /// `before`: the Lease as it was in front of us when it was taken.
+    fn lead(&mut self, tenure: Tenure, sent: Instant, before: Option<Seen>) {
         self.known.become_a(Role::Holder);
-        self.board.leads(true);
+        let (since, why) = before.map_or_else(
+            || (sent, "the Lease was free".into()),
+            |seen| (seen.dead_at().min(sent), seen.why_dead()),
+        );
+        self.board.begins(tenure.epoch(), since, why);
         let renewer = Renewer {
             config: self.config.clone(),
             lock: Arc::clone(&self.lock),
@@ -211,7 +214,7 @@ impl LeaseElection {
 
 impl Election for LeaseElection {
     async fn campaign(&mut self) -> Term {
-        self.retire().await;
+        self.retire("the Term is over").await;
         self.known.become_a(Role::Candidate);
         loop {
             match self.attempt().await {
@@ -222,8 +225,6 @@ impl Election for LeaseElection {
     }
 
     async fn release(&mut self, term: Term) {
-        let epoch = term.epoch();
-        let led = !term.is_over();
         let ours = self
             .current
             .as_ref()
@@ -231,11 +232,14 @@ impl Election for LeaseElection {
         if !ours {
             return;
         }
-        self.retire().await;
+        let led = !term.is_over();
+        self.retire(if led {
+            "it gives the Lease up"
+        } else {
+            "the Term is over"
+        })
+        .await;
         drop(term);
-        if led {
-            tracing::info!(epoch, reason = "released", "no longer leading");
-        }
         self.give_up().await;
         self.known.become_a(Role::Candidate);
         self.board.saw(self.known.seen().as_ref());
@@ -285,7 +289,6 @@ impl Election for Alone {
         let (term, tenure) = Term::begin(epoch, Instant::now() + Self::TERM);
         self.current = Some(tenure);
         self.board.alone(Some(epoch));
-        tracing::info!(epoch, "leading: leader election is off");
         term
     }
 

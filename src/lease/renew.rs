@@ -37,9 +37,8 @@ impl Renewer {
                 "the Term was dropped".into()
             },
         };
-        self.board.leads(false);
+        self.board.ends(self.tenure.epoch(), &reason);
         self.tenure.end();
-        tracing::info!(epoch = self.tenure.epoch(), reason, "no longer leading");
     }
 
     /// Renews until it is no use any more; returns why.

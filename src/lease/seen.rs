@@ -48,6 +48,7 @@ enum Hold {
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
     pub(super) version: String,
+    pub(super) uid: Option<String>,
     pub(super) holder: Option<String>,
     pub(super) epoch: u64,
     hold: Hold,
@@ -66,10 +67,10 @@ impl Seen {
     pub(super) fn why_dead(&self) -> String {
         let holder = self.holder.as_deref().unwrap_or("nobody");
         match self.hold {
-            Hold::Other => format!("{holder} did not renew it for {:?}", self.dead_after),
-            Hold::Ours => "it was still ours".into(),
-            Hold::Released => "it was released".into(),
-            Hold::Vacant => format!("nobody held it for {:?}", self.dead_after),
+            Hold::Other => format!("{holder} did not renew the Lease for {:?}", self.dead_after),
+            Hold::Ours => "the Lease was still ours".into(),
+            Hold::Released => "the Lease was released".into(),
+            Hold::Vacant => format!("nobody held the Lease for {:?}", self.dead_after),
         }
     }
 }
@@ -202,6 +203,7 @@ impl Known {
         state.highest_epoch = state.highest_epoch.max(epoch);
         state.seen = Some(Seen {
             version,
+            uid: lease.metadata.uid.clone(),
             holder,
             epoch: u64::try_from(epoch).unwrap_or(0),
             hold,

@@ -18,6 +18,10 @@ const WATCH_SECONDS: u32 = 290;
 /// acknowledgements, would cost a takeover 50 ms. Servers and this client close an idle connection after 90 s.
 const KEEP_WARM: Duration = Duration::from_secs(75);
 
+/// How much later than a new one a standby that has lived for 17 minutes tries to take a released Lease. In a rolling update the
+/// leader goes while old and new replicas stand by: one that is about to go, too, would only be the next to hand over.
+const DEFERENCE: Duration = Duration::from_millis(20);
+
 type Events = BoxStream<'static, kube::Result<WatchEvent<Lease>>>;
 
 pub(super) struct Standby {
@@ -26,6 +30,7 @@ pub(super) struct Standby {
     known: Known,
     board: Board,
     watch: Option<Watch>,
+    born: Instant,
 }
 
 struct Watch {
@@ -52,6 +57,7 @@ impl Standby {
             known,
             board,
             watch: None,
+            born: Instant::now(),
         }
     }
 
@@ -60,8 +66,8 @@ impl Standby {
         self.watch = None;
     }
 
-    /// Waits until it makes sense to try to take the Lease: at once when it is released or deleted, otherwise when what is in
-    /// front of us is dead, and not before `earliest`. Returns now and then without such a reason.
+    /// Waits until it makes sense to try to take the Lease: almost at once when it is released or deleted, otherwise when what is
+    /// in front of us is dead, and not before `earliest`. Returns now and then without such a reason.
     pub(super) async fn wait(&mut self, earliest: Instant) {
         let mut earliest = earliest;
         let refresh = Instant::now() + KEEP_WARM;
@@ -89,15 +95,12 @@ impl Standby {
             };
             match news {
                 News::Changed => {
-                    if self
-                        .known
-                        .seen()
-                        .is_some_and(|seen| seen.dead_at() <= Instant::now())
-                    {
-                        return;
-                    }
                     // The failure that `earliest` waits out was about another version.
                     earliest = Instant::now();
+                    let seen = self.known.seen();
+                    if seen.is_some_and(|seen| seen.dead_at() <= earliest) {
+                        earliest += self.deference();
+                    }
                 }
                 News::Deleted => return self.known.absent(),
                 News::Ended(None) => self.rest(),
@@ -109,6 +112,12 @@ impl Standby {
                 }
             }
         }
+    }
+
+    /// 2 ms at the age of a second, 12 ms at that of a minute.
+    fn deference(&self) -> Duration {
+        let age = self.born.elapsed().as_secs_f64();
+        DEFERENCE.mul_f64((1.0 + age).log2().min(10.0) / 10.0)
     }
 
     /// Waits for the next change after `version`, starting the watch if there is none.

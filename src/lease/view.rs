@@ -17,6 +17,12 @@ pub struct LeaseView {
     pub us: String,
     /// Whether this replica leads.
     pub leading: bool,
+    /// Why this replica leads, or why it does no longer; empty before it ever led.
+    pub why: String,
+    /// Since when this replica could have taken the Lease that it took last.
+    pub free_since: Option<Instant>,
+    /// The Lease's `metadata.uid`, as last seen.
+    pub uid: Option<String>,
     /// The Lease's `leaseTransitions`, as last seen.
     pub epoch: u64,
     /// How often the holder was seen to change from one replica to another.
@@ -59,6 +65,9 @@ impl Board {
         self.view.send_if_modified(|view| {
             let holder = seen.and_then(|seen| seen.holder.clone());
             let epoch = seen.map_or(view.epoch, |seen| seen.epoch);
+            if let Some(seen) = seen {
+                view.uid.clone_from(&seen.uid);
+            }
             if view.holder == holder && view.epoch == epoch {
                 return false;
             }
@@ -80,13 +89,34 @@ impl Board {
         });
     }
 
-    pub(super) fn leads(&self, leading: bool) {
-        self.view
-            .send_if_modified(|view| std::mem::replace(&mut view.leading, leading) != leading);
+    /// This replica leads from now on.
+    pub(super) fn begins(&self, epoch: u64, free_since: Instant, why: String) {
+        self.view.send_modify(|view| {
+            tracing::info!(epoch, us = %view.us, "this replica leads: {why}");
+            view.leading = true;
+            view.free_since = Some(free_since);
+            view.why = why;
+        });
+    }
+
+    /// This replica leads no longer. Whoever says so first is right about the reason; the others change nothing.
+    pub(super) fn ends(&self, epoch: u64, why: &str) {
+        self.view.send_if_modified(|view| {
+            if !std::mem::take(&mut view.leading) {
+                return false;
+            }
+            tracing::info!(epoch, "this replica no longer leads: {why}");
+            why.clone_into(&mut view.why);
+            true
+        });
     }
 
     /// Without a Lease: the term we lead in, if any.
     pub(super) fn alone(&self, epoch: Option<u64>) {
+        match epoch {
+            Some(epoch) => tracing::info!(epoch, "this replica leads: leader election is off"),
+            None => tracing::info!("this replica no longer leads: it stops"),
+        }
         self.view.send_modify(|view| {
             view.leading = epoch.is_some();
             view.holder = epoch.map(|_| view.us.clone());

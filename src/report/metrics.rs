@@ -18,12 +18,14 @@ use crate::model::plan::Action;
 use crate::model::problem::{Severity, Subject};
 use crate::reconcile::Pass;
 
+use super::lease_metrics::LeaseGauges;
+
 /// In front of every name.
 pub const PREFIX: &str = "kube_static_egress_controller";
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Outcome {
-    outcome: String,
+pub(super) struct Outcome {
+    pub(super) outcome: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -68,6 +70,7 @@ pub struct Metrics {
 struct Inner {
     registry: Registry,
     lease_view: Mutex<Option<watch::Receiver<LeaseView>>>,
+    lease: LeaseGauges,
     gauges: Gauges,
     pass_duration: Histogram,
     call_duration: Family<Operation, Histogram, fn() -> Histogram>,
@@ -86,12 +89,6 @@ struct Gauges {
     entries: Family<State, Gauge>,
     problems: Family<Reason, Gauge>,
     calls: Family<Call, Counter>,
-    leader: Gauge,
-    epoch: Gauge,
-    transitions: Gauge,
-    renewals: Family<Outcome, Gauge>,
-    renewal_age: Gauge<f64, AtomicU64>,
-    renewal_latency: Gauge<f64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -105,6 +102,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix(PREFIX);
         let gauges = Gauges::default();
         gauges.register(&mut registry);
+        let lease = LeaseGauges::new(&mut registry);
         let pass_duration = Histogram::new(exponential_buckets(0.005, 2.0, 14));
         registry.register(
             "pass_duration_seconds",
@@ -122,6 +120,7 @@ impl Metrics {
             inner: Arc::new(Inner {
                 registry,
                 lease_view,
+                lease,
                 gauges,
                 pass_duration,
                 call_duration,
@@ -241,16 +240,22 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
+    /// This replica's first decision as the leader: how long after it could have taken the Lease, if there is one.
+    pub fn took_over(&self) -> Option<Duration> {
+        let took = self.lease_view()?.borrow().free_since?.elapsed();
+        self.inner.lease.takeover.observe(took.as_secs_f64());
+        Some(took)
+    }
+
+    fn lease_view(&self) -> Option<watch::Receiver<LeaseView>> {
+        let view = self.inner.lease_view.lock();
+        view.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The whole text, as OpenMetrics has it.
     pub fn text(&self) -> String {
-        let view = self
-            .inner
-            .lease_view
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        if let Some(view) = view {
-            self.inner.gauges.show_lease(&view.borrow());
+        if let Some(view) = self.lease_view() {
+            self.inner.lease.show(&view.borrow());
         }
         let mut text = String::new();
         // Writing into a String does not fail.
@@ -299,54 +304,6 @@ impl Gauges {
             "aws_calls",
             "Calls of AWS by service, action and result",
             all.calls,
-        );
-        registry.register("leader", "1 while this replica leads", all.leader);
-        registry.register(
-            "lease_epoch",
-            "Transitions of the Lease, as last seen",
-            all.epoch,
-        );
-        registry.register(
-            "lease_transitions_seen",
-            "Changes of the leader seen by this process",
-            all.transitions,
-        );
-        registry.register(
-            "lease_renewals",
-            "Renewals by this process, by outcome: ok or failed",
-            all.renewals,
-        );
-        registry.register(
-            "lease_renewal_age_seconds",
-            "Since the last renewal by this process",
-            all.renewal_age,
-        );
-        registry.register(
-            "lease_renewal_latency_seconds",
-            "How long the last renewal took",
-            all.renewal_latency,
-        );
-    }
-
-    fn show_lease(&self, view: &LeaseView) {
-        self.leader.set(i64::from(view.leading));
-        self.epoch
-            .set(i64::try_from(view.epoch).unwrap_or(i64::MAX));
-        self.transitions
-            .set(i64::try_from(view.transitions_seen).unwrap_or(i64::MAX));
-        for (outcome, renewals) in [("ok", view.renewals_ok), ("failed", view.renewals_failed)] {
-            let gauge = self.renewals.get_or_create_owned(&Outcome {
-                outcome: outcome.to_owned(),
-            });
-            gauge.set(i64::try_from(renewals).unwrap_or(i64::MAX));
-        }
-        self.renewal_age.set(
-            view.last_renewal
-                .map_or(0.0, |at| at.elapsed().as_secs_f64()),
-        );
-        self.renewal_latency.set(
-            view.last_renewal_latency
-                .map_or(0.0, |took| took.as_secs_f64()),
         );
     }
 }

@@ -25,6 +25,8 @@ struct Last {
     text: String,
     static_ips: BTreeMap<String, String>,
     error: Option<String>,
+    /// Whether this term of leadership has made a plan.
+    decided: bool,
 }
 
 impl Teller {
@@ -36,13 +38,12 @@ impl Teller {
         }
     }
 
-    pub fn leads(&self, epoch: u64) {
-        tracing::info!(epoch, "this replica leads");
+    /// A new term of leadership begins.
+    pub fn leads(&self) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last::default();
     }
 
     pub fn follows(&self) {
-        tracing::info!("this replica stands by");
         self.metrics.forget_plan();
     }
 
@@ -55,6 +56,11 @@ impl Teller {
                 }
                 self.metrics.passed(pass, took);
                 last.tell(pass, next, self.print);
+                if !std::mem::replace(&mut last.decided, true)
+                    && let Some(took) = self.metrics.took_over()
+                {
+                    tracing::info!(?took, "took over: that was the first decision");
+                }
             }
             Err(error) => {
                 self.metrics.failed(error.reason, took);

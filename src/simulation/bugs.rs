@@ -35,7 +35,7 @@ impl Bug {
         (Self::EmptyTrusted, 12),
         (Self::TyposDropped, 12),
         (Self::EditsMissed, 60),
-        (Self::TermUnchecked, 20),
+        (Self::TermUnchecked, 60),
         (Self::LeaderCached, 4),
         (Self::LeaderPolled, 120),
         (Self::ReleasedFirst, 4),

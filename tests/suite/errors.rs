@@ -187,7 +187,7 @@ async fn an_api_server_that_is_away_at_the_start_and_later() {
 
     testbed.stop_apiserver();
     wait::until("leadership is given up", || {
-        replica.said(&["this replica stands by"])
+        replica.said(&["this replica no longer leads"])
     })
     .await;
     replica.assert_well();

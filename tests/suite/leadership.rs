@@ -203,7 +203,7 @@ async fn a_leader_that_was_frozen_writes_nothing_when_it_wakes() {
         .routed(&[&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat())
         .await;
     wait::until("the old one knows", || {
-        frozen.said(&["this replica stands by"])
+        frozen.said(&["this replica no longer leads"])
     })
     .await;
     assert_eq!(keys(&stage.writes_at_rest(mark).await), keys_of(successor));

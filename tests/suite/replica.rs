@@ -1,10 +1,12 @@
 //! Replicas: the real program, as the chart would start it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
 
 use crate::http;
 use crate::standin::{REGION, REPLICA};
@@ -18,6 +20,10 @@ pub struct Launch {
     pub name: String,
     pub namespace: String,
     pub standin_port: u16,
+    /// Besides what a pod's environment has.
+    environment: Vec<(&'static str, String)>,
+    /// Where its processes are counted.
+    cgroup: Option<PathBuf>,
     /// Letters of the zones that are given, in this order.
     zones: Vec<&'static str>,
     flags: BTreeMap<&'static str, String>,
@@ -52,6 +58,8 @@ impl Launch {
             name: name.to_owned(),
             namespace: namespace.to_owned(),
             standin_port,
+            environment: Vec::new(),
+            cgroup: None,
             zones: vec!["a", "b", "c"],
             flags: flags
                 .into_iter()
@@ -98,6 +106,38 @@ impl Launch {
         self
     }
 
+    pub fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.to_owned()));
+        self
+    }
+
+    /// With another Lease duration, and the other times in client-go's proportions.
+    pub fn lease(self, seconds: u32) -> Self {
+        let tenths = |share: u32| format!("{}ms", seconds * share * 100);
+        self.flag("leader-elect-lease-duration", &format!("{seconds}s"))
+            .flag("leader-elect-renew-deadline", &tenths(7))
+            .flag("leader-elect-retry-period", &tenths(1))
+    }
+
+    /// Where AWS is.
+    pub fn aws_port(mut self, port: u16) -> Self {
+        self.standin_port = port;
+        self
+    }
+
+    /// With the times that are the default: client-go's.
+    pub fn default_lease(self) -> Self {
+        self.without("leader-elect-lease-duration")
+            .without("leader-elect-renew-deadline")
+            .without("leader-elect-retry-period")
+    }
+
+    /// From its first instruction on within this control group.
+    pub fn within(mut self, cgroup: &Path) -> Self {
+        self.cgroup = Some(cgroup.to_owned());
+        self
+    }
+
     pub fn access_key(&self) -> String {
         format!("{REPLICA}{:0>9}", self.name.to_uppercase())
     }
@@ -118,7 +158,16 @@ impl Launch {
 
     /// The program with the environment of a pod, and nothing of ours.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = match &self.cgroup {
+            None => Command::new(PROGRAM),
+            Some(cgroup) => {
+                let mut shell = Command::new("/bin/sh");
+                let enter = r#"echo $$ >"$0" && exec "$@""#;
+                shell.args(["-c", enter]).arg(cgroup.join("cgroup.procs"));
+                shell.arg(PROGRAM);
+                shell
+            }
+        };
         command
             .env_clear()
             .env(
@@ -129,6 +178,7 @@ impl Launch {
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("POD_NAME", &self.name)
             .env("POD_NAMESPACE", &self.namespace)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         if self.role {
             command
@@ -190,6 +240,15 @@ impl Replica {
         } else {
             Err(format!("{} has not logged {texts:?}", self.name))
         }
+    }
+
+    /// When it logged each line that holds all of these texts, by its own clock.
+    pub fn when(&self, texts: &[&str]) -> Vec<Timestamp> {
+        self.log()
+            .lines()
+            .filter(|line| texts.iter().all(|text| line.contains(text)))
+            .filter_map(|line| line.split(' ').next()?.parse().ok())
+            .collect()
     }
 
     pub fn is_alive(&mut self) -> bool {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use http::{Method, Request};
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use crate::standin::{Entry, Exit, REGION, Standin};
 use crate::testbed::{self, Testbed};
 use crate::wait;
 
-const NAME: &str = "kube-static-egress-controller";
+pub const NAME: &str = "kube-static-egress-controller";
 pub const STACK: &str = "egress-static-nat-suite";
 /// The ConfigMap of the README.
 pub const EXAMPLE: [(&str, &str); 2] = [
@@ -27,9 +28,12 @@ pub const EXAMPLE_CIDRS: [&str; 2] = ["192.112.0.0/21", "8.8.8.8/32"];
 /// Tests that measure time have the machine for themselves.
 static TURN: RwLock<()> = RwLock::const_new(());
 
+#[derive(Clone)]
 enum Turn {
-    Shared(#[allow(dead_code)] RwLockReadGuard<'static, ()>),
-    Alone(#[allow(dead_code)] RwLockWriteGuard<'static, ()>),
+    Shared(#[allow(dead_code)] Arc<RwLockReadGuard<'static, ()>>),
+    Alone(#[allow(dead_code)] Arc<RwLockWriteGuard<'static, ()>>),
+    /// Takes no notice of the others, and so little of the machine that they take none of it.
+    Beside,
 }
 
 pub struct Stage {
@@ -40,7 +44,7 @@ pub struct Stage {
     pub vpc: String,
     /// Of the API server.
     pub url: String,
-    _turn: Turn,
+    turn: Turn,
 }
 
 impl Stage {
@@ -50,20 +54,35 @@ impl Stage {
     }
 
     pub async fn with_world(name: &str, world: Value) -> Self {
-        let turn = Turn::Shared(TURN.read().await);
+        let turn = Turn::Shared(Arc::new(TURN.read().await));
         Self::build(Testbed::shared(), name, &world, turn).await
     }
 
     /// No other test runs meanwhile.
     pub async fn alone(name: &str) -> Self {
-        let turn = Turn::Alone(TURN.write().await);
+        let turn = Turn::Alone(Arc::new(TURN.write().await));
         Self::build(Testbed::shared(), name, &json!({}), turn).await
+    }
+
+    /// For a test that waits most of its time.
+    pub async fn beside(name: &str, world: Value) -> Self {
+        Self::build(Testbed::shared(), name, &world, Turn::Beside).await
+    }
+
+    /// One more for the same test, which runs while this one lasts.
+    pub async fn another(&self, name: &str) -> Self {
+        Self::build(Testbed::shared(), name, &json!({}), self.turn.clone()).await
     }
 
     /// On an API server that the test may take down.
     pub async fn on(testbed: &Testbed, name: &str) -> Self {
-        let turn = Turn::Shared(TURN.read().await);
+        let turn = Turn::Shared(Arc::new(TURN.read().await));
         Self::build(testbed, name, &json!({}), turn).await
+    }
+
+    /// On an API server of its own, for a test that waits most of its time.
+    pub async fn on_beside(testbed: &Testbed, name: &str) -> Self {
+        Self::build(testbed, name, &json!({}), Turn::Beside).await
     }
 
     async fn build(testbed: &Testbed, name: &str, world: &Value, turn: Turn) -> Self {
@@ -85,7 +104,7 @@ impl Stage {
             url: testbed.url.clone(),
             aws,
             dir,
-            _turn: turn,
+            turn,
         };
         stage
             .create(
@@ -98,31 +117,12 @@ impl Stage {
         stage
     }
 
-    /// Where nobody has ever held the Lease, candidates wait for its duration. Most tests start after that.
-    async fn released_lease(&self) {
-        let time = "2026-01-01T00:00:00.000000Z";
-        let spec = json!({
-            "holderIdentity": "", "leaseDurationSeconds": 1, "leaseTransitions": 0,
-            "acquireTime": time, "renewTime": time,
-        });
-        let lease = json!({ "metadata": { "name": NAME }, "spec": spec });
-        self.create(&self.path("coordination.k8s.io/v1", "leases"), lease)
-            .await;
-    }
-
-    pub async fn delete_lease(&self) {
-        let path = format!("{}/{NAME}", self.path("coordination.k8s.io/v1", "leases"));
-        self.request(Method::DELETE, &path, "application/json", &json!({}))
-            .await
-            .unwrap();
-    }
-
     /// A replica by this name, with the usual flags.
     pub fn replica(&self, name: &str) -> Launch {
         Launch::new(self.dir.clone(), name, &self.namespace, self.aws.port())
     }
 
-    fn path(&self, group: &str, resource: &str) -> String {
+    pub fn path(&self, group: &str, resource: &str) -> String {
         let root = if group.is_empty() {
             "/api/v1".to_owned()
         } else {
@@ -131,7 +131,7 @@ impl Stage {
         format!("{root}/namespaces/{}/{resource}", self.namespace)
     }
 
-    async fn request(
+    pub async fn request(
         &self,
         method: Method,
         path: &str,
@@ -147,7 +147,7 @@ impl Stage {
             .await
     }
 
-    async fn create(&self, path: &str, body: Value) -> Value {
+    pub async fn create(&self, path: &str, body: Value) -> Value {
         let made = self
             .request(Method::POST, path, "application/json", &body)
             .await;
@@ -232,26 +232,6 @@ impl Stage {
         metadata.retain(|key, _| ["name", "namespace", "labels"].contains(&key.as_str()));
         let (collection, _) = path.rsplit_once('/').unwrap();
         self.create(collection, object).await;
-    }
-
-    /// Name of the replica that holds the Lease.
-    pub async fn leader(&self) -> Result<String, String> {
-        let path = format!("{}/{NAME}", self.path("coordination.k8s.io/v1", "leases"));
-        let request = Request::get(&path).body(Vec::new()).unwrap();
-        let lease: Value = self
-            .kube
-            .request(request)
-            .await
-            .map_err(|error| error.to_string())?;
-        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
-        match holder.split('_').next() {
-            Some(name) if !name.is_empty() => Ok(name.to_owned()),
-            _ => Err(format!("nobody holds the Lease: {}", lease["spec"])),
-        }
-    }
-
-    pub async fn some_leader(&self) -> String {
-        wait::until_async("somebody leads", async || self.leader().await).await
     }
 
     /// Waits until exactly these destinations are routed from every worker table whose zone has a NAT gateway, each to

@@ -43,9 +43,10 @@ pub struct Entry {
     pub action: String,
     pub access_key: Option<String>,
     pub mutating: bool,
+    pub change_set: Option<String>,
+    pub token: Option<String>,
     pub result: Option<String>,
     pub fault: Option<String>,
-    pub change_set: Option<String>,
 }
 
 /// NAT gateway and address of a zone.

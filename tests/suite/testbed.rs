@@ -52,10 +52,17 @@ impl Testbed {
 
     /// One for a test that takes it down.
     pub fn start(name: &str) -> Self {
+        Self::start_with(name, &[])
+    }
+
+    /// With more flags for the API server.
+    pub fn start_with(name: &str, flags: &[String]) -> Self {
         let dir = directory(name);
         let parent = std::process::id().to_string();
         let (dir_text, started) = (dir.to_str().unwrap(), std::time::Instant::now());
-        run("start", &[dir_text, "--parent", &parent]);
+        let mut arguments = vec![dir_text, "--parent", &parent, "--"];
+        arguments.extend(flags.iter().map(String::as_str));
+        run("start", &arguments);
         wait::measured(&format!(
             "API server ready after {:.1} s",
             started.elapsed().as_secs_f64()

@@ -35,3 +35,8 @@ pub fn measured(text: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "measured: {text}");
 }
+
+/// Whether tests that can be short or long are to be long.
+pub fn is_long() -> bool {
+    std::env::var("KSEC_LONG").is_ok_and(|value| value == "1")
+}

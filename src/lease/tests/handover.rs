@@ -62,6 +62,26 @@ async fn a_released_lease_is_taken_at_once() {
     assert_eq!(term.epoch(), 43);
 }
 
+/// A rolling update: the old ones would have to hand it over again.
+#[tokio::test(start_paused = true)]
+async fn a_released_lease_goes_to_the_youngest_standby() {
+    let api = FakeApi::with(held());
+    let (mut first, _) = api.replica("first");
+    let (term, _) = lead(&mut first).await;
+    let _old: Vec<_> = (0..2)
+        .map(|n| rival(api.replica(&format!("old{n}")).0))
+        .collect();
+    sleep(secs(300.0)).await;
+    let young = rival(api.replica("young").0);
+    sleep(secs(5.0)).await;
+    let before = api.count();
+    first.release(term).await;
+    sleep(secs(1.0)).await;
+    assert!(young.is_finished(), "{} was faster", api.holder());
+    let writes = api.count()[&Ask::Patch] - before[&Ask::Patch];
+    assert_eq!(writes, 2, "the others do not even try");
+}
+
 #[tokio::test(start_paused = true)]
 async fn several_standbys_of_a_released_lease_make_one_leader() {
     let api = FakeApi::with(held());

@@ -339,6 +339,11 @@ fn token(epoch: u64, what: &str, started: u64) -> String {
     format!("e{epoch}-{what}-{started}")
 }
 
+/// The term in which an operation with this token was started, where it is one of ours.
+pub(super) fn epoch_of(token: &str) -> Option<u64> {
+    token.strip_prefix('e')?.split_once('-')?.0.parse().ok()
+}
+
 fn parameters(template: &Template) -> Vec<Parameter> {
     let parameter = |(key, value)| {
         Parameter::builder()
@@ -379,5 +384,7 @@ mod tests {
             "e7-0123456789abcdef-e7-0"
         );
         assert_eq!(token(7, "delete", 1), "e7-delete-1");
+        assert_eq!(epoch_of("e7-delete-1"), Some(7));
+        assert_eq!(epoch_of("egress-7"), None);
     }
 }

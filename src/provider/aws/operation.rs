@@ -9,6 +9,7 @@ use aws_sdk_cloudformation::types::{Stack, StackEvent};
 use aws_smithy_types::DateTime;
 use tokio::time::Instant;
 
+use super::apply;
 use super::calls::Calls;
 use super::codes;
 use super::error::{Failure, Kind, Service};
@@ -92,7 +93,10 @@ impl Operation {
             return false;
         };
         if !ours(&newest) {
-            return of_stack.any(|event| ours(&event));
+            // One of a later term has begun: ours may be too many events ago to be seen.
+            let theirs = newest.client_request_token().and_then(apply::epoch_of);
+            let later = theirs > apply::epoch_of(&self.token);
+            return later || of_stack.any(|event| ours(&event));
         }
         let end = newest.resource_status().map(|status| status.as_str());
         let status = stack.stack_status().map(|status| status.as_str());
@@ -293,6 +297,11 @@ mod tests {
             &rest,
             &[next, of_stack("UPDATE_COMPLETE", "t2"), old.clone()]
         ));
+        // Many events later, under other leaders.
+        let token = |token: &str| Operation::new(token.to_owned(), ARN.to_owned(), "", None);
+        let next = of_stack("UPDATE_COMPLETE", "e4-ab-0");
+        assert!(token("e3-ab-7").has_ended(&rest, std::slice::from_ref(&next)));
+        assert!(!token("e4-ab-1").has_ended(&rest, &[next]));
         // DescribeStacks still has the state from before.
         assert!(!operation.has_ended(&rest, &[of_stack("UPDATE_ROLLBACK_COMPLETE", "t2"), old]));
     }

@@ -6,7 +6,7 @@ use clap::{Arg, CommandFactory as _};
 use kube_static_egress_controller::config::Cli;
 use kube_static_egress_controller::model::live::{Phase, Status};
 
-use super::read;
+use super::{files, read};
 
 const VARIABLES: &str = "KUBE_STATIC_EGRESS_CONTROLLER_";
 
@@ -174,7 +174,7 @@ pub fn most_calls(status: &str) -> usize {
 
 #[test]
 fn the_metrics() {
-    let code = read("src/report/metrics.rs");
+    let code: String = files("src/report", &["rs"]).iter().map(read).collect();
     let registered = code
         .split("registry.register(")
         .skip(1)
@@ -188,7 +188,7 @@ fn the_metrics() {
         .collect();
     assert_eq!(
         told, registered,
-        "the metrics in README.md and those in src/report/metrics.rs"
+        "the metrics in README.md and those in src/report"
     );
 }
 
