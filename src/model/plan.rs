@@ -12,7 +12,7 @@ use super::network::{Network, Zone};
 use super::problem::{Problem, Subject};
 use super::request::{self, Request, Snapshot};
 use super::resolved::{Layout, Names, Part};
-use super::template::{self, Template};
+use super::template::{self, Size, Template};
 
 /// What to do now: at most one mutating call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,6 +72,8 @@ pub struct Plan {
     pub again: Option<Duration>,
     /// Why an earlier attempt at the same failed.
     pub setback: Option<String>,
+    /// What the template takes of CloudFormation's quotas, when one was made.
+    pub size: Option<Size>,
 }
 
 /// Makes the plan. Total: whatever the world looks like, there is one.
@@ -105,6 +107,7 @@ pub fn plan(world: &World<'_>) -> Plan {
         static_ips: static_ips(world.live, &names),
         again: None,
         setback: None,
+        size: None,
     };
     match (world.live, layout) {
         (Live::Foreign { name, why }, _) => plan.refuse(name, "StackNotOurs", why.clone()),
@@ -187,6 +190,7 @@ impl Plan {
                 world.settings.template_bucket,
             ) {
                 Ok(template) => {
+                    self.size = Some(template.size);
                     self.differences =
                         difference::between(&Layout::default(), &template, &self.request);
                     self.set(Action::Create(template), "there is no stack yet");
@@ -305,6 +309,7 @@ impl Plan {
                     return self.refuse(&stack.name, "TemplateTooLarge", error.to_string());
                 }
             };
+        self.size = Some(template.size);
         self.differences = difference::between(layout, &template, &self.request);
         self.differences
             .extend(difference::of_tags(&stack.tags, &template.tags));

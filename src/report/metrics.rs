@@ -46,6 +46,11 @@ struct State {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Limit {
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Call {
     service: &'static str,
     action: &'static str,
@@ -82,6 +87,7 @@ struct Gauges {
     routes: Gauge,
     entries: Family<State, Gauge>,
     problems: Family<Reason, Gauge>,
+    limits: Family<Limit, Gauge<f64, AtomicU64>>,
     calls: Family<Call, Counter>,
     leader: Gauge,
     epoch: Gauge,
@@ -175,6 +181,10 @@ impl Metrics {
             .entries
             .get_or_create(&State { state: "refused" })
             .set(count(refused));
+        gauges.limits.clear();
+        for (limit, share) in plan.size.iter().flat_map(|size| size.shares()) {
+            gauges.limits.get_or_create(&Limit { limit }).set(share);
+        }
         gauges.problems.clear();
         for problem in &plan.problems {
             gauges
@@ -209,6 +219,7 @@ impl Metrics {
         gauges.stack_status.clear();
         gauges.entries.clear();
         gauges.problems.clear();
+        gauges.limits.clear();
         gauges.routes.set(0);
     }
 
@@ -281,6 +292,11 @@ impl Gauges {
             "problems",
             "What the latest plan found wrong, by reason",
             all.problems,
+        );
+        registry.register(
+            "limit_used_ratio",
+            "How much of CloudFormation's quotas the template takes, by quota; 1 is all",
+            all.limits,
         );
         registry.register(
             "aws_calls",

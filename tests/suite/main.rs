@@ -3,6 +3,7 @@
 //! Servers are started when the first test needs them and end with the test process. Every test can be run alone, by its
 //! name. A failure shows the end of the replicas' logs and of the stand-in's.
 
+mod admission;
 mod adoption;
 mod burst;
 mod chart;
@@ -10,7 +11,9 @@ mod clusters;
 mod errors;
 mod failures;
 mod golang;
+mod helm;
 mod http;
+mod install;
 mod leadership;
 mod main_job;
 mod plan_command;

@@ -5,6 +5,7 @@ mod deploy;
 pub mod docs;
 mod layers;
 mod sizes;
+mod values;
 
 use std::fs;
 use std::path::{Path, PathBuf};

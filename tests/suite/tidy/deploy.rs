@@ -1,34 +1,24 @@
 //! The chart and the manifests fit the program and each other.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use clap::Parser as _;
 use kube_static_egress_controller::config::{Cli, Config, Facts, ProviderConfig, Purpose};
 
-use super::{files, read, root};
-
-const CHART: &str = "charts/kube-static-egress-controller";
+use super::{files, read};
+use crate::helm::{self, CHART};
 
 /// The rendered chart with the example values.
 fn rendered() -> String {
-    let helm = std::env::var("KSEC_HELM").expect(
-        "KSEC_HELM must name a helm 4: run tests/run, or set it from `tests/testbed/install helm`",
-    );
-    let output = Command::new(&helm)
-        .current_dir(root())
-        .args(["template", "kube-static-egress-controller", CHART])
-        .args([
-            "--namespace",
-            "kube-system",
-            "--values",
-            "deploy/example-values.yaml",
-        ])
-        .output()
-        .unwrap_or_else(|error| panic!("{helm}: {error}"));
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "helm template failed: {complaint}");
-    String::from_utf8(output.stdout).unwrap()
+    helm::run(&[
+        "template",
+        "kube-static-egress-controller",
+        CHART,
+        "--namespace=kube-system",
+        "--values=deploy/example-values.yaml",
+        "--skip-tests",
+    ])
+    .unwrap()
 }
 
 #[test]
