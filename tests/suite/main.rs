@@ -18,6 +18,7 @@ mod leadership;
 mod main_job;
 mod plan_command;
 mod replica;
+mod rights;
 mod safety;
 mod scenarios;
 mod stage;
