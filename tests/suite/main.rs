@@ -13,6 +13,7 @@ mod failures;
 mod golang;
 mod helm;
 mod http;
+mod image;
 mod install;
 mod leadership;
 mod main_job;

@@ -11,7 +11,7 @@ use super::read;
 const VARIABLES: &str = "KUBE_STATIC_EGRESS_CONTROLLER_";
 
 /// What stands between `<!-- name -->` and `<!-- end of name -->` in README.md.
-fn section(name: &str) -> String {
+pub fn section(name: &str) -> String {
     let readme = read("README.md");
     let start = format!("<!-- {name} -->\n");
     let after = readme
@@ -28,7 +28,7 @@ fn section(name: &str) -> String {
 }
 
 /// The first cells of a table's rows, without their quotes, and the second ones.
-fn rows(table: &str) -> Vec<(String, String)> {
+pub fn rows(table: &str) -> Vec<(String, String)> {
     let row = |line: &str| {
         let mut cells = line.strip_prefix("| `")?.split('|').map(str::trim);
         Some((
