@@ -112,69 +112,64 @@ fn contained(bundle: &Path, id: &str, folder: &Path, arguments: &[&str], env: &[
         .arg(name))
 }
 
-#[test]
-fn the_image_holds_what_is_needed_and_runs_as_the_chart_runs_it() {
-    let dir = testbed::directory("image");
-    let image = dir.join("image");
-    let told = build(&image);
-    let index: Value =
-        serde_json::from_slice(&std::fs::read(image.join("index.json")).unwrap()).unwrap();
+/// What the image says of itself is what Cargo.toml and the chart say.
+fn says_what_it_is(image: &Path, told: &str) {
+    let index = std::fs::read(image.join("index.json")).unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
     let reference = &index["manifests"][0];
     assert!(
         told.contains(reference["digest"].as_str().unwrap()),
         "{told}"
     );
     let config = blob(
-        &image,
-        &blob(&image, &reference["digest"])["config"]["digest"],
+        image,
+        &blob(image, &reference["digest"])["config"]["digest"],
     );
+    let labels = &config["config"]["Labels"];
     for (label, value) in [
         ("title", NAME),
         ("version", env!("CARGO_PKG_VERSION")),
         ("licenses", env!("CARGO_PKG_LICENSE")),
     ] {
-        assert_eq!(
-            config["config"]["Labels"][format!("org.opencontainers.image.{label}")],
-            value
-        );
+        assert_eq!(labels[format!("org.opencontainers.image.{label}")], value);
     }
     let chart = render(&json!({})).unwrap();
     let pod = &find(&chart, "Deployment", "")["spec"]["template"]["spec"];
     let user = &pod["securityContext"];
-    assert_eq!(
-        config["config"]["User"],
-        format!("{}:{}", user["runAsUser"], user["runAsGroup"])
-    );
+    let user = format!("{}:{}", user["runAsUser"], user["runAsGroup"]);
+    assert_eq!(config["config"]["User"], user);
     let name = pod["containers"][0]["image"].as_str().unwrap();
-    assert!(
-        name.ends_with(
-            reference["annotations"]["org.opencontainers.image.ref.name"]
-                .as_str()
-                .unwrap()
-        ),
-        "{name}"
-    );
+    let tag = &reference["annotations"]["org.opencontainers.image.ref.name"];
+    assert!(name.ends_with(tag.as_str().unwrap()), "{name}, {tag}");
+}
 
-    // As a tool reads it that others wrote.
-    let bundle = dir.join("bundle");
+/// The image as a tool reads it that others wrote.
+fn unpacked(image: &Path) -> PathBuf {
+    let bundle = image.with_file_name("bundle");
     let from = format!("{}:{}", image.display(), env!("CARGO_PKG_VERSION"));
-    let unpacked = run(Command::new(tool("KSEC_UMOCI"))
-        .args(["unpack", "--rootless", "--image", &from])
-        .arg(&bundle));
-    assert!(unpacked.status.success(), "{}", said(&unpacked));
+    let mut umoci = Command::new(tool("KSEC_UMOCI"));
+    umoci.args(["unpack", "--rootless", "--image", &from]);
+    let output = run(umoci.arg(&bundle));
+    assert!(output.status.success(), "{}", said(&output));
+    bundle
+}
+
+#[test]
+fn the_image_holds_what_is_needed_and_runs_as_the_chart_runs_it() {
+    let dir = testbed::directory("image");
+    let image = dir.join("image");
+    let told = build(&image);
+    says_what_it_is(&image, &told);
+    let bundle = unpacked(&image);
     let (paths, bytes) = files(&bundle.join("rootfs"));
     let known = |path: &String| {
         path == NAME || path == "etc/ssl/certs/ca-certificates.crt" || path.starts_with("lib")
     };
     assert!(paths.iter().all(known) && paths.len() <= 8, "{paths:?}");
-    wait::measured(&format!(
-        "image of {}: {bytes} bytes unpacked",
-        release().map_or("the tests' program", |_| "the release")
-    ));
-    assert!(
-        release().is_none() || bytes <= MAX_BYTES,
-        "{bytes} bytes are more than {MAX_BYTES}:\n{told}"
-    );
+    let what = release().map_or("the tests' program", |_| "the release");
+    wait::measured(&format!("image of {what}: {bytes} bytes unpacked\n{told}"));
+    let too_big = release().is_some() && bytes > MAX_BYTES;
+    assert!(!too_big, "{bytes} bytes are more than {MAX_BYTES}");
 
     let folder = dir.join("in");
     std::fs::create_dir(&folder).unwrap();
@@ -182,25 +177,18 @@ fn the_image_holds_what_is_needed_and_runs_as_the_chart_runs_it() {
         let file = crate::scenarios::root().join(file);
         std::fs::copy(&file, folder.join(file.file_name().unwrap())).unwrap();
     }
-    let zone = [
-        "plan",
-        "--manifests=/in/manifests.yaml",
-        "--aws-az=eu-central-1a",
-        "--aws-nat-cidr-block=172.31.200.0/28",
-    ];
-    let planned = contained(
-        &bundle,
-        "offline",
-        &folder,
-        &[&zone[..], &["--network=/in/network.yaml"]].concat(),
-        &[],
-    );
+    let plan = |id: &str, more: &str, env: &[&str]| {
+        let zone = [
+            "--aws-az=eu-central-1a",
+            "--aws-nat-cidr-block=172.31.200.0/28",
+        ];
+        let arguments = [&["plan", "--manifests=/in/manifests.yaml", more], &zone[..]].concat();
+        contained(&bundle, id, &folder, &arguments, env)
+    };
+    let planned = plan("offline", "--network=/in/network.yaml", &[]);
     assert_eq!(planned.status.code(), Some(2), "{}", said(&planned));
-    assert!(
-        said(&planned).contains("+ route 8.8.8.8/32"),
-        "{}",
-        said(&planned)
-    );
+    let text = said(&planned);
+    assert!(text.contains("+ route 8.8.8.8/32"), "{text}");
     // The certificates are found: without them the client cannot even be made.
     let env = [
         "AWS_REGION=eu-central-1",
@@ -208,17 +196,10 @@ fn the_image_holds_what_is_needed_and_runs_as_the_chart_runs_it() {
         "AWS_SECRET_ACCESS_KEY=b",
         "AWS_ENDPOINT_URL=https://127.0.0.1:1",
     ];
-    let asked = contained(
-        &bundle,
-        "online",
-        &folder,
-        &[&zone[..], &["--provider=aws"]].concat(),
-        &env,
-    );
+    let asked = said(&plan("online", "--provider=aws", &env));
     assert!(
-        said(&asked).contains("no connection to AWS for ec2:DescribeVpcs"),
-        "{}",
-        said(&asked)
+        asked.contains("no connection to AWS for ec2:DescribeVpcs"),
+        "{asked}"
     );
     let _ = std::fs::remove_dir_all(dir);
 }

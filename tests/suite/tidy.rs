@@ -3,6 +3,7 @@
 mod code;
 mod deploy;
 pub mod docs;
+mod iam;
 mod layers;
 mod monitoring;
 mod sizes;
