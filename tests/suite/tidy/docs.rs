@@ -190,3 +190,39 @@ fn the_example() {
         "README.md must show deploy/example/egress-t1.yaml"
     );
 }
+
+/// The name by which a heading is linked.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || [' ', '-', '_'].contains(c);
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars()
+        .filter(kept)
+        .collect::<String>()
+        .replace(' ', "-")
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut findings = Vec::new();
+    for page in ["README.md", "deploy/README.md", "src/ARCHITECTURE.md"] {
+        let text = read(page);
+        let links = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.starts_with("http")) {
+            let (path, section) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => super::root().join(page),
+                path => super::root().join(page).parent().unwrap().join(path),
+            };
+            let told = std::fs::read_to_string(&target).unwrap_or_default();
+            let mut headings = told.lines().filter(|line| line.starts_with('#'));
+            let found = section.is_empty() || headings.any(|heading| anchor(heading) == section);
+            if !target.exists() || !found {
+                findings.push(format!("{page}: {link}"));
+            }
+        }
+    }
+    super::none("links lead to files and sections that are there", &findings);
+}

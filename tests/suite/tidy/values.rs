@@ -140,29 +140,46 @@ fn a_value_that_is_misspelt_or_of_another_type_fails_the_installation() {
     }
 }
 
+/// The lines of comment right above a setting, from the one that begins with `--` on.
+fn comment(lines: &[&str], path: &str) -> String {
+    let depth = path.matches('.').count();
+    let mut from = 0;
+    // Into the group, then to the setting.
+    for (level, part) in path.split('.').enumerate() {
+        let key = format!("{}{part}:", "  ".repeat(level.min(depth)));
+        let at = lines[from..].iter().position(|line| line.starts_with(&key));
+        from += at.unwrap_or_else(|| panic!("values.yaml has no {path}"));
+    }
+    let above = lines[..from].iter().rev().map(|line| line.trim());
+    let mut above: Vec<&str> = above.take_while(|line| line.starts_with('#')).collect();
+    above.reverse();
+    let start = above.iter().position(|line| line.starts_with("# -- "));
+    let start = start.unwrap_or_else(|| panic!("values.yaml must explain {path}"));
+    let text: Vec<&str> = above[start..]
+        .iter()
+        .map(|line| line.trim_start_matches("# -- ").trim_start_matches("# "))
+        .collect();
+    text.join(" ")
+}
+
 #[test]
 fn every_value_is_explained() {
     let text = read(format!("{CHART}/values.yaml"));
     let lines: Vec<&str> = text.lines().collect();
-    for (path, _) in settings() {
-        let depth = path.matches('.').count();
-        let key = format!(
-            "{}{}:",
-            "  ".repeat(depth),
-            path.rsplit('.').next().unwrap()
-        );
-        let explained = |at: usize| {
-            lines[..at]
-                .iter()
-                .rev()
-                .take_while(|line| line.trim().starts_with('#'))
-                .any(|line| line.trim().starts_with("# -- "))
+    let mut table = "| value | default | meaning |\n|---|---|---|".to_owned();
+    for (path, default) in settings() {
+        let meaning = comment(&lines, &path).replace('|', "\\|");
+        let meaning = meaning.trim_end_matches('.');
+        let default = match default.as_str() {
+            Some("") => "–".to_owned(),
+            Some(text) => format!("`{text}`"),
+            None => format!("`{default}`"),
         };
-        let here = (1..lines.len()).filter(|at| lines[*at].starts_with(&key));
-        assert!(here.clone().count() > 0, "{path}");
-        assert!(
-            here.clone().all(explained),
-            "values.yaml must explain {path}"
-        );
+        table += &format!("\n| `{path}` | {default} | {meaning} |");
     }
+    let told = read("deploy/README.md");
+    assert!(
+        told.contains(&format!("<!-- values -->\n{table}\n<!-- end of values -->")),
+        "the table of the values in deploy/README.md must be:\n{table}\n"
+    );
 }
