@@ -31,15 +31,17 @@ fn settings() -> Value {
 async fn installed() {
     static DONE: OnceCell<()> = OnceCell::const_new();
     DONE.get_or_init(|| async {
-        helm_in(
-            "default",
-            &["install", RELEASE, CHART, "--values", &values(&settings())],
-        )
-        .unwrap();
         for name in ["team", "few", "other"] {
             let namespace = json!({ "metadata": { "name": name } });
             ask("POST", "/api/v1/namespaces", &namespace).await.unwrap();
         }
+        let old = config_map("old", &json!({ "k": "typo" }));
+        ask("POST", "/api/v1/namespaces/team/configmaps", &old)
+            .await
+            .unwrap();
+        let settings = values(&settings());
+        let install = ["install", RELEASE, CHART, "--values", settings.as_str()];
+        helm_in("default", &install).unwrap();
         wait::until_async("the policy refuses", async || {
             let answer = write("default", &[("k", "x")]).await;
             wait::check(answer.is_err(), || "it does not".to_owned())
@@ -221,30 +223,29 @@ async fn a_namespace_has_its_limits() {
     );
 }
 
-/// Changes of ConfigMaps that were there before the policy, or that do not concern it.
+/// Changes of a ConfigMap that was there before the policy, and of one that does not concern it.
 #[tokio::test]
 async fn what_asks_for_nothing_new_passes() {
     installed().await;
     let path = "/api/v1/namespaces/team/configmaps";
     let mut object = config_map("old", &json!({ "k": "typo" }));
-    object["metadata"]["labels"] = json!({});
-    // Without the label anything goes.
-    ask("POST", path, &object).await.unwrap();
-    let path = format!("{path}/old");
-    object["metadata"]["labels"] = json!({ "egress": "static" });
-    let error = ask("PUT", &path, &object).await.unwrap_err().to_string();
+    let put = async |object: &Value| ask("PUT", &format!("{path}/old"), object).await;
+    object["metadata"]["annotations"] = json!({ "note": "x" });
+    put(&object).await.unwrap();
+    object["data"] = json!({ "k": "typo", "l": "8.8.8.8" });
+    let error = put(&object).await.unwrap_err().to_string();
     assert!(
         error.contains("key \"k\": \"typo\" is not an IPv4 CIDR"),
         "{error}"
     );
     object["data"] = json!({ "k": "8.8.8.8" });
-    ask("PUT", &path, &object).await.unwrap();
-    object["metadata"]["annotations"] = json!({ "note": "x" });
-    ask("PUT", &path, &object).await.unwrap();
-    object["data"] = json!({ "k": "8.8.8.8", "l": "typo" });
-    ask("PUT", &path, &object).await.unwrap_err();
+    put(&object).await.unwrap();
+    // Without the label anything goes, until it gets one.
     object["metadata"]["labels"] = json!({});
-    ask("PUT", &path, &object).await.unwrap();
+    object["data"] = json!({ "k": "typo" });
+    put(&object).await.unwrap();
+    object["metadata"]["labels"] = json!({ "egress": "static" });
+    put(&object).await.unwrap_err();
 }
 
 /// The API server limits what CEL may cost, and would refuse what it cannot finish.
