@@ -286,3 +286,21 @@ pub fn digest(bytes: &[u8]) -> String {
             hex
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_takes_longer_templates() {
+        let mut size = Size {
+            resources: 250,
+            parameters: 20,
+            bytes: 25_600,
+            bucket: false,
+        };
+        assert_eq!(size.shares().map(|(_, share)| share), [0.5, 0.1, 0.5]);
+        size.bucket = true;
+        assert_eq!(size.shares()[2], ("template_bytes", 0.0256));
+    }
+}

@@ -66,6 +66,9 @@ async fn a_template_too_long_for_a_request_needs_a_bucket() {
     let mut replica = stage.replica("r1").start();
     stage.config_map("egress-t1", &EXAMPLE).await;
     let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    // 3 zones of 6 resources, and 2 networks in 3 tables.
+    let share = "kube_static_egress_controller_limit_used_ratio{limit=\"stack_resources\"}";
+    assert_eq!(replica.metric(share), Some(24.0 / 500.0));
     let mark = stage.aws.mark();
     let many = addresses(155);
     stage.config_map("egress-t1", &borrowed(&many)).await;

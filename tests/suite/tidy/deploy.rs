@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use kube_static_egress_controller::config::{Cli, Config, Facts, ProviderConfig, Purpose};
 
-use super::{files, read};
+use super::{files, none, read};
 use crate::helm::{self, CHART};
 
 /// The rendered chart with the example values.
@@ -131,4 +131,27 @@ fn the_policies_allow_the_calls_that_the_code_makes() {
             .collect();
         assert_eq!(allowed, calls);
     }
+}
+
+/// What a pod has no use for: it is in a cluster, and its namespace is where its Lease is.
+const NOT_IN_A_POD: [&str; 4] = [
+    "kubeconfig",
+    "context",
+    "manifests",
+    "leader-elect-resource-namespace",
+];
+
+#[test]
+fn every_flag_has_its_value() {
+    let helpers = read(format!("{CHART}/templates/_helpers.tpl"));
+    let given = |flag: &str| {
+        helpers.contains(&format!("\"--{flag}=")) || helpers.contains(&format!("\"{flag}\" $v."))
+    };
+    let command = Cli::command();
+    let flags = command.get_arguments().filter_map(|arg| arg.get_long());
+    let missing: Vec<String> = flags
+        .filter(|flag| given(flag) == NOT_IN_A_POD.contains(flag))
+        .map(|flag| format!("--{flag}"))
+        .collect();
+    none("a flag is a value of the chart, or not for a pod", &missing);
 }
