@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::desired::Settings;
+use crate::model::desired::{OnDrift, Settings};
 
 mod check;
 mod flags;
@@ -26,12 +26,22 @@ pub struct Config {
     pub settings: Settings,
     pub empty_grace_period: Duration,
     pub resync_interval: Duration,
+    pub drift_interval: Duration,
     pub dry_run: bool,
     /// None: this process acts alone.
     pub leader_election: Option<LeaderElection>,
+    /// None: there is no place for it.
+    pub ledger: Option<LedgerPlace>,
     pub log: Log,
     /// An unspecified IPv6 address stands for all interfaces, IPv4 included.
     pub address: SocketAddr,
+}
+
+impl Config {
+    /// How often EC2 is looked at for drift; None: never.
+    pub fn drift_interval(&self) -> Option<Duration> {
+        (self.settings.drift != OnDrift::Off).then_some(self.drift_interval)
+    }
 }
 
 /// Where ConfigMaps come from.
@@ -87,6 +97,13 @@ pub struct LeaderElection {
     pub retry_period: Duration,
     /// The pod's name: what the holder's identity begins with. Not unique across restarts of the process.
     pub identity: String,
+}
+
+/// The ConfigMap of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerPlace {
+    pub namespace: String,
+    pub name: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,11 +7,14 @@ use tokio::time::Instant;
 
 use crate::lease::election::Election;
 use crate::lease::term::Term;
+use crate::ledger::Book;
 use crate::model::desired::Settings;
+use crate::model::grace::Grace;
 use crate::model::request::Snapshot;
 use crate::model::schedule::{Outcome, Schedule};
+use crate::model::watch::Watch;
 use crate::provider::{Provider, ProviderError, Retry};
-use crate::reconcile::{self, Frame, Pass};
+use crate::reconcile::{self, Frame, Memory, Pass};
 use crate::report::pulse::Pulse;
 use crate::report::teller::Teller;
 use crate::retry::Backoff;
@@ -26,6 +29,8 @@ pub struct Conduct {
     pub settings: Settings,
     pub empty_grace_period: Duration,
     pub resync_interval: Duration,
+    /// How often EC2 is looked at for drift; None: never.
+    pub drift_interval: Option<Duration>,
     pub dry_run: bool,
 }
 
@@ -34,6 +39,7 @@ pub struct Controller<P, E> {
     election: E,
     source: Source,
     conduct: Conduct,
+    memory: Memory,
     teller: Teller,
     pulse: Pulse,
 }
@@ -51,14 +57,21 @@ impl<P: Provider, E: Election> Controller<P, E> {
         election: E,
         source: Source,
         conduct: Conduct,
+        book: Book,
         teller: Teller,
         pulse: Pulse,
     ) -> Self {
+        let memory = Memory {
+            schedule: Schedule::new(conduct.resync_interval, Watch::new(conduct.drift_interval)),
+            grace: Grace::default(),
+            book,
+        };
         Self {
             provider,
             election,
             source,
             conduct,
+            memory,
             teller,
             pulse,
         }
@@ -90,7 +103,7 @@ impl<P: Provider, E: Election> Controller<P, E> {
         mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
     ) -> End {
         let mut source = self.source.start();
-        let mut reign = Reign::new(&self.conduct);
+        let mut reign = Reign::new(&self.conduct, &mut self.memory);
         loop {
             tokio::select! {
                 biased;
@@ -115,28 +128,35 @@ impl<P: Provider, E: Election> Controller<P, E> {
     }
 }
 
-/// What a leader remembers from pass to pass: only patience, nothing that a successor would miss.
-struct Reign {
+/// One term, from pass to pass.
+struct Reign<'a> {
     began: Instant,
+    /// The same since 1970.
+    wall: Duration,
     next: Instant,
-    schedule: Schedule,
     failures: Backoff,
     /// AWS asks for fewer calls: changes wait for the next look.
     throttled: bool,
-    /// Since when nobody has asked for anything.
-    empty_since: Option<Instant>,
+    memory: &'a mut Memory,
 }
 
-impl Reign {
-    fn new(conduct: &Conduct) -> Self {
+impl<'a> Reign<'a> {
+    /// What an earlier term of this replica knew may be old: it is taken from the ledger, like another's.
+    fn new(conduct: &Conduct, memory: &'a mut Memory) -> Self {
         let now = Instant::now();
+        memory.schedule =
+            Schedule::new(conduct.resync_interval, Watch::new(conduct.drift_interval));
+        memory.grace = Grace {
+            period: conduct.empty_grace_period,
+            ..Grace::default()
+        };
         Self {
             began: now,
+            wall: memory.book.open(),
             next: now,
-            schedule: Schedule::new(conduct.resync_interval),
             failures: Backoff::new(FIRST_RETRY, conduct.resync_interval),
             throttled: false,
-            empty_since: None,
+            memory,
         }
     }
 
@@ -149,21 +169,15 @@ impl Reign {
         teller: &Teller,
     ) {
         let started = Instant::now();
-        self.empty_since = snapshot
-            .is_truly_empty()
-            .then(|| self.empty_since.unwrap_or(started));
-        let grace = conduct.empty_grace_period;
         let frame = Frame {
             snapshot,
             settings: &conduct.settings,
-            grace_left: self
-                .empty_since
-                .map_or(grace, |since| grace.saturating_sub(started - since)),
             dry_run: conduct.dry_run,
+            began: self.wall,
             now: started - self.began,
             jitter: fastrand::f64(),
         };
-        let result = reconcile::pass(provider, term, &mut self.schedule, &frame).await;
+        let result = reconcile::pass(provider, term, self.memory, &frame).await;
         let wait = self.wait(&result);
         self.next = Instant::now() + wait;
         teller.passed(&result, started.elapsed(), wait);
@@ -175,7 +189,7 @@ impl Reign {
             Err(error) => (Outcome::Failed, error.retry == Retry::Slowly),
         };
         self.throttled = slow;
-        match self.schedule.next(outcome, self.began.elapsed()) {
+        match self.memory.schedule.next(outcome, self.began.elapsed()) {
             Some(wait) => {
                 self.failures.reset();
                 wait

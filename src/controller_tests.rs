@@ -44,6 +44,8 @@ fn start(manifests: &Manifests, on_empty: OnEmpty) -> MemoryProvider {
         stack_name: "egress".to_owned(),
         zones: example_zones(),
         on_empty,
+        max_removal: 50,
+        route_table_quota: 500,
         ..Settings::default()
     };
     let provider = MemoryProvider::new(MemoryProvider::network_for(&settings.zones));
@@ -51,6 +53,7 @@ fn start(manifests: &Manifests, on_empty: OnEmpty) -> MemoryProvider {
         settings,
         empty_grace_period: Duration::from_secs(600),
         resync_interval: Duration::from_secs(300),
+        drift_interval: None,
         dry_run: false,
     };
     let source = Source::Manifests(manifests.0.clone());
@@ -61,6 +64,7 @@ fn start(manifests: &Manifests, on_empty: OnEmpty) -> MemoryProvider {
         Alone::new(),
         source,
         conduct,
+        Book::nowhere(),
         teller,
         pulse,
     );
@@ -79,7 +83,7 @@ async fn routes(provider: &MemoryProvider) -> Vec<String> {
 }
 
 async fn ips(provider: &MemoryProvider) -> Vec<String> {
-    match provider.live(None).await.expect("an answer") {
+    match provider.live(None, None).await.expect("an answer") {
         Live::Ours(stack) => stack.outputs.values().cloned().collect(),
         _ => Vec::new(),
     }

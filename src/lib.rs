@@ -8,6 +8,8 @@ pub mod source;
 
 pub mod lease;
 
+pub mod ledger;
+
 pub mod provider;
 
 pub mod reconcile;

@@ -11,6 +11,7 @@ use kube_static_egress_controller::config::{
 };
 use kube_static_egress_controller::controller::{Conduct, Controller};
 use kube_static_egress_controller::lease::{self, Alone, Election, ElectionConfig, LeaseElection};
+use kube_static_egress_controller::ledger::{self, Book};
 use kube_static_egress_controller::plan_command;
 use kube_static_egress_controller::provider::Provider;
 use kube_static_egress_controller::provider::aws::{AwsConfig, AwsProvider};
@@ -97,14 +98,14 @@ async fn plan(config: Config, args: &PlanArgs) -> Result<ExitCode> {
     let plan = if let Some(path) = plan_command::is_offline(&config, network) {
         plan_command::offline(&config, path, network)?
     } else {
-        let source = source(&config).await?;
+        let (source, mut book) = (source(&config).await?, book(&config).await?);
         match &config.provider {
             ProviderConfig::Aws(_) => {
                 let provider = aws(&config, &Metrics::new(), "plan").await?;
-                plan_command::look(&provider, &source, &config).await?
+                plan_command::look(&provider, &source, &config, &mut book).await?
             }
             ProviderConfig::InMemory | ProviderConfig::Noop => {
-                plan_command::look(&memory(&config), &source, &config).await?
+                plan_command::look(&memory(&config), &source, &config, &mut book).await?
             }
         }
     };
@@ -153,7 +154,9 @@ async fn run(config: Config) -> Result<ExitCode> {
     match &config.provider {
         ProviderConfig::Aws(_) => {
             let provider = aws(&config, &outlook.metrics, &pod(&config)).await?;
+            let warm = tokio::spawn(provider.keep_warm());
             elect(config, provider, source, &outlook).await?;
+            warm.abort();
         }
         ProviderConfig::InMemory | ProviderConfig::Noop => {
             elect(config.clone(), memory(&config), source, &outlook).await?;
@@ -211,7 +214,9 @@ async fn control<P: Provider, E: Election>(
         outlook.ready.send_replace(false);
     };
     outlook.metrics.follow_lease(election.view());
+    let book = book(&config).await?;
     let conduct = Conduct {
+        drift_interval: config.drift_interval(),
         settings: config.settings,
         empty_grace_period: config.empty_grace_period,
         resync_interval: config.resync_interval,
@@ -224,6 +229,7 @@ async fn control<P: Provider, E: Election>(
         election,
         source,
         conduct,
+        book,
         teller,
         outlook.pulse.clone(),
     )
@@ -239,6 +245,29 @@ async fn source(config: &Config) -> Result<Source> {
             kubernetes::Clusters::connect(clusters, config.namespace.clone()).await?,
         ),
     })
+}
+
+/// The ledger, beside the Lease.
+async fn book(config: &Config) -> Result<Book> {
+    let SourceConfig::Kubernetes(clusters) = &config.source else {
+        return Ok(Book::nowhere());
+    };
+    let configs = kubernetes::configs(clusters).await?;
+    let names = configs.iter().map(|(name, _)| name.clone()).collect();
+    let (Some(place), Some((_, kube))) = (&config.ledger, configs.into_iter().next()) else {
+        tracing::warn!(
+            "no ledger: a typo freezes all removals; set --leader-elect-resource-namespace to have one"
+        );
+        return Ok(Book::nowhere());
+    };
+    let client = kube::Client::try_from(kube).context("cannot make a client for the ledger")?;
+    let place = ledger::Place {
+        namespace: place.namespace.clone(),
+        name: place.name.clone(),
+        stack_name: config.settings.stack_name.clone(),
+        clusters: names,
+    };
+    Ok(Book::new(client, place, ledger::wall_clock()))
 }
 
 async fn aws(config: &Config, metrics: &Metrics, replica: &str) -> Result<AwsProvider> {

@@ -4,13 +4,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{Config, Output, ProviderConfig, SourceConfig};
+use crate::ledger::Book;
+use crate::model::grace::Grace;
+use crate::model::ledger::Recall;
 use crate::model::live::Live;
 use crate::model::network::{Network, NetworkFile, NetworkFileError};
 use crate::model::plan::{self, Action, Plan, World};
 use crate::model::request::Snapshot;
+use crate::model::watch::Watch;
 use crate::provider::Provider;
 use crate::provider::memory::MemoryProvider;
-use crate::reconcile;
+use crate::reconcile::{self, View};
 use crate::source::{Source, directory};
 
 /// How long to wait until every cluster has been listed.
@@ -50,19 +54,32 @@ pub async fn look<P: Provider>(
     provider: &P,
     source: &Source,
     config: &Config,
+    book: &mut Book,
 ) -> Result<Plan, PlanError> {
     let snapshot = match &config.source {
         SourceConfig::Manifests(path) => whole(directory::read(path))?,
         SourceConfig::Kubernetes(_) => listed(source).await?,
     };
-    Ok(reconcile::look(
-        provider,
-        &snapshot,
-        &config.settings,
-        config.empty_grace_period,
-        None,
-    )
-    .await?)
+    let mut grace = Grace {
+        period: config.empty_grace_period,
+        now: book.open(),
+        ..Grace::default()
+    };
+    if let Some(ledger) = book.read().await {
+        grace.recall(&ledger.grace);
+    }
+    grace.observe(&snapshot);
+    let view = View {
+        snapshot: &snapshot,
+        settings: &config.settings,
+        grace,
+        ledger: book.recall(),
+        stack: book.stack(),
+        epoch: None,
+        now: Duration::ZERO,
+    };
+    let mut watch = Watch::new(config.drift_interval());
+    Ok(reconcile::look(provider, &view, &mut watch).await?)
 }
 
 /// Plans against a described network, as if there were no stack yet.
@@ -77,7 +94,12 @@ pub fn offline(config: &Config, path: &Path, network: Option<&Path>) -> Result<P
         network: &network,
         live: &Live::Absent,
         settings: &config.settings,
-        grace_left: config.empty_grace_period,
+        grace: Grace {
+            period: config.empty_grace_period,
+            ..Grace::default()
+        },
+        ledger: Recall::Nowhere,
+        watch: &Watch::default(),
     }))
 }
 

@@ -1,14 +1,20 @@
-//! One pass: read, plan, apply at most one step. It takes no input but the world, and never waits for an operation.
+//! One pass: read, plan, note, apply at most one step. It takes no input but the world, and never waits for an operation.
 
 use std::time::Duration;
 
 use crate::lease::term::Term;
-use crate::model::desired::Settings;
+use crate::ledger::Book;
+use crate::model::desired::{OnDrift, Settings};
+use crate::model::drift::Drift;
+use crate::model::grace::Grace;
+use crate::model::ledger::Recall;
+use crate::model::live::{Live, Phase};
 use crate::model::network::Network;
 use crate::model::plan::{self, Plan, World};
 use crate::model::request::Snapshot;
 use crate::model::schedule::{Outcome, Schedule};
-use crate::provider::{Provider, ProviderError};
+use crate::model::watch::{Stage, Watch};
+use crate::provider::{Provider, ProviderError, Retry};
 
 /// What a pass found and did.
 #[derive(Debug)]
@@ -17,86 +23,169 @@ pub struct Pass {
     /// Whether the plan's step was sent to the provider.
     pub applied: bool,
     pub outcome: Outcome,
+    /// How often the plan's step has been tried since all was well, and how much longer it waits.
+    pub tried: (u32, Duration),
 }
 
 /// What a pass works with besides the provider.
 pub struct Frame<'a> {
     pub snapshot: &'a Snapshot,
     pub settings: &'a Settings,
-    /// How much longer an empty set must stay empty before it is believed.
-    pub grace_left: Duration,
     pub dry_run: bool,
-    /// Since the controller started.
+    /// The beginning of the term, since 1970.
+    pub began: Duration,
+    /// Since then.
     pub now: Duration,
     /// From 0 to 1.
     pub jitter: f64,
 }
 
+/// What a leader remembers from pass to pass, and the next one takes over.
+pub struct Memory {
+    pub schedule: Schedule,
+    pub grace: Grace,
+    pub book: Book,
+}
+
+/// What is looked at.
+pub struct View<'a> {
+    pub snapshot: &'a Snapshot,
+    pub settings: &'a Settings,
+    pub grace: Grace,
+    pub ledger: Recall<'a>,
+    /// ARN of our stack, as far as the ledger knows it.
+    pub stack: Option<&'a str>,
+    pub epoch: Option<u64>,
+    /// Since the term began.
+    pub now: Duration,
+}
+
 /// Reads the world and makes the plan; writes nothing.
 pub async fn look<P: Provider>(
     provider: &P,
-    snapshot: &Snapshot,
-    settings: &Settings,
-    grace_left: Duration,
-    epoch: Option<u64>,
+    view: &View<'_>,
+    watch: &mut Watch,
 ) -> Result<Plan, ProviderError> {
-    let (network, live) = futures::join!(provider.network(), provider.live(epoch));
-    let (network, live) = (network?, live?);
+    let (network, live) = futures::join!(provider.network(), provider.live(view.epoch, view.stack));
+    let (mut network, live) = (network?, live?);
+    watch.begin(view.now);
+    if let Live::Ours(stack) = &live
+        && stack.status.phase() == Phase::Settled
+        && watch.is_due(&stack.version)
+    {
+        // A look that fails is told, and keeps nothing else from being done.
+        let seen = provider.observe(stack).await;
+        watch.looked(&stack.version, seen.map_err(|error| error.to_string()));
+    }
     let made = |network: &Network| {
         plan::plan(&World {
-            snapshot,
+            snapshot: view.snapshot,
             network,
             live: &live,
-            settings,
-            grace_left,
+            settings: view.settings,
+            grace: view.grace,
+            ledger: view.ledger,
+            watch,
         })
     };
-    let plan = made(&network);
-    if !plan.is_doubtful() {
-        return Ok(plan);
+    let mut plan = made(&network);
+    if plan.is_doubtful() {
+        // Both were read at once: the network may be from the moment before the stack came to rest.
+        network = provider.network().await?;
+        plan = made(&network);
     }
-    // Both were read at once: the network may be from the moment before the stack came to rest.
-    Ok(made(&provider.network().await?))
+    if plan.new_addresses() > 0 {
+        network.free_addresses = provider.free_addresses().await;
+        plan = made(&network);
+    }
+    watch.note(&plan.drifts, view.settings.drift == OnDrift::Repair);
+    Ok(plan)
 }
 
 /// One pass under a term.
 pub async fn pass<P: Provider>(
     provider: &P,
     term: &Term,
-    schedule: &mut Schedule,
+    memory: &mut Memory,
     frame: &Frame<'_>,
 ) -> Result<Pass, ProviderError> {
-    let plan = look(
-        provider,
-        frame.snapshot,
-        frame.settings,
-        frame.grace_left,
-        Some(term.epoch()),
-    )
-    .await?;
-    if !plan.action.mutates() || frame.dry_run {
-        let outcome = resting(&plan);
+    loop {
+        memory.read(frame).await;
+        let view = View {
+            snapshot: frame.snapshot,
+            settings: frame.settings,
+            grace: memory.grace,
+            ledger: memory.book.recall(),
+            stack: memory.book.stack(),
+            epoch: Some(term.epoch()),
+            now: frame.now,
+        };
+        let plan = look(provider, &view, &mut memory.schedule.watch).await?;
+        memory.grace = plan.grace;
+        if matches!(plan.action, plan::Action::Keep) {
+            memory.schedule.succeeded();
+        }
+        let patience = memory.schedule.clone();
+        let held = memory.schedule.held(&plan, frame.now);
+        let applies = plan.action.mutates() && !frame.dry_run && held.is_none();
+        if applies {
+            memory.schedule.tries(&plan, frame.now, frame.jitter);
+        }
+        // Before anything is done: what is done without being noted, a later leader could take back.
+        if !frame.dry_run && !memory.note(term, &plan, frame.began).await {
+            memory.schedule = patience;
+            continue;
+        }
+        if applies {
+            let sent = provider.apply(term, &plan.stack, &plan.action).await;
+            if let Err(error) = &sent {
+                // Only what AWS has accepted counts: a call that failed is repeated by the backoff of failures.
+                memory.schedule = patience;
+                not_reverted(&mut memory.schedule.watch, &plan, error);
+            }
+            sent?;
+        }
         return Ok(Pass {
+            applied: applies,
+            outcome: match held {
+                _ if applies => Outcome::Started,
+                Some(wait) if !frame.dry_run => Outcome::Held(wait),
+                _ => resting(&plan),
+            },
+            tried: memory.schedule.tried(&plan, frame.now),
             plan,
-            applied: false,
-            outcome,
         });
     }
-    if let Some(wait) = schedule.held(&plan, frame.now) {
-        return Ok(Pass {
-            plan,
-            applied: false,
-            outcome: Outcome::Held(wait),
-        });
+}
+
+impl Memory {
+    async fn read(&mut self, frame: &Frame<'_>) {
+        self.grace.now = frame.began + frame.now;
+        if let Some(ledger) = self.book.read().await {
+            self.schedule.recall(&ledger.tries, frame.began, frame.now);
+            self.grace.recall(&ledger.grace);
+        }
+        self.grace.observe(frame.snapshot);
     }
-    provider.apply(term, &plan.stack, &plan.action).await?;
-    // Only what AWS has accepted counts: a call that failed is repeated by the backoff of failures.
-    schedule.tries(&plan, frame.now, frame.jitter);
-    Ok(Pass {
-        plan,
-        applied: true,
-        outcome: Outcome::Started,
-    })
+
+    /// Writes into the ledger what the plan has found; false if the plan has to be made anew.
+    async fn note(&mut self, term: &Term, plan: &Plan, began: Duration) -> bool {
+        let next = plan.ledger.clone().map(|mut ledger| {
+            ledger.tries = self.schedule.tries_made(began);
+            ledger.grace = self.grace.kept();
+            ledger
+        });
+        self.book.write(term, next).await
+    }
+}
+
+/// Where AWS does not revert drift, there is another way.
+fn not_reverted(watch: &mut Watch, plan: &Plan, error: &ProviderError) {
+    if matches!(plan.action, plan::Action::Revert(_)) && error.retry == Retry::AfterFix {
+        let new = |drift: &&Drift| watch.stage(drift) == Stage::New;
+        let keys: Vec<String> = plan.drifts.iter().filter(new).map(Drift::key).collect();
+        watch.tried(&keys);
+    }
 }
 
 /// How a pass that sends nothing ends.

@@ -10,7 +10,7 @@ use super::{
     AwsSettings, Clusters, Config, Facts, Log, Master, Mistake, ProviderConfig, Purpose,
     SourceConfig,
 };
-use crate::model::desired::{self, OnEmpty, Settings};
+use crate::model::desired::{self, OnDrift, OnEmpty, Settings};
 
 mod election;
 mod zones;
@@ -34,7 +34,8 @@ impl Config {
         let namespace = check.optional("namespace", &options.sources.namespace, form::label);
         let (provider, noop) = check.provider(options);
         let settings = check.settings(options, matches!(provider, ProviderConfig::Aws(_)));
-        let leader_election = check.election(&options.election, facts, purpose, manifests);
+        let (leader_election, ledger) =
+            check.election(&options.election, facts, purpose, manifests);
         let (stack, process) = (&options.stack, &options.process);
         let json = check.choice(
             "log-format",
@@ -58,8 +59,15 @@ impl Config {
                 10 * SECOND,
                 DAY,
             ),
+            drift_interval: check.duration(
+                "drift-interval",
+                &stack.drift_interval,
+                10 * SECOND,
+                DAY,
+            ),
             dry_run: check.boolean("dry-run", &stack.dry_run) || noop,
             leader_election,
+            ledger,
             log: Log {
                 level: check.value(
                     "log-level",
@@ -305,7 +313,25 @@ impl Check {
                 .is_some_and(|name| !name.trim().is_empty()),
             allow_zone_removal: self.boolean("allow-zone-removal", &stack.allow_zone_removal),
             on_empty: on_empty.unwrap_or_default(),
+            max_removal: self.value("max-removal", form::number(&stack.max_removal, 0, 100), 100),
+            drift: self.on_drift(&stack.drift_detection),
+            allow_new_eips: self.boolean("allow-new-eips", &stack.allow_new_eips),
+            route_table_quota: self.value(
+                "aws-route-table-quota",
+                form::number(&options.aws.aws_route_table_quota, 1, 1_000),
+                500,
+            ),
         }
+    }
+
+    fn on_drift(&mut self, text: &str) -> OnDrift {
+        let choices = [
+            ("off", OnDrift::Off),
+            ("report", OnDrift::Report),
+            ("repair", OnDrift::Repair),
+        ];
+        self.choice("drift-detection", text, &choices)
+            .unwrap_or_default()
     }
 
     fn tags(

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::stack::StackOptions;
+
+mod stack;
+
 /// Static IPs for a cluster's egress traffic.
 ///
 /// ConfigMaps labelled egress=static name destination networks. Traffic from the cluster's nodes to them leaves through
@@ -211,7 +215,16 @@ pub struct AwsOptions {
         hide_env_values = true
     )]
     pub aws_route_table_tag: Vec<String>,
-    /// S3 bucket for templates of more than 51,200 bytes. Default: none, such templates are refused.
+    /// The account's quota "Routes per route table": entries whose routes would pass it wait, and no change fails on it.
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value = "500",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_AWS_ROUTE_TABLE_QUOTA",
+        hide_env_values = true
+    )]
+    pub aws_route_table_quota: String,
+    /// S3 bucket for templates of more than 51,200 bytes. Default: none, and entries that would need one wait.
     #[arg(
         long,
         value_name = "NAME",
@@ -227,62 +240,6 @@ pub struct AwsOptions {
         hide_env_values = true
     )]
     pub aws_cfn_role_arn: Option<String>,
-}
-
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Stack and safety")]
-pub struct StackOptions {
-    /// Protect the stack from deletion by others.
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
-          default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_STACK_TERMINATION_PROTECTION",
-          hide_env_values = true)]
-    pub stack_termination_protection: String,
-    /// One more tag of the stack; repeat for more, at most 48. Default: none.
-    #[arg(
-        long,
-        value_name = "KEY=VALUE",
-        env = "KUBE_STATIC_EGRESS_CONTROLLER_ADDITIONAL_STACK_TAGS",
-        hide_env_values = true
-    )]
-    pub additional_stack_tags: Vec<String>,
-    /// Write nothing: only log what would be done and why.
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
-          default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_DRY_RUN", hide_env_values = true)]
-    pub dry_run: String,
-    /// Remove the NAT gateway of a zone that is no longer given, and the routes in tables that are no longer the workers'. A
-    /// static IP is lost for good.
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
-          default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_ZONE_REMOVAL",
-          hide_env_values = true)]
-    pub allow_zone_removal: String,
-    /// When no ConfigMap asks for anything any more: keep (NAT gateways and static IPs stay, without routes) or delete
-    /// (the stack is deleted; its static IPs are lost for good).
-    #[arg(
-        long,
-        value_name = "ACTION",
-        default_value = "keep",
-        env = "KUBE_STATIC_EGRESS_CONTROLLER_ON_EMPTY",
-        hide_env_values = true
-    )]
-    pub on_empty: String,
-    /// How long nothing must have been asked for before --on-empty applies; 0s: at once.
-    #[arg(
-        long,
-        value_name = "DURATION",
-        default_value = "10m",
-        env = "KUBE_STATIC_EGRESS_CONTROLLER_EMPTY_GRACE_PERIOD",
-        hide_env_values = true
-    )]
-    pub empty_grace_period: String,
-    /// How often everything is compared even when no ConfigMap changed; at least 10s.
-    #[arg(
-        long,
-        value_name = "DURATION",
-        default_value = "5m",
-        env = "KUBE_STATIC_EGRESS_CONTROLLER_RESYNC_INTERVAL",
-        hide_env_values = true
-    )]
-    pub resync_interval: String,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -319,7 +276,7 @@ pub struct ElectionOptions {
         hide_env_values = true
     )]
     pub leader_elect_retry_period: String,
-    /// Name of the Lease.
+    /// Name of the Lease; that of the ledger has -ledger behind it.
     #[arg(
         long,
         value_name = "NAME",
@@ -328,7 +285,7 @@ pub struct ElectionOptions {
         hide_env_values = true
     )]
     pub leader_elect_resource_name: String,
-    /// Namespace of the Lease. Default: $POD_NAMESPACE, else the namespace of the service account.
+    /// Namespace of the Lease and the ledger. Default: $POD_NAMESPACE, else the namespace of the service account.
     #[arg(
         long,
         value_name = "NAME",

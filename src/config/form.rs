@@ -43,6 +43,17 @@ pub(super) fn boolean(text: &str) -> Judged<bool> {
     }
 }
 
+/// A whole number within bounds that are part of the remedy.
+pub(super) fn number(text: &str, min: u16, max: u16) -> Judged<u16> {
+    match text.trim().parse() {
+        Ok(number) if (min..=max).contains(&number) => Ok(number),
+        _ => wrong(
+            format!("{} is no number from {min} to {max}", quote(text)),
+            "give a whole number within these bounds",
+        ),
+    }
+}
+
 /// A duration in Go's notation, within bounds that are part of the remedy.
 pub(super) fn duration(text: &str, min: Duration, max: Duration) -> Judged<Duration> {
     let text = text.trim();

@@ -75,6 +75,11 @@ fn defaults() {
     );
     assert_eq!(config.resync_interval, Duration::from_secs(300));
     assert_eq!(config.empty_grace_period, Duration::from_secs(600));
+    assert_eq!(config.settings.drift, OnDrift::Repair);
+    assert_eq!(config.drift_interval(), Some(Duration::from_secs(300)));
+    assert!(!config.settings.allow_new_eips);
+    let off = run("--drift-detection=off").expect("no drift detection");
+    assert_eq!(off.drift_interval(), None);
     let election = config.leader_election.expect("leader election");
     assert_eq!(
         (election.name.as_str(), election.namespace.as_str()),
@@ -242,7 +247,8 @@ fn every_flag_is_there_grouped_explained_and_in_the_environment() {
         stack-termination-protection additional-stack-tags resync-interval dry-run log-level namespace address";
     let own = "context manifests log-format aws-route-table-tag aws-cfn-role-arn leader-elect \
         leader-elect-lease-duration leader-elect-renew-deadline leader-elect-retry-period leader-elect-resource-name \
-        leader-elect-resource-namespace allow-zone-removal on-empty empty-grace-period";
+        leader-elect-resource-namespace allow-zone-removal on-empty empty-grace-period max-removal drift-detection \
+        drift-interval allow-new-eips aws-route-table-quota";
     let mut expected: Vec<&str> = reference
         .split_whitespace()
         .chain(own.split_whitespace())

@@ -4,6 +4,7 @@ use super::difference;
 use super::live::{ChangeSet, ChangeSetState, Effect, Stack};
 use super::plan::{Action, Plan};
 use super::problem::{Problem, Subject};
+use super::repair;
 use super::resolved::Names;
 use super::template::{self, Template};
 
@@ -22,7 +23,7 @@ pub fn is_our_change_set(name: &str) -> bool {
     fingerprint_of(name).is_some()
 }
 
-fn fingerprint_of(name: &str) -> Option<&str> {
+pub(super) fn fingerprint_of(name: &str) -> Option<&str> {
     let (fingerprint, epoch) = name.strip_prefix(CHANGE_SET_PREFIX)?.split_once("-e")?;
     (!epoch.is_empty() && epoch.bytes().all(|byte| byte.is_ascii_digit())).then_some(fingerprint)
 }
@@ -77,7 +78,7 @@ impl Plan {
                 );
             }
             ChangeSetState::Ready => {
-                let allowed = |id: &str| self.zone_removed(names, id);
+                let allowed = |id: &str| self.may_go(names, id);
                 match difference::unplanned(&found.changes, &self.differences, allowed) {
                     Some(text) => self.refuse(&stack.name, "UnplannedChange", text),
                     None => {
@@ -94,7 +95,7 @@ impl Plan {
     /// There is no change set for just this template. One for an earlier template is used as far as it goes: else a
     /// stream of edits, each outdating the change set before, would starve all of them.
     fn change_anew(&mut self, stack: &Stack, template: Template, names: &Names) {
-        let allowed = |id: &str| self.zone_removed(names, id);
+        let allowed = |id: &str| self.may_go(names, id);
         let mut sets = stack.change_sets.iter().rev();
         if sets.clone().any(|set| set.state == ChangeSetState::Pending) {
             return self.set(Action::Wait, "CloudFormation is computing a change set");
@@ -107,6 +108,7 @@ impl Plan {
         let useful = |set: &&ChangeSet| {
             set.state == ChangeSetState::Ready
                 && !set.changes.is_empty()
+                && !repair::is_revert(&set.name)
                 && difference::unplanned(&set.changes, &self.differences, allowed).is_none()
                 && set.changes.iter().all(|change| wanted(&change.logical_id))
                 && !self.leaves_a_gap(set, names)
@@ -155,9 +157,12 @@ impl Plan {
         })
     }
 
-    /// Whether a live resource belongs to a zone that is to go. [`desired::build`] only drops a zone when the operator
-    /// allowed it.
-    pub(super) fn zone_removed(&self, names: &Names, id: &str) -> bool {
+    /// Whether a live resource belongs to a zone that is to go, or is made anew because it is gone. [`desired::build`] only
+    /// drops a zone when the operator allowed it.
+    pub(super) fn may_go(&self, names: &Names, id: &str) -> bool {
+        if self.renewed.contains(id) {
+            return true;
+        }
         let zone = names
             .parts
             .iter()

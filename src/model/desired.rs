@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::cidr::{self, Rules};
+use super::kept::{Kept, keep_routes};
 use super::network::{Network, TableId, Zone};
 use super::problem::{Problem, Subject};
 use super::request::Request;
@@ -28,6 +29,23 @@ pub struct Settings {
     /// A zone that is no longer configured is removed with its static IP.
     pub allow_zone_removal: bool,
     pub on_empty: OnEmpty,
+    /// A change that removes more networks than this, in percent of those that are routed, has to last for the grace period.
+    pub max_removal: u16,
+    /// Routes that a route table may have (EC2 quota).
+    pub route_table_quota: u16,
+    pub drift: OnDrift,
+    /// A static IP that is gone is replaced by a new one.
+    pub allow_new_eips: bool,
+}
+
+/// What becomes of a difference between EC2 and the stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDrift {
+    /// Neither read nor told.
+    #[default]
+    Off,
+    Report,
+    Repair,
 }
 
 /// What becomes of the stack when no ConfigMap asks for anything any more.
@@ -100,101 +118,6 @@ pub fn build(
     (desired, problems)
 }
 
-/// Adds the live routes that nobody asks to remove: all of them while absence proves nothing, and those of a table that has
-/// lost its tag, which is a mistake more often than a wish.
-fn keep_routes(
-    kept: Kept<'_>,
-    tables: &mut BTreeMap<TableId, Zone>,
-    routes: &mut BTreeSet<(TableId, Ipv4Net)>,
-) -> Vec<Problem> {
-    let Kept {
-        request,
-        network,
-        names,
-        settings,
-        zones,
-    } = kept;
-    let mut problems = Vec::new();
-    let mut lost = BTreeSet::new();
-    let mut frozen = 0;
-    // Merging changes no address, so the entries themselves tell whether a route still serves one.
-    let asked = |cidr: &Ipv4Net| {
-        let mut nets = request.entries.values();
-        nets.any(|net| net.contains(cidr) || cidr.contains(net))
-    };
-    for (route, zone) in names
-        .route_zones
-        .iter()
-        .filter(|(_, zone)| zones.contains_key(*zone))
-    {
-        let (table, cidr) = route;
-        let is_lost = !network
-            .worker_tables
-            .get(table)
-            .is_some_and(|worker| zones.contains_key(&worker.zone));
-        let exists =
-            network.worker_tables.contains_key(table) || network.other_tables.contains(table);
-        let untagged = is_lost && exists && !settings.allow_zone_removal && asked(cidr);
-        if routes.contains(route) || (request.settled && !untagged) {
-            continue;
-        }
-        if untagged {
-            lost.insert(table.clone());
-        } else {
-            frozen += 1;
-        }
-        tables.entry(table.clone()).or_insert_with(|| zone.clone());
-        routes.insert(route.clone());
-    }
-    if !request.settled {
-        drop_covered(names, routes);
-    }
-    problems.extend(lost.into_iter().map(|table| {
-        Problem::warning(
-            Subject::RouteTable(table),
-            "RouteTableKept",
-            "it is no longer a worker's by its tags, but its routes stay as they are; restore its tag AvailabilityZone (and \
-             those of --aws-route-table-tag), or set --allow-zone-removal to have its routes removed"
-                .to_owned(),
-        )
-    }));
-    if frozen > 0 {
-        let text = format!(
-            "{frozen} routes that nobody asks for stay until every source is read and every refused entry is mended or \
-             removed"
-        );
-        problems.push(Problem::warning(
-            Subject::Stack(settings.stack_name.clone()),
-            "RemovalsFrozen",
-            text,
-        ));
-    }
-    problems
-}
-
-/// What a live route that stays covers anyway needs no route of its own.
-fn drop_covered(names: &Names, routes: &mut BTreeSet<(TableId, Ipv4Net)>) {
-    let live = |route: &(TableId, Ipv4Net)| names.routes.contains_key(route);
-    let stays: Vec<(TableId, Ipv4Net)> =
-        routes.iter().filter(|route| live(route)).cloned().collect();
-    routes.retain(|route| {
-        let (table, cidr) = route;
-        let covers = |(other, wide): &(TableId, Ipv4Net)| {
-            other == table && wide != cidr && wide.contains(cidr)
-        };
-        live(route) || !stays.iter().any(covers)
-    });
-}
-
-/// What [`keep_routes`] judges by.
-struct Kept<'a> {
-    request: &'a Request,
-    network: &'a Network,
-    names: &'a Names,
-    settings: &'a Settings,
-    zones: &'a BTreeMap<Zone, Ipv4Net>,
-}
-
 /// The configured zones, with what is live taking precedence: a live NAT subnet, and with it the static IP, is never
 /// replaced, and a live zone only goes when that is allowed.
 fn zones(
@@ -226,34 +149,47 @@ fn zones(
         }
         zones.insert(zone.clone(), *live);
     }
-    for (zone, cidr) in settings
-        .zones
-        .iter()
-        .filter(|(zone, _)| !names.nat_cidrs.contains_key(*zone))
+    let mut room = network.free_addresses;
+    for (zone, cidr) in
+        (settings.zones.iter()).filter(|(zone, _)| !names.nat_cidrs.contains_key(*zone))
     {
-        let refuse =
-            |message| Problem::refused(Subject::Zone(zone.clone()), "NatCidrUnusable", message);
-        if !network.vpc_cidrs.iter().any(|vpc| vpc.contains(cidr)) {
-            let vpc = &network.vpc_id;
-            problems.push(refuse(format!(
-                "its NAT subnet {cidr} is outside the CIDRs of {vpc}, so the zone gets no NAT gateway; choose a free \
-                 range inside them with --aws-nat-cidr-block"
-            )));
-            continue;
+        if let Some((reason, text)) = unusable(*cidr, network, &zones) {
+            problems.push(Problem::refused(Subject::Zone(zone.clone()), reason, text));
+        } else if room == Some(0) {
+            let text = "it gets no NAT gateway yet, since the account may have no more static IPs in this region; release one \
+                        that is not needed, or have the quota \"EC2-VPC Elastic IPs\" raised";
+            let subject = Subject::Zone(zone.clone());
+            problems.push(Problem::refused(subject, "LimitReached", text.to_owned()));
+        } else {
+            room = room.map(|free| free.saturating_sub(1));
+            zones.insert(zone.clone(), *cidr);
         }
-        let taken = zones
-            .iter()
-            .find(|(_, other): &(&Zone, &Ipv4Net)| other.contains(cidr) || cidr.contains(*other));
-        if let Some((other, range)) = taken {
-            problems.push(refuse(format!(
-                "its NAT subnet {cidr} overlaps {range} of zone {other}, so the zone gets no NAT gateway; choose a free \
-                 range with --aws-nat-cidr-block"
-            )));
-            continue;
-        }
-        zones.insert(zone.clone(), *cidr);
     }
     zones
+}
+
+/// Why a new NAT subnet cannot be made.
+fn unusable(
+    cidr: Ipv4Net,
+    network: &Network,
+    zones: &BTreeMap<Zone, Ipv4Net>,
+) -> Option<(&'static str, String)> {
+    if !network.vpc_cidrs.iter().any(|vpc| vpc.contains(&cidr)) {
+        let text = format!(
+            "its NAT subnet {cidr} is outside the CIDRs of {}, so the zone gets no NAT gateway; choose a free range \
+             inside them with --aws-nat-cidr-block",
+            network.vpc_id
+        );
+        return Some(("NatCidrUnusable", text));
+    }
+    let (other, range) = zones
+        .iter()
+        .find(|(_, other)| other.contains(&cidr) || cidr.contains(*other))?;
+    let text = format!(
+        "its NAT subnet {cidr} overlaps {range} of zone {other}, so the zone gets no NAT gateway; choose a free range with \
+         --aws-nat-cidr-block"
+    );
+    Some(("NatCidrUnusable", text))
 }
 
 fn tables(

@@ -219,7 +219,7 @@ pub fn unplanned(
         let expected = match change.effect {
             Effect::Add => planned(id, Kind::Add),
             Effect::Modify => true,
-            Effect::MayReplace => planned(id, Kind::Modify) && !is_protected(&change.resource_type),
+            Effect::MayReplace => planned(id, Kind::Modify),
             Effect::Remove => planned(id, Kind::Remove),
             Effect::Other => false,
         };
@@ -229,7 +229,24 @@ pub fn unplanned(
         );
         !expected || (loss && is_protected(&change.resource_type) && !allowed(id))
     })?;
-    Some(format!(
+    Some(surprise_text(surprise))
+}
+
+/// Why a change set that is to undo drift must not be executed: it touches what a static IP hangs on, and that is not there to
+/// be `renewed`.
+pub fn beyond_repair(changes: &[Change], renewed: impl Fn(&str) -> bool) -> Option<String> {
+    let surprise = changes.iter().find(|change| match change.effect {
+        Effect::Modify => false,
+        Effect::Add | Effect::MayReplace => {
+            is_protected(&change.resource_type) && !renewed(&change.logical_id)
+        }
+        Effect::Remove | Effect::Other => true,
+    })?;
+    Some(surprise_text(surprise))
+}
+
+fn surprise_text(surprise: &Change) -> String {
+    format!(
         "CloudFormation would {} {} ({}), which was not planned, so the change set is not executed; look at it in \
          CloudFormation, and delete it to have it made again",
         match surprise.effect {
@@ -241,7 +258,7 @@ pub fn unplanned(
         },
         surprise.logical_id,
         surprise.resource_type
-    ))
+    )
 }
 
 fn describe(resource: &Resource, request: Option<&Request>) -> String {

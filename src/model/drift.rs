@@ -1,49 +1,199 @@
-//! Where EC2 itself differs from what the stack believes: routes that somebody removed, retargeted or cut off.
+//! Where EC2 itself differs from what the stack believes: somebody acted behind CloudFormation, which sees none of it.
 
-use super::network::Network;
-use super::problem::{Problem, Subject};
-use super::resolved::Names;
+use ipnet::Ipv4Net;
 
-/// The reasons of the problems told here.
-const REASONS: [&str; 3] = ["RouteMissing", "RouteBlackhole", "RouteRetargeted"];
+use super::desired::Desired;
+use super::network::{Network, Route, TableId, Zone};
+use super::observed::Observed;
+use super::problem::{Problem, Severity, Subject};
+use super::resolved::{Layout, Names, Part};
 
-/// Whether a problem is one of drift.
-pub fn is_drift(problem: &Problem) -> bool {
-    REASONS.contains(&problem.reason)
+mod zone;
+
+/// One resource of the stack that is not in EC2 what it is in the stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// Logical id.
+    pub id: String,
+    pub place: Place,
+    pub reason: &'static str,
+    /// What the stack says, and what EC2 shows.
+    pub expected: String,
+    pub seen: String,
+    pub cure: Cure,
 }
 
-/// Compares the routes of a stack at rest with those of the worker route tables. CloudFormation does not see any of this by
-/// itself. Routes of others in the same tables are not drift.
-pub fn of_routes(network: &Network, names: &Names) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (table, cidr) in names.routes.keys() {
-        // A table that is no worker's any more loses its routes by the plan.
-        let Some(worker) = network.worker_tables.get(table) else {
+/// What of the stack it is a part of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    Route(TableId, Ipv4Net),
+    /// A piece of a zone's NAT.
+    Zone(Zone),
+}
+
+/// How it can be set right by a change of the stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cure {
+    /// Taken out of the stack, and put back.
+    Retake,
+    /// Its tags taken out of the stack, and put back.
+    Retag,
+    /// Made anew under another logical id; these go with it.
+    Renew(Vec<String>),
+    /// A new static IP, if that is allowed: the old one cannot be had back.
+    NewIp(Vec<String>),
+    /// It goes with another one's.
+    Follows,
+    /// It passes by itself.
+    Passes,
+    /// What a person has to do.
+    ByHand(&'static str),
+}
+
+impl Drift {
+    /// The same for the same drift; another one when what is seen has changed.
+    pub fn key(&self) -> String {
+        format!("{} {} {}", self.id, self.reason, self.seen)
+    }
+
+    /// Whether a change of the stack may set it right, now or soon.
+    pub fn is_curable(&self) -> bool {
+        !matches!(self.cure, Cure::ByHand(_) | Cure::Follows)
+    }
+
+    pub fn subject(&self) -> Subject {
+        match &self.place {
+            Place::Route(table, _) => Subject::RouteTable(table.clone()),
+            Place::Zone(zone) => Subject::Zone(zone.clone()),
+        }
+    }
+
+    /// Whether what it is about is still asked for.
+    pub fn is_wanted(&self, desired: &Desired) -> bool {
+        match &self.place {
+            Place::Route(table, cidr) => desired.routes.contains(&(table.clone(), *cidr)),
+            Place::Zone(zone) => desired.zones.contains_key(zone),
+        }
+    }
+
+    /// As it is told; `next` says what becomes of it.
+    pub fn problem(&self, next: &str) -> Problem {
+        let severity = match self.reason {
+            "StaticIpLost" => Severity::Refused,
+            _ => Severity::Warning,
+        };
+        Problem {
+            severity,
+            subject: self.subject(),
+            reason: self.reason,
+            message: format!(
+                "{} ({}) {}; somebody changed it behind CloudFormation: {next}",
+                self.expected, self.id, self.seen
+            ),
+        }
+    }
+}
+
+/// Everything that differs, in the order of zones and routes. Without `observed` only the routes are compared. Routes of
+/// others in the same tables are no drift.
+pub fn of(
+    network: &Network,
+    layout: &Layout,
+    names: &Names,
+    observed: Option<&Observed>,
+) -> Vec<Drift> {
+    let mut found = Vec::new();
+    if let Some(observed) = observed {
+        for (zone, cidr) in &names.nat_cidrs {
+            let look = zone::Look {
+                network,
+                layout,
+                names,
+                observed,
+                zone,
+                cidr: *cidr,
+            };
+            look.around(&mut found);
+        }
+    }
+    let sick: Vec<&Zone> = names
+        .nat_cidrs
+        .keys()
+        .filter(|zone| {
+            found.iter().any(|drift| {
+                drift.place == Place::Zone((*zone).clone()) && takes_the_gateway(drift)
+            })
+        })
+        .collect();
+    let mut routes = Vec::new();
+    for (route, id) in &names.routes {
+        let (table, cidr) = route;
+        // A table that is gone takes its routes with it, by the plan.
+        let Some(there) = network.routes(table) else {
             continue;
         };
-        let (reason, what) = match worker.routes.get(cidr) {
-            None => ("RouteMissing", "is gone from it".to_owned()),
-            Some(route) if route.blackhole => (
-                "RouteBlackhole",
-                format!(
-                    "leads to {}, which is gone: traffic to it is dropped",
-                    route.target
-                ),
-            ),
-            Some(route) if !route.target.starts_with("nat-") => (
-                "RouteRetargeted",
-                format!("leads to {} instead of the NAT gateway", route.target),
-            ),
-            Some(_) => continue,
+        let zone = names.route_zones.get(route);
+        let gateway = zone
+            .and_then(|zone| names.parts.get(&(zone.clone(), Part::NatGateway)))
+            .and_then(|id| observed?.ids.get(id));
+        let Some((reason, seen)) = of_route(there.get(cidr), gateway.map(String::as_str), "nat-")
+        else {
+            continue;
         };
-        problems.push(Problem::warning(
-            Subject::RouteTable(table.clone()),
+        // It leads to the new gateway once there is one.
+        let follows = reason == "RouteBlackhole" && zone.is_some_and(|zone| sick.contains(&zone));
+        routes.push(Drift {
+            id: id.clone(),
+            place: Place::Route(table.clone(), *cidr),
             reason,
-            format!(
-                "the route to {cidr} {what}; somebody changed it behind CloudFormation: restore it, or remove the entry \
-                 and, when its routes are gone, add it again"
-            ),
-        ));
+            expected: format!("the route to {cidr}"),
+            seen,
+            cure: if follows { Cure::Follows } else { Cure::Retake },
+        });
     }
-    problems
+    found.extend(routes);
+    found
+}
+
+/// Whether the zone gets another NAT gateway when it is repaired.
+fn takes_the_gateway(drift: &Drift) -> bool {
+    matches!(
+        drift.reason,
+        "NatGatewayGone"
+            | "NatGatewayFailed"
+            | "NatGatewayChanged"
+            | "NatSubnetGone"
+            | "StaticIpLost"
+    )
+}
+
+/// What is wrong with a route that should lead to `target`, or, where that is not known, to something of this `kind`.
+fn of_route(
+    route: Option<&Route>,
+    target: Option<&str>,
+    kind: &str,
+) -> Option<(&'static str, String)> {
+    let Some(route) = route else {
+        return Some(("RouteMissing", "is gone from it".to_owned()));
+    };
+    let led_astray = match target {
+        Some(target) => route.target != target,
+        None => !route.target.starts_with(kind),
+    };
+    if led_astray {
+        let seen = format!(
+            "leads to {} instead of {}",
+            route.target,
+            target.unwrap_or("the NAT gateway")
+        );
+        Some(("RouteRetargeted", seen))
+    } else if route.blackhole {
+        let seen = format!(
+            "leads to {}, which is gone: traffic to it is dropped",
+            route.target
+        );
+        Some(("RouteBlackhole", seen))
+    } else {
+        None
+    }
 }

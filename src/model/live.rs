@@ -1,6 +1,6 @@
 //! What the stack looks like, as CloudFormation tells it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What was found under our name and our ownership tags.
@@ -24,6 +24,8 @@ pub struct Stack {
     /// ARN.
     pub id: String,
     pub status: Status,
+    /// Another one after every operation.
+    pub version: String,
     /// Why it has this status, in CloudFormation's words: the first failure of the last operation where there is one.
     pub cause: Option<String>,
     /// The template as stored.
@@ -34,6 +36,18 @@ pub struct Stack {
     pub termination_protection: bool,
     /// Change sets that this controller made (their names carry a fingerprint), oldest first.
     pub change_sets: Vec<ChangeSet>,
+    /// Filled in [`Phase::DeleteFailed`].
+    pub deletion: Option<Deletion>,
+}
+
+/// Deletions that failed, one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deletion {
+    /// The status of the stack before.
+    pub before: Status,
+    pub failures: u32,
+    /// Logical ids of the resources that would not go, the last time.
+    pub stuck: BTreeSet<String>,
 }
 
 /// StackStatus of CloudFormation's API (23 values), or one that it did not have when this was written.

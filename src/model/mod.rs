@@ -2,19 +2,29 @@
 //!
 //! Data flows through the files in this order: [`request`] (what ConfigMaps ask for), [`network`] (what the VPC
 //! looks like), [`live`] (what the stack looks like), [`desired`] (what should be), [`template`] (the same as bytes for
-//! CloudFormation), [`plan`] (the one next step, with its reasons).
+//! CloudFormation), [`plan`] (the one next step, with its reasons). [`ledger`] is what outlives a leader.
 
 pub mod change;
 pub mod cidr;
 pub mod desired;
 pub mod difference;
 pub mod drift;
+pub mod grace;
+mod kept;
+pub mod ledger;
+mod limits;
 pub mod live;
 pub mod network;
+pub mod observed;
 pub mod plan;
 mod plan_text;
 pub mod problem;
+mod recovery;
+mod remake;
+mod removal;
+pub mod repair;
 pub mod request;
 pub mod resolved;
 pub mod schedule;
 pub mod template;
+pub mod watch;

@@ -1,6 +1,6 @@
 //! What the VPC looks like: the part of it that egress depends on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
 use serde::Deserialize;
@@ -11,6 +11,8 @@ use super::cidr;
 pub type Zone = String;
 /// `rtb-…`
 pub type TableId = String;
+/// `subnet-…`
+pub type SubnetId = String;
 
 /// The VPC that holds the workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,7 +24,19 @@ pub struct Network {
     /// The workers' route tables: those with tag `AvailabilityZone` that pass the filters.
     pub worker_tables: BTreeMap<TableId, WorkerTable>,
     /// The VPC's other route tables.
-    pub other_tables: BTreeSet<TableId>,
+    pub other_tables: BTreeMap<TableId, OtherTable>,
+    /// The route table of each subnet that has one of its own choice.
+    pub associations: BTreeMap<SubnetId, TableId>,
+    /// How many more static IPs the account may have; None as long as that does not matter, or is not known.
+    pub free_addresses: Option<usize>,
+}
+
+impl Network {
+    /// The routes of any table of the VPC; None when there is no such table.
+    pub fn routes(&self, table: &str) -> Option<&BTreeMap<Ipv4Net, Route>> {
+        let worker = self.worker_tables.get(table).map(|table| &table.routes);
+        worker.or_else(|| self.other_tables.get(table).map(|table| &table.routes))
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +45,12 @@ pub struct WorkerTable {
     pub zone: Zone,
     /// IPv4 routes by destination, whoever made them.
     pub routes: BTreeMap<Ipv4Net, Route>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OtherTable {
+    pub routes: BTreeMap<Ipv4Net, Route>,
+    pub tags: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,7 +129,7 @@ impl TryFrom<NetworkFile> for Network {
                 .collect::<Result<_, _>>()?,
             internet_gateway_id: file.internet_gateway_id,
             worker_tables,
-            other_tables: BTreeSet::new(),
+            ..Self::default()
         })
     }
 }

@@ -1,18 +1,22 @@
 //! The one next step, with its reasons. It leaves no choice to whoever applies it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::change::discard;
-use super::desired::{self, Desired, OnEmpty, Settings};
-use super::difference::{self, Difference};
-use super::drift;
+use super::desired::{self, Desired, Settings};
+use super::difference::{self, Difference, Kind};
+use super::drift::Drift;
+use super::grace::Grace;
+use super::ledger::{Ledger, Recall};
+use super::limits;
 use super::live::{Live, Phase, Stack};
 use super::network::{Network, Zone};
 use super::problem::{Problem, Subject};
-use super::request::{self, Request, Snapshot};
-use super::resolved::{Layout, Names, Part};
+use super::request::{self, EntryId, Request, Snapshot};
+use super::resolved::{Layout, LayoutError, Names, Part};
 use super::template::{self, Size, Template};
+use super::watch::Watch;
 
 /// What to do now: at most one mutating call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +30,9 @@ pub enum Action {
     Create(Template),
     /// CreateChangeSet of type UPDATE, named by [`super::change::change_set_name`].
     Prepare(Template),
+    /// CreateChangeSet of what the stack already says, to undo what others did in EC2. Only text, parameters and tags of the
+    /// live stack are in it.
+    Revert(Template),
     /// ExecuteChangeSet.
     Execute { change_set: String },
     /// DeleteChangeSet.
@@ -34,8 +41,9 @@ pub enum Action {
     Protect(bool),
     /// ContinueUpdateRollback.
     ContinueRollback,
-    /// DeleteStack: of a stack that nobody asks for any more, or whose creation failed.
-    Delete,
+    /// DeleteStack: of a stack that nobody asks for any more, or whose creation failed. `retain`: logical ids of resources that
+    /// are left behind, since they would not go.
+    Delete { retain: BTreeSet<String> },
     /// Nothing may be done until a person has acted; the reasons say what.
     Refuse,
 }
@@ -47,8 +55,10 @@ pub struct World<'a> {
     pub network: &'a Network,
     pub live: &'a Live,
     pub settings: &'a Settings,
-    /// How much longer an empty set of entries has to stay empty before it is believed; zero when it may be.
-    pub grace_left: Duration,
+    pub grace: Grace,
+    pub ledger: Recall<'a>,
+    /// What EC2 was last seen to hold of the stack.
+    pub watch: &'a Watch,
 }
 
 /// The next step and what to tell about it.
@@ -72,42 +82,58 @@ pub struct Plan {
     pub again: Option<Duration>,
     /// Why an earlier attempt at the same failed.
     pub setback: Option<String>,
+    pub grace: Grace,
+    /// What the ledger should hold, before the action is taken; None where nothing is known of it.
+    pub ledger: Option<Ledger>,
+    /// Where EC2 differs from what the stack believes.
+    pub drifts: Vec<Drift>,
+    /// The drifts, by their keys, that the action is a repair of.
+    pub repairs: Vec<String>,
+    /// Logical ids of what is gone and made anew by the action.
+    pub(super) renewed: BTreeSet<String>,
     /// What the template takes of CloudFormation's quotas, when one was made.
     pub size: Option<Size>,
 }
 
 /// Makes the plan. Total: whatever the world looks like, there is one.
 pub fn plan(world: &World<'_>) -> Plan {
-    let layout = match world.live {
-        Live::Ours(stack) if stack.status.phase() != Phase::Gone => {
-            Some((stack, Layout::read(&stack.template, &stack.parameters)))
-        }
-        Live::Ours(_) | Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
-    };
+    let layout = layout(world.live);
     let names = match &layout {
         Some((_, Ok(layout))) => layout.names(),
         Some((_, Err(_))) | None => Names::default(),
     };
     let rules = desired::rules(world.network, world.settings, &names);
-    let (request, mut problems) = request::parse(world.snapshot, &rules);
-    let (desired, more) = desired::build(&request, world.network, &names, world.settings);
-    problems.extend(more);
+    let routed = || names.routes.keys().map(|(_, cidr)| cidr);
+    let trusted = world.ledger.trusted(routed());
+    let (request, mut problems) = request::parse(world.snapshot, &rules, trusted);
+    let (ledger, problem) = world.ledger.next(world, &request, routed());
+    problems.extend(problem);
+    let live = layout.as_ref().and_then(|(_, layout)| layout.as_ref().ok());
+    let number = |entry: &EntryId| trusted?.number(entry);
+    let fitted = limits::fit(
+        world,
+        request,
+        &names,
+        live.unwrap_or(&Layout::default()),
+        number,
+    );
+    problems.extend(fitted.problems);
     let mut plan = Plan {
         action: Action::Refuse,
         stack: world.settings.stack_name.clone(),
         why: String::new(),
         differences: Vec::new(),
         problems,
-        request,
-        desired,
+        request: fitted.request,
+        desired: fitted.desired,
         status: match world.live {
             Live::Ours(stack) => Some(stack.status.to_string()),
             Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
         },
         static_ips: static_ips(world.live, &names),
-        again: None,
-        setback: None,
-        size: None,
+        grace: world.grace,
+        ledger,
+        ..Plan::default()
     };
     match (world.live, layout) {
         (Live::Foreign { name, why }, _) => plan.refuse(name, "StackNotOurs", why.clone()),
@@ -137,6 +163,16 @@ pub fn plan(world: &World<'_>) -> Plan {
     }
     plan.problems.sort();
     plan
+}
+
+/// The stack and what its template holds, where there is one that is ours.
+fn layout(live: &Live) -> Option<(&Stack, Result<Layout, LayoutError>)> {
+    match live {
+        Live::Ours(stack) if stack.status.phase() != Phase::Gone => {
+            Some((stack, Layout::read(&stack.template, &stack.parameters)))
+        }
+        Live::Ours(_) | Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
+    }
 }
 
 /// Every EIP has an output of its own name.
@@ -170,7 +206,15 @@ impl Plan {
         ));
     }
 
-    fn absent(&mut self, world: &World<'_>) {
+    /// How many static IPs the change would allocate.
+    pub fn new_addresses(&self) -> usize {
+        let is_new = |difference: &&Difference| {
+            difference.kind == Kind::Add && difference.resource_type == "AWS::EC2::EIP"
+        };
+        self.differences.iter().filter(is_new).count()
+    }
+
+    pub(super) fn absent(&mut self, world: &World<'_>) {
         let name = &world.settings.stack_name;
         if self.request.entries.is_empty() {
             self.set(
@@ -195,93 +239,27 @@ impl Plan {
                         difference::between(&Layout::default(), &template, &self.request);
                     self.set(Action::Create(template), "there is no stack yet");
                 }
-                Err(error) => self.refuse(name, "TemplateTooLarge", error.to_string()),
+                Err(error) => self.refuse(
+                    name,
+                    "TemplateTooLarge",
+                    format!("{error}; nothing is changed until it fits"),
+                ),
             }
         }
     }
 
-    fn present(&mut self, world: &World<'_>, stack: &Stack, layout: &Layout, names: &Names) {
-        let cause = stack
-            .cause
-            .clone()
-            .unwrap_or_else(|| "no reason given".to_owned());
-        let status = &stack.status;
-        match status.phase() {
-            Phase::Settled => {
-                self.problems.extend(drift::of_routes(world.network, names));
-                self.settled(world, stack, layout, names);
-            }
-            Phase::Busy => self.set(Action::Wait, format!("the stack is {status}")),
-            Phase::Gone => self.absent(world),
-            Phase::RollbackFailed => {
-                self.setback = Some(cause.clone());
-                self.set(
-                    Action::ContinueRollback,
-                    format!("the stack is {status}: {cause}"),
-                );
-            }
-            Phase::CreateFailed => {
-                self.setback = Some(cause.clone());
-                let why = format!(
-                    "the stack is {status} and can only be deleted and created again: {cause}"
-                );
-                self.delete(stack, why);
-            }
-            // With on-empty=delete the IPs may go, and a stack that is half deleted serves nobody.
-            Phase::DeleteFailed
-                if self.deletion_is_due(world) || world.settings.on_empty == OnEmpty::Delete =>
-            {
-                self.setback = Some(cause.clone());
-                self.delete(stack, format!("the last deletion failed: {cause}"));
-            }
-            Phase::DeleteFailed => {
-                let text = format!(
-                    "a deletion has failed halfway ({cause}); such a stack can only be deleted: save its static IPs if partners rely on them, then delete it"
-                );
-                self.refuse(&stack.name, "DeleteFailed", text);
-            }
-            Phase::Review => {
-                let text = "somebody made a change set that would create the stack, and did not execute it; delete \
-                            the empty stack, then it is created anew"
-                    .to_owned();
-                self.refuse(&stack.name, "InReview", text);
-            }
-            Phase::Unknown => {
-                let text = format!(
-                    "its status {status} is not one that this version can act on ({cause}); bring it to a *_COMPLETE \
-                     state by hand"
-                );
-                self.refuse(&stack.name, "UnknownStatus", text);
-            }
-        }
-    }
-
-    fn deletion_is_due(&self, world: &World<'_>) -> bool {
-        self.nothing_asked()
-            && world.grace_left.is_zero()
-            && world.settings.on_empty == OnEmpty::Delete
-    }
-
-    /// Truly empty: every source was listed whole and every entry could be read.
-    pub fn nothing_asked(&self) -> bool {
-        self.request.settled && self.request.entries.is_empty()
-    }
-
-    fn delete(&mut self, stack: &Stack, why: String) {
-        if stack.termination_protection {
-            self.set(
-                Action::Protect(false),
-                format!("{why}; its termination protection is switched off for that"),
-            );
-        } else {
-            self.set(Action::Delete, why);
-        }
-    }
-
-    fn settled(&mut self, world: &World<'_>, stack: &Stack, layout: &Layout, names: &Names) {
-        if self.nothing_asked() && !names.routes.is_empty() && !world.grace_left.is_zero() {
-            self.again = Some(world.grace_left);
-            let seconds = world.grace_left.as_secs();
+    pub(super) fn settled(
+        &mut self,
+        world: &World<'_>,
+        stack: &Stack,
+        layout: &Layout,
+        names: &Names,
+    ) {
+        let left = world.grace.empty_left();
+        self.hold_large_removal(world.settings, names);
+        if self.nothing_asked() && !names.routes.is_empty() && !left.is_zero() {
+            self.again = Some(left);
+            let seconds = left.as_secs();
             let why = format!(
                 "no ConfigMap asks for a route any more; that is believed after {seconds} s more"
             );
@@ -297,6 +275,9 @@ impl Plan {
     }
 
     fn compare(&mut self, world: &World<'_>, stack: &Stack, layout: &Layout, names: &Names) {
+        if self.repair(world, stack, layout, names) {
+            return;
+        }
         if self.desired.zones.is_empty() {
             let text = "no configured zone can have a NAT gateway: see the problems of the zones"
                 .to_owned();
@@ -306,14 +287,18 @@ impl Plan {
             match template::render(&self.desired, names, layout, world.settings.template_bucket) {
                 Ok(template) => template,
                 Err(error) => {
-                    return self.refuse(&stack.name, "TemplateTooLarge", error.to_string());
+                    return self.refuse(
+                        &stack.name,
+                        "TemplateTooLarge",
+                        format!("{error}; nothing is changed until it fits"),
+                    );
                 }
             };
         self.size = Some(template.size);
         self.differences = difference::between(layout, &template, &self.request);
         self.differences
             .extend(difference::of_tags(&stack.tags, &template.tags));
-        let allowed = |id: &str| self.zone_removed(names, id);
+        let allowed = |id: &str| self.may_go(names, id);
         if let Some(text) = difference::refusal(&self.differences, &names.strangers, allowed) {
             return self.refuse(&stack.name, "WouldLoseStaticIp", text);
         }
@@ -331,7 +316,13 @@ impl Plan {
                     discard(left),
                     "the stack is as it should be; a change set is left over",
                 ),
-                None => self.set(Action::Keep, "the stack is as it should be"),
+                None if self.drifts.is_empty() => {
+                    self.set(Action::Keep, "the stack is as it should be");
+                }
+                None => {
+                    let why = "the stack is as it should be, but EC2 is not: see the problems";
+                    self.set(Action::Keep, why);
+                }
             }
         } else {
             self.change(stack, template, names);
@@ -344,5 +335,21 @@ impl Plan {
 mod tests;
 
 #[cfg(test)]
+#[path = "plan_limits_tests.rs"]
+mod limits_tests;
+
+#[cfg(test)]
 #[path = "plan_safety_tests.rs"]
 mod safety_tests;
+
+#[cfg(test)]
+#[path = "plan_ledger_tests.rs"]
+mod ledger_tests;
+
+#[cfg(test)]
+#[path = "drift_tests.rs"]
+mod drift_tests;
+
+#[cfg(test)]
+#[path = "repair_tests.rs"]
+mod repair_tests;

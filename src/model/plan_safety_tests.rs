@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::tests::{Bench, kinds, texts};
 use super::*;
-use crate::model::live::{Change, Effect};
-use crate::model::network::{Route, WorkerTable};
+use crate::model::desired::OnEmpty;
+use crate::model::live::{Change, Deletion, Effect, Status};
+use crate::model::network::WorkerTable;
 
 #[test]
 fn absence_that_proves_nothing_removes_nothing() {
@@ -75,9 +76,36 @@ fn an_empty_set_is_believed_late_and_deletes_only_when_asked() {
         "{plan}"
     );
     bench.settings.on_empty = OnEmpty::Delete;
-    assert_eq!(bench.plan().action, Action::Delete);
+    assert_eq!(bench.plan().action.name(), "DeleteStack");
     bench.stack().termination_protection = true;
     assert_eq!(bench.plan().action, Action::Protect(false));
+}
+
+#[test]
+fn a_stack_that_is_deleted_halfway_goes_only_when_nothing_can_be_lost_with_it() {
+    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
+    bench.stack().status = Status("DELETE_FAILED".to_owned());
+    let mut deletion = Deletion {
+        before: Status("UPDATE_COMPLETE".to_owned()),
+        failures: 1,
+        stuck: ["NATSubneta".to_owned()].into(),
+    };
+    bench.stack().deletion = Some(deletion.clone());
+    assert_eq!(
+        bench.plan().action,
+        Action::Refuse,
+        "it has served somebody"
+    );
+    deletion.before = Status("ROLLBACK_COMPLETE".to_owned());
+    bench.stack().deletion = Some(deletion.clone());
+    let retain = BTreeSet::new();
+    assert_eq!(bench.plan().action, Action::Delete { retain });
+    deletion.failures = 2;
+    bench.stack().deletion = Some(deletion.clone());
+    let retain = deletion.stuck;
+    let plan = bench.plan();
+    assert_eq!(plan.action, Action::Delete { retain });
+    assert!(plan.why.contains("by hand: NATSubneta"), "{plan}");
 }
 
 #[test]
@@ -122,41 +150,13 @@ fn a_stranger_in_the_stack_stops_everything() {
 }
 
 #[test]
-fn what_is_changed_behind_the_stack_is_told() {
-    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
-    let cidr = "8.8.8.8/32".parse().unwrap();
-    let route = |target: &str, blackhole| Route {
-        target: target.to_owned(),
-        blackhole,
-    };
-    let cases = [
-        (None, Some("RouteMissing")),
-        (Some(route("nat-1", true)), Some("RouteBlackhole")),
-        (Some(route("igw-1", false)), Some("RouteRetargeted")),
-        (Some(route("nat-1", false)), None),
-    ];
-    for (found, expected) in cases {
-        for table in bench.network.worker_tables.values_mut() {
-            table.routes.remove(&cidr);
-            table
-                .routes
-                .extend(found.clone().map(|route| (cidr, route)));
-        }
-        let told = bench.reasons();
-        assert_eq!(
-            told,
-            expected.map_or(vec![], |reason| vec![reason; 2]),
-            "{found:?}"
-        );
-        assert_eq!(bench.plan().action, Action::Keep, "a report, not a repair");
-    }
-}
-
-#[test]
 fn a_table_that_lost_its_tag_keeps_its_routes() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
     let table = bench.network.worker_tables.remove("rtb-b").unwrap();
-    bench.network.other_tables.insert("rtb-b".to_owned());
+    bench
+        .network
+        .other_tables
+        .insert("rtb-b".to_owned(), Default::default());
     assert_eq!(bench.plan().action, Action::Keep);
     assert!(bench.reasons().contains(&"RouteTableKept"));
     bench.ask(&[("dns", "8.8.8.8")]);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::change::change_set_name;
+use crate::model::grace::LargeRemoval;
 use crate::model::live::{Change, Effect, Status};
 use crate::model::live::{ChangeSet, ChangeSetState};
 use crate::model::network::{Route, WorkerTable};
@@ -17,6 +18,9 @@ pub(super) struct Bench {
     pub(super) live: Live,
     pub(super) settings: Settings,
     pub(super) grace_left: Duration,
+    pub(super) large_removal: Option<LargeRemoval>,
+    pub(super) ledger: Option<Ledger>,
+    pub(super) watch: Watch,
 }
 
 pub(super) fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -52,10 +56,11 @@ impl Bench {
                     ("rtb-a".to_owned(), table("a")),
                     ("rtb-b".to_owned(), table("b")),
                 ]),
-                other_tables: Default::default(),
+                ..Network::default()
             },
             live: Live::Absent,
             settings: Settings {
+                route_table_quota: 500,
                 stack_name: "egress".to_owned(),
                 tags: texts(&[("owner", "us")]),
                 ownership: texts(&[("owner", "us")]),
@@ -63,6 +68,9 @@ impl Bench {
                 ..Settings::default()
             },
             grace_left: Duration::ZERO,
+            large_removal: None,
+            ledger: None,
+            watch: Watch::default(),
         };
         bench.ask(entries);
         bench
@@ -87,7 +95,13 @@ impl Bench {
             network: &self.network,
             live: &self.live,
             settings: &self.settings,
-            grace_left: self.grace_left,
+            grace: Grace {
+                period: self.grace_left,
+                large_removal: self.large_removal,
+                ..Grace::default()
+            },
+            ledger: self.ledger.as_ref().map_or(Recall::Nowhere, Recall::Known),
+            watch: &self.watch,
         })
     }
 
@@ -118,7 +132,7 @@ impl Bench {
     }
 }
 
-fn stack_of(template: &Template) -> Stack {
+pub(super) fn stack_of(template: &Template) -> Stack {
     Stack {
         name: template.stack_name.clone(),
         id: "arn:egress".to_owned(),
@@ -304,40 +318,6 @@ fn routes_of_others_are_left_alone() {
         "merging must not make the foreign 9.9.8.0/23"
     );
     assert!(bench.reasons().contains(&"RouteExists"));
-}
-
-#[test]
-fn limits_are_known_before_anything_is_sent() {
-    let many = |count: u32| -> Vec<(String, String)> {
-        (0..count)
-            .map(|n| {
-                (
-                    format!("k{n}"),
-                    format!("20.{}.{}.0/24", n / 128, n % 128 * 2),
-                )
-            })
-            .collect()
-    };
-    let plan = |count| {
-        let entries = many(count);
-        let mut bench = Bench::new(
-            &entries
-                .iter()
-                .map(|(k, v)| (k.as_str(), v.as_str()))
-                .collect::<Vec<_>>(),
-        );
-        bench.settings.template_bucket = true;
-        bench
-    };
-    assert!(
-        matches!(plan(244).plan().action, Action::Create(_)),
-        "12 + 2 * 244 = 500 resources"
-    );
-    assert_eq!(plan(245).plan().action, Action::Refuse);
-    assert_eq!(plan(245).reasons(), ["TemplateTooLarge"]);
-    let mut without = plan(244);
-    without.settings.template_bucket = false;
-    assert!(without.plan().why.contains("--cf-template-bucket"));
 }
 
 #[test]

@@ -9,18 +9,19 @@ use super::plan::{Action, Plan};
 use super::problem::{Problem, Severity};
 
 impl Action {
-    /// The CloudFormation call it makes, or what it does instead; stable: a label of metrics.
+    /// The CloudFormation call it makes, or what it does instead or by it; stable: a label of metrics.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Keep => "Keep",
             Self::Wait => "Wait",
             Self::Create(_) => "CreateStack",
             Self::Prepare(_) => "CreateChangeSet",
+            Self::Revert(_) => "RevertDrift",
             Self::Execute { .. } => "ExecuteChangeSet",
             Self::Discard { .. } => "DeleteChangeSet",
             Self::Protect(_) => "UpdateTerminationProtection",
             Self::ContinueRollback => "ContinueUpdateRollback",
-            Self::Delete => "DeleteStack",
+            Self::Delete { .. } => "DeleteStack",
             Self::Refuse => "Refuse",
         }
     }
@@ -41,9 +42,7 @@ impl Plan {
     /// the stack has just given up.
     pub fn is_doubtful(&self) -> bool {
         let foreign = |problem: &Problem| problem.reason == "RouteExists";
-        self.problems
-            .iter()
-            .any(|problem| super::drift::is_drift(problem) || foreign(problem))
+        !self.drifts.is_empty() || self.problems.iter().any(foreign)
     }
 
     /// Whether an entry, a zone or the stack needs a person.

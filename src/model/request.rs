@@ -1,11 +1,12 @@
 //! What the ConfigMaps ask for: [`Snapshot`] in, [`Request`] and [`Problem`]s out. A bad entry never harms a good one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use ipnet::Ipv4Net;
 
-use super::cidr::{self, Rules};
+use super::cidr::{self, Refusal, Rules};
+use super::ledger::Ledger;
 use super::problem::{Problem, Subject};
 
 /// Entries read from one ConfigMap; those after it, in key order, are refused.
@@ -70,19 +71,29 @@ impl fmt::Display for EntryId {
     }
 }
 
-/// Every accepted entry. `settled` is false while the absence of an entry proves nothing: a source is missing or an
-/// entry cannot be read. Nothing that is routed may be removed then.
+/// What the entries ask for. `settled` is false while the absence of an entry proves nothing: a source is missing, or an entry is
+/// refused and nobody knows what it stood for. Nothing that is routed may be removed then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
+    /// Every accepted entry, and every refused one that keeps what it asked for last.
     pub entries: BTreeMap<EntryId, Ipv4Net>,
+    /// What refused entries asked for last and would not get any more: routes that are there stay, and none is made.
+    pub held: BTreeSet<Ipv4Net>,
+    /// How many entries are refused.
+    pub refused: usize,
     pub settled: bool,
 }
 
-/// Reads every entry of the snapshot under the rules of the network.
-pub fn parse(snapshot: &Snapshot, rules: &Rules) -> (Request, Vec<Problem>) {
+/// Reads every entry of the snapshot under the rules of the network. `ledger` is one that explains what is live: what it does not
+/// know of a refused entry has no route.
+pub fn parse(
+    snapshot: &Snapshot,
+    rules: &Rules,
+    ledger: Option<&Ledger>,
+) -> (Request, Vec<Problem>) {
     let mut request = Request {
-        entries: BTreeMap::new(),
         settled: true,
+        ..Request::default()
     };
     let mut problems = Vec::new();
     for (source, why) in &snapshot.missing {
@@ -109,7 +120,7 @@ pub fn parse(snapshot: &Snapshot, rules: &Rules) -> (Request, Vec<Problem>) {
                 key: key.clone(),
             };
             let read = if index >= MAX_ENTRIES_PER_OBJECT || total > MAX_ENTRIES {
-                Err(cidr::Refusal::TooMany)
+                Err(Refusal::TooMany)
             } else {
                 cidr::parse(value).and_then(|(net, masked)| {
                     rules.check(net).map(|caution| (net, masked, caution))
@@ -136,16 +147,33 @@ pub fn parse(snapshot: &Snapshot, rules: &Rules) -> (Request, Vec<Problem>) {
                     }
                     request.entries.insert(entry, net);
                 }
-                Err(refusal) => {
-                    request.settled = false;
-                    problems.push(Problem::refused(
-                        Subject::Entry(entry),
-                        refusal.reason(),
-                        refusal.to_string(),
-                    ));
-                }
+                Err(refusal) => problems.push(request.refuse(entry, &refusal, rules, ledger)),
             }
         }
     }
     (request, problems)
+}
+
+impl Request {
+    fn refuse(
+        &mut self,
+        entry: EntryId,
+        refusal: &Refusal,
+        rules: &Rules,
+        ledger: Option<&Ledger>,
+    ) -> Problem {
+        self.refused += 1;
+        self.settled &= ledger.is_some();
+        let kept = ledger.and_then(|ledger| ledger.asked(&entry));
+        let mut text = refusal.to_string();
+        if let Some(net) = kept {
+            text += &format!("; kept: {net} until it is mended or removed");
+            if rules.check(net).is_ok() {
+                self.entries.insert(entry.clone(), net);
+            } else {
+                self.held.insert(net);
+            }
+        }
+        Problem::refused(Subject::Entry(entry), refusal.reason(), text)
+    }
 }

@@ -230,6 +230,15 @@ impl Layout {
         (Value::Object(merged), BTreeMap::new())
     }
 
+    /// The tags that the template sets on a resource.
+    pub fn tags(&self, id: &str) -> BTreeMap<&str, &str> {
+        let properties = self.resources.get(id).map(|resource| &resource.properties);
+        let tags = properties.and_then(|properties| properties["Tags"].as_array());
+        let tags = tags.into_iter().flatten();
+        tags.filter_map(|tag| Some((tag["Key"].as_str()?, tag["Value"].as_str()?)))
+            .collect()
+    }
+
     fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = (&String, &Resource)> {
         self.resources
             .iter()

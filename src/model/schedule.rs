@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::grace::whole_seconds;
+use super::ledger::Tries;
 use super::plan::{Action, Plan};
+use super::watch::Watch;
 
 /// An operation under way is looked at again after half the time it has taken so far, within these limits.
 const FIRST_POLL: Duration = Duration::from_millis(400);
@@ -29,7 +32,7 @@ pub enum Outcome {
     Failed,
 }
 
-/// The controller's patience. In memory only: a new leader starts with fresh patience, which costs one try.
+/// The controller's patience. A new leader takes it over from the ledger.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     resync: Duration,
@@ -37,6 +40,8 @@ pub struct Schedule {
     since: Option<Duration>,
     /// By subject: a creation that fails alternates with deletions.
     tried: BTreeMap<String, Tried>,
+    /// What is known about drift.
+    pub watch: Watch,
 }
 
 #[derive(Clone, Debug)]
@@ -46,12 +51,53 @@ struct Tried {
 }
 
 impl Schedule {
-    pub fn new(resync: Duration) -> Self {
+    pub fn new(resync: Duration, watch: Watch) -> Self {
         Self {
             resync,
             since: None,
             tried: BTreeMap::new(),
+            watch,
         }
+    }
+
+    /// Takes over from an earlier leader. `began` is the beginning of `now`'s time, since 1970. Whatever another clock has shown,
+    /// nothing waits for longer than it would after a try made now.
+    pub fn recall(&mut self, tries: &BTreeMap<String, Tries>, began: Duration, now: Duration) {
+        for (what, told) in tries.iter().take(MAX_TRIED) {
+            let at = Duration::from_secs(told.not_before).saturating_sub(began);
+            let times = told.times.saturating_sub(1);
+            let tried = Tried {
+                times,
+                not_before: at.min(now + patience(times, 1.0)),
+            };
+            let known = self
+                .tried
+                .entry(what.clone())
+                .or_insert_with(|| tried.clone());
+            if known.times < tried.times {
+                *known = tried;
+            }
+        }
+    }
+
+    /// What a later leader has to know.
+    pub fn tries_made(&self, began: Duration) -> BTreeMap<String, Tries> {
+        let told = |(what, tried): (&String, &Tried)| {
+            let tries = Tries {
+                times: tried.times + 1,
+                not_before: whole_seconds(began + tried.not_before),
+            };
+            (what.clone(), tries)
+        };
+        self.tried.iter().map(told).collect()
+    }
+
+    /// How often the plan's action has been tried, and how much longer it has to wait.
+    pub fn tried(&self, plan: &Plan, now: Duration) -> (u32, Duration) {
+        let tried = subject(plan).and_then(|what| self.tried.get(&what));
+        tried.map_or((0, Duration::ZERO), |tried| {
+            (tried.times + 1, tried.not_before.saturating_sub(now))
+        })
     }
 
     /// How much longer the plan's action has to wait because the same was tried before; None when it may be done now.
@@ -63,12 +109,10 @@ impl Schedule {
     /// Notes that the plan's action is done now; if the same is needed again, it has to wait. `jitter`, from 0 to 1, spreads
     /// that wait over half to one and a half of its length.
     pub fn tries(&mut self, plan: &Plan, now: Duration, jitter: f64) {
+        self.watch.tried(&plan.repairs);
         let Some(what) = subject(plan) else { return };
         let times = self.tried.get(&what).map_or(0, |tried| tried.times + 1);
-        let doubled = FIRST_PATIENCE
-            .saturating_mul(1 << times.min(10))
-            .min(LAST_PATIENCE);
-        let not_before = now + doubled.mul_f64(0.5 + jitter.clamp(0.0, 1.0));
+        let not_before = now + patience(times, jitter);
         if self.tried.len() >= MAX_TRIED {
             // The one that may be tried soonest has the least to lose.
             let soonest = self.tried.iter().min_by_key(|(_, tried)| tried.not_before);
@@ -77,6 +121,11 @@ impl Schedule {
             }
         }
         self.tried.insert(what, Tried { times, not_before });
+    }
+
+    /// All is well: whatever was tried in vain has its first try again.
+    pub fn succeeded(&mut self) {
+        self.tried.clear();
     }
 
     /// When to look again; None: by the backoff of failures.
@@ -88,8 +137,8 @@ impl Schedule {
         };
         let wait = match outcome {
             Outcome::Settled(again) => {
-                self.tried.clear();
-                again.unwrap_or(self.resync)
+                let wait = again.unwrap_or(self.resync);
+                self.watch.next().map_or(wait, |look| wait.min(look))
             }
             Outcome::Started | Outcome::UnderWay => {
                 let taken = now.saturating_sub(self.since.unwrap_or(now));
@@ -102,12 +151,22 @@ impl Schedule {
     }
 }
 
+/// How long to wait after so many tries before the last one.
+fn patience(times: u32, jitter: f64) -> Duration {
+    let doubled = FIRST_PATIENCE.saturating_mul(1 << times.min(10));
+    doubled
+        .min(LAST_PATIENCE)
+        .mul_f64(0.5 + jitter.clamp(0.0, 1.0))
+}
+
 /// What counts as trying the same again.
 fn subject(plan: &Plan) -> Option<String> {
     match &plan.action {
-        Action::Create(template) | Action::Prepare(template) => Some(template.fingerprint.clone()),
+        Action::Create(template) | Action::Prepare(template) | Action::Revert(template) => {
+            Some(template.fingerprint.clone())
+        }
         // By stack: the one that is created next is another.
-        Action::Delete => Some(format!("delete {}", plan.stack)),
+        Action::Delete { .. } => Some(format!("delete {}", plan.stack)),
         Action::ContinueRollback => Some(format!("continue {}", plan.stack)),
         Action::Discard { change_set } => Some(format!("discard {change_set}")),
         Action::Protect(on) => Some(format!("protect {on}")),
@@ -128,7 +187,7 @@ mod tests {
 
     #[test]
     fn looks_follow_the_age_of_the_operation_not_their_number() {
-        let mut schedule = Schedule::new(RESYNC);
+        let mut schedule = Schedule::new(RESYNC, Watch::default());
         assert_eq!(
             schedule.next(Outcome::Started, seconds(100)),
             Some(FIRST_POLL)
@@ -165,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_same_is_not_tried_again_at_once() {
-        let mut schedule = Schedule::new(RESYNC);
+        let mut schedule = Schedule::new(RESYNC, Watch::default());
         let template = |fingerprint: &str| {
             Action::Create(crate::model::template::Template {
                 fingerprint: fingerprint.to_owned(),
@@ -196,12 +255,12 @@ mod tests {
             (FIRST_PATIENCE, FIRST_PATIENCE * 2, LAST_PATIENCE)
         );
         schedule.tries(&one, now, 0.5);
-        schedule.tries(&plan(Action::Delete), now, 0.5);
+        schedule.tries(&plan(Action::Protect(true)), now, 0.5);
         assert!(
             schedule.held(&one, now).is_some(),
             "what came between changes nothing"
         );
-        schedule.next(Outcome::Settled(None), now);
+        schedule.succeeded();
         assert_eq!(schedule.held(&one, now), None, "success forgets");
     }
 }

@@ -73,22 +73,20 @@ impl Template {
 pub enum TemplateError {
     #[error(
         "the stack would need {0} resources and CloudFormation takes {MAX_RESOURCES}: ask for fewer or wider networks \
-         ({1} routes), or use fewer route tables; nothing is changed until it fits"
+         ({1} routes), or use fewer route tables"
     )]
     TooManyResources(usize, usize),
     #[error(
-        "the stack would need {0} parameters and CloudFormation takes {MAX_PARAMETERS}: use fewer worker route tables; \
-         nothing is changed until it fits"
+        "the stack would need {0} parameters and CloudFormation takes {MAX_PARAMETERS}: use fewer worker route tables"
     )]
     TooManyParameters(usize),
     #[error(
         "the template has {0} bytes and CloudFormation takes {MAX_INLINE_BYTES} in a request: set --cf-template-bucket \
-         to an S3 bucket, or ask for fewer or wider networks; nothing is changed until it fits"
+         to an S3 bucket, or ask for fewer or wider networks"
     )]
     NeedsBucket(usize),
     #[error(
-        "the template has {0} bytes and CloudFormation takes {MAX_S3_BYTES}: ask for fewer or wider networks; nothing \
-         is changed until it fits"
+        "the template has {0} bytes and CloudFormation takes {MAX_S3_BYTES}: ask for fewer or wider networks"
     )]
     TooLong(usize),
 }

@@ -1,7 +1,7 @@
 //! An account in memory that behaves like CloudFormation: operations take time, one runs at a time, what the real one
 //! refuses is refused, and a failed operation is rolled back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,9 +12,11 @@ use super::{Provider, ProviderError};
 use crate::lease::term::Term;
 use crate::model::live::{Live, Stack};
 use crate::model::network::{Network, Route, WorkerTable};
+use crate::model::observed::Observed;
 use crate::model::plan::Action;
 
 mod account;
+mod routes;
 
 /// How long an operation on the stack takes, and a change set half as long.
 const OPERATION: Duration = Duration::from_millis(1_500);
@@ -64,7 +66,7 @@ impl MemoryProvider {
             vpc_cidrs,
             internet_gateway_id: "igw-1".to_owned(),
             worker_tables: zones.keys().enumerate().map(table).collect(),
-            other_tables: BTreeSet::new(),
+            ..Network::default()
         }
     }
 
@@ -82,7 +84,9 @@ impl MemoryProvider {
         match action {
             Action::Keep | Action::Wait | Action::Refuse => Ok(()),
             Action::Create(template) => account.create(template),
-            Action::Prepare(template) => account.prepare(template, epoch),
+            Action::Prepare(template) | Action::Revert(template) => {
+                account.prepare(template, epoch)
+            }
             Action::Execute { change_set } => account.execute(change_set),
             Action::Discard { change_set } => {
                 account.change_sets.remove(change_set);
@@ -100,7 +104,7 @@ impl MemoryProvider {
                 );
                 Ok(())
             }
-            Action::Delete => account.delete(),
+            Action::Delete { .. } => account.delete(),
         }
     }
 }
@@ -110,15 +114,20 @@ impl Provider for MemoryProvider {
         Ok(self.account().network.clone())
     }
 
-    async fn live(&self, _epoch: Option<u64>) -> Result<Live, ProviderError> {
+    async fn live(&self, _epoch: Option<u64>, _known: Option<&str>) -> Result<Live, ProviderError> {
         let account = self.account();
         Ok(match &account.stack {
             Some(stack) => Live::Ours(Box::new(Stack {
                 change_sets: account.change_sets(),
+                version: account.generation.to_string(),
                 ..stack.clone()
             })),
             None => Live::Absent,
         })
+    }
+
+    async fn observe(&self, stack: &Stack) -> Result<Observed, ProviderError> {
+        Ok(self.account().observed(stack))
     }
 
     async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {

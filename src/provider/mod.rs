@@ -3,8 +3,9 @@
 use std::future::Future;
 
 use crate::lease::term::Term;
-use crate::model::live::Live;
+use crate::model::live::{Live, Stack};
 use crate::model::network::Network;
+use crate::model::observed::Observed;
 use crate::model::plan::Action;
 
 pub mod aws;
@@ -16,8 +17,24 @@ pub trait Provider: Send + Sync {
     fn network(&self) -> impl Future<Output = Result<Network, ProviderError>> + Send;
 
     /// The stack as it is now. `epoch` is the term's: what only has to be looked up once per term of leadership (the
-    /// search by tags) is looked up again when it changes. None outside a term (`plan`).
-    fn live(&self, epoch: Option<u64>) -> impl Future<Output = Result<Live, ProviderError>> + Send;
+    /// search by tags) is looked up again when it changes. None outside a term (`plan`). `known` is the stack that was ours when
+    /// the ledger was written: where it still is, nothing has to be looked up.
+    fn live(
+        &self,
+        epoch: Option<u64>,
+        known: Option<&str>,
+    ) -> impl Future<Output = Result<Live, ProviderError>> + Send;
+
+    /// What EC2 shows of the parts of a stack at rest, besides its route tables, which [`Self::network`] has.
+    fn observe(
+        &self,
+        stack: &Stack,
+    ) -> impl Future<Output = Result<Observed, ProviderError>> + Send;
+
+    /// How many more static IPs the account may have; None where that is not known.
+    fn free_addresses(&self) -> impl Future<Output = Option<usize>> + Send {
+        std::future::ready(None)
+    }
 
     /// Starts the action's one mutating call and returns when it has been accepted, not when its operation has ended.
     /// `stack` is the stack's ARN, or its name when it is to be created. [`Action::Keep`], [`Action::Wait`] and

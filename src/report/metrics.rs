@@ -14,8 +14,9 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::lease::LeaseView;
-use crate::model::plan::{Action, Plan};
+use crate::model::plan::Action;
 use crate::model::problem::{Severity, Subject};
+use crate::reconcile::Pass;
 
 /// In front of every name.
 pub const PREFIX: &str = "kube_static_egress_controller";
@@ -85,6 +86,8 @@ struct Gauges {
     plan: Family<Step, Gauge>,
     stack_status: Family<Status, Gauge>,
     routes: Gauge,
+    step_tries: Gauge,
+    step_wait: Gauge<f64, AtomicU64>,
     entries: Family<State, Gauge>,
     problems: Family<Reason, Gauge>,
     limits: Family<Limit, Gauge<f64, AtomicU64>>,
@@ -142,9 +145,13 @@ impl Metrics {
     }
 
     /// A pass that made a plan. Only one that found or left the stack as it should be is a sync.
-    pub fn passed(&self, plan: &Plan, applied: bool, took: Duration) {
+    pub fn passed(&self, pass: &Pass, took: Duration) {
         let gauges = &self.inner.gauges;
-        let outcome = match (&plan.action, applied) {
+        let plan = &pass.plan;
+        let (tries, wait) = pass.tried;
+        gauges.step_tries.set(i64::from(tries));
+        gauges.step_wait.set(wait.as_secs_f64());
+        let outcome = match (&plan.action, pass.applied) {
             (Action::Refuse, _) => "refused",
             (Action::Keep, _) => "settled",
             (_, true) => "applied",
@@ -221,6 +228,8 @@ impl Metrics {
         gauges.problems.clear();
         gauges.limits.clear();
         gauges.routes.set(0);
+        gauges.step_tries.set(0);
+        gauges.step_wait.set(0.0);
     }
 
     /// One call of AWS came to an end; `result` is `ok` or an error code.
@@ -283,26 +292,18 @@ impl Gauges {
             all.stack_status,
         );
         registry.register("routes", "Routes that the stack should have", all.routes);
-        registry.register(
-            "entries",
-            "Entries of ConfigMaps by state: accepted or refused",
-            all.entries,
-        );
-        registry.register(
-            "problems",
-            "What the latest plan found wrong, by reason",
-            all.problems,
-        );
-        registry.register(
-            "limit_used_ratio",
-            "How much of CloudFormation's quotas the template takes, by quota; 1 is all",
-            all.limits,
-        );
-        registry.register(
-            "aws_calls",
-            "Calls of AWS by service, action and result",
-            all.calls,
-        );
+        let help = "How often the latest plan's step has been tried without success";
+        registry.register("step_tries", help, all.step_tries);
+        let help = "How much longer it waits for its next try, as of the latest pass";
+        registry.register("step_wait_seconds", help, all.step_wait);
+        let help = "Entries of ConfigMaps by state: accepted or refused";
+        registry.register("entries", help, all.entries);
+        let help = "What the latest plan found wrong, by reason";
+        registry.register("problems", help, all.problems);
+        let help = "How much of CloudFormation's quotas the template takes, by quota; 1 is all";
+        registry.register("limit_used_ratio", help, all.limits);
+        let help = "Calls of AWS by service, action and result";
+        registry.register("aws_calls", help, all.calls);
         registry.register("leader", "1 while this replica leads", all.leader);
         registry.register(
             "lease_epoch",

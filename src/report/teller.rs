@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::model::plan::{Action, Plan};
+use crate::model::plan::Action;
 use crate::model::problem::{Problem, Severity};
 use crate::provider::ProviderError;
 use crate::reconcile::Pass;
@@ -53,8 +53,8 @@ impl Teller {
                 if last.error.take().is_some() {
                     tracing::info!("calls succeed again");
                 }
-                self.metrics.passed(&pass.plan, pass.applied, took);
-                last.tell(&pass.plan, pass.applied, next, self.print);
+                self.metrics.passed(pass, took);
+                last.tell(pass, next, self.print);
             }
             Err(error) => {
                 self.metrics.failed(error.reason, took);
@@ -76,7 +76,8 @@ impl Teller {
 }
 
 impl Last {
-    fn tell(&mut self, plan: &Plan, applied: bool, next: Duration, print: bool) {
+    fn tell(&mut self, pass: &Pass, next: Duration, print: bool) {
+        let plan = &pass.plan;
         let problems: BTreeSet<Problem> = plan.problems.iter().cloned().collect();
         for problem in problems.difference(&self.problems) {
             match problem.severity {
@@ -93,7 +94,8 @@ impl Last {
         let summary = plan.summary();
         if summary != self.summary {
             let (stack, setback) = (&plan.stack, plan.setback.as_deref().unwrap_or_default());
-            tracing::info!(stack, applied, next_look = ?next, setback, "{summary}");
+            let (applied, (tries, _)) = (pass.applied, pass.tried);
+            tracing::info!(stack, applied, tries, next_look = ?next, setback, "{summary}");
             let verbose = plan.action.mutates() && !matches!(plan.action, Action::Execute { .. });
             for difference in plan.differences.iter().filter(|_| verbose) {
                 tracing::debug!("{difference}");

@@ -37,7 +37,7 @@ impl Bug {
         (Self::EditsMissed, 60),
         (Self::TermUnchecked, 20),
         (Self::LeaderCached, 4),
-        (Self::LeaderPolled, 30),
+        (Self::LeaderPolled, 120),
         (Self::ReleasedFirst, 4),
         (Self::LeaseNotCompared, 12),
         (Self::StaleExecuted, 40),

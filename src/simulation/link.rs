@@ -11,8 +11,9 @@ use super::world::World;
 use crate::lease::Term;
 use crate::lease::tests::process::Process;
 use crate::lease::tests::secs;
-use crate::model::live::Live;
+use crate::model::live::{Live, Stack};
 use crate::model::network::Network;
+use crate::model::observed::Observed;
 use crate::model::plan::Action;
 use crate::model::request::Snapshot;
 use crate::provider::{Provider, ProviderError, Retry};
@@ -56,16 +57,21 @@ impl Provider for Link {
         self.courier.world.account.network().await
     }
 
-    async fn live(&self, epoch: Option<u64>) -> Result<Live, ProviderError> {
+    async fn live(&self, epoch: Option<u64>, known: Option<&str>) -> Result<Live, ProviderError> {
         // Asked for once a pass, in the moment in which the pass takes its snapshot.
         let shown = self.courier.world.shared().shown[self.courier.who].clone();
         *self.basis.lock().unwrap() = shown;
         self.courier.read().await?;
-        let mut live = self.courier.world.account.live(epoch).await?;
+        let mut live = self.courier.world.account.live(epoch, known).await?;
         if let (Bug::NeverContent, Live::Ours(stack)) = (self.courier.world.bug, &mut live) {
             stack.tags.insert("seen".to_owned(), "wrong".to_owned());
         }
         Ok(live)
+    }
+
+    async fn observe(&self, stack: &Stack) -> Result<Observed, ProviderError> {
+        self.courier.read().await?;
+        self.courier.world.account.observe(stack).await
     }
 
     async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
@@ -208,11 +214,12 @@ fn named(action: &Action) -> &'static str {
         Action::Keep | Action::Wait | Action::Refuse => "nothing",
         Action::Create(_) => "CreateStack",
         Action::Prepare(_) => "CreateChangeSet",
+        Action::Revert(_) => "RevertDrift",
         Action::Execute { .. } => "ExecuteChangeSet",
         Action::Discard { .. } => "DeleteChangeSet",
         Action::Protect(_) => "UpdateTerminationProtection",
         Action::ContinueRollback => "ContinueUpdateRollback",
-        Action::Delete => "DeleteStack",
+        Action::Delete { .. } => "DeleteStack",
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::Ipv4Net;
 
 use crate::model::cidr;
-use crate::model::request::{EntryId, Object, ObjectId, Snapshot};
+use crate::model::request::{EntryId, Object, ObjectId};
 
 pub const CLUSTERS: [&str; 2] = ["blue", "green"];
 /// Neighbours that are merged into one route, networks inside of others, and some that stand alone.
@@ -66,6 +66,16 @@ impl Maps {
         }
     }
 
+    pub fn unreadable(&self) -> BTreeSet<EntryId> {
+        let of_object = |(object, content): (&ObjectId, &Object)| {
+            let bad = content.data.iter().filter(|(_, value)| !readable(value));
+            bad.map(|(key, _)| (object.clone(), key.clone()))
+                .collect::<Vec<_>>()
+        };
+        let found = self.0.iter().flat_map(of_object);
+        found.map(|(object, key)| EntryId { object, key }).collect()
+    }
+
     pub fn entries(&self) -> BTreeMap<EntryId, Ipv4Net> {
         let mut found = BTreeMap::new();
         for (object, content) in &self.0 {
@@ -85,14 +95,6 @@ impl Maps {
 /// Decided by the lists above, not by the code under test.
 pub fn readable(value: &str) -> bool {
     GOOD.contains(&value)
-}
-
-pub fn unreadable(snapshot: &Snapshot) -> bool {
-    let mut values = snapshot
-        .objects
-        .values()
-        .flat_map(|object| object.data.values());
-    values.any(|value| !readable(value))
 }
 
 /// Whether every address of the network has a route.

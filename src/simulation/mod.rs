@@ -8,9 +8,9 @@
 //! 1. Calls are sent under one term at a time, and epochs only grow, in the order of sending and, for what starts an operation,
 //!    in the order of acceptance ([`world::World::sent`], [`world::World::accepted`]).
 //! 2. A static IP that was there once stays, as it is.
-//! 3. An entry that has stood unchanged for [`world::FIRM`] and is routed stays routed, in every table.
-//! 4. No change set that is executed removes a route while a source of whoever executes it is missing, or has an entry that
-//!    cannot be read.
+//! 3. An entry that has stood unchanged for [`world::FIRM`] and is routed stays routed, in every table, also when it cannot be read
+//!    any more, until it is changed to something that can or is removed.
+//! 4. No change set that is executed removes a route while a source of whoever executes it is missing.
 //! 5. [`history::SETTLED`] after the faults have stopped, at the latest, the tables are what the ConfigMaps ask for, nothing is
 //!    under way and no change set is left over.
 //! 6. From then on an hour passes without a mutating call.

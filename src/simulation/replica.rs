@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::client::ClientBuilder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::bugs::Bug;
 use super::feed::feed;
 use super::link::Link;
+use super::maps::CLUSTERS;
 use super::seat::Seat;
 use super::world::World;
 use crate::controller::{Conduct, Controller};
@@ -17,6 +19,7 @@ use crate::lease::Spawn;
 use crate::lease::tests::fake::{Ask, Fate, Net};
 use crate::lease::tests::process::Process;
 use crate::lease::tests::secs;
+use crate::ledger::{Book, Place};
 use crate::model::desired::{Settings, example_zones};
 use crate::report::metrics::Metrics;
 use crate::report::pulse::Pulse;
@@ -36,6 +39,8 @@ pub fn settings() -> Settings {
         tags: BTreeMap::from([("owner".to_owned(), "simulation".to_owned())]),
         ownership: BTreeMap::from([("owner".to_owned(), "simulation".to_owned())]),
         zones: example_zones(),
+        max_removal: 50,
+        route_table_quota: 500,
         ..Settings::default()
     }
 }
@@ -113,6 +118,7 @@ fn controller(
         settings,
         empty_grace_period: secs(60.0),
         resync_interval: secs(300.0),
+        drift_interval: None,
         dry_run: false,
     };
     let controller = Controller::new(
@@ -122,10 +128,29 @@ fn controller(
             feed: feed(world, who, process),
         },
         conduct,
+        book(world, &net),
         Teller::new(Metrics::new(), false),
         Pulse::new(secs(60.0)),
     );
     (controller, seat)
+}
+
+/// The ledger, over the same network as the Lease.
+fn book(world: &World, net: &Net) -> Book {
+    let transport = world.ledger.transport(net);
+    let place = Place {
+        namespace: "default".to_owned(),
+        name: "egress-ledger".to_owned(),
+        stack_name: settings().stack_name,
+        clusters: CLUSTERS.map(str::to_owned).into(),
+    };
+    let start = world.start;
+    let clock = Arc::new(move || secs(1.8e9) + start.elapsed());
+    Book::new(
+        ClientBuilder::new(transport, "default").build(),
+        place,
+        clock,
+    )
 }
 
 /// Mostly short, sometimes long.

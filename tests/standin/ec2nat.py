@@ -6,6 +6,7 @@ from moto.ec2.exceptions import EC2ClientError, InvalidAllocationIdError
 from moto.ec2.models import elastic_ip_addresses
 from moto.ec2.models.elastic_ip_addresses import ElasticAddressBackend
 from moto.ec2.models.nat_gateways import NatGateway, NatGatewayBackend
+from moto.ec2.responses.account_attributes import AccountAttributes
 from moto.moto_api._internal import mock_random
 
 from .hub import STANDIN
@@ -16,6 +17,7 @@ GONE = ("deleting", "deleted", "failed")
 def install():
     elastic_ip_addresses.random_ip = _random_ip
     _wrap(ElasticAddressBackend, "allocate_address", _allocate_address)
+    _wrap(AccountAttributes, "describe_account_attributes", _describe_account_attributes)
     _wrap(ElasticAddressBackend, "release_address", _release_address)
     _wrap(ElasticAddressBackend, "disassociate_address", _disassociate_address)
     _wrap(ElasticAddressBackend, "associate_address", _associate_address)
@@ -67,6 +69,14 @@ def address_of(ec2, gateway):
 def gateway_of(ec2, address):
     gateways = (g for g in ec2.nat_gateways.values() if address.eni is not None and g._eni is address.eni)
     return next((g for g in gateways if g.state not in ("deleted", "failed")), None)
+
+
+def _describe_account_attributes(original, response):
+    answer = original(response)
+    for attribute in answer.result["AccountAttributes"]:
+        if attribute["AttributeName"] == "vpc-max-elastic-ips":
+            attribute["AttributeValues"] = [{"AttributeValue": str(STANDIN.settings.eip_quota)}]
+    return answer
 
 
 def _allocate_address(original, ec2, domain=None, address=None, tags=None):

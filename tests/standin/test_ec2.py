@@ -134,6 +134,8 @@ def test_address_quota(standin, world, ec2, cfn):
     reasons = [e["ResourceStatusReason"] for e in events(cfn) if e["ResourceStatus"] == "CREATE_FAILED"]
     assert "AddressLimitExceeded" in reasons[0] and "ServiceLimitExceeded" in reasons[0]
     standin.settings(eip_quota=6)
+    told = {a["AttributeName"]: a["AttributeValues"] for a in ec2.describe_account_attributes()["AccountAttributes"]}
+    assert told["vpc-max-elastic-ips"] == [{"AttributeValue": "6"}]
     cfn.delete_stack(StackName=NAME)
     assert standin.wait(arn) == "DELETE_COMPLETE"
     make(cfn, world)

@@ -12,31 +12,9 @@ use crate::testbed::Testbed;
 use crate::wait;
 
 /// Waits until the replica has logged one line with all of this, and checks that it is none the worse for it.
-async fn told(replica: &mut Replica, texts: &[&str]) {
+pub async fn told(replica: &mut Replica, texts: &[&str]) {
     wait::until(&format!("the log says {texts:?}"), || replica.said(texts)).await;
     replica.assert_well();
-}
-
-/// As many single addresses, none next to another.
-fn addresses(count: u32) -> Vec<(String, String)> {
-    (0..count)
-        .map(|number| {
-            (
-                format!("k{number:03}"),
-                format!("203.0.{}.{}/32", number / 100, number % 100 * 2),
-            )
-        })
-        .collect()
-}
-
-fn borrowed(data: &[(String, String)]) -> Vec<(&str, &str)> {
-    data.iter()
-        .map(|(key, value)| (key.as_str(), value.as_str()))
-        .collect()
-}
-
-fn cidrs(data: &[(String, String)]) -> Vec<&str> {
-    data.iter().map(|(_, cidr)| cidr.as_str()).collect()
 }
 
 /// A worker route table, as the operator makes it.
@@ -58,78 +36,6 @@ fn make_table(stage: &Stage, letter: &str) {
         ("Tag.1.Value", &zone),
     ];
     stage.aws.call("ec2", "CreateTags", &tag);
-}
-
-#[tokio::test]
-async fn a_template_too_long_for_a_request_needs_a_bucket() {
-    let stage = Stage::open("bytes").await;
-    let mut replica = stage.replica("r1").start();
-    stage.config_map("egress-t1", &EXAMPLE).await;
-    let exits = stage.routed(&EXAMPLE_CIDRS).await;
-    // 3 zones of 6 resources, and 2 networks in 3 tables.
-    let share = "kube_static_egress_controller_limit_used_ratio{limit=\"stack_resources\"}";
-    assert_eq!(replica.metric(share), Some(24.0 / 500.0));
-    let mark = stage.aws.mark();
-    let many = addresses(155);
-    stage.config_map("egress-t1", &borrowed(&many)).await;
-    told(
-        &mut replica,
-        &["TemplateTooLarge", "51200", "--cf-template-bucket"],
-    )
-    .await;
-    assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
-    stage.routed(&EXAMPLE_CIDRS).await;
-    replica.terminate().await;
-
-    stage.aws.bucket("templates");
-    let _replica = stage
-        .replica("r2")
-        .arg("--cf-template-bucket=templates")
-        .start();
-    assert_eq!(stage.routed(&cidrs(&many)).await, exits);
-    assert_eq!(
-        actions(&stage.aws.writes_since(mark)),
-        ["PutObject", "CreateChangeSet", "ExecuteChangeSet"]
-    );
-}
-
-#[tokio::test]
-async fn a_bucket_that_does_not_exist_is_named() {
-    let stage = Stage::open("bucket").await;
-    let mut replica = stage
-        .replica("r1")
-        .arg("--cf-template-bucket=templates")
-        .start();
-    let many = addresses(155);
-    stage.config_map("egress-t1", &borrowed(&many)).await;
-    told(&mut replica, &["TemplateBucket", "--cf-template-bucket"]).await;
-    stage.aws.bucket("templates");
-    stage.routed(&cidrs(&many)).await;
-}
-
-/// 18 resources of three zones and a route per CIDR and table: 161 CIDRs make 501, 160 CIDRs 498.
-#[tokio::test]
-async fn the_501st_resource_is_one_too_many() {
-    let stage = Stage::open("resources").await;
-    stage.aws.bucket("templates");
-    let mut replica = stage
-        .replica("r1")
-        .arg("--cf-template-bucket=templates")
-        .start();
-    let many = addresses(161);
-    stage.config_map("egress-t1", &borrowed(&many)).await;
-    told(
-        &mut replica,
-        &[
-            "TemplateTooLarge",
-            "501 resources",
-            "fewer or wider networks",
-        ],
-    )
-    .await;
-    assert_eq!(actions(&stage.writes_at_rest(0).await), [""; 0]);
-    stage.config_map("egress-t1", &borrowed(&many[..160])).await;
-    stage.routed(&cidrs(&many[..160])).await;
 }
 
 #[tokio::test]
@@ -264,34 +170,6 @@ async fn calls_that_iam_denies() {
     stage.aws.clear_faults();
     stage.routed(&EXAMPLE_CIDRS).await;
     told(&mut replica, &["calls succeed again"]).await;
-}
-
-#[tokio::test]
-async fn answers_that_are_lost_or_late_or_refused_for_now() {
-    let stage = Stage::open("faults").await;
-    for kind in [
-        "reset_after",
-        "reset_before",
-        "error500_after",
-        "error500",
-        "throttle",
-    ] {
-        stage.aws.fault(
-            json!({ "kind": kind, "service": "cloudformation", "probability": 0.2, "times": 3 }),
-        );
-    }
-    let mut replica = stage.replica("r1").start();
-    stage.config_map("egress-t1", &EXAMPLE).await;
-    let exits = stage.routed(&EXAMPLE_CIDRS).await;
-    stage.config_map("egress-t1", &[("dns", "9.9.9.9")]).await;
-    assert_eq!(stage.routed(&["9.9.9.9/32"]).await, exits);
-    let log = stage.aws.log_since(0);
-    assert!(
-        log.iter().any(|entry| entry.fault.is_some()),
-        "no fault has hit anything"
-    );
-    assert_eq!(stage.aws.stacks().len(), 1);
-    replica.assert_well();
 }
 
 #[tokio::test]

@@ -25,6 +25,37 @@ async fn a_creation_that_fails_once_is_tidied_up_and_made_again() {
     assert_eq!(stage.aws.state()["addresses"].as_array().unwrap().len(), 3);
 }
 
+/// Nothing is lost with a stack that was never created, so its remains do not block the next one.
+#[tokio::test]
+async fn what_does_not_go_with_a_failed_creation_is_left_behind_and_named() {
+    let stage = Stage::open("left-behind").await;
+    let fails = json!({ "kind": "resource_fails", "logical_id": "NATGateway*", "times": 1 });
+    stage.aws.fault(fails);
+    let stuck = json!({ "kind": "delete_fails", "logical_id": "NATSubnetRouteTableeucentral1a" });
+    stage.aws.fault(stuck);
+    let replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let named = ["left behind", "by hand: NATSubnetRouteTableeucentral1a"];
+    wait::until("told", || replica.said(&named)).await;
+    wait::until("a stack is there", || {
+        let exits = stage.aws.exits();
+        wait::check(exits.len() == 3, || format!("{exits:?}"))
+    })
+    .await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    assert_eq!(
+        actions(&stage.aws.writes_since(0)),
+        [
+            "CreateStack",
+            "DeleteStack",
+            "DeleteStack",
+            "DeleteStack",
+            "CreateStack"
+        ]
+    );
+    assert_eq!(stage.aws.state()["addresses"].as_array().unwrap().len(), 3);
+}
+
 /// Each try costs an operator's attention and three EIPs for a while.
 #[tokio::test]
 async fn a_creation_that_always_fails_is_not_tried_in_a_loop() {

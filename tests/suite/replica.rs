@@ -22,6 +22,7 @@ pub struct Launch {
     zones: Vec<&'static str>,
     flags: BTreeMap<&'static str, String>,
     more: Vec<String>,
+    role: bool,
 }
 
 /// The NAT subnet of a zone, by its letter.
@@ -39,6 +40,8 @@ impl Launch {
             ("namespace", namespace),
             ("kubeconfig", kubeconfig.as_str()),
             ("resync-interval", "10s"),
+            // Tests take away most of the little that they have.
+            ("max-removal", "100"),
             ("leader-elect-lease-duration", "4s"),
             ("leader-elect-renew-deadline", "3s"),
             ("leader-elect-retry-period", "500ms"),
@@ -55,6 +58,7 @@ impl Launch {
                 .map(|(flag, value)| (flag, value.to_owned()))
                 .collect(),
             more: Vec::new(),
+            role: false,
         }
     }
 
@@ -79,6 +83,13 @@ impl Launch {
 
     pub fn arg(mut self, argument: &str) -> Self {
         self.more.push(argument.to_owned());
+        self
+    }
+
+    /// With a role by way of the service account's token (IRSA) instead of keys of its own.
+    pub fn role(mut self) -> Self {
+        std::fs::write(self.dir.join("aws-token"), "a service account's token").unwrap();
+        self.role = true;
         self
     }
 
@@ -115,12 +126,19 @@ impl Launch {
                 format!("http://127.0.0.1:{}", self.standin_port),
             )
             .env("AWS_REGION", REGION)
-            .env("AWS_ACCESS_KEY_ID", self.access_key())
-            .env("AWS_SECRET_ACCESS_KEY", "secret")
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("POD_NAME", &self.name)
             .env("POD_NAMESPACE", &self.namespace)
             .stdin(Stdio::null());
+        if self.role {
+            command
+                .env("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/controller")
+                .env("AWS_WEB_IDENTITY_TOKEN_FILE", self.dir.join("aws-token"));
+        } else {
+            command
+                .env("AWS_ACCESS_KEY_ID", self.access_key())
+                .env("AWS_SECRET_ACCESS_KEY", "secret");
+        }
         command
     }
 

@@ -18,6 +18,8 @@ struct Right {
     role: String,
     rule: usize,
     resource: String,
+    /// Of the only object that it is for; empty: of all.
+    name: String,
     verb: String,
 }
 
@@ -31,11 +33,17 @@ fn rights(namespace: &str) -> Vec<Right> {
                 list.map(|text| text.as_str().unwrap().to_owned())
             };
             for resource in texts("resources") {
-                found.extend(texts("verbs").map(|verb| Right {
-                    role: format!("{path}/{}", object["metadata"]["name"].as_str().unwrap()),
-                    rule,
-                    resource: resource.clone(),
-                    verb,
+                found.extend(texts("verbs").map(|verb| {
+                    Right {
+                        role: format!("{path}/{}", object["metadata"]["name"].as_str().unwrap()),
+                        rule,
+                        resource: resource.clone(),
+                        name: given["resourceNames"][0]
+                            .as_str()
+                            .unwrap_or_default()
+                            .to_owned(),
+                        verb,
+                    }
                 }));
             }
         }
@@ -75,7 +83,7 @@ async fn take(stage: &Stage, right: &Right) {
     };
     let review = json!({ "spec": { "user": account, "resourceAttributes": {
         "namespace": stage.namespace, "group": group, "resource": right.resource, "verb": right.verb,
-        "name": if right.verb == "create" { "" } else { "kube-static-egress-controller" } } } });
+        "name": right.name } } });
     wait::until_async(&format!("{right:?} is gone"), async || {
         let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
         let answer = send(stage, Method::POST, path, &review).await;

@@ -185,6 +185,16 @@ impl Stage {
             .unwrap();
     }
 
+    /// The ledger's document.
+    pub async fn ledger(&self) -> Result<Value, String> {
+        let path = format!("{}/{NAME}-ledger", self.path("", "configmaps"));
+        let get = Request::get(&path).body(Vec::new()).unwrap();
+        let object: Result<Value, kube::Error> = self.kube.request(get).await;
+        let object = object.map_err(|error| error.to_string())?;
+        let text = object["data"]["ledger.json"].as_str().unwrap_or_default();
+        serde_json::from_str(text).map_err(|error| format!("{error}: {object}"))
+    }
+
     /// Removes an object, and returns it as it was.
     pub async fn take(&self, path: &str) -> Value {
         let get = Request::get(path).body(Vec::new()).unwrap();

@@ -45,6 +45,7 @@ pub struct Entry {
     pub mutating: bool,
     pub result: Option<String>,
     pub fault: Option<String>,
+    pub change_set: Option<String>,
 }
 
 /// NAT gateway and address of a zone.

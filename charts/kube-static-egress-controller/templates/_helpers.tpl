@@ -88,6 +88,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- range $key, $value := $v.aws.routeTableTags }}
 - {{ printf "--aws-route-table-tag=%s=%s" $key $value | quote }}
 {{- end }}
+- {{ printf "--aws-route-table-quota=%d" (int $v.aws.routeTableQuota) | quote }}
 {{- range $key, $value := $v.stack.additionalTags }}
 - {{ printf "--additional-stack-tags=%s=%s" $key $value | quote }}
 {{- end }}
@@ -95,7 +96,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - {{ printf "--allow-zone-removal=%t" $v.stack.allowZoneRemoval | quote }}
 - {{ printf "--on-empty=%s" $v.stack.onEmpty | quote }}
 - {{ printf "--empty-grace-period=%s" $v.stack.emptyGracePeriod | quote }}
+- {{ printf "--max-removal=%d" (int $v.stack.maxRemoval) | quote }}
 - {{ printf "--resync-interval=%s" $v.stack.resyncInterval | quote }}
+- {{ printf "--drift-detection=%s" $v.stack.driftDetection | quote }}
+- {{ printf "--drift-interval=%s" $v.stack.driftInterval | quote }}
+- {{ printf "--allow-new-eips=%t" $v.stack.allowNewEips | quote }}
 {{- if $v.dryRun }}
 - "--dry-run=true"
 {{- end }}
@@ -104,8 +109,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - {{ printf "--leader-elect-lease-duration=%s" $v.leaderElection.leaseDuration | quote }}
 - {{ printf "--leader-elect-renew-deadline=%s" $v.leaderElection.renewDeadline | quote }}
 - {{ printf "--leader-elect-retry-period=%s" $v.leaderElection.retryPeriod | quote }}
-- {{ printf "--leader-elect-resource-name=%s" (include "ksec.lease" .) | quote }}
 {{- end }}
+- {{ printf "--leader-elect-resource-name=%s" (include "ksec.lease" .) | quote }}
 - {{ printf "--log-level=%s" $v.log.level | quote }}
 - {{ printf "--log-format=%s" $v.log.format | quote }}
 - {{ printf "--address=:%d" (int $v.port) | quote }}

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use super::super::flags::ElectionOptions;
-use super::super::{Facts, LeaderElection, Purpose, form};
+use super::super::{Facts, LeaderElection, LedgerPlace, Purpose, form};
 use super::{Check, SECOND};
 
 /// How many renewals must fit into the renew deadline, as client-go has it: 1 plus its jitter.
 const RETRY_JITTER: f64 = 1.2;
+/// What the name of the ledger has more than that of the Lease.
+const LEDGER: &str = "-ledger";
 /// Nobody waits longer than this for a Lease whose holder is silent.
 const MAX_LEASE: Duration = Duration::from_secs(600);
 
@@ -18,7 +20,7 @@ impl Check {
         facts: &Facts,
         purpose: Purpose,
         manifests: bool,
-    ) -> Option<LeaderElection> {
+    ) -> (Option<LeaderElection>, Option<LedgerPlace>) {
         let asked = self.optional("leader-elect", &options.leader_elect, form::boolean);
         let [lease_duration, renew_deadline, retry_period] = self.times(options);
         let name = form::subdomain(options.leader_elect_resource_name.trim());
@@ -31,15 +33,23 @@ impl Check {
         }
         let pod = facts.pod_name.as_deref().or(facts.host_name.as_deref());
         let identity = pod.unwrap_or(&name).trim().to_owned();
-        let namespace = namespace.filter(|_| needed)?;
-        Some(LeaderElection {
-            name,
+        // Manifests have no cluster to keep it in.
+        let ledger = namespace.clone().filter(|_| !manifests);
+        let ledger = ledger.map(|namespace| LedgerPlace {
             namespace,
-            lease_duration,
-            renew_deadline,
-            retry_period,
-            identity,
-        })
+            name: format!("{name}{LEDGER}"),
+        });
+        let election = namespace
+            .filter(|_| needed)
+            .map(|namespace| LeaderElection {
+                name,
+                namespace,
+                lease_duration,
+                renew_deadline,
+                retry_period,
+                identity,
+            });
+        (election, ledger)
     }
 
     /// Lease duration, renew deadline and retry period.

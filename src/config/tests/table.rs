@@ -144,6 +144,19 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
     ("--resync-interval=5", &["resync-interval"]),
     ("--resync-interval=-5m", &["resync-interval"]),
     ("--empty-grace-period=1h30m", &[]),
+    ("--max-removal=0", &[]),
+    ("--max-removal=100", &[]),
+    ("--max-removal=101", &["max-removal"]),
+    ("--max-removal=-1", &["max-removal"]),
+    ("--max-removal=half", &["max-removal"]),
+    (
+        "--drift-detection=report --drift-interval=10s --allow-new-eips",
+        &[],
+    ),
+    (
+        "--drift-detection=on --drift-interval=9s --allow-new-eips=perhaps",
+        &["drift-detection", "allow-new-eips", "drift-interval"],
+    ),
     (
         "--leader-elect-lease-duration=10s",
         &["leader-elect-lease-duration"],

@@ -1,4 +1,4 @@
-//! A Lease API in this process: resource versions, compare-and-swap, watches, and a network that can be told to misbehave.
+//! The API of one object, a Lease or a ConfigMap, in this process: resource versions, compare-and-swap, watches, and a network that can be told to misbehave.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -28,6 +28,7 @@ pub enum Ask {
     Get,
     Post,
     Patch,
+    Put,
     Watch,
     /// One event of a watch.
     Event,
@@ -192,11 +193,11 @@ impl FakeApi {
         *self.store.lock().unwrap().count.entry(ask).or_default() += 1;
         let lease = self.store.lock().unwrap().lease.clone();
         match (ask, lease) {
-            (Ask::Get | Ask::Patch, None) => status(404),
+            (Ask::Get | Ask::Patch | Ask::Put, None) => status(404),
             (Ask::Get, Some(lease)) => reply(200, &lease),
             (Ask::Post, Some(_)) => status(409),
             (Ask::Post, None) => reply(201, &self.change(|_| Some(body.clone()))),
-            (Ask::Patch, Some(lease)) => {
+            (Ask::Patch | Ask::Put, Some(lease)) => {
                 let given = &body["metadata"]["resourceVersion"];
                 let blind = self.store.lock().unwrap().blind;
                 if !blind && !given.is_null() && *given != lease["metadata"]["resourceVersion"] {
@@ -206,7 +207,10 @@ impl FakeApi {
                     200,
                     &self.change(|_| {
                         let mut new = lease;
-                        merge(&mut new, body);
+                        match ask {
+                            Ask::Put => new.clone_from(body),
+                            _ => merge(&mut new, body),
+                        }
                         Some(new)
                     }),
                 )
@@ -326,6 +330,7 @@ impl Transport {
             Method::GET if query.contains("watch=true") => Ask::Watch,
             Method::GET => Ask::Get,
             Method::POST => Ask::Post,
+            Method::PUT => Ask::Put,
             _ => Ask::Patch,
         };
         let fate = self.net.fate(ask);

@@ -1,8 +1,10 @@
 //! The mutating calls: one per action, each under its term.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
-use aws_sdk_cloudformation::types::{ChangeSetType, Parameter, Tag};
+use aws_sdk_cloudformation::operation::create_change_set::builders::CreateChangeSetFluentBuilder;
+use aws_sdk_cloudformation::types::{ChangeSetType, DeploymentMode, Parameter, Tag};
 
 use super::bucket::{self, Bucket};
 use super::calls::Calls;
@@ -34,12 +36,24 @@ impl Writer<'_> {
         match action {
             Action::Keep | Action::Wait | Action::Refuse => Ok(()),
             Action::Create(template) => self.create(memory, template).await,
-            Action::Prepare(template) => self.prepare(memory, stack, template).await,
+            Action::Prepare(template) => {
+                let (text, url) = self.body(template).await?;
+                let body = self.change_set(stack, template);
+                let body = body.set_template_body(text).set_template_url(url);
+                self.prepare(memory, body.set_parameters(Some(parameters(template))))
+                    .await
+            }
+            Action::Revert(template) => {
+                let body = self.change_set(stack, template).use_previous_template(true);
+                let body = body.deployment_mode(DeploymentMode::RevertDrift);
+                self.prepare(memory, body.set_parameters(Some(same_parameters(template))))
+                    .await
+            }
             Action::Execute { change_set } => self.execute(memory, stack, change_set).await,
             Action::Discard { change_set } => self.discard(stack, change_set).await,
             Action::Protect(on) => self.protect(stack, *on).await,
             Action::ContinueRollback => self.continue_rollback(memory, stack).await,
-            Action::Delete => self.delete(memory, stack).await,
+            Action::Delete { retain } => self.delete(memory, stack, retain).await,
         }
     }
 
@@ -80,26 +94,23 @@ impl Writer<'_> {
         Ok(())
     }
 
-    async fn prepare(
-        &self,
-        memory: &mut Memory,
-        stack: &str,
-        template: &Template,
-    ) -> Result<(), ProviderError> {
-        let (text, url) = self.body(template).await?;
+    fn change_set(&self, stack: &str, template: &Template) -> CreateChangeSetFluentBuilder {
         let name = change::change_set_name(template, self.term.epoch());
-        let request = self
-            .cloudformation
+        self.cloudformation
             .create_change_set()
             .stack_name(stack)
             .change_set_name(&name)
             .change_set_type(ChangeSetType::Update)
-            .set_template_body(text)
-            .set_template_url(url)
-            .set_parameters(Some(parameters(template)))
             .set_tags(Some(tags(template)))
             .set_role_arn(self.role_arn.map(str::to_owned))
-            .client_token(&name);
+            .client_token(&name)
+    }
+
+    async fn prepare(
+        &self,
+        memory: &mut Memory,
+        request: CreateChangeSetFluentBuilder,
+    ) -> Result<(), ProviderError> {
         memory.change_sets = true;
         let answer = self
             .calls
@@ -218,12 +229,18 @@ impl Writer<'_> {
         self.started(memory, answer).map(drop)
     }
 
-    async fn delete(&self, memory: &mut Memory, stack: &str) -> Result<(), ProviderError> {
+    async fn delete(
+        &self,
+        memory: &mut Memory,
+        stack: &str,
+        retain: &BTreeSet<String>,
+    ) -> Result<(), ProviderError> {
         let token = self.token(memory, "delete");
         let request = self
             .cloudformation
             .delete_stack()
             .stack_name(stack)
+            .set_retain_resources((!retain.is_empty()).then(|| retain.iter().cloned().collect()))
             .set_role_arn(self.role_arn.map(str::to_owned))
             .client_request_token(&token);
         memory.operation = Some(Operation::new(
@@ -303,6 +320,16 @@ fn parameters(template: &Template) -> Vec<Parameter> {
             .build()
     };
     template.parameters.iter().map(parameter).collect()
+}
+
+fn same_parameters(template: &Template) -> Vec<Parameter> {
+    let same = |key| {
+        Parameter::builder()
+            .parameter_key(key)
+            .use_previous_value(true)
+            .build()
+    };
+    template.parameters.keys().map(same).collect()
 }
 
 fn tags(template: &Template) -> Vec<Tag> {

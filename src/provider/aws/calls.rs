@@ -16,7 +16,8 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::error::{Failure, Service};
+use super::credentials::Renewable;
+use super::error::{Failure, Kind, Service};
 use crate::lease::term::{Term, TermGuard, TermOver};
 
 /// What one call came to, its retries included.
@@ -38,11 +39,15 @@ pub type Observer = Arc<dyn Fn(&CallReport) + Send + Sync>;
 
 pub struct Calls {
     observer: Observer,
+    credentials: Option<Renewable>,
 }
 
 impl Calls {
-    pub fn new(observer: Observer) -> Self {
-        Self { observer }
+    pub fn new(observer: Observer, credentials: Option<Renewable>) -> Self {
+        Self {
+            observer,
+            credentials,
+        }
     }
 
     /// `send` gets an interceptor to be put on the operation.
@@ -59,7 +64,9 @@ impl Calls {
         let gate = Gate::new(None);
         let started = Instant::now();
         let result = send(gate.clone()).await;
-        self.finish(service, action, &gate, started, Ok(result))
+        let result = self.finish(service, action, &gate, started, Ok(result));
+        self.renew(&result).await;
+        result
     }
 
     /// The same for a call that changes something: no attempt starts after the end of the term, and one that is under
@@ -78,7 +85,21 @@ impl Calls {
         let gate = Gate::new(Some(term.guard()));
         let started = Instant::now();
         let result = term.bound(send(gate.clone())).await;
-        self.finish(service, action, &gate, started, result)
+        let result = self.finish(service, action, &gate, started, result);
+        self.renew(&result).await;
+        result
+    }
+
+    /// Credentials that AWS has refused are not used again.
+    async fn renew<T>(&self, result: &Result<T, Failure>) {
+        let refused = |failure: &Failure| {
+            matches!(failure.kind, Kind::CredentialsExpired | Kind::Credentials)
+        };
+        if let (Err(failure), Some(credentials)) = (result, &self.credentials)
+            && refused(failure)
+        {
+            credentials.forget().await;
+        }
     }
 
     fn finish<T, E>(
@@ -220,9 +241,10 @@ mod tests {
         let reports: Arc<Mutex<Vec<CallReport>>> = Arc::default();
         let into = Arc::clone(&reports);
         (
-            Calls::new(Arc::new(move |report: &CallReport| {
-                into.lock().unwrap().push(report.clone())
-            })),
+            Calls::new(
+                Arc::new(move |report: &CallReport| into.lock().unwrap().push(report.clone())),
+                None,
+            ),
             reports,
         )
     }

@@ -1,9 +1,12 @@
 //! What the provider remembers between passes.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_cloudformation::types::Stack;
 use aws_smithy_types::DateTime;
 
 use super::operation::Operation;
+use crate::model::live::Deletion;
 
 /// What is remembered between passes, to save calls and to see through late answers. Losing it costs a few calls and
 /// nothing else.
@@ -24,13 +27,19 @@ pub struct Memory {
     pub seen: Option<StateKey>,
     /// The template as it was read in that state.
     pub template: Option<(StateKey, String)>,
+    /// Type and physical id by logical id, of one version of one stack (its ARN).
+    pub ids: Option<((String, String), Ids)>,
     /// The first failure that led to that state.
     pub cause: Option<(StateKey, Option<String>)>,
+    /// The deletions that failed and led to that state.
+    pub deletion: Option<(StateKey, Deletion)>,
     /// The last operation that was started here, until its end has been seen.
     pub operation: Option<Operation>,
     /// Operations started, counted for their tokens.
     pub started: u64,
 }
+
+pub type Ids = BTreeMap<String, (String, String)>;
 
 /// How far a search by tags has come.
 #[derive(Debug, Default)]
@@ -61,11 +70,14 @@ impl StateKey {
 }
 
 impl Memory {
-    /// At the beginning of a reading: a new term starts afresh, except for an operation under way.
-    pub fn begin(&mut self, epoch: Option<u64>) {
-        if epoch.is_some() && epoch != self.epoch {
+    /// At the beginning of a reading: a new term starts afresh, except for an operation under way and the stack that is `known` to
+    /// have been ours.
+    pub fn begin(&mut self, epoch: Option<u64>, known: Option<&str>) {
+        let fresh = epoch.is_some() && epoch != self.epoch;
+        if fresh || (epoch.is_none() && self.known.is_empty()) {
             *self = Self {
                 epoch,
+                known: known.into_iter().map(str::to_owned).collect(),
                 operation: self.operation.take(),
                 started: self.started,
                 ..Self::default()

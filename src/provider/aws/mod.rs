@@ -1,31 +1,37 @@
 //! AWS: EC2 tells the network, CloudFormation holds the stack.
 //!
-//! Reads of one pass when nothing changes: DescribeRouteTables and DescribeStacks. The template, change sets and events
-//! are read when the stack's state calls for them, the search by tags is made once per term of leadership, and VPC and
-//! gateway are read once an hour: about 27 calls an hour when a pass is made every 5 minutes.
+//! Reads of one pass when nothing changes: DescribeRouteTables and DescribeStacks; and DescribeNatGateways, DescribeAddresses
+//! and DescribeSubnets when drift is looked for: 60 calls an hour when that is done every 5 minutes. The template, change
+//! sets, resources and events are read when the stack's state calls for them, the search by tags is made once per term of
+//! leadership, and VPC and gateway are read again when the route tables contradict what is known of them.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::time::Duration;
 
+use aws_config::identity::IdentityCache;
 use aws_config::{AppName, BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::config::Region;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::service_config::ServiceConfigKey;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use self::apply::Writer;
 use self::bucket::Bucket;
 use self::calls::Calls;
 pub use self::calls::{CallReport, Observer};
+use self::credentials::Renewable;
 use self::ground::Ground;
 use self::memory::Memory;
+use self::observe::Eyes;
 use self::stack::Reader;
 use super::{Provider, ProviderError};
 use crate::lease::term::Term;
-use crate::model::live::Live;
+use crate::model::live::{Live, Stack};
 use crate::model::network::Network;
+use crate::model::observed::Observed;
 use crate::model::plan::Action;
 
 mod apply;
@@ -34,10 +40,14 @@ mod calls;
 mod changeset;
 mod claim;
 mod codes;
+mod credentials;
+mod deletion;
 mod error;
 mod ground;
 mod memory;
+mod observe;
 mod operation;
+mod quota;
 mod stack;
 mod tables;
 
@@ -47,8 +57,6 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Few: the controller's own backoff decides the rest.
 const ATTEMPTS: u32 = 3;
-/// VPC and gateway are read again after this time, and when an operation has failed.
-const GROUND_LIFETIME: Duration = Duration::from_secs(3_600);
 /// The SDK warns about longer names.
 const MAX_APP_NAME: usize = 50;
 
@@ -78,9 +86,11 @@ pub struct AwsProvider {
     region: String,
     bucket: Option<Bucket>,
     calls: Calls,
+    credentials: Option<Renewable>,
     cloudformation: aws_sdk_cloudformation::Client,
     ec2: aws_sdk_ec2::Client,
-    ground: Mutex<Option<(Instant, Ground)>>,
+    /// VPC and gateway: read again when the route tables contradict it, and when an operation has failed.
+    ground: Mutex<Option<Ground>>,
     memory: Mutex<Memory>,
 }
 
@@ -103,6 +113,15 @@ impl AwsProvider {
             None => loader,
         };
         let sdk = loader.load().await;
+        let credentials = sdk.credentials_provider().map(Renewable::new);
+        let sdk = match &credentials {
+            Some(renewable) => sdk
+                .into_builder()
+                .credentials_provider(SharedCredentialsProvider::new(renewable.clone()))
+                .identity_cache(IdentityCache::no_cache())
+                .build(),
+            None => sdk,
+        };
         let region = sdk
             .region()
             .map(Region::to_string)
@@ -113,7 +132,8 @@ impl AwsProvider {
                 .template_bucket
                 .clone()
                 .map(|name| bucket(&sdk, name, region.clone())),
-            calls: Calls::new(config.observer.clone()),
+            calls: Calls::new(config.observer.clone(), credentials.clone()),
+            credentials,
             cloudformation: aws_sdk_cloudformation::Client::new(&sdk),
             ec2: aws_sdk_ec2::Client::new(&sdk),
             ground: Mutex::default(),
@@ -123,11 +143,20 @@ impl AwsProvider {
         })
     }
 
+    /// Keeps the credentials fresh, so that they are there when this replica comes to lead. Never ends.
+    pub fn keep_warm(&self) -> impl Future<Output = ()> + Send + 'static {
+        let credentials = self.credentials.clone();
+        async move {
+            match credentials {
+                Some(credentials) => credentials.keep_fresh().await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     async fn ground(&self) -> Result<Ground, ProviderError> {
         let mut known = self.ground.lock().await;
-        if let Some((at, ground)) = &*known
-            && at.elapsed() < GROUND_LIFETIME
-        {
+        if let Some(ground) = &*known {
             return Ok(ground.clone());
         }
         let ground = ground::read(
@@ -137,14 +166,14 @@ impl AwsProvider {
             self.config.vpc_id.as_deref(),
         )
         .await?;
-        *known = Some((Instant::now(), ground.clone()));
+        *known = Some(ground.clone());
         Ok(ground)
     }
 }
 
 impl Provider for AwsProvider {
     async fn network(&self) -> Result<Network, ProviderError> {
-        let ground = self.ground().await?;
+        let mut ground = self.ground().await?;
         let filters = &self.config.route_table_filters;
         let tables = tables::read(&self.calls, &self.ec2, &ground.vpc_id, filters).await;
         if tables.is_err() {
@@ -152,16 +181,22 @@ impl Provider for AwsProvider {
             *self.ground.lock().await = None;
         }
         let tables = tables?;
+        if tables.contradict(&ground) {
+            *self.ground.lock().await = None;
+            ground = self.ground().await?;
+        }
         Ok(Network {
             vpc_id: ground.vpc_id,
             vpc_cidrs: ground.vpc_cidrs,
             internet_gateway_id: ground.internet_gateway_id,
             worker_tables: tables.workers,
             other_tables: tables.others,
+            associations: tables.associations,
+            free_addresses: None,
         })
     }
 
-    async fn live(&self, epoch: Option<u64>) -> Result<Live, ProviderError> {
+    async fn live(&self, epoch: Option<u64>, known: Option<&str>) -> Result<Live, ProviderError> {
         let mut memory = self.memory.lock().await;
         let reader = Reader {
             calls: &self.calls,
@@ -169,11 +204,28 @@ impl Provider for AwsProvider {
             name: &self.config.stack_name,
             ownership: &self.config.ownership,
         };
-        let (live, doubtful) = reader.live(&mut memory, epoch).await?;
+        let (live, doubtful) = reader.live(&mut memory, epoch, known).await?;
         if doubtful {
             *self.ground.lock().await = None;
         }
         Ok(live)
+    }
+
+    async fn observe(&self, stack: &Stack) -> Result<Observed, ProviderError> {
+        let eyes = Eyes {
+            calls: &self.calls,
+            cloudformation: &self.cloudformation,
+            ec2: &self.ec2,
+        };
+        eyes.observe(&mut *self.memory.lock().await, stack).await
+    }
+
+    async fn free_addresses(&self) -> Option<usize> {
+        // Without the right to ask, CloudFormation will tell.
+        quota::free_addresses(&self.calls, &self.ec2)
+            .await
+            .ok()
+            .flatten()
     }
 
     async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// early does no harm, as the call has the same token; it only is of no use while the first one may still arrive.
 const PATIENCE_UNSURE: Duration = Duration::from_secs(20);
 /// Pages of events (100 each) read to find the first failure of an operation: 500 resources write about 2,000.
-const MAX_PAGES: usize = 30;
+pub const MAX_PAGES: usize = 30;
 
 /// An operation of ours that may still be running.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,7 +104,7 @@ impl Operation {
 }
 
 /// An event of the stack itself, not of a resource or of a nested stack.
-fn is_of_stack(event: &StackEvent) -> bool {
+pub fn is_of_stack(event: &StackEvent) -> bool {
     event.resource_type() == Some("AWS::CloudFormation::Stack")
         && event.physical_resource_id() == event.stack_id()
 }
@@ -118,7 +118,7 @@ pub async fn newest_events(
     Ok(page(calls, cloudformation, stack, None).await?.0)
 }
 
-async fn page(
+pub async fn page(
     calls: &Calls,
     cloudformation: &aws_sdk_cloudformation::Client,
     stack: &str,

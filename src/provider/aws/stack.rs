@@ -9,10 +9,11 @@ use super::calls::Calls;
 use super::changeset;
 use super::claim::{self, Claim};
 use super::codes;
+use super::deletion;
 use super::error::{Failure, Kind, Service};
 use super::memory::{Memory, Search, StateKey};
 use super::operation::{self, Operation};
-use crate::model::live::{ChangeSetState, Live, Phase, Stack, Status};
+use crate::model::live::{ChangeSetState, Deletion, Live, Phase, Stack, Status};
 use crate::provider::ProviderError;
 
 /// Pages of stacks read in a search; CloudFormation's default quota is 2,000 stacks, a page holds about 100.
@@ -39,9 +40,15 @@ impl Reader<'_> {
         &self,
         memory: &mut Memory,
         epoch: Option<u64>,
+        known: Option<&str>,
     ) -> Result<(Live, bool), ProviderError> {
-        memory.begin(epoch);
+        memory.begin(epoch, known);
         let mut found = self.look(memory).await?;
+        let is_known = |stack: &CfnStack| memory.known.iter().any(|arn| arn == id(stack));
+        // Where the stack that was ours still is, the account's others need not be looked through.
+        memory.searched |= found
+            .iter()
+            .any(|stack| is_known(stack) && claim::is_owned(stack, self.ownership));
         if !memory.searched {
             found.extend(self.search(&mut memory.search).await?);
             memory.searched = true;
@@ -222,6 +229,7 @@ impl Reader<'_> {
             ),
             termination_protection: stack.enable_termination_protection().unwrap_or(false),
             status,
+            version: format!("{} {:?}", key.status, key.updated),
             ..Stack::default()
         };
         if live.status.0.contains("ROLLBACK") || live.status.0.contains("FAILED") {
@@ -236,6 +244,9 @@ impl Reader<'_> {
             && let Some(cause) = self.cause(memory, key).await?
         {
             live.cause = Some(cause);
+        }
+        if phase == Phase::DeleteFailed {
+            live.deletion = Some(self.deletion(memory, key).await?);
         }
         if phase == Phase::Settled && memory.change_sets {
             let changed = stack.last_updated_time().map_or(0, |time| time.secs());
@@ -279,8 +290,9 @@ impl Reader<'_> {
         let events = operation::newest_events(self.calls, self.cloudformation, id(stack)).await?;
         if operation.has_ended(stack, &events) || operation.is_out_of_patience() {
             memory.operation = None;
-            // What was read while the operation ran may be from before its end.
+            // What was read while the operation ran may be from before its end, and a deletion that fails again changes nothing else.
             memory.template = None;
+            memory.deletion = None;
             return Ok(None);
         }
         Ok(Some(operation.status))
@@ -312,6 +324,17 @@ impl Reader<'_> {
         let text = answer.template_body.unwrap_or_default();
         memory.template = Some((key.clone(), text.clone()));
         Ok(text)
+    }
+
+    async fn deletion(&self, memory: &mut Memory, key: &StateKey) -> Result<Deletion, Failure> {
+        if let Some((at, deletion)) = &memory.deletion
+            && at == key
+        {
+            return Ok(deletion.clone());
+        }
+        let read = deletion::read(self.calls, self.cloudformation, &key.id).await?;
+        memory.deletion = Some((key.clone(), read.clone()));
+        Ok(read)
     }
 
     async fn cause(&self, memory: &mut Memory, key: &StateKey) -> Result<Option<String>, Failure> {

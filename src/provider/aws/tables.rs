@@ -7,7 +7,8 @@ use ipnet::Ipv4Net;
 
 use super::calls::Calls;
 use super::error::Service;
-use crate::model::network::{Route, WorkerTable};
+use super::ground::Ground;
+use crate::model::network::{OtherTable, Route, WorkerTable};
 use crate::provider::ProviderError;
 
 /// Names the zone of a worker route table, and makes it one.
@@ -62,20 +63,58 @@ pub async fn read(
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     pub workers: BTreeMap<String, WorkerTable>,
-    pub others: BTreeSet<String>,
+    pub others: BTreeMap<String, OtherTable>,
+    /// Table by subnet.
+    pub associations: BTreeMap<String, String>,
 }
 
 impl Tables {
     fn take(&mut self, table: &RouteTable, filters: &[(String, String)]) {
+        let Some(id) = table.route_table_id() else {
+            return;
+        };
+        for association in table.associations() {
+            if let Some(subnet) = association.subnet_id() {
+                self.associations.insert(subnet.to_owned(), id.to_owned());
+            }
+        }
         match worker_table(table, filters) {
             Some((id, worker)) => {
                 self.workers.insert(id, worker);
             }
-            None => self
-                .others
-                .extend(table.route_table_id().map(str::to_owned)),
+            None => {
+                let other = OtherTable {
+                    routes: table.routes().iter().filter_map(route).collect(),
+                    tags: tags(table.tags()),
+                };
+                self.others.insert(id.to_owned(), other);
+            }
         }
     }
+
+    /// Whether what is known of the VPC does not fit: every table has a route to `local` for each of its CIDRs, and one to a
+    /// gateway that was detached is a blackhole.
+    pub fn contradict(&self, ground: &Ground) -> bool {
+        let workers = self.workers.values().map(|table| &table.routes);
+        let tables = workers.chain(self.others.values().map(|table| &table.routes));
+        let routes: Vec<(&Ipv4Net, &Route)> = tables.flatten().collect();
+        let local = routes.iter().filter(|(_, route)| route.target == "local");
+        let local: BTreeSet<&Ipv4Net> = local.map(|(cidr, _)| *cidr).collect();
+        let known: BTreeSet<&Ipv4Net> = ground.vpc_cidrs.iter().collect();
+        let gateway = &ground.internet_gateway_id;
+        let detached = |route: &Route| route.blackhole && route.target == *gateway;
+        (!local.is_empty() && local != known) || routes.iter().any(|(_, route)| detached(route))
+    }
+}
+
+pub fn tags(tags: &[Tag]) -> BTreeMap<String, String> {
+    let tag = |tag: &Tag| {
+        Some((
+            tag.key()?.to_owned(),
+            tag.value().unwrap_or_default().to_owned(),
+        ))
+    };
+    tags.iter().filter_map(tag).collect()
 }
 
 fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
@@ -249,7 +288,7 @@ mod tests {
         assert!(worker_table(&without, &filters).is_none());
         let mut tables = Tables::default();
         tables.take(&without, &filters);
-        assert!(tables.workers.is_empty() && tables.others.contains("rtb-1"));
+        assert!(tables.workers.is_empty() && tables.others.contains_key("rtb-1"));
         // A table whose zone is empty stays: the plan tells that no NAT gateway serves it.
         assert_eq!(
             worker_table(&table(&[(ZONE_TAG, "")]), &[]).unwrap().1.zone,

@@ -7,10 +7,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::OPERATION;
+use super::routes::Moves;
 use crate::model::change;
 use crate::model::difference::{self, Kind};
 use crate::model::live::{Change, ChangeSet, ChangeSetState, Effect, Stack, Status};
-use crate::model::network::{Network, Route};
+use crate::model::network::Network;
+use crate::model::repair;
 use crate::model::request::Request;
 use crate::model::resolved::Layout;
 use crate::model::template::Template;
@@ -33,6 +35,9 @@ pub(super) struct Account {
     pub(super) pace: Duration,
     /// What the next operation fails of.
     pub(super) mishap: Option<String>,
+    pub(super) moves: Moves,
+    /// Whether change sets that revert drift are made, as they are not everywhere.
+    pub(super) reverts: bool,
 }
 
 pub(super) enum Ending {
@@ -53,6 +58,8 @@ impl Account {
             created: 0,
             pace: OPERATION,
             mishap: None,
+            moves: Moves::default(),
+            reverts: true,
         }
     }
 
@@ -126,8 +133,12 @@ impl Account {
             termination_protection: template.termination_protection,
             ..Stack::default()
         });
+        let conflict = self.conflict(template);
+        if conflict.is_none() {
+            self.plan_moves(template);
+        }
         self.adopt(template);
-        match self.conflict(template) {
+        match conflict {
             None => self.start(
                 "CREATE_IN_PROGRESS",
                 Ending::Become(status("CREATE_COMPLETE")),
@@ -146,6 +157,12 @@ impl Account {
     pub(super) fn prepare(&mut self, template: &Template, epoch: u64) -> Result<(), ProviderError> {
         self.idle_stack()?;
         let name = change::change_set_name(template, epoch);
+        if repair::is_revert(&name) && !self.reverts {
+            return Err(ProviderError::after_fix(
+                "Rejected",
+                "the account in memory does not revert drift".to_owned(),
+            ));
+        }
         if self.change_sets.contains_key(&name) {
             return Err(refused(
                 "AlreadyExistsException",
@@ -173,7 +190,12 @@ impl Account {
         self.change_sets.clear();
         match self.conflict(&template) {
             None => {
-                self.adopt(&template);
+                if repair::is_revert(name) {
+                    self.plan_reversion();
+                } else {
+                    self.plan_moves(&template);
+                    self.adopt(&template);
+                }
                 self.start(
                     "UPDATE_IN_PROGRESS",
                     Ending::Become(status("UPDATE_COMPLETE")),
@@ -194,6 +216,7 @@ impl Account {
         if self.idle_stack()?.termination_protection {
             return Err(refused("ValidationError", "termination protection is on"));
         }
+        self.plan_removal();
         self.start("DELETE_IN_PROGRESS", Ending::Vanish);
         Ok(())
     }
@@ -231,49 +254,8 @@ impl Account {
         if let Some(cause) = self.mishap.take() {
             return Some(cause);
         }
-        let wanted = Layout::read(&template.text, &template.parameters)
-            .unwrap_or_default()
-            .names()
-            .routes;
-        let found = wanted.into_iter().find(|((table, cidr), _)| {
-            let route = self
-                .network
-                .worker_tables
-                .get(table)
-                .and_then(|table| table.routes.get(cidr));
-            route.is_some_and(|route| !route.target.starts_with("nat-"))
-        });
-        found.map(|((table, cidr), id)| {
-            format!("{id} (AWS::EC2::Route): {cidr} already exists in {table}")
-        })
-    }
-
-    /// Makes the tables' NAT routes what the stack says.
-    fn settle_routes(&mut self) {
-        for table in self.network.worker_tables.values_mut() {
-            table
-                .routes
-                .retain(|_, route| !route.target.starts_with("nat-"));
-        }
-        let Some(stack) = self
-            .stack
-            .as_ref()
-            .filter(|stack| stack.status.0 != "ROLLBACK_COMPLETE")
-        else {
-            return;
-        };
-        for (table, cidr) in layout(stack).names().routes.into_keys() {
-            if let Some(table) = self.network.worker_tables.get_mut(&table) {
-                let target = format!("nat-{}", table.zone);
-                table.routes.insert(
-                    cidr,
-                    Route {
-                        target,
-                        blackhole: false,
-                    },
-                );
-            }
-        }
+        let (table, cidr) = self.in_the_way(template)?;
+        Some(format!("a route to {cidr} already exists in {table}"))
     }
 
     pub(super) fn change_sets(&self) -> Vec<ChangeSet> {
@@ -282,7 +264,11 @@ impl Account {
         };
         let now = Instant::now();
         let set = |(name, (template, ready, generation)): (&String, &(Template, Instant, u64))| {
-            let changes = changes(stack, template);
+            let changes = if repair::is_revert(name) {
+                self.reversions()
+            } else {
+                changes(stack, template)
+            };
             let state = if *generation != self.generation {
                 ChangeSetState::Dead("the stack has changed since".to_owned())
             } else if *ready > now {
@@ -321,7 +307,7 @@ fn changes(stack: &Stack, template: &Template) -> Vec<Change> {
     resources.map(change).collect()
 }
 
-fn layout(stack: &Stack) -> Layout {
+pub(super) fn layout(stack: &Stack) -> Layout {
     Layout::read(&stack.template, &stack.parameters).unwrap_or_default()
 }
 

@@ -67,6 +67,11 @@ fn the_program_accepts_the_chart_s_arguments() {
         manifests.contains(&format!("resourceNames: [\"{}\"]", lease.name)),
         "the Role must be for the Lease"
     );
+    let ledger = config.ledger.unwrap();
+    assert!(
+        manifests.contains(&format!("resourceNames: [\"{}\"]", ledger.name)),
+        "and another for the ledger"
+    );
 }
 
 #[test]

@@ -97,7 +97,21 @@ fn every_flag_has_its_variable() {
 #[test]
 fn the_reasons() {
     let mut reasons = BTreeSet::new();
-    for file in ["cidr", "request", "desired", "plan", "change", "drift"] {
+    for file in [
+        "cidr",
+        "request",
+        "desired",
+        "plan",
+        "change",
+        "drift",
+        "ledger",
+        "removal",
+        "drift/zone",
+        "repair",
+        "limits",
+        "kept",
+        "recovery",
+    ] {
         let text = read(format!("src/model/{file}.rs"));
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         let literals = code.split('"').skip(1).step_by(2);

@@ -6,11 +6,12 @@ use super::code::{is_test_file, shipped};
 use super::{files, none};
 
 /// A module, and what of the crate it may name besides itself. The longest prefix of a file's path decides.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("config", &["model"]),
     ("model", &[]),
     ("retry", &[]),
     ("lease", &[]),
+    ("ledger", &["model", "lease::term"]),
     ("source", &["model", "config", "retry"]),
     ("provider", &["model", "lease::term"]),
     ("provider/aws", &["provider", "model", "lease::term"]),
@@ -26,7 +27,14 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ),
     (
         "reconcile",
-        &["provider", "source", "report", "model", "lease::term"],
+        &[
+            "provider",
+            "source",
+            "report",
+            "ledger",
+            "model",
+            "lease::term",
+        ],
     ),
     (
         "controller",
@@ -35,6 +43,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "provider",
             "source",
             "report",
+            "ledger",
             "model",
             "lease",
             "retry",
@@ -42,7 +51,14 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ),
     (
         "plan_command",
-        &["reconcile", "provider", "source", "model", "config"],
+        &[
+            "reconcile",
+            "provider",
+            "source",
+            "ledger",
+            "model",
+            "config",
+        ],
     ),
     ("main", &[]),
 ];

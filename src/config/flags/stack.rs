@@ -1,0 +1,91 @@
+//! What may become of the stack.
+
+use clap::Args;
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Stack and safety")]
+pub struct StackOptions {
+    /// Protect the stack from deletion by others.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_STACK_TERMINATION_PROTECTION",
+          hide_env_values = true)]
+    pub stack_termination_protection: String,
+    /// One more tag of the stack; repeat for more, at most 48. Default: none.
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_ADDITIONAL_STACK_TAGS",
+        hide_env_values = true
+    )]
+    pub additional_stack_tags: Vec<String>,
+    /// Write nothing: only log what would be done and why.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_DRY_RUN", hide_env_values = true)]
+    pub dry_run: String,
+    /// Remove the NAT gateway of a zone that is no longer given, and the routes in tables that are no longer the workers'. A
+    /// static IP is lost for good.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_ZONE_REMOVAL",
+          hide_env_values = true)]
+    pub allow_zone_removal: String,
+    /// When no ConfigMap asks for anything any more: keep (NAT gateways and static IPs stay, without routes) or delete
+    /// (the stack is deleted; its static IPs are lost for good).
+    #[arg(
+        long,
+        value_name = "ACTION",
+        default_value = "keep",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_ON_EMPTY",
+        hide_env_values = true
+    )]
+    pub on_empty: String,
+    /// How long nothing must have been asked for before --on-empty applies, and a large removal waits; 0s: at once.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "10m",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_EMPTY_GRACE_PERIOD",
+        hide_env_values = true
+    )]
+    pub empty_grace_period: String,
+    /// A change that takes the routes of more than this share of the networks, in percent, waits for --empty-grace-period; 100:
+    /// none waits.
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        default_value = "50",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_MAX_REMOVAL",
+        hide_env_values = true
+    )]
+    pub max_removal: String,
+    /// How often everything is compared even when no ConfigMap changed; at least 10s.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "5m",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_RESYNC_INTERVAL",
+        hide_env_values = true
+    )]
+    pub resync_interval: String,
+    /// What to do where EC2 differs from the stack, since somebody acted behind CloudFormation: off, report or repair.
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "repair",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_DRIFT_DETECTION",
+        hide_env_values = true
+    )]
+    pub drift_detection: String,
+    /// How often EC2 is looked at for that; at least 10s.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "5m",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_DRIFT_INTERVAL",
+        hide_env_values = true
+    )]
+    pub drift_interval: String,
+    /// Give a zone a new static IP when its own was released by somebody: it cannot be had back.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_NEW_EIPS", hide_env_values = true)]
+    pub allow_new_eips: String,
+}

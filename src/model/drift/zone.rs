@@ -1,0 +1,231 @@
+//! One zone's NAT: the static IP, the gateway, its subnet, and that one's route table.
+
+use std::collections::BTreeMap;
+
+use ipnet::Ipv4Net;
+
+use super::{Cure, Drift, Place, of_route};
+use crate::model::network::{Network, Zone};
+use crate::model::observed::{Gateway, Health, Observed};
+use crate::model::resolved::{Layout, Names, Part};
+
+/// A piece whose physical id is not known is not judged.
+pub(super) struct Look<'a> {
+    pub(super) network: &'a Network,
+    pub(super) layout: &'a Layout,
+    pub(super) names: &'a Names,
+    pub(super) observed: &'a Observed,
+    pub(super) zone: &'a Zone,
+    pub(super) cidr: Ipv4Net,
+}
+
+impl<'a> Look<'a> {
+    pub(super) fn around(&self, found: &mut Vec<Drift>) {
+        self.at_address(found);
+        self.at_gateway(found);
+        self.at_subnet(found);
+        self.at_table(found);
+    }
+
+    fn id(&self, part: Part) -> Option<&'a String> {
+        self.names.parts.get(&(self.zone.clone(), part))
+    }
+
+    /// Logical and physical id.
+    fn ids(&self, part: Part) -> Option<(&'a String, &'a str)> {
+        let id = self.id(part)?;
+        Some((id, self.observed.ids.get(id)?.as_str()))
+    }
+
+    fn gateway(&self) -> Option<&'a Gateway> {
+        let (_, physical) = self.ids(Part::NatGateway)?;
+        self.observed.gateways.get(physical)
+    }
+
+    fn drift(
+        &self,
+        id: &str,
+        reason: &'static str,
+        expected: String,
+        seen: String,
+        cure: Cure,
+    ) -> Drift {
+        Drift {
+            id: id.to_owned(),
+            place: Place::Zone(self.zone.clone()),
+            reason,
+            expected,
+            seen,
+            cure,
+        }
+    }
+
+    fn with(&self, parts: &[Part]) -> Vec<String> {
+        parts
+            .iter()
+            .filter_map(|part| self.id(*part))
+            .cloned()
+            .collect()
+    }
+
+    fn at_address(&self, found: &mut Vec<Drift>) {
+        let Some((id, ip)) = self.ids(Part::Eip) else {
+            return;
+        };
+        let expected = format!("the static IP {ip}");
+        let Some(address) = self.observed.addresses.get(ip) else {
+            let cure = Cure::NewIp(self.with(&[Part::Eip, Part::NatGateway]));
+            let seen = "is released and cannot be had back".to_owned();
+            found.push(self.drift(id, "StaticIpLost", expected, seen, cure));
+            return;
+        };
+        let leaving = self
+            .gateway()
+            .is_some_and(|gateway| gateway.health == Health::Leaving);
+        let uses_it = self.gateway().is_some_and(|gateway| {
+            gateway.health == Health::Well && gateway.public_ip.as_deref() == Some(ip)
+        });
+        if let (Some(holder), false, false) = (&address.held_by, uses_it, leaving) {
+            let seen = format!("is associated with {holder} instead of the zone's NAT gateway");
+            let cure = Cure::ByHand("disassociate it there, then the NAT gateway gets it back");
+            found.push(self.drift(id, "StaticIpDetached", expected, seen, cure));
+        }
+    }
+
+    fn at_gateway(&self, found: &mut Vec<Drift>) {
+        let (Some((id, physical)), Some((_, ip))) =
+            (self.ids(Part::NatGateway), self.ids(Part::Eip))
+        else {
+            return;
+        };
+        let expected = format!("the NAT gateway {physical}");
+        let subnet = self.ids(Part::NatSubnet).map(|(_, subnet)| subnet);
+        let lost = found.iter().any(|drift| {
+            drift.place == Place::Zone(self.zone.clone())
+                && matches!(drift.reason, "StaticIpLost" | "StaticIpDetached")
+        });
+        let subnet_gone = subnet.is_some_and(|subnet| !self.observed.subnets.contains_key(subnet));
+        let renew = if lost || subnet_gone {
+            Cure::Follows
+        } else {
+            Cure::Renew(self.with(&[Part::NatGateway]))
+        };
+        let (reason, seen, cure) = match self.gateway() {
+            None => ("NatGatewayGone", "is gone".to_owned(), renew),
+            Some(gateway) => match &gateway.health {
+                Health::Gone => ("NatGatewayGone", "is gone".to_owned(), renew),
+                Health::Leaving => (
+                    "NatGatewayGone",
+                    "is being deleted".to_owned(),
+                    Cure::Passes,
+                ),
+                Health::Failed(why) => ("NatGatewayFailed", format!("has failed: {why}"), renew),
+                Health::Well if subnet.is_some_and(|subnet| subnet != gateway.subnet) => (
+                    "NatGatewayChanged",
+                    format!("is in {}", gateway.subnet),
+                    renew,
+                ),
+                Health::Well if !lost && gateway.public_ip.as_deref() != Some(ip) => {
+                    let has = gateway.public_ip.as_deref().unwrap_or("no static IP");
+                    (
+                        "NatGatewayChanged",
+                        format!("has {has} instead of {ip}"),
+                        renew,
+                    )
+                }
+                Health::Well => return,
+            },
+        };
+        found.push(self.drift(id, reason, expected, seen, cure));
+    }
+
+    fn at_subnet(&self, found: &mut Vec<Drift>) {
+        let Some((id, physical)) = self.ids(Part::NatSubnet) else {
+            return;
+        };
+        let expected = format!("the NAT subnet {physical}");
+        let Some(subnet) = self.observed.subnets.get(physical) else {
+            let cure = Cure::Renew(self.with(&[Part::NatSubnet, Part::NatGateway]));
+            found.push(self.drift(id, "NatSubnetGone", expected, "is gone".to_owned(), cure));
+            return;
+        };
+        if subnet.cidr.is_some_and(|cidr| cidr != self.cidr) || subnet.zone != *self.zone {
+            let cidr = subnet.cidr.map(|cidr| cidr.to_string()).unwrap_or_default();
+            let seen = format!("has {cidr} in {} instead of {}", subnet.zone, self.cidr);
+            let cure = Cure::ByHand("remove the zone with --allow-zone-removal, and add it again");
+            found.push(self.drift(id, "NatSubnetChanged", expected, seen, cure));
+        } else {
+            self.at_tags(id, expected, &subnet.tags, found);
+        }
+    }
+
+    /// The route table of the NAT subnet, its route, and its association.
+    fn at_table(&self, found: &mut Vec<Drift>) {
+        let Some((id, physical)) = self.ids(Part::NatSubnetRouteTable) else {
+            return;
+        };
+        let expected = format!("the NAT subnet's route table {physical}");
+        let Some(routes) = self.network.routes(physical) else {
+            let cure = Cure::Renew(Vec::new());
+            found.push(self.drift(
+                id,
+                "NatRouteTableGone",
+                expected,
+                "is gone".to_owned(),
+                cure,
+            ));
+            return;
+        };
+        if let Some(table) = self.network.other_tables.get(physical) {
+            self.at_tags(id, expected, &table.tags, found);
+        }
+        if let Some(id) = self.id(Part::NatSubnetRoute) {
+            let igw = self.network.internet_gateway_id.as_str();
+            if let Some((reason, seen)) =
+                of_route(routes.get(&Ipv4Net::default()), Some(igw), "igw-")
+            {
+                let expected = format!("the route to 0.0.0.0/0 in {physical}");
+                found.push(self.drift(id, reason, expected, seen, Cure::Retake));
+            }
+        }
+        let Some((subnet_id, subnet)) = self.ids(Part::NatSubnet) else {
+            return;
+        };
+        let gone = found
+            .iter()
+            .any(|drift| drift.id == *subnet_id && drift.reason == "NatSubnetGone");
+        let (Some(id), false) = (self.id(Part::NatSubnetRouteTableAssociation), gone) else {
+            return;
+        };
+        let (seen, cure) = match self.network.associations.get(subnet) {
+            Some(table) if table == physical => return,
+            None => ("is gone".to_owned(), Cure::Renew(Vec::new())),
+            Some(table) => (
+                format!("is with {table} instead"),
+                Cure::ByHand("disassociate the subnet there, then it gets its own table back"),
+            ),
+        };
+        let expected = format!("the association of {subnet} with {physical}");
+        found.push(self.drift(id, "NatSubnetUnassociated", expected, seen, cure));
+    }
+
+    /// Only tags that the template sets: others are anybody's.
+    fn at_tags(
+        &self,
+        id: &str,
+        expected: String,
+        tags: &BTreeMap<String, String>,
+        found: &mut Vec<Drift>,
+    ) {
+        let lost = self
+            .layout
+            .tags(id)
+            .into_iter()
+            .find(|(key, value)| tags.get(*key).map(String::as_str) != Some(*value));
+        if let Some((key, value)) = lost {
+            let has = tags.get(key).map_or("no such tag", String::as_str);
+            let seen = format!("should have the tag {key}={value} and has {has}");
+            found.push(self.drift(id, "TagsChanged", expected, seen, Cure::Retag));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Routes that stay although nothing asks for them: only a removed key, ConfigMap or label takes a route away.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::Ipv4Net;
+
+use super::desired::Settings;
+use super::network::{Network, TableId, Zone};
+use super::problem::{Problem, Subject};
+use super::request::Request;
+use super::resolved::Names;
+
+/// Adds the live routes that nobody asks to remove: all of them while absence proves nothing, and those of a table that has
+/// lost its tag, which is a mistake more often than a wish.
+pub fn keep_routes(
+    kept: Kept<'_>,
+    tables: &mut BTreeMap<TableId, Zone>,
+    routes: &mut BTreeSet<(TableId, Ipv4Net)>,
+) -> Vec<Problem> {
+    let Kept {
+        request,
+        network,
+        names,
+        settings,
+        zones,
+    } = kept;
+    let mut problems = Vec::new();
+    let mut lost = BTreeSet::new();
+    let mut frozen = 0;
+    // Merging changes no address, so the entries themselves tell whether a route still serves one.
+    let asked = |cidr: &Ipv4Net| {
+        let mut nets = request.entries.values();
+        nets.any(|net| overlap(net, cidr))
+    };
+    for (route, zone) in names
+        .route_zones
+        .iter()
+        .filter(|(_, zone)| zones.contains_key(*zone))
+    {
+        let (table, cidr) = route;
+        let is_lost = !network
+            .worker_tables
+            .get(table)
+            .is_some_and(|worker| zones.contains_key(&worker.zone));
+        let exists = network.routes(table).is_some();
+        let untagged = is_lost && exists && !settings.allow_zone_removal && asked(cidr);
+        let held = request.held.iter().any(|net| overlap(net, cidr));
+        if routes.contains(route) || (request.settled && !untagged && !held) {
+            continue;
+        }
+        if untagged {
+            lost.insert(table.clone());
+        } else if !held {
+            frozen += 1;
+        }
+        tables.entry(table.clone()).or_insert_with(|| zone.clone());
+        routes.insert(route.clone());
+    }
+    if !request.settled {
+        drop_covered(names, routes);
+    }
+    problems.extend(lost.into_iter().map(|table| {
+        Problem::warning(
+            Subject::RouteTable(table),
+            "RouteTableKept",
+            "it is no longer a worker's by its tags, but its routes stay as they are; restore its tag AvailabilityZone (and \
+             those of --aws-route-table-tag), or set --allow-zone-removal to have its routes removed"
+                .to_owned(),
+        )
+    }));
+    if frozen > 0 {
+        let text = format!(
+            "{frozen} routes that nobody asks for stay until every source is read and every refused entry is mended or \
+             removed: nobody knows what these stand for"
+        );
+        problems.push(Problem::warning(
+            Subject::Stack(settings.stack_name.clone()),
+            "RemovalsFrozen",
+            text,
+        ));
+    }
+    problems
+}
+
+fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
+    one.contains(other) || other.contains(one)
+}
+
+/// What a live route that stays covers anyway needs no route of its own.
+fn drop_covered(names: &Names, routes: &mut BTreeSet<(TableId, Ipv4Net)>) {
+    let live = |route: &(TableId, Ipv4Net)| names.routes.contains_key(route);
+    let stays: Vec<(TableId, Ipv4Net)> =
+        routes.iter().filter(|route| live(route)).cloned().collect();
+    routes.retain(|route| {
+        let (table, cidr) = route;
+        let covers = |(other, wide): &(TableId, Ipv4Net)| {
+            other == table && wide != cidr && wide.contains(cidr)
+        };
+        live(route) || !stays.iter().any(covers)
+    });
+}
+
+/// What [`keep_routes`] judges by.
+pub struct Kept<'a> {
+    pub request: &'a Request,
+    pub network: &'a Network,
+    pub names: &'a Names,
+    pub settings: &'a Settings,
+    pub zones: &'a BTreeMap<Zone, Ipv4Net>,
+}

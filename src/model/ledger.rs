@@ -1,0 +1,351 @@
+//! What outlives a leader: what each entry asked for when it was last accepted, which stack is ours, what was tried in vain, and
+//! since when a grace period runs. One JSON document, kept by [`crate::ledger`].
+//!
+//! The ledger is believed as far as it explains what is live: while a live route is inside of nothing that it names (it is new, was
+//! deleted, could not be written for a time, or was full), it says nothing about refused entries, and removals are frozen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use super::cidr;
+use super::grace::{Grace, LargeRemoval, whole_seconds};
+use super::live::{Live, Phase};
+use super::plan::World;
+use super::problem::{Problem, Subject};
+use super::request::{EntryId, ObjectId, Request, Snapshot};
+
+const VERSION: u32 = 1;
+/// Of the entries in the document. A ConfigMap holds 1 MiB.
+pub const MAX_BYTES: usize = 700 << 10;
+
+/// One entry that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// What it asked for when it was last accepted.
+    pub net: Ipv4Net,
+    /// Counts the entries in the order in which they were first accepted.
+    pub number: u64,
+}
+
+/// How often something was tried in vain, and when it may be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tries {
+    pub times: u32,
+    /// Seconds since 1970.
+    pub not_before: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Name of the stack that it is about.
+    pub stack_name: String,
+    /// ARN of our stack, so that a new leader need not search for it.
+    pub stack: Option<String>,
+    entries: BTreeMap<EntryId, Line>,
+    /// The next number of a [`Line`].
+    next: u64,
+    /// By subject, as [`super::schedule`] has them.
+    pub tries: BTreeMap<String, Tries>,
+    /// Only what outlives a leader: no period, and no time of now.
+    pub grace: Grace,
+}
+
+/// What is known of the ledger.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Recall<'a> {
+    /// There is no cluster to keep it in.
+    #[default]
+    Nowhere,
+    /// Why it cannot be read or written, with the remedy, and what it held if it could be read.
+    Unavailable(&'a str, Option<&'a Ledger>),
+    Known(&'a Ledger),
+}
+
+/// The document is not one that this version can go on with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    #[error(
+        "it is of version {0}, and this program knows version {VERSION}: delete it, or run the program that made it"
+    )]
+    Newer(u32),
+    #[error("it is not what this program wrote")]
+    NotOurs,
+}
+
+/// As JSON. An entry is found by cluster, namespace, ConfigMap and key, and is its network and number.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    version: u32,
+    stack_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stack: Option<String>,
+    #[serde(default)]
+    next: u64,
+    #[serde(default)]
+    entries: Tree,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    tries: BTreeMap<String, Tries>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    empty_since: Option<u64>,
+    /// Since when, how many, of how many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    large_removal: Option<(u64, usize, usize)>,
+}
+
+type Tree = BTreeMap<String, BTreeMap<String, BTreeMap<String, BTreeMap<String, (String, u64)>>>>;
+
+impl Ledger {
+    pub fn new(stack_name: &str) -> Self {
+        Self {
+            stack_name: stack_name.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Reads the document. What is about another stack, or of a cluster that is not watched any more, says nothing: it is left out.
+    ///
+    /// # Errors
+    /// If it is not a ledger, or of a later version.
+    pub fn read(
+        text: &str,
+        stack_name: &str,
+        clusters: &BTreeSet<String>,
+    ) -> Result<Self, LedgerError> {
+        let value: serde_json::Value =
+            serde_json::from_str(text).map_err(|_| LedgerError::NotOurs)?;
+        let version = value["version"].as_u64().ok_or(LedgerError::NotOurs)?;
+        let version = u32::try_from(version).unwrap_or(u32::MAX);
+        if version > VERSION {
+            return Err(LedgerError::Newer(version));
+        }
+        let document: Document = serde_json::from_value(value).map_err(|_| LedgerError::NotOurs)?;
+        if document.stack_name != stack_name {
+            return Ok(Self::new(stack_name));
+        }
+        let watched = document
+            .entries
+            .into_iter()
+            .filter(|(cluster, _)| clusters.contains(cluster));
+        Ok(Self {
+            stack_name: document.stack_name,
+            stack: document.stack,
+            entries: watched.flat_map(lines).collect(),
+            next: document.next,
+            tries: document.tries,
+            grace: Grace {
+                empty_since: document.empty_since.map(Duration::from_secs),
+                large_removal: document
+                    .large_removal
+                    .map(|(since, removed, of)| LargeRemoval {
+                        since: Duration::from_secs(since),
+                        removed,
+                        of,
+                    }),
+                ..Grace::default()
+            },
+        })
+    }
+
+    /// The document: the same for the same content.
+    pub fn text(&self) -> String {
+        let mut entries = Tree::new();
+        for (id, line) in &self.entries {
+            let objects = entries.entry(id.object.cluster.clone()).or_default();
+            let names = objects.entry(id.object.namespace.clone()).or_default();
+            let keys = names.entry(id.object.name.clone()).or_default();
+            keys.insert(id.key.clone(), (line.net.to_string(), line.number));
+        }
+        let grace = self.grace;
+        let large = |large: LargeRemoval| (whole_seconds(large.since), large.removed, large.of);
+        let document = Document {
+            version: VERSION,
+            stack_name: self.stack_name.clone(),
+            stack: self.stack.clone(),
+            next: self.next,
+            entries,
+            tries: self.tries.clone(),
+            empty_since: grace.empty_since.map(whole_seconds),
+            large_removal: grace.large_removal.map(large),
+        };
+        // Maps with text for keys, and numbers, are always JSON.
+        serde_json::to_string(&document).unwrap_or_default()
+    }
+
+    /// What a refused entry asked for when it was last accepted.
+    pub fn asked(&self, entry: &EntryId) -> Option<Ipv4Net> {
+        self.entries.get(entry).map(|line| line.net)
+    }
+
+    /// When an entry was first accepted, in comparison with others.
+    pub fn number(&self, entry: &EntryId) -> Option<u64> {
+        self.entries.get(entry).map(|line| line.number)
+    }
+
+    /// Whether every live route is for an entry that the ledger names.
+    pub fn explains<'a>(&self, live: impl Iterator<Item = &'a Ipv4Net>) -> bool {
+        explain(self.entries.values(), live)
+    }
+
+    /// What it should hold after a reading of the sources, and how many entries do not fit. An entry is gone when its key is, in a
+    /// source that was listed whole; its line goes when no live route is left for it.
+    pub fn after<'a>(
+        &self,
+        snapshot: &Snapshot,
+        request: &Request,
+        live: impl Iterator<Item = &'a Ipv4Net>,
+    ) -> (Self, usize) {
+        let mut ledger = self.clone();
+        for (entry, net) in &request.entries {
+            match ledger.entries.get_mut(entry) {
+                Some(line) => line.net = *net,
+                None => {
+                    let number = ledger.next;
+                    ledger.next += 1;
+                    let line = Line { net: *net, number };
+                    ledger.entries.insert(entry.clone(), line);
+                }
+            }
+        }
+        let stands = |entry: &EntryId| {
+            let object = snapshot.objects.get(&entry.object);
+            object.is_some_and(|object| object.data.contains_key(&entry.key))
+        };
+        let standing = ledger.entries.iter().filter(|(entry, _)| stands(entry));
+        if snapshot.missing.is_empty() && explain(standing.map(|(_, line)| line), live) {
+            ledger.entries.retain(|entry, _| stands(entry));
+        }
+        let left_out = ledger.shorten();
+        (ledger, left_out)
+    }
+
+    /// Leaves out the newest entries until the document fits.
+    fn shorten(&mut self) -> usize {
+        let mut sizes: Vec<(u64, usize)> = Vec::new();
+        let mut object: Option<&ObjectId> = None;
+        for (entry, line) in &self.entries {
+            let mut size = entry.key.len() + line.net.to_string().len() + 30;
+            if object != Some(&entry.object) {
+                object = Some(&entry.object);
+                let ObjectId {
+                    cluster,
+                    namespace,
+                    name,
+                } = &entry.object;
+                size += cluster.len() + namespace.len() + name.len() + 20;
+            }
+            sizes.push((line.number, size));
+        }
+        sizes.sort_unstable();
+        let mut room = MAX_BYTES;
+        let mut kept = 0;
+        while let Some(left) = sizes
+            .get(kept)
+            .and_then(|(_, size)| room.checked_sub(*size))
+        {
+            room = left;
+            kept += 1;
+        }
+        let left_out = sizes.len() - kept;
+        if let Some((first, _)) = sizes.get(kept) {
+            self.entries.retain(|_, line| line.number < *first);
+        }
+        left_out
+    }
+}
+
+impl<'a> Recall<'a> {
+    /// The ledger, if it explains what is live.
+    pub fn trusted<'b>(self, live: impl Iterator<Item = &'b Ipv4Net>) -> Option<&'a Ledger> {
+        match self {
+            Self::Known(ledger) => ledger.explains(live).then_some(ledger),
+            Self::Nowhere | Self::Unavailable(..) => None,
+        }
+    }
+
+    /// What the ledger should hold from now on, and what people have to be told of it.
+    pub fn next<'b>(
+        self,
+        world: &World<'_>,
+        request: &Request,
+        live: impl Iterator<Item = &'b Ipv4Net>,
+    ) -> (Option<Ledger>, Option<Problem>) {
+        let stack_name = &world.settings.stack_name;
+        let (Self::Known(ledger) | Self::Unavailable(_, Some(ledger))) = self else {
+            return (None, self.problem(stack_name, 0));
+        };
+        let (mut next, left_out) = ledger.after(world.snapshot, request, live);
+        next.stack = match world.live {
+            Live::Ours(stack) if stack.status.phase() != Phase::Gone => Some(stack.id.clone()),
+            Live::Ours(_) | Live::Absent => None,
+            // Ours may be among them, or be it.
+            Live::Foreign { .. } | Live::Several(_) => next.stack,
+        };
+        (Some(next), self.problem(stack_name, left_out))
+    }
+
+    fn problem(self, stack: &str, left_out: usize) -> Option<Problem> {
+        let subject = Subject::Stack(stack.to_owned());
+        match self {
+            Self::Unavailable(why, _) => {
+                let text = format!(
+                    "{why}; until then routes are added, and removed only while no entry is refused"
+                );
+                Some(Problem::warning(subject, "LedgerUnavailable", text))
+            }
+            Self::Known(_) if left_out > 0 => {
+                let text = format!(
+                    "{left_out} entries do not fit into the ledger; while an entry is refused, no route is removed: remove entries"
+                );
+                Some(Problem::warning(subject, "LedgerFull", text))
+            }
+            Self::Nowhere | Self::Known(_) => None,
+        }
+    }
+}
+
+fn explain<'a, 'b>(
+    lines: impl Iterator<Item = &'a Line>,
+    mut live: impl Iterator<Item = &'b Ipv4Net>,
+) -> bool {
+    let nets = cidr::minimal(lines.map(|line| line.net), &BTreeSet::new());
+    let nets: BTreeMap<_, _> = nets.into_iter().map(|net| (net.network(), net)).collect();
+    // They are disjoint: only the last one that begins before the route's end can hold it.
+    live.all(|route| {
+        let before = nets.range(..=route.network()).next_back();
+        before.is_some_and(|(_, net)| net.contains(route))
+    })
+}
+
+fn lines(
+    (cluster, namespaces): (
+        String,
+        BTreeMap<String, BTreeMap<String, BTreeMap<String, (String, u64)>>>,
+    ),
+) -> Vec<(EntryId, Line)> {
+    let mut lines = Vec::new();
+    for (namespace, names) in namespaces {
+        for (name, keys) in names {
+            let object = ObjectId {
+                cluster: cluster.clone(),
+                namespace: namespace.clone(),
+                name,
+            };
+            for (key, (net, number)) in keys {
+                // A line that somebody has spoilt is as good as none.
+                if let Ok(net) = net.parse() {
+                    let object = object.clone();
+                    lines.push((EntryId { object, key }, Line { net, number }));
+                }
+            }
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

@@ -1,0 +1,118 @@
+//! What is done with a stack in each of its phases, and how one that failed is brought back.
+
+use std::collections::BTreeSet;
+
+use super::desired::OnEmpty;
+use super::live::{Phase, Stack};
+use super::plan::{Action, Plan, World};
+use super::resolved::{Layout, Names};
+
+/// After so many deletions that failed, the next one leaves behind what would not go.
+const RETAINED_AFTER: u32 = 2;
+
+impl Plan {
+    pub(super) fn present(
+        &mut self,
+        world: &World<'_>,
+        stack: &Stack,
+        layout: &Layout,
+        names: &Names,
+    ) {
+        let cause = stack
+            .cause
+            .clone()
+            .unwrap_or_else(|| "no reason given".to_owned());
+        let status = &stack.status;
+        match status.phase() {
+            Phase::Settled => {
+                self.look_for_drift(world, stack, layout, names);
+                self.settled(world, stack, layout, names);
+            }
+            Phase::Busy => self.set(Action::Wait, format!("the stack is {status}")),
+            Phase::Gone => self.absent(world),
+            Phase::RollbackFailed => {
+                self.setback = Some(cause.clone());
+                self.set(
+                    Action::ContinueRollback,
+                    format!("the stack is {status}: {cause}"),
+                );
+            }
+            Phase::CreateFailed => {
+                self.setback = Some(cause.clone());
+                let why = format!(
+                    "the stack is {status} and can only be deleted and created again: {cause}"
+                );
+                self.delete(stack, why);
+            }
+            Phase::DeleteFailed => self.deleted_halfway(world, stack, &cause),
+            Phase::Review => {
+                let text = "somebody made a change set that would create the stack, and did not execute it; delete \
+                            the empty stack, then it is created anew"
+                    .to_owned();
+                self.refuse(&stack.name, "InReview", text);
+            }
+            Phase::Unknown => {
+                let text = format!(
+                    "its status {status} is not one that this version can act on ({cause}); bring it to a *_COMPLETE \
+                     state by hand"
+                );
+                self.refuse(&stack.name, "UnknownStatus", text);
+            }
+        }
+    }
+
+    /// Such a stack can only be deleted.
+    fn deleted_halfway(&mut self, world: &World<'_>, stack: &Stack, cause: &str) {
+        let deletion = stack.deletion.clone().unwrap_or_default();
+        // With on-empty=delete the IPs may go, and a stack that is half deleted serves nobody; one that was never created has
+        // served nobody.
+        let may_go = self.deletion_is_due(world)
+            || world.settings.on_empty == OnEmpty::Delete
+            || deletion.before.phase() == Phase::CreateFailed;
+        if !may_go {
+            let text = format!(
+                "a deletion has failed halfway ({cause}); such a stack can only be deleted: save its static IPs if partners \
+                 rely on them, then delete it"
+            );
+            return self.refuse(&stack.name, "DeleteFailed", text);
+        }
+        self.setback = Some(cause.to_owned());
+        if deletion.failures < RETAINED_AFTER || deletion.stuck.is_empty() {
+            return self.delete(stack, format!("the last deletion failed: {cause}"));
+        }
+        let left: Vec<&str> = deletion.stuck.iter().map(String::as_str).collect();
+        let why = format!(
+            "{} deletions failed, so what would not go is left behind, to be removed by hand: {} ({cause})",
+            deletion.failures,
+            left.join(", ")
+        );
+        self.delete(stack, why);
+        if let Action::Delete { retain } = &mut self.action {
+            *retain = deletion.stuck;
+        }
+    }
+
+    pub(super) fn deletion_is_due(&self, world: &World<'_>) -> bool {
+        self.nothing_asked()
+            && world.grace.empty_left().is_zero()
+            && world.settings.on_empty == OnEmpty::Delete
+    }
+
+    /// Truly empty: every source was listed whole, and there is no entry, not even one that cannot be read.
+    pub fn nothing_asked(&self) -> bool {
+        let request = &self.request;
+        request.settled && request.entries.is_empty() && request.refused == 0
+    }
+
+    pub(super) fn delete(&mut self, stack: &Stack, why: String) {
+        if stack.termination_protection {
+            self.set(
+                Action::Protect(false),
+                format!("{why}; its termination protection is switched off for that"),
+            );
+        } else {
+            let retain = BTreeSet::new();
+            self.set(Action::Delete { retain }, why);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A change that takes much away at once waits, since that is a mistake more often than a wish: a label that is misspelt, another
+//! cluster, a script gone wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use super::desired::Settings;
+use super::network::{TableId, Zone};
+use super::plan::Plan;
+use super::problem::{Problem, Subject};
+use super::resolved::Names;
+
+impl Plan {
+    /// Where more than `--max-removal` of the networks would lose their routes, they keep them until that has lasted for the grace
+    /// period, also when some are asked for again meanwhile; what is added goes ahead. Routes that go with their table or zone do
+    /// not count. An empty set has its own rule, but is a large removal for what comes after.
+    pub(super) fn hold_large_removal(&mut self, settings: &Settings, names: &Names) {
+        if !self.request.settled {
+            return;
+        }
+        let (gone, networks) = self.removal(names);
+        let removed = gone
+            .keys()
+            .map(|(_, cidr)| cidr)
+            .collect::<BTreeSet<_>>()
+            .len();
+        let share = u128::from(settings.max_removal);
+        let of = self
+            .grace
+            .large_removal
+            .map_or(networks, |large| large.of.min(networks));
+        // A single network that is replaced by another is an edit.
+        let large = of > 1 && removed as u128 * 100 > of as u128 * share;
+        let waits = share < 100 && removed > 0 && (large || self.grace.large_removal.is_some());
+        if !waits {
+            self.grace.large_removal = None;
+            return;
+        }
+        if self.nothing_asked() {
+            return self.grace.large_from_empty(removed, of);
+        }
+        let (left, until) = self.grace.large_left(removed, of);
+        if left.is_zero() {
+            return;
+        }
+        for ((table, cidr), zone) in gone {
+            self.desired.tables.entry(table.clone()).or_insert(zone);
+            self.desired.routes.insert((table, cidr));
+        }
+        self.again = Some(left);
+        let text = format!(
+            "{removed} of {of} networks keep their routes until {}, though nobody asks for them: more than --max-removal={share} \
+             percent were to lose theirs at once",
+            instant(until)
+        );
+        self.problems.push(Problem::warning(
+            Subject::Stack(settings.stack_name.clone()),
+            "LargeRemovalWaits",
+            text,
+        ));
+    }
+
+    /// The live routes whose addresses would not be routed any more from a table that stays, and how many networks these tables
+    /// have.
+    fn removal(&self, names: &Names) -> (BTreeMap<(TableId, Ipv4Net), Zone>, usize) {
+        let (mut gone, mut networks) = (BTreeMap::new(), BTreeSet::new());
+        for (route, zone) in &names.route_zones {
+            let (table, cidr) = route;
+            if !self.desired.tables.contains_key(table) {
+                continue;
+            }
+            networks.insert(*cidr);
+            let mut wider = Some(*cidr);
+            let covered = std::iter::from_fn(|| {
+                let net = wider?;
+                wider = net.supernet();
+                Some(net)
+            })
+            .any(|net| self.desired.routes.contains(&(table.clone(), net)));
+            if !covered {
+                gone.insert(route.clone(), zone.clone());
+            }
+        }
+        (gone, networks.len())
+    }
+}
+
+/// In UTC, as people and machines read it.
+fn instant(since_1970: Duration) -> String {
+    let seconds = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| "later".to_owned(), |at| at.to_string())
+}

@@ -1,0 +1,91 @@
+//! What the events of a stack tell about deletions that failed.
+
+use aws_sdk_cloudformation::types::StackEvent;
+
+use super::calls::Calls;
+use super::error::Failure;
+use super::operation::{MAX_PAGES, is_of_stack, page};
+use crate::model::live::{Deletion, Status};
+
+/// Reads the stack's events back to what was before the deletions.
+pub async fn read(
+    calls: &Calls,
+    cloudformation: &aws_sdk_cloudformation::Client,
+    stack: &str,
+) -> Result<Deletion, Failure> {
+    let mut deletion = Deletion::default();
+    let mut next = None;
+    for _ in 0..MAX_PAGES {
+        let (events, after) = page(calls, cloudformation, stack, next).await?;
+        if events.iter().any(|event| note(&mut deletion, event)) || after.is_none() {
+            break;
+        }
+        next = after;
+    }
+    Ok(deletion)
+}
+
+/// Takes the events from the newest to the oldest; true at the first that is of another operation.
+fn note(deletion: &mut Deletion, event: &StackEvent) -> bool {
+    let status = event.resource_status().map_or("", |status| status.as_str());
+    match (is_of_stack(event), status) {
+        (true, "DELETE_FAILED") => deletion.failures += 1,
+        (true, "DELETE_IN_PROGRESS") => {}
+        (true, before) => {
+            deletion.before = Status(before.to_owned());
+            return true;
+        }
+        (false, "DELETE_FAILED") if deletion.failures == 1 => {
+            let id = event.logical_resource_id().unwrap_or_default();
+            deletion.stuck.insert(id.to_owned());
+        }
+        (false, _) => {}
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_cloudformation::types::ResourceStatus;
+
+    use super::*;
+
+    fn event(id: &str, kind: &str, status: &str) -> StackEvent {
+        StackEvent::builder()
+            .stack_id("arn")
+            .event_id("1")
+            .stack_name("a")
+            .logical_resource_id(id)
+            .physical_resource_id(if kind == "AWS::CloudFormation::Stack" {
+                "arn"
+            } else {
+                "p"
+            })
+            .resource_type(kind)
+            .resource_status(ResourceStatus::from(status))
+            .build()
+    }
+
+    #[test]
+    fn failures_are_counted_back_to_what_was_before() {
+        let stack = |status| event("a", "AWS::CloudFormation::Stack", status);
+        let subnet = |id, status| event(id, "AWS::EC2::Subnet", status);
+        let events = [
+            stack("DELETE_FAILED"),
+            subnet("S2", "DELETE_FAILED"),
+            subnet("S3", "DELETE_COMPLETE"),
+            stack("DELETE_IN_PROGRESS"),
+            stack("DELETE_FAILED"),
+            subnet("S1", "DELETE_FAILED"),
+            stack("DELETE_IN_PROGRESS"),
+            stack("ROLLBACK_COMPLETE"),
+            stack("DELETE_FAILED"),
+        ];
+        let mut deletion = Deletion::default();
+        let end = events.iter().position(|event| note(&mut deletion, event));
+        assert_eq!(end, Some(7));
+        assert_eq!(deletion.failures, 2);
+        assert_eq!(deletion.before, Status("ROLLBACK_COMPLETE".to_owned()));
+        assert_eq!(deletion.stuck.into_iter().collect::<Vec<_>>(), ["S2"]);
+    }
+}

@@ -1,0 +1,187 @@
+//! What EC2 shows of the stack's own resources: three calls, asked for by physical ids. These are read again only when the stack
+//! has changed.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ec2::types::{Filter, NatGatewayState};
+
+use super::calls::Calls;
+use super::error::{Failure, Service};
+use super::memory::Memory;
+use super::tables::{parse_cidr, tags};
+use crate::model::live::Stack;
+use crate::model::observed::{Address, Gateway, Health, Observed, Subnet};
+use crate::provider::ProviderError;
+
+/// Pages of a stack's resources (100 each): a stack has at most 500.
+const MAX_PAGES: usize = 10;
+
+pub struct Eyes<'a> {
+    pub calls: &'a Calls,
+    pub cloudformation: &'a aws_sdk_cloudformation::Client,
+    pub ec2: &'a aws_sdk_ec2::Client,
+}
+
+impl Eyes<'_> {
+    pub async fn observe(
+        &self,
+        memory: &mut Memory,
+        stack: &Stack,
+    ) -> Result<Observed, ProviderError> {
+        let ids = self.ids(memory, stack).await?;
+        let of = |kind: &str| -> Vec<String> {
+            let of_kind = ids.values().filter(|(is, _)| is == kind);
+            of_kind.map(|(_, id)| id.clone()).collect()
+        };
+        let (gateways, addresses, subnets) = futures::join!(
+            self.gateways(of("AWS::EC2::NatGateway")),
+            self.addresses(of("AWS::EC2::EIP")),
+            self.subnets(of("AWS::EC2::Subnet")),
+        );
+        Ok(Observed {
+            gateways: gateways?,
+            addresses: addresses?,
+            subnets: subnets?,
+            ids: ids
+                .into_iter()
+                .map(|(id, (_, physical))| (id, physical))
+                .collect(),
+        })
+    }
+
+    /// Type and physical id by logical id, of what has one.
+    async fn ids(
+        &self,
+        memory: &mut Memory,
+        stack: &Stack,
+    ) -> Result<BTreeMap<String, (String, String)>, Failure> {
+        let version = (stack.id.clone(), stack.version.clone());
+        if let Some((at, ids)) = &memory.ids
+            && *at == version
+        {
+            return Ok(ids.clone());
+        }
+        let mut ids = BTreeMap::new();
+        let mut next = None;
+        for _ in 0..MAX_PAGES {
+            let request = self
+                .cloudformation
+                .list_stack_resources()
+                .stack_name(&stack.id)
+                .set_next_token(next.take());
+            let answer = self
+                .calls
+                .read(Service::CloudFormation, "ListStackResources", |gate| {
+                    request.customize().interceptor(gate).send()
+                })
+                .await?;
+            for resource in answer.stack_resource_summaries() {
+                let kind = resource.resource_type().unwrap_or_default();
+                let logical = resource.logical_resource_id().unwrap_or_default();
+                if let Some(physical) = resource.physical_resource_id()
+                    && kind != "AWS::EC2::Route"
+                {
+                    // An EIP may be named by its address and its allocation.
+                    let physical = physical.split('|').next().unwrap_or(physical);
+                    ids.insert(logical.to_owned(), (kind.to_owned(), physical.to_owned()));
+                }
+            }
+            next = answer.next_token;
+            if next.is_none() {
+                break;
+            }
+        }
+        memory.ids = Some((version, ids.clone()));
+        Ok(ids)
+    }
+
+    async fn gateways(&self, ids: Vec<String>) -> Result<BTreeMap<String, Gateway>, Failure> {
+        let Some(filter) = filter("nat-gateway-id", ids) else {
+            return Ok(BTreeMap::new());
+        };
+        let answer = self
+            .calls
+            .read(Service::Ec2, "DescribeNatGateways", |gate| {
+                let request = self.ec2.describe_nat_gateways().filter(filter);
+                request.customize().interceptor(gate).send()
+            })
+            .await?;
+        let gateway = |gateway: &aws_sdk_ec2::types::NatGateway| {
+            let why = gateway.failure_message().or(gateway.failure_code());
+            let health = match gateway.state() {
+                Some(NatGatewayState::Deleting) => Health::Leaving,
+                Some(NatGatewayState::Deleted) => Health::Gone,
+                Some(NatGatewayState::Failed) => {
+                    Health::Failed(why.unwrap_or("no reason given").to_owned())
+                }
+                _ => Health::Well,
+            };
+            let addresses = gateway.nat_gateway_addresses();
+            // An answer from before there were several says nothing about which is the first.
+            let primary = addresses
+                .iter()
+                .find(|address| address.is_primary() == Some(true))
+                .or(addresses.first());
+            let seen = Gateway {
+                health,
+                subnet: gateway.subnet_id().unwrap_or_default().to_owned(),
+                public_ip: primary
+                    .and_then(|address| address.public_ip())
+                    .map(str::to_owned),
+            };
+            Some((gateway.nat_gateway_id()?.to_owned(), seen))
+        };
+        Ok(answer.nat_gateways().iter().filter_map(gateway).collect())
+    }
+
+    async fn addresses(&self, ips: Vec<String>) -> Result<BTreeMap<String, Address>, Failure> {
+        let Some(filter) = filter("public-ip", ips) else {
+            return Ok(BTreeMap::new());
+        };
+        let answer = self
+            .calls
+            .read(Service::Ec2, "DescribeAddresses", |gate| {
+                let request = self.ec2.describe_addresses().filters(filter);
+                request.customize().interceptor(gate).send()
+            })
+            .await?;
+        let address = |address: &aws_sdk_ec2::types::Address| {
+            let association = address.association_id();
+            let holder = address.network_interface_id().or(address.instance_id());
+            let held_by = holder.or(association).filter(|_| association.is_some());
+            let seen = Address {
+                held_by: held_by.map(str::to_owned),
+            };
+            Some((address.public_ip()?.to_owned(), seen))
+        };
+        Ok(answer.addresses().iter().filter_map(address).collect())
+    }
+
+    async fn subnets(&self, ids: Vec<String>) -> Result<BTreeMap<String, Subnet>, Failure> {
+        let Some(filter) = filter("subnet-id", ids) else {
+            return Ok(BTreeMap::new());
+        };
+        let answer = self
+            .calls
+            .read(Service::Ec2, "DescribeSubnets", |gate| {
+                let request = self.ec2.describe_subnets().filters(filter);
+                request.customize().interceptor(gate).send()
+            })
+            .await?;
+        let subnet = |subnet: &aws_sdk_ec2::types::Subnet| {
+            let seen = Subnet {
+                cidr: subnet.cidr_block().and_then(parse_cidr),
+                zone: subnet.availability_zone().unwrap_or_default().to_owned(),
+                tags: tags(subnet.tags()),
+            };
+            Some((subnet.subnet_id()?.to_owned(), seen))
+        };
+        Ok(answer.subnets().iter().filter_map(subnet).collect())
+    }
+}
+
+/// A filter does not fail on what is gone, as a list of ids does. None when nothing is asked for.
+fn filter(name: &str, values: Vec<String>) -> Option<Filter> {
+    let filter = Filter::builder().name(name);
+    (!values.is_empty()).then(|| filter.set_values(Some(values)).build())
+}

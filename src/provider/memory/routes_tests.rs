@@ -1,0 +1,234 @@
+//! What others do to routes shows, stays through operations that are not about it, and goes by a change set that reverts it.
+
+use std::time::Duration;
+
+use super::*;
+use crate::lease::{Alone, Election as _, Term};
+use crate::ledger::Book;
+use crate::model::desired::{OnDrift, Settings, example_zones};
+use crate::model::grace::Grace;
+use crate::model::network::Network;
+use crate::model::plan::Action;
+use crate::model::request::{Object, ObjectId, Snapshot};
+use crate::model::schedule::Schedule;
+use crate::model::watch::{MAX_REPAIRS, Watch};
+use crate::provider::Provider as _;
+use crate::provider::memory::MemoryProvider;
+use crate::reconcile::{self, Frame, Memory, Pass};
+
+impl MemoryProvider {
+    /// Somebody puts a route there, or takes it away, behind the stack's back.
+    pub(crate) fn tamper(&self, table: &str, cidr: Ipv4Net, route: Option<Route>) {
+        let mut account = self.account();
+        let table = account.network.worker_tables.get_mut(table);
+        let routes = &mut table.expect("a worker's table").routes;
+        match route {
+            Some(route) => routes.insert(cidr, route),
+            None => routes.remove(&cidr),
+        };
+    }
+
+    /// Whether change sets that revert drift are to be had.
+    pub(crate) fn set_reverts(&self, reverts: bool) {
+        self.account().reverts = reverts;
+    }
+}
+
+/// The controller's passes, one after the other, on virtual time.
+struct Bench {
+    provider: MemoryProvider,
+    settings: Settings,
+    snapshot: Snapshot,
+    memory: Memory,
+    term: Term,
+    now: Duration,
+    sent: Vec<&'static str>,
+}
+
+fn net(text: &str) -> Ipv4Net {
+    text.parse().expect("a network")
+}
+
+impl Bench {
+    /// A stack at rest that routes 8.8.8.8.
+    async fn new(drift: OnDrift) -> Self {
+        let settings = Settings {
+            stack_name: "egress".to_owned(),
+            zones: example_zones(),
+            drift,
+            route_table_quota: 500,
+            max_removal: 50,
+            ..Settings::default()
+        };
+        let provider = MemoryProvider::new(MemoryProvider::network_for(&settings.zones));
+        let mut bench = Self {
+            provider,
+            settings,
+            snapshot: Snapshot::default(),
+            memory: Memory {
+                schedule: Schedule::new(
+                    Duration::from_secs(300),
+                    Watch::new(Some(Duration::from_secs(300))),
+                ),
+                grace: Grace {
+                    period: Duration::from_secs(600),
+                    ..Grace::default()
+                },
+                book: Book::nowhere(),
+            },
+            term: Alone::new().campaign().await,
+            now: Duration::ZERO,
+            sent: Vec::new(),
+        };
+        bench.ask("8.8.8.8");
+        bench.settle().await;
+        bench.sent.clear();
+        bench
+    }
+
+    fn ask(&mut self, value: &str) {
+        let data = [("dns".to_owned(), value.to_owned())].into();
+        let uid = String::new();
+        let object = Object { uid, data };
+        self.snapshot.objects = [(ObjectId::default(), object)].into();
+    }
+
+    async fn pass(&mut self) -> Pass {
+        let frame = Frame {
+            snapshot: &self.snapshot,
+            settings: &self.settings,
+            began: Duration::ZERO,
+            dry_run: false,
+            now: self.now,
+            jitter: 0.5,
+        };
+        loop {
+            match reconcile::pass(&self.provider, &self.term, &mut self.memory, &frame).await {
+                Ok(pass) => return pass,
+                Err(error) => assert_eq!(error.reason, "Rejected"),
+            }
+        }
+    }
+
+    /// Until a pass has nothing to do and EC2 needs no more looks.
+    async fn settle(&mut self) -> Pass {
+        for _ in 0..200 {
+            let pass = self.pass().await;
+            if pass.applied {
+                self.sent.push(pass.plan.action.name());
+            }
+            let wait = self.memory.schedule.next(pass.outcome, self.now);
+            let wait = wait.expect("nothing fails here");
+            if pass.plan.action == Action::Keep && wait == Duration::from_secs(300) {
+                return pass;
+            }
+            tokio::time::advance(wait).await;
+            self.now += wait;
+        }
+        panic!("it does not settle: {:?}", self.sent);
+    }
+
+    async fn network(&self) -> Network {
+        self.provider.network().await.expect("a network")
+    }
+
+    async fn target(&self) -> Option<String> {
+        let network = self.network().await;
+        let route = network.worker_tables["rtb-1"]
+            .routes
+            .get(&net("8.8.8.8/32"));
+        route.map(|route| route.target.clone())
+    }
+}
+
+/// No route, and one that leads elsewhere.
+fn harms() -> [Option<Route>; 2] {
+    let elsewhere = Route {
+        target: "pcx-1".to_owned(),
+        blackhole: false,
+    };
+    [None, Some(elsewhere)]
+}
+
+const REVERTED: [&str; 2] = ["RevertDrift", "ExecuteChangeSet"];
+const CHANGED: [&str; 2] = ["CreateChangeSet", "ExecuteChangeSet"];
+
+#[tokio::test(start_paused = true)]
+async fn drift_is_reverted_or_goes_out_and_in() {
+    for (reverts, expected) in [
+        (true, REVERTED.to_vec()),
+        (false, [CHANGED, CHANGED].concat()),
+    ] {
+        for harm in harms() {
+            let mut bench = Bench::new(OnDrift::Repair).await;
+            bench.provider.set_reverts(reverts);
+            bench.provider.tamper("rtb-1", net("8.8.8.8/32"), harm);
+            let pass = bench.settle().await;
+            assert_eq!(bench.target().await.as_deref(), Some("nat-eu-west-1a"));
+            assert_eq!(bench.sent, expected);
+            assert_eq!(pass.plan.problems, []);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_only_told_stays_through_other_changes() {
+    let mut bench = Bench::new(OnDrift::Report).await;
+    bench.provider.tamper("rtb-1", net("8.8.8.8/32"), None);
+    let pass = bench.settle().await;
+    assert_eq!(pass.plan.problems[0].reason, "RouteMissing");
+    bench.provider.tamper("rtb-2", net("9.9.9.9/32"), None);
+    bench.ask("8.8.8.8/31");
+    bench.settle().await;
+    assert_eq!(bench.sent, CHANGED);
+    assert_eq!(bench.target().await, None);
+}
+
+/// Somebody takes the route out again whenever it is there.
+#[tokio::test(start_paused = true)]
+async fn the_same_drift_is_repaired_three_times_and_again_after_an_hour() {
+    let mut bench = Bench::new(OnDrift::Repair).await;
+    let cidr = net("8.8.8.8/32");
+    for _ in 0..2 * MAX_REPAIRS {
+        bench.provider.tamper("rtb-1", cidr, None);
+        bench.settle().await;
+    }
+    let repairs = [&REVERTED[..], &CHANGED, &CHANGED, &CHANGED, &CHANGED].concat();
+    assert_eq!(bench.sent, repairs);
+    let reasons: Vec<&str> = bench
+        .pass()
+        .await
+        .plan
+        .problems
+        .iter()
+        .map(|p| p.reason)
+        .collect();
+    assert_eq!(reasons, ["DriftRepairFailed", "RouteMissing"]);
+    // Once it has been well for a while, it counts as new.
+    let target = "nat-eu-west-1a".to_owned();
+    let well = Route {
+        target,
+        blackhole: false,
+    };
+    bench.provider.tamper("rtb-1", cidr, Some(well));
+    bench.settle().await;
+    bench.now += Duration::from_secs(3_700);
+    bench.settle().await;
+    bench.sent.clear();
+    bench.provider.tamper("rtb-1", cidr, None);
+    bench.settle().await;
+    assert_eq!(bench.sent, REVERTED);
+}
+
+/// Nobody can be read to ask for it, so nothing would put it back.
+#[tokio::test(start_paused = true)]
+async fn a_route_that_is_kept_only_because_it_is_there_is_not_taken_out() {
+    let mut bench = Bench::new(OnDrift::Repair).await;
+    bench.provider.set_reverts(false);
+    bench.ask("nonsense");
+    let elsewhere = harms()[1].clone();
+    bench.provider.tamper("rtb-1", net("8.8.8.8/32"), elsewhere);
+    let pass = bench.settle().await;
+    assert_eq!(bench.sent, [""; 0]);
+    assert_eq!(pass.plan.desired.routes.len(), 3);
+}

@@ -1,0 +1,250 @@
+//! EC2 is changed behind CloudFormation's back: it is found, and set right by a change of the stack.
+
+use serde_json::json;
+
+use crate::replica::{Launch, Replica};
+use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
+use crate::standin::{REGION, actions};
+use crate::wait;
+
+/// A replica that looks for drift as often as may be set.
+pub fn looking(stage: &Stage) -> Launch {
+    stage.replica("r1").flag("drift-interval", "10s")
+}
+
+/// A stack for the example, kept by a replica.
+pub async fn kept(stage: &Stage, launch: Launch) -> Replica {
+    let replica = launch.start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    replica
+}
+
+/// The worker table of a zone, by the zone's letter.
+fn table(stage: &Stage, letter: &str) -> String {
+    let zone = format!("{REGION}{letter}");
+    let tables = stage.aws.routes().into_keys();
+    let found = tables.filter(|(_, of)| *of == zone).map(|(table, _)| table);
+    found.last().unwrap()
+}
+
+fn remove_route(stage: &Stage, letter: &str) {
+    let table = table(stage, letter);
+    let fields = [
+        ("RouteTableId", table.as_str()),
+        ("DestinationCidrBlock", "8.8.8.8/32"),
+    ];
+    stage.aws.call("ec2", "DeleteRoute", &fields);
+}
+
+const REVERTED: [&str; 2] = ["CreateChangeSet", "ExecuteChangeSet"];
+
+#[tokio::test]
+async fn a_route_that_was_removed_is_put_back() {
+    let stage = Stage::open("drift-missing").await;
+    let replica = kept(&stage, looking(&stage)).await;
+    let exits = stage.aws.exits();
+    let mark = stage.aws.mark();
+    remove_route(&stage, "a");
+    assert_eq!(stage.routed(&EXAMPLE_CIDRS).await, exits);
+    replica.said(&["RouteMissing", "8.8.8.8/32"]).unwrap();
+    wait::until("told that it is over", || {
+        replica.said(&["no longer", "RouteMissing"])
+    })
+    .await;
+    assert_eq!(actions(&stage.writes_at_rest(mark).await), REVERTED);
+}
+
+#[tokio::test]
+async fn a_route_that_leads_elsewhere_is_led_back() {
+    let stage = Stage::open("drift-retarget").await;
+    let replica = kept(&stage, looking(&stage)).await;
+    let exits = stage.aws.exits();
+    let mark = stage.aws.mark();
+    let elsewhere = exits[&format!("{REGION}b")].gateway.clone();
+    let table = table(&stage, "a");
+    let fields = [
+        ("RouteTableId", table.as_str()),
+        ("DestinationCidrBlock", "8.8.8.8/32"),
+        ("NatGatewayId", elsewhere.as_str()),
+    ];
+    stage.aws.call("ec2", "ReplaceRoute", &fields);
+    assert_eq!(stage.routed(&EXAMPLE_CIDRS).await, exits);
+    replica.said(&["RouteRetargeted", &elsewhere]).unwrap();
+    assert_eq!(actions(&stage.writes_at_rest(mark).await), REVERTED);
+}
+
+#[tokio::test]
+async fn where_drift_cannot_be_reverted_the_route_goes_out_and_in() {
+    for (mode, before) in [
+        ("unsupported", &["CreateChangeSet"][..]),
+        ("fails", &["CreateChangeSet", "DeleteChangeSet"]),
+        ("no_effect", &REVERTED),
+    ] {
+        let stage = Stage::open("drift-out-in").await;
+        stage.aws.settings(json!({ "revert_drift": mode }));
+        let _replica = kept(&stage, looking(&stage)).await;
+        let exits = stage.aws.exits();
+        let mark = stage.aws.mark();
+        remove_route(&stage, "a");
+        assert_eq!(stage.routed(&EXAMPLE_CIDRS).await, exits, "{mode}");
+        let writes = stage.writes_at_rest(mark).await;
+        assert_eq!(
+            actions(&writes),
+            [before, &REVERTED, &REVERTED].concat(),
+            "{mode}"
+        );
+        let calls = stage.aws.log_since(mark).len();
+        wait::measured(&format!(
+            "a route repaired where REVERT_DRIFT is {mode}: {calls} calls"
+        ));
+        assert!(calls < 150, "{calls}");
+    }
+}
+
+#[tokio::test]
+async fn in_report_mode_drift_is_only_told() {
+    let stage = Stage::open("drift-report").await;
+    let launch = looking(&stage).flag("drift-detection", "report");
+    let replica = kept(&stage, launch).await;
+    let mark = stage.aws.mark();
+    remove_route(&stage, "a");
+    wait::until("told", || replica.said(&["RouteMissing", "restore it"])).await;
+    assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
+}
+
+/// Somebody takes a route out whenever it is there.
+#[tokio::test]
+async fn a_repair_in_vain_stops_after_the_third() {
+    let stage = Stage::open("drift-vain").await;
+    let mut replica = kept(&stage, looking(&stage)).await;
+    let mark = stage.aws.mark();
+    wait::until("given up", || {
+        let table = table(&stage, "a");
+        let routes = stage.aws.routes();
+        let of_table = &routes[&(table, format!("{REGION}a"))];
+        let rests = stage
+            .aws
+            .stacks()
+            .values()
+            .all(|is| is.ends_with("E_COMPLETE"));
+        if rests && of_table.contains_key("8.8.8.8/32") {
+            remove_route(&stage, "a");
+        }
+        replica.said(&["DriftRepairFailed", "find out who changes it"])
+    })
+    .await;
+    // By reverting once, and out and in twice.
+    assert_eq!(stage.aws.count_since(mark, "ExecuteChangeSet"), 5);
+    let mark = stage.aws.mark();
+    let spent = stage.writes_at_rest(mark).await;
+    assert!(spent.is_empty(), "{spent:?}");
+    // The rest is kept.
+    stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
+    wait::until("another route", || {
+        let routes = stage.aws.routes();
+        let everywhere = routes.values().all(|of| of.contains_key("9.9.9.9/32"));
+        wait::check(everywhere, || format!("{routes:?}"))
+    })
+    .await;
+    replica.assert_well();
+}
+
+/// The one call a look costs is what the pass costs anyway, and three more: 12 looks an hour are 60 calls.
+#[tokio::test]
+async fn an_idle_look_takes_five_calls() {
+    let stage = Stage::open("drift-idle").await;
+    let _replica = kept(&stage, looking(&stage)).await;
+    stage.two_more_looks().await;
+    let looks = |mark| stage.aws.count_since(mark, "DescribeSubnets");
+    let begin = stage.aws.mark();
+    wait::until("a look", || wait::check(looks(begin) >= 1, String::new)).await;
+    let mark = stage.aws.mark();
+    wait::until("three more", || {
+        wait::check(looks(mark) >= 3, || format!("{}", looks(mark)))
+    })
+    .await;
+    let log = stage.aws.log_since(mark);
+    let mut actions = actions(&log);
+    actions.retain(|action| !["DescribeAddresses", "DescribeNatGateways"].contains(action));
+    let per_look = log.len().div_ceil(3);
+    wait::measured(&format!("an idle look for drift takes {per_look} calls"));
+    assert!(per_look <= 5, "{log:?}");
+    for read in ["DescribeStacks", "DescribeRouteTables", "DescribeSubnets"] {
+        let count = actions.iter().filter(|action| **action == read).count();
+        assert!((2..=4).contains(&count), "{read}: {count}");
+    }
+}
+
+#[tokio::test]
+async fn without_the_right_to_look_routes_are_kept_all_the_same() {
+    let stage = Stage::open("drift-denied").await;
+    let denied = json!({ "kind": "access_denied", "action": "DescribeNatGateways" });
+    stage.aws.fault(denied);
+    let replica = kept(&stage, looking(&stage)).await;
+    let remedy = ["DriftNotSeen", "allow ec2:DescribeNatGateways to"];
+    wait::until("told", || replica.said(&remedy)).await;
+    remove_route(&stage, "b");
+    stage.routed(&EXAMPLE_CIDRS).await;
+    stage.aws.clear_faults();
+    wait::until("told that it is over", || {
+        replica.said(&["no longer", "DriftNotSeen"])
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn switched_off_nothing_is_read_or_told() {
+    let stage = Stage::open("drift-off").await;
+    let launch = looking(&stage).flag("drift-detection", "off");
+    let replica = kept(&stage, launch).await;
+    let mark = stage.aws.mark();
+    remove_route(&stage, "a");
+    assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
+    for action in ["DescribeNatGateways", "ListStackResources"] {
+        assert_eq!(stage.aws.count_since(0, action), 0);
+    }
+    replica.said(&["RouteMissing"]).unwrap_err();
+}
+
+/// The leader dies when a route is out of the stack, and its successor knows nothing of why.
+#[tokio::test]
+async fn a_repair_survives_its_leader() {
+    let stage = Stage::open("drift-failover").await;
+    stage.aws.settings(json!({ "revert_drift": "unsupported" }));
+    let mut first = kept(&stage, looking(&stage)).await;
+    let exits = stage.aws.exits();
+    let second = stage.replica("r2").flag("drift-interval", "10s").start();
+    wait::until("r2 stands by", || second.answers("/readyz")).await;
+    stage.aws.settings(json!({ "operation_ms": 3000 }));
+    remove_route(&stage, "a");
+    let mark = stage.aws.mark();
+    wait::until("the route goes out of the stack", || {
+        let executed = stage.aws.count_since(mark, "ExecuteChangeSet");
+        wait::check(executed == 1, || format!("{executed} change sets executed"))
+    })
+    .await;
+    first.kill();
+    wait::until("r2 leads", || second.said(&["this replica leads"])).await;
+    assert_eq!(stage.routed(&EXAMPLE_CIDRS).await, exits);
+}
+
+/// It says that there is a change where there is none; what is harmed it does not repair.
+#[tokio::test]
+async fn a_phantom_change_harms_nothing() {
+    let stage = Stage::open("drift-phantom").await;
+    stage.aws.settings(json!({ "revert_drift": "phantom" }));
+    let _replica = kept(&stage, looking(&stage)).await;
+    let exits = stage.aws.exits();
+    let mark = stage.aws.mark();
+    stage.two_more_looks().await;
+    assert_eq!(
+        actions(&stage.aws.writes_since(mark)),
+        [""; 0],
+        "all is well"
+    );
+    remove_route(&stage, "c");
+    assert_eq!(stage.routed(&EXAMPLE_CIDRS).await, exits);
+    let writes = stage.writes_at_rest(mark).await;
+    assert_eq!(actions(&writes), [REVERTED; 3].concat());
+}

@@ -1,0 +1,248 @@
+//! A zone's NAT is harmed behind CloudFormation's back, piece by piece: it is found, told and made whole, and every static IP that is
+//! there stays.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::drift::{kept, looking};
+use crate::replica::nat_cidr;
+use crate::stage::{EXAMPLE_CIDRS, Stage};
+use crate::standin::REGION;
+use crate::wait;
+
+const LETTERS: [&str; 3] = ["a", "b", "c"];
+
+fn found<'a>(
+    state: &'a Value,
+    what: &str,
+    is: impl Fn(&Value) -> bool,
+) -> Result<&'a Value, String> {
+    let mut all = state[what].as_array().unwrap().iter();
+    all.find(|item| is(item))
+        .ok_or_else(|| format!("{what}: not there"))
+}
+
+/// The pieces of a zone's NAT in EC2: its subnet, that one's route table, its gateway.
+struct Pieces {
+    subnet: String,
+    table: String,
+    association: String,
+    gateway: String,
+    ip: String,
+}
+
+fn pieces(state: &Value, letter: &str) -> Result<Pieces, String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let subnet = found(state, "subnets", |subnet| {
+        subnet["cidr"] == nat_cidr(letter)
+    })?;
+    let name = format!("nat-{REGION}{letter}");
+    wait::check(subnet["tags"]["Name"] == name, || format!("{subnet}"))?;
+    let associated = |table: &Value| {
+        let mut associations = table["associations"].as_array().unwrap().iter().cloned();
+        associations.find(|association| association["subnet"] == subnet["id"])
+    };
+    let table = found(state, "route_tables", |table| associated(table).is_some())?;
+    wait::check(table["tags"]["Name"] == name, || format!("{table}"))?;
+    let mut routes = table["routes"].as_array().unwrap().iter();
+    let out = routes.any(|route| {
+        route["cidr"] == "0.0.0.0/0"
+            && route["state"] == "active"
+            && text(&route["target"]).starts_with("igw-")
+    });
+    wait::check(out, || format!("{table}"))?;
+    let gateway = found(state, "nat_gateways", |gateway| {
+        gateway["subnet"] == subnet["id"] && gateway["state"] == "available"
+    })?;
+    let address = found(state, "addresses", |address| {
+        address["public_ip"] == gateway["eip"] && address["nat_gateway"] == gateway["id"]
+    })?;
+    Ok(Pieces {
+        subnet: text(&subnet["id"]),
+        table: text(&table["id"]),
+        association: text(&associated(table).unwrap()["id"]),
+        gateway: text(&gateway["id"]),
+        ip: text(&address["public_ip"]),
+    })
+}
+
+/// The static IPs by zone, when everything is whole.
+fn whole(stage: &Stage) -> Result<BTreeMap<&'static str, String>, String> {
+    let state = stage.aws.state();
+    let ip = |letter| Ok((letter, pieces(&state, letter)?.ip));
+    LETTERS.into_iter().map(ip).collect()
+}
+
+/// Does harm, and waits until it is told by this reason and made good, in each way of repairing.
+async fn is_repaired(name: &str, reason: &str, harm: impl Fn(&Stage)) {
+    for mode in ["works", "unsupported", "no_effect"] {
+        let stage = Stage::open(name).await;
+        stage.aws.settings(json!({ "revert_drift": mode }));
+        let mut replica = kept(&stage, looking(&stage)).await;
+        let ips = whole(&stage).unwrap();
+        let mark = stage.aws.mark();
+        harm(&stage);
+        wait::until("told", || replica.said(&[reason])).await;
+        let after = wait::until("whole again", || {
+            let rests = stage
+                .aws
+                .stacks()
+                .values()
+                .all(|is| is.ends_with("E_COMPLETE"));
+            wait::check(rests, || format!("{:?}", stage.aws.stacks()))?;
+            whole(&stage)
+        })
+        .await;
+        assert_eq!(after, ips, "{mode}: the static IPs");
+        stage.routed(&EXAMPLE_CIDRS).await;
+        wait::until("told that it is over", || {
+            replica.said(&["no longer", reason])
+        })
+        .await;
+        let mark_after = stage.aws.mark();
+        assert!(stage.writes_at_rest(mark_after).await.is_empty(), "{mode}");
+        let writes = stage.aws.writes_since(mark).len();
+        let calls = stage.aws.log_since(mark).len();
+        wait::measured(&format!(
+            "{reason}, REVERT_DRIFT {mode}: {writes} writes, {calls} calls"
+        ));
+        assert!(writes <= 7 && calls < 250, "{mode}: {writes}, {calls}");
+        replica.assert_well();
+    }
+}
+
+fn of_a(stage: &Stage) -> Pieces {
+    pieces(&stage.aws.state(), "a").unwrap()
+}
+
+fn delete_gateway(stage: &Stage) {
+    let gateway = of_a(stage).gateway;
+    stage
+        .aws
+        .call("ec2", "DeleteNatGateway", &[("NatGatewayId", &gateway)]);
+}
+
+#[tokio::test]
+async fn a_nat_gateway_that_was_deleted() {
+    is_repaired("drift-nat", "NatGatewayGone", delete_gateway).await;
+}
+
+#[tokio::test]
+async fn a_nat_gateway_that_has_failed() {
+    is_repaired("drift-failed", "NatGatewayFailed", |stage| {
+        let gateway = of_a(stage).gateway;
+        let harm = json!({ "action": "fail_nat_gateway", "nat_gateway_id": gateway });
+        stage.aws.post("tamper", &harm);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_static_ip_that_was_detached() {
+    is_repaired("drift-detached", "NatGatewayChanged", |stage| {
+        let harm = json!({ "action": "detach_address", "public_ip": of_a(stage).ip });
+        stage.aws.post("tamper", &harm);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_nat_subnet_that_was_deleted() {
+    is_repaired("drift-subnet", "NatSubnetGone", |stage| {
+        let subnet = of_a(stage).subnet;
+        delete_gateway(stage);
+        stage
+            .aws
+            .call("ec2", "DeleteSubnet", &[("SubnetId", &subnet)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_route_table_that_was_deleted() {
+    is_repaired("drift-table", "NatRouteTableGone", |stage| {
+        let Pieces {
+            association, table, ..
+        } = of_a(stage);
+        let fields = [("AssociationId", association.as_str())];
+        stage.aws.call("ec2", "DisassociateRouteTable", &fields);
+        stage
+            .aws
+            .call("ec2", "DeleteRouteTable", &[("RouteTableId", &table)]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_association_that_was_removed() {
+    is_repaired("drift-assoc", "NatSubnetUnassociated", |stage| {
+        let association = of_a(stage).association;
+        let fields = [("AssociationId", association.as_str())];
+        stage.aws.call("ec2", "DisassociateRouteTable", &fields);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_way_out_of_a_nat_subnet() {
+    is_repaired("drift-out", "RouteMissing", |stage| {
+        let table = of_a(stage).table;
+        let fields = [
+            ("RouteTableId", table.as_str()),
+            ("DestinationCidrBlock", "0.0.0.0/0"),
+        ];
+        stage.aws.call("ec2", "DeleteRoute", &fields);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn tags_that_were_changed() {
+    is_repaired("drift-tags", "TagsChanged", |stage| {
+        let Pieces { subnet, table, .. } = of_a(stage);
+        let fields = [
+            ("ResourceId.1", subnet.as_str()),
+            ("Tag.1.Key", "Name"),
+            ("Tag.1.Value", "mine"),
+        ];
+        stage.aws.call("ec2", "CreateTags", &fields);
+        let fields = [("ResourceId.1", table.as_str()), ("Tag.1.Key", "Name")];
+        stage.aws.call("ec2", "DeleteTags", &fields);
+    })
+    .await;
+}
+
+/// It is told loudly, the rest is kept, and a new one comes only when that is allowed.
+#[tokio::test]
+async fn a_static_ip_that_was_released() {
+    for mode in ["works", "unsupported"] {
+        let stage = Stage::open("drift-lost").await;
+        stage.aws.settings(json!({ "revert_drift": mode }));
+        let mut replica = kept(&stage, looking(&stage)).await;
+        let ips = whole(&stage).unwrap();
+        let harm = json!({ "action": "release_address", "public_ip": ips["a"] });
+        stage.aws.post("tamper", &harm);
+        let loud = ["StaticIpLost", &ips["a"], "--allow-new-eips"];
+        wait::until("told", || replica.said(&loud)).await;
+        let mark = stage.aws.mark();
+        assert!(stage.writes_at_rest(mark).await.is_empty(), "left alone");
+        // What else is harmed is repaired all the same.
+        let association = pieces(&stage.aws.state(), "b").unwrap().association;
+        let fields = [("AssociationId", association.as_str())];
+        stage.aws.call("ec2", "DisassociateRouteTable", &fields);
+        let of_b = || pieces(&stage.aws.state(), "b").map(|of_b| of_b.ip);
+        assert_eq!(wait::until("b is whole again", of_b).await, ips["b"]);
+        assert_eq!(stage.aws.state()["addresses"].as_array().unwrap().len(), 2);
+        replica.terminate().await;
+
+        let launch = looking(&stage).flag("allow-new-eips", "true");
+        let mut replica = launch.start();
+        let after = wait::until("whole again", || whole(&stage)).await;
+        assert_eq!((&after["b"], &after["c"]), (&ips["b"], &ips["c"]), "{mode}");
+        assert_ne!(after["a"], ips["a"], "a new one");
+        stage.routed(&EXAMPLE_CIDRS).await;
+        assert_eq!(stage.aws.state()["addresses"].as_array().unwrap().len(), 3);
+        replica.assert_well();
+    }
+}

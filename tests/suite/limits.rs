@@ -1,0 +1,166 @@
+//! Where not everything fits: what is routed stays, what fits is added, and who waits is told why.
+
+use serde_json::json;
+
+use crate::errors::told;
+use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
+use crate::standin::actions;
+use crate::wait;
+
+/// As many single addresses, none next to another.
+fn addresses(count: u32) -> Vec<(String, String)> {
+    (0..count)
+        .map(|number| {
+            (
+                format!("k{number:03}"),
+                format!("203.0.{}.{}/32", number / 100, number % 100 * 2),
+            )
+        })
+        .collect()
+}
+
+fn borrowed(data: &[(String, String)]) -> Vec<(&str, &str)> {
+    data.iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect()
+}
+
+fn cidrs(data: &[(String, String)]) -> Vec<&str> {
+    data.iter().map(|(_, cidr)| cidr.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_template_too_long_for_a_request_needs_a_bucket_and_what_fits_is_routed() {
+    let stage = Stage::open("bytes").await;
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    // 3 zones of 6 resources, and 2 networks in 3 tables.
+    let share = "kube_static_egress_controller_limit_used_ratio{limit=\"stack_resources\"}";
+    assert_eq!(replica.metric(share), Some(24.0 / 500.0));
+    let many = addresses(150);
+    stage.config_map("egress-t2", &borrowed(&many)).await;
+    let remedy = ["LimitReached", "k149", "51200", "--cf-template-bucket"];
+    told(&mut replica, &remedy).await;
+    wait::until("what fits is routed", || {
+        let fewest = stage.aws.routes().values().map(|table| table.len()).min();
+        wait::check(fewest > Some(40), || {
+            format!("{fewest:?} routes in a table")
+        })
+    })
+    .await;
+    for routes in stage.aws.routes().values() {
+        assert!(EXAMPLE_CIDRS.iter().all(|cidr| routes.contains_key(*cidr)));
+    }
+    replica.terminate().await;
+
+    stage.aws.bucket("templates");
+    let mark = stage.aws.mark();
+    let _replica = stage
+        .replica("r2")
+        .arg("--cf-template-bucket=templates")
+        .start();
+    let all = [&EXAMPLE_CIDRS[..], &cidrs(&many)].concat();
+    assert_eq!(stage.routed(&all).await, exits);
+    assert_eq!(
+        actions(&stage.aws.writes_since(mark)),
+        ["PutObject", "CreateChangeSet", "ExecuteChangeSet"]
+    );
+}
+
+#[tokio::test]
+async fn a_bucket_that_does_not_exist_is_named() {
+    let stage = Stage::open("bucket").await;
+    let mut replica = stage
+        .replica("r1")
+        .arg("--cf-template-bucket=templates")
+        .start();
+    let many = addresses(155);
+    stage.config_map("egress-t1", &borrowed(&many)).await;
+    told(&mut replica, &["TemplateBucket", "--cf-template-bucket"]).await;
+    stage.aws.bucket("templates");
+    stage.routed(&cidrs(&many)).await;
+}
+
+/// 18 resources of three zones and a route per CIDR and table: 161 CIDRs make 501, 160 CIDRs 498.
+#[tokio::test]
+async fn the_entry_that_would_need_the_501st_resource_waits_for_room() {
+    let stage = Stage::open("resources").await;
+    stage.aws.bucket("templates");
+    let mut replica = stage
+        .replica("r1")
+        .arg("--cf-template-bucket=templates")
+        .start();
+    let many = addresses(161);
+    stage.config_map("egress-t1", &borrowed(&many)).await;
+    let remedy = [
+        "LimitReached",
+        "k160",
+        "501 resources",
+        "fewer or wider networks",
+    ];
+    told(&mut replica, &remedy).await;
+    let exits = stage.routed(&cidrs(&many[..160])).await;
+    stage.config_map("egress-t1", &borrowed(&many[1..])).await;
+    assert_eq!(stage.routed(&cidrs(&many[1..])).await, exits);
+    replica.said(&["no longer", "LimitReached"]).unwrap();
+}
+
+#[tokio::test]
+async fn a_zone_without_a_static_ip_to_be_had_waits_and_nothing_fails() {
+    let stage = Stage::open("eip-quota").await;
+    stage.aws.settings(json!({ "eip_quota": 2 }));
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let remedy = ["LimitReached", "eu-central-1c", "EC2-VPC Elastic IPs"];
+    told(&mut replica, &remedy).await;
+    wait::until("two zones have NAT gateways", || {
+        let exits = stage.aws.exits();
+        wait::check(exits.len() == 2, || format!("{exits:?}"))
+    })
+    .await;
+    let two = stage.routed(&EXAMPLE_CIDRS).await;
+    assert_eq!(actions(&stage.writes_at_rest(0).await), ["CreateStack"]);
+    stage.aws.settings(json!({ "eip_quota": 3 }));
+    wait::until("the third has one, too", || {
+        let exits = stage.aws.exits();
+        wait::check(exits.len() == 3, || format!("{exits:?}"))
+    })
+    .await;
+    let three = stage.routed(&EXAMPLE_CIDRS).await;
+    assert!(two.iter().all(|(zone, exit)| three.get(zone) == Some(exit)));
+}
+
+/// The routes of others count as well.
+#[tokio::test]
+async fn a_route_table_that_is_full_takes_no_more_until_there_is_room() {
+    let stage = Stage::open("full-table").await;
+    stage.aws.settings(json!({ "route_quota": 5 }));
+    let ((table, _), _) = stage.aws.routes().into_iter().next().unwrap();
+    let gateway = stage.aws.state()["internet_gateways"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let foreign = [
+        ("RouteTableId", table.as_str()),
+        ("DestinationCidrBlock", "198.51.100.0/24"),
+        ("GatewayId", gateway.as_str()),
+    ];
+    stage.aws.call("ec2", "CreateRoute", &foreign);
+    let mut replica = stage.replica("r1").arg("--aws-route-table-quota=4").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
+    let remedy = [
+        "LimitReached",
+        "egress-t2",
+        table.as_str(),
+        "--aws-route-table-quota",
+    ];
+    told(&mut replica, &remedy).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    stage.aws.call("ec2", "DeleteRoute", &foreign[..2]);
+    stage
+        .routed(&[&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat())
+        .await;
+}
