@@ -92,11 +92,13 @@ fn config_maps(folder: &Path) -> Vec<Value> {
     found
 }
 
-/// What the controller's plan refuses of one ConfigMap, as the policy would say it.
+/// What the controller's plan refuses of one ConfigMap, as the policy would say it. What waits for others to make room is
+/// nothing that one ConfigMap shows.
 fn refused(plan: &Value, object: &Value) -> BTreeSet<String> {
     let of_it = |problem: &&Value| {
         let entry = &problem["subject"]["entry"];
         problem["severity"] == "Refused"
+            && problem["reason"] != "LimitReached"
             && entry["name"] == object["metadata"]["name"]
             && entry["namespace"] == object["metadata"]["namespace"]
     };
