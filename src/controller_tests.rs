@@ -14,8 +14,9 @@ use crate::lease::Alone;
 use crate::lease::tests::fake::{FakeApi, Net};
 use crate::ledger::{KEY, Place};
 use crate::model::desired::{OnEmpty, example_zones};
-use crate::model::live::Live;
+use crate::model::live::{Live, Stack};
 use crate::model::network::Network;
+use crate::model::observed::Observed;
 use crate::model::plan::Action;
 use crate::model::request::{Object, ObjectId};
 use crate::provider::memory::MemoryProvider;
@@ -172,6 +173,10 @@ impl Provider for Broken {
         self.account.live(epoch, known).await
     }
 
+    async fn observe(&self, stack: &Stack) -> Result<Observed, ProviderError> {
+        self.account.observe(stack).await
+    }
+
     async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
         if matches!(action, Action::Create(_)) {
             self.creations.fetch_add(1, Ordering::Relaxed);
@@ -210,6 +215,7 @@ async fn a_leader_a_minute(provider: &Broken, minutes: u32, book: impl Fn() -> B
             settings: settings.clone(),
             empty_grace_period: Duration::from_secs(600),
             resync_interval: Duration::from_secs(300),
+            drift_interval: None,
             dry_run: false,
         };
         let feed = Box::new(asked);

@@ -117,7 +117,10 @@ async fn plan(config: Config, args: &PlanArgs) -> Result<ExitCode> {
         "{}",
         plan_command::render(&plan, args.output, args.template)
     );
-    Ok(ExitCode::from(plan_command::exit_code(&plan)))
+    Ok(ExitCode::from(plan_command::exit_code(
+        &plan,
+        args.allow_changes,
+    )))
 }
 
 /// Only what went wrong: standard output is the plan's.

@@ -194,10 +194,10 @@ pub fn render(plan: &Plan, output: Output, template: bool) -> String {
 }
 
 /// 1 when something is refused: a pull request that adds it should not pass.
-pub fn exit_code(plan: &Plan) -> u8 {
+pub fn exit_code(plan: &Plan, allow_changes: bool) -> u8 {
     if plan.refuses_something() {
         ERROR
-    } else if plan.changes_something() {
+    } else if plan.changes_something() && !allow_changes {
         CHANGE
     } else {
         NO_CHANGE

@@ -47,6 +47,9 @@ pub struct PlanArgs {
     /// Print the CloudFormation template, too. Default: false.
     #[arg(long, help_heading = "Plan")]
     pub template: bool,
+    /// Exit with 0 where something would change, too: for `helm test`. Default: false.
+    #[arg(long, help_heading = "Plan")]
+    pub allow_changes: bool,
     #[command(flatten)]
     pub options: Options,
 }

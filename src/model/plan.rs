@@ -15,7 +15,7 @@ use super::network::{Network, Zone};
 use super::problem::{Problem, Subject};
 use super::request::{self, EntryId, Request, Snapshot};
 use super::resolved::{Layout, LayoutError, Names, Part};
-use super::template::{self, Template};
+use super::template::{self, Size, Template};
 use super::watch::Watch;
 
 /// What to do now: at most one mutating call.
@@ -93,6 +93,8 @@ pub struct Plan {
     pub repairs: Vec<String>,
     /// Logical ids of what is gone and made anew by the action.
     pub(super) renewed: BTreeSet<String>,
+    /// What the template takes of CloudFormation's quotas, when one was made.
+    pub size: Option<Size>,
 }
 
 /// Makes the plan. Total: whatever the world looks like, there is one.
@@ -234,6 +236,7 @@ impl Plan {
                 world.settings.template_bucket,
             ) {
                 Ok(template) => {
+                    self.size = Some(template.size);
                     self.differences =
                         difference::between(&Layout::default(), &template, &self.request);
                     self.set(Action::Create(template), "there is no stack yet");
@@ -294,6 +297,7 @@ impl Plan {
                     );
                 }
             };
+        self.size = Some(template.size);
         self.differences = difference::between(layout, &template, &self.request);
         self.differences
             .extend(difference::of_tags(&stack.tags, &template.tags));

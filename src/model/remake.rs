@@ -19,6 +19,8 @@ pub(super) fn as_it_is(stack: &Stack, text: String) -> Template {
         tags,
         termination_protection: stack.termination_protection,
         stack_policy: stack.policy.is_some(),
+        // It takes no more than the live one.
+        size: template::Size::default(),
     }
 }
 

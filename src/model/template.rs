@@ -31,6 +31,36 @@ pub struct Template {
     pub stack_policy: bool,
     /// Hex, over text, parameters and tags: names the change set.
     pub fingerprint: String,
+    pub size: Size,
+}
+
+/// What a template takes of CloudFormation's quotas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    pub resources: usize,
+    pub parameters: usize,
+    pub bytes: usize,
+    /// Whether there is a bucket for a template that is too long for a request.
+    pub bucket: bool,
+}
+
+impl Size {
+    /// Each quota by name, and how much of it is taken: 1 is all.
+    pub fn shares(&self) -> [(&'static str, f64); 3] {
+        let max_bytes = match self.bucket {
+            true => MAX_S3_BYTES,
+            false => MAX_INLINE_BYTES,
+        };
+        let share = |used: usize, of: usize| used as f64 / of as f64;
+        [
+            ("stack_resources", share(self.resources, MAX_RESOURCES)),
+            (
+                "template_parameters",
+                share(self.parameters, MAX_PARAMETERS),
+            ),
+            ("template_bytes", share(self.bytes, max_bytes)),
+        ]
+    }
 }
 
 impl Template {
@@ -103,7 +133,7 @@ pub fn render(
         resources.insert(id, resource("AWS::EC2::Route", properties));
     }
     keep_spelling(&mut resources, &mut parameters, live);
-    let count = resources.len();
+    let resource_count = resources.len();
     let declared: Map<String, Value> = parameters
         .keys()
         .map(|name| (name.clone(), json!({ "Type": "String" })))
@@ -116,13 +146,13 @@ pub fn render(
         "Outputs": outputs,
     })
     .to_string();
-    check_limits(
-        count,
-        desired.routes.len(),
-        parameters.len(),
-        text.len(),
+    let size = Size {
+        resources: resource_count,
+        parameters: parameters.len(),
+        bytes: text.len(),
         bucket,
-    )?;
+    };
+    check_limits(size, desired.routes.len())?;
     let sealed = json!([text, parameters, desired.tags]).to_string();
     Ok(Template {
         stack_name: desired.stack_name.clone(),
@@ -132,6 +162,7 @@ pub fn render(
         tags: desired.tags.clone(),
         termination_protection: desired.termination_protection,
         stack_policy: desired.stack_policy,
+        size,
     })
 }
 
@@ -151,13 +182,13 @@ fn keep_spelling(
     }
 }
 
-fn check_limits(
-    resources: usize,
-    routes: usize,
-    parameters: usize,
-    bytes: usize,
-    bucket: bool,
-) -> Result<(), TemplateError> {
+fn check_limits(size: Size, routes: usize) -> Result<(), TemplateError> {
+    let Size {
+        resources,
+        parameters,
+        bytes,
+        bucket,
+    } = size;
     if resources > MAX_RESOURCES {
         Err(TemplateError::TooManyResources(resources, routes))
     } else if parameters > MAX_PARAMETERS {
@@ -255,4 +286,22 @@ pub fn digest(bytes: &[u8]) -> String {
             let _ = write!(hex, "{byte:02x}");
             hex
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_takes_longer_templates() {
+        let mut size = Size {
+            resources: 250,
+            parameters: 20,
+            bytes: 25_600,
+            bucket: false,
+        };
+        assert_eq!(size.shares().map(|(_, share)| share), [0.5, 0.1, 0.5]);
+        size.bucket = true;
+        assert_eq!(size.shares()[2], ("template_bytes", 0.0256));
+    }
 }

@@ -49,6 +49,11 @@ struct State {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Limit {
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Call {
     service: &'static str,
     action: &'static str,
@@ -88,6 +93,7 @@ struct Gauges {
     step_wait: Gauge<f64, AtomicU64>,
     entries: Family<State, Gauge>,
     problems: Family<Reason, Gauge>,
+    limits: Family<Limit, Gauge<f64, AtomicU64>>,
     calls: Family<Call, Counter>,
 }
 
@@ -181,6 +187,10 @@ impl Metrics {
             .entries
             .get_or_create(&State { state: "refused" })
             .set(count(refused));
+        gauges.limits.clear();
+        for (limit, share) in plan.size.iter().flat_map(|size| size.shares()) {
+            gauges.limits.get_or_create(&Limit { limit }).set(share);
+        }
         gauges.problems.clear();
         for problem in &plan.problems {
             gauges
@@ -215,6 +225,7 @@ impl Metrics {
         gauges.stack_status.clear();
         gauges.entries.clear();
         gauges.problems.clear();
+        gauges.limits.clear();
         gauges.routes.set(0);
         gauges.step_tries.set(0);
         gauges.step_wait.set(0.0);
@@ -290,21 +301,14 @@ impl Gauges {
         registry.register("step_tries", help, all.step_tries);
         let help = "How much longer it waits for its next try, as of the latest pass";
         registry.register("step_wait_seconds", help, all.step_wait);
-        registry.register(
-            "entries",
-            "Entries of ConfigMaps by state: accepted or refused",
-            all.entries,
-        );
-        registry.register(
-            "problems",
-            "What the latest plan found wrong, by reason",
-            all.problems,
-        );
-        registry.register(
-            "aws_calls",
-            "Calls of AWS by service, action and result",
-            all.calls,
-        );
+        let help = "Entries of ConfigMaps by state: accepted or refused";
+        registry.register("entries", help, all.entries);
+        let help = "What the latest plan found wrong, by reason";
+        registry.register("problems", help, all.problems);
+        let help = "How much of CloudFormation's quotas the template takes, by quota; 1 is all";
+        registry.register("limit_used_ratio", help, all.limits);
+        let help = "Calls of AWS by service, action and result";
+        registry.register("aws_calls", help, all.calls);
     }
 }
 

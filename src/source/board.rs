@@ -233,7 +233,7 @@ fn explain(error: &watcher::Error) -> String {
     };
     let text = match cause {
         kube::Error::Api(status) if status.code == 403 => format!(
-            "its ConfigMaps may not be read ({}): bind a role with get, list and watch on configmaps, or set --namespace",
+            "its ConfigMaps may not be read ({}): bind a role with list and watch on configmaps, or set --namespace",
             status.message
         ),
         kube::Error::Api(status) if status.code == 401 => {

@@ -11,7 +11,7 @@ import traceback
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from . import control
+from . import control, iam
 from .calls import Call, result_of
 from .faults import answer
 from .hub import STANDIN
@@ -55,6 +55,7 @@ class Front:
             entry = STANDIN.log.open(call, STANDIN.clock.now())
             delays, fault = STANDIN.faults.for_call(call)
             known = STANDIN.settings.known_access_keys
+            missing = iam.missing(STANDIN.settings.policies, call)
             request_id = f"{STANDIN.random.getrandbits(128):032x}"
         entry["fault"] = fault.kind if fault else "delay" if delays else None
         if delays:
@@ -67,6 +68,9 @@ class Front:
             response = answer(fault.kind, call, fault.message, request_id)
         elif known is not None and call.access_key not in known and call.action != "AssumeRoleWithWebIdentity":
             response = answer("invalid_credentials", call, None, request_id)
+        elif missing:
+            text = f"not authorized to perform: {missing}"
+            response = answer("access_denied", call, text, request_id)
         else:
             response = self._execute(environ, body, call)
             if fault and fault.kind == "error500_after":

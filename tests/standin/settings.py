@@ -41,6 +41,7 @@ class Settings:
     drift_unsupported_types: list = dataclasses.field(default_factory=list)
     dynamic_dependents: str = "modified"
     known_access_keys: list | None = None
+    policies: dict = dataclasses.field(default_factory=dict)
 
     CHOICES = {
         "clock": ("wall", "virtual"),

@@ -34,6 +34,25 @@ def test_each_service_has_its_own_words(kind, standin):
     standin.client("cloudformation").list_stacks()
 
 
+def test_a_policy_denies_what_it_does_not_allow(standin, world):
+    statement = {"Effect": "Allow", "Action": ["ec2:DescribeVpcs", "ec2:CreateVpc"], "Resource": "*"}
+    via = {**statement, "Action": "ec2:DescribeSubnets", "Condition": {"StringEquals": {"aws:CalledVia": ["x"]}}}
+    stacks = "arn:aws:cloudformation:*:*:stack/mine*/*"
+    create = {"Effect": "Allow", "Action": "cloudformation:CreateStack", "Resource": stacks}
+    standin.settings(policies={"AKIAREPLICA": {"Statement": [statement, via, create]}})
+    ec2, cfn = standin.client("ec2"), standin.client("cloudformation")
+    ec2.describe_vpcs()
+    assert refused(ec2.describe_subnets) == "UnauthorizedOperation"
+
+    def create_stack(**parameters):
+        return refused(lambda: cfn.create_stack(TemplateBody="no template", **parameters))
+
+    assert create_stack(StackName="mine-1") == "ValidationError"
+    assert create_stack(StackName="other") == "AccessDenied"
+    assert create_stack(StackName="mine-2", RoleARN="arn:aws:iam::123456789012:role/r") == "AccessDenied"
+    standin.client("ec2", "AKIAOTHERAAAAAAAAAAA").describe_subnets()
+
+
 def test_limits_on_action_key_stack_and_times(standin, world, cfn):
     standin.fault(kind="throttle", action="Describe*", access_key="AKIAREPLICA*", times=2)
     standin.fault(kind="throttle", action="CreateStack", stack="other")

@@ -130,7 +130,7 @@ async fn rights_that_are_missing_are_named() {
     replica.assert_well();
     stage.put_back(&election, election_removed).await;
     wait::until("told of ConfigMaps", || {
-        replica.said(&["bind a role with get, list and watch on configmaps"])
+        replica.said(&["bind a role with list and watch on configmaps"])
     })
     .await;
     assert_eq!(actions(&stage.aws.writes_since(0)), [""; 0]);

@@ -83,7 +83,7 @@ async fn three_idle_replicas_make_few_requests_for_the_lease() {
         flag("audit-policy-file", &policy),
         flag("audit-log-path", &log),
     ];
-    let testbed = Testbed::start_with("requests", &flags);
+    let testbed = Testbed::start_with("requests", &["--", &flags[0], &flags[1]]);
     let stage = Stage::on_beside(&testbed, "requests").await;
     let replicas = ["r1", "r2", "r3"].map(|name| stage.replica(name).default_lease().start());
     stage.some_leader().await;

@@ -35,6 +35,9 @@ async fn a_template_too_long_for_a_request_needs_a_bucket_and_what_fits_is_route
     let mut replica = stage.replica("r1").start();
     stage.config_map("egress-t1", &EXAMPLE).await;
     let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    // 3 zones of 6 resources, and 2 networks in 3 tables.
+    let share = "kube_static_egress_controller_limit_used_ratio{limit=\"stack_resources\"}";
+    assert_eq!(replica.metric(share), Some(24.0 / 500.0));
     let many = addresses(150);
     stage.config_map("egress-t2", &borrowed(&many)).await;
     let remedy = ["LimitReached", "k149", "51200", "--cf-template-bucket"];

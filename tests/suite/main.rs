@@ -3,6 +3,7 @@
 //! Servers are started when the first test needs them and end with the test process. Every test can be run alone, by its
 //! name. A failure shows the end of the replicas' logs and of the stand-in's.
 
+mod admission;
 mod adoption;
 mod audit;
 mod burst;
@@ -17,7 +18,10 @@ mod errors;
 mod failures;
 mod golang;
 mod handover;
+mod helm;
 mod http;
+mod image;
+mod install;
 mod leadership;
 mod lease_times;
 mod ledger;
@@ -28,6 +32,7 @@ mod plan_command;
 mod policy;
 mod proxy;
 mod replica;
+mod rights;
 mod rolling;
 mod safety;
 mod scenarios;

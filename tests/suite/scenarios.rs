@@ -18,12 +18,12 @@ const ZONES: [&str; 4] = [
     "--aws-nat-cidr-block=172.31.200.16/28",
 ];
 
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
 }
 
 /// Runs `plan` in the scenario's folder, so that no path of this machine is in the answer.
-fn plan(folder: &Path, output: &str) -> Output {
+pub fn plan(folder: &Path, output: &str) -> Output {
     let network = if folder.join("network.yaml").exists() {
         "network.yaml"
     } else {
@@ -85,7 +85,7 @@ fn compare(file: &Path, is: &str, failures: &mut Vec<String>) {
     }
 }
 
-fn folders() -> Vec<PathBuf> {
+pub fn folders() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(root())
         .unwrap()
         .map(|entry| entry.unwrap().path());

@@ -118,6 +118,7 @@ impl Standin {
         };
         standin.errors_before = standin.errors().len();
         standin.post("reset", &json!({}));
+        standin.settings(json!({ "policies": { REPLICA: rights() } }));
         standin
     }
 
@@ -354,4 +355,19 @@ impl Entry {
 /// Actions in order, for comparing.
 pub fn actions(entries: &[Entry]) -> Vec<&str> {
     entries.iter().map(|entry| entry.action.as_str()).collect()
+}
+
+/// What a replica may call: the policies of deploy/, with or without a role for CloudFormation, for any account and bucket.
+fn rights() -> Value {
+    let mut statements = Vec::new();
+    for name in ["iam-policy", "iam-policy-with-cfn-role"] {
+        let file = format!("{}/deploy/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let mut text = std::fs::read_to_string(file).unwrap();
+        for placeholder in ["ACCOUNT-ID", "CFN-SERVICE-ROLE", "TEMPLATE-BUCKET"] {
+            text = text.replace(placeholder, "*");
+        }
+        let policy: Value = serde_json::from_str(&text).unwrap();
+        statements.extend(policy["Statement"].as_array().unwrap().iter().cloned());
+    }
+    json!({ "Statement": statements })
 }

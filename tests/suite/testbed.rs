@@ -50,19 +50,23 @@ impl Testbed {
         SHARED.get_or_init(|| Self::start("apiserver"))
     }
 
+    /// The one for what exists once a cluster. It has the controller manager, too.
+    pub fn cluster() -> &'static Self {
+        static CLUSTER: OnceLock<Testbed> = OnceLock::new();
+        CLUSTER.get_or_init(|| Self::start_with("cluster", &["--controllers"]))
+    }
+
     /// One for a test that takes it down.
     pub fn start(name: &str) -> Self {
         Self::start_with(name, &[])
     }
 
-    /// With more flags for the API server.
-    pub fn start_with(name: &str, flags: &[String]) -> Self {
+    /// With more for `tests/testbed/start`; what follows `--` is for the API server.
+    pub fn start_with(name: &str, more: &[&str]) -> Self {
         let dir = directory(name);
         let parent = std::process::id().to_string();
         let (dir_text, started) = (dir.to_str().unwrap(), std::time::Instant::now());
-        let mut arguments = vec![dir_text, "--parent", &parent, "--"];
-        arguments.extend(flags.iter().map(String::as_str));
-        run("start", &arguments);
+        run("start", &[&[dir_text, "--parent", &parent], more].concat());
         wait::measured(&format!(
             "API server ready after {:.1} s",
             started.elapsed().as_secs_f64()
@@ -79,6 +83,10 @@ impl Testbed {
         }
     }
 
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir.join("admin.kubeconfig")
+    }
+
     pub fn stop_apiserver(&self) {
         run("stop-apiserver", &[self.dir.to_str().unwrap()]);
     }
@@ -88,7 +96,7 @@ impl Testbed {
     }
 
     pub async fn admin(&self) -> kube::Client {
-        let file = Kubeconfig::read_from(self.dir.join("admin.kubeconfig")).unwrap();
+        let file = Kubeconfig::read_from(self.kubeconfig()).unwrap();
         let config =
             kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
         kube::Client::try_from(config.unwrap()).unwrap()

@@ -3,8 +3,11 @@
 mod code;
 mod deploy;
 pub mod docs;
+mod iam;
 mod layers;
+mod monitoring;
 mod sizes;
+mod values;
 
 use std::fs;
 use std::path::{Path, PathBuf};

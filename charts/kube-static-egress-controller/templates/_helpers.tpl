@@ -53,6 +53,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and (not .Values.leaderElection.enabled) (gt (int .Values.replicaCount) 1) }}
 {{- fail "replicaCount: without leaderElection.enabled there may be one replica only" }}
 {{- end }}
+{{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) }}
+{{- fail "serviceMonitor.enabled: it scrapes the Service, so service.enabled must be true" }}
+{{- end }}
 {{- end }}
 
 {{/* One --flag=value a line. A setting that is empty leaves its flag out, so that the program's default holds. */}}
@@ -115,4 +118,91 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- range $v.extraArgs }}
 - {{ . | quote }}
 {{- end }}
+{{- end }}
+
+{{/* What the pods of the controller and of `helm test` have in common. */}}
+{{- define "ksec.pod" -}}
+serviceAccountName: {{ include "ksec.serviceAccount" . }}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  seccompProfile:
+    type: RuntimeDefault
+{{- with .Values.extraVolumes }}
+volumes:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* And their containers. */}}
+{{- define "ksec.container" -}}
+image: {{ include "ksec.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+env:
+  # The holder of the Lease begins with the pod's name.
+  - name: POD_NAME
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.name
+  - name: POD_NAMESPACE
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.namespace
+  {{- with .Values.aws.region }}
+  - name: AWS_REGION
+    value: {{ . | quote }}
+  {{- end }}
+  {{- with .Values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+resources:
+  {{- toYaml .Values.resources | nindent 2 }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+{{- with .Values.extraVolumeMounts }}
+volumeMounts:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* A list of texts as CEL has it. */}}
+{{- define "ksec.cel" -}}
+[{{ range $i, $text := . }}{{ if $i }}, {{ end }}'{{ $text }}'{{ end }}]
+{{- end }}
+
+{{/* CEL: a setting of the request's namespace where it has one of its own, else the default. */}}
+{{- define "ksec.forNamespace" -}}
+{{- $field := .field }}
+{{- range $name, $limits := .namespaces }}
+{{- if hasKey $limits $field }}
+{{- $value := get $limits $field }}
+{{- printf "request.namespace == '%s' ? " $name }}
+{{- if kindIs "slice" $value }}{{ include "ksec.cel" $value }}{{ else }}{{ int $value }}{{ end }}
+{{- " : " }}
+{{- end }}
+{{- end }}
+{{- if kindIs "slice" .default }}{{ include "ksec.cel" .default }}{{ else }}{{ int .default }}{{ end }}
 {{- end }}

@@ -1,34 +1,24 @@
 //! The chart and the manifests fit the program and each other.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use kube_static_egress_controller::config::{Cli, Config, Facts, ProviderConfig, Purpose};
 
-use super::{files, read, root};
-
-const CHART: &str = "charts/kube-static-egress-controller";
+use super::{files, none, read};
+use crate::helm::{self, CHART};
 
 /// The rendered chart with the example values.
 fn rendered() -> String {
-    let helm = std::env::var("KSEC_HELM").expect(
-        "KSEC_HELM must name a helm 4: run tests/run, or set it from `tests/testbed/install helm`",
-    );
-    let output = Command::new(&helm)
-        .current_dir(root())
-        .args(["template", "kube-static-egress-controller", CHART])
-        .args([
-            "--namespace",
-            "kube-system",
-            "--values",
-            "deploy/example-values.yaml",
-        ])
-        .output()
-        .unwrap_or_else(|error| panic!("{helm}: {error}"));
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "helm template failed: {complaint}");
-    String::from_utf8(output.stdout).unwrap()
+    helm::run(&[
+        "template",
+        "kube-static-egress-controller",
+        CHART,
+        "--namespace=kube-system",
+        "--values=deploy/example-values.yaml",
+        "--skip-tests",
+    ])
+    .unwrap()
 }
 
 #[test]
@@ -146,4 +136,27 @@ fn the_policies_allow_the_calls_that_the_code_makes() {
             .collect();
         assert_eq!(allowed, calls);
     }
+}
+
+/// What a pod has no use for: it is in a cluster, and its namespace is where its Lease is.
+const NOT_IN_A_POD: [&str; 4] = [
+    "kubeconfig",
+    "context",
+    "manifests",
+    "leader-elect-resource-namespace",
+];
+
+#[test]
+fn every_flag_has_its_value() {
+    let helpers = read(format!("{CHART}/templates/_helpers.tpl"));
+    let given = |flag: &str| {
+        helpers.contains(&format!("\"--{flag}=")) || helpers.contains(&format!("\"{flag}\" $v."))
+    };
+    let command = Cli::command();
+    let flags = command.get_arguments().filter_map(|arg| arg.get_long());
+    let missing: Vec<String> = flags
+        .filter(|flag| given(flag) == NOT_IN_A_POD.contains(flag))
+        .map(|flag| format!("--{flag}"))
+        .collect();
+    none("a flag is a value of the chart, or not for a pod", &missing);
 }

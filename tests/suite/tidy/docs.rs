@@ -11,7 +11,7 @@ use super::{files, read};
 const VARIABLES: &str = "KUBE_STATIC_EGRESS_CONTROLLER_";
 
 /// What stands between `<!-- name -->` and `<!-- end of name -->` in README.md.
-fn section(name: &str) -> String {
+pub fn section(name: &str) -> String {
     let readme = read("README.md");
     let start = format!("<!-- {name} -->\n");
     let after = readme
@@ -28,7 +28,7 @@ fn section(name: &str) -> String {
 }
 
 /// The first cells of a table's rows, without their quotes, and the second ones.
-fn rows(table: &str) -> Vec<(String, String)> {
+pub fn rows(table: &str) -> Vec<(String, String)> {
     let row = |line: &str| {
         let mut cells = line.strip_prefix("| `")?.split('|').map(str::trim);
         Some((
@@ -203,4 +203,40 @@ fn the_example() {
         read("README.md").contains(&body.join("\n")),
         "README.md must show deploy/example/egress-t1.yaml"
     );
+}
+
+/// The name by which a heading is linked.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || [' ', '-', '_'].contains(c);
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars()
+        .filter(kept)
+        .collect::<String>()
+        .replace(' ', "-")
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut findings = Vec::new();
+    for page in ["README.md", "deploy/README.md", "src/ARCHITECTURE.md"] {
+        let text = read(page);
+        let links = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.starts_with("http")) {
+            let (path, section) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => super::root().join(page),
+                path => super::root().join(page).parent().unwrap().join(path),
+            };
+            let told = std::fs::read_to_string(&target).unwrap_or_default();
+            let mut headings = told.lines().filter(|line| line.starts_with('#'));
+            let found = section.is_empty() || headings.any(|heading| anchor(heading) == section);
+            if !target.exists() || !found {
+                findings.push(format!("{page}: {link}"));
+            }
+        }
+    }
+    super::none("links lead to files and sections that are there", &findings);
 }

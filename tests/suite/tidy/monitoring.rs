@@ -1,0 +1,172 @@
+//! Alerts and dashboard ask for metrics that exist, and alerts fire when they should.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::docs::{rows, section};
+use super::read;
+use crate::helm::{self, CHART};
+
+const PREFIX: &str = "kube_static_egress_controller_";
+
+/// The rules as they are rendered.
+fn rules() -> Value {
+    let objects = helm::render(&json!({ "prometheusRule": { "enabled": true } })).unwrap();
+    helm::find(&objects, "PrometheusRule", "")["spec"].clone()
+}
+
+fn alerts() -> BTreeSet<String> {
+    let rules = rules();
+    let rules = rules["groups"][0]["rules"].as_array().unwrap();
+    let name = |rule: &Value| rule["alert"].as_str().unwrap().to_owned();
+    rules.iter().map(name).collect()
+}
+
+/// The names that Prometheus gives to the samples of README.md's metrics.
+fn samples() -> BTreeSet<String> {
+    let types: BTreeMap<String, String> = rows(&section("metrics")).into_iter().collect();
+    let suffixes = |kind: &str| match kind {
+        "gauge" => [""].as_slice(),
+        "counter" => &["_total"],
+        "histogram" => &["_bucket", "_sum", "_count"],
+        "info" => &["_info"],
+        other => panic!("{other}"),
+    };
+    types
+        .iter()
+        .flat_map(|(name, kind)| {
+            suffixes(kind)
+                .iter()
+                .map(move |suffix| format!("{name}{suffix}"))
+        })
+        .collect()
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| !word.is_empty())
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_that_exist() {
+    let samples = samples();
+    for file in ["alerts.yaml", "dashboard.json"] {
+        let text = read(format!("{CHART}/files/{file}"));
+        let asked: BTreeSet<&str> = words(&text)
+            .filter(|word| word.starts_with(PREFIX))
+            .collect();
+        assert!(asked.len() > 5, "{file}: {asked:?}");
+        let unknown: Vec<&&str> = asked
+            .iter()
+            .filter(|name| !samples.contains(**name))
+            .collect();
+        assert!(
+            unknown.is_empty(),
+            "{file} asks for {unknown:?}, which README.md does not have"
+        );
+    }
+}
+
+/// Reasons, outcomes and states that an alert names are ones that README.md explains.
+#[test]
+fn alerts_name_reasons_that_exist() {
+    let readme = read("README.md");
+    let text = read(format!("{CHART}/files/alerts.yaml"));
+    let quoted = text
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .flat_map(|text| text.split('|'));
+    let quoted: BTreeSet<&str> = quoted.collect();
+    assert!(quoted.len() > 8, "{quoted:?}");
+    let unknown: Vec<&&str> = quoted
+        .iter()
+        .filter(|name| !readme.contains(&format!("`{name}`")))
+        .collect();
+    assert!(unknown.is_empty(), "README.md does not have {unknown:?}");
+}
+
+#[test]
+fn every_alert_has_its_section_in_the_runbook() {
+    let runbook = read("deploy/README.md");
+    let headings = runbook.lines().filter_map(|line| line.strip_prefix("### "));
+    let told: BTreeSet<String> = headings
+        .filter(|heading| heading.starts_with("StaticEgress"))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(
+        told,
+        alerts(),
+        "the runbook of deploy/README.md and the alerts"
+    );
+}
+
+/// With Prometheus' own program.
+#[test]
+fn alerts_fire_when_they_should_and_not_else() {
+    let tests = read("tests/suite/tidy/alerts.yaml");
+    for alert in alerts() {
+        assert!(tests.contains(&alert), "alerts.yaml does not try {alert}");
+    }
+    let dir = crate::testbed::directory("alerts");
+    std::fs::write(dir.join("rules.json"), rules().to_string()).unwrap();
+    std::fs::write(dir.join("tests.yaml"), tests).unwrap();
+    for arguments in [
+        ["check", "rules", "--lint=all", "--lint-fatal", "rules.json"].as_slice(),
+        &["test", "rules", "tests.yaml"],
+    ] {
+        let output = Command::new(helm::tool("KSEC_PROMTOOL"))
+            .current_dir(&dir)
+            .args(arguments)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "promtool {arguments:?}: {said}");
+    }
+}
+
+/// What Grafana needs to load it: panels with ids of their own that do not lie on each other, and targets.
+#[test]
+fn the_dashboard_can_be_loaded() {
+    let dashboard: Value =
+        serde_json::from_str(&read(format!("{CHART}/files/dashboard.json"))).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let mut ids = BTreeSet::new();
+    let mut cells = BTreeSet::new();
+    for panel in panels {
+        let title = panel["title"].as_str().unwrap();
+        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}");
+        let at = |key: &str| panel["gridPos"][key].as_u64().unwrap();
+        assert!(at("x") + at("w") <= 24, "{title}");
+        for x in at("x")..at("x") + at("w") {
+            for y in at("y")..at("y") + at("h") {
+                assert!(cells.insert((x, y)), "{title} lies on another panel");
+            }
+        }
+        let targets = panel["targets"].as_array().unwrap();
+        let is_expression = |target: &Value| !target["expr"].as_str().unwrap().is_empty();
+        assert!(
+            !targets.is_empty() && targets.iter().all(is_expression),
+            "{title}"
+        );
+    }
+    // Every expression is one that Prometheus understands, once Grafana has put in its variables.
+    let expressions = panels
+        .iter()
+        .flat_map(|panel| panel["targets"].as_array().unwrap());
+    for target in expressions {
+        let text = target["expr"]
+            .as_str()
+            .unwrap()
+            .replace("$__rate_interval", "5m");
+        let output = Command::new(helm::tool("KSEC_PROMTOOL"))
+            .args(["promql", "format", "--experimental", &text])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{text}: {said}");
+    }
+}

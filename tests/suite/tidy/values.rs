@@ -1,0 +1,185 @@
+//! The chart's values: each is documented, typed, and does something.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::read;
+use crate::helm::{self, CHART};
+
+/// A setting, another value than its default, and what of the rendered objects that changes.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    path: String,
+    value: Value,
+    shows: Option<String>,
+    hides: Option<String>,
+}
+
+/// All optional parts, and what a value needs beside it.
+fn everything(path: &str) -> Value {
+    let on = |name: &str| json!({ name: true });
+    let mut values = json!({
+        "networkPolicy": on("enabled"), "serviceMonitor": on("enabled"), "prometheusRule": on("enabled"),
+        "grafanaDashboard": on("enabled"), "admissionPolicy": on("enabled"),
+    });
+    match path {
+        "leaderElection.enabled" => values["replicaCount"] = json!(1),
+        "service.enabled" => values["serviceMonitor"]["enabled"] = json!(false),
+        _ if path.ends_with(".enabled") => values = json!({}),
+        _ => {}
+    }
+    values
+}
+
+fn set(values: &mut Value, path: &str, value: Value) {
+    let mut at = values;
+    for part in path.split('.') {
+        if !at.is_object() {
+            *at = json!({});
+        }
+        at = at
+            .as_object_mut()
+            .unwrap()
+            .entry(part)
+            .or_insert(Value::Null);
+    }
+    *at = value;
+}
+
+/// Paths of all settings, and their defaults. A map that is empty, or of free names, is one setting.
+fn settings() -> Vec<(String, Value)> {
+    fn walk(path: &str, value: &Value, found: &mut Vec<(String, Value)>) {
+        let free = ["resources", "grafanaDashboard.labels"].contains(&path);
+        match value.as_object().filter(|map| !map.is_empty() && !free) {
+            Some(map) => {
+                for (key, value) in map {
+                    let path = format!("{path}.{key}");
+                    walk(path.trim_start_matches('.'), value, found);
+                }
+            }
+            None => found.push((path.to_owned(), value.clone())),
+        }
+    }
+    let values = serde_saphyr::from_str(&read(format!("{CHART}/values.yaml"))).unwrap();
+    let mut found = Vec::new();
+    walk("", &values, &mut found);
+    assert!(found.len() > 60, "{found:?}");
+    found
+}
+
+#[test]
+fn every_value_shows_in_what_is_installed() {
+    let cases: Vec<Case> = serde_saphyr::from_str(&read("tests/suite/tidy/values.yaml")).unwrap();
+    let tried: BTreeSet<&str> = cases.iter().map(|case| case.path.as_str()).collect();
+    let settings = settings();
+    let all: BTreeSet<&str> = settings.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(tried, all, "every value needs a case in values.yaml");
+    let render = |values: &Value| {
+        let objects = helm::render(values).unwrap_or_else(|error| panic!("{values}: {error}"));
+        Value::from(objects).to_string()
+    };
+    let mut usual = BTreeMap::new();
+    for case in cases {
+        let mut values = everything(&case.path);
+        let before = usual
+            .entry(values.to_string())
+            .or_insert_with(|| render(&values))
+            .clone();
+        set(&mut values, &case.path, case.value);
+        let after = render(&values);
+        let (path, shows, hides) = (case.path, case.shows, case.hides);
+        assert!(shows.is_some() != hides.is_some(), "{path}");
+        let shown = shows.is_none_or(|text| after.contains(&text) && !before.contains(&text));
+        let hidden = hides.is_none_or(|text| before.contains(&text) && !after.contains(&text));
+        assert!(shown && hidden, "{path} does not do what values.yaml says");
+    }
+}
+
+#[test]
+fn a_value_that_is_misspelt_or_of_another_type_fails_the_installation() {
+    let fails = |path: &str, value: Value, why: &[&str]| {
+        let mut values = json!({});
+        set(&mut values, path, value.clone());
+        let error = match helm::render(&values) {
+            Ok(_) => panic!("{path}={value} was accepted"),
+            Err(error) => error,
+        };
+        assert!(
+            error.contains("values.schema.json") || error.contains("schema"),
+            "{path}: {error}"
+        );
+        assert!(
+            why.iter().any(|why| error.contains(why)),
+            "{path}={value}: {error}"
+        );
+    };
+    let mut groups = BTreeSet::from([String::new()]);
+    for (path, default) in settings() {
+        let wrong = if default.is_number() {
+            json!("text")
+        } else {
+            json!(12.5)
+        };
+        fails(
+            &path,
+            wrong,
+            &["got number", "got string", "must be one of"],
+        );
+        groups.extend(path.rsplit_once('.').map(|(group, _)| group.to_owned()));
+    }
+    assert!(groups.len() > 10, "{groups:?}");
+    for group in groups {
+        let path = format!("{group}.typo");
+        fails(
+            path.trim_start_matches('.'),
+            json!(true),
+            &["additional properties 'typo' not allowed"],
+        );
+    }
+}
+
+/// The lines of comment right above a setting, from the one that begins with `--` on.
+fn comment(lines: &[&str], path: &str) -> String {
+    let depth = path.matches('.').count();
+    let mut from = 0;
+    // Into the group, then to the setting.
+    for (level, part) in path.split('.').enumerate() {
+        let key = format!("{}{part}:", "  ".repeat(level.min(depth)));
+        let at = lines[from..].iter().position(|line| line.starts_with(&key));
+        from += at.unwrap_or_else(|| panic!("values.yaml has no {path}"));
+    }
+    let above = lines[..from].iter().rev().map(|line| line.trim());
+    let mut above: Vec<&str> = above.take_while(|line| line.starts_with('#')).collect();
+    above.reverse();
+    let start = above.iter().position(|line| line.starts_with("# -- "));
+    let start = start.unwrap_or_else(|| panic!("values.yaml must explain {path}"));
+    let text: Vec<&str> = above[start..]
+        .iter()
+        .map(|line| line.trim_start_matches("# -- ").trim_start_matches("# "))
+        .collect();
+    text.join(" ")
+}
+
+#[test]
+fn every_value_is_explained() {
+    let text = read(format!("{CHART}/values.yaml"));
+    let lines: Vec<&str> = text.lines().collect();
+    let mut table = "| value | default | meaning |\n|---|---|---|".to_owned();
+    for (path, default) in settings() {
+        let meaning = comment(&lines, &path).replace('|', "\\|");
+        let meaning = meaning.trim_end_matches('.');
+        let default = match default.as_str() {
+            Some("") => "–".to_owned(),
+            Some(text) => format!("`{text}`"),
+            None => format!("`{default}`"),
+        };
+        table += &format!("\n| `{path}` | {default} | {meaning} |");
+    }
+    let told = read("deploy/README.md");
+    assert!(
+        told.contains(&format!("<!-- values -->\n{table}\n<!-- end of values -->")),
+        "the table of the values in deploy/README.md must be:\n{table}\n"
+    );
+}
