@@ -11,7 +11,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("model", &[]),
     ("retry", &[]),
     ("lease", &[]),
-    ("ledger", &["model", "lease::term"]),
+    ("ledger", &["model", "clock", "lease::term"]),
     ("source", &["model", "config", "retry"]),
     ("provider", &["model", "lease::term"]),
     ("provider/aws", &["provider", "model", "lease::term"]),
