@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use crate::clock::{self, Instant};
 
 use crate::lease::election::Election;
 use crate::lease::term::Term;
@@ -110,10 +110,10 @@ impl<P: Provider, E: Election> Controller<P, E> {
                 () = &mut stop => return End::Stopped,
                 () = term.ended() => return End::Lost,
                 () = source.changed(), if !reign.throttled => {}
-                () = tokio::time::sleep_until(reign.next) => {}
+                () = clock::sleep_until(reign.next) => {}
             }
             let Some(snapshot) = source.snapshot() else {
-                reign.next = Instant::now() + FIRST_RETRY;
+                reign.next = clock::now() + FIRST_RETRY;
                 continue;
             };
             let _busy = self.pulse.busy();
@@ -143,7 +143,7 @@ struct Reign<'a> {
 impl<'a> Reign<'a> {
     /// What an earlier term of this replica knew may be old: it is taken from the ledger, like another's.
     fn new(conduct: &Conduct, memory: &'a mut Memory) -> Self {
-        let now = Instant::now();
+        let now = clock::now();
         memory.schedule =
             Schedule::new(conduct.resync_interval, Watch::new(conduct.drift_interval));
         memory.grace = Grace {
@@ -168,7 +168,7 @@ impl<'a> Reign<'a> {
         conduct: &Conduct,
         teller: &Teller,
     ) {
-        let started = Instant::now();
+        let started = clock::now();
         let frame = Frame {
             snapshot,
             settings: &conduct.settings,
@@ -179,8 +179,8 @@ impl<'a> Reign<'a> {
         };
         let result = reconcile::pass(provider, term, self.memory, &frame).await;
         let wait = self.wait(&result);
-        self.next = Instant::now() + wait;
-        teller.passed(&result, started.elapsed(), wait);
+        self.next = clock::now() + wait;
+        teller.passed(&result, clock::since(started), wait);
     }
 
     fn wait(&mut self, result: &Result<Pass, ProviderError>) -> Duration {
@@ -189,7 +189,7 @@ impl<'a> Reign<'a> {
             Err(error) => (Outcome::Failed, error.retry == Retry::Slowly),
         };
         self.throttled = slow;
-        match self.memory.schedule.next(outcome, self.began.elapsed()) {
+        match self.memory.schedule.next(outcome, clock::since(self.began)) {
             Some(wait) => {
                 self.failures.reset();
                 wait

@@ -222,7 +222,10 @@ async fn a_leader_a_minute(provider: &Broken, minutes: u32, book: impl Fn() -> B
         let controller = Controller::new(
             provider.clone(),
             Alone::new(),
-            Source::Simulated { feed },
+            Source::Simulated {
+                feed,
+                taken: Arc::new(|| {}),
+            },
             conduct,
             book(),
             Teller::new(Metrics::new(), false),

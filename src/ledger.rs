@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::PostParams;
 use kube::{Api, Client};
-use tokio::time::{Instant, timeout};
 
+use crate::clock::{self, Instant, timeout};
 use crate::lease::term::Term;
 use crate::model::ledger::{Ledger, LedgerError, Recall};
 
@@ -114,10 +114,10 @@ impl Book {
             (Some(_), None) => REFRESH,
             (None, _) => AGAIN,
         };
-        if self.page.asked.is_some_and(|at| at.elapsed() < rest) {
+        if self.page.asked.is_some_and(|at| clock::since(at) < rest) {
             return None;
         }
-        self.page.asked = Some(Instant::now());
+        self.page.asked = Some(clock::now());
         match shelf.get().await {
             Ok((object, ledger)) => {
                 self.page.trouble = None;
@@ -156,11 +156,11 @@ impl Book {
             return true;
         };
         let page = &mut self.page;
-        let waits = page.trouble.is_some() && page.asked.is_some_and(|at| at.elapsed() < AGAIN);
+        let waits = page.trouble.is_some() && page.asked.is_some_and(|at| clock::since(at) < AGAIN);
         if waits || (page.object.is_some() && page.ledger.as_ref() == Some(&next)) {
             return true;
         }
-        page.asked = Some(Instant::now());
+        page.asked = Some(clock::now());
         let written = term.bound(shelf.put(page.object.as_ref(), &next)).await;
         let relied = page.trouble.is_none();
         match written {
@@ -182,8 +182,8 @@ impl Book {
                 // At once, but not for ever.
                 if page
                     .conflict
-                    .replace(Instant::now())
-                    .is_none_or(|at| at.elapsed() > AGAIN)
+                    .replace(clock::now())
+                    .is_none_or(|at| clock::since(at) > AGAIN)
                 {
                     page.asked = None;
                 }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::{self, Instant, timeout};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -11,7 +12,6 @@ use kube::Client;
 use kube::client::{Body, ClientBuilder, DynBody};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
 use tower::{BoxError, Service};
 
 use super::config::{ElectionConfig, ElectionError};
@@ -139,14 +139,14 @@ impl LeaseElection {
     async fn attempt(&mut self) -> Result<Term, Instant> {
         let before = self.known.seen();
         // Before the request, and thus before anybody can see the claim and start counting.
-        let sent = Instant::now();
+        let sent = clock::now();
         match self.lock.take_or_renew(self.config.patience()).await {
             Attempt::Ours(epoch) => {
                 self.board.renewed(sent, true);
                 self.board.saw(self.known.seen().as_ref());
                 let (term, tenure) = Term::begin(epoch, sent + self.config.term());
                 if term.is_over() {
-                    return Err(Instant::now());
+                    return Err(clock::now());
                 }
                 self.standby.rest();
                 self.lead(tenure, sent, before);
@@ -154,16 +154,16 @@ impl LeaseElection {
             }
             Attempt::NotOurs => {
                 self.board.succeeded();
-                Err(Instant::now() + BREATH)
+                Err(clock::now() + BREATH)
             }
             // Somebody was faster. The watch shows who; a read does if it cannot.
             Attempt::Failed(fault) if fault.kind == Kind::Conflict => {
                 self.board.succeeded();
-                Err(Instant::now() + BREATH.mul_f64(1.0 + 2.0 * fastrand::f64()))
+                Err(clock::now() + BREATH.mul_f64(1.0 + 2.0 * fastrand::f64()))
             }
             Attempt::Failed(fault) => {
                 self.board.failed(&fault.text);
-                Err(Instant::now() + self.config.retry_after())
+                Err(clock::now() + self.config.retry_after())
             }
         }
     }
@@ -189,9 +189,9 @@ impl LeaseElection {
     }
 
     async fn give_up(&mut self) {
-        let end = Instant::now() + RELEASE;
+        let end = clock::now() + RELEASE;
         loop {
-            let left = end.saturating_duration_since(Instant::now());
+            let left = end.saturating_duration_since(clock::now());
             // A lost request leaves time for another one.
             let limit = (left / 2).max(RELEASE / 4).min(left);
             let fault = match self.lock.give_up(limit).await {
@@ -199,7 +199,7 @@ impl LeaseElection {
                 Err(fault) if fault.kind == Kind::NotOurs => return,
                 Err(fault) => fault,
             };
-            if Instant::now() + RELEASE_RETRY >= end {
+            if clock::now() + RELEASE_RETRY >= end {
                 let error = fault.text;
                 tracing::warn!(
                     error,
@@ -207,7 +207,7 @@ impl LeaseElection {
                 );
                 return;
             }
-            tokio::time::sleep(RELEASE_RETRY).await;
+            clock::sleep(RELEASE_RETRY).await;
         }
     }
 }
@@ -286,7 +286,7 @@ impl Election for Alone {
         }
         let now = u64::try_from(Timestamp::now().as_second()).unwrap_or(0);
         let epoch = last.map_or(now, |last| now.max(last.epoch() + 1));
-        let (term, tenure) = Term::begin(epoch, Instant::now() + Self::TERM);
+        let (term, tenure) = Term::begin(epoch, clock::now() + Self::TERM);
         self.current = Some(tenure);
         self.board.alone(Some(epoch));
         term

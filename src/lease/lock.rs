@@ -7,6 +7,7 @@ use kube::Client;
 use kube_leader_election::{Error, LeaseLock, LeaseLockParams, LeaseLockResult};
 
 use super::config::ElectionConfig;
+use crate::clock;
 
 /// What came of an attempt to take or renew the Lease.
 pub(super) enum Attempt {
@@ -56,7 +57,7 @@ impl Lock {
 
     /// Takes the Lease or renews it, as the guard allows, within `limit`.
     pub(super) async fn take_or_renew(&self, limit: Duration) -> Attempt {
-        let answer = match tokio::time::timeout(limit, self.inner.try_acquire_or_renew()).await {
+        let answer = match clock::timeout(limit, self.inner.try_acquire_or_renew()).await {
             Ok(Ok(LeaseLockResult::Acquired(lease))) => lease,
             Ok(Ok(LeaseLockResult::NotAcquired(_))) => return Attempt::NotOurs,
             Ok(Err(error)) => return Attempt::Failed(error.into()),
@@ -72,7 +73,7 @@ impl Lock {
 
     /// Gives the Lease up within `limit`, if it is ours.
     pub(super) async fn give_up(&self, limit: Duration) -> Result<(), Fault> {
-        match tokio::time::timeout(limit, self.inner.step_down()).await {
+        match clock::timeout(limit, self.inner.step_down()).await {
             Ok(done) => done.map_err(Fault::from),
             Err(_) => Err(Fault::no_answer(limit)),
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use crate::clock::{self, Instant, sleep_until};
 
 use super::config::ElectionConfig;
 use super::lock::{Attempt, Kind, Lock};
@@ -48,7 +48,7 @@ impl Renewer {
         loop {
             sleep_until(next).await;
             // Before the request, and thus before anybody can see the renewal and start counting.
-            let sent = Instant::now();
+            let sent = clock::now();
             match self.lock.take_or_renew(self.limit()).await {
                 Attempt::Ours(_) => {
                     if !self.tenure.extend(sent + self.config.term()) {
@@ -76,7 +76,7 @@ impl Renewer {
                         self.board.failed(&fault.text);
                         self.config.retry_period
                     };
-                    let now = Instant::now();
+                    let now = clock::now();
                     let since = *failing_since.get_or_insert(sent);
                     if now >= since + self.config.renew_deadline {
                         let text = fault.text;

@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::clock::{self, Instant};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use tokio::time::Instant;
 
 use super::config::MAX_LEASE_DURATION;
 
@@ -208,7 +208,7 @@ impl Known {
             epoch: u64::try_from(epoch).unwrap_or(0),
             hold,
             dead_after,
-            since: Instant::now(),
+            since: clock::now(),
         });
     }
 
@@ -220,7 +220,7 @@ impl Known {
             return lease;
         };
         let ours = seen.hold == Hold::Ours;
-        let dead = state.role == Role::Candidate && seen.dead_at() <= Instant::now();
+        let dead = state.role == Role::Candidate && seen.dead_at() <= clock::now();
         let allows = match state.role {
             Role::Candidate => dead.then_some(Role::Candidate),
             Role::Holder => ours.then_some(Role::Holder),

@@ -5,7 +5,9 @@ use futures::stream::BoxStream;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{WatchEvent, WatchParams};
 use kube::{Api, Client};
-use tokio::time::{Duration, Instant, sleep_until, timeout};
+use std::time::Duration;
+
+use crate::clock::{self, Instant, sleep_until, timeout};
 
 use super::config::ElectionConfig;
 use super::lock::chain;
@@ -57,7 +59,7 @@ impl Standby {
             known,
             board,
             watch: None,
-            born: Instant::now(),
+            born: clock::now(),
         }
     }
 
@@ -70,7 +72,7 @@ impl Standby {
     /// in front of us is dead, and not before `earliest`. Returns now and then without such a reason.
     pub(super) async fn wait(&mut self, earliest: Instant) {
         let mut earliest = earliest;
-        let refresh = Instant::now() + KEEP_WARM;
+        let refresh = clock::now() + KEEP_WARM;
         loop {
             let seen = self.known.seen();
             self.board.saw(seen.as_ref());
@@ -96,7 +98,7 @@ impl Standby {
             match news {
                 News::Changed => {
                     // The failure that `earliest` waits out was about another version.
-                    earliest = Instant::now();
+                    earliest = clock::now();
                     let seen = self.known.seen();
                     if seen.is_some_and(|seen| seen.dead_at() <= earliest) {
                         earliest += self.deference();
@@ -107,7 +109,7 @@ impl Standby {
                 News::Ended(Some(reason)) => {
                     self.rest();
                     tracing::debug!(reason, "cannot watch the Lease, reading it instead");
-                    let poll = earliest.max(Instant::now() + self.config.retry_after());
+                    let poll = earliest.max(clock::now() + self.config.retry_after());
                     return sleep_until(poll.min(due)).await;
                 }
             }
@@ -116,7 +118,7 @@ impl Standby {
 
     /// 2 ms at the age of a second, 12 ms at that of a minute.
     fn deference(&self) -> Duration {
-        let age = self.born.elapsed().as_secs_f64();
+        let age = clock::since(self.born).as_secs_f64();
         DEFERENCE.mul_f64((1.0 + age).log2().min(10.0) / 10.0)
     }
 
@@ -145,7 +147,7 @@ impl Standby {
                 }
                 Some(Err(error)) => return News::Ended(Some(chain(&error))),
                 // A server that ends every watch at once is not to be asked at once.
-                None if watch.since.elapsed() < Duration::from_secs(1) => {
+                None if clock::since(watch.since) < Duration::from_secs(1) => {
                     return News::Ended(Some("the API server ended it at once".into()));
                 }
                 None => return News::Ended(None),
@@ -164,7 +166,7 @@ impl Standby {
         match timeout(patience, self.api.watch(&params, version)).await {
             Ok(Ok(events)) => Ok(Watch {
                 events: events.boxed(),
-                since: Instant::now(),
+                since: clock::now(),
                 version: version.to_owned(),
             }),
             Ok(Err(error)) => Err(chain(&error)),

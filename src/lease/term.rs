@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::clock::{self, Instant};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 /// The term of leadership is over: the work it covered was not begun, or was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +35,7 @@ impl Shared {
     fn remaining(&self) -> Duration {
         let end = *self.end();
         end.map_or(Duration::ZERO, |end| {
-            end.saturating_duration_since(Instant::now())
+            end.saturating_duration_since(clock::now())
         })
     }
 
@@ -54,13 +54,13 @@ impl Shared {
             let Some(end) = *self.end() else {
                 return;
             };
-            if end <= Instant::now() {
+            if end <= clock::now() {
                 return;
             }
             tokio::select! {
                 biased;
                 () = changed => {}
-                () = tokio::time::sleep_until(end) => {}
+                () = clock::sleep_until(end) => {}
             }
         }
     }
@@ -196,7 +196,7 @@ impl Tenure {
     /// Moves the end to `end`. False if the Term was over by now: nothing brings it back.
     pub(super) fn extend(&self, end: Instant) -> bool {
         match &mut *self.shared.end() {
-            Some(old) if *old > Instant::now() => *old = end.max(*old),
+            Some(old) if *old > clock::now() => *old = end.max(*old),
             _ => return false,
         }
         self.shared.changed.notify_waiters();
@@ -211,7 +211,7 @@ impl Tenure {
     /// True if the Term ran out by itself, rather than being given up, lost or dropped.
     pub(super) fn ran_out(&self) -> bool {
         let end = *self.shared.end();
-        end.is_some_and(|end| end <= Instant::now())
+        end.is_some_and(|end| end <= clock::now())
     }
 
     pub(super) fn remaining(&self) -> Duration {

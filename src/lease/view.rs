@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::{self, Instant};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::seen::Seen;
 
@@ -128,7 +128,7 @@ impl Board {
         self.view.send_modify(|view| {
             view.renewals_ok += u64::from(!first);
             view.last_renewal = Some(sent);
-            view.last_renewal_latency = Some(sent.elapsed());
+            view.last_renewal_latency = Some(clock::since(sent));
             view.last_error = None;
         });
     }

@@ -65,11 +65,10 @@ pub struct Names {
 
 impl Layout {
     pub fn read(text: &str, parameters: &BTreeMap<String, String>) -> Result<Self, LayoutError> {
-        let template: Value = serde_json::from_str(text).map_err(|_| LayoutError::NotJson)?;
-        let declared = template
-            .get("Resources")
-            .and_then(Value::as_object)
-            .ok_or(LayoutError::NoResources)?;
+        let mut template: Value = serde_json::from_str(text).map_err(|_| LayoutError::NotJson)?;
+        let Some(Value::Object(declared)) = template.get_mut("Resources").map(Value::take) else {
+            return Err(LayoutError::NoResources);
+        };
         let mut layout = Self {
             parameters: parameters.clone(),
             ..Self::default()
@@ -80,23 +79,21 @@ impl Layout {
                 .and_then(Value::as_str)
                 .unwrap_or_default()
                 .to_owned();
-            let raw = body
-                .get("Properties")
-                .cloned()
-                .unwrap_or(Value::Object(Map::new()));
-            let properties = resolve(&raw, parameters);
+            let raw = body.get("Properties");
+            let properties =
+                raw.map_or_else(|| Value::Object(Map::new()), |raw| resolve(raw, parameters));
             if let (Some(parameter), Some(table)) = (
-                referenced(&raw["RouteTableId"]),
+                raw.and_then(|raw| referenced(&raw["RouteTableId"])),
                 properties["RouteTableId"].as_str(),
             ) {
                 layout
                     .table_parameters
                     .insert(table.to_owned(), parameter.to_owned());
             }
-            layout.bodies.insert(id.clone(), body.clone());
             layout
                 .resources
                 .insert(id.clone(), Resource { kind, properties });
+            layout.bodies.insert(id, body);
         }
         for (name, output) in template
             .get("Outputs")

@@ -23,6 +23,12 @@ pub enum Bug {
     LeaseNotCompared,
     /// A change set that was left over is executed as it is, on any stack.
     StaleExecuted,
+    /// A Lease that has expired by the wall clock is taken.
+    WallClock,
+    /// Clocks are a tenth apart, more than the lease is made for.
+    ClocksApart,
+    /// An earlier change set is executed though it takes a route out before what is to stand for it.
+    GapLeft,
     /// A zone that one replica's flags do not name is removed.
     ZoneForgotten,
     /// What is live never looks like what is asked for.
@@ -31,16 +37,19 @@ pub enum Bug {
 
 impl Bug {
     /// Each with the number of histories that are enough to find it.
-    pub const PLANTED: [(Self, u64); 11] = [
-        (Self::EmptyTrusted, 12),
-        (Self::TyposDropped, 12),
+    pub const PLANTED: [(Self, u64); 14] = [
+        (Self::EmptyTrusted, 40),
+        (Self::TyposDropped, 200),
         (Self::EditsMissed, 60),
         (Self::TermUnchecked, 60),
         (Self::LeaderCached, 4),
         (Self::LeaderPolled, 120),
         (Self::ReleasedFirst, 4),
-        (Self::LeaseNotCompared, 12),
+        (Self::LeaseNotCompared, 20),
         (Self::StaleExecuted, 160),
+        (Self::WallClock, 20),
+        (Self::ClocksApart, 60),
+        (Self::GapLeft, 200),
         (Self::ZoneForgotten, 4),
         (Self::NeverContent, 4),
     ];

@@ -3,17 +3,56 @@
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::bugs::Bug;
 use super::maps::{CLUSTERS, readable};
+use super::script::{Place, REPLICAS};
 use super::world::World;
 use crate::lease::tests::process::Process;
 use crate::lease::tests::secs;
 use crate::model::request::Snapshot;
-use crate::source::Feed;
+use crate::source::{Feed, Taken};
+
+/// What stands between the clusters and the replicas, apart from cuts.
+pub struct News {
+    away_until: Instant,
+    blind_until: BTreeMap<(usize, &'static str), Instant>,
+    late_until: [Instant; REPLICAS],
+}
+
+impl News {
+    pub fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            away_until: now,
+            blind_until: BTreeMap::new(),
+            late_until: [now; REPLICAS],
+        }
+    }
+
+    /// The API server that also has the Lease.
+    pub fn away(&mut self, lasts: Duration) {
+        self.away_until = Instant::now() + lasts;
+    }
+
+    pub fn blind(&mut self, who: usize, cluster: &'static str, lasts: Duration) {
+        self.blind_until
+            .insert((who, cluster), Instant::now() + lasts);
+    }
+
+    pub fn late(&mut self, who: usize, lasts: Duration) {
+        self.late_until[who] = Instant::now() + lasts;
+    }
+
+    fn delay(&self, who: usize) -> Duration {
+        let late = self.late_until[who] > Instant::now();
+        secs(fastrand::f64() * if late { 20.0 } else { 0.05 })
+    }
+}
 
 pub fn feed(world: &Arc<World>, who: usize, process: &Process) -> Feed {
     let (world, process) = (Arc::clone(world), process.clone());
@@ -25,61 +64,96 @@ pub fn feed(world: &Arc<World>, who: usize, process: &Process) -> Feed {
     })
 }
 
+/// Remembers what a pass of the replica goes by.
+pub fn taken(world: &Arc<World>, who: usize) -> Taken {
+    let world = Arc::clone(world);
+    Arc::new(move || {
+        let mut shared = world.shared();
+        shared.basis[who] = shared.shown[who].clone();
+    })
+}
+
 async fn tell(world: Arc<World>, who: usize, sender: watch::Sender<Option<Snapshot>>) {
-    // Until when each cluster is not listed whole.
-    let mut missing: BTreeMap<&str, Instant> = BTreeMap::new();
+    // Until when each cluster is not listed whole: now and then a first listing takes long.
+    let mut listed: BTreeMap<&'static str, Instant> = BTreeMap::new();
     for cluster in CLUSTERS {
-        missing.insert(cluster, Instant::now() + delay(&world, 20.0));
+        let most = if fastrand::u8(0..3) == 0 { 20.0 } else { 0.05 };
+        listed.insert(cluster, Instant::now() + secs(fastrand::f64() * most));
     }
-    sleep(delay(&world, 2.0)).await;
+    sleep(secs(fastrand::f64() * 0.05)).await;
+    let mut last = Snapshot::default();
     loop {
         let mut edited = pin!(world.edited.notified());
         edited.as_mut().enable();
+        let (snapshot, better_at) = look(&world, who, &mut listed, &last);
+        if snapshot != last {
+            last = snapshot.clone();
+            world.shared().shown[who] = snapshot.clone();
+            if sender.send(Some(distorted(world.bug, snapshot))).is_err() {
+                return;
+            }
+        }
         let now = Instant::now();
-        let mut snapshot = Snapshot {
-            objects: world.maps().0.clone(),
-            ..Snapshot::default()
-        };
-        missing.retain(|_, until| *until > now);
-        for cluster in missing.keys() {
-            snapshot.objects.retain(|id, _| id.cluster != **cluster);
-            snapshot
-                .missing
-                .insert((*cluster).to_owned(), "it does not answer".to_owned());
-        }
-        world.shared().shown[who] = snapshot.clone();
-        distort(world.bug, &mut snapshot);
-        if sender.send(Some(snapshot)).is_err() {
-            return;
-        }
-        let back = missing.values().min().copied();
         tokio::select! {
             biased;
             () = edited => {
                 if world.bug == Bug::EditsMissed && fastrand::bool() {
                     world.edited.notified().await;
                 }
-                sleep(delay(&world, 20.0)).await;
+                let delay = world.news().delay(who);
+                sleep(delay).await;
             }
-            () = sleep_until(back.unwrap_or(now + secs(1e6))) => {}
-            () = sleep(delay(&world, 60.0) + secs(60.0)) => {
-                if world.faulty() && fastrand::u8(0..3) == 0 {
-                    let cluster = CLUSTERS[fastrand::usize(0..CLUSTERS.len())];
-                    world.note(&format!("replica {who} loses sight of {cluster}"));
-                    missing.insert(cluster, Instant::now() + secs(60.0 * fastrand::f64()));
-                }
-            }
+            () = sleep_until(better_at.unwrap_or(now + secs(60.0))) => {}
         }
     }
 }
 
-/// Mostly a moment, sometimes long.
-fn delay(world: &World, most: f64) -> std::time::Duration {
-    let long = world.faulty() && fastrand::u8(0..5) == 0;
-    secs(fastrand::f64() * if long { most } else { 0.05 })
+/// What can be seen now, and when there may be more.
+fn look(
+    world: &World,
+    who: usize,
+    listed: &mut BTreeMap<&'static str, Instant>,
+    last: &Snapshot,
+) -> (Snapshot, Option<Instant>) {
+    let now = Instant::now();
+    let mut snapshot = Snapshot {
+        objects: world.maps().objects.clone(),
+        ..Snapshot::default()
+    };
+    let mut better_at: Option<Instant> = None;
+    let mut wait = |until: Instant| better_at = Some(better_at.map_or(until, |at| at.min(until)));
+    for cluster in CLUSTERS {
+        let cut = if cluster == CLUSTERS[0] {
+            let away = world.news().away_until;
+            away.max(world.weather().cut_until(who, Place::Api))
+        } else {
+            now
+        };
+        let blind = world.news().blind_until.get(&(who, cluster)).copied();
+        if let Some(until) = blind.filter(|until| *until > now) {
+            listed.insert(cluster, until);
+        }
+        let ready = listed.get(cluster).copied().unwrap_or(now);
+        if ready > now || cut > now && listed.contains_key(cluster) {
+            snapshot.objects.retain(|id, _| id.cluster != cluster);
+            let why = "it does not answer".to_owned();
+            snapshot.missing.insert(cluster.to_owned(), why);
+            wait(ready.max(cut));
+        } else if cut > now {
+            // What was listed before still counts.
+            snapshot.objects.retain(|id, _| id.cluster != cluster);
+            let before = last.objects.iter().filter(|(id, _)| id.cluster == cluster);
+            let before = before.map(|(id, object)| (id.clone(), object.clone()));
+            snapshot.objects.extend(before);
+            wait(cut);
+        } else {
+            listed.remove(cluster);
+        }
+    }
+    (snapshot, better_at)
 }
 
-fn distort(bug: Bug, snapshot: &mut Snapshot) {
+fn distorted(bug: Bug, mut snapshot: Snapshot) -> Snapshot {
     if bug == Bug::EmptyTrusted {
         snapshot.missing.clear();
     }
@@ -88,4 +162,5 @@ fn distort(bug: Bug, snapshot: &mut Snapshot) {
             object.data.retain(|_, value| readable(value));
         }
     }
+    snapshot
 }

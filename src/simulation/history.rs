@@ -3,64 +3,84 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fastrand::Rng;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use super::bugs::Bug;
-use super::faults;
+use super::director::Director;
+use super::laws::{Law, Wrong};
 use super::replica::{replica, settings};
-use super::world::{REPLICAS, World};
+use super::script::{REPLICAS, Script};
+use super::world::World;
 use crate::lease::tests::process::Process;
 use crate::lease::tests::secs;
 use crate::provider::memory::MemoryProvider;
 
-const FAULTS: Duration = Duration::from_secs(1_200);
-/// The last freeze may last a minute, a Lease a quarter of one, a failed call is repeated after five minutes at most, and the
-/// third failure of the same change is waited out for a minute and a half.
+/// A Lease lasts for a quarter of a minute, or for one if somebody wrote that into it, a failed call is repeated after five minutes
+/// at most, and the third failure of the same change is waited out for a minute and a half.
 pub const SETTLED: Duration = Duration::from_secs(900);
-const QUIET: Duration = Duration::from_secs(3_600);
-/// For bugs that do not show in quiet times: half the work of a history is an hour of renewals.
-const SHORT_QUIET: Duration = Duration::from_secs(60);
+/// How long all must have been as asked for before it counts as settled: what was on its way by then has landed.
+const CALM: Duration = Duration::from_secs(40);
 
 /// What there is to tell about a history.
 #[derive(Debug, Default, PartialEq)]
 pub struct Story {
     pub lines: Vec<String>,
-    pub wrong: Option<String>,
+    pub wrong: Option<Wrong>,
     pub terms: usize,
     pub calls: usize,
     pub failures: usize,
     /// From the end of the faults until all was as asked for.
     pub settled_after: Duration,
+    /// How long the history was in its own time.
+    pub lasted: Duration,
 }
 
-pub fn run(seed: u64, bug: Bug) -> Story {
-    // What the controller leaves to chance comes from the seed as well.
-    fastrand::seed(seed);
+pub fn run(script: &Script, bug: Bug) -> Story {
+    // What nobody else draws comes from the seed as well.
+    fastrand::seed(script.seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime");
-    runtime.block_on(history(bug))
+    runtime.block_on(history(script, bug))
 }
 
-async fn history(bug: Bug) -> Story {
+async fn history(script: &Script, bug: Bug) -> Story {
     let account = MemoryProvider::new(MemoryProvider::network_for(&settings().zones));
-    let pace = secs([1.5, 6.0, 30.0, 90.0][fastrand::usize(0..4)]);
-    let world = Arc::new(World::new(bug, account, FAULTS, pace));
-    let (mut processes, mut orders) = (Vec::new(), Vec::new());
+    let world = Arc::new(World::new(bug, account, script));
+    let mut director = Director {
+        world: Arc::clone(&world),
+        processes: Vec::new(),
+        orders: Vec::new(),
+    };
+    let mut luck = Rng::with_seed(script.seed.wrapping_mul(3));
     for who in 0..REPLICAS {
-        let process = Process::new();
+        let rate = match (bug, who) {
+            (Bug::ClocksApart, 0) => 0.95,
+            (Bug::ClocksApart, _) => 1.05,
+            _ => script.clock_of(who).0,
+        };
+        let process = Process::on(rate, Some(luck.u64(..)));
         let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(replica(Arc::clone(&world), who, process.clone(), receiver));
-        processes.push(process);
-        orders.push(sender);
+        let life = replica(
+            Arc::clone(&world),
+            who,
+            process.clone(),
+            receiver,
+            luck.fork(),
+        );
+        if script.has(who) {
+            tokio::spawn(life);
+        }
+        director.processes.push(process);
+        director.orders.push(sender);
     }
-    let kept = orders.clone();
-    tokio::spawn(faults::processes(Arc::clone(&world), processes, orders));
-    tokio::spawn(faults::edits(Arc::clone(&world)));
-    let settled_after = play(&world).await;
+    let kept = director.orders.clone();
+    tokio::spawn(director.direct(script.clone()));
+    let settled_after = play(&world, script.quiet).await;
     drop(kept);
     let mut shared = world.shared();
     Story {
@@ -70,44 +90,46 @@ async fn history(bug: Bug) -> Story {
         calls: shared.calls,
         failures: shared.failures,
         settled_after,
+        lasted: world.start.elapsed(),
     }
 }
 
 /// Looks at the world after every step until its end, or until something is wrong.
-async fn play(world: &World) -> Duration {
+async fn play(world: &World, quiet: Duration) -> Duration {
     let wrong = || world.shared().wrong.is_some();
-    while world.faulty() && !wrong() {
-        sleep(secs(0.5)).await;
-        world.judge();
+    while Instant::now() < world.faults_until && !wrong() {
+        step(world).await;
     }
     world.note("the faults are over");
-    // The last edits are made within this time.
     let mut calm = Instant::now();
-    while !wrong() && calm.elapsed() < secs(200.0) {
-        sleep(secs(0.5)).await;
-        world.judge();
-        if world.unsettled().is_some() {
+    while !wrong() && calm.elapsed() < CALM {
+        step(world).await;
+        if let Some(what) = world.unsettled() {
             calm = Instant::now();
-        }
-        if let Some(what) = world
-            .unsettled()
-            .filter(|_| Instant::now() > world.faults_until + SETTLED)
-        {
-            world.fail(format!("{SETTLED:?} after the faults {what}"));
+            if calm > world.faults_until + SETTLED {
+                let text = format!("{SETTLED:?} after the faults {what}");
+                world.fail(Law::Settles, text);
+            }
         }
     }
     let after = calm - world.faults_until;
     if !wrong() {
         world.be_quiet();
     }
-    let long = matches!(world.bug, Bug::None | Bug::NeverContent);
-    let end = Instant::now() + if long { QUIET } else { SHORT_QUIET };
+    let end = Instant::now() + quiet;
     while !wrong() && Instant::now() < end {
-        sleep(secs(10.0)).await;
-        world.judge();
+        step(world).await;
     }
     if let Some(what) = world.unsettled().filter(|_| !wrong()) {
-        world.fail(format!("after a quiet hour {what}"));
+        world.fail(Law::StaysQuiet, format!("after {quiet:?} of quiet {what}"));
     }
     after
+}
+
+/// Until the operation under way ends, or a second has passed: calls and edits are looked at when they are made.
+async fn step(world: &World) {
+    let (_, ends) = world.account.stamp();
+    let second = Instant::now() + secs(1.0);
+    sleep_until(ends.map_or(second, |ends| ends.min(second))).await;
+    world.judge();
 }

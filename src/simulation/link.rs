@@ -1,16 +1,18 @@
 //! A replica's way to the account: slow, lossy, throttled, and it ends with the term.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::bugs::Bug;
+use super::script::{Place, Stage};
+use super::weather::Luck;
 use super::world::World;
 use crate::lease::Term;
 use crate::lease::tests::process::Process;
-use crate::lease::tests::secs;
 use crate::model::live::{Live, Stack};
 use crate::model::network::Network;
 use crate::model::observed::Observed;
@@ -33,8 +35,6 @@ pub struct Link {
 struct Courier {
     world: Arc<World>,
     who: usize,
-    /// Until when no request arrives.
-    cut: Arc<Mutex<Instant>>,
 }
 
 impl Link {
@@ -43,7 +43,6 @@ impl Link {
             courier: Courier {
                 world: Arc::clone(world),
                 who,
-                cut: Arc::new(Mutex::new(Instant::now())),
             },
             process: process.clone(),
             basis: Mutex::default(),
@@ -54,13 +53,15 @@ impl Link {
 impl Provider for Link {
     async fn network(&self) -> Result<Network, ProviderError> {
         self.courier.read().await?;
-        self.courier.world.account.network().await
+        let network = self.courier.world.account.network().await;
+        self.courier.trip(Stage::Reading, &self.process);
+        network
     }
 
     async fn live(&self, epoch: Option<u64>, known: Option<&str>) -> Result<Live, ProviderError> {
-        // Asked for once a pass, in the moment in which the pass takes its snapshot.
-        let shown = self.courier.world.shared().shown[self.courier.who].clone();
-        *self.basis.lock().unwrap() = shown;
+        // Asked for once a pass.
+        let basis = self.courier.world.shared().basis[self.courier.who].clone();
+        *self.basis.lock().unwrap() = basis;
         self.courier.read().await?;
         let mut live = self.courier.world.account.live(epoch, known).await?;
         if let (Bug::NeverContent, Live::Ours(stack)) = (self.courier.world.bug, &mut live) {
@@ -76,15 +77,21 @@ impl Provider for Link {
 
     async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
         let (bug, mut action) = (self.courier.world.bug, action.clone());
-        if let (Bug::StaleExecuted, Action::Prepare(_)) = (bug, &action) {
-            let left = self.courier.world.account.prepared();
-            if let Some(change_set) = left.into_iter().next() {
+        if let Action::Prepare(template) = &action {
+            let account = &self.courier.world.account;
+            let left = match bug {
+                Bug::StaleExecuted => account.prepared().into_iter().next(),
+                Bug::GapLeft => account.still_wanted(template),
+                _ => None,
+            };
+            if let Some(change_set) = left {
                 action = Action::Execute { change_set };
             }
         }
         let (courier, basis) = (self.courier.clone(), self.basis.lock().unwrap().clone());
         let (epoch, stack) = (term.epoch(), stack.to_owned());
-        let call = async move { courier.send(epoch, stack, action, basis).await };
+        let process = self.process.clone();
+        let call = async move { courier.send(&process, epoch, stack, action, basis).await };
         if bug == Bug::TermUnchecked {
             let task = tokio::spawn(self.process.run(call));
             return task
@@ -97,71 +104,69 @@ impl Provider for Link {
 }
 
 impl Courier {
-    /// Mostly short, sometimes long.
-    fn delay(&self, most: Duration) -> Duration {
-        let long = self.world.faulty() && fastrand::u8(0..12) == 0;
-        let most = if long { most } else { most.min(secs(0.1)) };
-        most.mul_f64(fastrand::f64())
+    fn luck(&self, most: f64) -> Luck {
+        let mut weather = self.world.weather();
+        weather.luck(self.who, Place::Account, most)
     }
 
-    /// An answer that is no answer.
-    fn fault(&self) -> Result<(), ProviderError> {
-        if !self.world.faulty() {
-            return Ok(());
+    /// The process stops if it is to be caught here: nothing of it goes on at the next await.
+    fn trip(&self, here: Stage, process: &Process) {
+        let trip = &mut self.world.shared().trips[self.who];
+        if let Some((_, lasts)) = trip.take_if(|(stage, _)| *stage == here) {
+            process.stop(lasts);
         }
-        match fastrand::u8(0..40) {
-            0 => Err(failed(Retry::Slowly, "Throttling")),
-            1 => Err(failed(Retry::Soon, "InternalFailure")),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether requests get lost on their way now.
-    fn is_cut(&self) -> bool {
-        let (now, mut cut) = (Instant::now(), self.cut.lock().unwrap());
-        if self.world.faulty() && fastrand::u8(0..60) == 0 {
-            let (who, pause) = (self.who, secs(fastrand::f64() * 60.0));
-            self.world.note(&format!(
-                "replica {who} is cut off from the account for {pause:.1?}"
-            ));
-            *cut = now + pause;
-        }
-        now < *cut
     }
 
     async fn read(&self) -> Result<(), ProviderError> {
-        if self.is_cut() {
+        let luck = self.luck(8.0);
+        if luck.lost || luck.unanswered {
             sleep(PATIENCE).await;
             return Err(failed(Retry::Soon, "Timeout"));
         }
-        sleep(self.delay(secs(8.0))).await;
-        self.fault()
+        sleep(luck.before + luck.after).await;
+        luck.error.map_or(Ok(()), |error| Err(refused(error)))
     }
 
     /// Sends a call and waits for its answer.
     async fn send(
         self,
+        process: &Process,
         epoch: u64,
         stack: String,
         action: Action,
         basis: Snapshot,
     ) -> Result<(), ProviderError> {
         // Signing, a new connection, a retry of the SDK: a call that is dropped by now was never made.
-        sleep(self.delay(secs(12.0))).await;
+        self.trip(Stage::Sending, process);
+        sleep(self.luck(12.0).before).await;
         self.world.sent(self.who, epoch, named(&action));
-        if self.is_cut() {
+        let luck = self.luck(self.world.slowest.as_secs_f64());
+        if luck.lost {
             sleep(PATIENCE).await;
             return Err(failed(Retry::Soon, "Timeout"));
         }
-        self.fault()?;
+        if let Some(error) = luck.error {
+            return Err(refused(error));
+        }
+        self.trip(Stage::Waiting, process);
         let (done, answer) = oneshot::channel();
-        let back = self.delay(secs(8.0));
-        let lost = self.world.faulty() && fastrand::u8(0..25) == 0;
         // It lands whether or not somebody waits for its answer.
         tokio::spawn(async move {
-            sleep(self.delay(self.world.slowest)).await;
+            sleep(luck.before).await;
             let result = self.land(epoch, &stack, &action, &basis);
-            sleep(if lost { PATIENCE * 2 } else { back }).await;
+            if let Some(later) = luck.again {
+                let (courier, stack, action) = (self.clone(), stack.clone(), action.clone());
+                tokio::spawn(async move {
+                    sleep(later).await;
+                    let _nobody_waits = courier.land(epoch, &stack, &action, &basis);
+                });
+            }
+            sleep(if luck.unanswered {
+                PATIENCE
+            } else {
+                luck.after
+            })
+            .await;
             let _nobody_waits = done.send(result);
         });
         match timeout(PATIENCE, answer).await {
@@ -178,29 +183,35 @@ impl Courier {
         basis: &Snapshot,
     ) -> Result<(), ProviderError> {
         let (world, call, who) = (&self.world, named(action), self.who);
-        let spoilt = world.faulty() && fastrand::u8(0..8) == 0;
-        world.account.spoil(spoilt.then_some("a quota"));
+        let spoilt = world.shared().spoilt;
+        world.account.spoil(spoilt.map(|_| "a quota"));
         if world.bug == Bug::StaleExecuted {
             world.account.forget_to_compare();
         }
-        let before = world.account.asked();
+        // Nothing else takes routes out.
+        let before = match action {
+            Action::Execute { .. } | Action::Delete { .. } => world.account.asked(),
+            _ => BTreeSet::new(),
+        };
         let result = world.account.lands(epoch, stack, action);
-        let failed = spoilt && !world.account.is_spoilt();
+        let failed = spoilt.is_some() && !world.account.is_spoilt();
         world.account.spoil(None);
         match &result {
             Ok(()) => {
-                let stuck =
-                    failed && matches!(action, Action::Execute { .. }) && fastrand::u8(0..3) == 0;
+                let stuck = spoilt == Some(true) && matches!(action, Action::Execute { .. });
                 let end = match (failed, stuck) {
                     (false, _) => "",
                     (true, false) => ", and will be rolled back",
                     (true, true) => ", and its rollback will fail",
                 };
-                if stuck {
+                if failed {
+                    let mut shared = world.shared();
+                    (shared.spoilt, shared.failures) = (None, shared.failures + 1);
+                }
+                if failed && stuck {
                     world.account.get_stuck();
                 }
                 world.note(&format!("{call} of replica {who} is accepted{end}"));
-                world.shared().failures += usize::from(failed);
                 world.accepted(epoch, action, basis, &before);
             }
             Err(error) => world.note(&format!("{call} of replica {who}: {error}")),
@@ -221,6 +232,13 @@ fn named(action: &Action) -> &'static str {
         Action::SetPolicy { .. } => "SetStackPolicy",
         Action::ContinueRollback => "ContinueUpdateRollback",
         Action::Delete { .. } => "DeleteStack",
+    }
+}
+
+fn refused(error: u8) -> ProviderError {
+    match error {
+        0..2 => failed(Retry::Slowly, "Throttling"),
+        _ => failed(Retry::Soon, "InternalFailure"),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The ConfigMaps of two clusters, and whoever edits them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
+use fastrand::Rng;
 use ipnet::Ipv4Net;
 
 use crate::model::cidr;
@@ -9,92 +11,138 @@ use crate::model::request::{EntryId, Object, ObjectId};
 
 pub const CLUSTERS: [&str; 2] = ["blue", "green"];
 /// Neighbours that are merged into one route, networks inside of others, and some that stand alone.
-const GOOD: [&str; 12] = [
+const GOOD: [&str; 9] = [
     "8.8.8.8",
     "8.8.8.9",
-    "8.8.8.0/24",
     "9.9.9.0/25",
     "9.9.9.128/25",
-    "1.1.1.1/32",
     "20.0.0.0/16",
     "20.1.0.0/16",
     "20.0.7.0/24",
-    "5.6.7.8",
-    "64.4.0.0/18",
-    "64.4.64.0/18",
+    "20.0.7.9",
+    "9.9.9.0/24",
 ];
 /// No CIDR, a wrong one, and two that must not be routed.
 const BAD: [&str; 4] = ["nonsense", "300.1.1.1", "172.31.64.3", "0.0.0.0/0"];
 
 /// The truth: what the API servers of the clusters would answer.
 #[derive(Clone, Debug, Default)]
-pub struct Maps(pub BTreeMap<ObjectId, Object>);
+pub struct Maps {
+    pub objects: BTreeMap<ObjectId, Object>,
+    /// Before the last edit.
+    before: BTreeMap<ObjectId, Object>,
+}
+
+/// One edit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Edit {
+    Set(ObjectId, String, &'static str),
+    Remove(ObjectId, String),
+    Delete(ObjectId),
+    /// Takes the last edit back.
+    Back,
+    /// Takes every entry out that cannot be read.
+    Mend,
+}
+
+impl Edit {
+    pub fn draw(rng: &mut Rng) -> Self {
+        let id = ObjectId {
+            cluster: CLUSTERS[rng.usize(0..CLUSTERS.len())].to_owned(),
+            namespace: "default".to_owned(),
+            name: format!("map-{}", rng.u8(0..2)),
+        };
+        let key = format!("key-{}", rng.u8(0..3));
+        match rng.u8(0..24) {
+            0..2 => Self::Delete(id),
+            2..6 => Self::Remove(id, key),
+            6..8 => Self::Set(id, key, BAD[rng.usize(0..BAD.len())]),
+            _ => Self::Set(id, key, GOOD[rng.usize(0..GOOD.len())]),
+        }
+    }
+}
+
+impl fmt::Display for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Set(id, key, value) => write!(f, "{id} has {key}: {value}"),
+            Self::Remove(id, key) => write!(f, "{id} loses {key}"),
+            Self::Delete(id) => write!(f, "{id} is deleted"),
+            Self::Back => f.write_str("the last edit is taken back"),
+            Self::Mend => f.write_str("every typo is mended"),
+        }
+    }
+}
 
 impl Maps {
-    /// One edit, in words.
-    pub fn edit(&mut self) -> String {
-        let cluster = CLUSTERS[fastrand::usize(0..CLUSTERS.len())];
-        let id = ObjectId {
-            cluster: cluster.to_owned(),
-            namespace: "default".to_owned(),
-            name: format!("map-{}", fastrand::u8(0..2)),
-        };
-        let key = format!("key-{}", fastrand::u8(0..3));
-        if fastrand::u8(0..24) == 0 {
-            return match self.0.remove(&id) {
-                Some(_) => format!("{id} is deleted"),
-                None => "nothing".to_owned(),
+    pub fn edit(&mut self, edit: &Edit) {
+        let before = self.objects.clone();
+        match edit {
+            Edit::Set(id, key, value) => {
+                let data = &mut self.objects.entry(id.clone()).or_default().data;
+                data.insert(key.clone(), (*value).to_owned());
+            }
+            Edit::Remove(id, key) => {
+                if let Some(object) = self.objects.get_mut(id) {
+                    object.data.remove(key);
+                }
+            }
+            Edit::Delete(id) => {
+                self.objects.remove(id);
+            }
+            Edit::Back => self.objects.clone_from(&self.before),
+            Edit::Mend => {
+                for object in self.objects.values_mut() {
+                    object.data.retain(|_, value| readable(value));
+                }
+            }
+        }
+        self.before = before;
+    }
+
+    /// The first entry that has a part among the good networks, with that part.
+    pub fn wide(&self) -> Option<(ObjectId, String, &'static str, &'static str)> {
+        let net = |text: &str| cidr::parse(text).expect("one of the good values").0;
+        let mut entries = entries(&self.objects).into_iter();
+        entries.find_map(|(id, wide)| {
+            let whole = GOOD.iter().find(|text| net(text) == wide)?;
+            let inside = |text: &&&str| net(text) != wide && wide.contains(&net(text));
+            let part = GOOD.iter().find(inside)?;
+            Some((id.object, id.key, *whole, *part))
+        })
+    }
+}
+
+/// What can be read, with what it asks for.
+pub fn entries(objects: &BTreeMap<ObjectId, Object>) -> BTreeMap<EntryId, Ipv4Net> {
+    let mut found = BTreeMap::new();
+    for (object, content) in objects {
+        for (key, value) in content.data.iter().filter(|(_, value)| readable(value)) {
+            let id = EntryId {
+                object: object.clone(),
+                key: key.clone(),
             };
-        }
-        let data = &mut self.0.entry(id.clone()).or_default().data;
-        let value = match fastrand::u8(0..10) {
-            0..2 => {
-                data.remove(&key);
-                return format!("{id} loses {key}");
-            }
-            2 => BAD[fastrand::usize(0..BAD.len())],
-            _ => GOOD[fastrand::usize(0..GOOD.len())],
-        };
-        data.insert(key.clone(), value.to_owned());
-        format!("{id} has {key}: {value}")
-    }
-
-    /// Takes every entry out that cannot be read.
-    pub fn mend(&mut self) {
-        for object in self.0.values_mut() {
-            object.data.retain(|_, value| readable(value));
+            let (net, _) = cidr::parse(value).expect("one of the good values");
+            found.insert(id, net);
         }
     }
-
-    pub fn unreadable(&self) -> BTreeSet<EntryId> {
-        let of_object = |(object, content): (&ObjectId, &Object)| {
-            let bad = content.data.iter().filter(|(_, value)| !readable(value));
-            bad.map(|(key, _)| (object.clone(), key.clone()))
-                .collect::<Vec<_>>()
-        };
-        let found = self.0.iter().flat_map(of_object);
-        found.map(|(object, key)| EntryId { object, key }).collect()
-    }
-
-    pub fn entries(&self) -> BTreeMap<EntryId, Ipv4Net> {
-        let mut found = BTreeMap::new();
-        for (object, content) in &self.0 {
-            for (key, value) in content.data.iter().filter(|(_, value)| readable(value)) {
-                let id = EntryId {
-                    object: object.clone(),
-                    key: key.clone(),
-                };
-                let (net, _) = cidr::parse(value).expect("one of the good values");
-                found.insert(id, net);
-            }
-        }
-        found
-    }
+    found
 }
 
 /// Decided by the lists above, not by the code under test.
 pub fn readable(value: &str) -> bool {
     GOOD.contains(&value)
+}
+
+/// What cannot be read.
+pub fn unreadable(objects: &BTreeMap<ObjectId, Object>) -> BTreeSet<EntryId> {
+    let of_object = |(object, content): (&ObjectId, &Object)| {
+        let bad = content.data.iter().filter(|(_, value)| !readable(value));
+        bad.map(|(key, _)| (object.clone(), key.clone()))
+            .collect::<Vec<_>>()
+    };
+    let found = objects.iter().flat_map(of_object);
+    found.map(|(object, key)| EntryId { object, key }).collect()
 }
 
 /// Whether every address of the network has a route.

@@ -1,27 +1,46 @@
 //! Whole controllers on virtual time: replicas of the real loop, the real guard and the real lease crate over a Lease API in this
 //! process and one account in memory, while everything goes wrong that a seed can think of.
 //!
-//! `SEED=7 cargo test --lib simulation::` replays one history and prints it; `HISTORIES=10000` runs that many.
+//! What goes wrong is drawn up front as a list of deeds ([`script::Deed`]), each of which can be left out: a failure is shrunk to
+//! the deeds that it takes. The README tells how to replay and to lengthen.
 //!
-//! What is checked, and when:
+//! What is checked ([`laws::Law`]), when a call is sent, when it is accepted, when an operation ends and when ConfigMaps are edited:
 //!
-//! 1. Calls are sent under one term at a time, and epochs only grow, in the order of sending and, for what starts an operation,
-//!    in the order of acceptance ([`world::World::sent`], [`world::World::accepted`]).
-//! 2. A static IP that was there once stays, as it is.
-//! 3. An entry that has stood unchanged for [`world::FIRM`] and is routed stays routed, in every table, also when it cannot be read
-//!    any more, until it is changed to something that can or is removed.
-//! 4. No change set that is executed removes a route while a source of whoever executes it is missing.
-//! 5. [`history::SETTLED`] after the faults have stopped, at the latest, the tables are what the ConfigMaps ask for, nothing is
-//!    under way and no change set is left over.
-//! 6. From then on an hour passes without a mutating call.
+//! 1. `OneWriter`: when a replica begins a term or sends a call, no other replica's term lasts, by the clock of that replica's own
+//!    machine.
+//! 2. `TermCovers`: whoever sends a call has a term, of the epoch that it says.
+//! 3. `EpochsGrow`: in the order of sending and, for what starts an operation, in the order of acceptance. Not where somebody
+//!    deletes the Lease: then nobody may be left who knows the last epoch.
+//! 4. `StaticIpsStay`: a static IP that was there once stays, as it is.
+//! 5. `RoutesStay`: an entry that has stood unchanged for [`laws::FIRM`] and is routed stays routed, in every table, also when it
+//!    cannot be read any more, until it is changed to something that can or is removed; and no operation takes out a route of an
+//!    entry that whoever starts it was shown.
+//! 6. `NothingForgotten`: every template has a route for every entry that whoever sends it was shown.
+//! 7. `NoBlindRemoval`: no operation takes a route out while a source of whoever starts it is missing, so also before its first full
+//!    list.
+//! 8. `Settles`: [`history::SETTLED`] after the faults have stopped, at the latest, the tables are what the ConfigMaps ask for,
+//!    nothing is under way and no change set is left over.
+//! 9. `StaysQuiet`: from then on no call is sent: for a minute, and in one of a hundred histories for an hour.
+//! 10. `NoPanic`: no process panics.
+//!
+//! What is simulated of the world: processes that freeze, also in the middle of a pass, crash and stop; machines whose clocks drift
+//! apart, by just less than a twentieth, and whose wall clocks are off by an hour; cuts between a replica and the API server or the
+//! account, in one direction or both; messages that are slow, lost, unanswered, repeated or refused; an API server that restarts;
+//! clusters that cannot be listed, and late news; operations that fail, and rollbacks that get stuck; the Lease edited by hand;
+//! ConfigMaps edited at any moment. Routes are not changed behind the account's back.
 
 mod bugs;
-mod faults;
+mod director;
+mod draw;
 mod feed;
 mod history;
+mod laws;
 mod link;
 mod maps;
 mod replica;
+mod script;
 mod seat;
+mod shrink;
 mod tests;
+mod weather;
 mod world;

@@ -2,24 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+use fastrand::Rng;
 use kube::client::ClientBuilder;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::bugs::Bug;
-use super::feed::feed;
+use super::feed::{feed, taken};
+use super::laws::Law;
 use super::link::Link;
 use super::maps::CLUSTERS;
+use super::script::Place;
 use super::seat::Seat;
+use super::weather::Weather;
 use super::world::World;
 use crate::controller::{Conduct, Controller};
 use crate::lease::Spawn;
 use crate::lease::tests::fake::{Ask, Fate, Net};
 use crate::lease::tests::process::Process;
 use crate::lease::tests::secs;
-use crate::ledger::{Book, Place};
+use crate::lease::tests::wall::Wall;
+use crate::ledger::{self, Book};
 use crate::model::desired::{Settings, example_zones};
 use crate::report::metrics::Metrics;
 use crate::report::pulse::Pulse;
@@ -33,12 +37,15 @@ pub enum Order {
     Stop,
 }
 
+/// Two zones: a third one makes templates longer, and nothing new happens in it.
 pub fn settings() -> Settings {
+    let mut zones = example_zones();
+    zones.pop_last();
     Settings {
         stack_name: "egress".to_owned(),
         tags: BTreeMap::from([("owner".to_owned(), "simulation".to_owned())]),
         ownership: BTreeMap::from([("owner".to_owned(), "simulation".to_owned())]),
-        zones: example_zones(),
+        zones,
         max_removal: 50,
         route_table_quota: 500,
         ..Settings::default()
@@ -51,6 +58,7 @@ pub async fn replica(
     who: usize,
     process: Process,
     mut orders: mpsc::Receiver<Order>,
+    mut luck: Rng,
 ) {
     for start in 0.. {
         world.note(&format!("replica {who} starts"));
@@ -82,10 +90,10 @@ pub async fn replica(
         };
         drop(seat);
         if ended.is_err_and(|error| error.is_panic()) {
-            world.fail(format!("replica {who} panicked"));
+            world.fail(Law::NoPanic, format!("replica {who} panicked"));
         }
         world.note(&format!("replica {who} has ended"));
-        sleep(secs(20.0 * fastrand::f64())).await;
+        sleep(secs(20.0 * luck.f64())).await;
     }
 }
 
@@ -95,15 +103,10 @@ fn controller(
     start: u32,
     process: &Process,
 ) -> (Controller<Link, Seat>, Seat) {
-    let net = Net::good();
-    let (watched, mut cut) = (Arc::clone(world), Instant::now());
-    net.set(move |ask| {
-        if watched.faulty() {
-            fate(&watched, who, &mut cut, ask)
-        } else {
-            Fate::default()
-        }
-    });
+    let (watched, mut wall) = (Arc::clone(world), Wall::new(world.ahead[who]));
+    wall.trusted = world.bug == Bug::WallClock;
+    let net = Net::of(wall);
+    net.set(move |ask| fate(&mut watched.weather(), who, ask));
     let of = process.clone();
     let spawn: Spawn = Arc::new(move |task| tokio::spawn(of.run(task)));
     let name = format!("r{who}-{start}");
@@ -126,9 +129,10 @@ fn controller(
         seat.clone(),
         Source::Simulated {
             feed: feed(world, who, process),
+            taken: taken(world, who),
         },
         conduct,
-        book(world, &net),
+        book(world, who, &net),
         Teller::new(Metrics::new(), false),
         Pulse::new(secs(60.0)),
     );
@@ -136,16 +140,16 @@ fn controller(
 }
 
 /// The ledger, over the same network as the Lease.
-fn book(world: &World, net: &Net) -> Book {
+fn book(world: &World, who: usize, net: &Net) -> Book {
     let transport = world.ledger.transport(net);
-    let place = Place {
+    let place = ledger::Place {
         namespace: "default".to_owned(),
         name: "egress-ledger".to_owned(),
         stack_name: settings().stack_name,
         clusters: CLUSTERS.map(str::to_owned).into(),
     };
-    let start = world.start;
-    let clock = Arc::new(move || secs(1.8e9) + start.elapsed());
+    let (start, ahead) = (world.start, world.ahead[who]);
+    let clock = Arc::new(move || secs(1.8e9 + ahead as f64) + start.elapsed());
     Book::new(
         ClientBuilder::new(transport, "default").build(),
         place,
@@ -153,33 +157,18 @@ fn book(world: &World, net: &Net) -> Book {
     )
 }
 
-/// Mostly short, sometimes long.
-fn delay(most: f64) -> Duration {
-    match fastrand::u8(0..100) {
-        0..94 => secs(fastrand::f64() * 0.02),
-        94..98 => secs(fastrand::f64() * 3.0),
-        _ => secs(fastrand::f64() * most),
-    }
-}
-
 /// What becomes of one request about the Lease.
-fn fate(world: &World, who: usize, cut: &mut Instant, ask: Ask) -> Fate {
-    let now = Instant::now();
-    if fastrand::u16(0..150) == 0 {
-        let pause = secs(fastrand::f64() * 60.0);
-        world.note(&format!(
-            "replica {who} is cut off from the Lease for {pause:.1?}"
-        ));
-        *cut = now + pause;
-    }
-    // A cut that lets requests through and holds the answers back, or one that lets nothing through.
-    let lost = now < *cut;
-    let slow = ask != Ask::Event;
+fn fate(weather: &mut Weather, who: usize, ask: Ask) -> Fate {
+    let most = if ask == Ask::Event { 3.0 } else { 40.0 };
+    let luck = weather.luck(who, Place::Api, most);
     Fate {
-        before: delay(if slow { 40.0 } else { 0.02 }),
-        request_lost: lost && fastrand::bool() || fastrand::u16(0..200) < 2,
-        after: if slow { delay(40.0) } else { Duration::ZERO },
-        answer_lost: lost || fastrand::u16(0..200) < 2,
-        status: (fastrand::u8(0..100) < 2).then(|| [409, 429, 500, 503][fastrand::usize(0..4)]),
+        before: luck.before,
+        request_lost: luck.lost,
+        after: luck.after,
+        answer_lost: luck.unanswered,
+        status: luck
+            .error
+            .map(|error| [409, 429, 500, 503][usize::from(error)]),
+        again: luck.again,
     }
 }

@@ -71,7 +71,8 @@ impl Election for Seat {
     async fn campaign(&mut self) -> Term {
         let mut inner = self.inner.lock().await;
         let term = inner.election.campaign().await;
-        self.world.leads(self.who, term.epoch(), term.guard());
+        self.world
+            .leads(self.who, &self.process, term.epoch(), term.guard());
         match self.world.bug {
             Bug::LeaderCached | Bug::LeaderPolled | Bug::ReleasedFirst => {
                 let loose = self.bend(&term);

@@ -3,9 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, Duration, Ending, Ipv4Net, MemoryProvider, ProviderError, status};
-use crate::model::live::Phase;
+use tokio::time::Instant;
+
+use crate::model::difference;
+use crate::model::live::{ChangeSet, ChangeSetState, Phase};
 use crate::model::network::TableId;
+use crate::model::request::Request;
 use crate::model::resolved::Layout;
+use crate::model::template::Template;
 
 /// What matters of an account in one moment.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +23,12 @@ pub(crate) struct Sight {
     pub(crate) status: String,
     pub(crate) change_sets: usize,
     pub(crate) at_rest: bool,
+}
+
+/// The routes that a template asks for.
+pub(crate) fn routes_of(template: &Template) -> BTreeSet<(TableId, Ipv4Net)> {
+    let layout = Layout::read(&template.text, &template.parameters).expect("our own template");
+    layout.names().routes.into_keys().collect()
 }
 
 impl MemoryProvider {
@@ -69,6 +80,30 @@ impl MemoryProvider {
         self.carry_out(epoch, stack, action)
     }
 
+    /// A ready change set of an earlier template all of whose changes are still wanted, whatever it leaves out.
+    pub(crate) fn still_wanted(&self, template: &Template) -> Option<String> {
+        let account = self.account();
+        let stack = account.stack.as_ref()?;
+        let layout = Layout::read(&stack.template, &stack.parameters).ok()?;
+        let wanted = difference::between(&layout, template, &Request::default());
+        let mut sets = account.change_sets().into_iter().rev();
+        let useful = |set: &ChangeSet| {
+            let mut changes = set.changes.iter();
+            set.state == ChangeSetState::Ready
+                && !set.changes.is_empty()
+                && changes.all(|change| wanted.iter().any(|it| it.id == change.logical_id))
+                && difference::unplanned(&set.changes, &wanted, |_| false).is_none()
+        };
+        sets.find(useful).map(|set| set.name)
+    }
+
+    /// When the operation under way ends, and what has happened so far: equal stamps, equal routes.
+    pub(crate) fn stamp(&self) -> (u64, Option<Instant>) {
+        let account = self.account();
+        let ends = account.ends.as_ref().map(|(at, _)| *at);
+        (account.generation, ends)
+    }
+
     pub(crate) fn set_pace(&self, pace: Duration) {
         self.account().pace = pace;
     }
@@ -94,8 +129,8 @@ impl MemoryProvider {
     pub(crate) fn forget_to_compare(&self) {
         let mut account = self.account();
         let now = account.generation;
-        for (_, _, generation) in account.change_sets.values_mut() {
-            *generation = now;
+        for prepared in account.change_sets.values_mut() {
+            prepared.generation = now;
         }
     }
 }

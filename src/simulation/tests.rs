@@ -1,80 +1,177 @@
-//! Runs histories, and shows that they find what is planted.
+//! Runs histories, shows that they find what is planted, and that a failure gets small.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use super::bugs::Bug;
 use super::history::{Story, run};
+use super::script::Script;
+use super::shrink::shrink;
+
+/// How many histories a run of all tests takes.
+const USUAL: u64 = 2_000;
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|text| text.parse().ok())
+    std::env::var(name).ok()?.parse().ok()
 }
 
-/// Fails with the seed and the end of the history if anything was wrong.
-fn clean(seed: u64) -> Story {
-    let story = run(seed, Bug::None);
-    if let Some(wrong) = &story.wrong {
-        let tail = story.lines.len().saturating_sub(80);
-        panic!("SEED={seed}: {wrong}\n{}", story.lines[tail..].join("\n"));
+/// What fails and how to see it again, whole and shrunk.
+fn report(script: &Script, bug: Bug) -> Option<String> {
+    let wrong = run(script, bug).wrong?;
+    let seed = script.seed;
+    let small = shrink(script, bug, wrong.law).expect("it failed a moment ago");
+    let kept: Vec<String> = small.kept.iter().map(usize::to_string).collect();
+    let bug = match bug {
+        Bug::None => String::new(),
+        bug => format!("BUG={bug:?} "),
+    };
+    Some(format!(
+        "{:?}: {}\nall of it: {bug}SEED={seed}\n{} of its {} deeds do the same: {bug}SEED={seed} ONLY={}\n{}",
+        wrong.law,
+        wrong.text,
+        small.kept.len(),
+        script.deeds.len(),
+        kept.join(","),
+        small.story.lines.join("\n")
+    ))
+}
+
+/// The planted bug that the environment names.
+fn planted() -> Option<Bug> {
+    let name = std::env::var("BUG").ok()?;
+    let mut bugs = Bug::PLANTED.iter().map(|(bug, _)| *bug);
+    bugs.find(|bug| format!("{bug:?}") == name)
+}
+
+/// The history that the environment names: `SEED`, of its deeds `ONLY` some, with a planted `BUG`.
+fn named() -> Option<(Script, Bug)> {
+    let mut script = Script::draw(number("SEED")?);
+    if let Ok(only) = std::env::var("ONLY") {
+        let kept: Vec<usize> = only.split(',').filter_map(|n| n.parse().ok()).collect();
+        script = script.only(&kept);
     }
-    story
+    Some((script, planted().unwrap_or(Bug::None)))
+}
+
+/// Runs `one` of 0, 1, 2 and so on up to `end`, on all processors, until it fails.
+fn on_all<T: Send>(
+    end: u64,
+    one: impl Fn(u64) -> Result<T, String> + Sync,
+) -> Result<Vec<T>, String> {
+    let next = AtomicU64::new(0);
+    let work = || {
+        let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        let results = numbers
+            .take_while(|n| *n < end)
+            .map(|n| one(n).inspect_err(|_| next.store(end, Ordering::Relaxed)));
+        results.collect::<Result<Vec<T>, String>>()
+    };
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let mut all = Vec::new();
+        for worker in workers {
+            all.extend(worker.join().expect("the message is above")?);
+        }
+        Ok(all)
+    })
 }
 
 #[test]
 fn whole_controllers_survive_everything() {
-    if let Some(seed) = number("SEED") {
-        let story = run(seed, Bug::None);
+    if let Some((script, bug)) = named() {
+        let story = run(&script, bug);
         println!("{}\n{:?}", story.lines.join("\n"), story.wrong);
+        if number("SHRINK").is_some() {
+            println!("{}", report(&script, bug).unwrap_or_default());
+        }
         assert_eq!(story.wrong, None);
         return;
     }
-    let histories = number("HISTORIES").unwrap_or(12);
-    let begin = std::time::Instant::now();
-    let half = |odd: u64| (odd..histories).step_by(2).map(clean).collect::<Vec<_>>();
-    let mut stories = std::thread::scope(|scope| {
-        let other = scope.spawn(|| half(1));
-        let mut stories = half(0);
-        stories.extend(other.join().expect("the message is above"));
-        stories
+    let (histories, begin) = (number("HISTORIES").unwrap_or(USUAL), Instant::now());
+    let first = number("FROM").unwrap_or(0);
+    let stories = on_all(histories, |n| {
+        let script = Script::draw(first + n);
+        let story = run(&script, Bug::None);
+        match story.wrong {
+            Some(_) => Err(report(&script, Bug::None).unwrap_or_default()),
+            None => Ok(Story {
+                lines: Vec::new(),
+                ..story
+            }),
+        }
     });
+    let stories = stories.unwrap_or_else(|report| panic!("{report}"));
     let sum = |what: fn(&Story) -> usize| stories.iter().map(what).sum::<usize>();
     let (terms, calls, failures) = (sum(|s| s.terms), sum(|s| s.calls), sum(|s| s.failures));
-    stories.sort_by_key(|story| story.settled_after);
-    let slowest = stories.last().map(|story| story.settled_after);
+    let slowest = stories.iter().map(|story| story.settled_after).max();
+    let time: Duration = stories.iter().map(|story| story.lasted).sum();
     println!(
-        "{histories} histories in {:.1?}: {terms} terms, {calls} calls accepted, {failures} operations failed, settled after \
-         {slowest:.1?} at most",
+        "{histories} histories of {} hours in {:.1?}: {terms} terms, {calls} calls accepted, {failures} operations failed, \
+         settled after {slowest:.1?} at most",
+        time.as_secs() / 3_600,
         begin.elapsed()
     );
     let few = usize::try_from(histories).expect("a number of histories");
     assert!(
-        terms > 8 * few && calls > 10 * few,
+        terms > 3 * few && calls > 6 * few && failures > few / 2,
         "the histories are too quiet"
     );
 }
 
 #[test]
 fn a_seed_replays_its_history() {
-    assert!(
-        run(3, Bug::None) == run(3, Bug::None),
-        "one seed, two histories"
-    );
+    for seed in 1..4 {
+        let script = Script::draw(seed);
+        assert!(
+            run(&script, Bug::None) == run(&script, Bug::None),
+            "one seed, two histories"
+        );
+    }
 }
 
 #[test]
 fn every_planted_bug_is_found() {
-    let hunt = |(bug, enough): &(Bug, u64)| {
-        let found = (0..*enough).find_map(|seed| Some((seed, run(seed, *bug).wrong?)));
-        match found {
-            Some((seed, wrong)) => format!("{bug:?}: in history {}: {wrong}", seed + 1),
-            None => format!("{bug:?} is not found in {enough} histories"),
-        }
-    };
-    let (some, others) = Bug::PLANTED.split_at(Bug::PLANTED.len() / 2);
-    let mut found = std::thread::scope(|scope| {
-        let half = scope.spawn(|| others.iter().map(hunt).collect::<Vec<_>>());
-        let mut found: Vec<_> = some.iter().map(hunt).collect();
-        found.extend(half.join().expect("a hunt does not panic"));
-        found
+    let one = |bug| planted().is_none_or(|named| named == bug);
+    let mut bugs = Bug::PLANTED.to_vec();
+    bugs.retain(|(bug, _)| one(*bug));
+    let found = on_all(bugs.len() as u64, |n| {
+        let (bug, enough) = bugs[usize::try_from(n).expect("a place in the list")];
+        let enough = number("HISTORIES").unwrap_or(enough);
+        let found = (0..enough).find_map(|seed| Some((seed, run(&Script::draw(seed), bug).wrong?)));
+        Ok(match found {
+            Some((seed, wrong)) => Ok(format!("{bug:?}: in history {}: {}", seed + 1, wrong.text)),
+            None => Err(format!("{bug:?} is not found in {enough} histories")),
+        })
     });
-    println!("{}", found.join("\n"));
-    found.retain(|line| line.contains(" is not found in "));
-    assert!(found.is_empty(), "{}", found.join("\n"));
+    let (found, lost): (Vec<_>, Vec<_>) = found
+        .expect("each hunt ends")
+        .into_iter()
+        .partition(Result::is_ok);
+    println!("{found:#?}");
+    assert!(lost.is_empty(), "{lost:#?}");
+}
+
+#[test]
+fn a_failure_shrinks_and_stays_the_same() {
+    for bug in [Bug::LeaderPolled, Bug::StaleExecuted] {
+        let failing = |seed| {
+            let script = Script::draw(seed);
+            let wrong = run(&script, bug).wrong?;
+            Some((script, wrong.law))
+        };
+        let (script, law) = (0..100).find_map(failing).expect("a history that fails");
+        let small = shrink(&script, bug, law).expect("it fails the same way");
+        let (all, left) = (script.deeds.len(), small.kept.len());
+        println!(
+            "{bug:?}: {left} of {all} deeds break {law:?}\n{}",
+            small.story.lines.join("\n")
+        );
+        assert!(4 * left < all, "{left} of {all} deeds are left");
+        let again = run(&script.only(&small.kept), bug);
+        assert!(
+            again == small.story,
+            "what is printed is not what is replayed"
+        );
+    }
 }

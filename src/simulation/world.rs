@@ -1,6 +1,6 @@
 //! Everything that happened, what is known from outside, and what must never be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -9,21 +9,19 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::bugs::Bug;
-use super::maps::{self, Maps, covered};
+use super::feed::News;
+use super::laws::{Law, Wrong};
+use super::maps::{Edit, Maps};
+use super::script::{REPLICAS, Script, Stage};
+use super::weather::Weather;
 use crate::lease::TermGuard;
 use crate::lease::tests::fake::FakeApi;
-use crate::model::network::TableId;
-use crate::model::plan::Action;
+use crate::lease::tests::process::Process;
 use crate::model::request::{EntryId, Snapshot};
 use crate::provider::memory::MemoryProvider;
 
-pub const REPLICAS: usize = 3;
 /// How long a request may be on its way to the account.
 const SLOWEST: Duration = Duration::from_secs(10);
-/// For how long an entry has to stand unchanged before nothing may take its route away, besides the length of an operation: as
-/// long as a leader can act on what it has seen before, that is the slowest news, the longest term and the slowest call together.
-pub const FIRM: Duration = Duration::from_secs(60);
-
 pub struct World {
     pub bug: Bug,
     pub api: FakeApi,
@@ -31,45 +29,77 @@ pub struct World {
     pub ledger: FakeApi,
     pub account: MemoryProvider,
     maps: Mutex<Maps>,
+    weather: Mutex<Weather>,
+    news: Mutex<News>,
     /// Woken in the order of waiting: a watch channel wakes in an order of its own.
     pub edited: Notify,
     pub start: Instant,
     pub faults_until: Instant,
+    /// How far each replica's wall clock is ahead, in seconds.
+    pub ahead: [i64; REPLICAS],
     /// How long an operation takes.
     pub pace: Duration,
     /// How long a request may be on its way to the account: less than any operation takes.
     pub slowest: Duration,
+    /// Epochs may begin anew: somebody deletes the Lease.
+    pub epochs_lost: bool,
     shared: Mutex<Shared>,
 }
 
 #[derive(Default)]
 pub struct Shared {
     pub history: Vec<String>,
-    pub wrong: Option<String>,
+    pub wrong: Option<Wrong>,
     /// What each replica was last shown, as it really was.
     pub shown: [Snapshot; REPLICAS],
+    /// The same when its pass began.
+    pub basis: [Snapshot; REPLICAS],
+    /// The next operation will fail, and its rollback too if that is true.
+    pub spoilt: Option<bool>,
+    /// Where each replica will be caught, and for how long.
+    pub trips: [Option<(Stage, Duration)>; REPLICAS],
     /// Terms begun, calls accepted, operations failed.
     pub terms: usize,
     pub calls: usize,
     pub failures: usize,
     /// From when on no call may be sent.
     quiet: bool,
-    guards: [Option<(u64, TermGuard)>; REPLICAS],
+    terms_of: [Option<Reign>; REPLICAS],
     sent_epoch: u64,
-    operation_epoch: u64,
-    ips: BTreeMap<String, String>,
-    entries: BTreeMap<EntryId, Standing>,
+    pub operation_epoch: u64,
+    pub ips: BTreeMap<String, String>,
+    pub entries: BTreeMap<EntryId, Standing>,
+    /// The account when it was last looked at; None when there is another reason to look.
+    pub stamp: Option<(u64, Option<Instant>)>,
+}
+
+/// A replica's latest term.
+struct Reign {
+    epoch: u64,
+    guard: TermGuard,
+    process: Process,
+}
+
+impl Reign {
+    /// By the clock of the machine that believes in it.
+    fn is_over(&self) -> bool {
+        self.process.by_its_clock(|| self.guard.is_over())
+    }
 }
 
 /// An entry that asks for the same since some time.
-struct Standing {
-    net: Ipv4Net,
-    since: Instant,
-    routed: bool,
+pub struct Standing {
+    pub net: Ipv4Net,
+    pub since: Instant,
+    /// It has a route in every table, as last seen.
+    pub routed: bool,
+    /// It has had that when it was firm.
+    pub owed: bool,
 }
 
 impl World {
-    pub fn new(bug: Bug, account: MemoryProvider, faults: Duration, pace: Duration) -> Self {
+    pub fn new(bug: Bug, account: MemoryProvider, script: &Script) -> Self {
+        let pace = script.pace();
         account.set_pace(pace);
         let start = Instant::now();
         let api = FakeApi::new();
@@ -82,11 +112,15 @@ impl World {
             ledger: FakeApi::new(),
             account,
             maps: Mutex::default(),
+            weather: Mutex::new(Weather::new(script.seed)),
+            news: Mutex::new(News::new()),
             edited: Notify::new(),
             start,
-            faults_until: start + faults,
+            faults_until: start + script.length(),
+            ahead: std::array::from_fn(|who| script.clock_of(who).1),
             pace,
             slowest: pace.min(SLOWEST),
+            epochs_lost: script.loses_epochs(),
             shared: Mutex::default(),
         }
     }
@@ -99,8 +133,12 @@ impl World {
         self.maps.lock().unwrap()
     }
 
-    pub fn faulty(&self) -> bool {
-        Instant::now() < self.faults_until
+    pub fn weather(&self) -> MutexGuard<'_, Weather> {
+        self.weather.lock().unwrap()
+    }
+
+    pub fn news(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap()
     }
 
     pub fn note(&self, what: &str) {
@@ -109,25 +147,28 @@ impl World {
     }
 
     /// The first thing that goes wrong is what counts.
-    pub fn fail(&self, what: String) {
-        self.note(&format!("WRONG: {what}"));
-        self.shared().wrong.get_or_insert(what);
+    pub fn fail(&self, law: Law, text: String) {
+        self.note(&format!("WRONG: {text}"));
+        self.shared().wrong.get_or_insert(Wrong { law, text });
     }
 
-    pub fn edit(&self, edit: impl FnOnce(&mut Maps) -> String) {
-        let what = edit(&mut self.maps());
-        self.note(&what);
-        self.edited.notify_waiters();
+    pub fn edit(&self, edit: &Edit) {
+        self.maps().edit(edit);
+        self.shared().stamp = None;
         self.judge();
     }
 
     /// A term that the Lease stands behind has begun.
-    pub fn leads(&self, who: usize, epoch: u64, guard: TermGuard) {
+    pub fn leads(&self, who: usize, process: &Process, epoch: u64, guard: TermGuard) {
         self.note(&format!("replica {who} leads in epoch {epoch}"));
         self.alone(who, &format!("its epoch {epoch} began"));
         let mut shared = self.shared();
         shared.terms += 1;
-        shared.guards[who] = Some((epoch, guard));
+        shared.terms_of[who] = Some(Reign {
+            epoch,
+            guard,
+            process: process.clone(),
+        });
     }
 
     /// Fails if somebody else's term lasts.
@@ -135,14 +176,15 @@ impl World {
         let shared = self.shared();
         let others = (0..REPLICAS).filter(|other| *other != who);
         let rival = others
-            .filter_map(|other| shared.guards[other].as_ref().map(|term| (other, term)))
-            .find(|(_, (_, guard))| !guard.is_over())
-            .map(|(other, (epoch, _))| (other, *epoch));
+            .filter_map(|other| shared.terms_of[other].as_ref().map(|term| (other, term)))
+            .find(|(_, term)| !term.is_over())
+            .map(|(other, term)| (other, term.epoch));
         drop(shared);
         if let Some((other, epoch)) = rival {
-            self.fail(format!(
+            let text = format!(
                 "two writers: replica {other} led in epoch {epoch} when replica {who} acted: {when}"
-            ));
+            );
+            self.fail(Law::OneWriter, text);
         }
     }
 
@@ -152,139 +194,24 @@ impl World {
         self.alone(who, &format!("{call} was sent"));
         let mut shared = self.shared();
         let (latest, quiet) = (shared.sent_epoch, shared.quiet);
-        let lasts = shared.guards[who]
+        let lasts = shared.terms_of[who]
             .as_ref()
-            .is_some_and(|(own, guard)| *own == epoch && !guard.is_over());
+            .is_some_and(|term| term.epoch == epoch && !term.is_over());
         shared.sent_epoch = latest.max(epoch);
         drop(shared);
-        if epoch < latest {
-            self.fail(format!(
-                "replica {who} sent {call} in epoch {epoch} after one of epoch {latest}"
-            ));
+        if epoch < latest && !self.epochs_lost {
+            let text =
+                format!("replica {who} sent {call} in epoch {epoch} after one of epoch {latest}");
+            self.fail(Law::EpochsGrow, text);
         }
         if !lasts {
-            self.fail(format!(
-                "replica {who} sent {call} when its term, epoch {epoch}, was over"
-            ));
+            let text = format!("replica {who} sent {call} when its term, epoch {epoch}, was over");
+            self.fail(Law::TermCovers, text);
         }
         if quiet {
-            self.fail(format!("replica {who} sent {call} in a quiet world"));
+            let text = format!("replica {who} sent {call} in a quiet world");
+            self.fail(Law::StaysQuiet, text);
         }
-    }
-
-    /// The account has accepted a call, made when its sender was shown `basis`; `before` were the routes until then.
-    pub fn accepted(
-        &self,
-        epoch: u64,
-        action: &Action,
-        basis: &Snapshot,
-        before: &BTreeSet<(TableId, Ipv4Net)>,
-    ) {
-        let mut shared = self.shared();
-        shared.calls += 1;
-        let latest = shared.operation_epoch;
-        let operation = !matches!(action, Action::Prepare(_) | Action::Discard { .. });
-        if operation {
-            shared.operation_epoch = latest.max(epoch);
-        }
-        drop(shared);
-        if operation && epoch < latest {
-            self.fail(format!(
-                "an operation of epoch {epoch} was accepted after one of epoch {latest}"
-            ));
-        }
-        if matches!(action, Action::Execute { .. }) {
-            let mut after: BTreeMap<TableId, BTreeSet<Ipv4Net>> = BTreeMap::new();
-            for (table, cidr) in self.account.asked() {
-                after.entry(table).or_default().insert(cidr);
-            }
-            let none = BTreeSet::new();
-            let gone = before
-                .iter()
-                .find(|(table, cidr)| !covered(*cidr, after.get(table).unwrap_or(&none)));
-            if let Some((table, cidr)) = gone.filter(|_| !basis.missing.is_empty()) {
-                self.fail(format!(
-                    "{cidr} was taken out of {table} while a source was missing"
-                ));
-            }
-        }
-        self.judge();
-    }
-
-    /// Looks at the account after a step.
-    pub fn judge(&self) {
-        let sight = self.account.sight();
-        let (now, mut entries) = (Instant::now(), self.maps().entries());
-        let unreadable = self.maps().unreadable();
-        let mut wrong = Vec::new();
-        let mut shared = self.shared();
-        for (output, address) in &shared.ips {
-            match sight.ips.get(output) {
-                Some(other) if other == address => {}
-                other => wrong.push(format!("static IP {address} of {output} became {other:?}")),
-            }
-        }
-        shared.ips.extend(sight.ips);
-        // One that cannot be read any more stands for what it asked for last.
-        shared.entries.retain(|id, standing| match entries.get(id) {
-            Some(net) => *net == standing.net,
-            None => unreadable.contains(id) && standing.routed,
-        });
-        let kept = shared.entries.iter();
-        entries.extend(kept.map(|(id, standing)| (id.clone(), standing.net)));
-        for (id, net) in entries {
-            let standing = shared.entries.entry(id.clone()).or_insert(Standing {
-                net,
-                since: now,
-                routed: false,
-            });
-            let missing = sight
-                .tables
-                .iter()
-                .find(|(_, routes)| !covered(net, routes));
-            match missing {
-                None => standing.routed |= now - standing.since > FIRM + self.pace,
-                Some((table, _)) if standing.routed => {
-                    wrong.push(format!("{net} of {id} has lost its route in {table}"));
-                }
-                Some(_) => {}
-            }
-        }
-        drop(shared);
-        for what in wrong {
-            self.fail(what);
-        }
-    }
-
-    /// What is still not as the ConfigMaps ask for.
-    pub fn unsettled(&self) -> Option<String> {
-        let sight = self.account.sight();
-        let maps = self.maps();
-        let asked: BTreeSet<Ipv4Net> = maps.entries().into_values().collect();
-        let typos = maps
-            .0
-            .values()
-            .flat_map(|object| object.data.values())
-            .any(|value| !maps::readable(value));
-        if !sight.at_rest {
-            return Some(format!("the stack is {}", sight.status));
-        }
-        if sight.change_sets > 0 {
-            return Some("a change set is left over".to_owned());
-        }
-        for (table, routes) in &sight.tables {
-            if let Some(net) = asked.iter().find(|net| !covered(**net, routes)) {
-                return Some(format!("{table} has no route for {net}"));
-            }
-            // With a typo about, what is routed stays.
-            if let Some(route) = routes
-                .iter()
-                .find(|route| !typos && !covered(**route, &asked))
-            {
-                return Some(format!("{table} has a route {route} that nobody asks for"));
-            }
-        }
-        None
     }
 
     pub fn be_quiet(&self) {

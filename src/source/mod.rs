@@ -19,12 +19,17 @@ pub enum Source {
     #[cfg(test)]
     Simulated {
         feed: Feed,
+        /// Told when a pass takes its snapshot.
+        taken: Taken,
     },
 }
 
 /// Starts to tell what a simulated replica sees.
 #[cfg(test)]
 pub type Feed = Box<dyn Fn(watch::Sender<Option<Snapshot>>) -> JoinHandle<()> + Send + Sync>;
+
+#[cfg(test)]
+pub type Taken = std::sync::Arc<dyn Fn() + Send + Sync>;
 
 impl Source {
     /// Starts to watch. Everything is read anew: what an earlier watch knew may have changed since.
@@ -34,9 +39,17 @@ impl Source {
             Self::Kubernetes(clusters) => clusters.watch(&sender),
             Self::Manifests(path) => vec![tokio::spawn(directory::watch(path.clone(), sender))],
             #[cfg(test)]
-            Self::Simulated { feed } => vec![feed(sender)],
+            Self::Simulated { feed, .. } => vec![feed(sender)],
         };
-        Watching { receiver, tasks }
+        Watching {
+            receiver,
+            tasks,
+            #[cfg(test)]
+            taken: match self {
+                Self::Simulated { taken, .. } => Some(Taken::clone(taken)),
+                _ => None,
+            },
+        }
     }
 }
 
@@ -44,6 +57,8 @@ impl Source {
 pub struct Watching {
     receiver: watch::Receiver<Option<Snapshot>>,
     tasks: Vec<JoinHandle<()>>,
+    #[cfg(test)]
+    taken: Option<Taken>,
 }
 
 impl Watching {
@@ -57,6 +72,10 @@ impl Watching {
 
     /// The latest snapshot; None while nothing is known at all.
     pub fn snapshot(&mut self) -> Option<Snapshot> {
+        #[cfg(test)]
+        if let Some(taken) = &self.taken {
+            taken();
+        }
         self.receiver.borrow_and_update().clone()
     }
 }

@@ -12,85 +12,50 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{Stream, unfold};
 use http::{Method, Request, Response};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use kube::client::{Body, ClientBuilder, DynBody};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 use tower::{BoxError, Service};
 
+use super::answers::{Answer, answer, failure, reply};
+pub use super::net::{Ask, Fate, Net};
+use super::wall::Wall;
 use crate::lease::{ElectionConfig, LeaseElection, Spawn};
-
-pub type Answer = Response<Box<DynBody>>;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Ask {
-    Get,
-    Post,
-    Patch,
-    Put,
-    Watch,
-    /// One event of a watch.
-    Event,
-}
-
-/// What becomes of one request.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Fate {
-    pub before: Duration,
-    pub request_lost: bool,
-    pub after: Duration,
-    pub answer_lost: bool,
-    /// Instead of doing what was asked.
-    pub status: Option<u16>,
-}
-
-impl Fate {
-    pub const LOST: Self = Self {
-        before: Duration::ZERO,
-        request_lost: true,
-        after: Duration::ZERO,
-        answer_lost: false,
-        status: None,
-    };
-
-    pub fn status(status: u16) -> Self {
-        Self {
-            status: Some(status),
-            ..Self::default()
-        }
-    }
-}
-
-/// One replica's network.
-#[derive(Clone)]
-pub struct Net(Arc<Mutex<Fates>>);
-
-type Fates = Box<dyn FnMut(Ask) -> Fate + Send>;
-
-impl Net {
-    pub fn good() -> Self {
-        Self(Arc::new(Mutex::new(Box::new(|_| Fate::default()))))
-    }
-
-    pub fn set(&self, fate: impl FnMut(Ask) -> Fate + Send + 'static) {
-        *self.0.lock().unwrap() = Box::new(fate);
-    }
-
-    fn fate(&self, ask: Ask) -> Fate {
-        (self.0.lock().unwrap())(ask)
-    }
-}
 
 #[derive(Default)]
 struct Store {
-    lease: Option<Value>,
+    lease: Option<Arc<Value>>,
     version: u64,
     /// What happened, for watches: the type and the object that made version n + 1.
-    events: Vec<(&'static str, Value)>,
+    events: Vec<Event>,
+    /// Watches from before this version are told to read anew.
+    oldest: usize,
+    restarts: u32,
+    down_until: Option<Instant>,
     count: BTreeMap<Ask, u64>,
     /// Writes replace any version: what a guard without compare-and-swap would amount to.
     blind: bool,
+}
+
+#[derive(Clone)]
+struct Event {
+    kind: &'static str,
+    object: Arc<Value>,
+    /// As a watch tells it.
+    line: Bytes,
+}
+
+impl Event {
+    fn new(kind: &'static str, object: Arc<Value>) -> Self {
+        let line = format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n");
+        Self {
+            kind,
+            object,
+            line: line.into(),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -117,7 +82,7 @@ impl FakeApi {
     /// Writes the spec as somebody with an editor does.
     pub fn put(&self, spec: Value) {
         self.change(|lease| {
-            let mut new = lease.unwrap_or_else(
+            let mut new = lease.cloned().unwrap_or_else(
                 || json!({ "metadata": { "name": "egress", "namespace": "default" } }),
             );
             new["spec"] = spec;
@@ -160,15 +125,30 @@ impl FakeApi {
         self.store.lock().unwrap().count.clone()
     }
 
+    /// The API server is away for a while: requests are refused, watches end, and what was before is forgotten.
+    pub fn restart(&self, away: Duration) {
+        let mut store = self.store.lock().unwrap();
+        store.restarts += 1;
+        store.oldest = store.events.len();
+        store.down_until = Some(Instant::now() + away);
+        drop(store);
+        self.changed.notify_waiters();
+    }
+
+    fn is_down(&self) -> bool {
+        let until = self.store.lock().unwrap().down_until;
+        until.is_some_and(|until| until > Instant::now())
+    }
+
     pub fn forget_to_compare(&self) {
         self.store.lock().unwrap().blind = true;
     }
 
-    fn change(&self, change: impl FnOnce(Option<Value>) -> Option<Value>) -> Value {
+    fn change(&self, change: impl FnOnce(Option<&Value>) -> Option<Value>) -> Arc<Value> {
         let mut store = self.store.lock().unwrap();
         let old = store.lease.clone();
-        let mut new = change(old.clone());
-        if new == old {
+        let mut new = change(old.as_deref());
+        if new.as_ref() == old.as_deref() {
             return old.unwrap_or_default();
         }
         store.version += 1;
@@ -181,47 +161,61 @@ impl FakeApi {
             (_, None) => "DELETED",
             _ => "MODIFIED",
         };
+        let new = new.map(Arc::new);
         let object = new.clone().or(old).unwrap_or_default();
-        store.events.push((kind, object.clone()));
+        store.events.push(Event::new(kind, Arc::clone(&object)));
         store.lease = new;
         drop(store);
         self.changed.notify_waiters();
         object
     }
 
-    fn answer(&self, ask: Ask, body: &Value) -> Answer {
-        *self.store.lock().unwrap().count.entry(ask).or_default() += 1;
-        let lease = self.store.lock().unwrap().lease.clone();
+    fn answer(&self, ask: Ask, body: &Value, wall: Option<&Wall>) -> Answer {
+        let mut store = self.store.lock().unwrap();
+        *store.count.entry(ask).or_default() += 1;
+        let (lease, blind) = (store.lease.clone(), store.blind);
+        drop(store);
         match (ask, lease) {
-            (Ask::Get | Ask::Patch | Ask::Put, None) => status(404),
-            (Ask::Get, Some(lease)) => reply(200, &lease),
-            (Ask::Post, Some(_)) => status(409),
+            (Ask::Get | Ask::Patch | Ask::Put, None) => reply(404, &failure(404)),
+            (Ask::Get, Some(lease)) => match wall.filter(|wall| wall.trusted) {
+                Some(wall) => {
+                    let mut lease = Value::clone(&lease);
+                    wall.mislead(&mut lease);
+                    reply(200, &lease)
+                }
+                None => reply(200, &lease),
+            },
+            (Ask::Post, Some(_)) => reply(409, &failure(409)),
             (Ask::Post, None) => reply(201, &self.change(|_| Some(body.clone()))),
             (Ask::Patch | Ask::Put, Some(lease)) => {
                 let given = &body["metadata"]["resourceVersion"];
-                let blind = self.store.lock().unwrap().blind;
                 if !blind && !given.is_null() && *given != lease["metadata"]["resourceVersion"] {
-                    return status(409);
+                    return reply(409, &failure(409));
                 }
-                reply(
-                    200,
-                    &self.change(|_| {
-                        let mut new = lease;
-                        match ask {
-                            Ask::Put => new.clone_from(body),
-                            _ => merge(&mut new, body),
-                        }
-                        Some(new)
-                    }),
-                )
+                let mut new = Value::clone(&lease);
+                match ask {
+                    Ask::Put => new.clone_from(body),
+                    _ => merge(&mut new, body),
+                }
+                reply(200, &self.change(|_| Some(new)))
             }
-            _ => status(500),
+            _ => reply(500, &failure(500)),
         }
     }
 
     fn watch(&self, net: Net, from: usize) -> Answer {
-        let end = Instant::now() + Duration::from_secs(290);
-        let body = axum::body::Body::from_stream(self.clone().stream(net, from, end));
+        let store = self.store.lock().unwrap();
+        let (oldest, restarts) = (store.oldest, store.restarts);
+        drop(store);
+        if from < oldest {
+            let gone = json!({ "type": "ERROR", "object": failure(410) });
+            return answer(200, format!("{gone}\n"));
+        }
+        let life = Life {
+            restarts,
+            end: Instant::now() + Duration::from_secs(290),
+        };
+        let body = axum::body::Body::from_stream(self.clone().stream(net, from, life));
         let body: Box<DynBody> = Box::new(body.map_err(BoxError::from));
         Response::new(body)
     }
@@ -230,20 +224,19 @@ impl FakeApi {
         self,
         net: Net,
         from: usize,
-        end: Instant,
+        life: Life,
     ) -> impl Stream<Item = Result<Bytes, Infallible>> {
         unfold(from, move |from| {
-            let (store, changed, net) = (
-                Arc::clone(&self.store),
-                Arc::clone(&self.changed),
-                net.clone(),
-            );
+            let (api, net) = (self.clone(), net.clone());
             async move {
                 loop {
-                    let mut changed = pin!(changed.notified());
+                    let mut changed = pin!(api.changed.notified());
                     changed.as_mut().enable();
-                    let next = store.lock().unwrap().events.get(from).cloned();
-                    if let Some((kind, object)) = next {
+                    if api.store.lock().unwrap().restarts != life.restarts {
+                        return None;
+                    }
+                    let next = api.store.lock().unwrap().events.get(from).cloned();
+                    if let Some(mut event) = next {
                         let fate = net.fate(Ask::Event);
                         if fate.request_lost || fate.answer_lost {
                             return std::future::pending().await;
@@ -252,13 +245,17 @@ impl FakeApi {
                             return None;
                         }
                         sleep(fate.before + fate.after).await;
-                        let line = format!("{}\n", json!({ "type": kind, "object": object }));
-                        return Some((Ok(Bytes::from(line)), from + 1));
+                        if let Some(wall) = net.wall().filter(|wall| wall.trusted) {
+                            let mut object = Value::clone(&event.object);
+                            wall.mislead(&mut object);
+                            event = Event::new(event.kind, object.into());
+                        }
+                        return Some((Ok(event.line), from + 1));
                     }
                     tokio::select! {
                         biased;
                         () = changed => {}
-                        () = sleep_until(end) => return None,
+                        () = sleep_until(life.end) => return None,
                     }
                 }
             }
@@ -317,14 +314,14 @@ impl Service<Request<Body>> for Transport {
                     std::future::pending::<()>().await;
                 }
             });
-            answer.await.map_err(BoxError::from)
+            answer.await?.map_err(BoxError::from)
         }
         .boxed()
     }
 }
 
 impl Transport {
-    async fn serve(self, request: Request<Body>) -> Option<Answer> {
+    async fn serve(self, request: Request<Body>) -> Option<Result<Answer, &'static str>> {
         let query = request.uri().query().unwrap_or_default().to_owned();
         let ask = match *request.method() {
             Method::GET if query.contains("watch=true") => Ask::Watch,
@@ -334,14 +331,20 @@ impl Transport {
             _ => Ask::Patch,
         };
         let fate = self.net.fate(ask);
+        let bytes = request.into_body().collect_bytes().await.unwrap();
+        let mut body = serde_json::from_slice(&bytes).unwrap_or_default();
+        if let Some(wall) = self.net.wall() {
+            wall.date(&mut body);
+        }
         sleep(fate.before).await;
         if fate.request_lost {
             return None;
         }
-        let bytes = request.into_body().collect_bytes().await.unwrap();
-        let body = serde_json::from_slice(&bytes).unwrap_or_default();
+        if self.api.is_down() {
+            return Some(Err("connection refused"));
+        }
         let answer = match (fate.status, ask) {
-            (Some(code), _) => status(code),
+            (Some(code), _) => reply(code, &failure(code)),
             (None, Ask::Watch) => {
                 *self.api.store.lock().unwrap().count.entry(ask).or_default() += 1;
                 let version = query
@@ -350,11 +353,25 @@ impl Transport {
                 self.api
                     .watch(self.net.clone(), version.unwrap().parse().unwrap())
             }
-            (None, _) => self.api.answer(ask, &body),
+            (None, _) => self.api.answer(ask, &body, self.net.wall()),
         };
+        if let Some(later) = fate.again {
+            let api = self.api.clone();
+            tokio::spawn(async move {
+                sleep(later).await;
+                api.answer(ask, &body, None);
+            });
+        }
         sleep(fate.after).await;
-        (!fate.answer_lost).then_some(answer)
+        (!fate.answer_lost).then_some(Ok(answer))
     }
+}
+
+/// How long a watch lasts.
+#[derive(Clone, Copy)]
+struct Life {
+    restarts: u32,
+    end: Instant,
 }
 
 fn merge(into: &mut Value, patch: &Value) {
@@ -372,20 +389,4 @@ fn merge(into: &mut Value, patch: &Value) {
             merge(&mut into[key], value);
         }
     }
-}
-
-fn reply(code: u16, value: &Value) -> Answer {
-    let bytes = Bytes::from(value.to_string());
-    let body: Box<DynBody> = Box::new(Full::new(bytes).map_err(|never| match never {}));
-    Response::builder().status(code).body(body).unwrap()
-}
-
-fn status(code: u16) -> Answer {
-    let text = format!("fake {code}");
-    reply(
-        code,
-        &json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": text, "reason": text, "code": code,
-        }),
-    )
 }

@@ -1,12 +1,15 @@
 //! The real crate and the real guard over an API in this process, on a paused clock.
 
+mod answers;
 pub(crate) mod fake;
 mod faults;
 mod guard;
 mod handover;
+mod net;
 pub(crate) mod process;
 mod simulation;
 mod term;
+pub(crate) mod wall;
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A process whose tasks can all be stopped, in the middle of whatever they do.
+//! A process whose tasks can all be stopped, in the middle of whatever they do, on a machine with a clock of its own.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,9 +7,20 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Duration, Instant, Sleep, sleep};
 
-/// Until when it is stopped.
+use crate::clock::simulated::Clock;
+
+/// Clones are the same process.
 #[derive(Clone)]
-pub struct Process(Arc<Mutex<Instant>>);
+pub struct Process {
+    clock: Clock,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    stopped_until: Instant,
+    /// The state of the random generator, where the process has one of its own: so what others do changes nothing here.
+    luck: Option<u64>,
+}
 
 pub struct Stoppable<F> {
     inner: Pin<Box<F>>,
@@ -18,13 +29,20 @@ pub struct Stoppable<F> {
 }
 
 impl Process {
-    pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
+    /// On a machine whose clock ticks at this rate, with luck of its own.
+    pub fn on(rate: f64, luck: Option<u64>) -> Self {
+        Self {
+            clock: Clock::new(rate),
+            state: Arc::new(Mutex::new(State {
+                stopped_until: Instant::now(),
+                luck,
+            })),
+        }
     }
 
     /// Stops all its tasks; they go on after `pause`.
     pub fn stop(&self, pause: Duration) {
-        *self.0.lock().unwrap() = Instant::now() + pause;
+        self.state.lock().unwrap().stopped_until = Instant::now() + pause;
     }
 
     /// Runs a task of this process.
@@ -35,18 +53,37 @@ impl Process {
             wake: Box::pin(sleep(Duration::ZERO)),
         }
     }
+
+    /// Does `work` by this process's clock and luck.
+    pub fn with<T>(&self, work: impl FnOnce() -> T) -> T {
+        let Some(luck) = self.state.lock().unwrap().luck else {
+            return self.clock.with(work);
+        };
+        let outer = fastrand::get_seed();
+        fastrand::seed(luck);
+        let result = self.clock.with(work);
+        self.state.lock().unwrap().luck = Some(fastrand::get_seed());
+        fastrand::seed(outer);
+        result
+    }
+
+    /// Looks at something by this process's clock.
+    pub fn by_its_clock<T>(&self, look: impl FnOnce() -> T) -> T {
+        self.clock.with(look)
+    }
 }
 
 impl<F: Future> Future for Stoppable<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let until = *self.process.0.lock().unwrap();
+        let until = self.process.state.lock().unwrap().stopped_until;
         if until > Instant::now() {
             self.wake.as_mut().reset(until);
             assert!(self.wake.as_mut().poll(cx).is_pending());
             return Poll::Pending;
         }
-        self.inner.as_mut().poll(cx)
+        let process = self.process.clone();
+        process.with(|| self.inner.as_mut().poll(cx))
     }
 }

@@ -25,6 +25,7 @@ struct World {
     faults_until: Instant,
     /// Whether somebody deletes and empties the Lease. Epochs may begin anew then.
     hands: bool,
+    processes: Vec<Process>,
     shared: Mutex<Shared>,
 }
 
@@ -51,12 +52,7 @@ impl World {
         self.note(format!("replica {who} leads in epoch {epoch}"));
         let mut shared = self.shared.lock().unwrap();
         shared.terms += 1;
-        let rivals = shared
-            .guards
-            .iter()
-            .flatten()
-            .filter(|(_, guard)| !guard.is_over());
-        let rivals: Vec<_> = rivals.map(|(epoch, _)| *epoch).collect();
+        let rivals = self.lasting(&shared);
         if !rivals.is_empty() {
             shared.wrong = Some(format!("epoch {epoch} began while {rivals:?} lasted"));
         }
@@ -67,14 +63,19 @@ impl World {
         shared.guards[who] = Some((epoch, guard));
     }
 
+    /// The epochs of terms that are not over, each by the clock of its machine.
+    fn lasting(&self, shared: &Shared) -> Vec<u64> {
+        let terms = shared.guards.iter().zip(&self.processes);
+        let lasting = terms.filter_map(|(term, process)| {
+            let (epoch, guard) = term.as_ref()?;
+            let over = process.by_its_clock(|| guard.is_over());
+            (!over).then_some(*epoch)
+        });
+        lasting.collect()
+    }
+
     fn leaders(&self) -> usize {
-        let shared = self.shared.lock().unwrap();
-        shared
-            .guards
-            .iter()
-            .flatten()
-            .filter(|(_, guard)| !guard.is_over())
-            .count()
+        self.lasting(&self.shared.lock().unwrap()).len()
     }
 }
 
@@ -108,6 +109,7 @@ fn fate(rng: &mut Rng, cut: &mut Instant, ask: Ask) -> Fate {
             delay(rng, 40.0)
         },
         answer_lost: lost || rng.u32(0..200) < 3,
+        again: (rng.u32(0..100) == 0).then(|| delay(rng, 40.0)),
         status: (rng.u32(0..100) < 2).then(|| *rng.choice([429, 500, 503, 404].iter()).unwrap()),
     }
 }
@@ -202,17 +204,20 @@ async fn history(seed: u64, hours: f64) -> (usize, Vec<String>, Option<String>) 
     fastrand::seed(seed);
     let mut rng = Rng::with_seed(seed);
     let start = Instant::now();
+    // The assumption is that they tick at rates less than a twentieth apart.
+    let rates = [0.9757, 1.0243, 0.99, 1.0];
+    let processes = rates.map(|rate| Process::on(rate, None)).to_vec();
     let world = Arc::new(World {
         api: FakeApi::new(),
         start,
         faults_until: start + secs(hours * 3600.0),
         hands: seed % 2 == 1,
+        processes: processes.clone(),
         shared: Mutex::new(Shared {
             guards: (0..REPLICAS).map(|_| None).collect(),
             ..Shared::default()
         }),
     });
-    let processes: Vec<_> = (0..REPLICAS).map(|_| Process::new()).collect();
     for (who, process) in processes.iter().enumerate() {
         let body = replica(Arc::clone(&world), who, process.clone(), rng.fork());
         tokio::spawn(process.run(body));

@@ -24,7 +24,7 @@ pub(super) struct Account {
     pub(super) stack: Option<Stack>,
     /// What becomes of the stack when the operation under way ends.
     pub(super) ends: Option<(Instant, Ending)>,
-    pub(super) change_sets: BTreeMap<String, (Template, Instant, u64)>,
+    pub(super) change_sets: BTreeMap<String, Prepared>,
     /// Counts changes of the stack: a change set made before the last one is obsolete.
     pub(super) generation: u64,
     /// Static IPs by logical id.
@@ -39,6 +39,15 @@ pub(super) struct Account {
     pub(super) moves: Moves,
     /// Whether change sets that revert drift are made, as they are not everywhere.
     pub(super) reverts: bool,
+}
+
+/// A change set, computed when it was asked for.
+pub(super) struct Prepared {
+    template: Template,
+    changes: Vec<Change>,
+    ready: Instant,
+    /// What it was made for.
+    pub(super) generation: u64,
 }
 
 pub(super) enum Ending {
@@ -157,7 +166,7 @@ impl Account {
     }
 
     pub(super) fn prepare(&mut self, template: &Template, epoch: u64) -> Result<(), ProviderError> {
-        self.idle_stack()?;
+        let mut changes = changes(self.idle_stack()?, template);
         let name = change::change_set_name(template, epoch);
         if repair::is_revert(&name) && !self.reverts {
             return Err(ProviderError::after_fix(
@@ -171,9 +180,16 @@ impl Account {
                 "a change set of this name exists",
             ));
         }
-        let ready = Instant::now() + self.pace / 2;
-        self.change_sets
-            .insert(name, (template.clone(), ready, self.generation));
+        if repair::is_revert(&name) {
+            changes = self.reversions();
+        }
+        let prepared = Prepared {
+            template: template.clone(),
+            changes,
+            ready: Instant::now() + self.pace / 2,
+            generation: self.generation,
+        };
+        self.change_sets.insert(name, prepared);
         Ok(())
     }
 
@@ -183,7 +199,8 @@ impl Account {
             .change_sets()
             .into_iter()
             .any(|set| set.name == name && set.state == ChangeSetState::Ready);
-        let Some((template, _, _)) = self.change_sets.get(name).filter(|_| ready).cloned() else {
+        let prepared = self.change_sets.get(name).filter(|_| ready);
+        let Some(template) = prepared.map(|prepared| prepared.template.clone()) else {
             return Err(refused(
                 "InvalidChangeSetStatus",
                 "the change set cannot be executed",
@@ -273,15 +290,13 @@ impl Account {
             return Vec::new();
         };
         let now = Instant::now();
-        let set = |(name, (template, ready, generation)): (&String, &(Template, Instant, u64))| {
-            let changes = if repair::is_revert(name) {
-                self.reversions()
-            } else {
-                changes(stack, template)
-            };
-            let state = if *generation != self.generation {
+        let set = |(name, prepared): (&String, &Prepared)| {
+            let Prepared {
+                template, changes, ..
+            } = prepared;
+            let state = if prepared.generation != self.generation {
                 ChangeSetState::Dead("the stack has changed since".to_owned())
-            } else if *ready > now {
+            } else if prepared.ready > now {
                 ChangeSetState::Pending
             } else if changes.is_empty() && stack.tags == template.tags {
                 ChangeSetState::NoChanges
@@ -291,7 +306,7 @@ impl Account {
             ChangeSet {
                 name: name.clone(),
                 state,
-                changes,
+                changes: changes.clone(),
             }
         };
         self.change_sets.iter().map(set).collect()

@@ -6,12 +6,13 @@ use super::code::{is_test_file, shipped};
 use super::{files, none};
 
 /// A module, and what of the crate it may name besides itself. The longest prefix of a file's path decides.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("config", &["model"]),
     ("model", &[]),
     ("retry", &[]),
-    ("lease", &[]),
-    ("ledger", &["model", "lease::term"]),
+    ("clock", &[]),
+    ("lease", &["clock"]),
+    ("ledger", &["model", "clock", "lease::term"]),
     ("source", &["model", "config", "retry"]),
     ("provider", &["model", "lease::term"]),
     ("provider/aws", &["provider", "model", "lease::term"]),
@@ -46,6 +47,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
             "ledger",
             "model",
             "lease",
+            "clock",
             "retry",
         ],
     ),
@@ -123,6 +125,30 @@ fn the_model_is_pure() {
     }
     none(
         "no async, clock, randomness, environment, log or IO in the model",
+        &findings,
+    );
+}
+
+#[test]
+fn the_lease_and_the_loop_read_one_clock() {
+    let mut findings = Vec::new();
+    let lease = files("src/lease", &["rs"]).into_iter();
+    for path in
+        lease.chain(["src/controller.rs", "src/reconcile.rs", "src/ledger.rs"].map(Into::into))
+    {
+        let code = shipped(&path);
+        let found = [
+            "tokio::time",
+            "std::time::Instant",
+            "Instant::now",
+            ".elapsed()",
+        ]
+        .into_iter()
+        .filter(|word| code.contains(word));
+        findings.extend(found.map(|word| format!("{} names {word}", path.display())));
+    }
+    none(
+        "crate::clock tells the time, so that a simulated clock can drift",
         &findings,
     );
 }

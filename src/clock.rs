@@ -1,0 +1,100 @@
+//! The local monotonic clock and its timers. The lease and the loop use no other, so that a simulation can give each replica a clock
+//! that ticks at a rate of its own.
+
+pub use tokio::time::Instant;
+
+#[cfg(not(test))]
+pub use tokio::time::{sleep, sleep_until, timeout};
+
+#[cfg(test)]
+pub use self::simulated::{now, sleep, sleep_until, timeout};
+
+/// How long ago a moment was on the local clock.
+#[must_use]
+pub fn since(moment: Instant) -> std::time::Duration {
+    now().saturating_duration_since(moment)
+}
+
+/// What the local clock shows.
+#[cfg(not(test))]
+#[must_use]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// The clock of the simulated machine whose process is being polled; without one, tokio's own.
+#[cfg(test)]
+pub(crate) mod simulated {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use tokio::time::{Instant, Sleep, Timeout};
+
+    /// A clock that showed the true time at its start and gains or loses since.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Clock {
+        start: Instant,
+        rate: f64,
+    }
+
+    thread_local! {
+        static CURRENT: Cell<Option<Clock>> = const { Cell::new(None) };
+    }
+
+    impl Clock {
+        /// One that shows `rate` seconds in each second.
+        pub(crate) fn new(rate: f64) -> Self {
+            Self {
+                start: Instant::now(),
+                rate,
+            }
+        }
+
+        /// Does `work` as the machine with this clock does it.
+        pub(crate) fn with<T>(self, work: impl FnOnce() -> T) -> T {
+            let outer = CURRENT.replace(Some(self));
+            let result = work();
+            CURRENT.set(outer);
+            result
+        }
+    }
+
+    pub fn now() -> Instant {
+        let now = Instant::now();
+        CURRENT.get().map_or(now, |clock| {
+            clock.start + (now - clock.start).mul_f64(clock.rate)
+        })
+    }
+
+    pub fn sleep_until(deadline: Instant) -> Sleep {
+        tokio::time::sleep_until(CURRENT.get().map_or(deadline, |clock| {
+            clock.start + (deadline - clock.start).div_f64(clock.rate)
+        }))
+    }
+
+    pub fn sleep(duration: Duration) -> Sleep {
+        tokio::time::sleep(in_truth(duration))
+    }
+
+    pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
+        tokio::time::timeout(in_truth(duration), future)
+    }
+
+    fn in_truth(duration: Duration) -> Duration {
+        CURRENT
+            .get()
+            .map_or(duration, |clock| duration.div_f64(clock.rate))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fast_clock_fires_early_and_shows_more() {
+        let (start, clock) = (Instant::now(), Clock::new(1.25));
+        clock.with(|| sleep(Duration::from_secs(10))).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(8));
+        assert_eq!(clock.with(now) - start, Duration::from_secs(10));
+        let ten_more = clock.with(|| sleep_until(now() + Duration::from_secs(10)));
+        ten_more.await;
+        assert_eq!(start.elapsed(), Duration::from_secs(16));
+        assert_eq!(now(), Instant::now(), "outside of it time is as it is");
+    }
+}

@@ -1,0 +1,61 @@
+//! A machine's wall clock: what it writes into the Lease, and what it would make of the Lease if it trusted it.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+/// 2026-01-01T00:00:00Z: when simulated time begins.
+const BEGIN: i64 = 1_767_225_600;
+
+#[derive(Clone)]
+pub struct Wall {
+    start: Instant,
+    /// How far it is ahead of the true time, in seconds.
+    ahead: i64,
+    /// Whether the process takes a Lease for given up that has expired by this clock. A planted bug.
+    pub trusted: bool,
+}
+
+impl Wall {
+    pub fn new(ahead: i64) -> Self {
+        Self {
+            start: Instant::now(),
+            ahead,
+            trusted: false,
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        let passed = SignedDuration::try_from(self.start.elapsed()).unwrap();
+        Timestamp::from_second(BEGIN + self.ahead).unwrap() + passed
+    }
+
+    /// The crate asks the real clock, on which a simulated hour is no time: a renewal gets the time that this clock shows. A claim
+    /// and a release are known by their times and keep them.
+    pub fn date(&self, patch: &mut Value) {
+        if let Some(spec) = patch.get_mut("spec")
+            && spec.get("renewTime").is_some()
+            && spec["holderIdentity"] != ""
+        {
+            spec["renewTime"] = format!("{:.6}", self.now()).into();
+        }
+    }
+
+    /// Shows a Lease that has expired by this clock as one that was given up.
+    pub fn mislead(&self, lease: &mut Value) {
+        let Some(spec) = lease.get_mut("spec") else {
+            return;
+        };
+        let time = |of: &Value| of.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+        let seconds = spec["leaseDurationSeconds"].as_u64().unwrap_or(0);
+        let expired = time(&spec["renewTime"])
+            .is_some_and(|renewed| renewed + Duration::from_secs(seconds) < self.now());
+        if expired && spec["holderIdentity"] != "" {
+            spec["holderIdentity"] = "".into();
+            spec["leaseDurationSeconds"] = 1.into();
+            spec["acquireTime"] = json!(spec["renewTime"]);
+        }
+    }
+}

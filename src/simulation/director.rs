@@ -1,0 +1,88 @@
+//! Makes the deeds of a script happen, each in its moment.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+
+use super::replica::Order;
+use super::script::{Deed, Hand, Script};
+use super::world::World;
+use crate::lease::tests::process::Process;
+
+pub struct Director {
+    pub world: Arc<World>,
+    pub processes: Vec<Process>,
+    pub orders: Vec<mpsc::Sender<Order>>,
+}
+
+impl Director {
+    pub async fn direct(self, script: Script) {
+        for (at, deed) in script.deeds {
+            sleep_until(self.world.start + at).await;
+            self.world.note(&deed.to_string());
+            self.act(deed);
+            // What can be seen may be another now.
+            self.world.edited.notify_waiters();
+        }
+    }
+
+    fn act(&self, deed: Deed) {
+        let world = &self.world;
+        match deed {
+            // They are so from the beginning.
+            Deed::Join(_) | Deed::Clock { .. } | Deed::Pace(_) => {}
+            Deed::Freeze { who, lasts } => self.processes[who].stop(lasts),
+            Deed::Trip { who, stage, lasts } => world.shared().trips[who] = Some((stage, lasts)),
+            Deed::Crash(who) => self.order(who, Order::Crash),
+            Deed::Stop(who) => self.order(who, Order::Stop),
+            Deed::Cut {
+                who,
+                place,
+                requests,
+                answers,
+                lasts,
+            } => world.weather().cut(who, place, requests, answers, lasts),
+            Deed::Foul {
+                who,
+                place,
+                foul,
+                lasts,
+            } => world.weather().foul(who, place, foul, lasts),
+            Deed::Restart { lasts } => {
+                world.api.restart(lasts);
+                world.ledger.restart(lasts);
+                world.news().away(lasts);
+            }
+            Deed::Blind {
+                who,
+                cluster,
+                lasts,
+            } => world.news().blind(who, cluster, lasts),
+            Deed::Late { who, lasts } => world.news().late(who, lasts),
+            Deed::Spoil { stuck } => world.shared().spoilt = Some(stuck),
+            Deed::Lease(hand) => self.edit_lease(hand),
+            Deed::Edit(edit) => world.edit(&edit),
+        }
+    }
+
+    fn order(&self, who: usize, order: Order) {
+        // One that is about to end anyway takes no more orders.
+        let _full = self.orders[who].try_send(order);
+    }
+
+    fn edit_lease(&self, hand: Hand) {
+        let api = &self.world.api;
+        if api.spec().is_null() {
+            return;
+        }
+        match hand {
+            Hand::Deletes => api.delete(),
+            Hand::Empties => api.put(json!({})),
+            Hand::Dates(time) => api.edit(json!({ "renewTime": time })),
+            Hand::Lasts(seconds) => api.edit(json!({ "leaseDurationSeconds": seconds })),
+            Hand::Frees => api.edit(json!({ "holderIdentity": "" })),
+        }
+    }
+}

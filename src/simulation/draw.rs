@@ -1,0 +1,223 @@
+//! A script from a seed.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::maps::{CLUSTERS, Edit, Maps};
+use super::script::{Deed, Foul, Hand, Place, REPLICAS, Script, Stage};
+use crate::lease::tests::secs;
+use crate::model::request::ObjectId;
+
+/// How far a clock may be off: two are less than a twentieth apart.
+const DRIFT: f64 = 0.0243;
+
+impl Script {
+    pub fn draw(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let length = one(&mut rng, &[60.0, 90.0, 150.0, 300.0]);
+        let mut deeds = setting(&mut rng.fork());
+        // Each kind has a source of its own, so that adding to one changes no other.
+        let kinds: [(f64, fn(&mut Rng) -> Deed); 7] = [
+            (12.0, process),
+            (25.0, cut),
+            (8.0, foul),
+            (40.0, sight),
+            (60.0, |rng| Deed::Spoil {
+                stuck: rng.u8(0..3) == 0,
+            }),
+            (150.0, |rng| Deed::Restart {
+                lasts: secs(rng.f64() * 20.0),
+            }),
+            (400.0, |rng| Deed::Lease(hand(rng))),
+        ];
+        // Some histories have more of one thing than of another, and some have none of it.
+        for (gap, kind) in kinds {
+            let mut rng = rng.fork();
+            let gap = gap * one(&mut rng, &[0.5, 1.0, 2.0, 1e3]);
+            for at in moments(&mut rng, gap, length) {
+                deeds.push((at, kind(&mut rng)));
+            }
+        }
+        roll(&mut rng.fork(), length, &mut deeds);
+        let pace = Self::pace_of(&deeds).as_secs_f64();
+        edits(&mut rng.fork(), length, pace, &mut deeds);
+        deeds.sort_by_key(|(at, _)| *at);
+        let quiet = if seed % 100 == 0 { 3_600.0 } else { 60.0 };
+        Self {
+            seed,
+            deeds,
+            quiet: secs(quiet),
+        }
+    }
+}
+
+fn one<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
+    of[rng.usize(0..of.len())]
+}
+
+/// On average one in `gap` seconds.
+fn moments(rng: &mut Rng, gap: f64, length: f64) -> Vec<Duration> {
+    let mut moments = Vec::new();
+    let mut at = rng.f64() * gap * 2.0;
+    while at < length {
+        moments.push(secs(at));
+        at += rng.f64() * gap * 2.0;
+    }
+    moments
+}
+
+fn who(rng: &mut Rng) -> usize {
+    rng.usize(0..REPLICAS)
+}
+
+fn setting(rng: &mut Rng) -> Vec<(Duration, Deed)> {
+    let pace = secs(one(rng, &[1.5, 6.0, 30.0, 90.0]));
+    let mut deeds = vec![Deed::Join(1), Deed::Pace(pace)];
+    if rng.u8(0..3) > 0 {
+        deeds.push(Deed::Join(2));
+    }
+    for who in 0..REPLICAS {
+        let drift = one(rng, &[-1.0, 1.0, 2.0 * rng.clone().f64() - 1.0]) * DRIFT;
+        let ahead = one(rng, &[0, 20, -20, 3_600, -3_600]);
+        let rate = 1.0 + drift;
+        deeds.push(Deed::Clock { who, rate, ahead });
+    }
+    deeds
+        .into_iter()
+        .map(|deed| (Duration::ZERO, deed))
+        .collect()
+}
+
+fn process(rng: &mut Rng) -> Deed {
+    let (who, most) = (who(rng), one(rng, &[20.0, 60.0]));
+    match rng.u8(0..8) {
+        0..2 => Deed::Freeze {
+            who,
+            lasts: secs(rng.f64() * most),
+        },
+        2..4 => Deed::Trip {
+            who,
+            stage: one(rng, &[Stage::Reading, Stage::Sending, Stage::Waiting]),
+            lasts: secs(rng.f64() * most),
+        },
+        4..6 => Deed::Crash(who),
+        _ => Deed::Stop(who),
+    }
+}
+
+fn cut(rng: &mut Rng) -> Deed {
+    let (requests, answers) = one(rng, &[(true, true), (true, false), (false, true)]);
+    Deed::Cut {
+        who: who(rng),
+        place: one(rng, &[Place::Api, Place::Account]),
+        requests,
+        answers,
+        lasts: secs(rng.f64() * 60.0),
+    }
+}
+
+fn foul(rng: &mut Rng) -> Deed {
+    Deed::Foul {
+        who: who(rng),
+        place: one(rng, &[Place::Api, Place::Account, Place::Account]),
+        foul: one(
+            rng,
+            &[
+                Foul::Slow,
+                Foul::Slow,
+                Foul::Lossy,
+                Foul::Twice,
+                Foul::Errors,
+            ],
+        ),
+        lasts: secs(rng.f64() * 60.0),
+    }
+}
+
+fn sight(rng: &mut Rng) -> Deed {
+    let (who, lasts) = (who(rng), secs(rng.f64() * 60.0));
+    match rng.bool() {
+        true => Deed::Late { who, lasts },
+        false => Deed::Blind {
+            who,
+            cluster: one(rng, &CLUSTERS),
+            lasts,
+        },
+    }
+}
+
+fn hand(rng: &mut Rng) -> Hand {
+    match rng.u8(0..5) {
+        0 => Hand::Deletes,
+        1 => Hand::Empties,
+        2 => Hand::Dates(one(
+            rng,
+            &["1990-01-01T00:00:00.000000Z", "2190-01-01T00:00:00.000000Z"],
+        )),
+        3 => Hand::Lasts(one(rng, &[1, 5, 60])),
+        _ => Hand::Frees,
+    }
+}
+
+/// A rolling update, in one of three histories.
+fn roll(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
+    let mut at = rng.f64() * length;
+    if rng.u8(0..3) == 0 {
+        for who in 0..REPLICAS {
+            deeds.push((secs(at), Deed::Stop(who)));
+            at += rng.f64() * 15.0;
+        }
+    }
+}
+
+/// One by one, in bursts, and thought better of while the change is under way.
+fn edits(rng: &mut Rng, length: f64, pace: f64, deeds: &mut Vec<(Duration, Deed)>) {
+    let gap = one(rng, &[6.0, 15.0, 40.0]);
+    let mut maps = Maps::default();
+    let mut edit = |at: f64, edit: Edit| {
+        maps.edit(&edit);
+        deeds.push((secs(at), Deed::Edit(edit)));
+        maps.wide()
+    };
+    for _ in 0..3 {
+        edit(0.0, Edit::draw(rng));
+    }
+    for at in moments(rng, gap, length) {
+        let mut at = at.as_secs_f64();
+        let wide = edit(at, Edit::draw(rng));
+        match (rng.u8(0..8), wide) {
+            (0, _) => {
+                for _ in 0..rng.u8(1..5) {
+                    at += rng.f64();
+                    edit(at, Edit::draw(rng));
+                }
+            }
+            (1, _) => {
+                edit(at + rng.f64() * (5.0 + 2.0 * pace), Edit::Back);
+            }
+            // A part instead of the whole, soon after.
+            (2, Some((id, key, _, part))) => {
+                edit(at, Edit::Remove(id.clone(), key.clone()));
+                edit(at + rng.f64() * (1.0 + pace), Edit::Set(id, key, part));
+            }
+            // A part beside the whole, the whole taken out, and the whole again.
+            (3, Some((id, key, whole, part))) => {
+                let id_of_part = ObjectId {
+                    name: "part".to_owned(),
+                    ..id.clone()
+                };
+                edit(at, Edit::Set(id_of_part, key.clone(), part));
+                at += 2.0 * rng.f64();
+                edit(at, Edit::Remove(id.clone(), key.clone()));
+                at += rng.f64() * (3.0 + 2.0 * pace);
+                edit(at, Edit::Set(id, key, whole));
+            }
+            _ => {}
+        }
+    }
+    // In every other world somebody leaves a typo behind.
+    if rng.bool() {
+        edit(length, Edit::Mend);
+    }
+}

@@ -1,0 +1,205 @@
+//! What must never be, whatever happens: judged when a call is accepted, when an operation ends and when ConfigMaps are edited.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use tokio::time::Instant;
+
+use super::maps::{self, covered};
+use super::world::{Standing, World};
+use crate::model::network::TableId;
+use crate::model::plan::Action;
+use crate::model::request::Snapshot;
+use crate::model::template::Template;
+use crate::provider::memory::sight;
+
+/// For how long an entry has to stand unchanged before nothing may take its route away, besides the length of an operation: as
+/// long as a leader can act on what it has seen before, that is the slowest news, the longest term and the slowest call together.
+pub const FIRM: Duration = Duration::from_secs(60);
+
+/// What must always hold; see the list in [`super`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Law {
+    OneWriter,
+    TermCovers,
+    EpochsGrow,
+    StaticIpsStay,
+    RoutesStay,
+    NothingForgotten,
+    NoBlindRemoval,
+    Settles,
+    StaysQuiet,
+    NoPanic,
+}
+
+/// A law, and how it was broken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wrong {
+    pub law: Law,
+    pub text: String,
+}
+
+impl World {
+    /// The account has accepted a call, made when its sender was shown `basis`; `before` were the routes until then.
+    pub fn accepted(
+        &self,
+        epoch: u64,
+        action: &Action,
+        basis: &Snapshot,
+        before: &BTreeSet<(TableId, Ipv4Net)>,
+    ) {
+        let mut shared = self.shared();
+        shared.calls += 1;
+        let latest = shared.operation_epoch;
+        let operation = !matches!(action, Action::Prepare(_) | Action::Discard { .. });
+        if operation {
+            shared.operation_epoch = latest.max(epoch);
+        }
+        drop(shared);
+        if operation && epoch < latest && !self.epochs_lost {
+            let text =
+                format!("an operation of epoch {epoch} was accepted after one of epoch {latest}");
+            self.fail(Law::EpochsGrow, text);
+        }
+        match action {
+            Action::Create(template) | Action::Prepare(template) => {
+                self.judge_template(template, basis);
+            }
+            _ if !before.is_empty() => self.judge_removal(action, basis, before),
+            _ => {}
+        }
+        self.judge();
+    }
+
+    /// Whether all that is asked for is asked of the account: nobody else has routes here that would stand against it.
+    fn judge_template(&self, template: &Template, basis: &Snapshot) {
+        let asked = sight::routes_of(template);
+        for (id, net) in maps::entries(&basis.objects) {
+            let mut tables = self.account.sight().tables.into_keys();
+            let without = tables.find(|table| {
+                let in_table = asked.iter().filter(|(of, _)| of == table);
+                !covered(net, &in_table.map(|(_, cidr)| *cidr).collect())
+            });
+            if let Some(table) = without {
+                let text = format!("a template without a route for {net} of {id} in {table}");
+                self.fail(Law::NothingForgotten, text);
+            }
+        }
+    }
+
+    /// Whether the routes that an operation takes out may go.
+    fn judge_removal(
+        &self,
+        action: &Action,
+        basis: &Snapshot,
+        before: &BTreeSet<(TableId, Ipv4Net)>,
+    ) {
+        let mut tables: BTreeMap<&TableId, [BTreeSet<Ipv4Net>; 2]> = BTreeMap::new();
+        for (table, cidr) in before {
+            tables.entry(table).or_default()[0].insert(*cidr);
+        }
+        // A stack whose creation failed has no routes to lose.
+        let deletes = matches!(action, Action::Delete { .. }) && !self.shared().ips.is_empty();
+        let after = self.account.asked();
+        for (table, cidr) in after.iter().filter(|_| !deletes) {
+            tables.entry(table).or_default()[1].insert(*cidr);
+        }
+        let known = maps::entries(&basis.objects);
+        for (table, [before, after]) in &tables {
+            let mut gone = before.iter().filter(|cidr| !covered(**cidr, after));
+            if let Some(cidr) = gone.next().filter(|_| !basis.missing.is_empty()) {
+                let text = format!("{cidr} was taken out of {table} while a source was missing");
+                self.fail(Law::NoBlindRemoval, text);
+            }
+            let mut lost = known
+                .iter()
+                .filter(|(_, net)| covered(**net, before) && !covered(**net, after));
+            if let Some((id, net)) = lost.next() {
+                let text = format!(
+                    "{net} was taken out of {table} by a replica that was shown {id}, which asks for it"
+                );
+                self.fail(Law::RoutesStay, text);
+            }
+        }
+    }
+
+    /// Looks at the account after a step; nothing to do if the step changed nothing.
+    pub fn judge(&self) {
+        let stamp = Some(self.account.stamp());
+        if self.shared().stamp == stamp {
+            return;
+        }
+        let sight = self.account.sight();
+        let (now, mut entries) = (Instant::now(), maps::entries(&self.maps().objects));
+        let unreadable = maps::unreadable(&self.maps().objects);
+        let mut wrong = Vec::new();
+        let mut shared = self.shared();
+        shared.stamp = stamp;
+        for (output, address) in &shared.ips {
+            match sight.ips.get(output) {
+                Some(other) if other == address => {}
+                other => wrong.push((
+                    Law::StaticIpsStay,
+                    format!("static IP {address} of {output} became {other:?}"),
+                )),
+            }
+        }
+        shared.ips.extend(sight.ips);
+        // One that cannot be read any more stands for what it asked for last.
+        shared.entries.retain(|id, standing| match entries.get(id) {
+            Some(net) => *net == standing.net,
+            None => unreadable.contains(id) && standing.owed,
+        });
+        let kept = shared.entries.iter();
+        entries.extend(kept.map(|(id, standing)| (id.clone(), standing.net)));
+        for (id, net) in entries {
+            let standing = shared.entries.entry(id.clone()).or_insert(Standing {
+                net,
+                since: now,
+                routed: false,
+                owed: false,
+            });
+            // Until just now all was as last seen.
+            standing.owed |= standing.routed && now - standing.since > FIRM + self.pace;
+            let mut tables = sight.tables.iter();
+            let without = tables.find(|(_, routes)| !covered(net, routes));
+            standing.routed = without.is_none();
+            if let Some((table, _)) = without.filter(|_| standing.owed) {
+                let text = format!("{net} of {id} has lost its route in {table}");
+                wrong.push((Law::RoutesStay, text));
+            }
+        }
+        drop(shared);
+        for (law, text) in wrong {
+            self.fail(law, text);
+        }
+    }
+
+    /// What is still not as the ConfigMaps ask for.
+    pub fn unsettled(&self) -> Option<String> {
+        let sight = self.account.sight();
+        let maps = self.maps();
+        let asked: BTreeSet<Ipv4Net> = maps::entries(&maps.objects).into_values().collect();
+        let typos = !maps::unreadable(&maps.objects).is_empty();
+        if !sight.at_rest {
+            return Some(format!("the stack is {}", sight.status));
+        }
+        if sight.change_sets > 0 {
+            return Some("a change set is left over".to_owned());
+        }
+        for (table, routes) in &sight.tables {
+            if let Some(net) = asked.iter().find(|net| !covered(**net, routes)) {
+                return Some(format!("{table} has no route for {net}"));
+            }
+            // With a typo about, what is routed stays.
+            if let Some(route) = routes
+                .iter()
+                .find(|route| !typos && !covered(**route, &asked))
+            {
+                return Some(format!("{table} has a route {route} that nobody asks for"));
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,239 @@
+//! What goes wrong in a history, as data: so that it can be read, replayed, and taken out bit by bit.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::maps::Edit;
+
+/// At most so many replicas. The first is always there.
+pub const REPLICAS: usize = 3;
+
+/// One thing that happens. Each can be left out, and the others stay what they are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Deed {
+    /// There is one more replica, from the beginning.
+    Join(usize),
+    /// The replica's machine has clocks of its own: seconds shown in each second, and how far the wall clock is ahead.
+    Clock { who: usize, rate: f64, ahead: i64 },
+    /// How long an operation on the stack takes.
+    Pace(Duration),
+    /// The process stops in the middle of whatever it does, and goes on after this long.
+    Freeze { who: usize, lasts: Duration },
+    /// The process stops in its next pass, at a certain point, and goes on after this long.
+    Trip {
+        who: usize,
+        stage: Stage,
+        lasts: Duration,
+    },
+    /// The process ends without a word, and a new one starts.
+    Crash(usize),
+    /// The process gets its signal, and a new one starts.
+    Stop(usize),
+    /// Messages in one direction, or both, get lost.
+    Cut {
+        who: usize,
+        place: Place,
+        requests: bool,
+        answers: bool,
+        lasts: Duration,
+    },
+    /// Some messages have bad luck.
+    Foul {
+        who: usize,
+        place: Place,
+        foul: Foul,
+        lasts: Duration,
+    },
+    /// The API server is away: all watches are cut, and what it remembered for them is gone.
+    Restart { lasts: Duration },
+    /// The replica cannot list a cluster.
+    Blind {
+        who: usize,
+        cluster: &'static str,
+        lasts: Duration,
+    },
+    /// News of ConfigMaps is slow.
+    Late { who: usize, lasts: Duration },
+    /// The next operation fails, and so does the rollback of a change if it is stuck.
+    Spoil { stuck: bool },
+    /// Somebody edits the Lease.
+    Lease(Hand),
+    /// Somebody edits ConfigMaps.
+    Edit(Edit),
+}
+
+/// Where messages go. The API server has the Lease and the ConfigMaps of the first cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Api,
+    Account,
+}
+
+/// Where a process is caught.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It has the network and not yet the stack.
+    Reading,
+    /// It is about to send a call.
+    Sending,
+    /// It waits for the answer to a call.
+    Waiting,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foul {
+    Slow,
+    Lossy,
+    /// Requests arrive, and arrive again later.
+    Twice,
+    /// 409, 429, 500 and 503; throttling and internal failures.
+    Errors,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hand {
+    Deletes,
+    Empties,
+    /// Writes a renewal of long ago, or of the far future.
+    Dates(&'static str),
+    /// Writes another duration, in seconds.
+    Lasts(u32),
+    /// Takes the holder out.
+    Frees,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Script {
+    pub seed: u64,
+    /// With the moment of each, in its order.
+    pub deeds: Vec<(Duration, Deed)>,
+    /// How long nothing may be written in the end.
+    pub quiet: Duration,
+}
+
+impl Deed {
+    fn lasts(&self) -> Duration {
+        match self {
+            Self::Freeze { lasts, .. }
+            | Self::Trip { lasts, .. }
+            | Self::Cut { lasts, .. }
+            | Self::Foul { lasts, .. }
+            | Self::Restart { lasts }
+            | Self::Blind { lasts, .. }
+            | Self::Late { lasts, .. } => *lasts,
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+impl Script {
+    /// When all is as it should be again, from the beginning on.
+    pub fn length(&self) -> Duration {
+        let ends = self.deeds.iter().map(|(at, deed)| *at + deed.lasts());
+        ends.max().unwrap_or_default()
+    }
+
+    /// With only these of its deeds.
+    pub fn only(&self, kept: &[usize]) -> Self {
+        let deeds = kept.iter().filter_map(|index| self.deeds.get(*index));
+        Self {
+            deeds: deeds.cloned().collect(),
+            ..*self
+        }
+    }
+
+    pub fn clock_of(&self, who: usize) -> (f64, i64) {
+        let clock = self.deeds.iter().find_map(|(_, deed)| match deed {
+            Deed::Clock {
+                who: of,
+                rate,
+                ahead,
+            } if *of == who => Some((*rate, *ahead)),
+            _ => None,
+        });
+        clock.unwrap_or((1.0, 0))
+    }
+
+    pub fn has(&self, who: usize) -> bool {
+        who == 0 || self.deeds.iter().any(|(_, deed)| *deed == Deed::Join(who))
+    }
+
+    pub fn pace(&self) -> Duration {
+        Self::pace_of(&self.deeds)
+    }
+
+    pub fn pace_of(deeds: &[(Duration, Deed)]) -> Duration {
+        let pace = deeds.iter().find_map(|(_, deed)| match deed {
+            Deed::Pace(pace) => Some(*pace),
+            _ => None,
+        });
+        pace.unwrap_or(Duration::from_millis(1_500))
+    }
+
+    /// Whether epochs may begin anew: nobody may be left who knows of the earlier ones.
+    pub fn loses_epochs(&self) -> bool {
+        let lost = |hand: &Hand| matches!(hand, Hand::Deletes | Hand::Empties);
+        self.deeds
+            .iter()
+            .any(|(_, deed)| matches!(deed, Deed::Lease(hand) if lost(hand)))
+    }
+}
+
+impl fmt::Display for Deed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Join(who) => write!(f, "replica {who} is there"),
+            Self::Clock { who, rate, ahead } => write!(
+                f,
+                "replica {who}'s clock makes {rate:.4} s of a second, its wall clock is {ahead} s ahead"
+            ),
+            Self::Pace(pace) => write!(f, "operations take {pace:?}"),
+            Self::Freeze { who, lasts } => write!(f, "replica {who} is frozen for {lasts:.1?}"),
+            Self::Trip { who, stage, lasts } => {
+                write!(
+                    f,
+                    "replica {who} will be frozen for {lasts:.1?} when it is {stage:?}"
+                )
+            }
+            Self::Crash(who) => write!(f, "replica {who} crashes"),
+            Self::Stop(who) => write!(f, "replica {who} is told to stop"),
+            Self::Cut {
+                who,
+                place,
+                requests,
+                answers,
+                lasts,
+            } => {
+                let what = match (requests, answers) {
+                    (true, true) => "is cut off",
+                    (true, false) => "sends into the void",
+                    _ => "gets no answers",
+                };
+                write!(f, "replica {who} {what}, {place:?}, for {lasts:.1?}")
+            }
+            Self::Foul {
+                who,
+                place,
+                foul,
+                lasts,
+            } => write!(
+                f,
+                "replica {who}'s way to {place:?} is foul for {lasts:.1?}: {foul:?}"
+            ),
+            Self::Restart { lasts } => write!(f, "the API server is away for {lasts:.1?}"),
+            Self::Blind {
+                who,
+                cluster,
+                lasts,
+            } => write!(f, "replica {who} loses sight of {cluster} for {lasts:.1?}"),
+            Self::Late { who, lasts } => write!(f, "replica {who} gets news late for {lasts:.1?}"),
+            Self::Spoil { stuck } => write!(
+                f,
+                "the next operation will fail{}",
+                if *stuck { " and get stuck" } else { "" }
+            ),
+            Self::Lease(hand) => write!(f, "somebody edits the Lease: {hand:?}"),
+            Self::Edit(edit) => write!(f, "somebody edits: {edit}"),
+        }
+    }
+}

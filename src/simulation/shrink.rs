@@ -1,0 +1,47 @@
+//! Takes out of a history that fails whatever it fails without.
+
+use super::bugs::Bug;
+use super::history::{Story, run};
+use super::laws::Law;
+use super::script::Script;
+
+/// Tries at most so many histories.
+const TRIES: usize = 500;
+
+/// A part of a script that breaks the same law.
+pub struct Shrunk {
+    /// The deeds that are left, by their places in the whole script.
+    pub kept: Vec<usize>,
+    pub story: Story,
+}
+
+/// Leaves out larger and smaller runs of deeds, as long as `law` is broken without them.
+pub fn shrink(whole: &Script, bug: Bug, law: Law) -> Option<Shrunk> {
+    let attempt = |kept: Vec<usize>| {
+        let story = run(&whole.only(&kept), bug);
+        let same = story.wrong.as_ref().is_some_and(|wrong| wrong.law == law);
+        same.then_some(Shrunk { kept, story })
+    };
+    let mut best = attempt((0..whole.deeds.len()).collect())?;
+    let mut tries = 1;
+    let mut width = whole.deeds.len().div_ceil(2);
+    loop {
+        let before = best.kept.len();
+        // From the end on: what comes after the failure goes first, and consequences before causes.
+        let mut end = best.kept.len();
+        while end > 0 && tries < TRIES {
+            let begin = end.saturating_sub(width);
+            let mut kept = best.kept.clone();
+            kept.drain(begin..end);
+            tries += 1;
+            if let Some(smaller) = attempt(kept) {
+                best = smaller;
+            }
+            end = begin;
+        }
+        if tries >= TRIES || width == 1 && best.kept.len() == before {
+            return Some(best);
+        }
+        width = (width / 2).max(1);
+    }
+}
