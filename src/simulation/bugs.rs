@@ -39,17 +39,17 @@ impl Bug {
     /// Each with the number of histories that are enough to find it.
     pub const PLANTED: [(Self, u64); 14] = [
         (Self::EmptyTrusted, 40),
-        (Self::TyposDropped, 200),
+        (Self::TyposDropped, 100),
         (Self::EditsMissed, 60),
         (Self::TermUnchecked, 60),
         (Self::LeaderCached, 4),
         (Self::LeaderPolled, 120),
         (Self::ReleasedFirst, 4),
         (Self::LeaseNotCompared, 20),
-        (Self::StaleExecuted, 160),
+        (Self::StaleExecuted, 250),
         (Self::WallClock, 20),
         (Self::ClocksApart, 60),
-        (Self::GapLeft, 200),
+        (Self::GapLeft, 250),
         (Self::ZoneForgotten, 4),
         (Self::NeverContent, 4),
     ];

@@ -20,8 +20,9 @@ use crate::provider::memory::MemoryProvider;
 /// A Lease lasts for a quarter of a minute, or for one if somebody wrote that into it, a failed call is repeated after five minutes
 /// at most, and the third failure of the same change is waited out for a minute and a half.
 pub const SETTLED: Duration = Duration::from_secs(900);
-/// How long all must have been as asked for before it counts as settled: what was on its way by then has landed.
-const CALM: Duration = Duration::from_secs(40);
+/// How long all must have been as asked for before it counts as settled: what was on its way by then has landed, and the grace
+/// period of a large removal, which is no change yet, is over.
+const CALM: Duration = Duration::from_secs(80);
 
 /// What there is to tell about a history.
 #[derive(Debug, Default, PartialEq)]

@@ -154,7 +154,7 @@ fn every_planted_bug_is_found() {
 
 #[test]
 fn a_failure_shrinks_and_stays_the_same() {
-    for bug in [Bug::LeaderPolled, Bug::StaleExecuted] {
+    for bug in [Bug::LeaderPolled, Bug::EmptyTrusted] {
         let failing = |seed| {
             let script = Script::draw(seed);
             let wrong = run(&script, bug).wrong?;
