@@ -167,7 +167,7 @@ fn a_failure_shrinks_and_stays_the_same() {
             "{bug:?}: {left} of {all} deeds break {law:?}\n{}",
             small.story.lines.join("\n")
         );
-        assert!(4 * left < all, "{left} of {all} deeds are left");
+        assert!(2 * left < all, "{left} of {all} deeds are left");
         let again = run(&script.only(&small.kept), bug);
         assert!(
             again == small.story,
