@@ -20,6 +20,8 @@ pub mod plan_command;
 
 pub mod report;
 
+pub mod status_command;
+
 pub mod retry;
 
 #[cfg(test)]

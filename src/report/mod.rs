@@ -1,7 +1,11 @@
 //! What people and machines are told.
 
+pub mod chronicle;
+pub mod events;
 pub mod http;
 pub mod log;
 pub mod metrics;
+pub mod page;
 pub mod pulse;
+pub mod scribe;
 pub mod teller;

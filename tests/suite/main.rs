@@ -4,6 +4,7 @@
 //! name. A failure shows the end of the replicas' logs and of the stand-in's.
 
 mod adoption;
+mod browser;
 mod burst;
 mod chart;
 mod clusters;
@@ -17,6 +18,7 @@ mod leadership;
 mod ledger;
 mod limits;
 mod main_job;
+mod page;
 mod plan_command;
 mod replica;
 mod safety;
@@ -26,5 +28,6 @@ mod standin;
 mod statuses;
 mod testbed;
 mod tidy;
+mod told;
 mod wait;
 mod weather;

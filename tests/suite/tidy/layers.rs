@@ -23,6 +23,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
             "reconcile::Pass",
             "provider::ProviderError",
             "lease::LeaseView",
+            "lease::Term",
         ],
     ),
     (
@@ -59,6 +60,10 @@ const LAYERS: [(&str, &[&str]); 13] = [
             "model",
             "config",
         ],
+    ),
+    (
+        "status_command",
+        &["report::scribe", "source", "model", "config"],
     ),
     ("main", &[]),
 ];
