@@ -6,7 +6,7 @@ use super::code::{is_test_file, shipped};
 use super::{files, none};
 
 /// A module, and what of the crate it may name besides itself. The longest prefix of a file's path decides.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("config", &["model"]),
     ("model", &[]),
     ("retry", &[]),
