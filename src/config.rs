@@ -11,10 +11,12 @@ use crate::model::desired::{OnDrift, Settings};
 mod check;
 mod flags;
 mod form;
+mod subcommands;
 #[cfg(test)]
 mod tests;
 
-pub use flags::{Cli, Command, Options, Output, PlanArgs};
+pub use flags::{Cli, Options};
+pub use subcommands::{CheckArgs, Command, Output, PlanArgs, StatusArgs};
 
 /// Everything the program was told at its start. Only [`Config::check`] makes one.
 #[derive(Clone, Debug)]
@@ -35,6 +37,7 @@ pub struct Config {
     pub log: Log,
     /// An unspecified IPv6 address stands for all interfaces, IPv4 included.
     pub address: SocketAddr,
+    pub status_page: bool,
 }
 
 impl Config {
@@ -112,11 +115,12 @@ pub struct Log {
     pub json: bool,
 }
 
-/// What the program is started for: `plan` writes nothing, so it needs no Lease.
+/// What the program is started for: `plan` writes nothing, so it needs no Lease; `status` and `check` read what stands beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     Run,
     Plan,
+    Read,
 }
 
 /// What the environment tells besides the flags.

@@ -1,6 +1,7 @@
 //! The loop: campaign, lead, and while leading one pass after the other. It decides when, never what.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{self, Instant};
@@ -40,7 +41,7 @@ pub struct Controller<P, E> {
     source: Source,
     conduct: Conduct,
     memory: Memory,
-    teller: Teller,
+    teller: Arc<Teller>,
     pulse: Pulse,
 }
 
@@ -72,7 +73,7 @@ impl<P: Provider, E: Election> Controller<P, E> {
             source,
             conduct,
             memory,
-            teller,
+            teller: Arc::new(teller),
             pulse,
         }
     }
@@ -87,7 +88,13 @@ impl<P: Provider, E: Election> Controller<P, E> {
                 term = self.election.campaign() => term,
             };
             self.teller.leads();
-            let end = self.lead(&term, stop.as_mut()).await;
+            let teller = Arc::clone(&self.teller);
+            let end = tokio::select! {
+                biased;
+                end = self.lead(&term, stop.as_mut()) => end,
+                // Beside the passes, so that a slow API server holds up none of them.
+                never = teller.write(&term) => match never {},
+            };
             self.teller.follows();
             match end {
                 End::Stopped => return self.election.release(term).await,
@@ -122,7 +129,7 @@ impl<P: Provider, E: Election> Controller<P, E> {
                 biased;
                 () = &mut stop => return End::Stopped,
                 () = term.ended() => return End::Lost,
-                () = reign.pass(&self.provider, term, &snapshot, &self.conduct, &self.teller) => {}
+                () = reign.pass(&self.provider, term, snapshot, &self.conduct, &self.teller) => {}
             }
         }
     }
@@ -164,13 +171,13 @@ impl<'a> Reign<'a> {
         &mut self,
         provider: &P,
         term: &Term,
-        snapshot: &Snapshot,
+        snapshot: Snapshot,
         conduct: &Conduct,
         teller: &Teller,
     ) {
         let started = clock::now();
         let frame = Frame {
-            snapshot,
+            snapshot: &snapshot,
             settings: &conduct.settings,
             dry_run: conduct.dry_run,
             began: self.wall,
@@ -180,7 +187,7 @@ impl<'a> Reign<'a> {
         let result = reconcile::pass(provider, term, self.memory, &frame).await;
         let wait = self.wait(&result);
         self.next = clock::now() + wait;
-        teller.passed(&result, clock::since(started), wait);
+        teller.passed(result, snapshot, clock::since(started), wait);
     }
 
     fn wait(&mut self, result: &Result<Pass, ProviderError>) -> Duration {

@@ -1,5 +1,6 @@
 //! The whole loop on virtual time: manifests in, an account in memory out.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,7 +21,9 @@ use crate::model::observed::Observed;
 use crate::model::plan::Action;
 use crate::model::request::{Object, ObjectId};
 use crate::provider::memory::MemoryProvider;
+use crate::report::chronicle::Chronicle;
 use crate::report::metrics::Metrics;
+use crate::report::scribe::Scribe;
 
 /// A directory with one ConfigMap, gone at the end.
 struct Manifests(PathBuf);
@@ -53,6 +56,10 @@ impl Drop for Manifests {
 
 /// Starts a controller and returns its account.
 fn start(manifests: &Manifests, on_empty: OnEmpty) -> MemoryProvider {
+    telling(manifests, on_empty, Teller::new(Metrics::new(), false))
+}
+
+fn telling(manifests: &Manifests, on_empty: OnEmpty, teller: Teller) -> MemoryProvider {
     let settings = Settings {
         stack_name: "egress".to_owned(),
         zones: example_zones(),
@@ -70,7 +77,6 @@ fn start(manifests: &Manifests, on_empty: OnEmpty) -> MemoryProvider {
         dry_run: false,
     };
     let source = Source::Manifests(manifests.0.clone());
-    let teller = Teller::new(Metrics::new(), false);
     let pulse = Pulse::new(Duration::from_secs(60));
     let controller = Controller::new(
         provider.clone(),
@@ -281,4 +287,32 @@ async fn a_template_that_always_fails_is_no_storm_with_a_failover_every_minute()
     a_leader_a_minute(&forgetful, 60, Book::nowhere).await;
     let tries = forgetful.creations.load(Ordering::Relaxed);
     assert!(tries > MOST, "without a ledger: {tries} in an hour");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_never_answers_holds_up_no_route() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let silent = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        std::future::pending::<Result<http::Response<kube::client::Body>, tower::BoxError>>()
+    });
+    let client = kube::Client::new(silent, "default");
+    let chronicle = Chronicle::new(false);
+    tokio::spawn(chronicle.clone().keep());
+    let scribe = Scribe::new(client, "default", "lease", BTreeMap::new());
+    let teller = Teller::new(Metrics::new(), false).with(chronicle, Some(scribe));
+    let manifests = Manifests::new("silent");
+    manifests.ask("dns: 8.8.8.8");
+    let provider = telling(&manifests, OnEmpty::Keep, teller);
+    let before = Instant::now();
+    until_routes(&provider, &["8.8.8.8/32"]).await;
+    assert!(
+        before.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        before.elapsed()
+    );
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let asked = asked.load(Ordering::Relaxed);
+    assert!((2..=20).contains(&asked), "{asked} requests in ten minutes");
 }

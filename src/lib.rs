@@ -22,6 +22,8 @@ pub mod plan_command;
 
 pub mod report;
 
+pub mod status_command;
+
 pub mod retry;
 
 #[cfg(test)]

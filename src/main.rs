@@ -1,5 +1,6 @@
 //! Arguments, clients, tasks, signals, exit code. It decides nothing.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
 use kube_static_egress_controller::config::{
-    Cli, Command, Config, Facts, PlanArgs, ProviderConfig, Purpose, SourceConfig,
+    Cli, Clusters, Command, Config, Facts, Output, PlanArgs, ProviderConfig, Purpose, SourceConfig,
 };
 use kube_static_egress_controller::controller::{Conduct, Controller};
 use kube_static_egress_controller::lease::{self, Alone, Election, ElectionConfig, LeaseElection};
@@ -16,12 +17,15 @@ use kube_static_egress_controller::plan_command;
 use kube_static_egress_controller::provider::Provider;
 use kube_static_egress_controller::provider::aws::{AwsConfig, AwsProvider};
 use kube_static_egress_controller::provider::memory::MemoryProvider;
+use kube_static_egress_controller::report::chronicle::Chronicle;
 use kube_static_egress_controller::report::events::Events;
 use kube_static_egress_controller::report::metrics::Metrics;
 use kube_static_egress_controller::report::pulse::Pulse;
+use kube_static_egress_controller::report::scribe::Scribe;
 use kube_static_egress_controller::report::teller::Teller;
 use kube_static_egress_controller::report::{http, log, transitions};
 use kube_static_egress_controller::source::{Source, kubernetes};
+use kube_static_egress_controller::status_command::{self, Question};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -38,6 +42,7 @@ struct Outlook {
     metrics: Metrics,
     pulse: Pulse,
     ready: watch::Sender<bool>,
+    chronicle: Chronicle,
 }
 
 fn main() -> ExitCode {
@@ -47,16 +52,16 @@ fn main() -> ExitCode {
             // --help and --version are no errors. If nobody reads the text, there is nobody to tell so.
             let _printed = error.print();
             let wrong = error.use_stderr();
-            let plans = std::env::args().nth(1).as_deref() == Some("plan");
+            let command = std::env::args().nth(1).unwrap_or_default();
             return if wrong {
-                usage(plans)
+                usage(["plan", "status", "check"].contains(&command.as_str()))
             } else {
                 ExitCode::SUCCESS
             };
         }
     };
     let (options, purpose) = match &cli.command {
-        Some(Command::Plan(args)) => (&args.options, Purpose::Plan),
+        Some(command) => (command.options(), command.purpose()),
         None => (&cli.options, Purpose::Run),
     };
     let config = match Config::check(options, &Facts::from_environment(), purpose) {
@@ -65,7 +70,7 @@ fn main() -> ExitCode {
             for mistake in mistakes {
                 eprintln!("{mistake}");
             }
-            return usage(purpose == Purpose::Plan);
+            return usage(purpose != Purpose::Run);
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -78,6 +83,13 @@ fn main() -> ExitCode {
             let done = runtime.block_on(async {
                 match cli.command {
                     Some(Command::Plan(args)) => plan(config, &args).await,
+                    Some(Command::Status(args)) => {
+                        let question = Question::Status(args.name.as_deref());
+                        tell(config, question, args.output).await
+                    }
+                    Some(Command::Check(args)) => {
+                        tell(config, Question::Check(args.ip), args.output).await
+                    }
                     None => run(config).await,
                 }
             });
@@ -91,13 +103,13 @@ fn main() -> ExitCode {
     })
 }
 
-/// For `plan`, 2 means a change.
-fn usage(plans: bool) -> ExitCode {
-    ExitCode::from(if plans { plan_command::ERROR } else { USAGE })
+/// For subcommands, 2 is an answer.
+fn usage(asks: bool) -> ExitCode {
+    ExitCode::from(if asks { plan_command::ERROR } else { USAGE })
 }
 
 async fn plan(config: Config, args: &PlanArgs) -> Result<ExitCode> {
-    log::init(log_for_plan(&config));
+    log::init(only_errors(&config));
     let network = args.network.as_deref();
     let plan = if let Some(path) = plan_command::is_offline(&config, network) {
         plan_command::offline(&config, path, network)?
@@ -123,8 +135,15 @@ async fn plan(config: Config, args: &PlanArgs) -> Result<ExitCode> {
     )))
 }
 
-/// Only what went wrong: standard output is the plan's.
-fn log_for_plan(config: &Config) -> kube_static_egress_controller::config::Log {
+async fn tell(config: Config, question: Question<'_>, output: Output) -> Result<ExitCode> {
+    log::init(only_errors(&config));
+    let (text, code) = status_command::answer(&config, question, output).await?;
+    print!("{text}");
+    Ok(ExitCode::from(code))
+}
+
+/// Only what went wrong: standard output is the answer's.
+fn only_errors(config: &Config) -> kube_static_egress_controller::config::Log {
     let mut log = config.log;
     log.level = log.level.min(tracing::Level::ERROR);
     log
@@ -143,16 +162,19 @@ async fn run(config: Config) -> Result<ExitCode> {
     let listener = http::listen(config.address).await?;
     let (ready, readiness) = watch::channel(false);
     let pulse = Pulse::new(LONGEST_PASS);
+    let chronicle = Chronicle::new(config.dry_run);
     let serving = tokio::spawn(http::serve(
         listener,
         metrics.clone(),
         pulse.clone(),
         readiness,
+        config.status_page.then(|| chronicle.clone()),
     ));
     let outlook = Outlook {
         metrics,
         pulse,
         ready,
+        chronicle,
     };
     let source = source(&config).await?;
     match &config.provider {
@@ -196,15 +218,16 @@ async fn elect<P: Provider>(
                 retry_period: election.retry_period,
                 ..ElectionConfig::new(election.name, election.namespace, identity)
             };
+            let scribe = scribe(clusters, kube.clone(), &election).await?;
             let election = LeaseElection::new(kube, election)?;
             let telling = transitions::tell(election.view(), events, namespace, name);
             let telling = tokio::spawn(telling);
-            control(config, provider, election, source, outlook).await?;
+            control(config, provider, election, source, outlook, Some(scribe)).await?;
             // The last Event is on its way, and the Lease is already given up.
             let _told = tokio::time::timeout(LAST_WORDS, telling).await;
             Ok(())
         }
-        _ => control(config, provider, Alone::new(), source, outlook).await,
+        _ => control(config, provider, Alone::new(), source, outlook, None).await,
     }
 }
 
@@ -214,6 +237,7 @@ async fn control<P: Provider, E: Election>(
     election: E,
     source: Source,
     outlook: &Outlook,
+    scribe: Option<Scribe>,
 ) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
@@ -227,6 +251,8 @@ async fn control<P: Provider, E: Election>(
     };
     outlook.metrics.follow_lease(election.view());
     let book = book(&config).await?;
+    outlook.chronicle.follow_lease(election.view());
+    let keeping = tokio::spawn(outlook.chronicle.clone().keep());
     let conduct = Conduct {
         drift_interval: config.drift_interval(),
         settings: config.settings,
@@ -234,7 +260,8 @@ async fn control<P: Provider, E: Election>(
         resync_interval: config.resync_interval,
         dry_run: config.dry_run,
     };
-    let teller = Teller::new(outlook.metrics.clone(), config.dry_run);
+    let teller = Teller::new(outlook.metrics.clone(), config.dry_run)
+        .with(outlook.chronicle.clone(), scribe);
     outlook.ready.send_replace(true);
     Controller::new(
         provider,
@@ -247,7 +274,28 @@ async fn control<P: Provider, E: Election>(
     )
     .run(stop)
     .await;
+    keeping.abort();
     Ok(())
+}
+
+/// Writes the status beside the Lease, and Events into all clusters whose ConfigMaps are watched.
+async fn scribe(
+    clusters: &Clusters,
+    lease: kube::Config,
+    election: &ElectionConfig,
+) -> Result<Scribe> {
+    let broken = "cannot make a client for the status and Events: check the kubeconfig";
+    let mut events = BTreeMap::new();
+    for (name, kube) in kubernetes::configs(clusters).await? {
+        events.insert(name, Events::new(kube, &election.identity).context(broken)?);
+    }
+    let client = kube::Client::try_from(lease).context(broken)?;
+    Ok(Scribe::new(
+        client,
+        &election.namespace,
+        &election.name,
+        events,
+    ))
 }
 
 async fn source(config: &Config) -> Result<Source> {

@@ -76,6 +76,7 @@ impl Config {
                 ),
                 json: json.unwrap_or(false),
             },
+            status_page: check.boolean("status-page", &process.status_page),
             address: check.value(
                 "address",
                 form::address(process.address.trim()),

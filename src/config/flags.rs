@@ -1,9 +1,9 @@
 //! Flags and environment variables. Every value is taken as text here and judged in [`super::check`], so that all
 //! mistakes are reported together and not one a run.
 
-use std::path::PathBuf;
+use clap::{Args, Parser};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use super::subcommands::Command;
 
 pub use self::stack::StackOptions;
 
@@ -28,37 +28,6 @@ pub struct Cli {
     pub command: Option<Command>,
     #[command(flatten)]
     pub options: Options,
-}
-
-#[derive(Clone, Debug, Subcommand)]
-pub enum Command {
-    /// Print what would be done and why, and write nothing. Exit code: 0 no change, 2 change, 1 error.
-    Plan(Box<PlanArgs>),
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct PlanArgs {
-    /// Description of the network as YAML or JSON, to plan without AWS. Default: the provider is asked.
-    #[arg(long, value_name = "FILE", help_heading = "Plan")]
-    pub network: Option<PathBuf>,
-    /// Form of the answer.
-    #[arg(long, value_enum, default_value_t, help_heading = "Plan")]
-    pub output: Output,
-    /// Print the CloudFormation template, too. Default: false.
-    #[arg(long, help_heading = "Plan")]
-    pub template: bool,
-    /// Exit with 0 where something would change, too: for `helm test`. Default: false.
-    #[arg(long, help_heading = "Plan")]
-    pub allow_changes: bool,
-    #[command(flatten)]
-    pub options: Options,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    #[default]
-    Text,
-    Json,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -108,6 +77,7 @@ pub struct SourceOptions {
     /// Watch the ConfigMaps of this namespace only. Default: all namespaces.
     #[arg(
         long,
+        short,
         value_name = "NAME",
         env = "KUBE_STATIC_EGRESS_CONTROLLER_NAMESPACE",
         hide_env_values = true
@@ -325,4 +295,8 @@ pub struct ProcessOptions {
         hide_env_values = true
     )]
     pub address: String,
+    /// Serve the status page at / and the same for machines at /api/status.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true",
+          default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_STATUS_PAGE", hide_env_values = true)]
+    pub status_page: String,
 }

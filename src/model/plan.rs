@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
+
 use super::change::discard;
 use super::desired::{self, Desired, Settings};
 use super::difference::{self, Difference, Kind};
@@ -11,10 +13,11 @@ use super::grace::Grace;
 use super::ledger::{Ledger, Recall};
 use super::limits;
 use super::live::{Live, Phase, Stack};
-use super::network::{Network, Zone};
+use super::network::{Network, TableId, Zone};
 use super::problem::{Problem, Subject};
 use super::request::{self, EntryId, Request, Snapshot};
 use super::resolved::{Layout, LayoutError, Names, Part};
+use super::survey;
 use super::template::{self, Size, Template};
 use super::watch::Watch;
 
@@ -80,6 +83,8 @@ pub struct Plan {
     pub status: Option<String>,
     /// The live static IPs by zone.
     pub static_ips: BTreeMap<Zone, String>,
+    /// The live stack's routes, and whether EC2 has them so, as far as it can be seen.
+    pub live_routes: BTreeMap<(TableId, Ipv4Net), bool>,
     /// Look again after this long, though nothing may have changed.
     pub again: Option<Duration>,
     /// Why an earlier attempt at the same failed.
@@ -133,6 +138,7 @@ pub fn plan(world: &World<'_>) -> Plan {
             Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
         },
         static_ips: static_ips(world.live, &names),
+        live_routes: survey::live_routes(world.network, &names),
         grace: world.grace,
         ledger,
         ..Plan::default()

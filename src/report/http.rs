@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`. Reads only; nothing here depends on who leads.
+//! `/healthz`, `/readyz` and `/metrics`, and the status page. Reads only; the probes do not depend on who leads.
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,7 +16,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::chronicle::Chronicle;
 use super::metrics::Metrics;
+use super::page;
 use super::pulse::Pulse;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -61,19 +63,23 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
     result.map_err(|source| ListenError { address, source })
 }
 
-/// Serves until the sender of `ready` is dropped, then finishes the requests under way. Being dropped ends it at once.
+/// Serves, with the status page if there is something to show, until the sender of `ready` is dropped, then finishes the requests under way. Being dropped ends it at once.
 pub async fn serve(
     listener: TcpListener,
     metrics: Metrics,
     pulse: Pulse,
     ready: watch::Receiver<bool>,
+    shown: Option<Chronicle>,
 ) {
     let mut running = ready.clone();
-    let routes = routes(Endpoints {
+    let mut routes = routes(Endpoints {
         metrics,
         pulse,
         ready: ready.clone(),
     });
+    if let Some(chronicle) = shown {
+        routes = routes.merge(page::routes(chronicle));
+    }
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {

@@ -17,7 +17,13 @@ async fn start() -> Server {
         .await
         .expect("listener");
     let address = listener.local_addr().expect("address");
-    let task = tokio::spawn(serve(listener, Metrics::new(), pulse.clone(), readiness));
+    let task = tokio::spawn(serve(
+        listener,
+        Metrics::new(),
+        pulse.clone(),
+        readiness,
+        Some(Chronicle::default()),
+    ));
     Server {
         address,
         pulse,

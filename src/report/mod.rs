@@ -1,10 +1,13 @@
 //! What people and machines are told.
 
+pub mod chronicle;
 pub mod events;
 pub mod http;
 mod lease_metrics;
 pub mod log;
 pub mod metrics;
+pub mod page;
 pub mod pulse;
+pub mod scribe;
 pub mod teller;
 pub mod transitions;

@@ -1,18 +1,26 @@
 //! Tells people what a pass found: each problem once when it appears and once when it is gone, each step with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::lease::Term;
 use crate::model::plan::Action;
 use crate::model::problem::{Problem, Severity};
+use crate::model::request::Snapshot;
 use crate::provider::ProviderError;
 use crate::reconcile::Pass;
+use crate::report::chronicle::Chronicle;
 use crate::report::metrics::Metrics;
+use crate::report::scribe::Scribe;
 
-/// Log and metrics of the control loop.
+/// All that the control loop tells: log, metrics, status and Events.
 pub struct Teller {
     metrics: Metrics,
+    chronicle: Chronicle,
+    /// None: nothing is written into a cluster.
+    scribe: Option<Scribe>,
     /// Dry run: the plan's text goes to standard output whenever it changes.
     print: bool,
     last: Mutex<Last>,
@@ -33,21 +41,53 @@ impl Teller {
     pub fn new(metrics: Metrics, print: bool) -> Self {
         Self {
             metrics,
+            chronicle: Chronicle::default(),
+            scribe: None,
             print,
             last: Mutex::default(),
+        }
+    }
+
+    /// Hands on to these, too.
+    pub fn with(self, chronicle: Chronicle, scribe: Option<Scribe>) -> Self {
+        Self {
+            chronicle,
+            scribe,
+            ..self
+        }
+    }
+
+    /// Writes into the cluster what there is to tell, for as long as the term lasts; for ever after nothing.
+    pub async fn write(&self, term: &Term) -> Infallible {
+        match &self.scribe {
+            Some(scribe) => scribe.write(term, self.chronicle.issues()).await,
+            None => std::future::pending().await,
         }
     }
 
     /// A new term of leadership begins.
     pub fn leads(&self) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last::default();
+        self.chronicle.leads();
     }
 
     pub fn follows(&self) {
         self.metrics.forget_plan();
+        self.chronicle.follows();
     }
 
-    pub fn passed(&self, result: &Result<Pass, ProviderError>, took: Duration, next: Duration) {
+    pub fn passed(
+        &self,
+        result: Result<Pass, ProviderError>,
+        snapshot: Snapshot,
+        took: Duration,
+        next: Duration,
+    ) {
+        self.tell(&result, took, next);
+        self.chronicle.passed(result, snapshot, next);
+    }
+
+    fn tell(&self, result: &Result<Pass, ProviderError>, took: Duration, next: Duration) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(pass) => {

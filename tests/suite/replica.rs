@@ -259,6 +259,10 @@ impl Replica {
         http::get(self.port, path).map_err(|error| format!("{} {path}: {error}", self.name))
     }
 
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
     /// Whether it answers this path with 200.
     pub fn answers(&self, path: &str) -> Result<(), String> {
         let answer = self.get(path)?;

@@ -115,6 +115,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - {{ printf "--log-level=%s" $v.log.level | quote }}
 - {{ printf "--log-format=%s" $v.log.format | quote }}
 - {{ printf "--address=:%d" (int $v.port) | quote }}
+- {{ printf "--status-page=%t" $v.statusPage | quote }}
 {{- range $v.extraArgs }}
 - {{ . | quote }}
 {{- end }}

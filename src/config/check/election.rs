@@ -10,6 +10,7 @@ use super::{Check, SECOND};
 const RETRY_JITTER: f64 = 1.2;
 /// What the name of the ledger has more than that of the Lease.
 const LEDGER: &str = "-ledger";
+const USUAL_NAMESPACE: &str = "kube-system";
 /// Nobody waits longer than this for a Lease whose holder is silent.
 const MAX_LEASE: Duration = Duration::from_secs(600);
 
@@ -25,8 +26,15 @@ impl Check {
         let [lease_duration, renew_deadline, retry_period] = self.times(options);
         let name = form::subdomain(options.leader_elect_resource_name.trim());
         let name = self.value("leader-elect-resource-name", name, String::new());
-        let needed = !manifests && asked != Some(false) && purpose == Purpose::Run;
-        let namespace = self.namespace(options, facts, needed);
+        let needed = match purpose {
+            Purpose::Run => !manifests && asked != Some(false),
+            Purpose::Plan => false,
+            Purpose::Read => !manifests,
+        };
+        let namespace = self.namespace(options, facts, needed && purpose == Purpose::Run);
+        // Where README.md installs it: whoever asks sits outside of the cluster.
+        let elsewhere = || (purpose == Purpose::Read).then(|| USUAL_NAMESPACE.to_owned());
+        let namespace = namespace.or_else(elsewhere);
         if manifests && asked == Some(true) {
             let remedy = "manifests have no Lease: leave out --leader-elect or --manifests";
             self.mistake("leader-elect", "it needs a cluster", remedy);

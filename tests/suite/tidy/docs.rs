@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::{Arg, CommandFactory as _};
 use kube_static_egress_controller::config::Cli;
+use kube_static_egress_controller::model;
 use kube_static_egress_controller::model::live::{Phase, Status};
 
 use super::{files, read};
@@ -170,6 +171,50 @@ pub fn most_calls(status: &str) -> usize {
     of(status)
         .or_else(|| of("any other"))
         .unwrap_or_else(|| panic!("README.md does not say how many calls {status} takes"))
+}
+
+/// Every word in backquotes in the first cells of a table.
+fn names(table: &str) -> BTreeSet<String> {
+    let cells = table.lines().filter_map(|line| line.split('|').nth(1));
+    let words = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    words.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_status() {
+    let status = serde_json::to_value(model::status::Status::default()).unwrap();
+    let fields: BTreeSet<String> = status.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(names(&section("status")), fields);
+    for part in ["leader", "stack", "plan", "counts", "omitted"] {
+        let told = section("status");
+        for field in status[part].as_object().unwrap().keys() {
+            assert!(told.contains(&format!("`{field}`")), "{part}: {field}");
+        }
+    }
+    // The names of an enum's values, as its file has them.
+    let named = |file: &str, from: &str| -> BTreeSet<String> {
+        let text = read(file);
+        let part = text
+            .split_once(from)
+            .unwrap()
+            .1
+            .split_once("\n}")
+            .unwrap()
+            .0;
+        part.split("=> \"")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(
+        names(&section("states")),
+        named("src/model/status.rs", "impl State {")
+    );
+    assert_eq!(
+        names(&section("events")),
+        named("src/model/notice.rs", "impl Kind {")
+    );
 }
 
 #[test]

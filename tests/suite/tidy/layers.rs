@@ -6,7 +6,7 @@ use super::code::{is_test_file, shipped};
 use super::{files, none};
 
 /// A module, and what of the crate it may name besides itself. The longest prefix of a file's path decides.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("config", &["model"]),
     ("model", &[]),
     ("retry", &[]),
@@ -24,6 +24,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
             "reconcile::Pass",
             "provider::ProviderError",
             "lease::LeaseView",
+            "lease::Term",
         ],
     ),
     (
@@ -61,6 +62,10 @@ const LAYERS: [(&str, &[&str]); 14] = [
             "model",
             "config",
         ],
+    ),
+    (
+        "status_command",
+        &["report::scribe", "source", "model", "config"],
     ),
     ("main", &[]),
 ];

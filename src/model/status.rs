@@ -1,0 +1,344 @@
+//! What a leader tells of its work: the schema of `/api/status` and of the status ConfigMap. README.md documents it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::problem::{Problem, Severity};
+
+/// Grows when a reader of the one before would misread this one; new fields alone do not make it grow.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Times are RFC 3339, in UTC. What is longer than its limit is cut, and `omitted` counts the rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    pub schema_version: u32,
+    /// Of the program.
+    pub version: String,
+    pub leader: Leader,
+    /// When all of this was last seen.
+    pub time: String,
+    pub next_look: String,
+    pub dry_run: bool,
+    /// What kept the latest passes from seeing anything; the rest is then from `time`.
+    pub failure: Option<Failure>,
+    pub stack: Stack,
+    /// By zone.
+    pub static_ips: BTreeMap<String, String>,
+    /// The latest plan's step.
+    pub plan: Step,
+    /// What the plan would change, in words.
+    pub differences: Vec<String>,
+    /// The last call of this leader that changed something.
+    pub operation: Option<Step>,
+    /// Why the last operation on the stack failed, while that still matters.
+    pub setback: Option<String>,
+    pub counts: Counts,
+    /// By cluster, namespace, name and key; when cut, those that are not routed stay.
+    pub entries: Vec<Entry>,
+    /// By CIDR.
+    pub routes: Vec<Route>,
+    /// Of zones, route tables, sources and the stack.
+    pub problems: Vec<Told>,
+    /// Where EC2 differs from what the stack believes.
+    pub drift: Vec<Told>,
+    /// What this leader has seen and done, oldest first.
+    pub timeline: Vec<Step>,
+    pub omitted: Omitted,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Leader {
+    /// The holder's name in the Lease; empty without a Lease.
+    pub identity: String,
+    pub epoch: u64,
+    pub since: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Stack {
+    pub name: String,
+    /// None while there is no stack.
+    pub arn: Option<String>,
+    pub status: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Failure {
+    /// As in the table of README.md.
+    pub reason: String,
+    pub message: String,
+    pub cause: String,
+    pub since: String,
+}
+
+/// One step of the loop.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Step {
+    pub time: String,
+    /// Name of the plan's action, or `Failed`.
+    pub action: String,
+    pub why: String,
+    /// Whether it was sent to the provider.
+    pub applied: bool,
+    pub stack_status: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Counts {
+    pub config_maps: usize,
+    pub entries: usize,
+    pub routed: usize,
+    pub pending: usize,
+    pub waiting: usize,
+    pub drifted: usize,
+    pub kept: usize,
+    pub refused: usize,
+    /// Different destinations of routes.
+    pub routes: usize,
+    pub route_tables: usize,
+}
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum State {
+    /// Not accepted; its owner has to act.
+    Refused,
+    /// Not accepted any more; what it asked for before stays until it is mended or removed.
+    Kept,
+    /// Accepted, and held up by something else: `reason` says what.
+    Waiting,
+    /// Its route was changed behind CloudFormation.
+    Drifted,
+    /// Accepted; its route is being made.
+    #[default]
+    Pending,
+    /// Its traffic leaves from the static IPs.
+    Routed,
+}
+
+impl State {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "Refused",
+            Self::Kept => "Kept",
+            Self::Waiting => "Waiting",
+            Self::Drifted => "Drifted",
+            Self::Pending => "Pending",
+            Self::Routed => "Routed",
+        }
+    }
+}
+
+/// One `data` entry of a ConfigMap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Entry {
+    /// Empty when only one cluster is watched.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cluster: String,
+    pub namespace: String,
+    pub name: String,
+    pub key: String,
+    /// The value as written, without the spaces around it.
+    pub asked: String,
+    pub state: State,
+    /// The network that was understood, where it is written differently.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cidr: Option<String>,
+    /// The route that serves it, or will.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// From which its traffic leaves, or will.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub static_ips: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// What becomes of a route.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum RouteState {
+    #[default]
+    Pending,
+    Live,
+    /// Live, asked for by nobody, and not to be removed now.
+    Kept,
+    Leaving,
+    Drifted,
+}
+
+/// All routes to one destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Route {
+    pub cidr: String,
+    pub state: RouteState,
+    pub route_tables: Vec<String>,
+}
+
+/// A problem, in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Told {
+    /// `Refused`, `Warning` or `Note`.
+    pub severity: String,
+    pub subject: String,
+    pub reason: String,
+    pub message: String,
+    pub remedy: String,
+}
+
+/// How much does not stand here because there was no room.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Omitted {
+    pub entries: usize,
+    pub routes: usize,
+    pub problems: usize,
+    pub drift: usize,
+    pub differences: usize,
+}
+
+impl From<&Problem> for Told {
+    fn from(problem: &Problem) -> Self {
+        let (message, remedy) = parts(&problem.message);
+        Self {
+            severity: match problem.severity {
+                Severity::Refused => "Refused",
+                Severity::Warning => "Warning",
+                Severity::Note => "Note",
+            }
+            .to_owned(),
+            subject: problem.subject.to_string(),
+            reason: problem.reason.to_owned(),
+            message,
+            remedy,
+        }
+    }
+}
+
+/// What is wrong, and what to do about it: every message says both in this order. What stands in quotes is somebody's.
+pub(super) fn parts(message: &str) -> (String, String) {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, c) in message.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = quoted,
+            '"' => quoted = !quoted,
+            ';' if !quoted && message[at..].starts_with("; ") => {
+                return (message[..at].to_owned(), message[at + 2..].to_owned());
+            }
+            _ => {}
+        }
+    }
+    (message.to_owned(), String::new())
+}
+
+impl Status {
+    /// Cuts the list of entries so that the whole takes at most so many bytes as JSON. Those that somebody has to look at stay
+    /// before those that are routed. The other lists have limits of their own.
+    pub fn fit(&mut self, bytes: usize) {
+        let size = |value: &Entry| serde_json::to_string(value).map_or(0, |text| text.len() + 1);
+        let entries = std::mem::take(&mut self.entries);
+        // Figures of `omitted` may still grow.
+        let rest = serde_json::to_string(self).map_or(0, |text| text.len() + 64);
+        let mut left = bytes.saturating_sub(rest);
+        let mut order: Vec<usize> = (0..entries.len()).collect();
+        order.sort_by_key(|index| entries[*index].state);
+        let mut kept = vec![false; entries.len()];
+        for index in order {
+            let Some(less) = left.checked_sub(size(&entries[index])) else {
+                break;
+            };
+            left = less;
+            kept[index] = true;
+        }
+        let all = entries.len();
+        let mut keep = kept.into_iter();
+        self.entries = entries;
+        self.entries.retain(|_| keep.next().unwrap_or(false));
+        self.omitted.entries += all - self.entries.len();
+    }
+
+    /// The same without what changes though nothing has happened.
+    pub fn timeless(&self) -> Self {
+        let mut same = self.clone();
+        same.time.clear();
+        same.next_look.clear();
+        same
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(key: usize, state: State) -> Entry {
+        Entry {
+            key: format!("k{key}"),
+            asked: "203.0.113.0/24".to_owned(),
+            state,
+            ..Entry::default()
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_counted_and_what_needs_somebody_stays() {
+        let mut status = Status {
+            entries: (0..20_000)
+                .map(|key| {
+                    entry(
+                        key,
+                        [State::Routed, State::Refused][usize::from(key % 10 == 9)],
+                    )
+                })
+                .collect(),
+            ..Status::default()
+        };
+        let all = status.clone();
+        status.fit(100 << 20);
+        assert_eq!(status, all);
+        status.fit(500_000);
+        let text = serde_json::to_string(&status).expect("JSON");
+        assert!((490_000..=500_000).contains(&text.len()), "{}", text.len());
+        assert_eq!(status.entries.len() + status.omitted.entries, 20_000);
+        let refused = status
+            .entries
+            .iter()
+            .filter(|entry| entry.state == State::Refused);
+        assert_eq!(refused.count(), 2_000, "all of them");
+        let keys: Vec<usize> = status
+            .entries
+            .iter()
+            .map(|entry| entry.key[1..].parse().expect("a number"))
+            .collect();
+        assert!(keys.is_sorted());
+        assert_eq!(
+            serde_json::from_str::<Status>(&text).expect("a status"),
+            status
+        );
+    }
+
+    #[test]
+    fn a_message_ends_with_its_remedy() {
+        assert_eq!(
+            parts(r#""a; \"b; c" is no CIDR; write one; or two"#),
+            (
+                r#""a; \"b; c" is no CIDR"#.to_owned(),
+                "write one; or two".to_owned()
+            )
+        );
+        assert_eq!(parts("no more"), ("no more".to_owned(), String::new()));
+    }
+}

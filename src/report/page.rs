@@ -1,0 +1,138 @@
+//! The status page, and the same for machines under `/api/status`. Reads only.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::json;
+
+use super::chronicle::Chronicle;
+use crate::model::status::SCHEMA_VERSION;
+use crate::model::template::digest;
+
+const PAGE: &str = include_str!("page.html");
+
+#[derive(Clone)]
+struct Page {
+    chronicle: Chronicle,
+    policy: String,
+}
+
+pub fn routes(chronicle: Chronicle) -> Router {
+    let policy = policy();
+    Router::new()
+        .route("/", get(page))
+        .route("/api/status", get(status))
+        .with_state(Page { chronicle, policy })
+}
+
+/// Nothing but the page's own script and style runs, it talks to nobody but us, and nobody may put it into a frame.
+fn policy() -> String {
+    format!(
+        "default-src 'none'; script-src '{}'; style-src '{}'; connect-src 'self'; img-src data:; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+        hash("script"),
+        hash("style")
+    )
+}
+
+/// Of what stands between the only such tags of the page.
+fn hash(tag: &str) -> String {
+    use sha2::Digest as _;
+    let begin = format!("<{tag}>");
+    let inner = PAGE.split_once(&begin).map_or("", |(_, rest)| rest);
+    let inner = inner
+        .split_once(&format!("</{tag}>"))
+        .map_or("", |(inner, _)| inner);
+    let hash = sha2::Sha256::digest(inner.as_bytes());
+    format!("sha256-{}", aws_smithy_types::base64::encode(hash))
+}
+
+fn guarded(page: &Page) -> [(HeaderName, String); 5] {
+    let plain = |text: &str| text.to_owned();
+    [
+        (header::CONTENT_SECURITY_POLICY, page.policy.clone()),
+        (header::X_CONTENT_TYPE_OPTIONS, plain("nosniff")),
+        (header::REFERRER_POLICY, plain("no-referrer")),
+        (header::X_FRAME_OPTIONS, plain("DENY")),
+        (header::CACHE_CONTROL, plain("no-store")),
+    ]
+}
+
+async fn page(State(state): State<Page>) -> Response {
+    let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+    (guarded(&state), kind, PAGE).into_response()
+}
+
+/// On the leader all of it, on the others who leads.
+async fn status(State(state): State<Page>, headers: HeaderMap) -> Response {
+    let lease = state.chronicle.lease();
+    let issue = state.chronicle.issue();
+    let head = json!({
+        "schemaVersion": SCHEMA_VERSION,
+        "replica": lease.us,
+        "leading": lease.leading,
+        "leader": lease.holder,
+        "epoch": lease.epoch,
+    })
+    .to_string();
+    let (status, mark) = match &issue {
+        Some(issue) => (issue.json.as_str(), issue.digest.as_str()),
+        None => ("null", ""),
+    };
+    let tag = format!("\"{}\"", &digest(format!("{head}{mark}").as_bytes())[..32]);
+    let known = headers.get(header::IF_NONE_MATCH);
+    if known.is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+        return (
+            StatusCode::NOT_MODIFIED,
+            guarded(&state),
+            [(header::ETAG, tag)],
+        )
+            .into_response();
+    }
+    let kind = [
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (header::ETAG, tag),
+    ];
+    let body = format!("{},\"status\":{status}}}", head.trim_end_matches('}'));
+    (guarded(&state), kind, body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_one_script_one_style_and_nothing_from_elsewhere() {
+        for tag in ["script", "style"] {
+            assert_eq!(PAGE.matches(&format!("<{tag}")).count(), 1);
+            assert_eq!(PAGE.matches(&format!("<{tag}>")).count(), 1);
+        }
+        // A link for people to follow would be another matter; there is none.
+        for word in [
+            "http:",
+            "https:",
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacent",
+            "eval(",
+            "style=",
+            "onclick=",
+        ] {
+            assert!(!PAGE.contains(word), "{word}");
+        }
+        assert!(PAGE.len() < 40_000, "{}", PAGE.len());
+    }
+
+    #[test]
+    fn the_policy_names_the_hashes_of_what_is_there() {
+        let policy = policy();
+        let empty = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        assert_eq!(policy.matches("'sha256-").count(), 2);
+        assert!(
+            !policy.contains(empty) && !policy.contains("unsafe"),
+            "{policy}"
+        );
+    }
+}

@@ -1,0 +1,124 @@
+//! The subcommands `status` and `check`: what the leader has written down, for whoever asks.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client};
+
+use crate::config::{Config, Output, SourceConfig};
+use crate::model::status::{SCHEMA_VERSION, Status};
+use crate::report::scribe;
+use crate::source::kubernetes;
+
+/// How long the API server may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Exit codes of both.
+pub const WELL: u8 = 0;
+pub const ERROR: u8 = 1;
+/// `status`: something is refused, or not routed yet. `check`: the address has no static IP.
+pub const NOT_WELL: u8 = 2;
+
+/// What is asked.
+pub enum Question<'a> {
+    /// Of all ConfigMaps, or those of this name.
+    Status(Option<&'a str>),
+    Check(Ipv4Addr),
+}
+
+/// There is no status to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    #[error(
+        "manifests have no cluster to keep a status in: ask the running controller at /api/status, or use `plan` with the same flags"
+    )]
+    Manifests,
+    #[error(transparent)]
+    Connect(#[from] kubernetes::ConnectError),
+    #[error("no API server is named: set --master or --kubeconfig")]
+    NoCluster,
+    #[error("no client can be made for the API server: check --kubeconfig")]
+    Client(#[source] kube::Error),
+    #[error(
+        "the ConfigMap {namespace}/{name} cannot be read: check the right to get it, --leader-elect-resource-namespace and \
+         --leader-elect-resource-name"
+    )]
+    Unreadable {
+        namespace: String,
+        name: String,
+        source: kube::Error,
+    },
+    #[error("the API server did not answer within {} s: check its address", PATIENCE.as_secs())]
+    Late,
+    #[error(
+        "there is no ConfigMap {namespace}/{name}: no leader has written a status there; give the controller's namespace and \
+         the name of its Lease with --leader-elect-resource-namespace and --leader-elect-resource-name"
+    )]
+    Absent { namespace: String, name: String },
+    #[error(
+        "the ConfigMap {0} is not a status that this version understands: use the controller's own version"
+    )]
+    Strange(String),
+}
+
+/// Reads the status and answers: the text to print, and the exit code.
+pub async fn answer(
+    config: &Config,
+    question: Question<'_>,
+    output: Output,
+) -> Result<(String, u8), StatusError> {
+    let status = read(config).await?;
+    let (text, json, well) = match question {
+        Question::Status(name) => {
+            let status = status.only(config.namespace.as_deref(), name);
+            (status.table(), serde_json::json!(status), status.is_well())
+        }
+        Question::Check(address) => {
+            let answer = status.check(address);
+            (answer.text(), serde_json::json!(answer), answer.routed)
+        }
+    };
+    let text = match output {
+        Output::Text => text,
+        Output::Json => format!("{json:#}\n"),
+    };
+    Ok((text, if well { WELL } else { NOT_WELL }))
+}
+
+async fn read(config: &Config) -> Result<Status, StatusError> {
+    let SourceConfig::Kubernetes(clusters) = &config.source else {
+        return Err(StatusError::Manifests);
+    };
+    let place = config
+        .leader_election
+        .as_ref()
+        .ok_or(StatusError::NoCluster)?;
+    let first = kubernetes::configs(clusters).await?.into_iter().next();
+    let (_, kube) = first.ok_or(StatusError::NoCluster)?;
+    let client = Client::try_from(kube).map_err(StatusError::Client)?;
+    let (namespace, name) = (place.namespace.clone(), scribe::status_name(&place.name));
+    let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
+    let read = tokio::time::timeout(PATIENCE, api.get_opt(&name)).await;
+    let object = read.map_err(|_| StatusError::Late)?.map_err(|source| {
+        let (namespace, name) = (namespace.clone(), name.clone());
+        StatusError::Unreadable {
+            namespace,
+            name,
+            source,
+        }
+    })?;
+    let strange = || StatusError::Strange(format!("{namespace}/{name}"));
+    let Some(object) = object else {
+        return Err(StatusError::Absent { namespace, name });
+    };
+    let text = object
+        .data
+        .as_ref()
+        .and_then(|data| data.get(scribe::STATUS));
+    let status: Status = serde_json::from_str(text.ok_or_else(strange)?).map_err(|_| strange())?;
+    match status.schema_version {
+        SCHEMA_VERSION => Ok(status),
+        _ => Err(strange()),
+    }
+}
