@@ -14,10 +14,13 @@ async fn events(stage: &Stage) -> Vec<(String, String)> {
     let mut told = Vec::new();
     for event in list["items"].as_array().unwrap() {
         let regarding = &event["regarding"];
+        if regarding["kind"] != "Lease" {
+            continue;
+        }
+        let uid = &lease["metadata"]["uid"];
         assert_eq!(
-            (&regarding["kind"], &regarding["uid"]),
-            (&Value::from("Lease"), &lease["metadata"]["uid"]),
-            "kubectl describe finds Events by these: {event}"
+            &regarding["uid"], uid,
+            "kubectl describe finds Events by it: {event}"
         );
         assert_eq!(event["reason"], "LeaderElection");
         let note = event["note"].as_str().unwrap().to_owned();
@@ -92,8 +95,10 @@ async fn each_change_of_the_leader_is_told_once_everywhere() {
 #[tokio::test]
 async fn events_that_may_not_be_written_hold_nothing_up() {
     let stage = Stage::open("no-events").await;
-    let path = stage.path("rbac.authorization.k8s.io/v1", "roles");
-    let path = format!("{path}/kube-static-egress-controller-leader-election");
+    let path = format!(
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles/kube-static-egress-controller-{}",
+        stage.namespace
+    );
     let mut role = stage.take(&path).await;
     let rules = role["rules"].as_array_mut().unwrap();
     rules.retain(|rule| rule["resources"] != serde_json::json!(["events"]));
@@ -103,10 +108,7 @@ async fn events_that_may_not_be_written_hold_nothing_up() {
     stage.routed(&EXAMPLE_CIDRS).await;
     wait::until("told", || replica.said(&["create events.events.k8s.io"])).await;
     assert!(replica.terminate().await.0.success());
-    assert_eq!(
-        replica
-            .when(&["WARN", "an Event could not be written"])
-            .len(),
-        1
-    );
+    // One line of whoever writes about the Lease, and one of whoever writes about ConfigMaps.
+    let lines = replica.when(&["WARN", "an Event could not be written"]);
+    assert!((1..=2).contains(&lines.len()), "{lines:?}");
 }
