@@ -96,7 +96,9 @@ struct Document {
     large_removal: Option<(u64, usize, usize)>,
 }
 
-type Tree = BTreeMap<String, BTreeMap<String, BTreeMap<String, BTreeMap<String, (String, u64)>>>>;
+/// By namespace, ConfigMap and key.
+type Cluster = BTreeMap<String, BTreeMap<String, BTreeMap<String, (String, u64)>>>;
+type Tree = BTreeMap<String, Cluster>;
 
 impl Ledger {
     pub fn new(stack_name: &str) -> Self {
@@ -320,12 +322,7 @@ fn explain<'a, 'b>(
     })
 }
 
-fn lines(
-    (cluster, namespaces): (
-        String,
-        BTreeMap<String, BTreeMap<String, BTreeMap<String, (String, u64)>>>,
-    ),
-) -> Vec<(EntryId, Line)> {
+fn lines((cluster, namespaces): (String, Cluster)) -> Vec<(EntryId, Line)> {
     let mut lines = Vec::new();
     for (namespace, names) in namespaces {
         for (name, keys) in names {

@@ -12,13 +12,16 @@ use crate::model::request::ObjectId;
 /// How far a clock may be off: two are less than a twentieth apart.
 const DRIFT: f64 = 0.0243;
 
+/// Draws one deed.
+type Kind = fn(&mut Rng) -> Deed;
+
 impl Script {
     pub fn draw(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let length = one(&mut rng, &[60.0, 90.0, 150.0, 300.0]);
         let mut deeds = setting(&mut rng.fork());
         // Each kind has a source of its own, so that adding to one changes no other.
-        let kinds: [(f64, fn(&mut Rng) -> Deed); 7] = [
+        let kinds: [(f64, Kind); 7] = [
             (12.0, process),
             (25.0, cut),
             (8.0, foul),
@@ -43,7 +46,11 @@ impl Script {
         let pace = Self::pace_of(&deeds).as_secs_f64();
         edits(&mut rng.fork(), length, pace, &mut deeds);
         deeds.sort_by_key(|(at, _)| *at);
-        let quiet = if seed % 100 == 0 { 3_600.0 } else { 60.0 };
+        let quiet = if seed.is_multiple_of(100) {
+            3_600.0
+        } else {
+            60.0
+        };
         Self {
             seed,
             deeds,

@@ -24,8 +24,8 @@ pub async fn kept(stage: &Stage, launch: Launch) -> Replica {
 fn table(stage: &Stage, letter: &str) -> String {
     let zone = format!("{REGION}{letter}");
     let tables = stage.aws.routes().into_keys();
-    let found = tables.filter(|(_, of)| *of == zone).map(|(table, _)| table);
-    found.last().unwrap()
+    let mut found = tables.filter(|(_, of)| *of == zone).map(|(table, _)| table);
+    found.next_back().unwrap()
 }
 
 fn remove_route(stage: &Stage, letter: &str) {

@@ -93,7 +93,7 @@ async fn next_leader(stage: &Stage, replicas: &mut Vec<Replica>) -> Option<Repli
 
 /// Both kinds of failover.
 async fn crash_or_stop(mut leader: Replica, round: usize) {
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         leader.kill();
     } else {
         assert!(leader.terminate().await.0.success());
