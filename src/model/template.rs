@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use serde_json::{Map, Value, json};
 
 use super::desired::Desired;
-use super::network::Zone;
+use super::network::{TableId, Zone};
 use super::resolved::{Layout, Names, Part};
 
 /// Of a template body in the request (CloudFormation quota).
@@ -116,10 +116,17 @@ pub fn render(
             desired.internet_gateway_id.clone(),
         ),
     ]);
-    for (table, cidr) in &desired.routes {
-        let Some(zone) = desired.tables.get(table) else {
-            continue;
-        };
+    let routes = || {
+        let zone = |table: &TableId| desired.tables.get(table);
+        let routes = desired.routes.iter();
+        routes.filter_map(move |(table, cidr)| Some((table, cidr, zone(table)?)))
+    };
+    // Before they are written: of thousands of entries, as many as fit are looked for by rendering.
+    let count = resources.len() + routes().count();
+    if count > MAX_RESOURCES {
+        return Err(TemplateError::TooManyResources(count, desired.routes.len()));
+    }
+    for (table, cidr, zone) in routes() {
         let live = names.table_parameters.get(table).cloned();
         let parameter = live.unwrap_or_else(|| alphanumeric(table));
         let named = names.routes.get(&(table.clone(), *cidr)).cloned();
@@ -152,7 +159,7 @@ pub fn render(
         bytes: text.len(),
         bucket,
     };
-    check_limits(size, desired.routes.len())?;
+    check_limits(size)?;
     let sealed = json!([text, parameters, desired.tags]).to_string();
     Ok(Template {
         stack_name: desired.stack_name.clone(),
@@ -182,16 +189,14 @@ fn keep_spelling(
     }
 }
 
-fn check_limits(size: Size, routes: usize) -> Result<(), TemplateError> {
+fn check_limits(size: Size) -> Result<(), TemplateError> {
     let Size {
-        resources,
         parameters,
         bytes,
         bucket,
+        ..
     } = size;
-    if resources > MAX_RESOURCES {
-        Err(TemplateError::TooManyResources(resources, routes))
-    } else if parameters > MAX_PARAMETERS {
+    if parameters > MAX_PARAMETERS {
         Err(TemplateError::TooManyParameters(parameters))
     } else if bytes > MAX_S3_BYTES {
         Err(TemplateError::TooLong(bytes))
