@@ -221,6 +221,13 @@ impl Rules {
     }
 }
 
+/// Whether one of them contains the network. They are sorted and disjoint, as [`minimal`] has them.
+pub fn covers(minimal: &[Ipv4Net], net: &Ipv4Net) -> bool {
+    let after = minimal.partition_point(|wide| wide.network() <= net.network());
+    let last = after.checked_sub(1).and_then(|before| minimal.get(before));
+    last.is_some_and(|wide| wide.contains(net))
+}
+
 /// The smallest set of networks, none wider than [`WIDEST_PREFIX`] and none in `never`, that covers exactly the same
 /// addresses; sorted. O(n log n). A member of `never` appears as its halves, so a /32 must not be in it.
 pub fn minimal(nets: impl IntoIterator<Item = Ipv4Net>, never: &BTreeSet<Ipv4Net>) -> Vec<Ipv4Net> {

@@ -15,6 +15,24 @@ fn rules() -> Rules {
 }
 
 #[test]
+fn a_network_is_covered_by_one_of_a_minimal_set_or_by_none() {
+    let net = |text: &str| text.parse::<Ipv4Net>().unwrap();
+    let set = [net("8.8.8.0/24"), net("9.9.9.9/32"), net("20.0.0.0/8")];
+    for inside in ["8.8.8.8/32", "8.8.8.0/24", "9.9.9.9/32", "20.255.0.0/16"] {
+        assert!(covers(&set, &net(inside)), "{inside}");
+    }
+    for outside in [
+        "8.8.7.0/24",
+        "8.8.8.0/23",
+        "9.9.9.8/31",
+        "1.1.1.1/32",
+        "21.0.0.0/8",
+    ] {
+        assert!(!covers(&set, &net(outside)), "{outside}");
+    }
+}
+
+#[test]
 fn values_are_read_as_people_write_them() {
     assert_eq!(parse(" 8.8.8.8 \n"), Ok((net(8, 8, 8, 8, 32), false)));
     assert_eq!(parse("192.112.1.0/21"), Ok((net(192, 112, 0, 0, 21), true)));

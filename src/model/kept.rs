@@ -37,6 +37,9 @@ pub fn keep_routes(
         .iter()
         .filter(|(_, zone)| zones.contains_key(*zone))
     {
+        if routes.contains(route) {
+            continue;
+        }
         let (table, cidr) = route;
         let is_lost = !network
             .worker_tables
@@ -45,7 +48,7 @@ pub fn keep_routes(
         let exists = network.routes(table).is_some();
         let untagged = is_lost && exists && !settings.allow_zone_removal && asked(cidr);
         let held = request.held.iter().any(|net| overlap(net, cidr));
-        if routes.contains(route) || (request.settled && !untagged && !held) {
+        if request.settled && !untagged && !held {
             continue;
         }
         if untagged {

@@ -314,12 +314,7 @@ fn explain<'a, 'b>(
     mut live: impl Iterator<Item = &'b Ipv4Net>,
 ) -> bool {
     let nets = cidr::minimal(lines.map(|line| line.net), &BTreeSet::new());
-    let nets: BTreeMap<_, _> = nets.into_iter().map(|net| (net.network(), net)).collect();
-    // They are disjoint: only the last one that begins before the route's end can hold it.
-    live.all(|route| {
-        let before = nets.range(..=route.network()).next_back();
-        before.is_some_and(|(_, net)| net.contains(route))
-    })
+    live.all(|route| cidr::covers(&nets, route))
 }
 
 fn lines((cluster, namespaces): (String, Cluster)) -> Vec<(EntryId, Line)> {

@@ -174,7 +174,9 @@ fn part(request: &Request, queue: &[&EntryId], count: usize) -> (Request, Vec<(E
     let (taken, rest) = queue.split_at(count);
     let mut part = Request {
         entries: BTreeMap::new(),
-        ..request.clone()
+        held: request.held.clone(),
+        refused: request.refused,
+        settled: request.settled,
     };
     let entry = |id: &&EntryId| request.entries.get_key_value(*id);
     part.entries.extend(
@@ -186,7 +188,7 @@ fn part(request: &Request, queue: &[&EntryId], count: usize) -> (Request, Vec<(E
     let accepted = cidr::minimal(part.entries.values().copied(), &BTreeSet::new());
     let mut waiting = Vec::new();
     for (id, net) in rest.iter().filter_map(entry) {
-        if accepted.iter().any(|wide| wide.contains(net)) {
+        if cidr::covers(&accepted, net) {
             part.entries.insert(id.clone(), *net);
         } else {
             part.held.insert(*net);
