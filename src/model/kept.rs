@@ -76,11 +76,8 @@ pub fn keep_routes(
             "{frozen} routes that nobody asks for stay until every source is read and every refused entry is mended or \
              removed: nobody knows what these stand for"
         );
-        problems.push(Problem::warning(
-            Subject::Stack(settings.stack_name.clone()),
-            "RemovalsFrozen",
-            text,
-        ));
+        let subject = Subject::Stack(settings.stack_name.clone());
+        problems.push(Problem::warning(subject, "RemovalsFrozen", text));
     }
     problems
 }

@@ -116,29 +116,7 @@ pub fn render(
             desired.internet_gateway_id.clone(),
         ),
     ]);
-    let routes = || {
-        let zone = |table: &TableId| desired.tables.get(table);
-        let routes = desired.routes.iter();
-        routes.filter_map(move |(table, cidr)| Some((table, cidr, zone(table)?)))
-    };
-    // Before they are written: of thousands of entries, as many as fit are looked for by rendering.
-    let count = resources.len() + routes().count();
-    if count > MAX_RESOURCES {
-        return Err(TemplateError::TooManyResources(count, desired.routes.len()));
-    }
-    for (table, cidr, zone) in routes() {
-        let live = names.table_parameters.get(table).cloned();
-        let parameter = live.unwrap_or_else(|| alphanumeric(table));
-        let named = names.routes.get(&(table.clone(), *cidr)).cloned();
-        let id = named.unwrap_or_else(|| route_name(table, *cidr));
-        let properties = json!({
-            "DestinationCidrBlock": cidr.to_string(),
-            "NatGatewayId": { "Ref": part_name(names, zone, Part::NatGateway) },
-            "RouteTableId": { "Ref": parameter },
-        });
-        parameters.insert(parameter, table.clone());
-        resources.insert(id, resource("AWS::EC2::Route", properties));
-    }
+    add_routes(desired, names, &mut resources, &mut parameters)?;
     keep_spelling(&mut resources, &mut parameters, live);
     let resource_count = resources.len();
     let declared: Map<String, Value> = parameters
@@ -171,6 +149,38 @@ pub fn render(
         stack_policy: desired.stack_policy,
         size,
     })
+}
+
+fn add_routes(
+    desired: &Desired,
+    names: &Names,
+    resources: &mut Map<String, Value>,
+    parameters: &mut BTreeMap<String, String>,
+) -> Result<(), TemplateError> {
+    let routes = || {
+        let zone = |table: &TableId| desired.tables.get(table);
+        let routes = desired.routes.iter();
+        routes.filter_map(move |(table, cidr)| Some((table, cidr, zone(table)?)))
+    };
+    // Before they are written: of thousands of entries, as many as fit are looked for by rendering.
+    let count = resources.len() + routes().count();
+    if count > MAX_RESOURCES {
+        return Err(TemplateError::TooManyResources(count, desired.routes.len()));
+    }
+    for (table, cidr, zone) in routes() {
+        let live = names.table_parameters.get(table).cloned();
+        let parameter = live.unwrap_or_else(|| alphanumeric(table));
+        let named = names.routes.get(&(table.clone(), *cidr)).cloned();
+        let id = named.unwrap_or_else(|| route_name(table, *cidr));
+        let properties = json!({
+            "DestinationCidrBlock": cidr.to_string(),
+            "NatGatewayId": { "Ref": part_name(names, zone, Part::NatGateway) },
+            "RouteTableId": { "Ref": parameter },
+        });
+        parameters.insert(parameter, table.clone());
+        resources.insert(id, resource("AWS::EC2::Route", properties));
+    }
+    Ok(())
 }
 
 fn keep_spelling(
