@@ -35,6 +35,13 @@ pub struct Conduct {
     pub dry_run: bool,
 }
 
+impl Conduct {
+    /// One that has tried nothing yet.
+    fn schedule(&self) -> Schedule {
+        Schedule::new(self.resync_interval, Watch::new(self.drift_interval))
+    }
+}
+
 pub struct Controller<P, E> {
     provider: P,
     election: E,
@@ -63,8 +70,8 @@ impl<P: Provider, E: Election> Controller<P, E> {
         pulse: Pulse,
     ) -> Self {
         let memory = Memory {
-            schedule: Schedule::new(conduct.resync_interval, Watch::new(conduct.drift_interval)),
-            grace: Grace::default(),
+            schedule: conduct.schedule(),
+            grace: Grace::new(conduct.empty_grace_period),
             book,
         };
         Self {
@@ -151,12 +158,8 @@ impl<'a> Reign<'a> {
     /// What an earlier term of this replica knew may be old: it is taken from the ledger, like another's.
     fn new(conduct: &Conduct, memory: &'a mut Memory) -> Self {
         let now = clock::now();
-        memory.schedule =
-            Schedule::new(conduct.resync_interval, Watch::new(conduct.drift_interval));
-        memory.grace = Grace {
-            period: conduct.empty_grace_period,
-            ..Grace::default()
-        };
+        memory.schedule = conduct.schedule();
+        memory.grace = Grace::new(conduct.empty_grace_period);
         Self {
             began: now,
             wall: memory.book.open(),

@@ -61,9 +61,8 @@ pub async fn look<P: Provider>(
         SourceConfig::Kubernetes(_) => listed(source).await?,
     };
     let mut grace = Grace {
-        period: config.empty_grace_period,
         now: book.open(),
-        ..Grace::default()
+        ..Grace::new(config.empty_grace_period)
     };
     if let Some(ledger) = book.read().await {
         grace.recall(&ledger.grace);
@@ -94,10 +93,7 @@ pub fn offline(config: &Config, path: &Path, network: Option<&Path>) -> Result<P
         network: &network,
         live: &Live::Absent,
         settings: &config.settings,
-        grace: Grace {
-            period: config.empty_grace_period,
-            ..Grace::default()
-        },
+        grace: Grace::new(config.empty_grace_period),
         ledger: Recall::Nowhere,
         watch: &Watch::default(),
     }))

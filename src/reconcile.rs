@@ -94,8 +94,12 @@ pub async fn look<P: Provider>(
         network = provider.network().await?;
         plan = made(&network);
     }
-    if plan.new_addresses() > 0 {
-        network.free_addresses = provider.free_addresses().await;
+    let new = plan.new_addresses();
+    if new > 0
+        && let Some(free) = provider.free_addresses().await
+        && free < new
+    {
+        network.free_addresses = Some(free);
         plan = made(&network);
     }
     watch.note(&plan.drifts, view.settings.drift == OnDrift::Repair);

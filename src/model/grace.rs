@@ -25,6 +25,14 @@ pub struct LargeRemoval {
 }
 
 impl Grace {
+    /// With nothing to wait for.
+    pub fn new(period: Duration) -> Self {
+        Self {
+            period,
+            ..Self::default()
+        }
+    }
+
     /// Takes over from an earlier leader. Nothing began later than now, whatever its clock showed.
     pub fn recall(&mut self, stored: &Self) {
         self.empty_since = stored.empty_since.map(|since| since.min(self.now));

@@ -13,6 +13,9 @@ use super::request::{EntryId, Request};
 use super::resolved::{Layout, Names};
 use super::template;
 
+/// Of whatever waits for room.
+pub(super) const REASON: &str = "LimitReached";
+
 /// What is asked for, as far as it fits.
 pub struct Fitted {
     /// Entries that wait are held: what is routed of them stays, and nothing is added.
@@ -55,11 +58,13 @@ pub fn fit(
     };
     let mut problems = Vec::new();
     let mut network = world.network.clone();
-    if !fits(served, &network) {
+    let mut stay = fits(served, &network);
+    if !stay {
         // Only new route tables or zones can be why: the former can wait.
         problems.extend(set_aside(&mut network, names, &limit));
+        stay = fits(served, &network);
     }
-    let count = if fits(served, &network) {
+    let count = if stay {
         most(served, queue.len() + 1, |count| fits(count, &network))
     } else if fits(0, &network) {
         // What is routed serves them until there is room for routes of their own.
@@ -72,7 +77,7 @@ pub fn fit(
     problems.extend(waiting.into_iter().map(|(entry, _)| {
         let text =
             format!("it waits, since not everything fits, and older entries come first: {limit}");
-        Problem::refused(Subject::Entry(entry), "LimitReached", text)
+        Problem::refused(Subject::Entry(entry), REASON, text)
     }));
     let (desired, mut more) = room.build(&request, &network);
     // Where a table waits, it is told of that.
@@ -150,7 +155,7 @@ fn set_aside(network: &mut Network, names: &Names, limit: &str) -> Vec<Problem> 
         network.other_tables.insert(table.clone(), other);
         let text = format!("nothing is routed from it yet, since not everything fits: {limit}");
         let subject = Subject::RouteTable(table);
-        problems.push(Problem::warning(subject, "LimitReached", text));
+        problems.push(Problem::warning(subject, REASON, text));
     }
     problems
 }

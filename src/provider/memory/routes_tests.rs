@@ -70,10 +70,7 @@ impl Bench {
                     Duration::from_secs(300),
                     Watch::new(Some(Duration::from_secs(300))),
                 ),
-                grace: Grace {
-                    period: Duration::from_secs(600),
-                    ..Grace::default()
-                },
+                grace: Grace::new(Duration::from_secs(600)),
                 book: Book::nowhere(),
             },
             term: Alone::new().campaign().await,
