@@ -2,14 +2,13 @@
 
 use serde_json::Value;
 
+use crate::helm;
+
 /// The objects of deploy/manifests.yaml, in their order.
 pub fn objects() -> Vec<Value> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/manifests.yaml");
     let text = std::fs::read_to_string(path).unwrap();
-    let parts = text.split("\n---\n").skip(1);
-    parts
-        .map(|part| serde_saphyr::from_str(part).unwrap_or_else(|error| panic!("{error}: {part}")))
-        .collect()
+    helm::objects(&text)
 }
 
 /// The objects that give the service account its rights, with that account, moved into `namespace`; each with the path
@@ -60,10 +59,7 @@ pub fn rights(namespace: &str) -> Vec<(String, Value)> {
 /// The arguments of the container, without the address to listen on.
 pub fn arguments() -> Vec<String> {
     let objects = objects();
-    let deployment = objects
-        .iter()
-        .find(|object| object["kind"] == "Deployment")
-        .unwrap();
+    let deployment = helm::find(&objects, "Deployment", "");
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
     let arguments = container["args"].as_array().unwrap().iter();
     arguments

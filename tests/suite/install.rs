@@ -38,12 +38,9 @@ pub fn everything() -> Value {
 
 /// Sends a request as the administrator.
 pub async fn ask(method: &str, path: &str, body: &Value) -> Result<Value, kube::Error> {
-    let request = http::Request::builder().method(method).uri(path);
-    let request = request.header("content-type", "application/json");
     let client = Testbed::cluster().admin().await;
-    client
-        .request(request.body(body.to_string().into_bytes()).unwrap())
-        .await
+    let method = method.parse().unwrap();
+    testbed::request(&client, method, path, "application/json", body).await
 }
 
 /// The definitions of the Prometheus operator, from its own release.

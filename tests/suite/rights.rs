@@ -2,7 +2,7 @@
 
 use futures::StreamExt as _;
 use futures::stream;
-use http::{Method, Request};
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::chart;
@@ -52,11 +52,7 @@ fn rights(namespace: &str) -> Vec<Right> {
 }
 
 async fn send(stage: &Stage, method: Method, path: &str, body: &Value) -> Value {
-    let request = Request::builder().method(method).uri(path);
-    let request = request.header("content-type", "application/json");
-    let answer = stage
-        .kube
-        .request(request.body(body.to_string().into_bytes()).unwrap());
+    let answer = stage.request(method, path, "application/json", body);
     answer
         .await
         .unwrap_or_else(|error| panic!("{path}: {error}"))

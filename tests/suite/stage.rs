@@ -138,13 +138,7 @@ impl Stage {
         kind: &str,
         body: &Value,
     ) -> Result<Value, kube::Error> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("content-type", kind);
-        self.kube
-            .request(request.body(body.to_string().into_bytes()).unwrap())
-            .await
+        testbed::request(&self.kube, method, path, kind, body).await
     }
 
     pub async fn create(&self, path: &str, body: Value) -> Value {

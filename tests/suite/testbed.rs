@@ -6,8 +6,11 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::wait;
+use http::{Method, Request};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::Value;
+
+use crate::wait;
 
 /// One etcd and API server.
 pub struct Testbed {
@@ -101,6 +104,22 @@ impl Testbed {
             kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
         kube::Client::try_from(config.unwrap()).unwrap()
     }
+}
+
+/// One request with a JSON body of this kind.
+pub async fn request(
+    kube: &kube::Client,
+    method: Method,
+    path: &str,
+    kind: &str,
+    body: &Value,
+) -> Result<Value, kube::Error> {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", kind);
+    kube.request(request.body(body.to_string().into_bytes()).unwrap())
+        .await
 }
 
 impl Drop for Testbed {
