@@ -221,6 +221,12 @@ impl Rules {
     }
 }
 
+/// The network itself and all that contain it, the most specific first. A stack that was taken over may have wider routes than are
+/// accepted.
+pub fn supernets(cidr: Ipv4Net) -> impl Iterator<Item = Ipv4Net> {
+    std::iter::successors(Some(cidr), Ipv4Net::supernet)
+}
+
 /// Whether one of them contains the network. They are sorted and disjoint, as [`minimal`] has them.
 pub fn covers(minimal: &[Ipv4Net], net: &Ipv4Net) -> bool {
     let after = minimal.partition_point(|wide| wide.network() <= net.network());

@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::cidr::{self, Rules};
 use super::kept::{Kept, keep_routes};
+use super::limits;
 use super::network::{Network, TableId, Zone};
 use super::problem::{Problem, Subject};
 use super::request::Request;
@@ -163,7 +164,7 @@ fn zones(
             let text = "it gets no NAT gateway yet, since the account may have no more static IPs in this region; release one \
                         that is not needed, or have the quota \"EC2-VPC Elastic IPs\" raised";
             let subject = Subject::Zone(zone.clone());
-            problems.push(Problem::refused(subject, "LimitReached", text.to_owned()));
+            problems.push(Problem::refused(subject, limits::REASON, text.to_owned()));
         } else {
             room = room.map(|free| free.saturating_sub(1));
             zones.insert(zone.clone(), *cidr);

@@ -147,12 +147,12 @@ fn of_texts(
         .collect()
 }
 
-/// Whether a static IP hangs on it.
+/// What a static IP hangs on.
+pub(super) const PROTECTED: [&str; 3] =
+    ["AWS::EC2::EIP", "AWS::EC2::NatGateway", "AWS::EC2::Subnet"];
+
 pub(super) fn is_protected(resource_type: &str) -> bool {
-    matches!(
-        resource_type,
-        "AWS::EC2::EIP" | "AWS::EC2::NatGateway" | "AWS::EC2::Subnet"
-    )
+    PROTECTED.contains(&resource_type)
 }
 
 /// Whether CloudFormation would make a new resource in its place. Create-only properties are those of CloudFormation's

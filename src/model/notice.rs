@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::request::{ObjectId, Snapshot};
-use super::status::{Entry, State, Status};
+use super::status::{Entry, State, Status, joined};
 use super::template::digest;
 
 /// Faults named in one note, and entries of each; more are counted.
@@ -158,13 +158,8 @@ fn progress(good: &[&Entry], asked: &str) -> Notice {
 fn note(entries: &[&Entry], all: usize, what: &str) -> String {
     let mut faults: Vec<(String, Vec<&str>)> = Vec::new();
     for entry in entries {
-        let mut text = entry
-            .message
-            .clone()
-            .unwrap_or_else(|| "no reason is known".to_owned());
-        if let Some(remedy) = &entry.remedy {
-            text += &format!("; {remedy}");
-        }
+        let message = entry.message.as_deref().unwrap_or("no reason is known");
+        let text = joined(message, entry.remedy.as_deref());
         match faults.iter().position(|(fault, _)| *fault == text) {
             Some(at) => faults[at].1.push(&entry.key),
             None if faults.len() < NAMED => faults.push((text, vec![&entry.key])),

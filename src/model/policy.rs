@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::difference::is_protected;
+use super::difference::{PROTECTED, is_protected};
 use super::live::{Change, Effect, Stack};
 use super::plan::{Action, Plan, World};
 use super::resolved::Names;
@@ -13,10 +13,9 @@ pub fn text(open: bool) -> String {
         "Effect": "Allow", "Action": "Update:*", "Principal": "*", "Resource": "*",
     })];
     if !open {
-        let kinds = ["AWS::EC2::EIP", "AWS::EC2::NatGateway", "AWS::EC2::Subnet"];
         statements.push(json!({
             "Effect": "Deny", "Action": ["Update:Replace", "Update:Delete"], "Principal": "*", "Resource": "*",
-            "Condition": { "StringEquals": { "ResourceType": kinds } },
+            "Condition": { "StringEquals": { "ResourceType": PROTECTED } },
         }));
     }
     json!({ "Statement": statements }).to_string()

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+use super::cidr;
 use super::desired::Settings;
 use super::network::{TableId, Zone};
 use super::plan::Plan;
@@ -72,13 +73,8 @@ impl Plan {
                 continue;
             }
             networks.insert(*cidr);
-            let mut wider = Some(*cidr);
-            let covered = std::iter::from_fn(|| {
-                let net = wider?;
-                wider = net.supernet();
-                Some(net)
-            })
-            .any(|net| self.desired.routes.contains(&(table.clone(), net)));
+            let covered = cidr::supernets(*cidr)
+                .any(|net| self.desired.routes.contains(&(table.clone(), net)));
             if !covered {
                 gone.insert(route.clone(), zone.clone());
             }

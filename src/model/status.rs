@@ -245,6 +245,14 @@ pub(super) fn parts(message: &str) -> (String, String) {
     (message.to_owned(), String::new())
 }
 
+/// The two together again.
+pub(super) fn joined(message: &str, remedy: Option<&str>) -> String {
+    match remedy {
+        Some(remedy) if !remedy.is_empty() => format!("{message}; {remedy}"),
+        _ => message.to_owned(),
+    }
+}
+
 impl Status {
     /// Cuts the list of entries so that the whole takes at most so many bytes as JSON. Those that somebody has to look at stay
     /// before those that are routed. The other lists have limits of their own.

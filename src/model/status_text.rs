@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::Serialize;
 
-use super::status::{Entry, RouteState, State, Status};
+use super::status::{Entry, RouteState, State, Status, joined};
 
 /// How an address is left for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -72,16 +72,10 @@ impl Status {
             line("setback", setback);
         }
         for problem in self.drift.iter().chain(&self.problems) {
-            let remedy = match problem.remedy.as_str() {
-                "" => String::new(),
-                remedy => format!("; {remedy}"),
-            };
+            let message = joined(&problem.message, Some(&problem.remedy));
             line(
                 "problem",
-                &format!(
-                    "{}: {}{remedy} ({})",
-                    problem.subject, problem.message, problem.reason
-                ),
+                &format!("{}: {message} ({})", problem.subject, problem.reason),
             );
         }
         text.push('\n');
@@ -196,14 +190,8 @@ fn rows(entries: &[Entry]) -> String {
         .collect();
     let why = |entry: &Entry| {
         let (reason, message) = (entry.reason.as_ref()?, entry.message.as_ref()?);
-        let remedy = entry
-            .remedy
-            .as_ref()
-            .map_or(String::new(), |remedy| format!("; {remedy}"));
-        Some(format!(
-            "  {reason}: {}\n",
-            plain(&format!("{message}{remedy}"))
-        ))
+        let told = joined(message, entry.remedy.as_deref());
+        Some(format!("  {reason}: {}\n", plain(&told)))
     };
     let mut text = String::new();
     for (number, row) in table.iter().enumerate() {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 
-use super::cidr::{self, WIDEST_PREFIX};
+use super::cidr;
+use super::limits;
 use super::network::{Network, TableId};
 use super::plan::{Action, Plan};
 use super::problem::{Problem, Severity, Subject};
@@ -16,9 +17,6 @@ use super::status::{Counts, Entry, Route, RouteState, Stack, State, Status, Told
 const MAX_PROBLEMS: usize = 200;
 const MAX_ROUTES: usize = 500;
 const MAX_DIFFERENCES: usize = 100;
-
-/// The reason of an entry that is good, and for which there is no room.
-const WAITS: &str = "LimitReached";
 
 type Tables<'a> = BTreeSet<&'a TableId>;
 
@@ -112,7 +110,9 @@ fn understood(
     value: &str,
     problem: Option<&Problem>,
 ) -> Option<Ipv4Net> {
-    let bad = |problem: &Problem| problem.severity == Severity::Refused && problem.reason != WAITS;
+    let bad = |problem: &Problem| {
+        problem.severity == Severity::Refused && problem.reason != limits::REASON
+    };
     let accepted = plan.request.entries.get(id).copied();
     accepted.or_else(|| match problem.is_some_and(bad) {
         true => None,
@@ -213,7 +213,7 @@ impl<'a> Map<'a> {
         entry.route = serves.or(route).map(|cidr| cidr.to_string());
         let tables = if are.is_empty() { &should } else { &are };
         entry.static_ips = self.ips(tables);
-        if problem.is_some_and(|problem| problem.reason == WAITS) {
+        if problem.is_some_and(|problem| problem.reason == limits::REASON) {
             entry.state = State::Waiting;
         } else if problem.is_some_and(|problem| problem.severity == Severity::Refused) {
             entry.state = State::Kept;
@@ -257,7 +257,7 @@ impl<'a> Map<'a> {
                 .range(*cidr..)
                 .next()
                 .is_some_and(|net| cidr.contains(net))
-                || supernets(*cidr).any(|wide| asked.contains(&wide))
+                || cidr::supernets(*cidr).any(|wide| asked.contains(&wide))
         };
         let all: BTreeSet<&Ipv4Net> = [&self.desired, &self.live, &self.drifted]
             .into_iter()
@@ -302,19 +302,13 @@ fn serving<'a>(
     routes: &BTreeMap<Ipv4Net, Tables<'a>>,
     cidr: Ipv4Net,
 ) -> (Option<Ipv4Net>, Tables<'a>) {
-    let mut found = supernets(cidr).filter_map(|wide| Some((wide, routes.get(&wide)?)));
+    let mut found = cidr::supernets(cidr).filter_map(|wide| Some((wide, routes.get(&wide)?)));
     let Some((most_specific, of)) = found.next() else {
         return (None, Tables::new());
     };
     let mut tables = of.clone();
     tables.extend(found.flat_map(|(_, of)| of));
     (Some(most_specific), tables)
-}
-
-/// The network itself and all that contain it, as far as routes go.
-fn supernets(cidr: Ipv4Net) -> impl Iterator<Item = Ipv4Net> {
-    let prefixes = (WIDEST_PREFIX..=cidr.prefix_len()).rev();
-    prefixes.filter_map(move |prefix| Some(Ipv4Net::new(cidr.addr(), prefix).ok()?.trunc()))
 }
 
 #[cfg(test)]

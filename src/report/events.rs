@@ -67,11 +67,9 @@ impl Events {
         let namespace = regarding.namespace.clone().unwrap_or_default();
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
         let event = self.event(regarding, notice, Timestamp::now());
-        let created = timeout(PATIENCE, api.create(&PostParams::default(), &event)).await;
-        let error = match created {
-            Ok(Ok(_)) => return self.failing.store(false, Ordering::Relaxed),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer from the API server within {PATIENCE:?}"),
+        let error = match answered(api.create(&PostParams::default(), &event)).await {
+            Ok(_) => return self.failing.store(false, Ordering::Relaxed),
+            Err(error) => error,
         };
         let note = &notice.note;
         if self.failing.swap(true, Ordering::Relaxed) {
@@ -108,6 +106,16 @@ impl Events {
             reporting_instance: Some(self.instance.clone()),
             ..Event::default()
         }
+    }
+}
+
+/// The answer to a request that nothing waits for, or why there is none.
+pub(super) async fn answered<T>(
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, String> {
+    match timeout(PATIENCE, request).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer from the API server within {PATIENCE:?}")),
     }
 }
 

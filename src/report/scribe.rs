@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference};
 use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::{Api, Client};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::chronicle::Issue;
 use super::events::{self, Events, Weight};
@@ -28,8 +28,6 @@ const SUFFIX: &str = "-status";
 pub const STATUS: &str = "status.json";
 pub const STATIC_IPS: &str = "static-ips";
 const TOLD: &str = "told.json";
-/// How long a request may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two writes of the ConfigMap; longer where only the memory of Events has changed, or the one before has failed.
 const PACE: Duration = Duration::from_secs(5);
 const SLOW_PACE: Duration = Duration::from_secs(30);
@@ -197,13 +195,12 @@ impl Scribe {
         what: &str,
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Option<T> {
-        let error = match timeout(PATIENCE, request).await {
-            Ok(Ok(answer)) => {
+        let error = match events::answered(request).await {
+            Ok(answer) => {
                 self.failing.store(false, Ordering::Relaxed);
                 return Some(answer);
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer from the API server within {PATIENCE:?}"),
+            Err(error) => error,
         };
         let name = &self.name;
         if self.failing.swap(true, Ordering::Relaxed) {

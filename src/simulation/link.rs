@@ -139,7 +139,7 @@ impl Courier {
         // Signing, a new connection, a retry of the SDK: a call that is dropped by now was never made.
         self.trip(Stage::Sending, process);
         sleep(self.luck(12.0).before).await;
-        self.world.sent(self.who, epoch, named(&action));
+        self.world.sent(self.who, epoch, action.name());
         let luck = self.luck(self.world.slowest.as_secs_f64());
         if luck.lost {
             sleep(PATIENCE).await;
@@ -182,7 +182,7 @@ impl Courier {
         action: &Action,
         basis: &Snapshot,
     ) -> Result<(), ProviderError> {
-        let (world, call, who) = (&self.world, named(action), self.who);
+        let (world, call, who) = (&self.world, action.name(), self.who);
         let spoilt = world.shared().spoilt;
         world.account.spoil(spoilt.map(|_| "a quota"));
         if world.bug == Bug::StaleExecuted {
@@ -217,21 +217,6 @@ impl Courier {
             Err(error) => world.note(&format!("{call} of replica {who}: {error}")),
         }
         result
-    }
-}
-
-fn named(action: &Action) -> &'static str {
-    match action {
-        Action::Keep | Action::Wait | Action::Refuse => "nothing",
-        Action::Create(_) => "CreateStack",
-        Action::Prepare(_) => "CreateChangeSet",
-        Action::Revert(_) => "RevertDrift",
-        Action::Execute { .. } => "ExecuteChangeSet",
-        Action::Discard { .. } => "DeleteChangeSet",
-        Action::Protect(_) => "UpdateTerminationProtection",
-        Action::SetPolicy { .. } => "SetStackPolicy",
-        Action::ContinueRollback => "ContinueUpdateRollback",
-        Action::Delete { .. } => "DeleteStack",
     }
 }
 
