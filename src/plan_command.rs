@@ -64,8 +64,10 @@ pub async fn look<P: Provider>(
         now: book.open(),
         ..Grace::new(config.empty_grace_period)
     };
+    let mut watch = Watch::new(config.drift_interval());
     if let Some(ledger) = book.read().await {
         grace.recall(&ledger.grace);
+        watch.recall(&ledger.repairs, grace.now);
     }
     grace.observe(&snapshot);
     let view = View {
@@ -75,9 +77,7 @@ pub async fn look<P: Provider>(
         ledger: book.recall(),
         stack: book.stack(),
         epoch: None,
-        now: Duration::ZERO,
     };
-    let mut watch = Watch::new(config.drift_interval());
     Ok(reconcile::look(provider, &view, &mut watch).await?)
 }
 

@@ -56,8 +56,6 @@ pub struct View<'a> {
     /// ARN of our stack, as far as the ledger knows it.
     pub stack: Option<&'a str>,
     pub epoch: Option<u64>,
-    /// Since the term began.
-    pub now: Duration,
 }
 
 /// Reads the world and makes the plan; writes nothing.
@@ -67,15 +65,27 @@ pub async fn look<P: Provider>(
     watch: &mut Watch,
 ) -> Result<Plan, ProviderError> {
     let (network, live) = futures::join!(provider.network(), provider.live(view.epoch, view.stack));
-    let (mut network, live) = (network?, live?);
-    watch.begin(view.now);
-    if let Live::Ours(stack) = &live
+    let (mut network, mut live) = (network?, live?);
+    watch.begin(view.grace.now);
+    if let Live::Ours(stack) = &mut live
         && stack.status.phase() == Phase::Settled
         && watch.is_due(&stack.version)
     {
         // A look that fails is told, and keeps nothing else from being done.
-        let seen = provider.observe(stack).await;
+        let mut seen = provider.observe(stack).await;
+        if let Ok(seen) = &mut seen {
+            stack.policy = seen.policy.take().or(stack.policy.take());
+        }
         watch.looked(&stack.version, seen.map_err(|error| error.to_string()));
+    }
+    if let Live::Ours(stack) = &live
+        && stack.status.phase() == Phase::Settled
+        && let Some(new) = watch.asks()
+    {
+        watch.answered(match provider.detect(stack, new).await {
+            Err(error) if error.retry != Retry::AfterFix => None,
+            answer => Some(answer.map_err(|error| error.to_string())),
+        });
     }
     let made = |network: &Network| {
         plan::plan(&World {
@@ -102,7 +112,8 @@ pub async fn look<P: Provider>(
         network.free_addresses = Some(free);
         plan = made(&network);
     }
-    watch.note(&plan.drifts, view.settings.drift == OnDrift::Repair);
+    let idle = matches!(plan.action, plan::Action::Keep | plan::Action::Refuse);
+    watch.note(&plan.drifts, view.settings.drift == OnDrift::Repair, idle);
     Ok(plan)
 }
 
@@ -122,7 +133,6 @@ pub async fn pass<P: Provider>(
             ledger: memory.book.recall(),
             stack: memory.book.stack(),
             epoch: Some(term.epoch()),
-            now: frame.now,
         };
         let mut plan = look(provider, &view, &mut memory.schedule.watch).await?;
         memory.grace = plan.grace;
@@ -167,6 +177,7 @@ impl Memory {
         self.grace.now = frame.began + frame.now;
         if let Some(ledger) = self.book.read().await {
             self.schedule.recall(&ledger.tries, frame.began, frame.now);
+            self.schedule.watch.recall(&ledger.repairs, self.grace.now);
             self.grace.recall(&ledger.grace);
         }
         self.grace.observe(frame.snapshot);
@@ -176,6 +187,7 @@ impl Memory {
     async fn note(&mut self, term: &Term, plan: &mut Plan, began: Duration) -> bool {
         let next = plan.ledger.take().map(|mut ledger| {
             ledger.tries = self.schedule.tries_made(began);
+            ledger.repairs = self.schedule.watch.repairs_made();
             ledger.grace = self.grace.kept();
             ledger
         });

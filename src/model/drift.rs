@@ -11,6 +11,9 @@ use super::resolved::{Layout, Names, Part};
 
 mod zone;
 
+/// Of what is seen, in a key: EC2 says at any length why a NAT gateway failed.
+const MAX_SEEN: usize = 120;
+
 /// One resource of the stack that is not in EC2 what it is in the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
@@ -55,7 +58,8 @@ impl Drift {
     /// The same for the same drift, also of what was made anew since; another one when what is seen has changed.
     pub fn key(&self) -> String {
         let (id, _) = renewal(&self.id);
-        format!("{id} {} {}", self.reason, self.seen)
+        let seen: String = self.seen.chars().take(MAX_SEEN).collect();
+        format!("{id} {} {seen}", self.reason)
     }
 
     /// Whether a change of the stack may set it right, now or soon.

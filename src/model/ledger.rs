@@ -1,5 +1,5 @@
-//! What outlives a leader: what each entry asked for when it was last accepted, which stack is ours, what was tried in vain, and
-//! since when a grace period runs. One JSON document, kept by [`crate::ledger`].
+//! What outlives a leader: what each entry asked for when it was last accepted, which stack is ours, what was tried and
+//! repaired in vain, and since when a grace period runs. One JSON document, kept by [`crate::ledger`].
 //!
 //! The ledger is believed as far as it explains what is live: while a live route is inside of nothing that it names (it is new, was
 //! deleted, could not be written for a time, or was full), it says nothing about refused entries, and removals are frozen.
@@ -38,6 +38,14 @@ pub struct Tries {
     pub not_before: u64,
 }
 
+/// How often a drift was repaired, and until when that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repairs {
+    pub times: u32,
+    /// Seconds since 1970.
+    pub until: u64,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Name of the stack that it is about.
@@ -49,6 +57,8 @@ pub struct Ledger {
     next: u64,
     /// By subject, as [`super::schedule`] has them.
     pub tries: BTreeMap<String, Tries>,
+    /// By drift, as [`super::watch`] has them.
+    pub repairs: BTreeMap<String, Repairs>,
     /// Only what outlives a leader: no period, and no time of now.
     pub grace: Grace,
 }
@@ -89,6 +99,8 @@ struct Document {
     entries: Tree,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tries: BTreeMap<String, Tries>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    repairs: BTreeMap<String, Repairs>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     empty_since: Option<u64>,
     /// Since when, how many, of how many.
@@ -138,6 +150,7 @@ impl Ledger {
             entries: watched.flat_map(lines).collect(),
             next: document.next,
             tries: document.tries,
+            repairs: document.repairs,
             grace: Grace {
                 empty_since: document.empty_since.map(Duration::from_secs),
                 large_removal: document
@@ -170,6 +183,7 @@ impl Ledger {
             next: self.next,
             entries,
             tries: self.tries.clone(),
+            repairs: self.repairs.clone(),
             empty_since: grace.empty_since.map(whole_seconds),
             large_removal: grace.large_removal.map(large),
         };

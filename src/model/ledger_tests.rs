@@ -97,6 +97,13 @@ fn the_document_is_read_as_it_was_written() {
         not_before: 1_800_000_000,
     };
     ledger.tries.insert("delete arn:one".to_owned(), tries);
+    let repairs = Repairs {
+        times: 2,
+        until: 1_800_000_900,
+    };
+    ledger
+        .repairs
+        .insert("one RouteMissing".to_owned(), repairs);
     ledger.grace.empty_since = Some(Duration::from_secs(7));
     let since = Duration::from_secs(9);
     ledger.grace.large_removal = Some(LargeRemoval {

@@ -7,6 +7,7 @@
 pub mod change;
 pub mod cidr;
 pub mod desired;
+pub mod detection;
 pub mod difference;
 pub mod drift;
 pub mod grace;

@@ -16,6 +16,8 @@ pub struct Observed {
     /// By public IP.
     pub addresses: BTreeMap<String, Address>,
     pub subnets: BTreeMap<SubnetId, Subnet>,
+    /// The stack's policy, where this look was at it, too.
+    pub policy: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -46,8 +46,11 @@ impl Plan {
         }
         for drift in &self.drifts {
             let spent = world.watch.stage(drift) == Stage::Spent;
-            self.problems
-                .push(drift.problem(outlook(drift, world.settings.drift, spent)));
+            let mut problem = drift.problem(outlook(drift, world.settings.drift, spent));
+            if let Some(said) = world.watch.inquiry().says(&drift.id) {
+                problem.message = format!("{}; {said}", problem.message);
+            }
+            self.problems.push(problem);
             if spent && world.settings.drift == OnDrift::Repair {
                 let text = format!(
                     "{} ({}) {}; {MAX_REPAIRS} repairs were in vain, so it is left alone until it changes: find out who \
@@ -57,6 +60,16 @@ impl Plan {
                 self.problems
                     .push(Problem::warning(drift.subject(), "DriftRepairFailed", text));
             }
+        }
+        let known = |id: &str| self.drifts.iter().any(|drift| drift.id == id);
+        for (id, verdict) in world.watch.inquiry().others(known) {
+            let text = format!(
+                "CloudFormation's drift detection says of {id}: {verdict}; no route hangs on it, so it is not repaired: restore it by \
+                 hand, or leave it"
+            );
+            let subject = Subject::Stack(stack.name.clone());
+            self.problems
+                .push(Problem::warning(subject, "PropertiesChanged", text));
         }
         if let Some(complaint) = world.watch.complaint() {
             let text = format!(

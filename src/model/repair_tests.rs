@@ -79,7 +79,8 @@ impl Scene {
         self.bench.watch.begin(self.now);
         self.bench.watch.looked("", Ok(self.seen.clone()));
         let plan = self.bench.plan();
-        self.bench.watch.note(&plan.drifts, true);
+        let idle = plan.action == Action::Keep;
+        self.bench.watch.note(&plan.drifts, true, idle);
         plan
     }
 

@@ -1,10 +1,13 @@
 //! When EC2 is looked at for drift, what was last seen there, and how often the same was repaired in vain. Time is an
-//! argument: the duration since the controller started.
+//! argument: the duration since 1970.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::drift::Drift;
+use super::detection::{Detection, Inquiry};
+use super::drift::{Cure, Drift};
+use super::grace::whole_seconds;
+use super::ledger::Repairs;
 use super::observed::Observed;
 
 /// A drift that may still be repaired is looked at again after this time.
@@ -17,10 +20,12 @@ const HURRY: Duration = Duration::from_secs(600);
 pub const MAX_REPAIRS: u32 = 3;
 /// A drift that comes back within this time is the same, and its repair was in vain.
 const MEMORY: Duration = Duration::from_secs(3_600);
+/// How exactly a later leader has to know when that is over: the ledger is written anew that often while a drift stays.
+const GRAIN: u64 = 900;
 /// Drifts remembered: as many as a stack has resources.
 const MAX_REMEMBERED: usize = 500;
 
-/// What is known about drift. Losing it costs one look, and up to three more repairs.
+/// What is known about drift. Losing it costs one look.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
     /// None: EC2 is not looked at.
@@ -33,10 +38,11 @@ pub struct Watch {
     attempts: BTreeMap<String, Attempt>,
     /// Something is not as it should be, and may still be repaired.
     restless: bool,
+    inquiry: Inquiry,
 }
 
 /// What was done about one drift.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attempt {
     pub repairs: u32,
     pub first_seen: Duration,
@@ -68,9 +74,39 @@ impl Watch {
         self.now = now;
     }
 
+    /// Takes over from an earlier leader. Whatever another clock has shown, nothing counts for longer than if it were seen now.
+    pub fn recall(&mut self, repairs: &BTreeMap<String, Repairs>, now: Duration) {
+        for (drift, told) in repairs.iter().take(MAX_REMEMBERED) {
+            let until = Duration::from_secs(told.until);
+            if until <= now {
+                continue;
+            }
+            let attempt = self.attempts.entry(drift.clone()).or_insert(Attempt {
+                repairs: 0,
+                first_seen: now,
+                last_seen: until.saturating_sub(MEMORY).min(now),
+            });
+            attempt.repairs = attempt.repairs.max(told.times);
+        }
+    }
+
+    /// What a later leader has to know.
+    pub fn repairs_made(&self) -> BTreeMap<String, Repairs> {
+        let made = self.attempts.iter().filter(|(_, it)| it.repairs > 0);
+        let told = |(drift, attempt): (&String, &Attempt)| {
+            let over = whole_seconds(attempt.last_seen + MEMORY);
+            let repairs = Repairs {
+                times: attempt.repairs,
+                until: over.next_multiple_of(GRAIN),
+            };
+            (drift.clone(), repairs)
+        };
+        made.map(told).collect()
+    }
+
     /// Whether to look now at what EC2 shows of a stack at rest.
     pub fn is_due(&self, version: &str) -> bool {
-        let Some(wait) = self.next() else {
+        let Some(wait) = self.next_look() else {
             return false;
         };
         let looked = self.looked.as_ref();
@@ -113,8 +149,8 @@ impl Watch {
         Some(self.now.saturating_sub(attempt.first_seen))
     }
 
-    /// At the end of a look: what is there. `repair`: something is done about it.
-    pub fn note(&mut self, drifts: &[Drift], repair: bool) {
+    /// At the end of a look: what is there. `repair`: something is done about it; `idle`: not now.
+    pub fn note(&mut self, drifts: &[Drift], repair: bool, idle: bool) {
         let now = self.now;
         for drift in drifts {
             let fresh = || Attempt {
@@ -137,6 +173,25 @@ impl Watch {
                 let young = self.age(drift).is_some_and(|age| age < HURRY);
                 young && drift.is_curable() && self.stage(drift) != Stage::Spent
             });
+        let stays = |drift: &&Drift| idle && drift.cure != Cure::Passes && self.is_firm(drift);
+        let staying = drifts.iter().filter(stays).map(Drift::key).collect();
+        self.inquiry.note(staying, now);
+    }
+
+    /// Whether CloudFormation's drift detection is to be asked now; with `true`, for a new one.
+    pub fn asks(&self) -> Option<bool> {
+        let due = self.interval.is_some() && self.inquiry.wait(self.now)?.is_zero();
+        due.then(|| self.inquiry.is_new())
+    }
+
+    /// What came of asking; None: it is to be tried again soon.
+    pub fn answered(&mut self, answer: Option<Result<Detection, String>>) {
+        self.inquiry.answered(answer, self.now);
+    }
+
+    /// What CloudFormation's drift detection has said.
+    pub fn inquiry(&self) -> &Inquiry {
+        &self.inquiry
     }
 
     /// A repair of these was sent; whether it helped, the next look shows.
@@ -149,8 +204,14 @@ impl Watch {
         }
     }
 
-    /// How much later the next look is due; None: never.
+    /// How much later there is something to be done; None: never.
     pub fn next(&self) -> Option<Duration> {
+        let look = self.next_look()?;
+        let ask = self.inquiry.wait(self.now);
+        Some(ask.map_or(look, |ask| look.min(ask)))
+    }
+
+    fn next_look(&self) -> Option<Duration> {
         let interval = self.interval?;
         let wait = if self.restless {
             AGAIN.min(interval)
@@ -186,7 +247,7 @@ mod tests {
     fn look(watch: &mut Watch, seconds: u64, drifts: &[Drift]) {
         watch.begin(Duration::from_secs(seconds));
         watch.looked("1", Ok(Observed::default()));
-        watch.note(drifts, true);
+        watch.note(drifts, true, false);
     }
 
     #[test]
@@ -214,7 +275,7 @@ mod tests {
         assert!(!watch.is_firm(&route));
         look(&mut watch, 5, std::slice::from_ref(&route));
         assert!(watch.is_firm(&route));
-        watch.note(std::slice::from_ref(&route), false);
+        watch.note(std::slice::from_ref(&route), false, false);
         assert_eq!(watch.next(), Some(INTERVAL), "it is only told");
         look(&mut watch, HURRY.as_secs(), &[route]);
         assert_eq!(watch.next(), Some(INTERVAL));
@@ -235,5 +296,43 @@ mod tests {
         assert_eq!(watch.next(), Some(INTERVAL));
         look(&mut watch, MEMORY.as_secs(), &[]);
         assert_eq!(watch.stage(&route), Stage::New, "it has been well for long");
+    }
+
+    #[test]
+    fn a_later_leader_goes_on_counting() {
+        let mut first = Watch::new(Some(INTERVAL));
+        let route = drift(Cure::Retake);
+        look(&mut first, 10_000, std::slice::from_ref(&route));
+        assert!(first.repairs_made().is_empty(), "nothing was tried");
+        first.tried(&[route.key(), route.key()]);
+        let told = first.repairs_made();
+        look(&mut first, 10_100, std::slice::from_ref(&route));
+        assert_eq!(
+            first.repairs_made(),
+            told,
+            "it is not written at every look"
+        );
+
+        let later = |seconds: u64| {
+            let now = Duration::from_secs(seconds);
+            let mut watch = Watch::new(Some(INTERVAL));
+            watch.begin(now);
+            watch.recall(&told, now);
+            watch
+        };
+        let mut second = later(10_100);
+        assert_eq!(second.stage(&route), Stage::Tried);
+        assert_eq!(second.repairs_made(), told);
+        second.recall(&told, Duration::from_secs(10_200));
+        second.tried(&[route.key()]);
+        assert_eq!(second.stage(&route), Stage::Spent);
+        // Of a leader whose clock was ahead, and of one long ago.
+        let mut behind = later(0);
+        look(&mut behind, MEMORY.as_secs() + GRAIN, &[]);
+        assert_eq!(behind.stage(&route), Stage::New);
+        assert_eq!(
+            later(10_000 + 2 * MEMORY.as_secs()).stage(&route),
+            Stage::New
+        );
     }
 }

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use crate::lease::term::Term;
+use crate::model::detection::Detection;
 use crate::model::live::{Live, Stack};
 use crate::model::network::Network;
 use crate::model::observed::Observed;
@@ -30,6 +31,17 @@ pub trait Provider: Send + Sync {
         &self,
         stack: &Stack,
     ) -> impl Future<Output = Result<Observed, ProviderError>> + Send;
+
+    /// What CloudFormation's own drift detection says of a stack at rest: `new` starts one, else the one that was started is
+    /// asked for.
+    fn detect(
+        &self,
+        _stack: &Stack,
+        _new: bool,
+    ) -> impl Future<Output = Result<Detection, ProviderError>> + Send {
+        let text = "this provider has none".to_owned();
+        std::future::ready(Err(ProviderError::after_fix("NoDriftDetection", text)))
+    }
 
     /// How many more static IPs the account may have; None where that is not known.
     fn free_addresses(&self) -> impl Future<Output = Option<usize>> + Send {

@@ -28,7 +28,7 @@ fn table(stage: &Stage, letter: &str) -> String {
     found.next_back().unwrap()
 }
 
-fn remove_route(stage: &Stage, letter: &str) {
+pub fn remove_route(stage: &Stage, letter: &str) {
     let table = table(stage, letter);
     let fields = [
         ("RouteTableId", table.as_str()),
@@ -137,6 +137,14 @@ async fn a_repair_in_vain_stops_after_the_third() {
     // By reverting once, and out and in twice.
     assert_eq!(stage.aws.count_since(mark, "ExecuteChangeSet"), 5);
     let mark = stage.aws.mark();
+    let spent = stage.writes_at_rest(mark).await;
+    assert!(spent.is_empty(), "{spent:?}");
+    // A later leader has not forgotten.
+    let second = stage.replica("r2").flag("drift-interval", "10s").start();
+    wait::until("r2 stands by", || second.answers("/readyz")).await;
+    replica.terminate().await;
+    let mut replica = second;
+    wait::until("told by r2", || replica.said(&["DriftRepairFailed"])).await;
     let spent = stage.writes_at_rest(mark).await;
     assert!(spent.is_empty(), "{spent:?}");
     // The rest is kept.

@@ -13,6 +13,7 @@ mod chaos;
 mod chart;
 mod clusters;
 mod cpu_limit;
+mod detection;
 mod drift;
 mod drift_zone;
 mod errors;

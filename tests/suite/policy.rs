@@ -105,6 +105,43 @@ async fn it_is_opened_for_a_nat_gateway_that_is_made_anew() {
     wait::until("closed again", || is_closed(&stage)).await;
 }
 
+/// It is looked at by turns with the NAT subnets, so that a look takes no more calls.
+#[tokio::test]
+async fn a_policy_that_somebody_opened_is_closed() {
+    let stage = Stage::open("policy-opened").await;
+    let launch = protecting(&stage, "r1").flag("drift-interval", "10s");
+    let _replica = launch.start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    stage.two_more_looks().await;
+    let asked = |mark| stage.aws.count_since(mark, "GetStackPolicy");
+    let begin = stage.aws.mark();
+    wait::until("a look at the policy", || {
+        wait::check(asked(begin) >= 1, String::new)
+    })
+    .await;
+    let mark = stage.aws.mark();
+    wait::until("two more", || wait::check(asked(mark) >= 2, String::new)).await;
+    let log = stage.aws.log_since(mark);
+    let subnets = stage.aws.count_since(mark, "DescribeSubnets");
+    let per_look = log.len().div_ceil(asked(mark) + subnets);
+    wait::measured(&format!(
+        "an idle look with a stack policy takes {per_look} calls"
+    ));
+    assert!((1..=3).contains(&subnets), "{subnets}");
+    assert!(per_look <= 5, "{log:?}");
+
+    let mark = stage.aws.mark();
+    let open =
+        r#"{"Statement":[{"Effect":"Allow","Action":"Update:*","Principal":"*","Resource":"*"}]}"#;
+    let fields = [("StackName", STACK), ("StackPolicyBody", open)];
+    stage.aws.call("cloudformation", "SetStackPolicy", &fields);
+    is_closed(&stage).unwrap_err();
+    wait::until("closed again", || is_closed(&stage)).await;
+    let writes = stage.writes_at_rest(mark).await;
+    assert_eq!(actions(&writes), ["SetStackPolicy"]);
+}
+
 #[tokio::test]
 async fn without_the_right_to_set_it_routes_are_kept_all_the_same() {
     let stage = Stage::open("policy-denied").await;

@@ -94,6 +94,7 @@ fn classify_text(text: &str) -> Kind {
         || has("_COMPLETE")
         || has("_FAILED")
         || has("TerminationProtection is enabled")
+        || has("already in progress")
     {
         Kind::State
     } else if has("security token") && has("expired") {

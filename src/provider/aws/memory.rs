@@ -7,6 +7,8 @@ use aws_smithy_types::DateTime;
 
 use super::operation::Operation;
 use crate::model::live::Deletion;
+use crate::model::network::SubnetId;
+use crate::model::observed::Subnet;
 
 /// What is remembered between passes, to save calls and to see through late answers. Losing it costs a few calls and
 /// nothing else.
@@ -29,6 +31,10 @@ pub struct Memory {
     pub template: Option<(StateKey, String)>,
     /// Type and physical id by logical id, of one version of one stack (its ARN).
     pub ids: Option<((String, String), Ids)>,
+    /// The NAT subnets as the last look for drift saw them, by version of the stack: the next look spares them.
+    pub subnets: Option<(String, BTreeMap<SubnetId, Subnet>)>,
+    /// The drift detection that was started last.
+    pub detection: Option<String>,
     /// The stack policy as it was read in that state.
     pub policy: Option<(StateKey, Option<String>)>,
     /// The first failure that led to that state.

@@ -1,7 +1,7 @@
 //! AWS: EC2 tells the network, CloudFormation holds the stack.
 //!
 //! Reads of one pass when nothing changes: DescribeRouteTables and DescribeStacks; and DescribeNatGateways, DescribeAddresses
-//! and DescribeSubnets when drift is looked for: 60 calls an hour when that is done every 5 minutes. The template, change
+//! and DescribeSubnets (or, by turns, GetStackPolicy) when drift is looked for: 60 calls an hour when that is done every 5 minutes. The template, change
 //! sets, resources and events are read when the stack's state calls for them, the search by tags is made when nobody knows
 //! our stack, and VPC and gateway are read again when the route tables contradict what is known of them.
 
@@ -23,12 +23,14 @@ use self::bucket::Bucket;
 use self::calls::Calls;
 pub use self::calls::{CallReport, Observer};
 use self::credentials::Renewable;
+use self::detection::Detective;
 use self::ground::Ground;
 use self::memory::Memory;
 use self::observe::Eyes;
 use self::stack::Reader;
 use super::{Provider, ProviderError};
 use crate::lease::term::Term;
+use crate::model::detection::Detection;
 use crate::model::live::{Live, Stack};
 use crate::model::network::Network;
 use crate::model::observed::Observed;
@@ -42,6 +44,7 @@ mod claim;
 mod codes;
 mod credentials;
 mod deletion;
+mod detection;
 mod error;
 mod ground;
 mod memory;
@@ -220,9 +223,19 @@ impl Provider for AwsProvider {
             calls: &self.calls,
             cloudformation: &self.cloudformation,
             ec2: &self.ec2,
+            keeps_policy: self.config.stack_policy,
         };
         let mut memory = self.memory.lock().await;
         eyes.observe(&mut memory, stack).await
+    }
+
+    async fn detect(&self, stack: &Stack, new: bool) -> Result<Detection, ProviderError> {
+        let detective = Detective {
+            calls: &self.calls,
+            cloudformation: &self.cloudformation,
+        };
+        let mut memory = self.memory.lock().await;
+        detective.detect(&mut memory, stack, new).await
     }
 
     async fn free_addresses(&self) -> Option<usize> {

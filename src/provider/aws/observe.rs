@@ -1,5 +1,6 @@
 //! What EC2 shows of the stack's own resources: three calls, asked for by physical ids. These are read again only when the stack
-//! has changed.
+//! has changed. Where the stack policy matters, every other look is at the policy and not at the NAT subnets: EC2 deletes none
+//! that has a NAT gateway in it, so as long as the gateways are well only the subnets' tags are seen later.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +9,7 @@ use aws_sdk_ec2::types::{Filter, NatGatewayState};
 use super::calls::Calls;
 use super::error::{Failure, Service};
 use super::memory::Memory;
+use super::policy;
 use super::tables::{parse_cidr, tags};
 use crate::model::live::Stack;
 use crate::model::observed::{Address, Gateway, Health, Observed, Subnet};
@@ -20,6 +22,8 @@ pub struct Eyes<'a> {
     pub calls: &'a Calls,
     pub cloudformation: &'a aws_sdk_cloudformation::Client,
     pub ec2: &'a aws_sdk_ec2::Client,
+    /// Whether the stack policy matters.
+    pub keeps_policy: bool,
 }
 
 impl Eyes<'_> {
@@ -33,20 +37,45 @@ impl Eyes<'_> {
             let of_kind = ids.values().filter(|(is, _)| is == kind);
             of_kind.map(|(_, id)| id.clone()).collect()
         };
-        let (gateways, addresses, subnets) = futures::join!(
+        // What a look that failed knew is not gone on with.
+        let last = memory.subnets.take();
+        let last = last.filter(|(version, _)| *version == stack.version);
+        let was_spared = last.is_some();
+        let (gateways, addresses, (subnets, policy)) = futures::join!(
             self.gateways(of("AWS::EC2::NatGateway")),
             self.addresses(of("AWS::EC2::EIP")),
-            self.subnets(of("AWS::EC2::Subnet")),
+            async {
+                match last {
+                    Some((_, subnets)) => (Ok(subnets), Some(self.policy(stack).await)),
+                    None => (self.subnets(of("AWS::EC2::Subnet")).await, None),
+                }
+            },
         );
+        let (gateways, subnets) = (gateways?, subnets?);
+        let policy = policy.transpose()?.flatten();
+        if let (Some(policy), Some((_, known))) = (&policy, &mut memory.policy) {
+            *known = Some(policy.clone());
+        }
+        let well = gateways
+            .values()
+            .all(|gateway| gateway.health == Health::Well);
+        if self.keeps_policy && well && !was_spared {
+            memory.subnets = Some((stack.version.clone(), subnets.clone()));
+        }
         Ok(Observed {
-            gateways: gateways?,
+            gateways,
             addresses: addresses?,
-            subnets: subnets?,
+            subnets,
+            policy,
             ids: ids
                 .into_iter()
                 .map(|(id, (_, physical))| (id, physical))
                 .collect(),
         })
+    }
+
+    async fn policy(&self, stack: &Stack) -> Result<Option<String>, Failure> {
+        policy::ask(self.calls, self.cloudformation, &stack.id).await
     }
 
     /// Type and physical id by logical id, of what has one.

@@ -1,12 +1,13 @@
 //! The stack policy as CloudFormation has it.
 
+use super::calls::Calls;
 use super::error::{Failure, Kind, Service};
 use super::memory::{Memory, StateKey};
 use super::stack::Reader;
 use crate::model::live::Phase;
 
-/// Read once in each state of the stack: somebody else's change of it is seen by the next leader, or after the next
-/// operation. None where it is not kept, or there is none.
+/// Read once in each state of the stack, and when drift is looked for ([`super::observe`]). None where it is not kept, or there is
+/// none.
 pub async fn read(
     reader: &Reader<'_>,
     memory: &mut Memory,
@@ -21,18 +22,26 @@ pub async fn read(
     {
         return Ok(policy.clone());
     }
-    let request = reader.cloudformation.get_stack_policy().stack_name(&key.id);
-    let answer = reader
-        .calls
+    let policy = ask(reader.calls, reader.cloudformation, &key.id).await?;
+    memory.policy = Some((key.clone(), policy.clone()));
+    Ok(policy)
+}
+
+/// None where there is none, or it may not be read.
+pub async fn ask(
+    calls: &Calls,
+    cloudformation: &aws_sdk_cloudformation::Client,
+    stack: &str,
+) -> Result<Option<String>, Failure> {
+    let request = cloudformation.get_stack_policy().stack_name(stack);
+    let answer = calls
         .read(Service::CloudFormation, "GetStackPolicy", |gate| {
             request.customize().interceptor(gate).send()
         })
         .await;
-    let answer = match answer {
+    match answer {
         // Told when it is to be set; until then it keeps nothing else from being done.
-        Err(failure) if failure.kind == Kind::Denied => return Ok(None),
-        answer => answer?,
-    };
-    memory.policy = Some((key.clone(), answer.stack_policy_body.clone()));
-    Ok(answer.stack_policy_body)
+        Err(failure) if failure.kind == Kind::Denied => Ok(None),
+        answer => Ok(answer?.stack_policy_body),
+    }
 }

@@ -1,0 +1,142 @@
+//! CloudFormation's own drift detection. It reads, and is no operation of the stack: changes go on beside it.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_cloudformation::types::{
+    StackDriftDetectionStatus, StackResourceDrift, StackResourceDriftStatus,
+};
+
+use super::calls::Calls;
+use super::codes;
+use super::error::{Failure, Service};
+use super::memory::Memory;
+use crate::model::detection::{Detection, Property, Verdict};
+use crate::model::live::Stack;
+use crate::provider::ProviderError;
+
+/// Pages of what has drifted (100 each): a stack has at most 500 resources.
+const MAX_PAGES: usize = 5;
+/// Of a property's value.
+const MAX_VALUE: usize = 120;
+
+pub struct Detective<'a> {
+    pub calls: &'a Calls,
+    pub cloudformation: &'a aws_sdk_cloudformation::Client,
+}
+
+impl Detective<'_> {
+    /// Starts a detection (`new`), or asks for the one that was started.
+    pub async fn detect(
+        &self,
+        memory: &mut Memory,
+        stack: &Stack,
+        new: bool,
+    ) -> Result<Detection, ProviderError> {
+        let Some(id) = memory.detection.take().filter(|_| !new) else {
+            memory.detection = self.start(stack).await?;
+            return Ok(Detection::UnderWay);
+        };
+        let Some(failure) = self.end(&id).await? else {
+            memory.detection = Some(id);
+            return Ok(Detection::UnderWay);
+        };
+        let found = self.found(stack).await?;
+        match failure {
+            // Of some resources it can say nothing.
+            Some(why) if found.is_empty() => {
+                Err(ProviderError::after_fix("DriftDetectionFailed", why))
+            }
+            _ => Ok(Detection::Done(found)),
+        }
+    }
+
+    async fn start(&self, stack: &Stack) -> Result<Option<String>, Failure> {
+        let request = self
+            .cloudformation
+            .detect_stack_drift()
+            .stack_name(&stack.id);
+        let answer = self
+            .calls
+            .read(Service::CloudFormation, "DetectStackDrift", |gate| {
+                request.customize().interceptor(gate).send()
+            })
+            .await?;
+        Ok(answer.stack_drift_detection_id)
+    }
+
+    /// None: it has not ended. The inner one: why it failed for at least one resource.
+    async fn end(&self, id: &str) -> Result<Option<Option<String>>, Failure> {
+        let request = self
+            .cloudformation
+            .describe_stack_drift_detection_status()
+            .stack_drift_detection_id(id);
+        let answer = self
+            .calls
+            .read(
+                Service::CloudFormation,
+                "DescribeStackDriftDetectionStatus",
+                |gate| request.customize().interceptor(gate).send(),
+            )
+            .await?;
+        let why = || {
+            let why = answer.detection_status_reason().map(codes::one_line);
+            why.unwrap_or_else(|| "no reason given".to_owned())
+        };
+        Ok(match answer.detection_status() {
+            Some(StackDriftDetectionStatus::DetectionInProgress) => None,
+            Some(StackDriftDetectionStatus::DetectionFailed) => Some(Some(why())),
+            _ => Some(None),
+        })
+    }
+
+    async fn found(&self, stack: &Stack) -> Result<BTreeMap<String, Verdict>, Failure> {
+        let mut found = BTreeMap::new();
+        let mut next = None;
+        for _ in 0..MAX_PAGES {
+            let request = self
+                .cloudformation
+                .describe_stack_resource_drifts()
+                .stack_name(&stack.id)
+                .stack_resource_drift_status_filters(StackResourceDriftStatus::Modified)
+                .stack_resource_drift_status_filters(StackResourceDriftStatus::Deleted)
+                .set_next_token(next.take());
+            let answer = self
+                .calls
+                .read(
+                    Service::CloudFormation,
+                    "DescribeStackResourceDrifts",
+                    |gate| request.customize().interceptor(gate).send(),
+                )
+                .await?;
+            found.extend(answer.stack_resource_drifts().iter().filter_map(verdict));
+            next = answer.next_token;
+            if next.is_none() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn verdict(drift: &StackResourceDrift) -> Option<(String, Verdict)> {
+    let id = drift.logical_resource_id()?.to_owned();
+    let verdict = match drift.stack_resource_drift_status()? {
+        StackResourceDriftStatus::Deleted => Verdict::Deleted,
+        StackResourceDriftStatus::Modified => Verdict::Modified(properties(drift)),
+        _ => return None,
+    };
+    Some((id, verdict))
+}
+
+fn properties(drift: &StackResourceDrift) -> Vec<Property> {
+    let text = |value: Option<&str>| {
+        let line = codes::one_line(value.unwrap_or_default());
+        line.chars().take(MAX_VALUE).collect()
+    };
+    let property = |difference: &aws_sdk_cloudformation::types::PropertyDifference| Property {
+        path: text(difference.property_path()),
+        expected: text(difference.expected_value()),
+        actual: text(difference.actual_value()),
+    };
+    drift.property_differences().iter().map(property).collect()
+}
