@@ -14,7 +14,7 @@ use super::*;
 use crate::lease::Alone;
 use crate::lease::tests::fake::{FakeApi, Net};
 use crate::ledger::{KEY, Place};
-use crate::model::desired::{OnEmpty, example_zones};
+use crate::model::desired::{OnDrift, OnEmpty, example_zones};
 use crate::model::live::{Live, Stack};
 use crate::model::network::Network;
 use crate::model::observed::Observed;
@@ -162,28 +162,45 @@ async fn the_stack_goes_when_nobody_asks_and_that_is_wanted() {
     until_routes(&provider, &["8.8.8.8/32"]).await;
 }
 
-/// An account in which no stack can be created, and which counts the tries.
+/// An account in which no stack can be created until it is mended, and which counts the tries and the calls.
 #[derive(Clone)]
 struct Broken {
     account: MemoryProvider,
     mended: Arc<AtomicBool>,
     creations: Arc<AtomicUsize>,
+    /// As many as AWS would get: tests/suite has measured them.
+    calls: Arc<AtomicUsize>,
+}
+
+impl Broken {
+    fn new() -> Self {
+        Self {
+            account: MemoryProvider::new(MemoryProvider::network_for(&example_zones())),
+            mended: Arc::default(),
+            creations: Arc::default(),
+            calls: Arc::default(),
+        }
+    }
 }
 
 impl Provider for Broken {
     async fn network(&self) -> Result<Network, ProviderError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         self.account.network().await
     }
 
     async fn live(&self, epoch: Option<u64>, known: Option<&str>) -> Result<Live, ProviderError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         self.account.live(epoch, known).await
     }
 
     async fn observe(&self, stack: &Stack) -> Result<Observed, ProviderError> {
+        self.calls.fetch_add(3, Ordering::Relaxed);
         self.account.observe(stack).await
     }
 
     async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         if matches!(action, Action::Create(_)) {
             self.creations.fetch_add(1, Ordering::Relaxed);
             let mended = self.mended.load(Ordering::Relaxed);
@@ -208,36 +225,42 @@ fn asked(sender: watch::Sender<Option<Snapshot>>) -> JoinHandle<()> {
     })
 }
 
-/// Lets one leader after the other work on it, each for a minute.
-async fn a_leader_a_minute(provider: &Broken, minutes: u32, book: impl Fn() -> Book) {
+/// A leader for as long as the task runs.
+fn lead(provider: &Broken, drift_interval: Option<Duration>, book: Book) -> JoinHandle<()> {
     let settings = Settings {
         stack_name: "egress".to_owned(),
         zones: example_zones(),
         route_table_quota: 500,
+        drift: drift_interval.map_or(OnDrift::Off, |_| OnDrift::Repair),
         ..Settings::default()
     };
+    let conduct = Conduct {
+        settings,
+        empty_grace_period: Duration::from_secs(600),
+        resync_interval: Duration::from_secs(300),
+        drift_interval,
+        dry_run: false,
+    };
+    let feed = Box::new(asked);
+    let controller = Controller::new(
+        provider.clone(),
+        Alone::new(),
+        Source::Simulated {
+            feed,
+            taken: Arc::new(|| {}),
+        },
+        conduct,
+        book,
+        Teller::new(Metrics::new(), false),
+        Pulse::new(Duration::from_secs(60)),
+    );
+    tokio::spawn(controller.run(std::future::pending()))
+}
+
+/// Lets one leader after the other work on it, each for a minute.
+async fn a_leader_a_minute(provider: &Broken, minutes: u32, book: impl Fn() -> Book) {
     for _ in 0..minutes {
-        let conduct = Conduct {
-            settings: settings.clone(),
-            empty_grace_period: Duration::from_secs(600),
-            resync_interval: Duration::from_secs(300),
-            drift_interval: None,
-            dry_run: false,
-        };
-        let feed = Box::new(asked);
-        let controller = Controller::new(
-            provider.clone(),
-            Alone::new(),
-            Source::Simulated {
-                feed,
-                taken: Arc::new(|| {}),
-            },
-            conduct,
-            book(),
-            Teller::new(Metrics::new(), false),
-            Pulse::new(Duration::from_secs(60)),
-        );
-        let running = tokio::spawn(controller.run(std::future::pending()));
+        let running = lead(provider, None, book());
         tokio::time::sleep(Duration::from_secs(60)).await;
         running.abort();
     }
@@ -246,12 +269,7 @@ async fn a_leader_a_minute(provider: &Broken, minutes: u32, book: impl Fn() -> B
 #[tokio::test(start_paused = true)]
 async fn a_template_that_always_fails_is_no_storm_with_a_failover_every_minute() {
     const MOST: usize = 110;
-    let broken = || Broken {
-        account: MemoryProvider::new(MemoryProvider::network_for(&example_zones())),
-        mended: Arc::default(),
-        creations: Arc::default(),
-    };
-    let (provider, api, start) = (broken(), FakeApi::new(), Instant::now());
+    let (provider, api, start) = (Broken::new(), FakeApi::new(), Instant::now());
     let book = || {
         let place = Place {
             namespace: "default".to_owned(),
@@ -283,10 +301,27 @@ async fn a_template_that_always_fails_is_no_storm_with_a_failover_every_minute()
         "one success starts anew: {text}"
     );
 
-    let forgetful = broken();
+    let forgetful = Broken::new();
     a_leader_a_minute(&forgetful, 60, Book::nowhere).await;
     let tries = forgetful.creations.load(Ordering::Relaxed);
     assert!(tries > MOST, "without a ledger: {tries} in an hour");
+}
+
+/// With drift detection on, in every hour of a day.
+#[tokio::test(start_paused = true)]
+async fn an_idle_controller_makes_at_most_sixty_calls_an_hour() {
+    let provider = Broken::new();
+    provider.mended.store(true, Ordering::Relaxed);
+    let leading = lead(&provider, Some(Duration::from_secs(300)), Book::nowhere());
+    until_routes(&provider.account, &["8.8.8.8/32"]).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    for hour in 0..24 {
+        let before = provider.calls.load(Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        let calls = provider.calls.load(Ordering::Relaxed) - before;
+        assert!((50..=60).contains(&calls), "{calls} in hour {hour}");
+    }
+    leading.abort();
 }
 
 #[tokio::test(start_paused = true)]
