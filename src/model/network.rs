@@ -1,11 +1,12 @@
 //! What the VPC looks like: the part of it that egress depends on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 use serde::Deserialize;
 
 use super::cidr;
+use super::resolved::Names;
 
 /// Availability zone name, such as `eu-west-1a`.
 pub type Zone = String;
@@ -36,6 +37,22 @@ impl Network {
     pub fn routes(&self, table: &str) -> Option<&BTreeMap<Ipv4Net, Route>> {
         let worker = self.worker_tables.get(table).map(|table| &table.routes);
         worker.or_else(|| self.other_tables.get(table).map(|table| &table.routes))
+    }
+
+    /// Without the routes that an operation of the stack may be making: those to NAT gateways that the template of before, with
+    /// these names, does not know. In a table with routes of ours it is told which gateway is ours.
+    pub fn before(&self, names: &Names) -> Self {
+        let mut network = self.clone();
+        for (id, table) in &mut network.worker_tables {
+            let known = |cidr: &Ipv4Net| names.routes.contains_key(&(id.clone(), *cidr));
+            let routes = table.routes.iter().filter(|(cidr, _)| known(cidr));
+            let ours: BTreeSet<String> = routes.map(|(_, route)| route.target.clone()).collect();
+            table.routes.retain(|cidr, route| {
+                let ours = ours.is_empty() || ours.contains(&route.target);
+                known(cidr) || !ours || !route.target.starts_with("nat-")
+            });
+        }
+        network
     }
 }
 

@@ -109,6 +109,11 @@ pub fn plan(world: &World<'_>) -> Plan {
         Some((_, Ok(layout))) => layout.names(),
         Some((_, Err(_))) | None => Names::default(),
     };
+    // While an operation runs, the template is the one of before.
+    let busy = matches!(world.live, Live::Ours(stack) if stack.status.phase() == Phase::Busy);
+    let before = busy.then(|| world.network.before(&names));
+    let network = before.as_ref().unwrap_or(world.network);
+    let world = &World { network, ..*world };
     let rules = desired::rules(world.network, world.settings, &names);
     let routed = || names.routes.keys().map(|(_, cidr)| cidr);
     let trusted = world.ledger.trusted(routed());

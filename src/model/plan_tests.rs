@@ -321,6 +321,30 @@ fn routes_of_others_are_left_alone() {
 }
 
 #[test]
+fn what_an_operation_is_making_is_not_another_s() {
+    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
+    bench.ask(&[("dns", "8.8.8.8"), ("new", "9.9.9.9")]);
+    let mut told = |status: &str, routes: &[(&str, &str)]| {
+        bench.stack().status = Status(status.to_owned());
+        let table = bench.network.worker_tables.get_mut("rtb-a").unwrap();
+        for (cidr, target) in routes {
+            let route = Route {
+                target: (*target).to_owned(),
+                blackhole: false,
+            };
+            table.routes.insert(cidr.parse().unwrap(), route);
+        }
+        bench.reasons().contains(&"RouteExists")
+    };
+    let (old, new) = ("8.8.8.8/32", "9.9.9.9/32");
+    assert!(!told("UPDATE_IN_PROGRESS", &[(new, "nat-1")]));
+    assert!(!told("UPDATE_IN_PROGRESS", &[(old, "nat-1")]));
+    assert!(told("UPDATE_COMPLETE", &[]));
+    assert!(told("UPDATE_IN_PROGRESS", &[(new, "nat-2")]));
+    assert!(told("UPDATE_IN_PROGRESS", &[(new, "pcx-1")]));
+}
+
+#[test]
 fn equal_worlds_give_equal_bytes() {
     let one = Bench::new(&[("a", "8.8.8.8"), ("b", "9.9.9.9")]).plan();
     let two = Bench::new(&[("b", "8.8.8.8"), ("a", "9.9.9.9/32")]).plan();
