@@ -89,6 +89,8 @@ class RequestLog:
             "change_set": call.first("ChangeSetName"),
             "token": call.first("ClientRequestToken", "ClientToken"),
             "params": call.shown_params(),
+            "pod": None,
+            "issued": None,
             "result": None,
             "fault": None,
         }

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import socket
 import struct
 import sys
@@ -11,12 +12,13 @@ import traceback
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from . import control, iam
+from . import control, iam, identity
 from .calls import Call, result_of
 from .faults import answer
 from .hub import STANDIN
 
 CONTROL = "/_standin/"
+ISSUED = re.compile(rb"<AccessKeyId>([^<]+)</AccessKeyId>")
 
 
 class Handler(MotoRequestHandler):
@@ -72,7 +74,7 @@ class Front:
             text = f"not authorized to perform: {missing}"
             response = answer("access_denied", call, text, request_id)
         else:
-            response = self._execute(environ, body, call)
+            response = self._execute(environ, body, call, entry)
             if fault and fault.kind == "error500_after":
                 response = answer(fault.kind, call, fault.message, request_id)
         status, headers, text = response
@@ -82,7 +84,12 @@ class Front:
         start_response(status, headers)
         return [text]
 
-    def _execute(self, environ, body, call):
+    def _execute(self, environ, body, call, entry):
+        if call.action == "AssumeRoleWithWebIdentity":
+            try:
+                entry["pod"] = identity.pod(identity.bearer(call.form.get("WebIdentityToken", ""), STANDIN.clock.now()))
+            except identity.Refused as refused:
+                return _with_code(refused.code, call, str(refused))
         environ = {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
         environ.pop("HTTP_TRANSFER_ENCODING", None)
         kept = {}
@@ -102,15 +109,21 @@ class Front:
             except Exception:
                 traceback.print_exc()
                 return answer("error500", call, "the stand-in itself failed; see its standard error")
+        if call.action == "AssumeRoleWithWebIdentity" and (issued := ISSUED.search(text)):
+            entry["issued"] = issued.group(1).decode()
         return kept["status"], kept["headers"], text
 
 
 def _unknown_action(call, error):
-    status, headers, text = answer("error500", call, f"The stand-in does not know the action {call.action}: {error}")
+    return _with_code("InvalidAction", call, f"The stand-in does not know the action {call.action}: {error}")
+
+
+def _with_code(wanted, call, message):
+    _, headers, text = answer("error500", call, message)
     for code in (b"InternalFailure", b"InternalError"):
-        text = text.replace(code, b"InvalidAction")
+        text = text.replace(code, wanted.encode())
     headers = [(key, str(len(text)) if key == "Content-Length" else value) for key, value in headers]
-    return "400 InvalidAction", headers, text
+    return f"400 {wanted}", headers, text
 
 
 def _read(environ):

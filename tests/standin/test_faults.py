@@ -6,6 +6,7 @@ import time
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 
+from . import identity
 from .shapes import template
 from .test_ec2 import refused
 from .test_stacks import NAME, code, make
@@ -130,14 +131,28 @@ def test_only_known_keys(standin, cfn):
     rotated.list_stacks()
 
 
+def assume(standin, token):
+    role = "arn:aws:iam::123456789012:role/controller"
+    return standin.client("sts").assume_role_with_web_identity(
+        RoleArn=role, RoleSessionName="session", WebIdentityToken=token)
+
+
 def test_role_from_a_web_identity(standin):
-    sts = standin.client("sts")
-    answer = sts.assume_role_with_web_identity(
-        RoleArn="arn:aws:iam::123456789012:role/controller", RoleSessionName="replica-1", WebIdentityToken="token")
+    answer = assume(standin, identity.token(name="replica-1"))
     key = answer["Credentials"]["AccessKeyId"]
     standin.client("cloudformation", key).list_stacks()
     assert standin.log(action="ListStacks")[0]["access_key"] == key
-    assert standin.log(action="AssumeRoleWithWebIdentity")[0]["mutating"] is False
+    entry = standin.log(action="AssumeRoleWithWebIdentity")[0]
+    assert (entry["mutating"], entry["pod"], entry["issued"]) == (False, "replica-1", key)
+
+
+@pytest.mark.parametrize("token, code", [
+    ("token", "InvalidIdentityToken"),
+    (identity.token(audience="https://kubernetes.default.svc"), "InvalidIdentityToken"),
+    (identity.token(expires=1_700_000_000), "ExpiredTokenException"),
+])
+def test_a_web_identity_that_sts_refuses(standin, token, code):
+    assert refused(lambda: assume(standin, token)) == code
 
 
 def test_wrong_faults_are_refused(standin):

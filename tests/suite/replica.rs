@@ -13,6 +13,10 @@ use crate::standin::{REGION, REPLICA};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_kube-static-egress-controller");
 
+/// As the API server makes it for sts.amazonaws.com, but for the signature, which the stand-in does not look at.
+const TOKEN: &str =
+    "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOlsic3RzLmFtYXpvbmF3cy5jb20iXSwiZXhwIjo0MDAwMDAwMDAwfQ.-";
+
 /// How a replica is started.
 #[derive(Clone)]
 pub struct Launch {
@@ -96,7 +100,7 @@ impl Launch {
 
     /// With a role by way of the service account's token (IRSA) instead of keys of its own.
     pub fn role(mut self) -> Self {
-        std::fs::write(self.dir.join("aws-token"), "a service account's token").unwrap();
+        std::fs::write(self.dir.join("aws-token"), TOKEN).unwrap();
         self.role = true;
         self
     }

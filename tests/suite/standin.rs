@@ -15,6 +15,8 @@ use crate::testbed;
 const TESTER: &str = "AKIATESTER0000000000";
 /// What every replica's access key begins with.
 pub const REPLICA: &str = "AKIAREPLICA";
+/// And that of one with a role.
+const SESSION: &str = "ASIA";
 pub const REGION: &str = "eu-central-1";
 
 /// Ends the server when the pipe to its standard input is closed: at the latest when the test process is gone.
@@ -44,6 +46,9 @@ pub struct Entry {
     pub access_key: Option<String>,
     pub mutating: bool,
     pub change_set: Option<String>,
+    /// Of AssumeRoleWithWebIdentity: the pod that the token is bound to, and the access key that it got.
+    pub pod: Option<String>,
+    pub issued: Option<String>,
     pub token: Option<String>,
     pub result: Option<String>,
     pub fault: Option<String>,
@@ -118,7 +123,7 @@ impl Standin {
         };
         standin.errors_before = standin.errors().len();
         standin.post("reset", &json!({}));
-        standin.settings(json!({ "policies": { REPLICA: rights() } }));
+        standin.settings(json!({ "policies": { REPLICA: rights(), SESSION: rights() } }));
         standin
     }
 
@@ -326,7 +331,7 @@ impl Entry {
     pub fn of_replica(&self) -> bool {
         self.access_key
             .as_ref()
-            .is_some_and(|key| key.starts_with(REPLICA))
+            .is_some_and(|key| key.starts_with(REPLICA) || key.starts_with(SESSION))
     }
 
     pub fn line(&self) -> String {
