@@ -124,6 +124,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* What the pods of the controller and of `helm test` have in common. */}}
 {{- define "ksec.pod" -}}
 serviceAccountName: {{ include "ksec.serviceAccount" . }}
+# Else the Service would put variables into the environment that begin like those of flags.
+enableServiceLinks: false
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
