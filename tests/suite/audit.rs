@@ -15,18 +15,21 @@ pub struct Terms {
 impl Terms {
     /// Only of replicas whose clocks are right.
     pub fn add(&mut self, replica: &Replica) {
-        let lines = replica.log();
+        self.add_log(&replica.access_key, &replica.log());
+    }
+
+    /// Of whoever had this access key.
+    pub fn add_log(&mut self, access_key: &str, log: &str) {
         let of_line = |line: &str| {
             let time: jiff::Timestamp = line.split(' ').next()?.parse().ok()?;
             let epoch = line.split("epoch=").nth(1)?.split(' ').next()?;
             Some((time.as_millisecond().try_into().ok()?, epoch.parse().ok()?))
         };
-        let began = lines
+        let began = log
             .lines()
             .filter(|line| line.contains("this replica leads: "))
             .filter_map(of_line);
-        self.began
-            .insert(replica.access_key.clone(), began.collect());
+        self.began.insert(access_key.to_owned(), began.collect());
     }
 
     /// The epoch that a call was made in: as its token says, else as its replica's log does.

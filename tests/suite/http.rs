@@ -1,7 +1,7 @@
 //! The little HTTP that the tests speak on loopback: one blocking request per connection.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -10,8 +10,17 @@ pub struct Answer {
     pub body: String,
 }
 
+/// How long a whole answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub fn get(port: u16, path: &str) -> std::io::Result<Answer> {
     send(port, "GET", path, &[], "")
+}
+
+/// As a probe asks: of any IP and port, and not for long.
+pub fn probe(address: &str, path: &str, timeout: Duration) -> std::io::Result<Answer> {
+    let address = address.parse().map_err(std::io::Error::other)?;
+    exchange(address, timeout, ("GET", path), &[], "")
 }
 
 /// Sends one request to 127.0.0.1 and reads the answer to its end.
@@ -22,10 +31,21 @@ pub fn send(
     headers: &[(&str, &str)],
     body: &str,
 ) -> std::io::Result<Answer> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    exchange(address, PATIENCE, (method, path), headers, body)
+}
+
+fn exchange(
+    address: SocketAddr,
+    timeout: Duration,
+    (method, path): (&str, &str),
+    headers: &[(&str, &str)],
+    body: &str,
+) -> std::io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
     let mut request = format!(
-        "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {}\r\n",
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {}\r\n",
         body.len()
     );
     for (name, value) in headers {

@@ -3,40 +3,16 @@
 //! With KSEC_RELEASE_BINARY it is made of that program, and its size counts; else of the one that the tests use.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::helm::{find, render, tool};
-use crate::replica::PROGRAM;
+use crate::container::{Container, IMAGE, build, release, run, said};
+use crate::helm::{find, render};
 use crate::{testbed, wait};
 
 const NAME: &str = "kube-static-egress-controller";
 const MAX_BYTES: u64 = 30_000_000;
-
-fn run(command: &mut Command) -> Output {
-    let output = command.stdin(Stdio::null()).output();
-    output.unwrap_or_else(|error| panic!("{command:?}: {error}"))
-}
-
-fn said(output: &Output) -> String {
-    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-    format!("{out}{err}")
-}
-
-fn release() -> Option<PathBuf> {
-    std::env::var_os("KSEC_RELEASE_BINARY").map(PathBuf::from)
-}
-
-/// Builds the image into the directory; what the script says.
-fn build(output: &Path) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/image/build");
-    let binary = release().unwrap_or_else(|| PathBuf::from(PROGRAM));
-    let built = run(Command::new(script).arg("--binary").arg(binary).arg(output));
-    assert!(built.status.success(), "{}", said(&built));
-    said(&built)
-}
 
 /// A blob by its digest.
 fn blob(image: &Path, digest: &Value) -> Value {
@@ -66,50 +42,6 @@ fn files(root: &Path) -> (BTreeSet<String>, u64) {
         }
     }
     (found, bytes)
-}
-
-/// Runs the image's own entry point with more arguments in a container: read-only root, as the image's user, without
-/// capabilities and without a network. `folder` is at /in.
-fn contained(bundle: &Path, id: &str, folder: &Path, arguments: &[&str], env: &[&str]) -> Output {
-    let file = bundle.join("config.json");
-    let mut config: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    let process = &mut config["process"];
-    let entry = process["args"][0].clone();
-    process["args"] = json!([&[entry.as_str().unwrap()], arguments].concat());
-    process["env"] = json!(env);
-    process["terminal"] = json!(false);
-    process["capabilities"] = json!({});
-    assert_eq!(process["user"], json!({ "uid": 65532, "gid": 65532 }));
-    // Who is not root has one user to give away, which must be the container's first.
-    let root = run(Command::new("id").arg("-u")).stdout == b"0\n";
-    if !root {
-        process["user"] = json!({ "uid": 0, "gid": 0 });
-    }
-    config["root"]["readonly"] = json!(true);
-    config["mounts"] = json!([
-        { "destination": "/proc", "type": "proc", "source": "proc" },
-        { "destination": "/dev", "type": "tmpfs", "source": "tmpfs" },
-        { "destination": "/in", "type": "bind", "source": folder, "options": ["bind", "ro"] },
-    ]);
-    let spaces = ["pid", "mount", "ipc", "uts", "network", "user"];
-    let spaces = spaces.iter().filter(|kind| !root || **kind != "user");
-    config["linux"]["namespaces"] = spaces.map(|kind| json!({ "type": kind })).collect();
-    if root {
-        let linux = config["linux"].as_object_mut().unwrap();
-        linux.retain(|key, _| !key.ends_with("Mappings"));
-    }
-    let name = format!("{id}-{}", std::process::id());
-    let own = bundle.parent().unwrap().join(id);
-    run(Command::new("cp").arg("-a").arg(bundle).arg(&own));
-    std::fs::write(own.join("config.json"), config.to_string()).unwrap();
-    let state = own.join("state");
-    let mut runc = Command::new(tool("KSEC_RUNC"));
-    run(runc
-        .arg("--root")
-        .arg(state)
-        .args(["run", "--bundle"])
-        .arg(&own)
-        .arg(name))
 }
 
 /// What the image says of itself is what Cargo.toml and the chart say.
@@ -143,24 +75,10 @@ fn says_what_it_is(image: &Path, told: &str) {
     assert!(name.ends_with(tag.as_str().unwrap()), "{name}, {tag}");
 }
 
-/// The image as a tool reads it that others wrote.
-fn unpacked(image: &Path) -> PathBuf {
-    let bundle = image.with_file_name("bundle");
-    let from = format!("{}:{}", image.display(), env!("CARGO_PKG_VERSION"));
-    let mut umoci = Command::new(tool("KSEC_UMOCI"));
-    umoci.args(["unpack", "--rootless", "--image", &from]);
-    let output = run(umoci.arg(&bundle));
-    assert!(output.status.success(), "{}", said(&output));
-    bundle
-}
-
 #[test]
 fn the_image_holds_what_is_needed_and_runs_as_the_chart_runs_it() {
-    let dir = testbed::directory("image");
-    let image = dir.join("image");
-    let told = build(&image);
-    says_what_it_is(&image, &told);
-    let bundle = unpacked(&image);
+    let (bundle, told) = (&IMAGE.bundle, &IMAGE.told);
+    says_what_it_is(&IMAGE.layout, told);
     let (paths, bytes) = files(&bundle.join("rootfs"));
     let known = |path: &String| {
         path == NAME || path == "etc/ssl/certs/ca-certificates.crt" || path.starts_with("lib")
@@ -171,6 +89,7 @@ fn the_image_holds_what_is_needed_and_runs_as_the_chart_runs_it() {
     let too_big = release().is_some() && bytes > MAX_BYTES;
     assert!(!too_big, "{bytes} bytes are more than {MAX_BYTES}");
 
+    let dir = testbed::directory("contained");
     let folder = dir.join("in");
     std::fs::create_dir(&folder).unwrap();
     for file in ["example/manifests.yaml", "network.yaml"] {
@@ -183,7 +102,13 @@ fn the_image_holds_what_is_needed_and_runs_as_the_chart_runs_it() {
             "--aws-nat-cidr-block=172.31.200.0/28",
         ];
         let arguments = [&["plan", "--manifests=/in/manifests.yaml", more], &zone[..]].concat();
-        contained(&bundle, id, &folder, &arguments, env)
+        let container = Container {
+            arguments: &arguments.into_iter().map(str::to_owned).collect::<Vec<_>>(),
+            environment: &env.iter().map(|&text| text.to_owned()).collect::<Vec<_>>(),
+            mounts: &[(folder.clone(), "/in".to_owned())],
+            network: false,
+        };
+        run(&mut container.command(&dir.join(id)))
     };
     let planned = plan("offline", "--network=/in/network.yaml", &[]);
     assert_eq!(planned.status.code(), Some(2), "{}", said(&planned));

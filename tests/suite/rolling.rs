@@ -10,50 +10,70 @@ use crate::wait;
 
 /// Between two edits.
 const PACE: Duration = Duration::from_millis(200);
+/// Networks that are asked for at once.
+const WINDOW: usize = 40;
 /// How long edits are watched where nothing is replaced.
 const CALM: Duration = Duration::from_secs(6);
 
-/// Edits a ConfigMap, each time to another network, until it is told to stop; how long each edit took until it was
-/// routed. An edit that was overtaken by the next one before it was routed took as long as that one.
-async fn edits(stage: &Stage, name: &str, stop: &AtomicBool) -> Vec<Duration> {
-    let mut waiting: BTreeMap<usize, Instant> = BTreeMap::new();
-    let mut took = Vec::new();
-    let (mut number, mut next) = (0, Instant::now());
-    // Each edit's network stays, so that no edit is overtaken.
-    let cidr = |number: usize| format!("198.51.{}.{}/32", number / 100, number % 100 * 2);
-    let mut data: Vec<(String, String)> = Vec::new();
-    let give_up = Instant::now() + Duration::from_secs(180);
-    while !stop.load(Ordering::Relaxed) || !waiting.is_empty() {
-        assert!(Instant::now() < give_up, "not routed: {waiting:?}");
-        if Instant::now() >= next && !stop.load(Ordering::Relaxed) {
-            data.push((format!("net{number}"), cidr(number)));
-            // The oldest go, so that the stack keeps its size.
-            let first = data.len().saturating_sub(40);
-            let shown: Vec<(&str, &str)> = data[first..]
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_str()))
-                .collect();
-            next += PACE;
-            let asked = Instant::now();
-            stage.config_map(name, &shown).await;
-            waiting.insert(number, asked);
-            number += 1;
-        }
-        let routes = stage.aws.routes();
-        let routed = |number: usize| {
-            let cidr = cidr(number);
-            routes.values().all(|table| table.contains_key(&cidr))
-        };
-        let done: Vec<usize> = waiting.keys().copied().filter(|it| routed(*it)).collect();
-        for number in done {
-            took.extend(waiting.remove(&number).map(|asked| asked.elapsed()));
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    took
+/// Edits of one ConfigMap, each to one more network.
+pub struct Edits {
+    name: &'static str,
+    data: Vec<(String, String)>,
 }
 
-fn longest(took: &[Duration]) -> Duration {
+impl Edits {
+    pub fn of(name: &'static str) -> Self {
+        let data = Vec::new();
+        Self { name, data }
+    }
+
+    /// Edits until it is told to stop; how long each edit took until it was routed. The oldest networks go, so that the
+    /// stack keeps its size; what has been routed may not be without a route before.
+    pub async fn stream(&mut self, stage: &Stage, stop: &AtomicBool) -> Vec<Duration> {
+        let mut waiting: BTreeMap<usize, Instant> = BTreeMap::new();
+        let mut took = Vec::new();
+        let mut next = Instant::now();
+        let give_up = Instant::now() + Duration::from_secs(180);
+        while !stop.load(Ordering::Relaxed) || !waiting.is_empty() {
+            assert!(Instant::now() < give_up, "not routed: {waiting:?}");
+            if Instant::now() >= next && !stop.load(Ordering::Relaxed) {
+                next += PACE;
+                let asked = Instant::now();
+                waiting.insert(self.edit(stage).await, asked);
+            }
+            let routes = stage.aws.routes();
+            let first = self.data.len().saturating_sub(WINDOW);
+            for (number, (_, cidr)) in self.data.iter().enumerate().skip(first) {
+                let routed = routes.values().all(|table| table.contains_key(cidr));
+                match waiting.get(&number).map(Instant::elapsed) {
+                    Some(elapsed) if routed => {
+                        waiting.remove(&number);
+                        took.push(elapsed);
+                    }
+                    Some(_) => {}
+                    None => assert!(routed, "the route to {cidr} was dropped"),
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        took
+    }
+
+    async fn edit(&mut self, stage: &Stage) -> usize {
+        let number = self.data.len();
+        // Apart, so that none is merged with the next.
+        let cidr = format!("198.51.{}.{}/32", number / 100, number % 100 * 2);
+        self.data.push((format!("net{number}"), cidr));
+        let shown = self.data[self.data.len().saturating_sub(WINDOW)..].iter();
+        let shown: Vec<(&str, &str)> = shown
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        stage.config_map(self.name, &shown).await;
+        number
+    }
+}
+
+pub fn longest(took: &[Duration]) -> Duration {
     took.iter().max().copied().unwrap_or_default()
 }
 
@@ -91,12 +111,13 @@ async fn replacement(count: usize) {
     stage.config_map("egress-t1", &[("dns", "9.9.9.9")]).await;
     stage.routed(&["9.9.9.9/32"]).await;
 
+    let [mut first, mut second] = ["egress-calm", "egress-rolling"].map(Edits::of);
     let stop = AtomicBool::new(false);
     let calm = async {
         tokio::time::sleep(CALM).await;
         stop.store(true, Ordering::Relaxed);
     };
-    let (before, ()) = tokio::join!(edits(&stage, "egress-calm", &stop), calm);
+    let (before, ()) = tokio::join!(first.stream(&stage, &stop), calm);
     stage.delete_config_map("egress-calm").await;
     stage.routed(&["9.9.9.9/32"]).await;
 
@@ -108,7 +129,7 @@ async fn replacement(count: usize) {
         tokio::time::sleep(Duration::from_secs(2)).await;
         stop.store(true, Ordering::Relaxed);
     };
-    let (during, ()) = tokio::join!(edits(&stage, "egress-rolling", &stop), rolling);
+    let (during, ()) = tokio::join!(second.stream(&stage, &stop), rolling);
     let changes = stage.transitions().await - transitions;
     wait::measured(&format!(
         "{count} replicas replaced under edits: {changes} changes of the leader; {} edits routed after at most {:.2} s, \

@@ -85,7 +85,20 @@ impl Stage {
         Self::build(testbed, name, &json!({}), Turn::Beside).await
     }
 
+    /// Without any rights, for a test that installs the chart; no other test runs meanwhile.
+    pub async fn bare(testbed: &Testbed, name: &str) -> Self {
+        let turn = Turn::Alone(Arc::new(TURN.write().await));
+        Self::space(testbed, name, &json!({}), turn).await
+    }
+
     async fn build(testbed: &Testbed, name: &str, world: &Value, turn: Turn) -> Self {
+        let stage = Self::space(testbed, name, world, turn).await;
+        stage.service_account(testbed).await;
+        stage.released_lease().await;
+        stage
+    }
+
+    async fn space(testbed: &Testbed, name: &str, world: &Value, turn: Turn) -> Self {
         let aws = Standin::take();
         let made = aws.post("world", world);
         let dir = testbed::directory(name);
@@ -112,8 +125,6 @@ impl Stage {
                 json!({ "metadata": { "name": stage.namespace } }),
             )
             .await;
-        stage.service_account(testbed).await;
-        stage.released_lease().await;
         stage
     }
 

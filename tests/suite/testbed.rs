@@ -99,10 +99,21 @@ impl Testbed {
     }
 
     pub async fn admin(&self) -> kube::Client {
+        kube::Client::try_from(self.config().await).unwrap()
+    }
+
+    /// For a client that does not try again what is refused for now.
+    pub async fn impatient(&self) -> kube::Client {
+        let mut config = self.config().await;
+        config.default_retry = false;
+        kube::Client::try_from(config).unwrap()
+    }
+
+    async fn config(&self) -> kube::Config {
         let file = Kubeconfig::read_from(self.kubeconfig()).unwrap();
         let config =
             kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
-        kube::Client::try_from(config.unwrap()).unwrap()
+        config.unwrap()
     }
 }
 

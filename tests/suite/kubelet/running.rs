@@ -1,0 +1,160 @@
+//! A pod's container while it runs, and its probes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::pod;
+use crate::container::Container;
+use crate::http;
+
+/// A probe as the pod has it.
+pub struct Probe {
+    path: String,
+    address: String,
+    period: Duration,
+    timeout: Duration,
+    threshold: u64,
+    due: Instant,
+    failures: u64,
+}
+
+impl Probe {
+    fn new(container: &Value, name: &str, host: &str) -> Self {
+        let (probe, get) = (&container[name], &container[name]["httpGet"]);
+        let number = |key: &str| probe[key].as_u64().unwrap();
+        let mut ports = container["ports"].as_array().unwrap().iter();
+        let port = ports.find(|port| port["name"] == get["port"]).unwrap();
+        assert!(probe["initialDelaySeconds"].is_null() && number("successThreshold") == 1);
+        Self {
+            path: get["path"].as_str().unwrap().to_owned(),
+            address: format!("{host}:{}", port["containerPort"]),
+            period: Duration::from_secs(number("periodSeconds")),
+            timeout: Duration::from_secs(number("timeoutSeconds")),
+            threshold: number("failureThreshold"),
+            due: Instant::now(),
+            failures: 0,
+        }
+    }
+
+    /// Asks when it is time; true: it succeeded, false: it failed as often in a row as it may.
+    pub fn ask(&mut self) -> Option<bool> {
+        if Instant::now() < self.due {
+            return None;
+        }
+        self.due = Instant::now() + self.period;
+        let good = http::probe(&self.address, &self.path, self.timeout)
+            .is_ok_and(|answer| (200..400).contains(&answer.status));
+        self.failures = if good { 0 } else { self.failures + 1 };
+        (good || self.failures >= self.threshold).then_some(good)
+    }
+}
+
+/// Killed when dropped.
+pub struct Running {
+    pub name: String,
+    pub runc: Child,
+    /// The file with the process id.
+    pid: PathBuf,
+    address: String,
+    pub started: String,
+    pub readiness: Probe,
+    pub liveness: Probe,
+    pub ready: bool,
+    /// When it got SIGTERM.
+    pub ending: Option<Instant>,
+    /// It has ended by itself.
+    pub over: bool,
+}
+
+impl Running {
+    /// Starts the container of the pod, whose API server is at this URL. Its address, port and probes are its own.
+    pub fn start(
+        pod: &Value,
+        api: &str,
+        mounts: &[(PathBuf, String)],
+        dir: &Path,
+        log: &Path,
+    ) -> Self {
+        static COUNT: AtomicU8 = AtomicU8::new(1);
+        let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let rest = format!("{}.{}.{count}", 1 + process % 250, process / 250 % 250);
+        let host = format!("127.{rest}");
+        let container = pod::container(pod);
+        let heard = format!("--address={host}:");
+        let arguments = container["args"].as_array().unwrap().iter();
+        let arguments: Vec<String> = arguments
+            .map(|argument| argument.as_str().unwrap().replace("--address=:", &heard))
+            .collect();
+        let (scheme, port) = api.rsplit_once(':').unwrap();
+        let at = (scheme.trim_start_matches("https://"), port);
+        let run = Container {
+            arguments: &arguments,
+            environment: &pod::environment(pod, at),
+            mounts,
+            network: true,
+        };
+        let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
+        let own = dir.join(format!("{name}-container"));
+        let file = std::fs::File::create(log).unwrap();
+        let mut command = run.command(&own);
+        command.stdout(file.try_clone().unwrap()).stderr(file);
+        Self {
+            name,
+            runc: command.spawn().unwrap(),
+            pid: own.join("pid"),
+            address: format!("10.{rest}"),
+            started: Timestamp::now().to_string(),
+            readiness: Probe::new(container, "readinessProbe", &host),
+            liveness: Probe::new(container, "livenessProbe", &host),
+            ready: false,
+            ending: None,
+            over: false,
+        }
+    }
+
+    /// False: there is no process that could be told.
+    pub fn signal(&mut self, signal: &str) -> bool {
+        let runs = matches!(self.runc.try_wait(), Ok(None));
+        let pid = std::fs::read_to_string(&self.pid).unwrap_or_default();
+        let mut kill = Command::new("kill");
+        kill.args([signal, &pid]).stderr(Stdio::null());
+        runs && !pid.is_empty() && kill.status().is_ok_and(|status| status.success())
+    }
+
+    /// As a kubelet writes it.
+    pub fn status(&self, pod: &Value, phase: &str, state: &Value) -> Value {
+        let told = |kind: &str, is: bool| json!({ "type": kind, "status": if is { "True" } else { "False" } });
+        let (ready, container) = (self.ready, &pod["spec"]["containers"][0]);
+        let conditions = [
+            ("PodScheduled", true),
+            ("Initialized", true),
+            ("ContainersReady", ready),
+            ("Ready", ready),
+        ];
+        json!({
+            "phase": phase, "startTime": self.started,
+            "podIP": self.address, "podIPs": [{ "ip": self.address }],
+            "conditions": conditions.map(|(kind, is)| told(kind, is)),
+            "containerStatuses": [{
+                "name": container["name"], "image": container["image"], "imageID": container["image"], "ready": ready,
+                "started": phase == "Running", "restartCount": 0, "state": state,
+            }],
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.signal("-KILL") {
+            let _ = self.runc.kill();
+        }
+        let _ = self.runc.wait();
+        // A root of its own is as large as the image.
+        let _ = self.pid.parent().map(std::fs::remove_dir_all);
+    }
+}
