@@ -24,6 +24,7 @@ use crate::provider::memory::MemoryProvider;
 use crate::report::chronicle::Chronicle;
 use crate::report::metrics::Metrics;
 use crate::report::scribe::Scribe;
+use crate::report::writes::Writes;
 
 /// A directory with one ConfigMap, gone at the end.
 struct Manifests(PathBuf);
@@ -335,7 +336,13 @@ async fn an_api_server_that_never_answers_holds_up_no_route() {
     let client = kube::Client::new(silent, "default");
     let chronicle = Chronicle::new(false);
     tokio::spawn(chronicle.clone().keep());
-    let scribe = Scribe::new(client, "default", "lease", BTreeMap::new());
+    let scribe = Scribe::new(
+        client,
+        "default",
+        "lease",
+        BTreeMap::new(),
+        Writes::default(),
+    );
     let teller = Teller::new(Metrics::new(), false).with(chronicle, Some(scribe));
     let manifests = Manifests::new("silent");
     manifests.ask("dns: 8.8.8.8");

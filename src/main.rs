@@ -209,7 +209,7 @@ async fn elect<P: Provider>(
             let (_, kube) =
                 first.context("no API server to hold the Lease: set --master or --kubeconfig")?;
             let identity = lease::identity(&election.identity);
-            let events = Events::new(kube.clone(), &identity)
+            let events = Events::new(kube.clone(), &identity, outlook.metrics.writes())
                 .context("cannot make a client for Events: check the kubeconfig")?;
             let (namespace, name) = (election.namespace.clone(), election.name.clone());
             let election = ElectionConfig {
@@ -218,7 +218,7 @@ async fn elect<P: Provider>(
                 retry_period: election.retry_period,
                 ..ElectionConfig::new(election.name, election.namespace, identity)
             };
-            let scribe = scribe(clusters, kube.clone(), &election).await?;
+            let scribe = scribe(clusters, kube.clone(), &election, &outlook.metrics).await?;
             let election = LeaseElection::new(kube, election)?;
             let telling = transitions::tell(election.view(), events, namespace, name);
             let telling = tokio::spawn(telling);
@@ -283,11 +283,13 @@ async fn scribe(
     clusters: &Clusters,
     lease: kube::Config,
     election: &ElectionConfig,
+    metrics: &Metrics,
 ) -> Result<Scribe> {
     let broken = "cannot make a client for the status and Events: check the kubeconfig";
     let mut events = BTreeMap::new();
     for (name, kube) in kubernetes::configs(clusters).await? {
-        events.insert(name, Events::new(kube, &election.identity).context(broken)?);
+        let writer = Events::new(kube, &election.identity, metrics.writes());
+        events.insert(name, writer.context(broken)?);
     }
     let client = kube::Client::try_from(lease).context(broken)?;
     Ok(Scribe::new(
@@ -295,6 +297,7 @@ async fn scribe(
         &election.namespace,
         &election.name,
         events,
+        metrics.writes(),
     ))
 }
 

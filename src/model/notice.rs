@@ -31,8 +31,14 @@ pub struct OfObject {
 pub struct Notice {
     pub kind: Kind,
     pub note: String,
-    /// The same for the same content.
     mark: String,
+}
+
+impl Notice {
+    /// The same for the same content.
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
 }
 
 /// The reasons of Events.

@@ -1,7 +1,6 @@
 //! Events: what `kubectl describe` shows beside an object. They are for people, and nothing waits for them for long.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -9,12 +8,11 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, Config};
-use tokio::time::timeout;
+
+use super::writes::{Fate, Kind, Writes};
 
 /// Who writes them, as `kubectl describe` calls it.
 const CONTROLLER: &str = "kube-static-egress-controller";
-/// How long one may take, a new connection included.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// What the API server takes: bytes of the note, and of the writer's name.
 const MAX_NOTE: usize = 1_000;
 const MAX_INSTANCE: usize = 128;
@@ -44,6 +42,7 @@ pub struct Notice {
 pub struct Events {
     client: Client,
     instance: String,
+    writes: Writes,
     failing: AtomicBool,
 }
 
@@ -52,11 +51,12 @@ impl Events {
     ///
     /// # Errors
     /// If no client can be made of the configuration.
-    pub fn new(mut config: Config, instance: &str) -> Result<Self, kube::Error> {
+    pub fn new(mut config: Config, instance: &str, writes: Writes) -> Result<Self, kube::Error> {
         config.default_retry = false;
         Ok(Self {
             client: Client::try_from(config)?,
             instance: cut(instance, MAX_INSTANCE).to_owned(),
+            writes,
             failing: AtomicBool::new(false),
         })
     }
@@ -66,19 +66,24 @@ impl Events {
     pub async fn write(&self, regarding: ObjectReference, notice: &Notice) {
         let namespace = regarding.namespace.clone().unwrap_or_default();
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
+        let kind = regarding.kind.clone().unwrap_or_default();
+        let name = regarding.name.clone().unwrap_or_default();
         let event = self.event(regarding, notice, Timestamp::now());
-        let error = match answered(api.create(&PostParams::default(), &event)).await {
+        let parameters = PostParams::default();
+        let made = api.create(&parameters, &event);
+        let failure = match self.writes.counted(Kind::Event, made).await {
             Ok(_) => return self.failing.store(false, Ordering::Relaxed),
-            Err(error) => error,
+            Err(failure) => failure,
         };
-        let note = &notice.note;
-        if self.failing.swap(true, Ordering::Relaxed) {
+        let (error, note) = (failure.text, &notice.note);
+        if failure.fate == Fate::Gone || self.failing.swap(true, Ordering::Relaxed) {
             tracing::debug!(error, note, "an Event could not be written");
         } else {
             tracing::warn!(
                 error,
                 note,
-                "an Event could not be written, nothing else depends on it: check the right to create events.events.k8s.io"
+                "an Event on the {kind} {namespace}/{name} could not be written, nothing else depends on it: check the right to \
+                 create events.events.k8s.io"
             );
         }
     }
@@ -109,16 +114,6 @@ impl Events {
     }
 }
 
-/// The answer to a request that nothing waits for, or why there is none.
-pub(super) async fn answered<T>(
-    request: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, String> {
-    match timeout(PATIENCE, request).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer from the API server within {PATIENCE:?}")),
-    }
-}
-
 /// The first so many bytes of a text, or less so as not to cut a character in two.
 fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
@@ -131,7 +126,7 @@ mod tests {
     #[tokio::test]
     async fn an_event_keeps_within_what_the_api_server_takes() {
         let config = Config::new("http://127.0.0.1:1".parse().expect("an address"));
-        let events = Events::new(config, &"i".repeat(200)).expect("a client");
+        let events = Events::new(config, &"i".repeat(200), Writes::default()).expect("a client");
         let regarding = ObjectReference {
             name: Some("n".repeat(253)),
             namespace: Some("default".into()),

@@ -19,6 +19,7 @@ use crate::model::problem::{Severity, Subject};
 use crate::reconcile::Pass;
 
 use super::lease_metrics::LeaseGauges;
+use super::writes::Writes;
 
 /// In front of every name.
 pub const PREFIX: &str = "kube_static_egress_controller";
@@ -77,6 +78,7 @@ struct Inner {
     lease_view: Mutex<Option<watch::Receiver<LeaseView>>>,
     lease: LeaseGauges,
     gauges: Gauges,
+    writes: Writes,
     pass_duration: Histogram,
     call_duration: Family<Operation, Histogram, fn() -> Histogram>,
 }
@@ -109,6 +111,7 @@ impl Metrics {
         let gauges = Gauges::default();
         gauges.register(&mut registry);
         let lease = LeaseGauges::new(&mut registry);
+        let writes = Writes::new(&mut registry);
         let pass_duration = Histogram::new(exponential_buckets(0.005, 2.0, 14));
         registry.register(
             "pass_duration_seconds",
@@ -128,6 +131,7 @@ impl Metrics {
                 lease_view,
                 lease,
                 gauges,
+                writes,
                 pass_duration,
                 call_duration,
             }),
@@ -141,6 +145,11 @@ impl Metrics {
             .lease_view
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(view);
+    }
+
+    /// Where writes into a cluster for people are counted.
+    pub fn writes(&self) -> Writes {
+        self.inner.writes.clone()
     }
 
     /// A pass that made a plan. Only one that found or left the stack as it should be is a sync.

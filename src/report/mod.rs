@@ -1,5 +1,6 @@
 //! What people and machines are told.
 
+mod bucket;
 pub mod chronicle;
 pub mod events;
 pub mod http;
@@ -11,3 +12,4 @@ pub mod pulse;
 pub mod scribe;
 pub mod teller;
 pub mod transitions;
+pub mod writes;

@@ -1,9 +1,8 @@
 //! What a leader writes into the cluster for people: the status ConfigMap, and Events on the ConfigMaps that ask. Nothing waits
 //! for it, and it asks for little: a ConfigMap is written when its content has changed, Events are counted out of a bucket.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,10 +13,12 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::bucket::Bucket;
 use super::chronicle::Issue;
 use super::events::{self, Events, Weight};
+use super::writes::{Failure, Fate, Kind, Writes, answered};
 use crate::lease::Term;
-use crate::model::notice::{Memory, Notice};
+use crate::model::notice::{Memory, Notice, OfObject};
 use crate::model::request::ObjectId;
 
 /// Field manager, and the value of its label.
@@ -31,9 +32,6 @@ const TOLD: &str = "told.json";
 /// Between two writes of the ConfigMap; longer where only the memory of Events has changed, or the one before has failed.
 const PACE: Duration = Duration::from_secs(5);
 const SLOW_PACE: Duration = Duration::from_secs(30);
-/// Events at once, and the time in which one more may be written: at most 60 in a first minute, 30 in any further one.
-const BURST: u32 = 30;
-const REFILL: Duration = Duration::from_secs(2);
 
 /// The name of the status ConfigMap that belongs to a Lease.
 pub fn status_name(lease: &str) -> String {
@@ -46,6 +44,7 @@ pub struct Scribe {
     name: String,
     /// By cluster.
     events: BTreeMap<String, Events>,
+    writes: Writes,
     failing: AtomicBool,
 }
 
@@ -56,6 +55,8 @@ struct Desk {
     /// No write of the ConfigMap before this.
     not_before: Instant,
     bucket: Bucket,
+    /// What is new and was not told yet: uid and mark.
+    untold: BTreeSet<(String, String)>,
 }
 
 #[derive(PartialEq)]
@@ -77,11 +78,13 @@ impl Scribe {
         namespace: &str,
         lease: &str,
         events: BTreeMap<String, Events>,
+        writes: Writes,
     ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             name: status_name(lease),
             events,
+            writes,
             failing: AtomicBool::new(false),
         }
     }
@@ -102,16 +105,24 @@ impl Scribe {
             written: None,
             not_before: Instant::now(),
             bucket: Bucket::full(),
+            untold: BTreeSet::new(),
         };
+        issues.mark_changed();
+        let mut issue: Option<Arc<Issue>> = None;
         loop {
-            let issue = issues.borrow_and_update().clone();
             let next = issue.as_ref().and_then(|issue| desk.next(issue));
             let due = next.as_ref().map(|(due, _)| *due);
             tokio::select! {
                 biased;
-                changed = issues.changed() => if changed.is_err() {
-                    return std::future::pending().await;
-                },
+                changed = issues.changed() => {
+                    if changed.is_err() {
+                        return std::future::pending().await;
+                    }
+                    issue = issues.borrow_and_update().clone();
+                    if let Some(issue) = &issue {
+                        self.writes.count(Kind::Event, Fate::Superseded, desk.look(issue));
+                    }
+                }
                 () = at(due) => if let (Some(issue), Some((_, task))) = (&issue, next) {
                     self.carry_out(&mut desk, issue, &task).await;
                 }
@@ -149,13 +160,14 @@ impl Scribe {
                 }
                 // Told or not: what could not be told is in the status.
                 desk.memory.told(object, notice);
+                desk.untold.remove(&untold(object, notice));
             }
         }
     }
 
     /// What the leader before has told. If that cannot be read, some of it is told again.
     async fn remembered(&self) -> Memory {
-        let read = self.bounded("read", self.api.get_opt(&self.name)).await;
+        let read = self.told("read", answered(self.api.get_opt(&self.name)).await);
         let data = read.flatten().and_then(|object| object.data);
         let told = data.as_ref().and_then(|data| data.get(TOLD));
         told.and_then(|text| serde_json::from_str(text).ok())
@@ -186,21 +198,18 @@ impl Scribe {
         let parameters = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&object);
         let written = self.api.patch(&self.name, &parameters, &patch);
-        self.bounded("written", written).await.is_some()
+        let written = self.writes.counted(Kind::Status, written).await;
+        self.told("written", written).is_some()
     }
 
     /// A failure makes one line in the log until something succeeds again.
-    async fn bounded<T>(
-        &self,
-        what: &str,
-        request: impl Future<Output = Result<T, kube::Error>>,
-    ) -> Option<T> {
-        let error = match events::answered(request).await {
+    fn told<T>(&self, what: &str, answer: Result<T, Failure>) -> Option<T> {
+        let error = match answer {
             Ok(answer) => {
                 self.failing.store(false, Ordering::Relaxed);
                 return Some(answer);
             }
-            Err(error) => error,
+            Err(failure) => failure.text,
         };
         let name = &self.name;
         if self.failing.swap(true, Ordering::Relaxed) {
@@ -216,9 +225,20 @@ impl Scribe {
 }
 
 impl Desk {
-    /// What to do next, and when.
-    fn next<'a>(&mut self, issue: &'a Issue) -> Option<(Instant, Task<'a>)> {
+    /// Takes in what is new, and counts what was new before and will not be told any more.
+    fn look(&mut self, issue: &Issue) -> u64 {
         self.memory.tidy(&issue.notices);
+        let objects = issue.notices.values();
+        let news = objects.flat_map(|object| {
+            let news = self.memory.news(object).into_iter();
+            news.map(move |notice| untold(object, notice))
+        });
+        let before = std::mem::replace(&mut self.untold, news.collect());
+        before.difference(&self.untold).fold(0, |sum, _| sum + 1)
+    }
+
+    /// What to do next, and when.
+    fn next<'a>(&self, issue: &'a Issue) -> Option<(Instant, Task<'a>)> {
         let status = self.status_due(issue);
         let now = Instant::now();
         if status.is_some_and(|due| due <= now) {
@@ -233,7 +253,7 @@ impl Desk {
         news.sort_by_key(|(_, notice)| !notice.kind.is_warning());
         let event = news
             .first()
-            .map(|(id, notice)| (self.bucket.due(), Task::Event(id, notice)));
+            .map(|(id, notice)| (self.bucket.due(0), Task::Event(id, notice)));
         let status = status.map(|due| (due, Task::Status));
         [status, event]
             .into_iter()
@@ -268,63 +288,13 @@ fn event(notice: &Notice) -> events::Notice {
     }
 }
 
+fn untold(object: &OfObject, notice: &Notice) -> (String, String) {
+    (object.uid.clone(), notice.mark().to_owned())
+}
+
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
-    }
-}
-
-/// A token bucket.
-struct Bucket {
-    /// When it would be full again.
-    full_at: Instant,
-}
-
-impl Bucket {
-    fn full() -> Self {
-        Self {
-            full_at: Instant::now(),
-        }
-    }
-
-    /// When there is a token.
-    fn due(&self) -> Instant {
-        let now = Instant::now();
-        let lacking = self.full_at.saturating_duration_since(now);
-        now + lacking.saturating_sub(REFILL * (BURST - 1))
-    }
-
-    fn take(&mut self) {
-        self.full_at = self.full_at.max(Instant::now()) + REFILL;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn the_bucket_lets_a_burst_through_and_then_one_at_a_time() {
-        let mut bucket = Bucket::full();
-        let start = Instant::now();
-        let mut times = Vec::new();
-        for _ in 0..200 {
-            tokio::time::sleep_until(bucket.due()).await;
-            bucket.take();
-            times.push(start.elapsed());
-        }
-        assert_eq!(times[29], Duration::ZERO);
-        assert_eq!(times[30], REFILL);
-        let within = |from: u64, to: u64| {
-            let (from, to) = (Duration::from_secs(from), Duration::from_secs(to));
-            times
-                .iter()
-                .filter(|time| **time >= from && **time < to)
-                .count()
-        };
-        assert_eq!((within(0, 60), within(60, 120)), (59, 30));
-        tokio::time::sleep(Duration::from_secs(3_600)).await;
-        assert_eq!(bucket.due(), Instant::now());
     }
 }
