@@ -50,6 +50,7 @@ mod statuses;
 mod testbed;
 mod tidy;
 mod told;
+mod told_rights;
 mod upgrade;
 mod visible;
 mod wait;

@@ -14,17 +14,17 @@ const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1";
 
 /// One verb of one rule.
 #[derive(Clone, Debug)]
-struct Right {
+pub struct Right {
     role: String,
     rule: usize,
-    resource: String,
+    pub resource: String,
     /// Of the only object that it is for; empty: of all.
-    name: String,
+    pub name: String,
     verb: String,
 }
 
 /// All that the chart gives, with the roles' paths in this namespace.
-fn rights(namespace: &str) -> Vec<Right> {
+pub fn rights(namespace: &str) -> Vec<Right> {
     let mut found = Vec::new();
     for (path, object) in chart::rights(namespace) {
         for (rule, given) in (0..).zip(object["rules"].as_array().into_iter().flatten()) {
@@ -59,7 +59,7 @@ async fn send(stage: &Stage, method: Method, path: &str, body: &Value) -> Value 
 }
 
 /// Takes one right away, and waits until the API server knows.
-async fn take(stage: &Stage, right: &Right) {
+pub async fn take(stage: &Stage, right: &Right) {
     let mut role = send(stage, Method::GET, &right.role, &Value::Null).await;
     let verbs = role["rules"][right.rule]["verbs"].as_array_mut().unwrap();
     verbs.retain(|verb| *verb != right.verb);
