@@ -38,6 +38,8 @@ pub struct Config {
     /// An unspecified IPv6 address stands for all interfaces, IPv4 included.
     pub address: SocketAddr,
     pub status_page: bool,
+    /// Only with leader election.
+    pub annotate_configmaps: bool,
 }
 
 impl Config {

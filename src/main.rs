@@ -219,6 +219,10 @@ async fn elect<P: Provider>(
                 ..ElectionConfig::new(election.name, election.namespace, identity)
             };
             let scribe = scribe(clusters, kube.clone(), &election, &outlook.metrics).await?;
+            let scribe = match config.annotate_configmaps {
+                true => scribe.annotating(config.namespace.clone()),
+                false => scribe,
+            };
             let election = LeaseElection::new(kube, election)?;
             let telling = transitions::tell(election.view(), events, namespace, name);
             let telling = tokio::spawn(telling);

@@ -42,6 +42,13 @@ impl Config {
             &process.log_format,
             &[("text", false), ("json", true)],
         );
+        let annotate_configmaps =
+            check.boolean("annotate-configmaps", &process.annotate_configmaps);
+        if annotate_configmaps && purpose == Purpose::Run && leader_election.is_none() {
+            let problem = "nothing is written for people without leader election";
+            let remedy = "leave it out, or set --leader-elect";
+            check.mistake("annotate-configmaps", problem, remedy);
+        }
         let config = Self {
             source,
             namespace,
@@ -77,6 +84,7 @@ impl Config {
                 json: json.unwrap_or(false),
             },
             status_page: check.boolean("status-page", &process.status_page),
+            annotate_configmaps,
             address: check.value(
                 "address",
                 form::address(process.address.trim()),

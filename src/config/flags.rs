@@ -299,4 +299,8 @@ pub struct ProcessOptions {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true",
           default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_STATUS_PAGE", hide_env_values = true)]
     pub status_page: String,
+    /// Write static IPs and state of their entries as annotations on the ConfigMaps; needs the right to patch them.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_ANNOTATE_CONFIGMAPS", hide_env_values = true)]
+    pub annotate_configmaps: String,
 }

@@ -78,6 +78,7 @@ fn defaults() {
     assert_eq!(config.settings.drift, OnDrift::Repair);
     assert_eq!(config.drift_interval(), Some(Duration::from_secs(300)));
     assert!(!config.settings.allow_new_eips);
+    assert!(!config.annotate_configmaps);
     let off = run("--drift-detection=off").expect("no drift detection");
     assert_eq!(off.drift_interval(), None);
     let election = config.leader_election.expect("leader election");
@@ -93,6 +94,16 @@ fn defaults() {
     ]
     .map(|d| d.as_secs());
     assert_eq!(seconds, [15, 10, 2]);
+}
+
+#[test]
+fn only_a_leader_annotates() {
+    let config = run("--annotate-configmaps").expect("with leader election");
+    assert!(config.annotate_configmaps);
+    for alone in ["--leader-elect=false", "--manifests=."] {
+        let mistakes = run(&format!("--annotate-configmaps {alone}")).expect_err(alone);
+        assert_eq!(mistakes[0].flag, "annotate-configmaps");
+    }
 }
 
 #[test]
@@ -248,7 +259,7 @@ fn every_flag_is_there_grouped_explained_and_in_the_environment() {
     let own = "context manifests log-format aws-route-table-tag aws-cfn-role-arn leader-elect \
         leader-elect-lease-duration leader-elect-renew-deadline leader-elect-retry-period leader-elect-resource-name \
         leader-elect-resource-namespace allow-zone-removal on-empty empty-grace-period max-removal drift-detection \
-        drift-interval allow-new-eips aws-route-table-quota stack-policy status-page";
+        drift-interval allow-new-eips aws-route-table-quota stack-policy status-page annotate-configmaps";
     let mut expected: Vec<&str> = reference
         .split_whitespace()
         .chain(own.split_whitespace())

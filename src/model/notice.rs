@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::annotation::Annotations;
 use super::request::{ObjectId, Snapshot};
 use super::status::{Entry, State, Status, joined};
 use super::template::digest;
@@ -23,8 +24,23 @@ pub struct OfObject {
     pub uid: String,
     pub refused: Option<Notice>,
     pub progress: Option<Notice>,
-    /// Of the accepted entries.
-    asked: String,
+    pub standing: Standing,
+    /// What the ConfigMap bears already.
+    pub bears: Annotations,
+    /// A mark of the accepted entries.
+    pub asked: String,
+}
+
+/// What became of a ConfigMap's entries altogether.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It has not been looked at yet.
+    #[default]
+    Unknown,
+    /// It has no entries.
+    Nothing,
+    /// The worst state of all, and the static IPs of any.
+    Is(State, Vec<String>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,30 +96,49 @@ struct Told(String, String, String);
 
 /// All that could be told about a status. `status` is whole: nothing was cut.
 pub fn notices(status: &Status, snapshot: &Snapshot) -> Notices {
-    let mut notices = Notices::new();
     let same = |a: &Entry, b: &Entry| {
         (&a.cluster, &a.namespace, &a.name) == (&b.cluster, &b.namespace, &b.name)
     };
-    for entries in status.entries.chunk_by(same) {
-        let id = ObjectId {
-            cluster: entries[0].cluster.clone(),
-            namespace: entries[0].namespace.clone(),
-            name: entries[0].name.clone(),
+    let chunks = status.entries.chunk_by(same);
+    let chunks: BTreeMap<[&str; 3], &[Entry]> = chunks
+        .map(|of| {
+            let Entry {
+                cluster,
+                namespace,
+                name,
+                ..
+            } = &of[0];
+            ([cluster.as_str(), namespace, name], of)
+        })
+        .collect();
+    let mut notices = Notices::new();
+    let objects = snapshot.objects.iter();
+    for (id, object) in objects.filter(|(_, object)| !object.uid.is_empty()) {
+        let key = [id.cluster.as_str(), &id.namespace, &id.name];
+        let mut told = match chunks.get(&key) {
+            Some(entries) => of_object(entries),
+            None if object.data.is_empty() => OfObject {
+                standing: Standing::Nothing,
+                ..OfObject::default()
+            },
+            None => OfObject::default(),
         };
-        let uid = snapshot.objects.get(&id).map(|object| object.uid.clone());
-        if let Some(uid) = uid.filter(|uid| !uid.is_empty()) {
-            notices.insert(id, of_object(uid, entries));
-        }
+        told.uid.clone_from(&object.uid);
+        told.bears.clone_from(&object.annotations);
+        notices.insert(id.clone(), told);
     }
     notices
 }
 
-fn of_object(uid: String, entries: &[Entry]) -> OfObject {
+/// `entries`: at least one.
+fn of_object(entries: &[Entry]) -> OfObject {
     let refused = |entry: &&Entry| matches!(entry.state, State::Refused | State::Kept);
     let (bad, good): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(refused);
     let asked = mark(good.iter().flat_map(|entry| [&entry.key, &entry.asked]));
+    let worst = entries.iter().map(|entry| entry.state).min();
+    let ips = static_ips(entries).into_iter().map(str::to_owned);
     OfObject {
-        uid,
+        standing: Standing::Is(worst.unwrap_or_default(), ips.collect()),
         refused: (!bad.is_empty()).then(|| {
             let parts = bad.iter().flat_map(|entry| [&entry.key, &entry.asked]);
             let reasons = bad.iter().filter_map(|entry| entry.reason.as_ref());
@@ -115,7 +150,13 @@ fn of_object(uid: String, entries: &[Entry]) -> OfObject {
         }),
         progress: (!good.is_empty()).then(|| progress(&good, &asked)),
         asked,
+        ..OfObject::default()
     }
+}
+
+fn static_ips<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> BTreeSet<&'a str> {
+    let ips = entries.into_iter().flat_map(|entry| &entry.static_ips);
+    ips.map(String::as_str).collect()
 }
 
 fn progress(good: &[&Entry], asked: &str) -> Notice {
@@ -124,12 +165,7 @@ fn progress(good: &[&Entry], asked: &str) -> Notice {
         of_these.copied().collect()
     };
     let (stuck, pending) = (of(&[State::Waiting, State::Drifted]), of(&[State::Pending]));
-    let ips: BTreeSet<&str> = good
-        .iter()
-        .flat_map(|entry| &entry.static_ips)
-        .map(String::as_str)
-        .collect();
-    let ips: Vec<&str> = ips.into_iter().collect();
+    let ips: Vec<&str> = static_ips(good.iter().copied()).into_iter().collect();
     let from = ips.join(", ");
     let (kind, note, more) = if let Some(first) = stuck.first() {
         let text = note(&stuck, good.len(), "waiting");
@@ -241,6 +277,7 @@ impl Memory {
     pub fn tidy(&mut self, notices: &Notices) {
         let known: BTreeMap<&str, &OfObject> = notices
             .values()
+            .filter(|object| matches!(object.standing, Standing::Is(..)))
             .map(|object| (object.uid.as_str(), object))
             .collect();
         self.told.retain(|uid, _| known.contains_key(uid.as_str()));

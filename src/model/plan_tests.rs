@@ -85,6 +85,7 @@ impl Bench {
         let object = Object {
             uid: String::new(),
             data: texts(entries),
+            ..Object::default()
         };
         self.snapshot.objects = BTreeMap::from([(id, object)]);
     }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use ipnet::Ipv4Net;
 
+use super::annotation::Annotations;
 use super::cidr::{self, Refusal, Rules};
 use super::ledger::Ledger;
 use super::problem::{Problem, Subject};
@@ -37,6 +38,15 @@ pub struct Object {
     /// For Events; empty when the source has none (a manifest).
     pub uid: String,
     pub data: BTreeMap<String, String>,
+    /// Those of ours that it bears: no part of what it asks for.
+    pub annotations: Annotations,
+}
+
+impl Object {
+    /// What a change of makes a difference to routes.
+    pub fn asks(&self) -> (&str, &BTreeMap<String, String>) {
+        (&self.uid, &self.data)
+    }
 }
 
 /// All labelled ConfigMaps, as far as they are known.

@@ -48,6 +48,7 @@ fn world(entries: &[(&str, &str)], wanted: &[&str], live: &[(&str, bool)]) -> (P
         Object {
             uid: String::new(),
             data,
+            ..Object::default()
         },
     );
     let snapshot = Snapshot {

@@ -61,6 +61,7 @@ struct Look {
 }
 
 /// A status, ready to be told.
+#[derive(Default)]
 pub struct Issue {
     pub status: Status,
     /// The same as JSON, and the digest of that.

@@ -61,6 +61,10 @@ impl Events {
         })
     }
 
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// Writes one Event about the object, which needs its kind, namespace and name, and its uid for `kubectl describe` to find the
     /// Event. Takes 5 s at most; a failure makes one line in the log until one succeeds again.
     pub async fn write(&self, regarding: ObjectReference, notice: &Notice) {

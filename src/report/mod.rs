@@ -1,5 +1,6 @@
 //! What people and machines are told.
 
+mod annotator;
 mod bucket;
 pub mod chronicle;
 pub mod events;

@@ -13,6 +13,7 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::annotator::{Annotator, Chore, Slate};
 use super::bucket::Bucket;
 use super::chronicle::Issue;
 use super::events::{self, Events, Weight};
@@ -33,6 +34,9 @@ const TOLD: &str = "told.json";
 const PACE: Duration = Duration::from_secs(5);
 const SLOW_PACE: Duration = Duration::from_secs(30);
 
+/// How many Events can always be written at once, whatever is annotated.
+const FOR_EVENTS: u32 = 10;
+
 /// The name of the status ConfigMap that belongs to a Lease.
 pub fn status_name(lease: &str) -> String {
     format!("{lease}{SUFFIX}")
@@ -44,6 +48,8 @@ pub struct Scribe {
     name: String,
     /// By cluster.
     events: BTreeMap<String, Events>,
+    /// None: teams' ConfigMaps are not written.
+    annotator: Option<Annotator>,
     writes: Writes,
     failing: AtomicBool,
 }
@@ -57,6 +63,7 @@ struct Desk {
     bucket: Bucket,
     /// What is new and was not told yet: uid and mark.
     untold: BTreeSet<(String, String)>,
+    slate: Option<Slate>,
 }
 
 #[derive(PartialEq)]
@@ -69,6 +76,7 @@ struct Written {
 enum Task<'a> {
     Status,
     Event(&'a ObjectId, &'a Notice),
+    Annotations(Chore),
 }
 
 impl Scribe {
@@ -84,9 +92,19 @@ impl Scribe {
             api: Api::namespaced(client, namespace),
             name: status_name(lease),
             events,
+            annotator: None,
             writes,
             failing: AtomicBool::new(false),
         }
+    }
+
+    /// Annotates the ConfigMaps that are told, too; `namespace` is the one where ConfigMaps are looked at, if it is one.
+    pub fn annotating(mut self, namespace: Option<String>) -> Self {
+        let clients = self.events.iter();
+        let clients = clients.map(|(name, events)| (name.clone(), events.client()));
+        let annotator = Annotator::new(clients.collect(), namespace, self.writes.clone());
+        self.annotator = Some(annotator);
+        self
     }
 
     /// Writes what there is to tell for as long as the term lasts, and for ever after nothing.
@@ -106,6 +124,7 @@ impl Scribe {
             not_before: Instant::now(),
             bucket: Bucket::full(),
             untold: BTreeSet::new(),
+            slate: self.annotator.as_ref().map(Annotator::slate),
         };
         issues.mark_changed();
         let mut issue: Option<Arc<Issue>> = None;
@@ -161,6 +180,14 @@ impl Scribe {
                 // Told or not: what could not be told is in the status.
                 desk.memory.told(object, notice);
                 desk.untold.remove(&untold(object, notice));
+            }
+            Task::Annotations(chore) => {
+                if chore.is_write() {
+                    desk.bucket.take();
+                }
+                if let (Some(annotator), Some(slate)) = (&self.annotator, &mut desk.slate) {
+                    annotator.carry_out(slate, chore, issue).await;
+                }
             }
         }
     }
@@ -233,6 +260,9 @@ impl Desk {
             let news = self.memory.news(object).into_iter();
             news.map(move |notice| untold(object, notice))
         });
+        if let Some(slate) = &mut self.slate {
+            slate.look(issue);
+        }
         let before = std::mem::replace(&mut self.untold, news.collect());
         before.difference(&self.untold).fold(0, |sum, _| sum + 1)
     }
@@ -255,7 +285,16 @@ impl Desk {
             .first()
             .map(|(id, notice)| (self.bucket.due(0), Task::Event(id, notice)));
         let status = status.map(|due| (due, Task::Status));
-        [status, event]
+        let chore = self.slate.as_ref().and_then(|slate| slate.next(now));
+        let chore = chore.map(|(due, chore)| match chore.is_write() {
+            // Events are of the moment, annotations stay.
+            true => (
+                due.max(self.bucket.due(FOR_EVENTS)),
+                Task::Annotations(chore),
+            ),
+            false => (due, Task::Annotations(chore)),
+        });
+        [status, event, chore]
             .into_iter()
             .flatten()
             .min_by_key(|(due, _)| *due)

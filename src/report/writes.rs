@@ -110,7 +110,10 @@ pub(super) async fn answered<T>(
     match timeout(PATIENCE, request).await {
         Ok(answer) => answer.map_err(|error| Failure {
             fate: fate(&error),
-            text: error.to_string(),
+            text: match &error {
+                kube::Error::Api(status) => status.message.clone(),
+                other => other.to_string(),
+            },
         }),
         Err(_) => Err(Failure {
             fate: Fate::Unanswered,
@@ -123,16 +126,17 @@ fn fate(error: &kube::Error) -> Fate {
     let kube::Error::Api(status) = error else {
         return Fate::Unanswered;
     };
-    let caused = |reason: &str| {
+    let caused = |name: &str| {
         let mut causes = status.details.iter().flat_map(|details| &details.causes);
-        causes.any(|cause| cause.reason == reason)
+        causes.any(|cause| cause.reason == name || cause.field == name)
     };
     match status.code {
         _ if caused("NamespaceTerminating") => Fate::Gone,
         401 | 403 => Fate::Forbidden,
         404 => Fate::Gone,
         409 if caused("FieldManagerConflict") => Fate::Conflict,
-        // It has another uid than was asked for.
+        // Another uid than that of the object which is there now, or none is there: seen with API server 1.37.
+        422 if caused("metadata.uid") => Fate::Gone,
         409 if status.reason == "Conflict" => Fate::Gone,
         _ => Fate::Refused,
     }

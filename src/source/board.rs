@@ -9,6 +9,7 @@ use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch;
 
 use super::kubernetes::TokenError;
+use crate::model::annotation;
 use crate::model::request::{Object, ObjectId, Snapshot};
 
 /// Of one value kept in memory. A CIDR is much shorter.
@@ -83,7 +84,7 @@ impl Boards {
         self.early.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Readers wake up only when something did change. `heard`: the cluster has been listed, or has failed to be.
+    /// Readers wake up only when something did change that is asked for. `heard`: the cluster has been listed, or has failed to be.
     fn change(&self, cluster: &str, heard: bool, change: impl FnOnce(&mut Snapshot) -> bool) {
         let mut early = self.lock();
         if let Some(known) = early.as_mut() {
@@ -127,7 +128,8 @@ impl Board {
             Event::Apply(object) => {
                 let (id, object) = reduced(object, &self.cluster);
                 let change = |snapshot: &mut Snapshot| {
-                    snapshot.objects.insert(id, object.clone()) != Some(object)
+                    let before = snapshot.objects.insert(id, object.clone());
+                    before.is_none_or(|before| before.asks() != object.asks())
                 };
                 self.boards.change(&self.cluster, false, change);
             }
@@ -146,15 +148,11 @@ impl Board {
         let cluster = self.cluster.as_str();
         self.boards.change(cluster, true, |snapshot| {
             let was_missing = snapshot.missing.remove(&shown(cluster)).is_some();
-            let same = snapshot
-                .objects
-                .iter()
-                .filter(|(id, _)| id.cluster == cluster)
-                .eq(listed.iter());
-            if !same {
-                snapshot.objects.retain(|id, _| id.cluster != cluster);
-                snapshot.objects.extend(listed);
-            }
+            let known = snapshot.objects.iter();
+            let known = known.filter(|(id, _)| id.cluster == cluster);
+            let same = known.map(asks).eq(listed.iter().map(asks));
+            snapshot.objects.retain(|id, _| id.cluster != cluster);
+            snapshot.objects.extend(listed);
             was_missing || !same
         });
     }
@@ -183,6 +181,11 @@ impl Board {
             kind.insert(source, text.clone()) != Some(text)
         });
     }
+}
+
+/// What makes it worth a look.
+fn asks<'a>((id, object): (&'a ObjectId, &'a Object)) -> (&'a ObjectId, impl PartialEq + 'a) {
+    (id, object.asks())
 }
 
 /// What people read for a cluster.
@@ -214,6 +217,7 @@ fn reduced(object: ConfigMap, cluster: &str) -> (ObjectId, Object) {
         Object {
             uid: object.metadata.uid.unwrap_or_default(),
             data,
+            annotations: annotation::ours(&object.metadata.annotations.unwrap_or_default()),
         },
     )
 }

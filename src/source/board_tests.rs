@@ -179,6 +179,40 @@ fn readers_wake_up_only_for_changes() {
     assert!(rig.woken() && rig.names().is_empty());
 }
 
+/// Our own annotations come back by the watch.
+#[test]
+fn annotations_are_known_and_wake_nobody() {
+    let mut rig = rig();
+    list(&mut rig.a, &[("one", "8.8.8.8")]);
+    list(&mut rig.b, &[]);
+    rig.woken();
+    let key = annotation::KEYS[0];
+    let annotated = |value: &str| {
+        let mut object = config_map("one", "8.8.8.8");
+        let all = [(key, value), ("other", "theirs")];
+        let all = all.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        object.metadata.annotations = Some(all.into());
+        object
+    };
+    let bears = |rig: &Rig| {
+        let known = rig.receiver.borrow();
+        let objects = &known.as_ref().expect("published").objects;
+        objects.values().next().expect("one").annotations.clone()
+    };
+    rig.a.take(Event::Apply(annotated("198.51.100.1")));
+    assert!(!rig.woken());
+    assert_eq!(bears(&rig), [(key, "198.51.100.1".to_owned())].into());
+    rig.a.take(Event::Init);
+    rig.a.take(Event::InitApply(annotated("198.51.100.2")));
+    rig.a.take(Event::InitDone);
+    assert!(!rig.woken());
+    assert_eq!(bears(&rig), [(key, "198.51.100.2".to_owned())].into());
+    let mut object = annotated("198.51.100.2");
+    object.data = Some([("key".to_owned(), "9.9.9.9".to_owned())].into());
+    rig.a.take(Event::Apply(object));
+    assert!(rig.woken());
+}
+
 #[test]
 fn a_new_try_is_no_success() {
     let mut rig = rig();

@@ -138,6 +138,7 @@ fn config_map(mut fields: Map<String, Value>) -> Result<Option<(ObjectId, Object
         Object {
             uid: String::new(),
             data,
+            ..Object::default()
         },
     )))
 }

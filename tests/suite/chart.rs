@@ -14,8 +14,13 @@ pub fn objects() -> Vec<Value> {
 /// The objects that give the service account its rights, with that account, moved into `namespace`; each with the path
 /// to post it to. What is not in a namespace gets its name for a suffix, so that no test gives rights to another.
 pub fn rights(namespace: &str) -> Vec<(String, Value)> {
+    rights_of(objects(), namespace)
+}
+
+/// The same of the chart rendered with other values.
+pub fn rights_of(objects: Vec<Value>, namespace: &str) -> Vec<(String, Value)> {
     let mut rights = Vec::new();
-    for mut object in objects() {
+    for mut object in objects {
         let kind = object["kind"].as_str().unwrap().to_owned();
         let place = match kind.as_str() {
             "ServiceAccount" => format!("/api/v1/namespaces/{namespace}/serviceaccounts"),

@@ -5,6 +5,7 @@
 
 mod admission;
 mod adoption;
+mod annotations;
 mod audit;
 mod browser;
 mod burst;

@@ -53,6 +53,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and (not .Values.leaderElection.enabled) (gt (int .Values.replicaCount) 1) }}
 {{- fail "replicaCount: without leaderElection.enabled there may be one replica only" }}
 {{- end }}
+{{- if and .Values.annotateConfigMaps (not .Values.leaderElection.enabled) }}
+{{- fail "annotateConfigMaps: nothing is written for people without leaderElection.enabled" }}
+{{- end }}
 {{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) }}
 {{- fail "serviceMonitor.enabled: it scrapes the Service, so service.enabled must be true" }}
 {{- end }}
@@ -116,6 +119,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - {{ printf "--log-format=%s" $v.log.format | quote }}
 - {{ printf "--address=:%d" (int $v.port) | quote }}
 - {{ printf "--status-page=%t" $v.statusPage | quote }}
+{{- if $v.annotateConfigMaps }}
+- "--annotate-configmaps=true"
+{{- end }}
 {{- range $v.extraArgs }}
 - {{ . | quote }}
 {{- end }}

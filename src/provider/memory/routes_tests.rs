@@ -86,7 +86,11 @@ impl Bench {
     fn ask(&mut self, value: &str) {
         let data = [("dns".to_owned(), value.to_owned())].into();
         let uid = String::new();
-        let object = Object { uid, data };
+        let object = Object {
+            uid,
+            data,
+            ..Object::default()
+        };
         self.snapshot.objects = [(ObjectId::default(), object)].into();
     }
 

@@ -218,6 +218,12 @@ fn the_status() {
 }
 
 #[test]
+fn the_annotations() {
+    let told = names(&section("annotations"));
+    assert_eq!(told, model::annotation::KEYS.map(str::to_owned).into());
+}
+
+#[test]
 fn the_metrics() {
     let code: String = files("src/report", &["rs"]).iter().map(read).collect();
     let registered = code
