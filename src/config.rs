@@ -40,6 +40,8 @@ pub struct Config {
     pub status_page: bool,
     /// Only with leader election.
     pub annotate_configmaps: bool,
+    /// None: there are none.
+    pub traces: Option<Traces>,
 }
 
 impl Config {
@@ -117,6 +119,17 @@ pub struct Log {
     pub json: bool,
 }
 
+/// Where traces go, by OTLP over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traces {
+    /// With its path: `http://collector:4318/v1/traces`.
+    pub endpoint: http::Uri,
+    /// Of every request. They may be secrets, and do not show where this is printed.
+    pub headers: http::HeaderMap,
+    /// Of one request.
+    pub timeout: Duration,
+}
+
 /// What the program is started for: `plan` writes nothing, so it needs no Lease; `status` and `check` read what stands beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -134,6 +147,8 @@ pub struct Facts {
     pub host_name: Option<String>,
     /// Content of the service account's namespace file.
     pub service_account_namespace: Option<String>,
+    /// The variables of OpenTelemetry, `OTEL_…`, that are not empty.
+    pub otel: BTreeMap<String, String>,
 }
 
 impl Facts {
@@ -152,6 +167,12 @@ impl Facts {
                 "/var/run/secrets/kubernetes.io/serviceaccount/namespace",
             )
             .ok(),
+            otel: std::env::vars_os()
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
+                .filter(|(name, value)| name.starts_with("OTEL_") && !value.trim().is_empty())
+                .collect(),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::{Instrument as _, Span};
+
 use crate::clock::{self, Instant};
 
 use crate::lease::election::Election;
@@ -20,6 +22,7 @@ use crate::report::pulse::Pulse;
 use crate::report::teller::Teller;
 use crate::retry::Backoff;
 use crate::source::Source;
+use crate::spans;
 
 /// Failures of passes: the first is retried after about a second.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -117,7 +120,7 @@ impl<P: Provider, E: Election> Controller<P, E> {
         mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
     ) -> End {
         let mut source = self.source.start();
-        let mut reign = Reign::new(&self.conduct, &mut self.memory);
+        let mut reign = Reign::new(&self.conduct, &mut self.memory, term);
         loop {
             tokio::select! {
                 biased;
@@ -130,6 +133,7 @@ impl<P: Provider, E: Election> Controller<P, E> {
                 reign.next = clock::now() + FIRST_RETRY;
                 continue;
             };
+            reign.reading = None;
             let _busy = self.pulse.busy();
             // Dropping a pass drops the call in flight: nothing of it is polled once the term is over.
             tokio::select! {
@@ -152,11 +156,16 @@ struct Reign<'a> {
     /// AWS asks for fewer calls: changes wait for the next look.
     throttled: bool,
     memory: &'a mut Memory,
+    /// Until the first decision.
+    takeover: Option<Span>,
+    /// Until the sources have been read for the first time.
+    reading: Option<Span>,
 }
 
 impl<'a> Reign<'a> {
     /// What an earlier term of this replica knew may be old: it is taken from the ledger, like another's.
-    fn new(conduct: &Conduct, memory: &'a mut Memory) -> Self {
+    fn new(conduct: &Conduct, memory: &'a mut Memory, term: &Term) -> Self {
+        let takeover = spans::takeover(term.epoch());
         let now = clock::now();
         memory.schedule = conduct.schedule();
         memory.grace = Grace::new(conduct.empty_grace_period);
@@ -167,6 +176,8 @@ impl<'a> Reign<'a> {
             failures: Backoff::new(FIRST_RETRY, conduct.resync_interval),
             throttled: false,
             memory,
+            reading: Some(spans::step_of(&takeover, "read sources")),
+            takeover: Some(takeover),
         }
     }
 
@@ -187,7 +198,14 @@ impl<'a> Reign<'a> {
             now: started - self.began,
             jitter: fastrand::f64(),
         };
-        let result = reconcile::pass(provider, term, self.memory, &frame).await;
+        let span = spans::pass(term.epoch());
+        let pass = reconcile::pass(provider, term, self.memory, &frame);
+        let result = pass.instrument(span.clone()).await;
+        tell(&span, &result);
+        drop(span);
+        if result.is_ok() {
+            self.takeover = None;
+        }
         let wait = self.wait(&result);
         self.next = clock::now() + wait;
         teller.passed(result, snapshot, clock::since(started), wait);
@@ -207,6 +225,19 @@ impl<'a> Reign<'a> {
             None if slow => self.failures.slow(),
             None => self.failures.next(),
         }
+    }
+}
+
+/// What the span of a pass says about it.
+fn tell(span: &Span, result: &Result<Pass, ProviderError>) {
+    match result {
+        Ok(pass) => {
+            span.record("egress.action", pass.plan.action.name());
+            span.record("egress.outcome", pass.outcome_name());
+            let problems = spans::number(pass.plan.problems.len());
+            span.record("egress.problems", problems);
+        }
+        Err(error) => spans::failed(span, error.reason),
     }
 }
 

@@ -8,10 +8,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::PostParams;
 use kube::{Api, Client};
+use tracing::Instrument as _;
 
 use crate::clock::{self, Instant, timeout};
 use crate::lease::term::Term;
 use crate::model::ledger::{Ledger, LedgerError, Recall};
+use crate::spans;
 
 /// The key of the document in the ConfigMap.
 pub const KEY: &str = "ledger.json";
@@ -118,7 +120,8 @@ impl Book {
             return None;
         }
         self.page.asked = Some(clock::now());
-        match shelf.get().await {
+        let read = shelf.get().instrument(spans::step("read ledger"));
+        match read.await {
             Ok((object, ledger)) => {
                 self.page.trouble = None;
                 // One that was deleted is written again as it was.
@@ -161,7 +164,9 @@ impl Book {
             return true;
         }
         page.asked = Some(clock::now());
-        let written = term.bound(shelf.put(page.object.as_ref(), &next)).await;
+        let put = shelf.put(page.object.as_ref(), &next);
+        let put = put.instrument(spans::step("write ledger"));
+        let written = term.bound(put).await;
         let relied = page.trouble.is_none();
         match written {
             // Nor will anything else be done.

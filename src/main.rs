@@ -23,6 +23,7 @@ use kube_static_egress_controller::report::metrics::Metrics;
 use kube_static_egress_controller::report::pulse::Pulse;
 use kube_static_egress_controller::report::scribe::Scribe;
 use kube_static_egress_controller::report::teller::Teller;
+use kube_static_egress_controller::report::traces::Traces;
 use kube_static_egress_controller::report::{http, log, transitions};
 use kube_static_egress_controller::source::{Source, kubernetes};
 use kube_static_egress_controller::status_command::{self, Question};
@@ -109,7 +110,7 @@ fn usage(asks: bool) -> ExitCode {
 }
 
 async fn plan(config: Config, args: &PlanArgs) -> Result<ExitCode> {
-    log::init(only_errors(&config));
+    log::init(only_errors(&config), None);
     let network = args.network.as_deref();
     let plan = if let Some(path) = plan_command::is_offline(&config, network) {
         plan_command::offline(&config, path, network)?
@@ -136,7 +137,7 @@ async fn plan(config: Config, args: &PlanArgs) -> Result<ExitCode> {
 }
 
 async fn tell(config: Config, question: Question<'_>, output: Output) -> Result<ExitCode> {
-    log::init(only_errors(&config));
+    log::init(only_errors(&config), None);
     let (text, code) = status_command::answer(&config, question, output).await?;
     print!("{text}");
     Ok(ExitCode::from(code))
@@ -150,7 +151,11 @@ fn only_errors(config: &Config) -> kube_static_egress_controller::config::Log {
 }
 
 async fn run(config: Config) -> Result<ExitCode> {
-    log::init(config.log);
+    let traces = match &config.traces {
+        Some(traces) => Some(Traces::start(traces, &pod(&config))?),
+        None => None,
+    };
+    log::init(config.log, traces.as_ref());
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(
         version,
@@ -192,6 +197,9 @@ async fn run(config: Config) -> Result<ExitCode> {
     // Ends by itself once nobody can say any more that we are ready.
     let _served = serving.await;
     tracing::info!("stopped");
+    if let Some(traces) = traces {
+        traces.end();
+    }
     Ok(ExitCode::SUCCESS)
 }
 

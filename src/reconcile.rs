@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use crate::lease::term::Term;
 use crate::ledger::Book;
 use crate::model::desired::{OnDrift, Settings};
@@ -15,6 +17,7 @@ use crate::model::request::Snapshot;
 use crate::model::schedule::{Outcome, Schedule};
 use crate::model::watch::{Stage, Watch};
 use crate::provider::{Provider, ProviderError, Retry};
+use crate::spans;
 
 /// What a pass found and did.
 #[derive(Debug)]
@@ -25,6 +28,18 @@ pub struct Pass {
     pub outcome: Outcome,
     /// How often the plan's step has been tried since all was well, and how much longer it waits.
     pub tried: (u32, Duration),
+}
+
+impl Pass {
+    /// How it ended, in one word.
+    pub fn outcome_name(&self) -> &'static str {
+        match (&self.plan.action, self.applied) {
+            (plan::Action::Refuse, _) => "refused",
+            (plan::Action::Keep, _) => "settled",
+            (_, true) => "applied",
+            (_, false) => "waiting",
+        }
+    }
 }
 
 /// What a pass works with besides the provider.
@@ -64,7 +79,12 @@ pub async fn look<P: Provider>(
     view: &View<'_>,
     watch: &mut Watch,
 ) -> Result<Plan, ProviderError> {
-    let (network, live) = futures::join!(provider.network(), provider.live(view.epoch, view.stack));
+    let read_network = || provider.network().instrument(spans::step("read network"));
+    let read_stack = provider.live(view.epoch, view.stack);
+    let (network, live) = futures::join!(
+        read_network(),
+        read_stack.instrument(spans::step("read stack"))
+    );
     let (mut network, mut live) = (network?, live?);
     watch.begin(view.grace.now);
     if let Live::Ours(stack) = &mut live
@@ -72,7 +92,10 @@ pub async fn look<P: Provider>(
         && watch.is_due(&stack.version)
     {
         // A look that fails is told, and keeps nothing else from being done.
-        let mut seen = provider.observe(stack).await;
+        let look = provider
+            .observe(stack)
+            .instrument(spans::step("look for drift"));
+        let mut seen = look.await;
         if let Ok(seen) = &mut seen {
             stack.policy = seen.policy.take().or(stack.policy.take());
         }
@@ -82,13 +105,15 @@ pub async fn look<P: Provider>(
         && stack.status.phase() == Phase::Settled
         && let Some(new) = watch.asks()
     {
-        watch.answered(match provider.detect(stack, new).await {
+        let ask = provider.detect(stack, new);
+        let answer = ask.instrument(spans::step("confirm drift")).await;
+        watch.answered(match answer {
             Err(error) if error.retry != Retry::AfterFix => None,
             answer => Some(answer.map_err(|error| error.to_string())),
         });
     }
     let made = |network: &Network| {
-        plan::plan(&World {
+        let world = World {
             snapshot: view.snapshot,
             network,
             live: &live,
@@ -96,17 +121,21 @@ pub async fn look<P: Provider>(
             grace: view.grace,
             ledger: view.ledger,
             watch,
-        })
+        };
+        spans::step("plan").in_scope(|| plan::plan(&world))
     };
     let mut plan = made(&network);
     if plan.is_doubtful() {
         // Both were read at once: the network may be from the moment before the stack came to rest.
-        network = provider.network().await?;
+        network = read_network().await?;
         plan = made(&network);
     }
     let new = plan.new_addresses();
     if new > 0
-        && let Some(free) = provider.free_addresses().await
+        && let Some(free) = provider
+            .free_addresses()
+            .instrument(spans::step("count free addresses"))
+            .await
         && free < new
     {
         network.free_addresses = Some(free);
@@ -151,7 +180,8 @@ pub async fn pass<P: Provider>(
             continue;
         }
         if applies {
-            let sent = provider.apply(term, &plan.stack, &plan.action).await;
+            let apply = provider.apply(term, &plan.stack, &plan.action);
+            let sent = apply.instrument(spans::step("apply")).await;
             if let Err(error) = &sent {
                 // Only what AWS has accepted counts: a call that failed is repeated by the backoff of failures.
                 memory.schedule = patience;

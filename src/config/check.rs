@@ -13,6 +13,7 @@ use super::{
 use crate::model::desired::{self, OnDrift, OnEmpty, Settings};
 
 mod election;
+mod traces;
 mod zones;
 
 const TOKEN_FILE: &str = "kube-static-egress-controller-token-secret";
@@ -83,6 +84,7 @@ impl Config {
                 ),
                 json: json.unwrap_or(false),
             },
+            traces: check.traces(&process.otlp_endpoint, facts),
             status_page: check.boolean("status-page", &process.status_page),
             annotate_configmaps,
             address: check.value(

@@ -303,4 +303,13 @@ pub struct ProcessOptions {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_ANNOTATE_CONFIGMAPS", hide_env_values = true)]
     pub annotate_configmaps: String,
+    /// Send OpenTelemetry traces of passes and AWS calls there, by OTLP over HTTP: to /v1/traces below this address.
+    /// Default: $OTEL_EXPORTER_OTLP_TRACES_ENDPOINT as it is, else $OTEL_EXPORTER_OTLP_ENDPOINT, else there are no traces.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_OTLP_ENDPOINT",
+        hide_env_values = true
+    )]
+    pub otlp_endpoint: Option<String>,
 }

@@ -159,13 +159,7 @@ impl Metrics {
         let (tries, wait) = pass.tried;
         gauges.step_tries.set(i64::from(tries));
         gauges.step_wait.set(wait.as_secs_f64());
-        let outcome = match (&plan.action, pass.applied) {
-            (Action::Refuse, _) => "refused",
-            (Action::Keep, _) => "settled",
-            (_, true) => "applied",
-            (_, false) => "waiting",
-        };
-        self.count(outcome, took);
+        self.count(pass.outcome_name(), took);
         if matches!(plan.action, Action::Keep) {
             let now = SystemTime::now()
                 .duration_since(UNIX_EPOCH)

@@ -12,5 +12,6 @@ pub mod page;
 pub mod pulse;
 pub mod scribe;
 pub mod teller;
+pub mod traces;
 pub mod transitions;
 pub mod writes;

@@ -73,7 +73,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   "credentials-dir" $v.credentialsDir
   "vpc-id" $v.aws.vpcId
   "cf-template-bucket" $v.aws.templateBucket
-  "aws-cfn-role-arn" $v.aws.cfnRoleArn }}
+  "aws-cfn-role-arn" $v.aws.cfnRoleArn
+  "otlp-endpoint" $v.traces.endpoint }}
 {{- if $value }}
 - {{ printf "--%s=%s" $flag $value | quote }}
 {{- end }}

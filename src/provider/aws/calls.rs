@@ -3,22 +3,27 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
-use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_types::request_id::RequestId as _;
+use tracing::{Instrument as _, Span};
 
 use super::credentials::Renewable;
 use super::error::{Failure, Kind, Service};
 use crate::lease::term::{Term, TermGuard, TermOver};
+use crate::spans;
 
 /// What one call came to, its retries included.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,14 +45,20 @@ pub type Observer = Arc<dyn Fn(&CallReport) + Send + Sync>;
 pub struct Calls {
     observer: Observer,
     credentials: Option<Renewable>,
+    region: String,
 }
 
 impl Calls {
-    pub fn new(observer: Observer, credentials: Option<Renewable>) -> Self {
+    pub fn new(observer: Observer, credentials: Option<Renewable>, region: String) -> Self {
         Self {
             observer,
             credentials,
+            region,
         }
+    }
+
+    fn span(&self, service: Service, action: &'static str) -> Span {
+        spans::call(service.sdk_name(), action, &self.region)
     }
 
     /// `send` gets an interceptor to be put on the operation.
@@ -61,10 +72,10 @@ impl Calls {
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let gate = Gate::new(None);
+        let gate = Gate::new(None, self.span(service, action));
         let started = Instant::now();
-        let result = send(gate.clone()).await;
-        let result = self.finish(service, action, &gate, started, Ok(result));
+        let result = send(gate.clone()).instrument(gate.span.clone()).await;
+        let result = self.finish(service, action, gate, started, Ok(result));
         self.renew(&result).await;
         result
     }
@@ -82,10 +93,11 @@ impl Calls {
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let gate = Gate::new(Some(term.guard()));
+        let gate = Gate::new(Some(term.guard()), self.span(service, action));
         let started = Instant::now();
-        let result = term.bound(send(gate.clone())).await;
-        let result = self.finish(service, action, &gate, started, result);
+        let sending = send(gate.clone()).instrument(gate.span.clone());
+        let result = term.bound(sending).await;
+        let result = self.finish(service, action, gate, started, result);
         self.renew(&result).await;
         result
     }
@@ -106,7 +118,7 @@ impl Calls {
         &self,
         service: Service,
         action: &'static str,
-        gate: &Gate,
+        gate: Gate,
         started: Instant,
         result: Result<Result<T, SdkError<E, HttpResponse>>, TermOver>,
     ) -> Result<T, Failure>
@@ -128,6 +140,7 @@ impl Calls {
             attempts,
             duration: started.elapsed(),
         };
+        gate.end(result.as_ref().err());
         tracing::debug!(
             service = report.service,
             action,
@@ -148,20 +161,42 @@ impl fmt::Debug for Calls {
 }
 
 /// Sits before every attempt of one call, the SDK's own retries included: counts it, and refuses it once the term is
-/// over, which also ends the SDK's retrying.
+/// over, which also ends the SDK's retrying. Remembers the last answer for the call's span.
 #[derive(Clone, Debug)]
 pub struct Gate {
     term: Option<TermGuard>,
     attempts: Arc<AtomicU32>,
     closed: Arc<AtomicBool>,
+    span: Span,
+    /// HTTP status and AWS's id of the request.
+    answer: Arc<Mutex<Option<(u16, Option<String>)>>>,
 }
 
 impl Gate {
-    fn new(term: Option<TermGuard>) -> Self {
+    fn new(term: Option<TermGuard>, span: Span) -> Self {
         Self {
             term,
             attempts: Arc::default(),
             closed: Arc::default(),
+            span,
+            answer: Arc::default(),
+        }
+    }
+
+    /// The span ends with this, the last of the call's gates.
+    fn end(self, failure: Option<&Failure>) {
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((status, id)) = &*answer {
+            let status = i64::from(*status);
+            self.span.record("http.response.status_code", status);
+            self.span.record("aws.request_id", id);
+        }
+        if let Some(again @ 1..) = self.attempts().checked_sub(1) {
+            let again = i64::from(again);
+            self.span.record("http.request.resend_count", again);
+        }
+        if let Some(failure) = failure {
+            spans::failed(&self.span, &failure.code);
         }
     }
 
@@ -193,12 +228,25 @@ impl Intercept for Gate {
         self.attempts.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
+
+    fn read_after_transmit(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if !self.span.is_disabled() {
+            let response = context.response();
+            let id = response.headers().request_id().map(str::to_owned);
+            let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+            *answer = Some((response.status().as_u16(), id));
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use aws_config::BehaviorVersion;
     use aws_sdk_ec2::config::{Credentials, Region};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -244,6 +292,7 @@ mod tests {
             Calls::new(
                 Arc::new(move |report: &CallReport| into.lock().unwrap().push(report.clone())),
                 None,
+                "eu-west-1".to_owned(),
             ),
             reports,
         )
@@ -289,7 +338,7 @@ mod tests {
         let mut election = Alone::new();
         let term = election.campaign().await;
         let _next = election.campaign().await;
-        let gate = Gate::new(Some(term.guard()));
+        let gate = Gate::new(Some(term.guard()), Span::none());
         // The gate alone, and the bound around it.
         let alone = ec2
             .delete_route()

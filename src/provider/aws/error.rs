@@ -25,6 +25,15 @@ impl Service {
             Self::S3 => "s3",
         }
     }
+
+    /// As the SDK names it.
+    pub fn sdk_name(self) -> &'static str {
+        match self {
+            Self::CloudFormation => "CloudFormation",
+            Self::Ec2 => "EC2",
+            Self::S3 => "S3",
+        }
+    }
 }
 
 /// What kind of "no" it was.

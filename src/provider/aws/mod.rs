@@ -138,7 +138,7 @@ impl AwsProvider {
                 .template_bucket
                 .clone()
                 .map(|name| bucket(&sdk, name, region.clone())),
-            calls: Calls::new(config.observer.clone(), credentials.clone()),
+            calls: Calls::new(config.observer.clone(), credentials.clone(), region.clone()),
             credentials,
             cloudformation: aws_sdk_cloudformation::Client::new(&sdk),
             ec2: aws_sdk_ec2::Client::new(&sdk),

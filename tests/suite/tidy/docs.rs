@@ -134,6 +134,25 @@ fn the_reasons() {
 }
 
 #[test]
+fn the_spans() {
+    let mut spans = BTreeSet::from(["pass", "takeover", "SERVICE.OPERATION"].map(str::to_owned));
+    for path in files("src", &["rs"]) {
+        for call in read(&path).split("spans::step").skip(1) {
+            let name = call.split('"').nth(1).unwrap();
+            spans.insert(name.to_owned());
+        }
+    }
+    let table = section("spans");
+    let first = table.lines().filter_map(|line| line.split('|').nth(1));
+    let quoted = first.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let told: BTreeSet<String> = quoted
+        .filter(|name| *name != "EC2.DescribeVpcs")
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(told, spans, "the spans in README.md and those in src");
+}
+
+#[test]
 fn the_stack_statuses() {
     let told = rows(&section("statuses"));
     for (status, word) in &told {

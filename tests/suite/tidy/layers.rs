@@ -6,21 +6,26 @@ use super::code::{is_test_file, shipped};
 use super::{files, none};
 
 /// A module, and what of the crate it may name besides itself. The longest prefix of a file's path decides.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("config", &["model"]),
     ("model", &[]),
     ("retry", &[]),
     ("clock", &[]),
+    ("spans", &[]),
     ("lease", &["clock"]),
-    ("ledger", &["model", "clock", "lease::term"]),
+    ("ledger", &["model", "clock", "spans", "lease::term"]),
     ("source", &["model", "config", "retry"]),
     ("provider", &["model", "lease::term"]),
-    ("provider/aws", &["provider", "model", "lease::term"]),
+    (
+        "provider/aws",
+        &["provider", "model", "spans", "lease::term"],
+    ),
     (
         "report",
         &[
             "model",
             "config",
+            "spans",
             "reconcile::Pass",
             "provider::ProviderError",
             "lease::LeaseView",
@@ -35,6 +40,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
             "report",
             "ledger",
             "model",
+            "spans",
             "lease::term",
         ],
     ),
@@ -49,6 +55,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
             "model",
             "lease",
             "clock",
+            "spans",
             "retry",
         ],
     ),

@@ -1,0 +1,246 @@
+//! Where traces go. The variables mean what OpenTelemetry's specification says; what the program cannot do with them is a mistake,
+//! not left out in silence. (The sampler, the batches and the resource are the SDK's, which reads their variables itself.)
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use percent_encoding::percent_decode_str;
+
+use super::super::form::{self, Judged, quote, wrong};
+use super::super::{Facts, Traces};
+use super::Check;
+
+const FLAG: &str = "otlp-endpoint";
+/// What the SDK knows.
+const SAMPLERS: [&str; 6] = [
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+];
+const TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_TIMEOUT_MS: u16 = 60_000;
+
+impl Check {
+    pub(super) fn traces(&mut self, flag: &Option<String>, facts: &Facts) -> Option<Traces> {
+        let is = |name: &str, value: &str| {
+            let set = facts.otel.get(name);
+            set.is_some_and(|set| set.trim().eq_ignore_ascii_case(value))
+        };
+        let of_flag = self.optional(FLAG, flag, |text| base(text));
+        let given = flag.as_deref().is_some_and(|text| !text.trim().is_empty());
+        let endpoint = if given {
+            of_flag
+        } else if let Some(text) = facts.otel.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
+            self.given(FLAG, url(text.trim()))
+        } else {
+            let text = facts.otel.get("OTEL_EXPORTER_OTLP_ENDPOINT");
+            text.and_then(|text| self.given(FLAG, base(text.trim())))
+        };
+        if is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
+            return None;
+        }
+        let endpoint = endpoint?;
+        self.given(FLAG, possible(facts));
+        let headers = of_traces(facts, "HEADERS").map(|(name, text)| headers(&name, text));
+        let timeout = of_traces(facts, "TIMEOUT").map(|(name, text)| timeout(&name, text));
+        Some(Traces {
+            endpoint,
+            headers: headers
+                .and_then(|judged| self.given(FLAG, judged))
+                .unwrap_or_default(),
+            timeout: timeout
+                .and_then(|judged| self.given(FLAG, judged))
+                .unwrap_or(TIMEOUT),
+        })
+    }
+}
+
+/// The variable for traces, else the one for everything.
+fn of_traces<'a>(facts: &'a Facts, what: &str) -> Option<(String, &'a str)> {
+    ["TRACES_", ""].iter().find_map(|signal| {
+        let name = format!("OTEL_EXPORTER_OTLP_{signal}{what}");
+        let value = facts.otel.get(&name)?.trim();
+        Some((name, value))
+    })
+}
+
+/// An address below which traces have their usual path.
+fn base(text: &str) -> Judged<Uri> {
+    let given = url(text)?;
+    let text = given.to_string();
+    url(&format!("{}/v1/traces", text.trim_end_matches('/')))
+}
+
+fn url(text: &str) -> Judged<Uri> {
+    let form = "give it as http://HOST:PORT; a collector usually has port 4318 for OTLP over HTTP";
+    let Ok(url) = text.parse::<Uri>() else {
+        return wrong(format!("{} is not a URL", quote(text)), form);
+    };
+    if !matches!(url.scheme_str(), Some("http" | "https")) {
+        return wrong(format!("{} is neither http nor https", quote(text)), form);
+    }
+    if url.host().is_none_or(str::is_empty) {
+        return wrong(format!("{} has no host", quote(text)), form);
+    }
+    if url
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+        || url.query().is_some()
+    {
+        // Not quoted: it may hold a password.
+        return wrong(
+            "the URL holds credentials or a query",
+            "put them into OTEL_EXPORTER_OTLP_HEADERS",
+        );
+    }
+    Ok(url)
+}
+
+/// What the environment asks for is what the program does.
+fn possible(facts: &Facts) -> Judged<()> {
+    for (what, only) in [("PROTOCOL", "http/protobuf"), ("COMPRESSION", "none")] {
+        if let Some((name, value)) = of_traces(facts, what).filter(|(_, value)| *value != only) {
+            let remedy = format!("leave {name} out, or set it to {only}");
+            return wrong(format!("{name} is {}", quote(value)), remedy);
+        }
+    }
+    for what in ["CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE"] {
+        if let Some((name, _)) = of_traces(facts, what) {
+            let remedy = "leave it out; SSL_CERT_FILE names the CAs that are trusted, and a collector beside the pod \
+                          needs no TLS";
+            return wrong(format!("{name} is not supported"), remedy);
+        }
+    }
+    let (exporter, sampler) = ("OTEL_TRACES_EXPORTER", "OTEL_TRACES_SAMPLER");
+    if let Some(value) = facts.otel.get(exporter).filter(|value| *value != "otlp") {
+        let remedy = format!("leave {exporter} out, or set it to otlp or none");
+        return wrong(format!("{exporter} is {}", quote(value)), remedy);
+    }
+    let known = |value: &&String| !SAMPLERS.contains(&value.as_str());
+    if let Some(value) = facts.otel.get(sampler).filter(known) {
+        let remedy = format!("set it to one of {}", SAMPLERS.join(", "));
+        return wrong(format!("{sampler} is {}", quote(value)), remedy);
+    }
+    Ok(())
+}
+
+/// `key=value` with commas between them, percent-encoded.
+fn headers(name: &str, text: &str) -> Judged<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
+        let header = || {
+            let (key, value) = pair.split_once('=')?;
+            let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+            let mut value = HeaderValue::from_str(&value).ok()?;
+            value.set_sensitive(true);
+            Some((key.trim().parse::<HeaderName>().ok()?, value))
+        };
+        // Not quoted: they may be secrets.
+        let Some((key, value)) = header() else {
+            return wrong(
+                format!("{name} holds something that is no header"),
+                "write KEY=VALUE, several with commas between them, other characters percent-encoded",
+            );
+        };
+        headers.insert(key, value);
+    }
+    Ok(headers)
+}
+
+/// Milliseconds.
+fn timeout(name: &str, text: &str) -> Judged<Duration> {
+    match form::number(text, 1, MAX_TIMEOUT_MS) {
+        Ok(number) => Ok(Duration::from_millis(number.into())),
+        Err((problem, _)) => wrong(
+            format!("{name}: {problem}"),
+            "give a whole number of milliseconds within these bounds",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(flag: &str, variables: &str) -> Result<Option<Traces>, String> {
+        let pair = |word: &str| {
+            let (name, value) = word.split_once('=').unwrap();
+            (name.replace('~', "OTEL_EXPORTER_OTLP_"), value.to_owned())
+        };
+        let facts = Facts {
+            otel: variables.split_whitespace().map(pair).collect(),
+            ..Facts::default()
+        };
+        let mut check = Check::default();
+        let traces = check.traces(&Some(flag.to_owned()), &facts);
+        match check.mistakes.first() {
+            Some(mistake) => Err(mistake.to_string()),
+            None => Ok(traces),
+        }
+    }
+
+    #[test]
+    fn the_endpoint_is_the_flag_s_else_the_environment_s() {
+        let endpoint = |flag: &str, variables: &str| {
+            let traces = judge(flag, variables).unwrap();
+            traces.map(|traces| traces.endpoint.to_string())
+        };
+        let is = |url: &str| Some(url.to_owned());
+        assert_eq!(endpoint("", ""), None);
+        for base in ["http://c:4318", "http://c:4318/"] {
+            assert_eq!(endpoint(base, ""), is("http://c:4318/v1/traces"));
+        }
+        assert_eq!(endpoint("https://c/a/", ""), is("https://c/a/v1/traces"));
+        let both = "~ENDPOINT=http://e:1 ~TRACES_ENDPOINT=http://t:2/x";
+        assert_eq!(endpoint("http://f:3", both), is("http://f:3/v1/traces"));
+        assert_eq!(endpoint("", both), is("http://t:2/x"));
+        assert_eq!(
+            endpoint("", "~ENDPOINT=http://e:1"),
+            is("http://e:1/v1/traces")
+        );
+        for off in ["OTEL_SDK_DISABLED=true", "OTEL_TRACES_EXPORTER=none"] {
+            assert_eq!(endpoint("http://f:3", off), None);
+        }
+    }
+
+    #[test]
+    fn headers_and_timeout_are_those_for_traces_else_those_for_all() {
+        let traces = judge(
+            "http://f",
+            "~HEADERS=a=b ~TRACES_HEADERS=Authorization=Bearer%20s3cret,x-scope=1 ~TIMEOUT=250 ~PROTOCOL=http/protobuf",
+        );
+        let traces = traces.unwrap().unwrap();
+        assert_eq!(traces.timeout, Duration::from_millis(250));
+        assert_eq!(traces.headers["authorization"], "Bearer s3cret");
+        assert_eq!(traces.headers["x-scope"], "1");
+        assert!(!traces.headers.contains_key("a"));
+        assert!(!format!("{traces:?}").contains("s3cret"), "{traces:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_a_mistake_with_its_remedy() {
+        for (flag, variables, told) in [
+            ("collector:4318", "", "neither http nor https"),
+            ("grpc://collector", "", "neither http nor https"),
+            ("http://:4318", "", "http"),
+            ("https://user:pass@c", "", "OTEL_EXPORTER_OTLP_HEADERS"),
+            ("", "~ENDPOINT=nonsense", "--otlp-endpoint"),
+            ("http://c", "~PROTOCOL=grpc", "set it to http/protobuf"),
+            ("http://c", "~TRACES_COMPRESSION=gzip", "TRACES_COMPRESSION"),
+            ("http://c", "~CERTIFICATE=/ca.pem", "SSL_CERT_FILE"),
+            ("http://c", "~HEADERS=secret", "is no header"),
+            ("http://c", "~TIMEOUT=10s", "milliseconds"),
+            ("http://c", "OTEL_TRACES_SAMPLER=xray", "parentbased_"),
+            ("http://c", "OTEL_TRACES_EXPORTER=zipkin", "otlp or none"),
+        ] {
+            let mistake = judge(flag, variables).unwrap_err();
+            assert!(mistake.contains(told), "{flag} {variables}: {mistake}");
+            assert!(!mistake.contains("pass@") && !mistake.contains("secret"));
+        }
+        // Without traces it does not matter.
+        assert_eq!(judge("", "~PROTOCOL=grpc"), Ok(None));
+    }
+}

@@ -1,0 +1,304 @@
+//! Traces of passes and AWS calls, as a collector gets them; and a collector that does not want them holds nothing up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use serde_json::{Value, json};
+
+use crate::collector::{Collector, Manner, Span};
+use crate::helm;
+use crate::replica::{Launch, Replica};
+use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
+use crate::standin::{Entry, REGION};
+use crate::wait;
+
+/// A replica that sends its traces there, more often than usual.
+fn traced(stage: &Stage, endpoint: &str) -> Launch {
+    let replica = stage.replica("r1").flag("otlp-endpoint", endpoint);
+    replica.env("OTEL_BSP_SCHEDULE_DELAY", "100")
+}
+
+/// How often each call was sent to AWS, as its log has it.
+fn sent(log: &[Entry]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for entry in log.iter().filter(|entry| entry.of_replica()) {
+        *counts.entry(entry.action.clone()).or_default() += 1;
+    }
+    counts
+}
+
+/// And as the spans have it.
+fn told(spans: &[Span]) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for span in spans.iter().filter(|span| span.kind == SpanKind::Client) {
+        let again = span.get("http.request.resend_count");
+        let again: usize = again.parse().unwrap_or_default();
+        *counts.entry(span.get("rpc.method").to_owned()).or_default() += 1 + again;
+    }
+    counts
+}
+
+/// What a span is below of, from its parent up to the root of its trace.
+fn above<'a>(spans: &'a [Span], span: &Span) -> Vec<&'a Span> {
+    let mut found: Vec<&Span> = Vec::new();
+    let (mut parent, mut inner) = (span.parent.clone(), (span.start, span.end));
+    while !parent.is_empty() {
+        let is = |other: &&Span| other.id == parent && other.trace == span.trace;
+        let next = spans.iter().find(is);
+        let next = next.unwrap_or_else(|| panic!("{span:?} has a parent that is not there"));
+        assert!(
+            next.start <= inner.0 && inner.1 <= next.end,
+            "{span:?} is not within {next:?}"
+        );
+        found.push(next);
+        (parent, inner) = (next.parent.clone(), (next.start, next.end));
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_trace_of_each_pass_has_each_call_to_aws() {
+    let stage = Stage::open("traces").await;
+    let collector = Collector::start(Manner::Takes).await;
+    // A call that is sent twice, and one that is refused.
+    let once = |kind: &str, action: &str| json!({ "kind": kind, "action": action, "times": 1 });
+    stage.aws.fault(once("error500", "DescribeRouteTables"));
+    stage.aws.fault(once("access_denied", "CreateStack"));
+    let mut replica = traced(&stage, &collector.url)
+        .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=tests")
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "x-scope=one%20two")
+        .flag("log-level", "info")
+        .flag("log-format", "json")
+        .start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    stage.two_more_looks().await;
+    wait::until("a trace of the last look", || {
+        let (sent, told) = (sent(&stage.aws.log_since(0)), told(&collector.spans()));
+        wait::check(sent == told, || format!("sent {sent:?}, told {told:?}"))
+    })
+    .await;
+    assert!(replica.terminate().await.0.success());
+
+    let spans = collector.spans();
+    assert_eq!(told(&spans), sent(&stage.aws.log_since(0)));
+    assert_eq!(collector.header("x-scope"), "one two");
+    let ids: BTreeSet<&[u8]> = spans.iter().map(|span| span.id.as_slice()).collect();
+    assert_eq!(ids.len(), spans.len());
+    for span in &spans {
+        let is = |key: &str| span.resource.get(key).map_or("", String::as_str);
+        assert_eq!(is("service.name"), "kube-static-egress-controller");
+        assert_eq!(is("service.version"), env!("CARGO_PKG_VERSION"));
+        assert_eq!(is("service.instance.id"), "r1");
+        assert_eq!(is("deployment.environment"), "tests");
+    }
+    calls_are_below_passes(&spans);
+    passes_say_how_they_ended(&spans);
+    nothing_of_config_maps_or_credentials_is_told(&spans, &replica);
+    // The log is what it is without traces.
+    for line in replica.log().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line["span"].is_null() && line["spans"].is_null(), "{line}");
+    }
+}
+
+fn calls_are_below_passes(spans: &[Span]) {
+    let mut steps = BTreeSet::new();
+    for span in spans.iter().filter(|span| span.kind == SpanKind::Client) {
+        let above = above(spans, span);
+        assert_eq!(above.last().unwrap().name, "pass", "{span:?}");
+        steps.insert(above[0].name.as_str());
+        let (service, method) = (span.get("rpc.service"), span.get("rpc.method"));
+        assert_eq!(span.name, format!("{service}.{method}"));
+        assert!(["EC2", "CloudFormation"].contains(&service), "{span:?}");
+        assert_eq!(span.get("rpc.system"), "aws-api");
+        assert_eq!(span.get("cloud.region"), REGION);
+        assert!(!span.get("aws.request_id").is_empty(), "{span:?}");
+        let status = span.get("http.response.status_code");
+        assert_eq!(span.failed, status != "200", "{span:?}");
+        assert_eq!(span.failed, !span.get("error.type").is_empty(), "{span:?}");
+    }
+    for step in [
+        "read network",
+        "read stack",
+        "look for drift",
+        "count free addresses",
+        "apply",
+    ] {
+        assert!(steps.remove(step), "no call below of {step}");
+    }
+    assert!(steps.is_empty(), "{steps:?}");
+    let denied = |span: &&Span| span.failed && span.name == "CloudFormation.CreateStack";
+    let denied = spans.iter().find(denied).unwrap();
+    assert_eq!(denied.get("error.type"), "AccessDenied");
+    assert_eq!(denied.get("http.response.status_code"), "403");
+    let again = |span: &&Span| !span.get("http.request.resend_count").is_empty();
+    let again: Vec<&Span> = spans.iter().filter(again).collect();
+    assert_eq!(again.len(), 1, "{again:?}");
+    assert_eq!(again[0].name, "EC2.DescribeRouteTables");
+    assert!(!again[0].failed);
+}
+
+fn passes_say_how_they_ended(spans: &[Span]) {
+    let roots = spans.iter().filter(|span| span.parent.is_empty());
+    let (passes, others): (Vec<&Span>, Vec<&Span>) = roots.partition(|span| span.name == "pass");
+    let others: Vec<&str> = others.iter().map(|span| span.name.as_str()).collect();
+    assert_eq!(others, ["takeover"]);
+    let traces: BTreeSet<&[u8]> = passes.iter().map(|span| span.trace.as_slice()).collect();
+    assert_eq!(traces.len(), passes.len(), "a trace each");
+    let mut ends = BTreeSet::new();
+    for pass in &passes {
+        assert_eq!(pass.get("egress.epoch"), "1");
+        ends.insert((pass.get("egress.action"), pass.get("egress.outcome")));
+        assert_eq!(pass.failed, pass.get("egress.outcome").is_empty());
+    }
+    for end in [("CreateStack", "applied"), ("Keep", "settled"), ("", "")] {
+        assert!(ends.contains(&end), "{ends:?} has no {end:?}");
+    }
+    let failed = passes.iter().find(|pass| pass.failed).unwrap();
+    assert_eq!(failed.get("error.type"), "AccessDenied");
+    for (step, root) in [
+        ("plan", "pass"),
+        ("read ledger", "pass"),
+        ("write ledger", "pass"),
+        ("read sources", "takeover"),
+    ] {
+        let step = spans.iter().find(|span| span.name == step).unwrap();
+        assert_eq!(above(spans, step)[0].name, root);
+    }
+}
+
+fn nothing_of_config_maps_or_credentials_is_told(spans: &[Span], replica: &Replica) {
+    let secrets = [
+        "8.8.8",
+        "google",
+        "egress-t1",
+        "secret",
+        &replica.access_key,
+    ];
+    for span in spans {
+        for secret in secrets {
+            let hides = |value: &String| !value.contains(secret);
+            assert!(span.attributes.values().all(hides), "{span:?}");
+        }
+    }
+}
+
+#[test]
+fn the_network_policy_opens_the_port_of_the_collector() {
+    let ports = |endpoint: &str| {
+        let values =
+            json!({ "networkPolicy": { "enabled": true }, "traces": { "endpoint": endpoint } });
+        let objects = helm::render(&values).unwrap();
+        let mut objects = objects.into_iter();
+        let policy = objects.find(|object| object["kind"] == "NetworkPolicy");
+        let rules = policy.unwrap()["spec"]["egress"].clone();
+        let rules: Vec<Value> = serde_json::from_value(rules).unwrap();
+        let open = rules.iter().filter(|rule| rule["to"].is_null());
+        let ports = open.flat_map(|rule| rule["ports"].as_array().unwrap());
+        let ports: Vec<u64> = ports.filter_map(|port| port["port"].as_u64()).collect();
+        ports
+    };
+    let without = ports("");
+    for (endpoint, port) in [
+        ("http://collector.observability:4318", 4318),
+        ("http://[fd00::1]:4319/base", 4319),
+        ("http://collector", 80),
+        ("https://collector.example/otlp", 443),
+    ] {
+        assert_eq!(ports(endpoint), [without.as_slice(), &[port]].concat());
+    }
+}
+
+const LOST: &str = "traces are lost";
+
+/// A collector that fails in this manner is told of once, with what it says, and once more when it is well again.
+async fn fails(name: &str, manner: Manner, why: &str) {
+    let stage = Stage::open(name).await;
+    let collector = Collector::start(manner).await;
+    let mut replica = traced(&stage, "")
+        // Of the variables the one for traces counts.
+        .without("otlp-endpoint")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+        .env(
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            &format!("{}/v1/traces", collector.url),
+        )
+        .env("OTEL_EXPORTER_OTLP_TIMEOUT", "200")
+        .start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    let mut round = 0;
+    while collector.requests() < 4 {
+        stage
+            .config_map("nudge", &[("n", &format!("9.9.9.{round}"))])
+            .await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        round += 1;
+        assert!(round < 100, "{} requests", collector.requests());
+    }
+    wait::until("told", || {
+        replica.said(&["WARN", LOST, why, "check --otlp-endpoint"])
+    })
+    .await;
+    assert_eq!(replica.when(&[LOST]).len(), 1);
+    assert_eq!(collector.spans().len(), 0);
+    collector.behave(Manner::Takes);
+    stage.two_more_looks().await;
+    wait::until("told", || replica.said(&["traces are taken again"])).await;
+    replica.assert_well();
+    assert!(replica.terminate().await.0.success());
+    assert_eq!(replica.when(&[LOST]).len(), 1);
+    assert!(!collector.spans().is_empty());
+}
+
+#[tokio::test]
+async fn a_collector_that_refuses_is_told_of_once() {
+    fails("traces-refused", Manner::Refuses, "503 Service Unavailable").await;
+}
+
+#[tokio::test]
+async fn a_collector_that_rejects_spans_is_told_of_once() {
+    fails("traces-rejected", Manner::Rejects, "too many for this plan").await;
+}
+
+#[tokio::test]
+async fn a_collector_that_is_too_slow_is_told_of_once() {
+    fails("traces-slow", Manner::Hangs, "no answer within 200ms").await;
+}
+
+/// With nothing to end the waiting but the program itself.
+#[tokio::test]
+async fn a_collector_that_hangs_holds_up_neither_routes_nor_the_end() {
+    let stage = Stage::open("traces-hang").await;
+    let collector = Collector::start(Manner::Hangs).await;
+    let mut replica = traced(&stage, &collector.url)
+        .env("OTEL_EXPORTER_OTLP_TIMEOUT", "60000")
+        .env("OTEL_BSP_MAX_QUEUE_SIZE", "8")
+        .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4")
+        .start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    stage.two_more_looks().await;
+    assert_eq!(collector.requests(), 1, "one at a time");
+    replica.assert_well();
+    let (status, took) = replica.terminate().await;
+    assert!(status.success());
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    let lease = stage.lease().await.unwrap();
+    assert_eq!(lease["spec"]["holderIdentity"], "", "given up: {lease}");
+}
+
+/// It may come later than the program, and never.
+#[tokio::test]
+async fn a_collector_that_is_away_is_told_of_once() {
+    let stage = Stage::open("traces-away").await;
+    let mut replica = traced(&stage, "http://127.0.0.1:1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    stage.two_more_looks().await;
+    assert!(replica.terminate().await.0.success());
+    assert!(replica.said(&["WARN", LOST, "Connection refused"]).is_ok());
+    assert_eq!(replica.when(&[LOST]).len(), 1);
+}
