@@ -55,6 +55,7 @@ pub fn call(service: &'static str, action: &'static str, region: &str) -> Span {
         http.response.status_code = Empty,
         http.request.resend_count = Empty,
         aws.request_id = Empty,
+        aws.extended_request_id = Empty,
         "error.type" = Empty,
         otel.status_code = Empty,
     )

@@ -84,7 +84,7 @@ impl Config {
                 ),
                 json: json.unwrap_or(false),
             },
-            traces: check.traces(&process.otlp_endpoint, facts),
+            traces: check.traces(&process.otlp_endpoint, facts, purpose),
             status_page: check.boolean("status-page", &process.status_page),
             annotate_configmaps,
             address: check.value(

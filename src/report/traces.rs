@@ -1,5 +1,5 @@
-//! Sends the spans to a collector: OTLP over HTTP, in batches, from a thread of the SDK's. Nothing waits for it: what does not fit
-//! into its queue, or cannot be delivered, is dropped, and that is told once.
+//! Sends the spans to a collector: OTLP over HTTP, in batches, from a thread of the SDK's. Nothing waits for it: what cannot be
+//! delivered, or does not fit into its queue meanwhile, is dropped. That a collector fails is told once.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -154,7 +154,7 @@ struct Exporter {
     post: Post,
     timeout: Duration,
     resource: ResourceAttributesWithSchema,
-    /// Since the last request.
+    /// The last request has failed.
     failing: AtomicBool,
 }
 

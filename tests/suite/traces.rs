@@ -11,6 +11,7 @@ use crate::helm;
 use crate::replica::{Launch, Replica};
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::standin::{Entry, REGION};
+use crate::testbed::Testbed;
 use crate::wait;
 
 /// A replica that sends its traces there, more often than usual.
@@ -68,7 +69,6 @@ async fn a_trace_of_each_pass_has_each_call_to_aws() {
     let mut replica = traced(&stage, &collector.url)
         .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=tests")
         .env("OTEL_EXPORTER_OTLP_HEADERS", "x-scope=one%20two")
-        .flag("log-level", "info")
         .flag("log-format", "json")
         .start();
     stage.config_map("egress-t1", &EXAMPLE).await;
@@ -96,9 +96,20 @@ async fn a_trace_of_each_pass_has_each_call_to_aws() {
     calls_are_below_passes(&spans);
     passes_say_how_they_ended(&spans);
     nothing_of_config_maps_or_credentials_is_told(&spans, &replica);
-    // The log is what it is without traces.
-    for line in replica.log().lines() {
-        let line: Value = serde_json::from_str(line).unwrap();
+    the_log_is_what_it_is_without_traces(&replica);
+}
+
+fn the_log_is_what_it_is_without_traces(replica: &Replica) {
+    let log = replica.log();
+    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+    let ours = |line: &Value| {
+        let target = line["target"].as_str().unwrap();
+        target.starts_with("kube_static_egress_controller")
+    };
+    let lines: Vec<Value> = lines.filter(ours).collect();
+    let within = lines.iter().filter(|line| line["message"] == "AWS call");
+    assert!(within.count() > 5, "{log}");
+    for line in lines {
         assert!(line["span"].is_null() && line["spans"].is_null(), "{line}");
     }
 }
@@ -288,6 +299,63 @@ async fn a_collector_that_hangs_holds_up_neither_routes_nor_the_end() {
     assert!(took < Duration::from_secs(20), "{took:?}");
     let lease = stage.lease().await.unwrap();
     assert_eq!(lease["spec"]["holderIdentity"], "", "given up: {lease}");
+}
+
+#[tokio::test]
+async fn the_last_pass_is_told_although_the_end_cuts_it_off() {
+    let stage = Stage::open("traces-end").await;
+    let collector = Collector::start(Manner::Takes).await;
+    let mut replica = traced(&stage, &collector.url)
+        .env("OTEL_BSP_SCHEDULE_DELAY", "3600000")
+        .start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    wait::until("at rest", || replica.said(&["Keep: "])).await;
+    let slow = json!({ "kind": "delay", "action": "DescribeRouteTables", "ms": 15_000 });
+    stage.aws.fault(slow);
+    let mark = stage.aws.mark();
+    stage.config_map("nudge", &[]).await;
+    wait::until("a call under way", || {
+        let calls = stage.aws.count_since(mark, "DescribeRouteTables");
+        wait::check(calls == 1, || format!("{calls} calls"))
+    })
+    .await;
+    assert_eq!(collector.requests(), 0, "nothing is sent before the end");
+    assert!(replica.terminate().await.0.success());
+    let spans = collector.spans();
+    assert_eq!(told(&spans), sent(&stage.aws.log_since(0)));
+    let unanswered = |span: &&Span| {
+        span.kind == SpanKind::Client && span.get("http.response.status_code").is_empty()
+    };
+    let cut: Vec<&Span> = spans.iter().filter(unanswered).collect();
+    assert_eq!(cut.len(), 1, "{cut:?}");
+    let pass = *above(&spans, cut[0]).last().unwrap();
+    assert_eq!(
+        (pass.name.as_str(), pass.get("egress.outcome")),
+        ("pass", "")
+    );
+}
+
+/// The API server stands for one with TLS: who gets an answer from it has trusted its certificate.
+#[tokio::test]
+async fn a_collector_with_tls_has_to_be_trusted() {
+    let stage = Stage::open("traces-tls").await;
+    let ca = &Testbed::shared().ca;
+    for (name, trusted, why) in [
+        ("r1", true, ["it answers 40", "check --otlp-endpoint"]),
+        ("r2", false, ["invalid peer certificate", "UnknownIssuer"]),
+    ] {
+        let mut replica = stage
+            .replica(name)
+            .flag("otlp-endpoint", &stage.url)
+            .env("OTEL_BSP_SCHEDULE_DELAY", "100");
+        if trusted {
+            replica = replica.env("SSL_CERT_FILE", ca);
+        }
+        let mut replica = replica.start();
+        wait::until("told", || replica.said(&["WARN", LOST, why[0], why[1]])).await;
+        assert!(replica.terminate().await.0.success());
+    }
 }
 
 /// It may come later than the program, and never.

@@ -1,13 +1,14 @@
 //! Where traces go. The variables mean what OpenTelemetry's specification says; what the program cannot do with them is a mistake,
 //! not left out in silence. (The sampler, the batches and the resource are the SDK's, which reads their variables itself.)
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
 use super::super::form::{self, Judged, quote, wrong};
-use super::super::{Facts, Traces};
+use super::super::{Facts, Purpose, Traces};
 use super::Check;
 
 const FLAG: &str = "otlp-endpoint";
@@ -23,29 +24,44 @@ const SAMPLERS: [&str; 6] = [
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_TIMEOUT_MS: u16 = 60_000;
 
+/// Variables by their names.
+type Variables = BTreeMap<String, String>;
+
 impl Check {
-    pub(super) fn traces(&mut self, flag: &Option<String>, facts: &Facts) -> Option<Traces> {
+    /// Only who runs has traces: a subcommand does not mind what somebody's shell has for other programs.
+    pub(super) fn traces(
+        &mut self,
+        flag: &Option<String>,
+        facts: &Facts,
+        purpose: Purpose,
+    ) -> Option<Traces> {
+        let (nothing, otel) = (Variables::new(), &facts.otel);
+        let otel = if purpose == Purpose::Run {
+            otel
+        } else {
+            &nothing
+        };
         let is = |name: &str, value: &str| {
-            let set = facts.otel.get(name);
+            let set = otel.get(name);
             set.is_some_and(|set| set.trim().eq_ignore_ascii_case(value))
         };
         let of_flag = self.optional(FLAG, flag, |text| base(text));
         let given = flag.as_deref().is_some_and(|text| !text.trim().is_empty());
         let endpoint = if given {
             of_flag
-        } else if let Some(text) = facts.otel.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
+        } else if let Some(text) = otel.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
             self.given(FLAG, url(text.trim()))
         } else {
-            let text = facts.otel.get("OTEL_EXPORTER_OTLP_ENDPOINT");
+            let text = otel.get("OTEL_EXPORTER_OTLP_ENDPOINT");
             text.and_then(|text| self.given(FLAG, base(text.trim())))
         };
         if is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
             return None;
         }
         let endpoint = endpoint?;
-        self.given(FLAG, possible(facts));
-        let headers = of_traces(facts, "HEADERS").map(|(name, text)| headers(&name, text));
-        let timeout = of_traces(facts, "TIMEOUT").map(|(name, text)| timeout(&name, text));
+        self.given(FLAG, possible(otel));
+        let headers = of_traces(otel, "HEADERS").map(|(name, text)| headers(&name, text));
+        let timeout = of_traces(otel, "TIMEOUT").map(|(name, text)| timeout(&name, text));
         Some(Traces {
             endpoint,
             headers: headers
@@ -59,10 +75,10 @@ impl Check {
 }
 
 /// The variable for traces, else the one for everything.
-fn of_traces<'a>(facts: &'a Facts, what: &str) -> Option<(String, &'a str)> {
+fn of_traces<'a>(otel: &'a Variables, what: &str) -> Option<(String, &'a str)> {
     ["TRACES_", ""].iter().find_map(|signal| {
         let name = format!("OTEL_EXPORTER_OTLP_{signal}{what}");
-        let value = facts.otel.get(&name)?.trim();
+        let value = otel.get(&name)?.trim();
         Some((name, value))
     })
 }
@@ -100,27 +116,27 @@ fn url(text: &str) -> Judged<Uri> {
 }
 
 /// What the environment asks for is what the program does.
-fn possible(facts: &Facts) -> Judged<()> {
+fn possible(otel: &Variables) -> Judged<()> {
     for (what, only) in [("PROTOCOL", "http/protobuf"), ("COMPRESSION", "none")] {
-        if let Some((name, value)) = of_traces(facts, what).filter(|(_, value)| *value != only) {
+        if let Some((name, value)) = of_traces(otel, what).filter(|(_, value)| *value != only) {
             let remedy = format!("leave {name} out, or set it to {only}");
             return wrong(format!("{name} is {}", quote(value)), remedy);
         }
     }
     for what in ["CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE"] {
-        if let Some((name, _)) = of_traces(facts, what) {
+        if let Some((name, _)) = of_traces(otel, what) {
             let remedy = "leave it out; SSL_CERT_FILE names the CAs that are trusted, and a collector beside the pod \
                           needs no TLS";
             return wrong(format!("{name} is not supported"), remedy);
         }
     }
     let (exporter, sampler) = ("OTEL_TRACES_EXPORTER", "OTEL_TRACES_SAMPLER");
-    if let Some(value) = facts.otel.get(exporter).filter(|value| *value != "otlp") {
+    if let Some(value) = otel.get(exporter).filter(|value| *value != "otlp") {
         let remedy = format!("leave {exporter} out, or set it to otlp or none");
         return wrong(format!("{exporter} is {}", quote(value)), remedy);
     }
     let known = |value: &&String| !SAMPLERS.contains(&value.as_str());
-    if let Some(value) = facts.otel.get(sampler).filter(known) {
+    if let Some(value) = otel.get(sampler).filter(known) {
         let remedy = format!("set it to one of {}", SAMPLERS.join(", "));
         return wrong(format!("{sampler} is {}", quote(value)), remedy);
     }
@@ -166,6 +182,10 @@ mod tests {
     use super::*;
 
     fn judge(flag: &str, variables: &str) -> Result<Option<Traces>, String> {
+        judge_for(Purpose::Run, flag, variables)
+    }
+
+    fn judge_for(purpose: Purpose, flag: &str, variables: &str) -> Result<Option<Traces>, String> {
         let pair = |word: &str| {
             let (name, value) = word.split_once('=').unwrap();
             (name.replace('~', "OTEL_EXPORTER_OTLP_"), value.to_owned())
@@ -175,7 +195,7 @@ mod tests {
             ..Facts::default()
         };
         let mut check = Check::default();
-        let traces = check.traces(&Some(flag.to_owned()), &facts);
+        let traces = check.traces(&Some(flag.to_owned()), &facts, purpose);
         match check.mistakes.first() {
             Some(mistake) => Err(mistake.to_string()),
             None => Ok(traces),
@@ -242,5 +262,8 @@ mod tests {
         }
         // Without traces it does not matter.
         assert_eq!(judge("", "~PROTOCOL=grpc"), Ok(None));
+        let of_a_shell = "~ENDPOINT=http://c ~PROTOCOL=grpc";
+        assert!(judge("", of_a_shell).is_err());
+        assert_eq!(judge_for(Purpose::Read, "", of_a_shell), Ok(None));
     }
 }

@@ -95,6 +95,8 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
     ("--manifests=examples --namespace=team-a", &["manifests"]),
     ("--namespace=team-a", &[]),
     ("--namespace=Team_A", &["namespace"]),
+    ("--otlp-endpoint=http://collector:4318", &[]),
+    ("--otlp-endpoint=collector:4318", &["otlp-endpoint"]),
     // Tags and names.
     ("--additional-stack-tags=team=a,b|stage=x=y", &[]),
     ("--additional-stack-tags=team", &["additional-stack-tags"]),

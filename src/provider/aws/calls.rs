@@ -168,8 +168,16 @@ pub struct Gate {
     attempts: Arc<AtomicU32>,
     closed: Arc<AtomicBool>,
     span: Span,
-    /// HTTP status and AWS's id of the request.
-    answer: Arc<Mutex<Option<(u16, Option<String>)>>>,
+    answer: Arc<Mutex<Option<Answer>>>,
+}
+
+/// What a span shows of an answer.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    id: Option<String>,
+    /// S3 has one more.
+    extended_id: Option<String>,
 }
 
 impl Gate {
@@ -186,10 +194,12 @@ impl Gate {
     /// The span ends with this, the last of the call's gates.
     fn end(self, failure: Option<&Failure>) {
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((status, id)) = &*answer {
-            let status = i64::from(*status);
+        if let Some(answer) = &*answer {
+            let status = i64::from(answer.status);
             self.span.record("http.response.status_code", status);
-            self.span.record("aws.request_id", id);
+            self.span.record("aws.request_id", &answer.id);
+            let extended_id = &answer.extended_id;
+            self.span.record("aws.extended_request_id", extended_id);
         }
         if let Some(again @ 1..) = self.attempts().checked_sub(1) {
             let again = i64::from(again);
@@ -237,9 +247,13 @@ impl Intercept for Gate {
     ) -> Result<(), BoxError> {
         if !self.span.is_disabled() {
             let response = context.response();
-            let id = response.headers().request_id().map(str::to_owned);
+            let headers = response.headers();
             let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
-            *answer = Some((response.status().as_u16(), id));
+            *answer = Some(Answer {
+                status: response.status().as_u16(),
+                id: headers.request_id().map(str::to_owned),
+                extended_id: headers.get("x-amz-id-2").map(str::to_owned),
+            });
         }
         Ok(())
     }
