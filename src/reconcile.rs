@@ -10,7 +10,7 @@ use crate::model::desired::{OnDrift, Settings};
 use crate::model::drift::Drift;
 use crate::model::grace::Grace;
 use crate::model::ledger::Recall;
-use crate::model::live::{Live, Phase};
+use crate::model::live::{Live, Phase, Stack};
 use crate::model::network::Network;
 use crate::model::plan::{self, Plan, World};
 use crate::model::request::Snapshot;
@@ -89,28 +89,8 @@ pub async fn look<P: Provider>(
     watch.begin(view.grace.now);
     if let Live::Ours(stack) = &mut live
         && stack.status.phase() == Phase::Settled
-        && watch.is_due(&stack.version)
     {
-        // A look that fails is told, and keeps nothing else from being done.
-        let look = provider
-            .observe(stack)
-            .instrument(spans::step("look for drift"));
-        let mut seen = look.await;
-        if let Ok(seen) = &mut seen {
-            stack.policy = seen.policy.take().or(stack.policy.take());
-        }
-        watch.looked(&stack.version, seen.map_err(|error| error.to_string()));
-    }
-    if let Live::Ours(stack) = &live
-        && stack.status.phase() == Phase::Settled
-        && let Some(new) = watch.asks()
-    {
-        let ask = provider.detect(stack, new);
-        let answer = ask.instrument(spans::step("confirm drift")).await;
-        watch.answered(match answer {
-            Err(error) if error.retry != Retry::AfterFix => None,
-            answer => Some(answer.map_err(|error| error.to_string())),
-        });
+        look_for_drift(provider, stack, watch).await;
     }
     let made = |network: &Network| {
         let world = World {
@@ -144,6 +124,26 @@ pub async fn look<P: Provider>(
     let idle = matches!(plan.action, plan::Action::Keep | plan::Action::Refuse);
     watch.note(&plan.drifts, view.settings.drift == OnDrift::Repair, idle);
     Ok(plan)
+}
+
+/// Where it is time for it. What fails is told, and keeps nothing else from being done.
+async fn look_for_drift<P: Provider>(provider: &P, stack: &mut Stack, watch: &mut Watch) {
+    if watch.is_due(&stack.version) {
+        let look = provider.observe(stack);
+        let mut seen = look.instrument(spans::step("look for drift")).await;
+        if let Ok(seen) = &mut seen {
+            stack.policy = seen.policy.take().or(stack.policy.take());
+        }
+        watch.looked(&stack.version, seen.map_err(|error| error.to_string()));
+    }
+    if let Some(new) = watch.asks() {
+        let ask = provider.detect(stack, new);
+        let answer = ask.instrument(spans::step("confirm drift")).await;
+        watch.answered(match answer {
+            Err(error) if error.retry != Retry::AfterFix => None,
+            answer => Some(answer.map_err(|error| error.to_string())),
+        });
+    }
 }
 
 /// One pass under a term.

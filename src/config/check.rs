@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::flags::{Options, SourceOptions};
+use super::flags::{Options, ProcessOptions, SourceOptions};
 use super::form::{self, Judged};
 use super::{
     AwsSettings, Clusters, Config, Facts, Log, Master, Mistake, ProviderConfig, Purpose,
@@ -43,13 +43,7 @@ impl Config {
             &process.log_format,
             &[("text", false), ("json", true)],
         );
-        let annotate_configmaps =
-            check.boolean("annotate-configmaps", &process.annotate_configmaps);
-        if annotate_configmaps && purpose == Purpose::Run && leader_election.is_none() {
-            let problem = "nothing is written for people without leader election";
-            let remedy = "leave it out, or set --leader-elect";
-            check.mistake("annotate-configmaps", problem, remedy);
-        }
+        let alone = purpose == Purpose::Run && leader_election.is_none();
         let config = Self {
             source,
             namespace,
@@ -86,7 +80,7 @@ impl Config {
             },
             traces: check.traces(&process.otlp_endpoint, facts, purpose),
             status_page: check.boolean("status-page", &process.status_page),
-            annotate_configmaps,
+            annotate_configmaps: check.annotate_configmaps(process, alone),
             address: check.value(
                 "address",
                 form::address(process.address.trim()),
@@ -108,6 +102,16 @@ struct Check {
 }
 
 impl Check {
+    fn annotate_configmaps(&mut self, process: &ProcessOptions, alone: bool) -> bool {
+        let flag = "annotate-configmaps";
+        let wanted = self.boolean(flag, &process.annotate_configmaps);
+        if wanted && alone {
+            let problem = "nothing is written for people without leader election";
+            self.mistake(flag, problem, "leave it out, or set --leader-elect");
+        }
+        wanted
+    }
+
     fn mistake(
         &mut self,
         flag: &'static str,

@@ -150,15 +150,7 @@ pub fn plan(world: &World<'_>) -> Plan {
     };
     match (world.live, layout) {
         (Live::Foreign { name, why }, _) => plan.refuse(name, "StackNotOurs", why.clone()),
-        (Live::Several(ids), _) => {
-            let text = format!(
-                "{} stacks carry this cluster's ownership tags ({}); remove the tags from, or delete, all but the one \
-                 whose static IPs are in use",
-                ids.len(),
-                ids.join(", ")
-            );
-            plan.refuse(&world.settings.stack_name, "SeveralStacks", text);
-        }
+        (Live::Several(ids), _) => plan.refuse_several(&world.settings.stack_name, ids),
         (_, None) => plan.absent(world),
         (_, Some((stack, Err(error)))) if stack.status.phase() == Phase::Settled => {
             plan.stack.clone_from(&stack.id);
@@ -217,6 +209,16 @@ impl Plan {
             reason,
             message,
         ));
+    }
+
+    fn refuse_several(&mut self, stack: &str, ids: &[String]) {
+        let text = format!(
+            "{} stacks carry this cluster's ownership tags ({}); remove the tags from, or delete, all but the one whose \
+             static IPs are in use",
+            ids.len(),
+            ids.join(", ")
+        );
+        self.refuse(stack, "SeveralStacks", text);
     }
 
     /// How many static IPs the change would allocate.
