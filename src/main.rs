@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use clap::Parser as _;
 use kube_static_egress_controller::config::{
     Cli, Clusters, Command, Config, Facts, Output, PlanArgs, ProviderConfig, Purpose, SourceConfig,
 };
@@ -47,7 +46,7 @@ struct Outlook {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             // --help and --version are no errors. If nobody reads the text, there is nobody to tell so.

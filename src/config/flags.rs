@@ -1,7 +1,10 @@
 //! Flags and environment variables. Every value is taken as text here and judged in [`super::check`], so that all
 //! mistakes are reported together and not one a run.
 
-use clap::{Args, Parser};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+use clap::{Args, CommandFactory as _, Parser};
 
 use super::subcommands::Command;
 
@@ -28,6 +31,29 @@ pub struct Cli {
     pub command: Option<Command>,
     #[command(flatten)]
     pub options: Options,
+}
+
+impl Cli {
+    /// Reads arguments, the first of which is the program. `--no-FLAG` of a switch is `--FLAG=false`, as the Go controller has it.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let command = Self::command();
+        let may_be_bare = |arg: &&clap::Arg| {
+            let values = arg.get_num_args();
+            values.is_some_and(|values| values.min_values() == 0)
+        };
+        let switches = command.get_arguments().filter(may_be_bare);
+        let switches: BTreeSet<&str> = switches.filter_map(clap::Arg::get_long).collect();
+        let positive = |argument: OsString| {
+            let flag = argument
+                .to_str()
+                .and_then(|text| text.strip_prefix("--no-"));
+            match flag.filter(|flag| switches.contains(flag)) {
+                Some(flag) => format!("--{flag}=false").into(),
+                None => argument,
+            }
+        };
+        Self::try_parse_from(arguments.into_iter().map(positive))
+    }
 }
 
 #[derive(Args, Clone, Debug)]

@@ -50,6 +50,29 @@ fn every_mistake_is_found_and_nothing_else() {
 }
 
 #[test]
+fn switches_are_off_as_the_go_controller_has_it() {
+    let read = |line: &str| Cli::read(std::iter::once("x").chain(line.split(' ')).map(Into::into));
+    let cli = read("--no-stack-termination-protection --no-dry-run --no-use-platform-credentials");
+    let options = cli.expect("switches").options;
+    assert_eq!(options.stack.stack_termination_protection, "false");
+    assert_eq!(options.stack.dry_run, "false");
+    assert_eq!(options.sources.use_platform_credentials, "false");
+    // Also where the default is true, and behind a subcommand.
+    let options = read("--no-leader-elect").expect("a switch").options;
+    assert_eq!(options.election.leader_elect.as_deref(), Some("false"));
+    let plan = read("plan --no-status-page").expect("a switch").command;
+    assert_eq!(plan.expect("plan").options().process.status_page, "false");
+    for wrong in [
+        "--no-provider",
+        "--no-dry-run=true",
+        "--no-dry-run --dry-run",
+        "--no-",
+    ] {
+        read(wrong).expect_err(wrong);
+    }
+}
+
+#[test]
 fn too_many_tags() {
     let tags = |n: usize| {
         (0..n)
