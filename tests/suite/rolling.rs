@@ -36,7 +36,9 @@ impl Edits {
         let give_up = Instant::now() + Duration::from_secs(180);
         while !stop.load(Ordering::Relaxed) || !waiting.is_empty() {
             assert!(Instant::now() < give_up, "not routed: {waiting:?}");
-            if Instant::now() >= next && !stop.load(Ordering::Relaxed) {
+            // What waits for its route stays asked for.
+            let room = waiting.len() < WINDOW / 2;
+            if Instant::now() >= next && room && !stop.load(Ordering::Relaxed) {
                 next += PACE;
                 let asked = Instant::now();
                 waiting.insert(self.edit(stage).await, asked);

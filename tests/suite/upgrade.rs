@@ -1,5 +1,6 @@
 //! The chart's own life under load: what Helm installs, the controller manager replaces and a node runs, exactly as it is
-//! rendered, while people edit. The only things given to the chart are where AWS is, and a log that tests can read.
+//! rendered, while people edit. The chart is only told where AWS is, to write a
+//! log that tests can read, and that many edits at once are meant.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -48,6 +49,8 @@ async fn apply(stage: &Stage, verb: &str, more: Value) {
     let own = values(&json!({
         "extraEnv": [{ "name": "AWS_ENDPOINT_URL", "value": format!("http://127.0.0.1:{}", stage.aws.port()) }],
         "log": { "level": "debug", "format": "text" },
+        // Edits that come while nobody leads take away much at once.
+        "stack": { "maxRemoval": 100 },
     }));
     let more = values(&more);
     let chart = [
