@@ -9,6 +9,7 @@ mod annotations;
 mod audit;
 mod browser;
 mod burst;
+mod cfn_lint;
 mod cgroup;
 mod chaos;
 mod chart;

@@ -22,17 +22,21 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
 }
 
-/// Runs `plan` in the scenario's folder, so that no path of this machine is in the answer.
-pub fn plan(folder: &Path, output: &str) -> Output {
+/// `network.yaml` of the scenario, and its flags. Paths are as seen from its folder.
+pub fn setting(folder: &Path) -> (&'static str, Vec<String>) {
     let network = if folder.join("network.yaml").exists() {
         "network.yaml"
     } else {
         "../network.yaml"
     };
     let flags = std::fs::read_to_string(folder.join("flags")).ok();
-    let flags: Vec<&str> = flags
-        .as_deref()
-        .map_or(ZONES.to_vec(), |text| text.lines().collect());
+    let flags = flags.unwrap_or_else(|| ZONES.join("\n"));
+    (network, flags.lines().map(str::to_owned).collect())
+}
+
+/// Runs `plan` in the scenario's folder, so that no path of this machine is in the answer.
+pub fn plan(folder: &Path, output: &str) -> Output {
+    let (network, flags) = setting(folder);
     Command::new(PROGRAM)
         .current_dir(folder)
         .env_clear()

@@ -63,7 +63,8 @@ pub struct Exit {
     pub subnet: String,
 }
 
-fn python() -> &'static str {
+/// The Python that has the stand-in's packages, and cfn-lint.
+pub fn python() -> &'static str {
     static PYTHON: OnceLock<String> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let output = Command::new(testbed::script("install"))

@@ -1,0 +1,66 @@
+//! What cfn-lint, which knows CloudFormation's resource types, says of the templates.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use clap::Parser as _;
+use kube_static_egress_controller::config::{Cli, Config, Facts, Purpose};
+use kube_static_egress_controller::model::plan::Action;
+use kube_static_egress_controller::plan_command;
+
+use crate::{scenarios, standin, testbed};
+
+/// The template of the stack that a scenario wants; None where it wants none.
+fn template(folder: &Path) -> Option<String> {
+    let (network, flags) = scenarios::setting(folder);
+    let flags = flags.iter().map(String::as_str);
+    let cli = Cli::try_parse_from(std::iter::once("x").chain(flags)).unwrap();
+    let config = Config::check(&cli.options, &Facts::default(), Purpose::Plan).unwrap();
+    let (manifests, network) = (folder.join("manifests.yaml"), folder.join(network));
+    let plan = plan_command::offline(&config, &manifests, Some(&network)).unwrap();
+    match plan.action {
+        Action::Create(template) => Some(template.text),
+        _ => None,
+    }
+}
+
+#[test]
+fn cfn_lint_has_nothing_to_say() {
+    let dir = testbed::directory("templates");
+    let folders = scenarios::folders();
+    let templates: BTreeSet<String> = folders.iter().filter_map(|it| template(it)).collect();
+    assert!(templates.len() >= 10, "{}", templates.len());
+    // That it can say something shows where a property is misspelt.
+    let misspelt = templates.iter().max_by_key(|text| text.len()).unwrap();
+    let misspelt = misspelt.replace("DestinationCidrBlock", "DestinationCidrBlok");
+    std::fs::write(dir.join("misspelt.json"), misspelt).unwrap();
+    for (number, text) in templates.into_iter().enumerate() {
+        std::fs::write(dir.join(format!("{number}.json")), text).unwrap();
+    }
+    // W3010 would have zones chosen by CloudFormation; here people choose them.
+    let program = Path::new(standin::python()).with_file_name("cfn-lint");
+    let output = Command::new(program)
+        .args([
+            "--regions=eu-central-1",
+            "--format=parseable",
+            "--ignore-checks=W3010",
+        ])
+        .arg(dir.join("*.json"))
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/deploy/iam.cloudformation.yaml"
+        ))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let (wanted, found): (Vec<&str>, Vec<&str>) = said
+        .lines()
+        .partition(|line| line.contains("misspelt.json"));
+    assert_eq!(found, [""; 0]);
+    let told = wanted
+        .iter()
+        .any(|line| line.contains("DestinationCidrBlok"));
+    assert!(told, "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
