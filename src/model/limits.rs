@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 
 use super::cidr;
 use super::desired::{self, Desired};
-use super::network::{Network, OtherTable, TableId};
+use super::network::{Network, OtherTable, TableId, Zone};
 use super::plan::World;
 use super::problem::{Problem, Subject};
 use super::request::{EntryId, Request};
@@ -27,7 +27,7 @@ pub struct Fitted {
 /// Builds what should be. `names` and `live` are those of the live stack, empty when there is none; `number` tells when an entry
 /// was first accepted, in comparison with others.
 ///
-/// The order is fair: entries that are served come first, then the older ones. None is taken before another that has waited
+/// `kept` are there whatever is asked for. The order is fair: entries that are served come first, then the older ones. None is taken before another that has waited
 /// longer, unless it takes no room since an accepted network contains it.
 pub fn fit(
     world: &World<'_>,
@@ -35,8 +35,14 @@ pub fn fit(
     names: &Names,
     live: &Layout,
     number: impl Fn(&EntryId) -> Option<u64>,
+    kept: &Kept,
 ) -> Fitted {
-    let room = Room { world, names, live };
+    let room = Room {
+        world,
+        names,
+        live,
+        kept,
+    };
     let whole = room.build(&request, world.network);
     let Some(limit) = room.broken(&whole.0, world.network) else {
         return Fitted::new(request, whole);
@@ -100,16 +106,45 @@ impl Fitted {
     }
 }
 
+/// Routes that nobody asks for, and the zones that they lead to.
+pub type Kept = BTreeMap<(TableId, Ipv4Net), Zone>;
+
+pub fn keep(desired: &mut Desired, kept: &Kept) {
+    for ((table, cidr), zone) in kept {
+        desired
+            .tables
+            .entry(table.clone())
+            .or_insert_with(|| zone.clone());
+        desired.routes.insert((table.clone(), *cidr));
+    }
+}
+
+/// Whether this passes a limit.
+pub fn overflows(world: &World<'_>, desired: &Desired, names: &Names, live: &Layout) -> bool {
+    let kept = &Kept::new();
+    let room = Room {
+        world,
+        names,
+        live,
+        kept,
+    };
+    room.broken(desired, world.network).is_some()
+}
+
 /// What is judged by.
 struct Room<'a> {
     world: &'a World<'a>,
     names: &'a Names,
     live: &'a Layout,
+    kept: &'a Kept,
 }
 
 impl Room<'_> {
     fn build(&self, request: &Request, network: &Network) -> (Desired, Vec<Problem>) {
-        desired::build(request, network, self.names, self.world.settings)
+        let (mut desired, problems) =
+            desired::build(request, network, self.names, self.world.settings);
+        keep(&mut desired, self.kept);
+        (desired, problems)
     }
 
     /// The limit that would be broken, with the remedy.

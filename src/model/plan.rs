@@ -128,6 +128,7 @@ pub fn plan(world: &World<'_>) -> Plan {
         &names,
         live.unwrap_or(&Layout::default()),
         number,
+        &limits::Kept::new(),
     );
     problems.extend(fitted.problems);
     let mut plan = Plan {
@@ -167,6 +168,7 @@ pub fn plan(world: &World<'_>) -> Plan {
         }
     }
     plan.problems.sort();
+    plan.problems.dedup();
     plan
 }
 
@@ -271,7 +273,7 @@ impl Plan {
         names: &Names,
     ) {
         let left = world.grace.empty_left();
-        self.hold_large_removal(world.settings, names);
+        self.hold_large_removal(world, layout, names);
         if self.nothing_asked() && !names.routes.is_empty() && !left.is_zero() {
             self.again = Some(left);
             let seconds = left.as_secs();

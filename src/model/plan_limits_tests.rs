@@ -238,3 +238,19 @@ fn nobody_who_is_served_loses_a_route_to_another() {
         }
     }
 }
+
+#[test]
+fn what_a_large_removal_keeps_takes_room() {
+    let mut bench = bench(&many(0..150));
+    bench.settings.max_removal = 50;
+    bench.grace_left = Duration::from_secs(60);
+    done(&mut bench);
+    ask(&mut bench, &many(100..300));
+    let plan = bench.plan();
+    assert!(bench.reasons().contains(&"LargeRemovalWaits"));
+    assert!(matches!(plan.action, Action::Prepare(_)), "{plan}");
+    let added = plan.differences.iter().all(|it| it.kind == Kind::Add);
+    assert!(added && plan.desired.routes.len() == 488, "{plan}");
+    let last: Vec<String> = many(244..300).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(waiting(&plan), last);
+}

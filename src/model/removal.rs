@@ -1,23 +1,25 @@
 //! A change that takes much away at once waits, since that is a mistake more often than a wish: a label that is misspelt, another
 //! cluster, a script gone wrong.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
 use super::cidr;
-use super::desired::Settings;
+use super::limits::{self, Kept};
 use super::network::{TableId, Zone};
-use super::plan::Plan;
+use super::plan::{Plan, World};
 use super::problem::{Problem, Subject};
-use super::resolved::Names;
+use super::request::EntryId;
+use super::resolved::{Layout, Names};
 
 impl Plan {
     /// Where more than `--max-removal` of the networks would lose their routes, they keep them until that has lasted for the grace
     /// period, also when some are asked for again meanwhile; what is added goes ahead. Routes that go with their table or zone do
     /// not count. An empty set has its own rule, but is a large removal for what comes after.
-    pub(super) fn hold_large_removal(&mut self, settings: &Settings, names: &Names) {
+    pub(super) fn hold_large_removal(&mut self, world: &World<'_>, layout: &Layout, names: &Names) {
+        let settings = world.settings;
         if !self.request.settled {
             return;
         }
@@ -46,9 +48,9 @@ impl Plan {
         if left.is_zero() {
             return;
         }
-        for ((table, cidr), zone) in gone {
-            self.desired.tables.entry(table.clone()).or_insert(zone);
-            self.desired.routes.insert((table, cidr));
+        limits::keep(&mut self.desired, &gone);
+        if limits::overflows(world, &self.desired, names, layout) {
+            self.make_room(world, layout, names);
         }
         self.again = Some(left);
         let text = format!(
@@ -63,10 +65,31 @@ impl Plan {
         ));
     }
 
+    /// What is kept takes room that the newest entries wait for then. All that is live stays, since what would cover some of it may
+    /// have to wait.
+    fn make_room(&mut self, world: &World<'_>, layout: &Layout, names: &Names) {
+        let stays = |((table, _), _): &(&(TableId, Ipv4Net), &Zone)| {
+            let tables = &self.desired.tables;
+            tables.contains_key(table)
+        };
+        let live = names.route_zones.iter().filter(stays);
+        let live: Kept = live
+            .map(|(route, zone)| (route.clone(), zone.clone()))
+            .collect();
+        let trusted = world
+            .ledger
+            .trusted(names.routes.keys().map(|(_, cidr)| cidr));
+        let number = |entry: &EntryId| trusted?.number(entry);
+        let request = std::mem::take(&mut self.request);
+        let fitted = limits::fit(world, request, names, layout, number, &live);
+        (self.request, self.desired) = (fitted.request, fitted.desired);
+        self.problems.extend(fitted.problems);
+    }
+
     /// The live routes whose addresses would not be routed any more from a table that stays, and how many networks these tables
     /// have.
-    fn removal(&self, names: &Names) -> (BTreeMap<(TableId, Ipv4Net), Zone>, usize) {
-        let (mut gone, mut networks) = (BTreeMap::new(), BTreeSet::new());
+    fn removal(&self, names: &Names) -> (Kept, usize) {
+        let (mut gone, mut networks) = (Kept::new(), BTreeSet::new());
         for (route, zone) in &names.route_zones {
             let (table, cidr) = route;
             if !self.desired.tables.contains_key(table) {
