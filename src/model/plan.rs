@@ -357,6 +357,10 @@ mod tests;
 mod limits_tests;
 
 #[cfg(test)]
+#[path = "plan_reasons_tests.rs"]
+mod reasons_tests;
+
+#[cfg(test)]
 #[path = "plan_safety_tests.rs"]
 mod safety_tests;
 

@@ -218,7 +218,7 @@ fn an_edit_goes_through_a_change_set_that_is_read_before_it_is_executed() {
 }
 
 /// The change set of a plan that prepares one, computed, with this effect on all that differs.
-fn ready(plan: &Plan, effect: Effect) -> ChangeSet {
+pub(super) fn ready(plan: &Plan, effect: Effect) -> ChangeSet {
     let Action::Prepare(template) = &plan.action else {
         panic!("{plan}")
     };

@@ -1,13 +1,14 @@
 //! README.md says what the code says: its tables are compared.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use clap::{Arg, CommandFactory as _};
 use kube_static_egress_controller::config::Cli;
 use kube_static_egress_controller::model;
 use kube_static_egress_controller::model::live::{Phase, Status};
 
-use super::{files, read};
+use super::{files, none, read};
 
 const VARIABLES: &str = "KUBE_STATIC_EGRESS_CONTROLLER_";
 
@@ -131,6 +132,26 @@ fn the_reasons() {
         told, reasons,
         "the reasons in README.md and those in src/model"
     );
+}
+
+/// Scenarios and tests name what they bring about.
+#[test]
+fn every_reason_is_brought_about_by_a_test() {
+    let is_test = |path: &PathBuf| {
+        let path = path.to_str().unwrap();
+        let suite = path.starts_with("tests/") && !path.contains("/tidy");
+        suite || path.contains("/tests/") || path.ends_with("tests.rs")
+    };
+    let mut tests = files("src", &["rs"]);
+    tests.extend(files("tests", &["rs", "json"]));
+    let texts: String = tests.iter().filter(|it| is_test(it)).map(read).collect();
+    let named = |reason: &String| texts.contains(&format!("\"{reason}\""));
+    let missing: Vec<String> = rows(&section("reasons"))
+        .into_iter()
+        .map(|(reason, _)| reason)
+        .filter(|reason| !named(reason))
+        .collect();
+    none("a test brings each reason about", &missing);
 }
 
 #[test]
