@@ -328,7 +328,7 @@ impl Drop for Replica {
 }
 
 /// Below the ports of outgoing connections and those of the testbed.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let offset = u16::try_from(std::process::id() % 7_000).unwrap();
     loop {

@@ -1,8 +1,9 @@
 //! The chart's own life under load: what Helm installs, the controller manager replaces and a node runs, exactly as it is
-//! rendered, while people edit. The chart is only told where AWS is, to write a
-//! log that tests can read, and that many edits at once are meant.
+//! rendered, while people edit. The chart is only told where AWS is, which port is free, to write a log that tests can
+//! read, and that many edits at once are meant.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::audit::{self, Terms};
 use crate::helm::CHART;
 use crate::install::{helm_in, values};
 use crate::kubelet::Kubelet;
+use crate::replica::free_port;
 use crate::rolling::{self, Edits};
 use crate::stage::{NAME, Stage};
 use crate::standin::Exit;
@@ -44,11 +46,15 @@ async fn helm(stage: &Stage, arguments: &[&str]) {
     tokio::task::spawn_blocking(run).await.unwrap();
 }
 
+/// Of the pods: one that nobody else has on all of this machine's addresses.
+static PORT: LazyLock<u16> = LazyLock::new(free_port);
+
 /// The chart with the example's values, and these.
 async fn apply(stage: &Stage, verb: &str, more: Value) {
     let own = values(&json!({
         "extraEnv": [{ "name": "AWS_ENDPOINT_URL", "value": format!("http://127.0.0.1:{}", stage.aws.port()) }],
         "log": { "level": "debug", "format": "text" },
+        "port": *PORT,
         // Edits that come while nobody leads take away much at once.
         "stack": { "maxRemoval": 100 },
     }));
