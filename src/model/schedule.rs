@@ -14,6 +14,8 @@ const LAST_POLL: Duration = Duration::from_secs(15);
 /// The same template after it failed, or a deletion after it failed: each further try waits twice as long.
 const FIRST_PATIENCE: Duration = Duration::from_secs(15);
 const LAST_PATIENCE: Duration = Duration::from_secs(1_800);
+/// What is tried of a change set that is executed.
+const EXECUTE: &str = "execute ";
 /// Templates remembered as tried.
 const MAX_TRIED: usize = 64;
 
@@ -66,9 +68,15 @@ impl Schedule {
         for (what, told) in tries.iter().take(MAX_TRIED) {
             let at = Duration::from_secs(told.not_before).saturating_sub(began);
             let times = told.times.saturating_sub(1);
+            // What can still be executed has not been: the leader ended before AWS took its call.
+            let cut_off = times == 0 && what.starts_with(EXECUTE);
+            let latest = match cut_off {
+                true => now,
+                false => now + patience(times, 1.0),
+            };
             let tried = Tried {
                 times,
-                not_before: at.min(now + patience(times, 1.0)),
+                not_before: at.min(latest),
             };
             let known = self
                 .tried
@@ -171,7 +179,7 @@ fn subject(plan: &Plan) -> Option<String> {
         Action::Discard { change_set } => Some(format!("discard {change_set}")),
         Action::Protect(on) => Some(format!("protect {on}")),
         Action::SetPolicy { open } => Some(format!("policy {open}")),
-        Action::Execute { change_set } => Some(format!("execute {change_set}")),
+        Action::Execute { change_set } => Some(format!("{EXECUTE}{change_set}")),
         Action::Keep | Action::Wait | Action::Refuse => None,
     }
 }
@@ -263,5 +271,29 @@ mod tests {
         );
         schedule.succeeded();
         assert_eq!(schedule.held(&one, now), None, "success forgets");
+    }
+
+    #[test]
+    fn a_new_leader_waits_for_what_was_done_and_not_for_what_was_cut_off() {
+        let plan = |action| Plan {
+            action,
+            ..Plan::default()
+        };
+        let execute = plan(Action::Execute {
+            change_set: "one".to_owned(),
+        });
+        let protect = plan(Action::Protect(true));
+        let mut former = Schedule::new(RESYNC, Watch::default());
+        let waits = |former: &Schedule, plan: &Plan| {
+            let mut next = Schedule::new(RESYNC, Watch::default());
+            let tries = former.tries_made(seconds(1_000));
+            next.recall(&tries, seconds(1_001), seconds(1));
+            next.held(plan, seconds(1)).is_some()
+        };
+        former.tries(&execute, Duration::ZERO, 0.5);
+        former.tries(&protect, Duration::ZERO, 0.5);
+        assert!(waits(&former, &protect) && !waits(&former, &execute));
+        former.tries(&execute, Duration::ZERO, 0.5);
+        assert!(waits(&former, &execute), "twice is no accident");
     }
 }
