@@ -94,7 +94,7 @@ pub struct Memory {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Told(String, String, String);
 
-/// All that could be told about a status. `status` is whole: nothing was cut.
+/// All that could be told about a status. Of a ConfigMap whose entries were cut nothing is known.
 pub fn notices(status: &Status, snapshot: &Snapshot) -> Notices {
     let same = |a: &Entry, b: &Entry| {
         (&a.cluster, &a.namespace, &a.name) == (&b.cluster, &b.namespace, &b.name)
@@ -273,16 +273,17 @@ impl Memory {
         }
     }
 
-    /// Forgets ConfigMaps that are gone, and refusals that are mended.
+    /// Forgets ConfigMaps that are gone or empty, and refusals that are mended.
     pub fn tidy(&mut self, notices: &Notices) {
         let known: BTreeMap<&str, &OfObject> = notices
             .values()
-            .filter(|object| matches!(object.standing, Standing::Is(..)))
+            .filter(|object| object.standing != Standing::Nothing)
             .map(|object| (object.uid.as_str(), object))
             .collect();
         self.told.retain(|uid, _| known.contains_key(uid.as_str()));
         for (uid, told) in &mut self.told {
-            if known[uid.as_str()].refused.is_none() {
+            let object = known[uid.as_str()];
+            if object.refused.is_none() && object.standing != Standing::Unknown {
                 told.0.clear();
             }
         }

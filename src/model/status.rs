@@ -257,8 +257,29 @@ impl Status {
     /// Cuts the list of entries so that the whole takes at most so many bytes as JSON. Those that somebody has to look at stay
     /// before those that are routed. The other lists have limits of their own.
     pub fn fit(&mut self, bytes: usize) {
-        let size = |value: &Entry| serde_json::to_string(value).map_or(0, |text| text.len() + 1);
         let entries = std::mem::take(&mut self.entries);
+        let mut keep = self.room(&entries, bytes).into_iter();
+        let all = entries.len();
+        self.entries = entries;
+        self.entries.retain(|_| keep.next().unwrap_or(false));
+        self.omitted.entries += all - self.entries.len();
+    }
+
+    /// A copy that fits. What does not is not copied: there may be 20,000 entries.
+    pub fn fitting(&mut self, bytes: usize) -> Self {
+        let entries = std::mem::take(&mut self.entries);
+        let mut copy = self.clone();
+        let keep = copy.room(&entries, bytes);
+        let kept = entries.iter().zip(keep).filter(|(_, keep)| *keep);
+        copy.entries = kept.map(|(entry, _)| entry.clone()).collect();
+        copy.omitted.entries += entries.len() - copy.entries.len();
+        self.entries = entries;
+        copy
+    }
+
+    /// Which of these entries have room in a status that has none yet.
+    fn room(&self, entries: &[Entry], bytes: usize) -> Vec<bool> {
+        let size = |value: &Entry| serde_json::to_string(value).map_or(0, |text| text.len() + 1);
         // Figures of `omitted` may still grow.
         let rest = serde_json::to_string(self).map_or(0, |text| text.len() + 64);
         let mut left = bytes.saturating_sub(rest);
@@ -272,11 +293,7 @@ impl Status {
             left = less;
             kept[index] = true;
         }
-        let all = entries.len();
-        let mut keep = kept.into_iter();
-        self.entries = entries;
-        self.entries.retain(|_| keep.next().unwrap_or(false));
-        self.omitted.entries += all - self.entries.len();
+        kept
     }
 
     /// The same without what changes though nothing has happened.
@@ -317,7 +334,10 @@ mod tests {
         let all = status.clone();
         status.fit(100 << 20);
         assert_eq!(status, all);
+        let copy = status.fitting(500_000);
+        assert_eq!(status, all);
         status.fit(500_000);
+        assert_eq!(status, copy);
         let text = serde_json::to_string(&status).expect("JSON");
         assert!((490_000..=500_000).contains(&text.len()), "{}", text.len());
         assert_eq!(status.entries.len() + status.omitted.entries, 20_000);

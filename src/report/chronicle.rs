@@ -35,7 +35,7 @@ pub struct Chronicle {
 struct Inner {
     dry_run: bool,
     past: Mutex<Past>,
-    looks: watch::Sender<Option<Arc<Look>>>,
+    looks: watch::Sender<Desk>,
     issue: watch::Sender<Option<Arc<Issue>>>,
     view: Mutex<Option<watch::Receiver<LeaseView>>>,
 }
@@ -49,6 +49,16 @@ struct Past {
     failing_since: Option<String>,
     /// Why the last operation failed, until all is well again: a plan does not tell it once the failed stack is gone.
     setback: Option<String>,
+}
+
+/// Where looks are handed over. One that has been read is not kept: it holds all problems and ConfigMaps.
+#[derive(Default)]
+enum Desk {
+    /// This replica does not lead.
+    #[default]
+    Closed,
+    New(Box<Look>),
+    Read,
 }
 
 /// What one pass found.
@@ -121,7 +131,7 @@ impl Chronicle {
 
     /// What this replica knew is another's to tell.
     pub fn follows(&self) {
-        self.inner.looks.send_replace(None);
+        self.inner.looks.send_replace(Desk::Closed);
         self.inner.issue.send_replace(None);
     }
 
@@ -176,7 +186,7 @@ impl Chronicle {
             next_look,
             past: past.clone(),
         };
-        self.inner.looks.send_replace(Some(Arc::new(look)));
+        self.inner.looks.send_replace(Desk::New(Box::new(look)));
     }
 
     /// The latest status; None while this replica does not lead, or has not looked yet.
@@ -191,16 +201,16 @@ impl Chronicle {
     /// Makes statuses of what was handed over, for ever. When looks come faster than that, the latest counts.
     pub async fn keep(self) {
         let mut looks = self.inner.looks.subscribe();
-        let mut status = Status::default();
         while looks.changed().await.is_ok() {
-            let Some(look) = looks.borrow_and_update().clone() else {
-                status = Status::default();
+            let Some(look) = self.take() else {
                 continue;
             };
-            let issue = self.make(&look, &mut status);
+            let before = self.issue();
+            let issue = self.make(&look, before.as_deref().map(|issue| &issue.status));
+            drop((look, before));
             self.inner.issue.send_if_modified(|is| {
                 // It may have lost the Lease meanwhile.
-                let leads = self.inner.looks.borrow().is_some();
+                let leads = !matches!(*self.inner.looks.borrow(), Desk::Closed);
                 if leads {
                     *is = Some(Arc::new(issue));
                 }
@@ -209,9 +219,25 @@ impl Chronicle {
         }
     }
 
-    /// `status`: the one before, which stays true as long as nothing newer can be seen.
-    fn make(&self, look: &Look, status: &mut Status) -> Issue {
-        match &look.found {
+    /// The latest look, if nobody has taken it.
+    fn take(&self) -> Option<Box<Look>> {
+        let mut taken = None;
+        self.inner.looks.send_if_modified(|desk| {
+            *desk = match std::mem::take(desk) {
+                Desk::New(look) => {
+                    taken = Some(look);
+                    Desk::Read
+                }
+                other => other,
+            };
+            false
+        });
+        taken
+    }
+
+    /// `before`: what was told last, which stays true as long as nothing newer can be seen.
+    fn make(&self, look: &Look, before: Option<&Status>) -> Issue {
+        let mut status = match &look.found {
             Ok(pass) => {
                 let setback = &look.past.setback;
                 let held = match pass.outcome {
@@ -224,12 +250,18 @@ impl Chronicle {
                     }
                     _ => None,
                 };
-                *status = survey::survey(&pass.plan, &look.snapshot, held);
-                status.setback.clone_from(setback);
-                status.time.clone_from(&look.time);
+                Status {
+                    setback: setback.clone(),
+                    time: look.time.clone(),
+                    plan: look.past.steps.last().cloned().unwrap_or_default(),
+                    ..survey::survey(&pass.plan, &look.snapshot, held)
+                }
             }
-            Err(failure) => status.failure = Some(failure.clone()),
-        }
+            Err(failure) => Status {
+                failure: Some(failure.clone()),
+                ..before.cloned().unwrap_or_default()
+            },
+        };
         let lease = self.lease();
         status.schema_version = SCHEMA_VERSION;
         status.version = env!("CARGO_PKG_VERSION").to_owned();
@@ -242,21 +274,16 @@ impl Chronicle {
         status.next_look.clone_from(&look.next_look);
         status.operation.clone_from(&look.past.operation);
         status.timeline.clone_from(&look.past.steps);
-        if look.found.is_ok() {
-            status.plan = look.past.steps.last().cloned().unwrap_or_default();
-        }
-        let notices = notice::notices(status, &look.snapshot);
-        let mut told = status.clone();
-        told.fit(MOST_BYTES);
-        let json = text(&told);
-        let mut brief = told.clone();
-        brief.fit(BRIEF_BYTES);
+        let notices = notice::notices(&status, &look.snapshot);
+        status.fit(MOST_BYTES);
+        let json = text(&status);
+        let brief = status.fitting(BRIEF_BYTES);
         Issue {
             digest: template::digest(json.as_bytes()),
             json,
             mark: template::digest(text(&brief.timeless()).as_bytes()),
             brief: text(&brief),
-            status: told,
+            status,
             notices,
         }
     }

@@ -124,19 +124,26 @@ impl Teller {
 impl Last {
     fn tell(&mut self, pass: &Pass, next: Duration, print: bool) {
         let plan = &pass.plan;
-        let problems: BTreeSet<Problem> = plan.problems.iter().cloned().collect();
-        for problem in problems.difference(&self.problems) {
-            match problem.severity {
-                Severity::Refused | Severity::Warning => {
-                    tracing::warn!(reason = problem.reason, "{problem}")
+        let problems: BTreeSet<&Problem> = plan.problems.iter().collect();
+        let (kept, gone) = std::mem::take(&mut self.problems)
+            .into_iter()
+            .partition(|problem| problems.contains(problem));
+        self.problems = kept;
+        for problem in problems {
+            if !self.problems.contains(problem) {
+                self.problems.insert(problem.clone());
+                match problem.severity {
+                    Severity::Refused | Severity::Warning => {
+                        tracing::warn!(reason = problem.reason, "{problem}")
+                    }
+                    Severity::Note => tracing::info!(reason = problem.reason, "{problem}"),
                 }
-                Severity::Note => tracing::info!(reason = problem.reason, "{problem}"),
             }
         }
-        for problem in self.problems.difference(&problems) {
+        let gone: BTreeSet<Problem> = gone;
+        for problem in gone {
             tracing::info!(reason = problem.reason, "no longer: {problem}");
         }
-        self.problems = problems;
         let summary = plan.summary();
         if summary != self.summary {
             let (stack, setback) = (&plan.stack, plan.setback.as_deref().unwrap_or_default());

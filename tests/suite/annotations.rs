@@ -111,6 +111,7 @@ async fn teams_read_their_static_ips_on_their_config_maps() {
 
     // Neither looks nor a new leader write what is there already, nor does the other's next apply.
     let version = object["metadata"]["resourceVersion"].clone();
+    stage.two_more_looks().await;
     let writes = written(&first, "ok");
     stage.two_more_looks().await;
     assert_eq!(written(&first, "ok"), writes);

@@ -35,6 +35,7 @@ mod ledger;
 mod limits;
 mod linked;
 mod main_job;
+mod memory;
 mod page;
 mod plan_command;
 mod policy;

@@ -292,6 +292,15 @@ impl Replica {
         line.rsplit(' ').next()?.parse().ok()
     }
 
+    /// What the kernel says of its memory under this name, in MiB.
+    pub fn memory(&self, name: &str) -> f64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = std::fs::read_to_string(path).unwrap();
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        let number = line.split_whitespace().nth(1).unwrap();
+        number.parse::<f64>().unwrap() / 1_024.0
+    }
+
     pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args([signal, &pid]).status().unwrap();
