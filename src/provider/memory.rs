@@ -17,7 +17,8 @@ use crate::model::plan::Action;
 use crate::model::policy;
 
 mod account;
-mod routes;
+mod ec2;
+mod operation;
 
 /// How long an operation on the stack takes, and a change set half as long.
 const OPERATION: Duration = Duration::from_millis(1_500);
@@ -116,7 +117,7 @@ impl MemoryProvider {
 
 impl Provider for MemoryProvider {
     async fn network(&self) -> Result<Network, ProviderError> {
-        Ok(self.account().network.clone())
+        Ok(self.account().ec2.network.clone())
     }
 
     async fn live(&self, _epoch: Option<u64>, _known: Option<&str>) -> Result<Live, ProviderError> {
@@ -131,8 +132,8 @@ impl Provider for MemoryProvider {
         })
     }
 
-    async fn observe(&self, stack: &Stack) -> Result<Observed, ProviderError> {
-        Ok(self.account().observed(stack))
+    async fn observe(&self, _stack: &Stack) -> Result<Observed, ProviderError> {
+        Ok(self.account().observed())
     }
 
     async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {

@@ -42,7 +42,13 @@ impl MemoryProvider {
         let stack = account.stack.as_ref();
         let made = |status: &str| status == "CREATE_COMPLETE" || status.starts_with("UPDATE_");
         Sight {
-            tables: account.network.worker_tables.iter().map(table).collect(),
+            tables: account
+                .ec2
+                .network
+                .worker_tables
+                .iter()
+                .map(table)
+                .collect(),
             ips: stack
                 .filter(|stack| made(&stack.status.0))
                 .map(|stack| stack.outputs.clone())

@@ -1,13 +1,12 @@
 //! What the account holds, and what becomes of it in time.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::OPERATION;
-use super::routes::Moves;
+use super::ec2::{Ec2, Made};
 use crate::model::change;
 use crate::model::difference::{self, Kind};
 use crate::model::live::{Change, ChangeSet, ChangeSetState, Effect, Stack, Status};
@@ -20,23 +19,21 @@ use crate::model::template::Template;
 use crate::provider::{ProviderError, Retry};
 
 pub(super) struct Account {
-    pub(super) network: Network,
+    pub(super) ec2: Ec2,
     pub(super) stack: Option<Stack>,
+    /// What the stack has made, by logical id.
+    pub(super) made: BTreeMap<String, Made>,
     /// What becomes of the stack when the operation under way ends.
     pub(super) ends: Option<(Instant, Ending)>,
     pub(super) change_sets: BTreeMap<String, Prepared>,
     /// Counts changes of the stack: a change set made before the last one is obsolete.
     pub(super) generation: u64,
-    /// Static IPs by logical id.
-    pub(super) addresses: BTreeMap<String, Ipv4Addr>,
-    pub(super) allocated: u8,
     /// Stacks created so far: one that is created again has another ARN.
     created: u32,
     /// How long an operation on the stack takes, and a change set half as long.
     pub(super) pace: Duration,
     /// What the next operation fails of.
     pub(super) mishap: Option<String>,
-    pub(super) moves: Moves,
     /// Whether change sets that revert drift are made, as they are not everywhere.
     pub(super) reverts: bool,
 }
@@ -44,7 +41,7 @@ pub(super) struct Account {
 /// A change set, computed when it was asked for.
 pub(super) struct Prepared {
     template: Template,
-    changes: Vec<Change>,
+    pub(super) changes: Vec<Change>,
     ready: Instant,
     /// What it was made for.
     pub(super) generation: u64,
@@ -52,23 +49,29 @@ pub(super) struct Prepared {
 
 pub(super) enum Ending {
     Become(Status),
+    /// What the template says is made, or what it was before stays.
+    Settle(Box<Settling>),
     Vanish,
+}
+
+pub(super) struct Settling {
+    /// The stack, should it fail.
+    before: Stack,
+    revert: bool,
 }
 
 impl Account {
     pub(super) fn new(network: Network) -> Self {
         Self {
-            network,
+            ec2: Ec2::new(network),
             stack: None,
+            made: BTreeMap::new(),
             ends: None,
             change_sets: BTreeMap::new(),
             generation: 0,
-            addresses: BTreeMap::new(),
-            allocated: 0,
             created: 0,
             pace: OPERATION,
             mishap: None,
-            moves: Moves::default(),
             reverts: true,
         }
     }
@@ -84,14 +87,32 @@ impl Account {
                     stack.status = status;
                 }
             }
+            Some((_, Ending::Settle(settling))) => self.finish(*settling),
             Some((_, Ending::Vanish)) => {
+                self.clear();
                 self.stack = None;
-                self.addresses.clear();
                 self.change_sets.clear();
             }
             None => {}
         }
-        self.settle_routes();
+    }
+
+    fn finish(&mut self, settling: Settling) {
+        let is_new = self.made.is_empty();
+        let failed = self.settle(settling.revert).err();
+        let Some(stack) = &mut self.stack else { return };
+        stack.status = status(match (&failed, is_new) {
+            (None, true) => "CREATE_COMPLETE",
+            (None, false) => "UPDATE_COMPLETE",
+            (Some(_), true) => "ROLLBACK_COMPLETE",
+            (Some(_), false) => "UPDATE_ROLLBACK_COMPLETE",
+        });
+        if let Some(cause) = failed {
+            stack.template = settling.before.template;
+            stack.parameters = settling.before.parameters;
+            stack.tags = settling.before.tags;
+            stack.cause = Some(cause);
+        }
     }
 
     pub(super) fn start(&mut self, during: &str, ending: Ending) {
@@ -144,16 +165,15 @@ impl Account {
             policy: template.stack_policy.then(|| policy::text(false)),
             ..Stack::default()
         });
-        let conflict = self.conflict(template);
-        if conflict.is_none() {
-            self.plan_moves(template);
-        }
+        let before = self.stack.clone().unwrap_or_default();
+        let conflict = self.conflict(template, false);
         self.adopt(template);
         match conflict {
-            None => self.start(
-                "CREATE_IN_PROGRESS",
-                Ending::Become(status("CREATE_COMPLETE")),
-            ),
+            None => {
+                let revert = false;
+                let settling = Settling { before, revert };
+                self.start("CREATE_IN_PROGRESS", Ending::Settle(Box::new(settling)));
+            }
             Some(cause) => {
                 self.explain(cause);
                 self.start(
@@ -194,7 +214,7 @@ impl Account {
     }
 
     pub(super) fn execute(&mut self, name: &str) -> Result<(), ProviderError> {
-        self.idle_stack()?;
+        let before = self.idle_stack()?.clone();
         let ready = self
             .change_sets()
             .into_iter()
@@ -207,18 +227,12 @@ impl Account {
             ));
         };
         self.change_sets.clear();
-        match self.conflict(&template) {
+        let revert = repair::is_revert(name);
+        match self.conflict(&template, revert) {
             None => {
-                if repair::is_revert(name) {
-                    self.plan_reversion();
-                } else {
-                    self.plan_moves(&template);
-                    self.adopt(&template);
-                }
-                self.start(
-                    "UPDATE_IN_PROGRESS",
-                    Ending::Become(status("UPDATE_COMPLETE")),
-                );
+                self.adopt(&template);
+                let settling = Settling { before, revert };
+                self.start("UPDATE_IN_PROGRESS", Ending::Settle(Box::new(settling)));
             }
             Some(cause) => {
                 self.explain(cause);
@@ -235,7 +249,6 @@ impl Account {
         if self.idle_stack()?.termination_protection {
             return Err(refused("ValidationError", "termination protection is on"));
         }
-        self.plan_removal();
         self.start("DELETE_IN_PROGRESS", Ending::Vanish);
         Ok(())
     }
@@ -253,23 +266,10 @@ impl Account {
         stack.parameters.clone_from(&template.parameters);
         stack.tags.clone_from(&template.tags);
         stack.cause = None;
-        stack.outputs.clear();
-        for (id, _) in layout(stack)
-            .resources
-            .iter()
-            .filter(|(_, resource)| resource.kind == "AWS::EC2::EIP")
-        {
-            let fresh = self.allocated.saturating_add(1);
-            let address = *self.addresses.entry(id.clone()).or_insert_with(|| {
-                self.allocated = fresh;
-                Ipv4Addr::new(198, 51, 100, fresh)
-            });
-            stack.outputs.insert(id.clone(), address.to_string());
-        }
     }
 
-    /// What EC2 would refuse: a route that is there already and not the stack's own.
-    fn conflict(&mut self, template: &Template) -> Option<String> {
+    /// What the stack's policy forbids, or EC2 would refuse.
+    fn conflict(&mut self, template: &Template, revert: bool) -> Option<String> {
         if let Some(cause) = self.mishap.take() {
             return Some(cause);
         }
@@ -281,8 +281,8 @@ impl Account {
         {
             return Some(format!("{} is denied by stack policy", lost.logical_id));
         }
-        let (table, cidr) = self.in_the_way(template)?;
-        Some(format!("a route to {cidr} already exists in {table}"))
+        let layout = Layout::read(&template.text, &template.parameters).unwrap_or_default();
+        self.bring(&layout, revert).err()
     }
 
     pub(super) fn change_sets(&self) -> Vec<ChangeSet> {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::*;
+use ipnet::Ipv4Net;
+
 use crate::lease::{Alone, Election as _, Term};
 use crate::ledger::Book;
 use crate::model::desired::{OnDrift, Settings, example_zones};
 use crate::model::grace::Grace;
-use crate::model::network::Network;
+use crate::model::network::{Network, Route};
 use crate::model::plan::Action;
 use crate::model::request::{Object, ObjectId, Snapshot};
 use crate::model::schedule::Schedule;
@@ -20,7 +21,7 @@ impl MemoryProvider {
     /// Somebody puts a route there, or takes it away, behind the stack's back.
     pub(crate) fn tamper(&self, table: &str, cidr: Ipv4Net, route: Option<Route>) {
         let mut account = self.account();
-        let table = account.network.worker_tables.get_mut(table);
+        let table = account.ec2.network.worker_tables.get_mut(table);
         let routes = &mut table.expect("a worker's table").routes;
         match route {
             Some(route) => routes.insert(cidr, route),

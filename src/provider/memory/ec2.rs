@@ -1,0 +1,389 @@
+//! EC2, as far as a stack of ours uses it: what is there, whoever made it, and what would be refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde_json::Value;
+
+use crate::model::network::{Network, OtherTable, Route, SubnetId};
+use crate::model::observed::{Address, Gateway, Health, Subnet};
+use crate::model::resolved::Resource;
+
+/// The first static IP is the next one.
+const ADDRESSES: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 0);
+
+#[derive(Clone, Default)]
+pub(super) struct Ec2 {
+    pub(super) network: Network,
+    pub(super) gateways: BTreeMap<String, Gateway>,
+    /// By public IP.
+    pub(super) addresses: BTreeMap<String, Address>,
+    pub(super) subnets: BTreeMap<SubnetId, Subnet>,
+    /// The association of each subnet that has one.
+    pub(super) links: BTreeMap<SubnetId, String>,
+    allocated: u32,
+    /// No id comes twice.
+    ids: BTreeSet<String>,
+}
+
+/// A resource as EC2 is asked for it: what it refers to is named by physical ids.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Wish {
+    pub(super) kind: String,
+    fields: BTreeMap<String, String>,
+    tags: BTreeMap<String, String>,
+}
+
+/// A resource that was made, as it was asked for then.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    pub(super) wish: Wish,
+    /// `nat-…`, `subnet-…`, `rtb-…`, `rtbassoc-…`, the address of an EIP; of a route its table and CIDR.
+    pub(super) id: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Well,
+    Changed,
+    Gone,
+}
+
+impl Wish {
+    pub(super) fn new(resource: &Resource, made: &BTreeMap<String, Made>) -> Self {
+        let id = |logical: &Value| made.get(logical.as_str()?).map(|made| made.id.clone());
+        let text = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            other => id(&other["Ref"])
+                .or_else(|| id(&other["Fn::GetAtt"][0]))
+                .unwrap_or_default(),
+        };
+        let fields = resource.properties.as_object().into_iter().flatten();
+        let tags = resource.properties["Tags"].as_array().into_iter().flatten();
+        Self {
+            kind: resource.kind.clone(),
+            fields: fields
+                .filter(|(key, _)| *key != "Tags")
+                .map(|(key, value)| (key.clone(), text(value)))
+                .collect(),
+            tags: tags
+                .map(|tag| (text(&tag["Key"]), text(&tag["Value"])))
+                .collect(),
+        }
+    }
+
+    fn field(&self, key: &str) -> &str {
+        self.fields.get(key).map_or("", String::as_str)
+    }
+
+    fn cidr(&self, key: &str) -> Ipv4Net {
+        self.field(key).parse().unwrap_or_default()
+    }
+
+    /// What a route leads to.
+    fn target(&self) -> &str {
+        let fields = ["NatGatewayId", "GatewayId"].map(|key| self.field(key));
+        fields
+            .into_iter()
+            .find(|id| !id.is_empty())
+            .unwrap_or_default()
+    }
+
+    /// What comes first is made first, and removed last.
+    pub(super) fn rank(kind: &str) -> usize {
+        let order = [
+            "AWS::EC2::EIP",
+            "AWS::EC2::Subnet",
+            "AWS::EC2::RouteTable",
+            "AWS::EC2::NatGateway",
+        ];
+        let place = order.iter().position(|of| *of == kind);
+        place.unwrap_or(order.len())
+    }
+
+    /// Whether EC2 can make the one of the other: tags, and what a route leads to.
+    pub(super) fn becomes(&self, other: &Self) -> bool {
+        let is_route = self.kind == "AWS::EC2::Route";
+        let fixed = |wish: &Self| -> BTreeMap<String, String> {
+            let mut fields = wish.fields.clone();
+            fields.retain(|key, _| !is_route || !key.ends_with("Id") || key == "RouteTableId");
+            fields
+        };
+        self.kind == other.kind && fixed(self) == fixed(other)
+    }
+}
+
+impl Ec2 {
+    pub(super) fn new(network: Network) -> Self {
+        Self {
+            network,
+            ..Self::default()
+        }
+    }
+
+    fn fresh(&mut self, base: &str) -> String {
+        let mut id = base.to_owned();
+        let mut number = 1;
+        while !self.ids.insert(id.clone()) {
+            number += 1;
+            id = format!("{base}-{number}");
+        }
+        id
+    }
+
+    fn routes(&mut self, table: &str) -> Option<&mut BTreeMap<Ipv4Net, Route>> {
+        let Network {
+            worker_tables,
+            other_tables,
+            ..
+        } = &mut self.network;
+        let worker = worker_tables.get_mut(table).map(|table| &mut table.routes);
+        worker.or_else(|| other_tables.get_mut(table).map(|table| &mut table.routes))
+    }
+
+    /// Its id, or why EC2 refuses to make it.
+    pub(super) fn make(&mut self, wish: &Wish) -> Result<String, String> {
+        match wish.kind.as_str() {
+            "AWS::EC2::EIP" => {
+                self.allocated += 1;
+                let ip = Ipv4Addr::from_bits(ADDRESSES.to_bits() + self.allocated).to_string();
+                self.addresses.insert(ip.clone(), Address::default());
+                Ok(ip)
+            }
+            "AWS::EC2::Subnet" => self.make_subnet(wish),
+            "AWS::EC2::RouteTable" => {
+                let id = self.fresh("rtb-nat");
+                let table = OtherTable {
+                    tags: wish.tags.clone(),
+                    ..OtherTable::default()
+                };
+                self.network.other_tables.insert(id.clone(), table);
+                Ok(id)
+            }
+            "AWS::EC2::NatGateway" => self.make_gateway(wish),
+            "AWS::EC2::Route" => self.make_route(wish),
+            "AWS::EC2::SubnetRouteTableAssociation" => {
+                let (subnet, table) = (wish.field("SubnetId"), wish.field("RouteTableId"));
+                if !self.subnets.contains_key(subnet) || self.network.routes(table).is_none() {
+                    return Err(format!("{subnet} or {table} does not exist"));
+                }
+                if self.network.associations.contains_key(subnet) {
+                    return Err(format!("{subnet} is associated already"));
+                }
+                let associations = &mut self.network.associations;
+                associations.insert(subnet.to_owned(), table.to_owned());
+                let id = self.fresh("rtbassoc");
+                self.links.insert(subnet.to_owned(), id.clone());
+                Ok(id)
+            }
+            other => Err(format!("{other} is not known here")),
+        }
+    }
+
+    fn make_subnet(&mut self, wish: &Wish) -> Result<String, String> {
+        let cidr = wish.cidr("CidrBlock");
+        if let Some((id, _)) = self.subnets.iter().find(|(_, is)| is.cidr == Some(cidr)) {
+            return Err(format!("{cidr} is {id}'s"));
+        }
+        let zone = wish.field("AvailabilityZone").to_owned();
+        let id = self.fresh(&format!("subnet-{zone}"));
+        let subnet = Subnet {
+            cidr: Some(cidr),
+            zone,
+            tags: wish.tags.clone(),
+        };
+        self.subnets.insert(id.clone(), subnet);
+        Ok(id)
+    }
+
+    fn make_gateway(&mut self, wish: &Wish) -> Result<String, String> {
+        let (subnet, ip) = (wish.field("SubnetId"), wish.field("AllocationId"));
+        let Some(zone) = self.subnets.get(subnet).map(|subnet| subnet.zone.clone()) else {
+            return Err(format!("{subnet} does not exist"));
+        };
+        match self.addresses.get(ip) {
+            None => return Err(format!("{ip} does not exist")),
+            Some(address) if address.held_by.is_some() => {
+                return Err(format!("{ip} is associated already"));
+            }
+            Some(_) => {}
+        }
+        let id = self.fresh(&format!("nat-{zone}"));
+        let gateway = Gateway {
+            health: Health::Well,
+            subnet: subnet.to_owned(),
+            public_ip: Some(ip.to_owned()),
+        };
+        let held_by = Some(format!("eni-{id}"));
+        self.addresses.insert(ip.to_owned(), Address { held_by });
+        self.gateways.insert(id.clone(), gateway);
+        Ok(id)
+    }
+
+    /// A route leads to what is there.
+    fn route_of(&self, wish: &Wish) -> Result<Route, String> {
+        let target = wish.target().to_owned();
+        if !self.leads_somewhere(&target) {
+            return Err(format!("{target} does not exist"));
+        }
+        Ok(Route {
+            target,
+            blackhole: false,
+        })
+    }
+
+    fn leads_somewhere(&self, target: &str) -> bool {
+        let gateway = self.gateways.get(target);
+        !target.starts_with("nat-") || gateway.is_some_and(|it| it.health == Health::Well)
+    }
+
+    fn make_route(&mut self, wish: &Wish) -> Result<String, String> {
+        let (table, cidr) = (
+            wish.field("RouteTableId"),
+            wish.cidr("DestinationCidrBlock"),
+        );
+        let route = self.route_of(wish)?;
+        let Some(routes) = self.routes(table) else {
+            return Err(format!("{table} does not exist"));
+        };
+        if routes.contains_key(&cidr) {
+            return Err(format!("a route to {cidr} already exists in {table}"));
+        }
+        routes.insert(cidr, route);
+        Ok(format!("{table}|{cidr}"))
+    }
+
+    /// Brings what is there to what is wished for, which it can [become](Wish::becomes).
+    pub(super) fn change(&mut self, made: &Made, wish: &Wish) -> Result<(), String> {
+        let missing = || format!("{} was not found", made.id);
+        if wish.kind == "AWS::EC2::Route" {
+            let cidr = wish.cidr("DestinationCidrBlock");
+            let route = self.route_of(wish)?;
+            let routes = self.routes(wish.field("RouteTableId"));
+            *routes
+                .and_then(|routes| routes.get_mut(&cidr))
+                .ok_or_else(missing)? = route;
+            return Ok(());
+        }
+        let tags = self.tags(&made.id).ok_or_else(missing)?;
+        tags.retain(|key, _| !made.wish.tags.contains_key(key));
+        tags.extend(wish.tags.clone());
+        Ok(())
+    }
+
+    fn tags(&mut self, id: &str) -> Option<&mut BTreeMap<String, String>> {
+        let subnet = self.subnets.get_mut(id).map(|subnet| &mut subnet.tags);
+        let table = self.network.other_tables.get_mut(id);
+        subnet.or(table.map(|table| &mut table.tags))
+    }
+
+    /// What is gone already is no failure, and what others use stays behind.
+    pub(super) fn remove(&mut self, made: &Made) {
+        let (id, wish) = (made.id.as_str(), &made.wish);
+        match wish.kind.as_str() {
+            "AWS::EC2::EIP" => {
+                let is_free = |address: &Address| address.held_by.is_none();
+                if self.addresses.get(id).is_some_and(is_free) {
+                    self.addresses.remove(id);
+                }
+            }
+            "AWS::EC2::Subnet" => {
+                self.subnets.remove(id);
+                self.unlink(id);
+            }
+            "AWS::EC2::RouteTable" => {
+                self.network.other_tables.remove(id);
+                let mut associations = self.network.associations.clone().into_iter();
+                if let Some((subnet, _)) = associations.find(|(_, table)| table == id) {
+                    self.unlink(&subnet);
+                }
+            }
+            "AWS::EC2::NatGateway" => {
+                self.end(id, Health::Gone);
+                self.gateways.remove(id);
+            }
+            "AWS::EC2::Route" => {
+                let cidr = wish.cidr("DestinationCidrBlock");
+                if let Some(routes) = self.routes(wish.field("RouteTableId")) {
+                    routes.remove(&cidr);
+                }
+            }
+            _ if self
+                .links
+                .get(wish.field("SubnetId"))
+                .is_some_and(|link| link == id) =>
+            {
+                self.unlink(wish.field("SubnetId"));
+            }
+            _ => {}
+        }
+    }
+
+    /// A subnet without a table of its own has the VPC's main one.
+    pub(super) fn unlink(&mut self, subnet: &str) {
+        self.links.remove(subnet);
+        self.network.associations.remove(subnet);
+    }
+
+    /// A NAT gateway comes to its end: its static IP is free, and its routes lead nowhere.
+    pub(super) fn end(&mut self, gateway: &str, health: Health) {
+        let Some(it) = self.gateways.get_mut(gateway) else {
+            return;
+        };
+        it.health = health;
+        let ip = it.public_ip.take().unwrap_or_default();
+        let holder = format!("eni-{gateway}");
+        if let Some(address) = self.addresses.get_mut(&ip) {
+            address.held_by.take_if(|held_by| *held_by == holder);
+        }
+        let Network {
+            worker_tables,
+            other_tables,
+            ..
+        } = &mut self.network;
+        let workers = worker_tables.values_mut().map(|table| &mut table.routes);
+        let others = other_tables.values_mut().map(|table| &mut table.routes);
+        for route in workers.chain(others).flat_map(BTreeMap::values_mut) {
+            route.blackhole |= route.target == gateway;
+        }
+    }
+
+    /// Whether it is as it was made.
+    pub(super) fn state(&self, made: &Made) -> State {
+        let (id, wish) = (made.id.as_str(), &made.wish);
+        let has = |tags: &BTreeMap<String, String>| {
+            let mut wanted = wish.tags.iter();
+            wanted.all(|(key, value)| tags.get(key) == Some(value))
+        };
+        let as_made = match wish.kind.as_str() {
+            "AWS::EC2::EIP" => self.addresses.get(id).map(|_| true),
+            "AWS::EC2::Subnet" => self.subnets.get(id).map(|subnet| has(&subnet.tags)),
+            "AWS::EC2::RouteTable" => {
+                let table = self.network.other_tables.get(id);
+                table.map(|table| has(&table.tags))
+            }
+            "AWS::EC2::NatGateway" => {
+                let gateway = self.gateways.get(id);
+                let gateway = gateway.filter(|gateway| gateway.health == Health::Well);
+                let ip = Some(wish.field("AllocationId"));
+                gateway.map(|gateway| gateway.public_ip.as_deref() == ip)
+            }
+            "AWS::EC2::Route" => {
+                let routes = self.network.routes(wish.field("RouteTableId"));
+                let route =
+                    routes.and_then(|routes| routes.get(&wish.cidr("DestinationCidrBlock")));
+                route.map(|route| !route.blackhole && route.target == wish.target())
+            }
+            _ => {
+                let link = self.links.get(wish.field("SubnetId"));
+                link.map(|link| link == id)
+            }
+        };
+        match as_made {
+            Some(true) => State::Well,
+            Some(false) => State::Changed,
+            None => State::Gone,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What an operation does in EC2: it makes, changes and removes what the template changes, and nothing else. What others did
+//! meanwhile it sees only if it is to revert that.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::account::{Account, layout};
+use super::ec2::{Ec2, Made, State, Wish};
+use crate::model::live::{Change, Effect};
+use crate::model::observed::Observed;
+use crate::model::resolved::Layout;
+
+/// EC2 after an operation, and what the stack has made there, by logical id.
+type Done = (Ec2, BTreeMap<String, Made>);
+
+impl Account {
+    /// What becomes of EC2 when this is what is wanted, or why that fails.
+    pub(super) fn bring(&self, layout: &Layout, revert: bool) -> Result<Done, String> {
+        let (mut ec2, mut made) = (self.ec2.clone(), self.made.clone());
+        let mut left = Vec::new();
+        let mut resources: Vec<_> = layout.resources.iter().collect();
+        resources.sort_by_key(|(_, resource)| Wish::rank(&resource.kind));
+        for (logical, resource) in resources {
+            let wish = Wish::new(resource, &made);
+            let Some(old) = made.get(logical).cloned() else {
+                let id = ec2.make(&wish)?;
+                made.insert(logical.clone(), Made { wish, id });
+                continue;
+            };
+            let state = match revert {
+                true => ec2.state(&old),
+                false => State::Well,
+            };
+            let keeps_ids = old.wish.becomes(&wish) && can_be_changed(&wish);
+            let id = match state {
+                State::Well if old.wish == wish => continue,
+                State::Gone => ec2.make(&wish)?,
+                _ if keeps_ids => {
+                    ec2.change(&old, &wish)?;
+                    old.id
+                }
+                _ => {
+                    // An association goes before the next one comes; anything else after that.
+                    if Wish::rank(&wish.kind) == Wish::rank("") {
+                        ec2.remove(&old);
+                    }
+                    left.push(old);
+                    ec2.make(&wish)?
+                }
+            };
+            made.insert(logical.clone(), Made { wish, id });
+        }
+        let gone = |logical: &&String| !layout.resources.contains_key(*logical);
+        let gone: Vec<String> = made.keys().filter(gone).cloned().collect();
+        left.extend(gone.iter().filter_map(|logical| made.remove(logical)));
+        left.sort_by_key(|made| Reverse(Wish::rank(&made.wish.kind)));
+        for made in left {
+            ec2.remove(&made);
+        }
+        Ok((ec2, made))
+    }
+
+    /// What a change set that reverts drift announces.
+    pub(super) fn reversions(&self) -> Vec<Change> {
+        let change = |(logical, made): (&String, &Made)| {
+            let effect = match self.ec2.state(made) {
+                State::Well => return None,
+                State::Gone => Effect::Add,
+                State::Changed if can_be_changed(&made.wish) => Effect::Modify,
+                State::Changed => Effect::MayReplace,
+            };
+            Some(Change {
+                logical_id: logical.clone(),
+                resource_type: made.wish.kind.clone(),
+                effect,
+                dynamic_on: Vec::new(),
+            })
+        };
+        self.made.iter().filter_map(change).collect()
+    }
+
+    pub(super) fn settle(&mut self, revert: bool) -> Result<(), String> {
+        let Some(stack) = &mut self.stack else {
+            return Ok(());
+        };
+        let layout = layout(stack);
+        let done = self.bring(&layout, revert)?;
+        (self.ec2, self.made) = done;
+        let eips = self.made.iter();
+        let eips = eips.filter(|(_, made)| made.wish.kind == "AWS::EC2::EIP");
+        let outputs = eips.map(|(logical, made)| (logical.clone(), made.id.clone()));
+        if let Some(stack) = &mut self.stack {
+            stack.outputs = outputs.collect();
+        }
+        Ok(())
+    }
+
+    /// With the stack goes what it has made.
+    pub(super) fn clear(&mut self) {
+        let mut made: Vec<Made> = std::mem::take(&mut self.made).into_values().collect();
+        made.sort_by_key(|made| Reverse(Wish::rank(&made.wish.kind)));
+        for made in made {
+            self.ec2.remove(&made);
+        }
+    }
+
+    /// What EC2 shows of the stack's own.
+    pub(super) fn observed(&self) -> Observed {
+        let named = |(logical, made): (&String, &Made)| {
+            let has_id = made.wish.kind != "AWS::EC2::Route";
+            has_id.then(|| (logical.clone(), made.id.clone()))
+        };
+        Observed {
+            ids: self.made.iter().filter_map(named).collect(),
+            gateways: self.ec2.gateways.clone(),
+            addresses: self.ec2.addresses.clone(),
+            subnets: self.ec2.subnets.clone(),
+        }
+    }
+}
+
+/// Whether something of it can be set right in place.
+fn can_be_changed(wish: &Wish) -> bool {
+    matches!(
+        wish.kind.as_str(),
+        "AWS::EC2::Route" | "AWS::EC2::Subnet" | "AWS::EC2::RouteTable"
+    )
+}
+
+#[cfg(test)]
+#[path = "operation_tests.rs"]
+mod tests;
