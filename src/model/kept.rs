@@ -60,7 +60,7 @@ pub fn keep_routes(
         routes.insert(route.clone());
     }
     if !request.settled {
-        drop_covered(names, routes);
+        drop_covered(names, network, routes);
     }
     problems.extend(lost.into_iter().map(|table| {
         Problem::warning(
@@ -82,15 +82,20 @@ pub fn keep_routes(
     problems
 }
 
-fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
+pub(super) fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
     one.contains(other) || other.contains(one)
 }
 
-/// What a live route that stays covers anyway needs no route of its own.
-fn drop_covered(names: &Names, routes: &mut BTreeSet<(TableId, Ipv4Net)>) {
+/// What a live route that stays covers anyway needs no route of its own, unless somebody has taken that one away: nothing brings it
+/// back.
+fn drop_covered(names: &Names, network: &Network, routes: &mut BTreeSet<(TableId, Ipv4Net)>) {
     let live = |route: &(TableId, Ipv4Net)| names.routes.contains_key(route);
-    let stays: Vec<(TableId, Ipv4Net)> =
-        routes.iter().filter(|route| live(route)).cloned().collect();
+    let is_there = |(table, cidr): &(TableId, Ipv4Net)| {
+        let there = network.routes(table).and_then(|routes| routes.get(cidr));
+        there.is_some_and(|route| route.target.starts_with("nat-") && !route.blackhole)
+    };
+    let stays = routes.iter().filter(|route| live(route) && is_there(route));
+    let stays: Vec<(TableId, Ipv4Net)> = stays.cloned().collect();
     routes.retain(|route| {
         let (table, cidr) = route;
         let covers = |(other, wide): &(TableId, Ipv4Net)| {

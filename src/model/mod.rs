@@ -7,6 +7,7 @@
 pub mod annotation;
 pub mod change;
 pub mod cidr;
+mod dead_end;
 pub mod desired;
 pub mod detection;
 pub mod difference;

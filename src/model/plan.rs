@@ -301,8 +301,12 @@ impl Plan {
                 .to_owned();
             return self.refuse(&stack.name, "NothingToRoute", text);
         }
+        let desired = Desired {
+            routes: self.passable(world, stack, names),
+            ..self.desired.clone()
+        };
         let template =
-            match template::render(&self.desired, names, layout, world.settings.template_bucket) {
+            match template::render(&desired, names, layout, world.settings.template_bucket) {
                 Ok(template) => template,
                 Err(error) => {
                     return self.refuse(

@@ -197,10 +197,25 @@ fn a_table_that_lost_its_tag_keeps_its_routes() {
 #[test]
 fn what_stays_only_because_of_a_typo_is_told_and_adds_nothing() {
     let mut bench = Bench::live(&[("left", "9.9.8.0/25"), ("right", "9.9.8.128/25")]);
+    let wide = "9.9.8.0/24".parse().unwrap();
+    for table in bench.network.worker_tables.values_mut() {
+        let target = "nat-1".to_owned();
+        let route = crate::model::network::Route {
+            target,
+            blackhole: false,
+        };
+        table.routes.insert(wide, route);
+    }
     bench.ask(&[("left", "9.9.8.0/25"), ("right", "9.9.8.128/2S")]);
     let plan = bench.plan();
     assert_eq!(plan.action, Action::Keep, "{plan}");
     assert!(bench.reasons().contains(&"RemovalsFrozen"));
+    // Somebody takes it away, and nothing may put it back: what can be read has a route of its own.
+    let table = bench.network.worker_tables.get_mut("rtb-a").unwrap();
+    table.routes.remove(&wide);
+    let plan = bench.plan();
+    let new: Vec<&str> = plan.differences.iter().map(|it| it.id.as_str()).collect();
+    assert_eq!(new, ["RouteToNATrtbaz9x9x8x0y25"], "{plan}");
 }
 
 #[test]

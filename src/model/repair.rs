@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 use serde_json::json;
 
 use super::change::{change_set_name, discard, fingerprint_of};
+use super::dead_end::leave_routes;
 use super::desired::{self, OnDrift};
 use super::difference;
 use super::drift::{self, Cure, Drift, Place};
@@ -44,8 +45,10 @@ impl Plan {
         if !world.settings.allow_new_eips {
             keep_lost_zones(&mut self.drifts, names);
         }
+        let is_spent = |drift: &Drift| world.watch.stage(drift) == Stage::Spent;
+        leave_routes(&mut self.drifts, names, is_spent);
         for drift in &self.drifts {
-            let spent = world.watch.stage(drift) == Stage::Spent;
+            let spent = is_spent(drift);
             let mut problem = drift.problem(outlook(drift, world.settings.drift, spent));
             if let Some(said) = world.watch.inquiry().says(&drift.id) {
                 problem.message = format!("{}; {said}", problem.message);

@@ -150,3 +150,7 @@ impl Provider for MemoryProvider {
 #[cfg(test)]
 #[path = "../simulation/sight.rs"]
 pub(crate) mod sight;
+
+#[cfg(test)]
+#[path = "../simulation/tamper.rs"]
+pub(crate) mod tamper;

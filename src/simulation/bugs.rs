@@ -33,11 +33,21 @@ pub enum Bug {
     ZoneForgotten,
     /// What is live never looks like what is asked for.
     NeverContent,
+    /// What others do in EC2 is not looked for.
+    DriftUnseen,
+    /// A drift looks like another one each time, so that its repairs are never counted.
+    RepairedForEver,
+    /// A change set that reverts drift is executed whatever it does to static IPs.
+    ReversionUnread,
+    /// A NAT gateway that is made anew gets another static IP.
+    IpMadeAnew,
+    /// A route to a NAT gateway that is gone is asked for all the same.
+    DeadEndTaken,
 }
 
 impl Bug {
     /// Each with the number of histories that are enough to find it.
-    pub const PLANTED: [(Self, u64); 14] = [
+    pub const PLANTED: [(Self, u64); 19] = [
         (Self::EmptyTrusted, 40),
         (Self::TyposDropped, 100),
         (Self::EditsMissed, 60),
@@ -52,5 +62,10 @@ impl Bug {
         (Self::GapLeft, 250),
         (Self::ZoneForgotten, 4),
         (Self::NeverContent, 4),
+        (Self::DriftUnseen, 20),
+        (Self::RepairedForEver, 40),
+        (Self::ReversionUnread, 80),
+        (Self::IpMadeAnew, 80),
+        (Self::DeadEndTaken, 60),
     ];
 }

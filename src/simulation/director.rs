@@ -32,7 +32,7 @@ impl Director {
         let world = &self.world;
         match deed {
             // They are so from the beginning.
-            Deed::Join(_) | Deed::Clock { .. } | Deed::Pace(_) => {}
+            Deed::Join(_) | Deed::Clock { .. } | Deed::Pace(_) | Deed::Reverting(_) => {}
             Deed::Freeze { who, lasts } => self.processes[who].stop(lasts),
             Deed::Trip { who, stage, lasts } => world.shared().trips[who] = Some((stage, lasts)),
             Deed::Crash(who) => self.order(who, Order::Crash),
@@ -62,6 +62,7 @@ impl Director {
             } => world.news().blind(who, cluster, lasts),
             Deed::Late { who, lasts } => world.news().late(who, lasts),
             Deed::Spoil { stuck } => world.shared().spoilt = Some(stuck),
+            Deed::Harm { harm, zone, lasts } => world.harm(harm, zone, lasts),
             Deed::Lease(hand) => self.edit_lease(hand),
             Deed::Edit(edit) => world.edit(&edit),
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::harms::{Harm, Reverting};
 use super::maps::{CLUSTERS, Edit, Maps};
 use super::script::{Deed, Foul, Hand, Place, REPLICAS, Script, Stage};
 use crate::lease::tests::secs;
@@ -45,6 +46,7 @@ impl Script {
         roll(&mut rng.fork(), length, &mut deeds);
         let pace = Self::pace_of(&deeds).as_secs_f64();
         edits(&mut rng.fork(), length, pace, &mut deeds);
+        harms(&mut rng.fork(), length, &mut deeds);
         deeds.sort_by_key(|(at, _)| *at);
         let quiet = if seed.is_multiple_of(100) {
             3_600.0
@@ -226,5 +228,35 @@ fn edits(rng: &mut Rng, length: f64, pace: f64, deeds: &mut Vec<(Duration, Deed)
     // In every other world somebody leaves a typo behind.
     if rng.bool() {
         edit(length, Edit::Mend);
+    }
+}
+
+/// What others do in EC2: in one of three histories nothing, and in most of the others once in a while.
+fn harms(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
+    let how = one(
+        rng,
+        &[
+            Reverting::Works,
+            Reverting::Works,
+            Reverting::Refused,
+            Reverting::Fails,
+            Reverting::Blind,
+            Reverting::Vain,
+            Reverting::Greedy,
+        ],
+    );
+    let gap = one(rng, &[15.0, 40.0, 40.0, 90.0, 1e3, 1e3]);
+    deeds.push((Duration::ZERO, Deed::Reverting(how)));
+    for at in moments(rng, gap, length) {
+        let harm = Harm::draw(rng);
+        let long = secs(5.0 + rng.f64() * 60.0);
+        let lasts = match rng.u8(0..40) {
+            0 => None,
+            1..5 => Some(long),
+            _ if harm.is_theirs() => Some(long),
+            _ => Some(Duration::ZERO),
+        };
+        let zone = rng.usize(0..2);
+        deeds.push((at, Deed::Harm { harm, zone, lasts }));
     }
 }

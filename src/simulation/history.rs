@@ -81,7 +81,7 @@ async fn history(script: &Script, bug: Bug) -> Story {
     }
     let kept = director.orders.clone();
     tokio::spawn(director.direct(script.clone()));
-    let settled_after = play(&world, script.quiet).await;
+    let settled_after = play(&world, script).await;
     drop(kept);
     let mut shared = world.shared();
     Story {
@@ -96,19 +96,33 @@ async fn history(script: &Script, bug: Bug) -> Story {
 }
 
 /// Looks at the world after every step until its end, or until something is wrong.
-async fn play(world: &World, quiet: Duration) -> Duration {
+async fn play(world: &World, script: &Script) -> Duration {
+    let quiet = script.quiet;
+    // Repairs take an operation, or two, and are tried three times.
+    let settled = match script.harms() {
+        true => SETTLED + 20 * world.pace,
+        false => SETTLED,
+    };
     let wrong = || world.shared().wrong.is_some();
     while Instant::now() < world.faults_until && !wrong() {
         step(world).await;
     }
     world.note("the faults are over");
     let mut calm = Instant::now();
+    let mut last = None;
     while !wrong() && calm.elapsed() < CALM {
         step(world).await;
-        if let Some(what) = world.unsettled() {
+        // Nothing has changed without a reason.
+        let reason = world.reason_to_look();
+        let (_, unsettled) = match last.take() {
+            Some((at, unsettled)) if at == reason => (at, unsettled),
+            _ => (reason, world.unsettled()),
+        };
+        last = Some((reason, unsettled.clone()));
+        if let Some(what) = unsettled {
             calm = Instant::now();
-            if calm > world.faults_until + SETTLED {
-                let text = format!("{SETTLED:?} after the faults {what}");
+            if calm > world.faults_until + settled {
+                let text = format!("{settled:?} after the faults {what}");
                 world.fail(Law::Settles, text);
             }
         }
@@ -132,5 +146,7 @@ async fn step(world: &World) {
     let (_, ends) = world.account.stamp();
     let second = Instant::now() + secs(1.0);
     sleep_until(ends.map_or(second, |ends| ends.min(second))).await;
+    world.judge();
+    world.harm_again();
     world.judge();
 }

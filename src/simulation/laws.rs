@@ -12,7 +12,7 @@ use crate::model::network::TableId;
 use crate::model::plan::Action;
 use crate::model::request::Snapshot;
 use crate::model::template::Template;
-use crate::provider::memory::sight;
+use crate::provider::memory::sight::{self, Stamp};
 
 /// For how long an entry has to stand unchanged before nothing may take its route away, besides the length of an operation: as
 /// long as a leader can act on what it has seen before, that is the slowest news, the longest term and the slowest call together.
@@ -72,16 +72,26 @@ impl World {
         self.judge();
     }
 
-    /// Whether all that is asked for is asked of the account: nobody else has routes here that would stand against it.
+    /// Whether all that is asked for is asked of the account: nobody else has routes here that would stand against it. A repair takes
+    /// the stack as it is, without what is to be made again; and a route to a NAT gateway that is gone cannot be made.
     fn judge_template(&self, template: &Template, basis: &Snapshot) {
-        let asked = sight::routes_of(template);
-        for (id, net) in maps::entries(&basis.objects) {
-            let mut tables = self.account.sight().tables.into_keys();
-            let without = tables.find(|table| {
-                let in_table = asked.iter().filter(|(of, _)| of == table);
-                !covered(net, &in_table.map(|(_, cidr)| *cidr).collect())
-            });
-            if let Some(table) = without {
+        let (asked, before) = (sight::routes_of(template), self.account.asked());
+        let astray = self.account.astray();
+        let repairs = asked.is_subset(&before) && !astray.is_empty();
+        let zones = self.account.zones();
+        let in_table = |routes: &BTreeSet<(TableId, Ipv4Net)>, table: &TableId| {
+            let mine = routes.iter().filter(|(of, _)| of == table);
+            mine.map(|(_, cidr)| *cidr).collect::<BTreeSet<_>>()
+        };
+        for (table, zone) in &zones {
+            let mut routes = in_table(&asked, table);
+            routes.extend(self.shared().scars.excused(table));
+            let stays = repairs || astray.values().any(|stray| stray.zone == *zone);
+            let had = in_table(&before, table);
+            let mut entries = maps::entries(&basis.objects).into_iter();
+            let without =
+                entries.find(|(_, net)| !covered(*net, &routes) && (!stays || covered(*net, &had)));
+            if let Some((id, net)) = without {
                 let text = format!("a template without a route for {net} of {id} in {table}");
                 self.fail(Law::NothingForgotten, text);
             }
@@ -106,7 +116,8 @@ impl World {
             tables.entry(table).or_default()[1].insert(*cidr);
         }
         let known = maps::entries(&basis.objects);
-        for (table, [before, after]) in &tables {
+        for (table, [before, after]) in &mut tables {
+            after.extend(self.shared().scars.excused(table));
             let mut gone = before.iter().filter(|cidr| !covered(**cidr, after));
             if let Some(cidr) = gone.next().filter(|_| !basis.missing.is_empty()) {
                 let text = format!("{cidr} was taken out of {table} while a source was missing");
@@ -130,7 +141,7 @@ impl World {
         if self.shared().stamp == stamp {
             return;
         }
-        let sight = self.account.sight();
+        let mut sight = self.account.sight();
         let (now, mut entries) = (Instant::now(), maps::entries(&self.maps().objects));
         let unreadable = maps::unreadable(&self.maps().objects);
         let mut wrong = Vec::new();
@@ -144,8 +155,13 @@ impl World {
                     format!("static IP {address} of {output} became {other:?}"),
                 )),
             }
+            if !sight.addresses.contains(address) && !shared.scars.released.contains(address) {
+                let text = format!("static IP {address} of {output} is not in EC2 any more");
+                wrong.push((Law::StaticIpsStay, text));
+            }
         }
-        shared.ips.extend(sight.ips);
+        shared.ips.extend(std::mem::take(&mut sight.ips));
+        shared.scars.excuse(&mut sight, FIRM + self.pace);
         // One that cannot be read any more stands for what it asked for last.
         shared.entries.retain(|id, standing| match entries.get(id) {
             Some(net) => *net == standing.net,
@@ -176,6 +192,12 @@ impl World {
         }
     }
 
+    /// Another one when there may be more or less to find, while nobody edits ConfigMaps: operations, calls, and what others do.
+    pub fn reason_to_look(&self) -> (Stamp, usize, usize) {
+        let shared = self.shared();
+        (self.account.stamp(), shared.calls, shared.scars.count)
+    }
+
     /// What is still not as the ConfigMaps ask for.
     pub fn unsettled(&self) -> Option<String> {
         let sight = self.account.sight();
@@ -188,8 +210,18 @@ impl World {
         if sight.change_sets > 0 {
             return Some("a change set is left over".to_owned());
         }
+        let lost = self.lost();
+        if let Some(what) = self.astray(&lost) {
+            return Some(what);
+        }
+        let zones = self.account.zones();
         for (table, routes) in &sight.tables {
-            if let Some(net) = asked.iter().find(|net| !covered(**net, routes)) {
+            let mut there = routes.clone();
+            let mine = lost.routes.iter().filter(|(of, _)| of == table);
+            there.extend(mine.map(|(_, cidr)| *cidr));
+            let is_lost = lost.zones.contains(&zones[table]);
+            let mut asked_here = asked.iter().filter(|_| !is_lost);
+            if let Some(net) = asked_here.find(|net| !covered(**net, &there)) {
                 return Some(format!("{table} has no route for {net}"));
             }
             // With a typo about, what is routed stays.

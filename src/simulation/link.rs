@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
+use super::bent;
 use super::bugs::Bug;
 use super::script::{Place, Stage};
 use super::weather::Luck;
@@ -17,6 +18,7 @@ use crate::model::live::{Live, Stack};
 use crate::model::network::Network;
 use crate::model::observed::Observed;
 use crate::model::plan::Action;
+use crate::model::repair::is_revert;
 use crate::model::request::Snapshot;
 use crate::provider::{Provider, ProviderError, Retry};
 
@@ -53,9 +55,12 @@ impl Link {
 impl Provider for Link {
     async fn network(&self) -> Result<Network, ProviderError> {
         self.courier.read().await?;
-        let network = self.courier.world.account.network().await;
+        let mut network = self.courier.world.account.network().await?;
         self.courier.trip(Stage::Reading, &self.process);
-        network
+        if self.courier.world.bug == Bug::RepairedForEver {
+            bent::other_routes(&self.courier.world, &mut network);
+        }
+        Ok(network)
     }
 
     async fn live(&self, epoch: Option<u64>, known: Option<&str>) -> Result<Live, ProviderError> {
@@ -67,12 +72,19 @@ impl Provider for Link {
         if let (Bug::NeverContent, Live::Ours(stack)) = (self.courier.world.bug, &mut live) {
             stack.tags.insert("seen".to_owned(), "wrong".to_owned());
         }
+        if let Live::Ours(stack) = &mut live {
+            bent::unread(self.courier.world.bug, stack);
+        }
         Ok(live)
     }
 
     async fn observe(&self, stack: &Stack) -> Result<Observed, ProviderError> {
         self.courier.read().await?;
-        self.courier.world.account.observe(stack).await
+        let mut seen = self.courier.world.account.observe(stack).await?;
+        if self.courier.world.bug == Bug::DeadEndTaken {
+            seen.gateways.values_mut().for_each(bent::looks_well);
+        }
+        Ok(seen)
     }
 
     async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
@@ -84,6 +96,11 @@ impl Provider for Link {
                 Bug::GapLeft => account.still_wanted(template),
                 _ => None,
             };
+            let mut template = template.clone();
+            if bug == Bug::IpMadeAnew {
+                bent::another_ip(&mut template, account).await;
+            }
+            action = Action::Prepare(template);
             if let Some(change_set) = left {
                 action = Action::Execute { change_set };
             }
@@ -193,7 +210,21 @@ impl Courier {
             Action::Execute { .. } | Action::Delete { .. } => world.account.asked(),
             _ => BTreeSet::new(),
         };
+        let repairs = world.repairs(action);
+        let reverts = match action {
+            Action::Execute { change_set } => is_revert(change_set),
+            _ => false,
+        };
         let result = world.account.lands(epoch, stack, action);
+        match (&result, action) {
+            (Err(_), Action::Revert(_)) => world.has_repaired(&repairs),
+            (Ok(()), Action::Revert(_)) => world.account.spoil_reversion(world.reverting),
+            (Ok(()), _) => world.has_repaired(&repairs),
+            _ => {}
+        }
+        if reverts && result.is_ok() {
+            world.account.bend_reversion(world.reverting);
+        }
         let failed = spoilt.is_some() && !world.account.is_spoilt();
         world.account.spoil(None);
         match &result {

@@ -11,15 +11,18 @@
 //! 2. `TermCovers`: whoever sends a call has a term, of the epoch that it says.
 //! 3. `EpochsGrow`: in the order of sending and, for what starts an operation, in the order of acceptance. Not where somebody
 //!    deletes the Lease: then nobody may be left who knows the last epoch.
-//! 4. `StaticIpsStay`: a static IP that was there once stays, as it is.
+//! 4. `StaticIpsStay`: a static IP that was there once stays, as it is, in the stack and in EC2, unless others release it: no operation
+//!    replaces or releases one.
 //! 5. `RoutesStay`: an entry that has stood unchanged for [`laws::FIRM`] and is routed stays routed, in every table, also when it
 //!    cannot be read any more, until it is changed to something that can or is removed; and no operation takes out a route of an
-//!    entry that whoever starts it was shown.
-//! 6. `NothingForgotten`: every template has a route for every entry that whoever sends it was shown.
+//!    entry that whoever starts it was shown. What others take away in EC2 is excused until a while after it is back.
+//! 6. `NothingForgotten`: every template has a route for every entry that whoever sends it was shown; a repair, and what is asked of
+//!    a zone that is harmed, for those that the stack had.
 //! 7. `NoBlindRemoval`: no operation takes a route out while a source of whoever starts it is missing, so also before its first full
 //!    list.
-//! 8. `Settles`: [`history::SETTLED`] after the faults have stopped, at the latest, the tables are what the ConfigMaps ask for,
-//!    nothing is under way and no change set is left over.
+//! 8. `Settles`: [`history::SETTLED`] after the faults have stopped, at the latest, the tables are what the ConfigMaps ask for, EC2 is
+//!    what the stack says, nothing is under way and no change set is left over. Excused is a zone whose static IP others have
+//!    released, and what was repaired three times in vain.
 //! 9. `StaysQuiet`: from then on no call is sent: for a minute, and in one of a hundred histories for an hour.
 //! 10. `NoPanic`: no process panics.
 //!
@@ -27,17 +30,22 @@
 //! apart, by just less than a twentieth, and whose wall clocks are off by an hour; cuts between a replica and the API server or the
 //! account, in one direction or both; messages that are slow, lost, unanswered, repeated or refused; an API server that restarts;
 //! clusters that cannot be listed, and late news; operations that fail, and rollbacks that get stuck; the Lease edited by hand;
-//! ConfigMaps edited at any moment. Routes are not changed behind the account's back.
+//! ConfigMaps edited at any moment; others who delete, retarget, detach, release, fail and retag what the stack has made in EC2, once,
+//! again and again for a while, or for ever; and change sets that revert drift which are refused, fail, see nothing, do nothing or
+//! would do too much.
 
+mod bent;
 mod bugs;
 mod director;
 mod draw;
 mod feed;
+pub(crate) mod harms;
 mod history;
 mod laws;
 mod link;
 mod maps;
 mod replica;
+mod scars;
 mod script;
 mod seat;
 mod shrink;

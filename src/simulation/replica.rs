@@ -24,7 +24,7 @@ use crate::lease::tests::process::Process;
 use crate::lease::tests::secs;
 use crate::lease::tests::wall::Wall;
 use crate::ledger::{self, Book};
-use crate::model::desired::{Settings, example_zones};
+use crate::model::desired::{OnDrift, Settings, example_zones};
 use crate::report::metrics::Metrics;
 use crate::report::pulse::Pulse;
 use crate::report::teller::Teller;
@@ -48,6 +48,7 @@ pub fn settings() -> Settings {
         zones,
         max_removal: 50,
         route_table_quota: 500,
+        drift: OnDrift::Repair,
         ..Settings::default()
     }
 }
@@ -117,11 +118,14 @@ fn controller(
         settings.zones.pop_last();
         settings.allow_zone_removal = true;
     }
+    if world.bug == Bug::DriftUnseen {
+        settings.drift = OnDrift::Off;
+    }
     let conduct = Conduct {
         settings,
         empty_grace_period: secs(60.0),
         resync_interval: secs(300.0),
-        drift_interval: None,
+        drift_interval: Some(secs(120.0)),
         dry_run: false,
     };
     let controller = Controller::new(

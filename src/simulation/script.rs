@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::harms::{Harm, Reverting};
 use super::maps::Edit;
 
 /// At most so many replicas. The first is always there.
@@ -56,6 +57,14 @@ pub enum Deed {
     Late { who: usize, lasts: Duration },
     /// The next operation fails, and so does the rollback of a change if it is stuck.
     Spoil { stuck: bool },
+    /// Somebody does something to a zone in EC2, and does it again whenever it is undone, for this long; None: for ever.
+    Harm {
+        harm: Harm,
+        zone: usize,
+        lasts: Option<Duration>,
+    },
+    /// What becomes of change sets that are to revert drift, from the beginning.
+    Reverting(Reverting),
     /// Somebody edits the Lease.
     Lease(Hand),
     /// Somebody edits ConfigMaps.
@@ -121,6 +130,7 @@ impl Deed {
             | Self::Restart { lasts }
             | Self::Blind { lasts, .. }
             | Self::Late { lasts, .. } => *lasts,
+            Self::Harm { lasts, .. } => lasts.unwrap_or_default(),
             _ => Duration::ZERO,
         }
     }
@@ -168,6 +178,20 @@ impl Script {
             _ => None,
         });
         pace.unwrap_or(Duration::from_millis(1_500))
+    }
+
+    pub fn reverting(&self) -> Reverting {
+        let how = self.deeds.iter().find_map(|(_, deed)| match deed {
+            Deed::Reverting(how) => Some(*how),
+            _ => None,
+        });
+        how.unwrap_or_default()
+    }
+
+    /// Whether anybody does anything in EC2.
+    pub fn harms(&self) -> bool {
+        let mut deeds = self.deeds.iter();
+        deeds.any(|(_, deed)| matches!(deed, Deed::Harm { .. }))
     }
 
     /// Whether epochs may begin anew: nobody may be left who knows of the earlier ones.
@@ -232,6 +256,10 @@ impl fmt::Display for Deed {
                 "the next operation will fail{}",
                 if *stuck { " and get stuck" } else { "" }
             ),
+            Self::Harm { harm, zone, lasts } => {
+                write!(f, "somebody harms zone {zone} for {lasts:.1?}: {harm}")
+            }
+            Self::Reverting(how) => write!(f, "reverting drift: {how:?}"),
             Self::Lease(hand) => write!(f, "somebody edits the Lease: {hand:?}"),
             Self::Edit(edit) => write!(f, "somebody edits: {edit}"),
         }

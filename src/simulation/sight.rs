@@ -7,18 +7,24 @@ use tokio::time::Instant;
 
 use crate::model::difference;
 use crate::model::live::{ChangeSet, ChangeSetState, Phase};
-use crate::model::network::TableId;
+use crate::model::network::{TableId, Zone};
+use crate::model::observed::Health;
 use crate::model::request::Request;
 use crate::model::resolved::Layout;
 use crate::model::template::Template;
 
+/// Operations so far, and when the one under way ends.
+pub(crate) type Stamp = (u64, Option<Instant>);
+
 /// What matters of an account in one moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sight {
-    /// NAT routes in the worker tables.
+    /// Routes to NAT gateways that are well, in the worker tables.
     pub(crate) tables: BTreeMap<TableId, BTreeSet<Ipv4Net>>,
     /// Static IPs by output, once the stack has been made.
     pub(crate) ips: BTreeMap<String, String>,
+    /// Static IPs that EC2 has.
+    pub(crate) addresses: BTreeSet<String>,
     /// Empty when there is no stack.
     pub(crate) status: String,
     pub(crate) change_sets: usize,
@@ -34,9 +40,13 @@ pub(crate) fn routes_of(template: &Template) -> BTreeSet<(TableId, Ipv4Net)> {
 impl MemoryProvider {
     pub(crate) fn sight(&self) -> Sight {
         let account = self.account();
+        let is_well = |gateway: &str| {
+            let gateway = account.ec2.gateways.get(gateway);
+            gateway.is_some_and(|gateway| gateway.health == Health::Well)
+        };
         let table = |(id, table): (&TableId, &crate::model::network::WorkerTable)| {
             let routes = table.routes.iter();
-            let nat = routes.filter(|(_, route)| route.target.starts_with("nat-"));
+            let nat = routes.filter(|(_, route)| is_well(&route.target));
             (id.clone(), nat.map(|(cidr, _)| *cidr).collect())
         };
         let stack = account.stack.as_ref();
@@ -53,12 +63,22 @@ impl MemoryProvider {
                 .filter(|stack| made(&stack.status.0))
                 .map(|stack| stack.outputs.clone())
                 .unwrap_or_default(),
+            addresses: account.ec2.addresses.keys().cloned().collect(),
             status: stack
                 .map(|stack| stack.status.to_string())
                 .unwrap_or_default(),
             change_sets: account.change_sets.len(),
             at_rest: stack.is_none_or(|stack| stack.status.phase() == Phase::Settled),
         }
+    }
+
+    /// The zones of the worker tables.
+    pub(crate) fn zones(&self) -> BTreeMap<TableId, Zone> {
+        let account = self.account();
+        let tables = account.ec2.network.worker_tables.iter();
+        tables
+            .map(|(id, table)| (id.clone(), table.zone.clone()))
+            .collect()
     }
 
     /// The routes that the stack's template asks for.
@@ -104,7 +124,7 @@ impl MemoryProvider {
     }
 
     /// When the operation under way ends, and what has happened so far: equal stamps, equal routes.
-    pub(crate) fn stamp(&self) -> (u64, Option<Instant>) {
+    pub(crate) fn stamp(&self) -> Stamp {
         let account = self.account();
         let ends = account.ends.as_ref().map(|(at, _)| *at);
         (account.generation, ends)

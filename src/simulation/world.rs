@@ -10,8 +10,10 @@ use tokio::time::Instant;
 
 use super::bugs::Bug;
 use super::feed::News;
+use super::harms::Reverting;
 use super::laws::{Law, Wrong};
 use super::maps::{Edit, Maps};
+use super::scars::Scars;
 use super::script::{REPLICAS, Script, Stage};
 use super::weather::Weather;
 use crate::lease::TermGuard;
@@ -19,6 +21,7 @@ use crate::lease::tests::fake::FakeApi;
 use crate::lease::tests::process::Process;
 use crate::model::request::{EntryId, Snapshot};
 use crate::provider::memory::MemoryProvider;
+use crate::provider::memory::sight::Stamp;
 
 /// How long a request may be on its way to the account.
 const SLOWEST: Duration = Duration::from_secs(10);
@@ -43,6 +46,8 @@ pub struct World {
     pub slowest: Duration,
     /// Epochs may begin anew: somebody deletes the Lease.
     pub epochs_lost: bool,
+    /// What becomes of change sets that are to revert drift.
+    pub reverting: Reverting,
     shared: Mutex<Shared>,
 }
 
@@ -69,8 +74,9 @@ pub struct Shared {
     pub operation_epoch: u64,
     pub ips: BTreeMap<String, String>,
     pub entries: BTreeMap<EntryId, Standing>,
+    pub scars: Scars,
     /// The account when it was last looked at; None when there is another reason to look.
-    pub stamp: Option<(u64, Option<Instant>)>,
+    pub stamp: Option<Stamp>,
 }
 
 /// A replica's latest term.
@@ -101,6 +107,7 @@ impl World {
     pub fn new(bug: Bug, account: MemoryProvider, script: &Script) -> Self {
         let pace = script.pace();
         account.set_pace(pace);
+        account.set_reverts(script.reverting() != Reverting::Refused);
         let start = Instant::now();
         let api = FakeApi::new();
         if bug == Bug::LeaseNotCompared {
@@ -121,6 +128,7 @@ impl World {
             pace,
             slowest: pace.min(SLOWEST),
             epochs_lost: script.loses_epochs(),
+            reverting: script.reverting(),
             shared: Mutex::default(),
         }
     }

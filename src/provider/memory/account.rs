@@ -43,6 +43,8 @@ pub(super) struct Prepared {
     template: Template,
     pub(super) changes: Vec<Change>,
     ready: Instant,
+    /// Why it can never be executed.
+    pub(super) failed: Option<String>,
     /// What it was made for.
     pub(super) generation: u64,
 }
@@ -57,7 +59,7 @@ pub(super) enum Ending {
 pub(super) struct Settling {
     /// The stack, should it fail.
     before: Stack,
-    revert: bool,
+    pub(super) revert: bool,
 }
 
 impl Account {
@@ -207,6 +209,7 @@ impl Account {
             template: template.clone(),
             changes,
             ready: Instant::now() + self.pace / 2,
+            failed: None,
             generation: self.generation,
         };
         self.change_sets.insert(name, prepared);
@@ -296,6 +299,8 @@ impl Account {
             } = prepared;
             let state = if prepared.generation != self.generation {
                 ChangeSetState::Dead("the stack has changed since".to_owned())
+            } else if let Some(why) = &prepared.failed {
+                ChangeSetState::Dead(why.clone())
             } else if prepared.ready > now {
                 ChangeSetState::Pending
             } else if changes.is_empty() && stack.tags == template.tags {

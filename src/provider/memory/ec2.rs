@@ -132,7 +132,7 @@ impl Ec2 {
         id
     }
 
-    fn routes(&mut self, table: &str) -> Option<&mut BTreeMap<Ipv4Net, Route>> {
+    pub(super) fn routes(&mut self, table: &str) -> Option<&mut BTreeMap<Ipv4Net, Route>> {
         let Network {
             worker_tables,
             other_tables,

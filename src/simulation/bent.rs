@@ -1,0 +1,53 @@
+//! What a replica sees and sends where a bug of its drift repair is planted.
+
+use super::bugs::Bug;
+use super::world::World;
+use crate::model::live::{Live, Stack};
+use crate::model::network::{Network, Route};
+use crate::model::observed::{Gateway, Health};
+use crate::model::repair::is_revert;
+use crate::model::template::Template;
+use crate::provider::Provider as _;
+use crate::provider::memory::MemoryProvider;
+
+/// Routes that are astray lead to something else each time.
+pub fn other_routes(world: &World, network: &mut Network) {
+    for (table, cidr) in (world.account.astray().into_values()).filter_map(|stray| stray.route) {
+        if let Some(worker) = network.worker_tables.get_mut(&table) {
+            let route = Route {
+                target: format!("pcx-{}", fastrand::u32(..)),
+                blackhole: false,
+            };
+            worker.routes.insert(cidr, route);
+        }
+    }
+}
+
+/// Takes out of change sets what they would do to static IPs.
+pub fn unread(bug: Bug, stack: &mut Stack) {
+    for set in &mut stack.change_sets {
+        if bug == Bug::IpMadeAnew || bug == Bug::ReversionUnread && is_revert(&set.name) {
+            set.changes.retain(|it| it.resource_type != "AWS::EC2::EIP");
+        }
+    }
+}
+
+/// A NAT gateway that is gone looks as it did before.
+pub fn looks_well(gateway: &mut Gateway) {
+    gateway.health = Health::Well;
+}
+
+/// With a NAT gateway its static IP is made anew.
+pub async fn another_ip(template: &mut Template, account: &MemoryProvider) {
+    let live = account.live(None, None).await;
+    let Ok(Live::Ours(stack)) = live else {
+        return;
+    };
+    for zone in ["euwest1a", "euwest1b"] {
+        let anew = format!("NATGateway{zone}Anew");
+        if template.text.contains(&anew) && !stack.template.contains(&anew) {
+            let (old, new) = (format!("\"EIP{zone}\""), format!("\"EIP{zone}Anew1\""));
+            template.text = template.text.replace(&old, &new);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What others do in EC2 behind CloudFormation's back, as data.
+
+use std::fmt;
+
+use fastrand::Rng;
+
+/// One harm, in one zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harm {
+    /// One of the stack's routes in the zone's worker tables, by its number.
+    RouteGone(u8),
+    RouteAstray(u8),
+    GatewayGone,
+    GatewayFailed,
+    /// With its NAT gateway, which would keep it else.
+    AddressReleased,
+    /// Somebody else's interface has it.
+    AddressHeld,
+    /// With the NAT gateway in it.
+    SubnetGone,
+    SubnetTags,
+    TableGone,
+    TableTags,
+    InternetRouteGone,
+    InternetRouteAstray,
+    AssociationGone,
+    /// The NAT subnet has somebody else's route table.
+    AssociationElsewhere,
+}
+
+impl Harm {
+    pub fn draw(rng: &mut Rng) -> Self {
+        let number = rng.u8(..);
+        match rng.u8(0..20) {
+            0..4 => Self::RouteGone(number),
+            4..7 => Self::RouteAstray(number),
+            7..9 => Self::GatewayGone,
+            9 => Self::GatewayFailed,
+            10 => Self::AddressReleased,
+            11 => Self::AddressHeld,
+            12 => Self::SubnetGone,
+            13 => Self::SubnetTags,
+            14 => Self::TableGone,
+            15 => Self::TableTags,
+            16 => Self::InternetRouteGone,
+            17 => Self::InternetRouteAstray,
+            18 => Self::AssociationGone,
+            _ => Self::AssociationElsewhere,
+        }
+    }
+
+    /// Whether only whoever did it can undo it.
+    pub fn is_theirs(self) -> bool {
+        matches!(self, Self::AddressHeld | Self::AssociationElsewhere)
+    }
+}
+
+impl fmt::Display for Harm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::RouteGone(number) => return write!(f, "route {number} is deleted"),
+            Self::RouteAstray(number) => return write!(f, "route {number} leads elsewhere"),
+            Self::GatewayGone => "the NAT gateway is deleted",
+            Self::GatewayFailed => "the NAT gateway fails",
+            Self::AddressReleased => "the static IP is released",
+            Self::AddressHeld => "the static IP is given to another interface",
+            Self::SubnetGone => "the NAT subnet is deleted",
+            Self::SubnetTags => "the NAT subnet is tagged otherwise",
+            Self::TableGone => "the NAT subnet's route table is deleted",
+            Self::TableTags => "the NAT subnet's route table loses its tags",
+            Self::InternetRouteGone => "the NAT subnet's route to the internet is deleted",
+            Self::InternetRouteAstray => "the NAT subnet's route to the internet leads elsewhere",
+            Self::AssociationGone => "the NAT subnet's association is removed",
+            Self::AssociationElsewhere => "the NAT subnet is given another route table",
+        };
+        f.write_str(text)
+    }
+}
+
+/// What becomes of a change set that is to revert drift.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reverting {
+    #[default]
+    Works,
+    /// It is not made.
+    Refused,
+    /// It fails.
+    Fails,
+    /// It sees no drift.
+    Blind,
+    /// It is executed without effect.
+    Vain,
+    /// It would replace a static IP that has not drifted.
+    Greedy,
+}

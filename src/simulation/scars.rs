@@ -1,0 +1,208 @@
+//! What others have done in EC2, as far as it excuses the controller.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use tokio::time::Instant;
+
+use super::harms::Harm;
+use super::maps::covered;
+use super::replica::settings;
+use super::world::World;
+use crate::model::network::{TableId, Zone};
+use crate::model::plan::Action;
+use crate::model::repair::is_revert;
+use crate::model::watch::MAX_REPAIRS;
+use crate::provider::memory::sight::{Sight, Stamp};
+
+/// Somebody does it again whenever it is undone.
+struct Grudge {
+    harm: Harm,
+    zone: usize,
+    /// None: for ever.
+    until: Option<Instant>,
+    victim: Option<(TableId, Ipv4Net)>,
+}
+
+#[derive(Default)]
+pub struct Scars {
+    /// Worker routes that others took away, and since when they are there again.
+    routes: BTreeMap<(TableId, Ipv4Net), Option<Instant>>,
+    /// Static IPs that others released.
+    pub released: BTreeSet<String>,
+    grudges: Vec<Grudge>,
+    /// What is harmed for ever, by logical id.
+    hopeless: BTreeSet<String>,
+    /// Repairs of what is astray, by logical id.
+    tries: BTreeMap<String, u32>,
+    /// How often something was done, and the account when it was last looked at for that.
+    pub count: usize,
+    looked: Option<Stamp>,
+}
+
+/// `NATGateway1Anew2` is `NATGateway1`, made anew.
+fn base(id: &str) -> &str {
+    id.rsplit_once("Anew").map_or(id, |(base, _)| base)
+}
+
+impl Scars {
+    /// What others took away counts as there, and also for a while after it has come back: until then somebody may act on what was
+    /// seen before.
+    pub fn excuse(&mut self, sight: &mut Sight, while_firm: Duration) {
+        let now = Instant::now();
+        self.routes.retain(|(table, cidr), since| {
+            let routes = sight.tables.get(table);
+            let is_there = routes.is_some_and(|routes| covered(*cidr, routes));
+            *since = is_there.then(|| since.unwrap_or(now));
+            since.is_none_or(|since| now - since < while_firm)
+        });
+        for (table, cidr) in self.routes.keys() {
+            let routes = sight.tables.entry(table.clone()).or_default();
+            routes.insert(*cidr);
+        }
+    }
+
+    /// Routes in a table that others took away a while ago at most.
+    pub fn excused(&self, table: &TableId) -> impl Iterator<Item = Ipv4Net> {
+        let mine = self.routes.keys().filter(move |(of, _)| of == table);
+        mine.map(|(_, cidr)| *cidr)
+    }
+
+    fn is_given_up(&self, id: &str) -> bool {
+        let id = base(id);
+        let tries = self.tries.get(id).copied().unwrap_or_default();
+        self.hopeless.contains(id) || tries >= MAX_REPAIRS
+    }
+}
+
+/// What may stay as it is, though nobody asked for that.
+#[derive(Debug, Default)]
+pub struct Lost {
+    pub zones: BTreeSet<Zone>,
+    pub routes: BTreeSet<(TableId, Ipv4Net)>,
+}
+
+impl World {
+    pub fn harm(&self, harm: Harm, zone: usize, lasts: Option<Duration>) {
+        let until = lasts.map(|lasts| Instant::now() + lasts);
+        let grudge = Grudge {
+            harm,
+            zone,
+            until,
+            victim: None,
+        };
+        let mut shared = self.shared();
+        shared.scars.grudges.push(grudge);
+        shared.scars.looked = None;
+        drop(shared);
+        self.harm_again();
+    }
+
+    /// Whoever insists on something does it again, until they have had enough.
+    pub fn harm_again(&self) {
+        let (now, stamp) = (Instant::now(), Some(self.account.stamp()));
+        let mut shared = self.shared();
+        let scars = &mut shared.scars;
+        let ended = |grudge: &Grudge| grudge.until.is_some_and(|until| until <= now);
+        if scars.looked == stamp && !scars.grudges.iter().any(ended) {
+            return;
+        }
+        scars.looked = stamp;
+        let grudges = std::mem::take(&mut scars.grudges);
+        drop(shared);
+        for mut grudge in grudges {
+            self.do_harm(&mut grudge);
+            if grudge.until.is_none_or(|until| until > Instant::now()) {
+                self.shared().scars.grudges.push(grudge);
+            } else if grudge.harm.is_theirs() {
+                self.account.undo(grudge.harm, grudge.zone);
+                let mut shared = self.shared();
+                shared.stamp = None;
+                shared.scars.count += 1;
+            }
+        }
+    }
+
+    fn do_harm(&self, grudge: &mut Grudge) {
+        let (sight, well) = (self.account.sight(), self.account.astray());
+        let Grudge {
+            harm, zone, victim, ..
+        } = grudge;
+        if !self.account.harm(*harm, *zone, victim) {
+            return;
+        }
+        self.note(&format!("zone {}: {}", grudge.zone, grudge.harm));
+        let after = self.account.sight();
+        let mut shared = self.shared();
+        shared.stamp = None;
+        shared.scars.count += 1;
+        let scars = &mut shared.scars;
+        for (table, routes) in sight.tables {
+            let gone = routes.difference(&after.tables[&table]);
+            let gone = gone.map(|cidr| ((table.clone(), *cidr), None));
+            scars.routes.extend(gone);
+        }
+        let released = sight.addresses.difference(&after.addresses);
+        scars.released.extend(released.cloned());
+        if grudge.until.is_none() {
+            let new = self.account.astray().into_keys();
+            let new = new.filter(|id| !well.contains_key(id));
+            scars.hopeless.extend(new.map(|id| base(&id).to_owned()));
+        }
+    }
+
+    /// Before a call lands: what it repairs, and how far that counts.
+    pub fn repairs(&self, action: &Action) -> Vec<String> {
+        let astray = self.account.astray();
+        let is_astray = |id: &String| astray.keys().any(|other| base(other) == base(id));
+        match action {
+            Action::Revert(_) => astray.into_keys().collect(),
+            Action::Discard { change_set } if is_revert(change_set) => astray.into_keys().collect(),
+            Action::Discard { change_set } | Action::Execute { change_set } => {
+                let about = self.account.about(change_set).into_iter();
+                about.filter(is_astray).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    pub fn has_repaired(&self, ids: &[String]) {
+        let ids: BTreeSet<&str> = ids.iter().map(|id| base(id)).collect();
+        for id in ids {
+            let tries = &mut self.shared().scars.tries;
+            *tries.entry(id.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// What nobody can have back, or was repaired in vain, or is taken away again and again.
+    pub fn lost(&self) -> Lost {
+        let astray = self.account.astray();
+        let shared = self.shared();
+        let scars = &shared.scars;
+        let mut lost = Lost::default();
+        for (id, stray) in astray {
+            let released = id.starts_with("EIP");
+            if !released && !scars.is_given_up(&id) {
+                continue;
+            }
+            match stray.route {
+                Some(route) => _ = lost.routes.insert(route),
+                None => _ = lost.zones.insert(stray.zone),
+            }
+        }
+        lost
+    }
+
+    /// What is not in EC2 as the stack says, and should be.
+    pub fn astray(&self, lost: &Lost) -> Option<String> {
+        let zones = settings().zones.into_keys();
+        let zones = zones.filter(|zone| !lost.zones.contains(zone)).collect();
+        let mut astray = self.account.astray().into_iter();
+        // Of routes counts what they cover: one that stays only because it is there is not put back.
+        let stray =
+            astray.find(|(_, stray)| stray.route.is_none() && !lost.zones.contains(&stray.zone));
+        let text = stray.map(|(id, _)| format!("{id} is not in EC2 as the stack says"));
+        text.or_else(|| self.account.lacks(&zones))
+    }
+}
