@@ -136,6 +136,10 @@ impl Provider for MemoryProvider {
         Ok(self.account().observed())
     }
 
+    async fn free_addresses(&self) -> Option<usize> {
+        self.account().ec2.free_addresses()
+    }
+
     async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
         if term.is_over() {
             return Err(refused(
@@ -154,3 +158,7 @@ pub(crate) mod sight;
 #[cfg(test)]
 #[path = "../simulation/tamper.rs"]
 pub(crate) mod tamper;
+
+#[cfg(test)]
+#[path = "../simulation/crowd.rs"]
+pub(crate) mod crowd;

@@ -43,12 +43,16 @@ pub enum Bug {
     IpMadeAnew,
     /// A route to a NAT gateway that is gone is asked for all the same.
     DeadEndTaken,
+    /// Where there is no room for all, those that are served wait as well.
+    ServedWait,
+    /// How much room there is, is not looked at.
+    LimitsUnseen,
 }
 
 impl Bug {
     /// Each with the number of histories that are enough to find it.
-    pub const PLANTED: [(Self, u64); 19] = [
-        (Self::EmptyTrusted, 40),
+    pub const PLANTED: [(Self, u64); 21] = [
+        (Self::EmptyTrusted, 150),
         (Self::TyposDropped, 100),
         (Self::EditsMissed, 60),
         (Self::TermUnchecked, 60),
@@ -67,5 +71,7 @@ impl Bug {
         (Self::ReversionUnread, 80),
         (Self::IpMadeAnew, 80),
         (Self::DeadEndTaken, 60),
+        (Self::ServedWait, 20),
+        (Self::LimitsUnseen, 200),
     ];
 }

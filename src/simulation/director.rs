@@ -1,10 +1,11 @@
 //! Makes the deeds of a script happen, each in its moment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
 use super::replica::Order;
 use super::script::{Deed, Hand, Script};
@@ -63,9 +64,32 @@ impl Director {
             Deed::Late { who, lasts } => world.news().late(who, lasts),
             Deed::Spoil { stuck } => world.shared().spoilt = Some(stuck),
             Deed::Harm { harm, zone, lasts } => world.harm(harm, zone, lasts),
+            Deed::Crowd {
+                table,
+                count,
+                lasts,
+            } => {
+                world.account.crowd(table, count);
+                self.in_time(lasts, move |world| world.account.disperse(table));
+            }
+            Deed::Scarce { free, lasts } => {
+                world.account.leave_addresses(Some(free));
+                self.in_time(lasts, |world| world.account.leave_addresses(None));
+            }
             Deed::Lease(hand) => self.edit_lease(hand),
             Deed::Edit(edit) => world.edit(&edit),
         }
+    }
+
+    /// A limit is reached, perhaps, until it is lifted.
+    fn in_time(&self, lasts: Duration, lift: impl Fn(&World) + Send + 'static) {
+        let world = Arc::clone(&self.world);
+        world.is_tight_for(lasts);
+        tokio::spawn(async move {
+            sleep(lasts).await;
+            world.note("there is room again");
+            lift(&world);
+        });
     }
 
     fn order(&self, who: usize, order: Order) {

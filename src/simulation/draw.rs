@@ -47,6 +47,7 @@ impl Script {
         let pace = Self::pace_of(&deeds).as_secs_f64();
         edits(&mut rng.fork(), length, pace, &mut deeds);
         harms(&mut rng.fork(), length, &mut deeds);
+        limits(&mut rng.fork(), length, &mut deeds);
         deeds.sort_by_key(|(at, _)| *at);
         let quiet = if seed.is_multiple_of(100) {
             3_600.0
@@ -258,5 +259,30 @@ fn harms(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
         };
         let zone = rng.usize(0..2);
         deeds.push((at, Deed::Harm { harm, zone, lasts }));
+    }
+}
+
+/// Every other history has room for all.
+fn limits(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
+    let gap = one(rng, &[40.0, 100.0, 1e3, 1e3]);
+    for at in moments(rng, gap, length) {
+        let lasts = secs(rng.f64() * 100.0);
+        let deed = match rng.u8(0..4) {
+            0 => Deed::Scarce {
+                free: rng.usize(0..2),
+                lasts,
+            },
+            _ => Deed::Crowd {
+                table: rng.usize(0..2),
+                count: rng.u8(5..12),
+                lasts,
+            },
+        };
+        // The first static IPs are asked for in the first minute.
+        let at = match deed {
+            Deed::Scarce { .. } => at / 4,
+            _ => at,
+        };
+        deeds.push((at, deed));
     }
 }

@@ -89,7 +89,7 @@ async fn tell(world: Arc<World>, who: usize, sender: watch::Sender<Option<Snapsh
         if snapshot != last {
             last = snapshot.clone();
             world.shared().shown[who] = snapshot.clone();
-            if sender.send(Some(distorted(world.bug, snapshot))).is_err() {
+            if sender.send(Some(distorted(&world, snapshot))).is_err() {
                 return;
             }
         }
@@ -153,7 +153,11 @@ fn look(
     (snapshot, better_at)
 }
 
-fn distorted(bug: Bug, mut snapshot: Snapshot) -> Snapshot {
+fn distorted(world: &World, mut snapshot: Snapshot) -> Snapshot {
+    let bug = world.bug;
+    if bug == Bug::ServedWait && world.is_tight() {
+        snapshot.objects.pop_first();
+    }
     if bug == Bug::EmptyTrusted {
         snapshot.missing.clear();
     }

@@ -28,6 +28,7 @@ pub enum Law {
     RoutesStay,
     NothingForgotten,
     NoBlindRemoval,
+    WithinLimits,
     Settles,
     StaysQuiet,
     NoPanic,
@@ -62,6 +63,13 @@ impl World {
                 format!("an operation of epoch {epoch} was accepted after one of epoch {latest}");
             self.fail(Law::EpochsGrow, text);
         }
+        if let Some(cause) = self.account.fails_of_room()
+            && operation
+            && self.is_long_crowded()
+        {
+            let text = format!("an operation fails since {cause}, as was to be seen");
+            self.fail(Law::WithinLimits, text);
+        }
         match action {
             Action::Create(template) | Action::Prepare(template) => {
                 self.judge_template(template, basis);
@@ -86,7 +94,8 @@ impl World {
         for (table, zone) in &zones {
             let mut routes = in_table(&asked, table);
             routes.extend(self.shared().scars.excused(table));
-            let stays = repairs || astray.values().any(|stray| stray.zone == *zone);
+            let stays =
+                repairs || self.is_tight() || astray.values().any(|stray| stray.zone == *zone);
             let had = in_table(&before, table);
             let mut entries = maps::entries(&basis.objects).into_iter();
             let without =

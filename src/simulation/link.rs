@@ -87,6 +87,11 @@ impl Provider for Link {
         Ok(seen)
     }
 
+    async fn free_addresses(&self) -> Option<usize> {
+        self.courier.read().await.ok()?;
+        self.courier.world.account.free_addresses().await
+    }
+
     async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
         let (bug, mut action) = (self.courier.world.bug, action.clone());
         if let Action::Prepare(template) = &action {

@@ -17,14 +17,15 @@
 //!    cannot be read any more, until it is changed to something that can or is removed; and no operation takes out a route of an
 //!    entry that whoever starts it was shown. What others take away in EC2 is excused until a while after it is back.
 //! 6. `NothingForgotten`: every template has a route for every entry that whoever sends it was shown; a repair, and what is asked of
-//!    a zone that is harmed, for those that the stack had.
+//!    a zone that is harmed or while there is no room, for those that the stack had.
 //! 7. `NoBlindRemoval`: no operation takes a route out while a source of whoever starts it is missing, so also before its first full
 //!    list.
-//! 8. `Settles`: [`history::SETTLED`] after the faults have stopped, at the latest, the tables are what the ConfigMaps ask for, EC2 is
+//! 8. `WithinLimits`: no operation fails for want of room in a route table that was full when it was planned.
+//! 9. `Settles`: [`history::SETTLED`] after the faults have stopped, at the latest, the tables are what the ConfigMaps ask for, EC2 is
 //!    what the stack says, nothing is under way and no change set is left over. Excused is a zone whose static IP others have
 //!    released, and what was repaired three times in vain.
-//! 9. `StaysQuiet`: from then on no call is sent: for a minute, and in one of a hundred histories for an hour.
-//! 10. `NoPanic`: no process panics.
+//! 10. `StaysQuiet`: from then on no call is sent: for a minute, and in one of a hundred histories for an hour.
+//! 11. `NoPanic`: no process panics.
 //!
 //! What is simulated of the world: processes that freeze, also in the middle of a pass, crash and stop; machines whose clocks drift
 //! apart, by just less than a twentieth, and whose wall clocks are off by an hour; cuts between a replica and the API server or the
@@ -32,7 +33,7 @@
 //! clusters that cannot be listed, and late news; operations that fail, and rollbacks that get stuck; the Lease edited by hand;
 //! ConfigMaps edited at any moment; others who delete, retarget, detach, release, fail and retag what the stack has made in EC2, once,
 //! again and again for a while, or for ever; and change sets that revert drift which are refused, fail, see nothing, do nothing or
-//! would do too much.
+//! would do too much; and others who take up routes and static IPs, and leave them again.
 
 mod bent;
 mod bugs;

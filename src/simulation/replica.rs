@@ -25,6 +25,7 @@ use crate::lease::tests::secs;
 use crate::lease::tests::wall::Wall;
 use crate::ledger::{self, Book};
 use crate::model::desired::{OnDrift, Settings, example_zones};
+use crate::provider::memory::crowd::ROUTES;
 use crate::report::metrics::Metrics;
 use crate::report::pulse::Pulse;
 use crate::report::teller::Teller;
@@ -47,7 +48,7 @@ pub fn settings() -> Settings {
         ownership: BTreeMap::from([("owner".to_owned(), "simulation".to_owned())]),
         zones,
         max_removal: 50,
-        route_table_quota: 500,
+        route_table_quota: ROUTES as u16,
         drift: OnDrift::Repair,
         ..Settings::default()
     }
@@ -120,6 +121,9 @@ fn controller(
     }
     if world.bug == Bug::DriftUnseen {
         settings.drift = OnDrift::Off;
+    }
+    if world.bug == Bug::LimitsUnseen {
+        settings.route_table_quota = 500;
     }
     let conduct = Conduct {
         settings,

@@ -15,6 +15,7 @@ use crate::model::plan::Action;
 use crate::model::repair::is_revert;
 use crate::model::watch::MAX_REPAIRS;
 use crate::provider::memory::sight::{Sight, Stamp};
+use crate::provider::memory::tamper::Stray;
 
 /// Somebody does it again whenever it is undone.
 struct Grudge {
@@ -132,7 +133,7 @@ impl World {
         if !self.account.harm(*harm, *zone, victim) {
             return;
         }
-        self.note(&format!("zone {}: {}", grudge.zone, grudge.harm));
+        self.note(&format!("zone {zone}: {harm}"));
         let after = self.account.sight();
         let mut shared = self.shared();
         shared.stamp = None;
@@ -146,9 +147,14 @@ impl World {
         let released = sight.addresses.difference(&after.addresses);
         scars.released.extend(released.cloned());
         if grudge.until.is_none() {
-            let new = self.account.astray().into_keys();
-            let new = new.filter(|id| !well.contains_key(id));
-            scars.hopeless.extend(new.map(|id| base(&id).to_owned()));
+            // What was astray in the zone before may hang on it.
+            let zones: Vec<Zone> = settings().zones.into_keys().collect();
+            let hangs_on_it = |stray: &Stray| stray.route.is_none() && stray.zone == zones[*zone];
+            let astray = self.account.astray().into_iter();
+            let new = astray.filter(|(id, stray)| !well.contains_key(id) || hangs_on_it(stray));
+            scars
+                .hopeless
+                .extend(new.map(|(id, _)| base(&id).to_owned()));
         }
     }
 

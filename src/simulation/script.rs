@@ -63,6 +63,14 @@ pub enum Deed {
         zone: usize,
         lasts: Option<Duration>,
     },
+    /// Others have so many routes in a worker table.
+    Crowd {
+        table: usize,
+        count: u8,
+        lasts: Duration,
+    },
+    /// The account may have only so many more static IPs.
+    Scarce { free: usize, lasts: Duration },
     /// What becomes of change sets that are to revert drift, from the beginning.
     Reverting(Reverting),
     /// Somebody edits the Lease.
@@ -129,7 +137,9 @@ impl Deed {
             | Self::Foul { lasts, .. }
             | Self::Restart { lasts }
             | Self::Blind { lasts, .. }
-            | Self::Late { lasts, .. } => *lasts,
+            | Self::Late { lasts, .. }
+            | Self::Crowd { lasts, .. }
+            | Self::Scarce { lasts, .. } => *lasts,
             Self::Harm { lasts, .. } => lasts.unwrap_or_default(),
             _ => Duration::ZERO,
         }
@@ -258,6 +268,20 @@ impl fmt::Display for Deed {
             ),
             Self::Harm { harm, zone, lasts } => {
                 write!(f, "somebody harms zone {zone} for {lasts:.1?}: {harm}")
+            }
+            Self::Crowd {
+                table,
+                count,
+                lasts,
+            } => write!(
+                f,
+                "others have {count} routes in table {table} for {lasts:.1?}"
+            ),
+            Self::Scarce { free, lasts } => {
+                write!(
+                    f,
+                    "only {free} more static IPs are to be had for {lasts:.1?}"
+                )
             }
             Self::Reverting(how) => write!(f, "reverting drift: {how:?}"),
             Self::Lease(hand) => write!(f, "somebody edits the Lease: {hand:?}"),

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::bugs::Bug;
 use super::feed::News;
 use super::harms::Reverting;
-use super::laws::{Law, Wrong};
+use super::laws::{FIRM, Law, Wrong};
 use super::maps::{Edit, Maps};
 use super::scars::Scars;
 use super::script::{REPLICAS, Script, Stage};
@@ -21,6 +21,7 @@ use crate::lease::tests::fake::FakeApi;
 use crate::lease::tests::process::Process;
 use crate::model::request::{EntryId, Snapshot};
 use crate::provider::memory::MemoryProvider;
+use crate::provider::memory::crowd::ROUTES;
 use crate::provider::memory::sight::Stamp;
 
 /// How long a request may be on its way to the account.
@@ -75,6 +76,9 @@ pub struct Shared {
     pub ips: BTreeMap<String, String>,
     pub entries: BTreeMap<EntryId, Standing>,
     pub scars: Scars,
+    /// Until when entries may wait for room.
+    tight_until: Option<Instant>,
+    crowded_at: Option<Instant>,
     /// The account when it was last looked at; None when there is another reason to look.
     pub stamp: Option<Stamp>,
 }
@@ -107,6 +111,7 @@ impl World {
     pub fn new(bug: Bug, account: MemoryProvider, script: &Script) -> Self {
         let pace = script.pace();
         account.set_pace(pace);
+        account.set_route_quota(ROUTES);
         account.set_reverts(script.reverting() != Reverting::Refused);
         let start = Instant::now();
         let api = FakeApi::new();
@@ -220,6 +225,26 @@ impl World {
             let text = format!("replica {who} sent {call} in a quiet world");
             self.fail(Law::StaysQuiet, text);
         }
+    }
+
+    /// Until later than that, since somebody may act on what was seen before.
+    pub fn is_tight_for(&self, lasts: Duration) {
+        let until = Some(Instant::now() + lasts + FIRM + self.pace);
+        let mut shared = self.shared();
+        shared.tight_until = until.max(shared.tight_until);
+        shared.crowded_at = Some(Instant::now());
+    }
+
+    /// Whether everybody who acts now has seen how much room there is.
+    pub fn is_long_crowded(&self) -> bool {
+        let at = self.shared().crowded_at;
+        at.is_some_and(|at| at.elapsed() > FIRM)
+    }
+
+    /// Whether entries may wait for room.
+    pub fn is_tight(&self) -> bool {
+        let until = self.shared().tight_until;
+        until.is_some_and(|until| until > Instant::now())
     }
 
     pub fn be_quiet(&self) {

@@ -109,11 +109,11 @@ impl Account {
             (Some(_), true) => "ROLLBACK_COMPLETE",
             (Some(_), false) => "UPDATE_ROLLBACK_COMPLETE",
         });
-        if let Some(cause) = failed {
+        stack.cause.clone_from(&failed);
+        if failed.is_some() && !is_new {
             stack.template = settling.before.template;
             stack.parameters = settling.before.parameters;
             stack.tags = settling.before.tags;
-            stack.cause = Some(cause);
         }
     }
 

@@ -13,6 +13,8 @@ use crate::model::resolved::Resource;
 /// The first static IP is the next one.
 const ADDRESSES: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 0);
 
+pub(super) const NO_ROOM: &str = "takes no more routes";
+
 #[derive(Clone, Default)]
 pub(super) struct Ec2 {
     pub(super) network: Network,
@@ -22,6 +24,9 @@ pub(super) struct Ec2 {
     pub(super) subnets: BTreeMap<SubnetId, Subnet>,
     /// The association of each subnet that has one.
     pub(super) links: BTreeMap<SubnetId, String>,
+    /// Per table; None: any number.
+    pub(super) route_quota: Option<usize>,
+    pub(super) address_quota: Option<usize>,
     allocated: u32,
     /// No id comes twice.
     ids: BTreeSet<String>,
@@ -122,6 +127,11 @@ impl Ec2 {
         }
     }
 
+    pub(super) fn free_addresses(&self) -> Option<usize> {
+        let quota = self.address_quota?;
+        Some(quota.saturating_sub(self.addresses.len()))
+    }
+
     fn fresh(&mut self, base: &str) -> String {
         let mut id = base.to_owned();
         let mut number = 1;
@@ -145,6 +155,9 @@ impl Ec2 {
     /// Its id, or why EC2 refuses to make it.
     pub(super) fn make(&mut self, wish: &Wish) -> Result<String, String> {
         match wish.kind.as_str() {
+            "AWS::EC2::EIP" if self.free_addresses() == Some(0) => {
+                Err("the maximum number of addresses has been reached".to_owned())
+            }
             "AWS::EC2::EIP" => {
                 self.allocated += 1;
                 let ip = Ipv4Addr::from_bits(ADDRESSES.to_bits() + self.allocated).to_string();
@@ -243,12 +256,15 @@ impl Ec2 {
             wish.field("RouteTableId"),
             wish.cidr("DestinationCidrBlock"),
         );
-        let route = self.route_of(wish)?;
+        let (route, quota) = (self.route_of(wish)?, self.route_quota);
         let Some(routes) = self.routes(table) else {
             return Err(format!("{table} does not exist"));
         };
         if routes.contains_key(&cidr) {
             return Err(format!("a route to {cidr} already exists in {table}"));
+        }
+        if routes.len() >= quota.unwrap_or(usize::MAX) {
+            return Err(format!("{table} {NO_ROOM}"));
         }
         routes.insert(cidr, route);
         Ok(format!("{table}|{cidr}"))

@@ -1,0 +1,70 @@
+//! What others take of the account's quotas: a part of the account in memory.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::MemoryProvider;
+use super::ec2::NO_ROOM;
+use crate::model::network::Route;
+
+/// Routes that a table takes.
+pub(crate) const ROUTES: usize = 12;
+
+/// Networks that nobody else routes.
+fn foreign(number: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(10, 77, number, 0), 24)
+}
+
+impl MemoryProvider {
+    pub(crate) fn set_route_quota(&self, quota: usize) {
+        self.account().ec2.route_quota = Some(quota);
+    }
+
+    /// Others put so many routes into a worker table, as far as it takes them.
+    pub(crate) fn crowd(&self, table: usize, count: u8) {
+        let mut account = self.account();
+        let quota = account.ec2.route_quota.unwrap_or(usize::MAX);
+        let mut tables = account.ec2.network.worker_tables.values_mut();
+        let Some(table) = tables.nth(table) else {
+            return;
+        };
+        for number in 0..count {
+            if table.routes.len() < quota {
+                let route = Route {
+                    target: "pcx-1".to_owned(),
+                    blackhole: false,
+                };
+                table.routes.insert(foreign(number), route);
+            }
+        }
+    }
+
+    /// Why the operation that has just begun is rolled back, where that is for want of routes.
+    pub(crate) fn fails_of_room(&self) -> Option<String> {
+        let account = self.account();
+        let stack = account.stack.as_ref()?;
+        let is_it = |cause: &String| cause.ends_with(NO_ROOM);
+        let rolls_back = stack.status.0.ends_with("ROLLBACK_IN_PROGRESS");
+        stack
+            .cause
+            .clone()
+            .filter(|cause| rolls_back && is_it(cause))
+    }
+
+    pub(crate) fn disperse(&self, table: usize) {
+        let mut account = self.account();
+        let mut tables = account.ec2.network.worker_tables.values_mut();
+        if let Some(table) = tables.nth(table) {
+            let theirs: Vec<Ipv4Net> = (0..u8::MAX).map(foreign).collect();
+            table.routes.retain(|cidr, _| !theirs.contains(cidr));
+        }
+    }
+
+    /// The account may have so many more static IPs; None: any number.
+    pub(crate) fn leave_addresses(&self, free: Option<usize>) {
+        let mut account = self.account();
+        let taken = account.ec2.addresses.len();
+        account.ec2.address_quota = free.map(|free| taken + free);
+    }
+}
