@@ -381,5 +381,9 @@ mod drift_tests;
 mod repair_tests;
 
 #[cfg(test)]
+#[path = "dead_end_tests.rs"]
+mod dead_end_tests;
+
+#[cfg(test)]
 #[path = "policy_tests.rs"]
 mod policy_tests;

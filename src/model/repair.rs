@@ -185,6 +185,7 @@ impl Plan {
             Place::Route(table, cidr) => back.contains(&(table.clone(), *cidr)),
             Place::Zone(_) => true,
         });
+        drifts.extend(self.in_the_way(names, &drifts));
         let Some(template) = without(stack, &drifts).filter(|_| !drifts.is_empty()) else {
             return false;
         };
@@ -204,11 +205,36 @@ impl Plan {
             };
             self.set(discard(set), "CloudFormation would do more than repair");
         }
+        // A change set of an earlier plan may have less in it.
+        if let Action::Execute { change_set } = &self.action {
+            let mut sets = stack.change_sets.iter();
+            let set = sets.find(|set| set.name == *change_set);
+            let changes = set.map(|set| set.changes.as_slice()).unwrap_or_default();
+            drifts.retain(|drift| changes.iter().any(|change| change.logical_id == drift.id));
+        }
         if matches!(self.action, Action::Execute { .. } | Action::Discard { .. }) {
             self.repairs = keys(&drifts);
         }
         self.why = format!("{}; it repairs {}", self.why, named(&drifts));
         true
+    }
+
+    /// Routes that are gone, though nobody would put them back, where their NAT gateway is made anew: leading to the new one they
+    /// would fail the change.
+    fn in_the_way(&self, names: &Names, drifts: &[Drift]) -> Vec<Drift> {
+        let renewed = renewed(drifts);
+        let is_in_the_way = |drift: &&Drift| {
+            let Place::Route(table, cidr) = &drift.place else {
+                return false;
+            };
+            let zone = names.route_zones.get(&(table.clone(), *cidr));
+            let part = zone.map(|zone| (zone.clone(), Part::NatGateway));
+            let gateway = part.and_then(|part| names.parts.get(&part));
+            drift.reason == "RouteMissing"
+                && gateway.is_some_and(|gateway| renewed.contains(gateway))
+                && !drifts.contains(drift)
+        };
+        self.drifts.iter().filter(is_in_the_way).cloned().collect()
     }
 
     /// Of the routes to be taken out those that the next plan will ask for again. What stays only because it is there must not be

@@ -85,7 +85,7 @@ impl Scene {
     }
 
     /// After what was tried first, and in vain.
-    fn plan_after(&mut self, repairs: u32) -> Plan {
+    pub(super) fn plan_after(&mut self, repairs: u32) -> Plan {
         self.plan();
         for _ in 0..repairs {
             let keys: Vec<String> = self.plan().drifts.iter().map(Drift::key).collect();
@@ -94,7 +94,7 @@ impl Scene {
         self.plan()
     }
 
-    fn change_set(&mut self, template: &Template, changes: &[(&str, &str, Effect)]) {
+    pub(super) fn change_set(&mut self, template: &Template, changes: &[(&str, &str, Effect)]) {
         let change = |(id, kind, effect): &(&str, &str, Effect)| Change {
             logical_id: text(id),
             resource_type: format!("AWS::EC2::{kind}"),
@@ -125,7 +125,7 @@ pub(super) fn told(plan: &Plan) -> Vec<&'static str> {
 }
 
 /// The resources that a template has, by their names.
-fn resources(template: &Template) -> Vec<String> {
+pub(super) fn resources(template: &Template) -> Vec<String> {
     let layout = Layout::read(&template.text, &template.parameters).unwrap();
     layout.resources.into_keys().collect()
 }
@@ -147,7 +147,7 @@ fn what_others_add_is_no_drift() {
     assert_eq!(scene.plan().drifts, []);
 }
 
-fn lose_gateway(scene: &mut Scene) {
+pub(super) fn lose_gateway(scene: &mut Scene) {
     scene.seen.gateways.remove("nat-a");
     scene.seen.addresses.get_mut("ip-a").unwrap().held_by = None;
 }
@@ -307,56 +307,4 @@ fn what_was_seen_of_another_version_of_the_stack_is_not_believed() {
     scene.bench.stack().version = text("2");
     assert!(scene.bench.watch.is_due("2"));
     assert_eq!(scene.bench.plan().drifts, []);
-}
-
-/// EC2 refuses a route to a gateway that is gone, and that would fail the whole change.
-#[test]
-fn a_zone_that_cannot_be_repaired_holds_up_no_other() {
-    let at_rest = |mut scene: Scene| {
-        scene.bench.settings.drift = OnDrift::Report;
-        scene
-    };
-    let mut lost = Scene::new();
-    lose_gateway(&mut lost);
-    lost.seen.addresses.remove("ip-a");
-    let mut spent = Scene::new();
-    lose_gateway(&mut spent);
-    spent.plan_after(MAX_REPAIRS);
-    let mut told = Scene::new();
-    lose_gateway(&mut told);
-    for mut scene in [lost, spent, at_rest(told)] {
-        // Nor is a route taken out that could not be put back.
-        let worker = scene.bench.network.worker_tables.get_mut("rtb-a").unwrap();
-        worker.routes.insert(dns(), leads_to("pcx-1"));
-        scene
-            .bench
-            .ask(&[("dns", "8.8.8.8/31"), ("other", "9.9.9.9")]);
-        scene.plan();
-        let plan = scene.plan();
-        let Action::Prepare(template) = &plan.action else {
-            panic!("{plan}");
-        };
-        let ids = resources(template);
-        assert!(ids.contains(&text("RouteToNATrtbbz9x9x9x9y32")));
-        assert!(ids.contains(&text("RouteToNATrtbbz8x8x8x8y31")));
-        assert!(ids.contains(&text("RouteToNATrtbaz8x8x8x8y32")), "{ids:?}");
-        assert!(
-            !ids.iter()
-                .any(|id| id.contains("rtbaz9") || id.contains("rtbaz8x8x8x8y31"))
-        );
-        assert!(!ids.contains(&text("RouteToNATrtbbz8x8x8x8y32")));
-    }
-    // Where EC2 is not looked at, the routes tell.
-    let mut scene = Scene::new();
-    scene.bench.settings.drift = OnDrift::Off;
-    let worker = scene.bench.network.worker_tables.get_mut("rtb-a").unwrap();
-    worker.routes.get_mut(&dns()).unwrap().blackhole = true;
-    scene.bench.ask(&[("dns", "8.8.8.8"), ("other", "9.9.9.9")]);
-    scene.bench.watch = Watch::new(None);
-    let Action::Prepare(template) = scene.bench.plan().action else {
-        panic!("{}", scene.bench.plan());
-    };
-    let ids = resources(&template);
-    assert!(ids.contains(&text("RouteToNATrtbbz9x9x9x9y32")));
-    assert!(!ids.contains(&text("RouteToNATrtbaz9x9x9x9y32")));
 }

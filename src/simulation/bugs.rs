@@ -47,11 +47,13 @@ pub enum Bug {
     ServedWait,
     /// How much room there is, is not looked at.
     LimitsUnseen,
+    /// That nobody asks for anything any more is believed at once.
+    GraceSkipped,
 }
 
 impl Bug {
     /// Each with the number of histories that are enough to find it.
-    pub const PLANTED: [(Self, u64); 21] = [
+    pub const PLANTED: [(Self, u64); 22] = [
         (Self::EmptyTrusted, 150),
         (Self::TyposDropped, 100),
         (Self::EditsMissed, 60),
@@ -73,5 +75,6 @@ impl Bug {
         (Self::DeadEndTaken, 60),
         (Self::ServedWait, 20),
         (Self::LimitsUnseen, 200),
+        (Self::GraceSkipped, 60),
     ];
 }

@@ -1,4 +1,4 @@
-//! What others take of the account's quotas: a part of the account in memory.
+//! What others take of the account's quotas, and what they do to the stack itself: a part of the account in memory.
 
 use std::net::Ipv4Addr;
 
@@ -6,7 +6,10 @@ use ipnet::Ipv4Net;
 
 use super::MemoryProvider;
 use super::ec2::NO_ROOM;
+use crate::model::live::Stack;
 use crate::model::network::Route;
+use crate::model::policy;
+use crate::simulation::script::StackHand;
 
 /// Routes that a table takes.
 pub(crate) const ROUTES: usize = 12;
@@ -59,6 +62,31 @@ impl MemoryProvider {
             let theirs: Vec<Ipv4Net> = (0..u8::MAX).map(foreign).collect();
             table.routes.retain(|cidr, _| !theirs.contains(cidr));
         }
+    }
+
+    /// Somebody does it in CloudFormation's console.
+    pub(crate) fn be_handled(&self, hand: StackHand) {
+        let mut account = self.account();
+        let Ok(stack) = account.idle_stack() else {
+            return;
+        };
+        match hand {
+            StackHand::Unprotects => stack.termination_protection = false,
+            StackHand::Repolicies => stack.policy = Some(policy::text(true)),
+            StackHand::Deletes => {
+                account.clear();
+                account.stack = None;
+                account.change_sets.clear();
+                account.generation += 1;
+            }
+        }
+    }
+
+    /// Whether the stack is protected as it should be.
+    pub(crate) fn is_protected(&self) -> bool {
+        let account = self.account();
+        let is = |stack: &Stack| stack.termination_protection && policy::is(stack, false);
+        account.stack.as_ref().is_none_or(is)
     }
 
     /// The account may have so many more static IPs; None: any number.

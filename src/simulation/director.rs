@@ -8,9 +8,10 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, sleep_until};
 
 use super::replica::Order;
-use super::script::{Deed, Hand, Script};
+use super::script::{Deed, Hand, LedgerHand, Script};
 use super::world::World;
 use crate::lease::tests::process::Process;
+use crate::ledger;
 
 pub struct Director {
     pub world: Arc<World>,
@@ -76,6 +77,11 @@ impl Director {
                 world.account.leave_addresses(Some(free));
                 self.in_time(lasts, |world| world.account.leave_addresses(None));
             }
+            Deed::Stack(hand) => world.have_a_hand(hand),
+            Deed::Ledger(LedgerHand::Deletes) => world.ledger.delete(),
+            Deed::Ledger(LedgerHand::Writes(text)) => world.ledger.scribble(ledger::KEY, text),
+            Deed::Ledger(LedgerHand::Shuts(lasts)) => world.ledger.restart(lasts),
+            Deed::Blank { who, lasts } => world.news().blank(who, lasts),
             Deed::Lease(hand) => self.edit_lease(hand),
             Deed::Edit(edit) => world.edit(&edit),
         }

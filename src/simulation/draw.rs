@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use super::harms::{Harm, Reverting};
 use super::maps::{CLUSTERS, Edit, Maps};
-use super::script::{Deed, Foul, Hand, Place, REPLICAS, Script, Stage};
+use super::script::{Deed, Foul, Hand, LedgerHand, Place, REPLICAS, Script, StackHand, Stage};
 use crate::lease::tests::secs;
 use crate::model::request::ObjectId;
 
@@ -48,6 +48,7 @@ impl Script {
         edits(&mut rng.fork(), length, pace, &mut deeds);
         harms(&mut rng.fork(), length, &mut deeds);
         limits(&mut rng.fork(), length, &mut deeds);
+        hands(&mut rng.fork(), length, &mut deeds);
         deeds.sort_by_key(|(at, _)| *at);
         let quiet = if seed.is_multiple_of(100) {
             3_600.0
@@ -284,5 +285,25 @@ fn limits(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
             _ => at,
         };
         deeds.push((at, deed));
+    }
+}
+
+/// Somebody means well.
+fn hands(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
+    for at in moments(rng, 200.0, length) {
+        let deed = match rng.u8(0..8) {
+            0 => Deed::Stack(StackHand::Deletes),
+            1..3 => Deed::Stack(StackHand::Unprotects),
+            3..5 => Deed::Stack(StackHand::Repolicies),
+            5 => Deed::Ledger(LedgerHand::Deletes),
+            6 => Deed::Ledger(LedgerHand::Writes(one(rng, &["nonsense", "{}", ""]))),
+            _ => Deed::Ledger(LedgerHand::Shuts(secs(rng.f64() * 60.0))),
+        };
+        deeds.push((at, deed));
+    }
+    // Once, since what is empty for longer than the grace period is believed to be.
+    if rng.u8(0..4) == 0 {
+        let (who, lasts) = (who(rng), secs(rng.f64() * 40.0));
+        deeds.push((secs(rng.f64() * length), Deed::Blank { who, lasts }));
     }
 }

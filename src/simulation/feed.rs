@@ -22,6 +22,7 @@ pub struct News {
     away_until: Instant,
     blind_until: BTreeMap<(usize, &'static str), Instant>,
     late_until: [Instant; REPLICAS],
+    blank_until: [Instant; REPLICAS],
 }
 
 impl News {
@@ -31,6 +32,7 @@ impl News {
             away_until: now,
             blind_until: BTreeMap::new(),
             late_until: [now; REPLICAS],
+            blank_until: [now; REPLICAS],
         }
     }
 
@@ -46,6 +48,10 @@ impl News {
 
     pub fn late(&mut self, who: usize, lasts: Duration) {
         self.late_until[who] = Instant::now() + lasts;
+    }
+
+    pub fn blank(&mut self, who: usize, lasts: Duration) {
+        self.blank_until[who] = Instant::now() + lasts;
     }
 
     fn delay(&self, who: usize) -> Duration {
@@ -149,6 +155,11 @@ fn look(
         } else {
             listed.remove(cluster);
         }
+    }
+    let blank = world.news().blank_until[who];
+    if blank > now {
+        snapshot.objects.clear();
+        wait(blank);
     }
     (snapshot, better_at)
 }

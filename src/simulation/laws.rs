@@ -159,6 +159,7 @@ impl World {
         for (output, address) in &shared.ips {
             match sight.ips.get(output) {
                 Some(other) if other == address => {}
+                _ if shared.scars.released.contains(address) => {}
                 other => wrong.push((
                     Law::StaticIpsStay,
                     format!("static IP {address} of {output} became {other:?}"),
@@ -218,6 +219,9 @@ impl World {
         }
         if sight.change_sets > 0 {
             return Some("a change set is left over".to_owned());
+        }
+        if !self.account.is_protected() {
+            return Some("the stack is not protected".to_owned());
         }
         let lost = self.lost();
         if let Some(what) = self.astray(&lost) {

@@ -22,7 +22,7 @@
 //!    list.
 //! 8. `WithinLimits`: no operation fails for want of room in a route table that was full when it was planned.
 //! 9. `Settles`: [`history::SETTLED`] after the faults have stopped, at the latest, the tables are what the ConfigMaps ask for, EC2 is
-//!    what the stack says, nothing is under way and no change set is left over. Excused is a zone whose static IP others have
+//!    what the stack says, the stack is protected, nothing is under way and no change set is left over. Excused is a zone whose static IP others have
 //!    released, and what was repaired three times in vain.
 //! 10. `StaysQuiet`: from then on no call is sent: for a minute, and in one of a hundred histories for an hour.
 //! 11. `NoPanic`: no process panics.
@@ -33,7 +33,9 @@
 //! clusters that cannot be listed, and late news; operations that fail, and rollbacks that get stuck; the Lease edited by hand;
 //! ConfigMaps edited at any moment; others who delete, retarget, detach, release, fail and retag what the stack has made in EC2, once,
 //! again and again for a while, or for ever; and change sets that revert drift which are refused, fail, see nothing, do nothing or
-//! would do too much; and others who take up routes and static IPs, and leave them again.
+//! would do too much; others who take up routes and static IPs, and leave them again; others who delete the stack, switch its
+//! protection off or replace its policy; a ledger that is deleted, overwritten or shut; and a selector that finds nothing for less
+//! than the grace period.
 
 mod bent;
 mod bugs;
@@ -47,7 +49,7 @@ mod link;
 mod maps;
 mod replica;
 mod scars;
-mod script;
+pub(crate) mod script;
 mod seat;
 mod shrink;
 mod tests;

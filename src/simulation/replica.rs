@@ -50,6 +50,8 @@ pub fn settings() -> Settings {
         max_removal: 50,
         route_table_quota: ROUTES as u16,
         drift: OnDrift::Repair,
+        termination_protection: true,
+        stack_policy: true,
         ..Settings::default()
     }
 }
@@ -127,7 +129,10 @@ fn controller(
     }
     let conduct = Conduct {
         settings,
-        empty_grace_period: secs(60.0),
+        empty_grace_period: match world.bug {
+            Bug::GraceSkipped => secs(0.0),
+            _ => secs(60.0),
+        },
         resync_interval: secs(300.0),
         drift_interval: Some(secs(120.0)),
         dry_run: false,

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::harms::Harm;
 use super::maps::covered;
 use super::replica::settings;
+use super::script::StackHand;
 use super::world::World;
 use crate::model::network::{TableId, Zone};
 use crate::model::plan::Action;
@@ -62,6 +63,18 @@ impl Scars {
             let routes = sight.tables.entry(table.clone()).or_default();
             routes.insert(*cidr);
         }
+    }
+
+    /// Others have done something.
+    fn takes_away(&mut self, before: &Sight, after: &Sight) {
+        self.count += 1;
+        for (table, routes) in &before.tables {
+            let gone = routes.difference(&after.tables[table]);
+            let gone = gone.map(|cidr| ((table.clone(), *cidr), None));
+            self.routes.extend(gone);
+        }
+        let released = before.addresses.difference(&after.addresses);
+        self.released.extend(released.cloned());
     }
 
     /// Routes in a table that others took away a while ago at most.
@@ -137,15 +150,8 @@ impl World {
         let after = self.account.sight();
         let mut shared = self.shared();
         shared.stamp = None;
-        shared.scars.count += 1;
         let scars = &mut shared.scars;
-        for (table, routes) in sight.tables {
-            let gone = routes.difference(&after.tables[&table]);
-            let gone = gone.map(|cidr| ((table.clone(), *cidr), None));
-            scars.routes.extend(gone);
-        }
-        let released = sight.addresses.difference(&after.addresses);
-        scars.released.extend(released.cloned());
+        scars.takes_away(&sight, &after);
         if grudge.until.is_none() {
             // What was astray in the zone before may hang on it.
             let zones: Vec<Zone> = settings().zones.into_keys().collect();
@@ -156,6 +162,15 @@ impl World {
                 .hopeless
                 .extend(new.map(|(id, _)| base(&id).to_owned()));
         }
+    }
+
+    pub fn have_a_hand(&self, hand: StackHand) {
+        let before = self.account.sight();
+        self.account.be_handled(hand);
+        let after = self.account.sight();
+        let mut shared = self.shared();
+        shared.stamp = None;
+        shared.scars.takes_away(&before, &after);
     }
 
     /// Before a call lands: what it repairs, and how far that counts.

@@ -71,6 +71,12 @@ pub enum Deed {
     },
     /// The account may have only so many more static IPs.
     Scarce { free: usize, lasts: Duration },
+    /// Somebody has a hand in the stack.
+    Stack(StackHand),
+    /// Somebody has a hand in the ledger.
+    Ledger(LedgerHand),
+    /// The replica's selector finds nothing, though it is asked of everything.
+    Blank { who: usize, lasts: Duration },
     /// What becomes of change sets that are to revert drift, from the beginning.
     Reverting(Reverting),
     /// Somebody edits the Lease.
@@ -119,6 +125,24 @@ pub enum Hand {
     Frees,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StackHand {
+    /// With all that it has made, while it is at rest.
+    Deletes,
+    Unprotects,
+    /// Its policy is replaced.
+    Repolicies,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LedgerHand {
+    Deletes,
+    /// Writes something else into it.
+    Writes(&'static str),
+    /// It can neither be read nor written.
+    Shuts(Duration),
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Script {
     pub seed: u64,
@@ -138,9 +162,11 @@ impl Deed {
             | Self::Restart { lasts }
             | Self::Blind { lasts, .. }
             | Self::Late { lasts, .. }
+            | Self::Blank { lasts, .. }
             | Self::Crowd { lasts, .. }
             | Self::Scarce { lasts, .. } => *lasts,
             Self::Harm { lasts, .. } => lasts.unwrap_or_default(),
+            Self::Ledger(LedgerHand::Shuts(lasts)) => *lasts,
             _ => Duration::ZERO,
         }
     }
@@ -282,6 +308,11 @@ impl fmt::Display for Deed {
                     f,
                     "only {free} more static IPs are to be had for {lasts:.1?}"
                 )
+            }
+            Self::Stack(hand) => write!(f, "somebody has a hand in the stack: {hand:?}"),
+            Self::Ledger(hand) => write!(f, "somebody has a hand in the ledger: {hand:?}"),
+            Self::Blank { who, lasts } => {
+                write!(f, "replica {who}'s selector finds nothing for {lasts:.1?}")
             }
             Self::Reverting(how) => write!(f, "reverting drift: {how:?}"),
             Self::Lease(hand) => write!(f, "somebody edits the Lease: {hand:?}"),

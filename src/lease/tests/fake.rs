@@ -97,6 +97,15 @@ impl FakeApi {
         self.put(spec);
     }
 
+    /// Puts a text into a ConfigMap's data, if there is one.
+    pub fn scribble(&self, key: &str, text: &str) {
+        self.change(|object| {
+            let mut new = object?.clone();
+            new["data"][key] = text.into();
+            Some(new)
+        });
+    }
+
     pub fn delete(&self) {
         self.change(|_| None);
     }

@@ -1,0 +1,101 @@
+//! Zones whose NAT gateway is gone, while others have nothing to do with that.
+
+use super::repair_tests::{Scene, dns, leads_to, lose_gateway, resources, text};
+use super::*;
+use crate::model::desired::OnDrift;
+use crate::model::live::Effect;
+use crate::model::watch::MAX_REPAIRS;
+
+/// EC2 refuses a route to a gateway that is gone, and that would fail the whole change.
+#[test]
+fn a_zone_that_cannot_be_repaired_holds_up_no_other() {
+    let at_rest = |mut scene: Scene| {
+        scene.bench.settings.drift = OnDrift::Report;
+        scene
+    };
+    let mut lost = Scene::new();
+    lose_gateway(&mut lost);
+    lost.seen.addresses.remove("ip-a");
+    let mut spent = Scene::new();
+    lose_gateway(&mut spent);
+    spent.plan_after(MAX_REPAIRS);
+    let mut told = Scene::new();
+    lose_gateway(&mut told);
+    for mut scene in [lost, spent, at_rest(told)] {
+        // Nor is a route taken out that could not be put back.
+        let worker = scene.bench.network.worker_tables.get_mut("rtb-a").unwrap();
+        worker.routes.insert(dns(), leads_to("pcx-1"));
+        scene
+            .bench
+            .ask(&[("dns", "8.8.8.8/31"), ("other", "9.9.9.9")]);
+        scene.plan();
+        let plan = scene.plan();
+        let Action::Prepare(template) = &plan.action else {
+            panic!("{plan}");
+        };
+        let ids = resources(template);
+        assert!(ids.contains(&text("RouteToNATrtbbz9x9x9x9y32")));
+        assert!(ids.contains(&text("RouteToNATrtbbz8x8x8x8y31")));
+        assert!(ids.contains(&text("RouteToNATrtbaz8x8x8x8y32")), "{ids:?}");
+        assert!(
+            !ids.iter()
+                .any(|id| id.contains("rtbaz9") || id.contains("rtbaz8x8x8x8y31"))
+        );
+        assert!(!ids.contains(&text("RouteToNATrtbbz8x8x8x8y32")));
+    }
+    // Where EC2 is not looked at, the routes tell.
+    let mut scene = Scene::new();
+    scene.bench.settings.drift = OnDrift::Off;
+    let worker = scene.bench.network.worker_tables.get_mut("rtb-a").unwrap();
+    worker.routes.get_mut(&dns()).unwrap().blackhole = true;
+    scene.bench.ask(&[("dns", "8.8.8.8"), ("other", "9.9.9.9")]);
+    scene.bench.watch = Watch::new(None);
+    let Action::Prepare(template) = scene.bench.plan().action else {
+        panic!("{}", scene.bench.plan());
+    };
+    let ids = resources(&template);
+    assert!(ids.contains(&text("RouteToNATrtbbz9x9x9x9y32")));
+    assert!(!ids.contains(&text("RouteToNATrtbaz9x9x9x9y32")));
+}
+
+/// CloudFormation would let it lead to the new gateway, and fail since it is not there.
+#[test]
+fn a_route_that_is_gone_and_not_wanted_is_no_obstacle_to_its_gateway() {
+    let mut scene = Scene::new();
+    lose_gateway(&mut scene);
+    let worker = scene.bench.network.worker_tables.get_mut("rtb-a").unwrap();
+    worker.routes.remove(&dns());
+    scene.bench.ask(&[("other", "9.9.9.9")]);
+    let Action::Prepare(template) = scene.plan_after(1).action else {
+        panic!("{}", scene.plan());
+    };
+    let ids = resources(&template);
+    assert!(ids.contains(&text("NATGatewayaAnew1")));
+    assert!(
+        !ids.contains(&text("RouteToNATrtbaz8x8x8x8y32"))
+            && ids.contains(&text("RouteToNATrtbbz8x8x8x8y32"))
+    );
+}
+
+#[test]
+fn a_repair_counts_where_it_is_tried() {
+    let mut scene = Scene::new();
+    lose_gateway(&mut scene);
+    let Action::Prepare(template) = scene.plan_after(1).action else {
+        panic!("{}", scene.plan());
+    };
+    let renamed = [
+        ("NATGatewayaAnew1", "NatGateway", Effect::Add),
+        ("NATGatewaya", "NatGateway", Effect::Remove),
+        ("RouteToNATrtbaz8x8x8x8y32", "Route", Effect::Modify),
+    ];
+    scene.change_set(&template, &renamed);
+    // Something else is wrong by now, which that change set knows nothing of.
+    scene.bench.network.associations.remove("subnet-b");
+    let keys: Vec<String> = scene.plan().drifts.iter().map(Drift::key).collect();
+    assert_eq!(keys.len(), 2, "{keys:?}");
+    scene.bench.watch.tried(&keys);
+    let plan = scene.plan();
+    assert!(matches!(plan.action, Action::Execute { .. }), "{plan}");
+    assert_eq!(plan.repairs, ["NATGatewaya NatGatewayGone is gone"]);
+}
