@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::helm::CHART;
-use crate::install::{ask, helm_in, values};
+use crate::install::{ask_at, helm_at, values};
 use crate::scenarios;
+use crate::testbed::Testbed;
 use crate::wait;
 
 const RELEASE: &str = "admission";
@@ -27,6 +28,10 @@ fn settings() -> Value {
     } })
 }
 
+async fn ask(method: &str, path: &str, body: &Value) -> Result<Value, kube::Error> {
+    ask_at(Testbed::policed(), method, path, body).await
+}
+
 /// Installed once; ready when it refuses something.
 async fn installed() {
     static DONE: OnceCell<()> = OnceCell::const_new();
@@ -41,7 +46,7 @@ async fn installed() {
             .unwrap();
         let settings = values(&settings());
         let install = ["install", RELEASE, CHART, "--values", settings.as_str()];
-        helm_in("default", &install).unwrap();
+        helm_at(Testbed::policed(), "default", &install).unwrap();
         wait::until_async("the policy refuses", async || {
             let answer = write("default", &[("k", "x")]).await;
             wait::check(answer.is_err(), || "it does not".to_owned())

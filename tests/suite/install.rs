@@ -8,7 +8,11 @@ use crate::wait;
 
 /// Runs Helm as the cluster's administrator.
 pub fn helm_in(namespace: &str, arguments: &[&str]) -> Result<String, String> {
-    let config = Testbed::cluster().kubeconfig();
+    helm_at(Testbed::cluster(), namespace, arguments)
+}
+
+pub fn helm_at(testbed: &Testbed, namespace: &str, arguments: &[&str]) -> Result<String, String> {
+    let config = testbed.kubeconfig();
     let place = [
         "--kubeconfig",
         config.to_str().unwrap(),
@@ -37,8 +41,17 @@ pub fn everything() -> Value {
 }
 
 /// Sends a request as the administrator.
-pub async fn ask(method: &str, path: &str, body: &Value) -> Result<Value, kube::Error> {
-    let client = Testbed::cluster().admin().await;
+async fn ask(method: &str, path: &str, body: &Value) -> Result<Value, kube::Error> {
+    ask_at(Testbed::cluster(), method, path, body).await
+}
+
+pub async fn ask_at(
+    testbed: &Testbed,
+    method: &str,
+    path: &str,
+    body: &Value,
+) -> Result<Value, kube::Error> {
+    let client = testbed.admin().await;
     let method = method.parse().unwrap();
     testbed::request(&client, method, path, "application/json", body).await
 }

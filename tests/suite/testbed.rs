@@ -59,6 +59,12 @@ impl Testbed {
         CLUSTER.get_or_init(|| Self::start_with("cluster", &["--controllers"]))
     }
 
+    /// The one where an admission policy judges everybody's ConfigMaps.
+    pub fn policed() -> &'static Self {
+        static POLICED: OnceLock<Testbed> = OnceLock::new();
+        POLICED.get_or_init(|| Self::start("policed"))
+    }
+
     /// One for a test that takes it down.
     pub fn start(name: &str) -> Self {
         Self::start_with(name, &[])
