@@ -173,6 +173,24 @@ async fn a_config_map_that_is_gone_is_not_made_anew() {
     replica.said(&["WARN", "annotated"]).unwrap_err();
 }
 
+/// The other name of the same server stands for a second cluster.
+#[tokio::test]
+async fn each_cluster_s_config_maps_are_annotated_there() {
+    let stage = Stage::open("annotated-two").await;
+    allow(&stage).await;
+    let second = stage.url.replace("127.0.0.1", "localhost");
+    let masters = format!("--master={},{second}", stage.url);
+    let replica = annotating(&stage, "r1").arg(&masters).start();
+    apply(&stage, "both", "team", &EXAMPLE).await;
+    bears(&stage, "both", "Routed", "2 entries routed").await;
+    wait::until("it is written in each", || {
+        let ok = written(&replica, "ok");
+        wait::check(ok >= 2.0, || format!("{ok}"))
+    })
+    .await;
+    replica.said(&["WARN", "annotated"]).unwrap_err();
+}
+
 #[tokio::test]
 async fn a_label_that_is_lost_while_nobody_leads_is_found() {
     let stage = Stage::open("annotated-lost").await;
