@@ -54,8 +54,8 @@ pub enum Bug {
 impl Bug {
     /// Each with the number of histories that are enough to find it.
     pub const PLANTED: [(Self, u64); 22] = [
-        (Self::EmptyTrusted, 150),
-        (Self::TyposDropped, 100),
+        (Self::EmptyTrusted, 200),
+        (Self::TyposDropped, 250),
         (Self::EditsMissed, 60),
         (Self::TermUnchecked, 60),
         (Self::LeaderCached, 4),
@@ -65,7 +65,7 @@ impl Bug {
         (Self::StaleExecuted, 250),
         (Self::WallClock, 20),
         (Self::ClocksApart, 60),
-        (Self::GapLeft, 250),
+        (Self::GapLeft, 400),
         (Self::ZoneForgotten, 4),
         (Self::NeverContent, 4),
         (Self::DriftUnseen, 20),
@@ -74,7 +74,7 @@ impl Bug {
         (Self::IpMadeAnew, 80),
         (Self::DeadEndTaken, 60),
         (Self::ServedWait, 20),
-        (Self::LimitsUnseen, 200),
+        (Self::LimitsUnseen, 400),
         (Self::GraceSkipped, 60),
     ];
 }
