@@ -19,6 +19,7 @@ use crate::model::policy;
 mod account;
 mod ec2;
 mod operation;
+mod wish;
 
 /// How long an operation on the stack takes, and a change set half as long.
 const OPERATION: Duration = Duration::from_millis(1_500);

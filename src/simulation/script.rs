@@ -239,6 +239,39 @@ impl Script {
     }
 }
 
+impl Deed {
+    /// What others do to the account, the ledger and the selector, as it is shown.
+    fn of_others(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Harm { harm, zone, lasts } => {
+                write!(f, "somebody harms zone {zone} for {lasts:.1?}: {harm}")
+            }
+            Self::Crowd {
+                table,
+                count,
+                lasts,
+            } => write!(
+                f,
+                "others have {count} routes in table {table} for {lasts:.1?}"
+            ),
+            Self::Scarce { free, lasts } => {
+                write!(
+                    f,
+                    "only {free} more static IPs are to be had for {lasts:.1?}"
+                )
+            }
+            Self::Stack(hand) => write!(f, "somebody has a hand in the stack: {hand:?}"),
+            Self::Ledger(hand) => write!(f, "somebody has a hand in the ledger: {hand:?}"),
+            Self::Blank { who, lasts } => {
+                write!(f, "replica {who}'s selector finds nothing for {lasts:.1?}")
+            }
+            Self::Reverting(how) => write!(f, "reverting drift: {how:?}"),
+            // Everything else is named where this is called.
+            _ => Ok(()),
+        }
+    }
+}
+
 impl fmt::Display for Deed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -292,31 +325,9 @@ impl fmt::Display for Deed {
                 "the next operation will fail{}",
                 if *stuck { " and get stuck" } else { "" }
             ),
-            Self::Harm { harm, zone, lasts } => {
-                write!(f, "somebody harms zone {zone} for {lasts:.1?}: {harm}")
-            }
-            Self::Crowd {
-                table,
-                count,
-                lasts,
-            } => write!(
-                f,
-                "others have {count} routes in table {table} for {lasts:.1?}"
-            ),
-            Self::Scarce { free, lasts } => {
-                write!(
-                    f,
-                    "only {free} more static IPs are to be had for {lasts:.1?}"
-                )
-            }
-            Self::Stack(hand) => write!(f, "somebody has a hand in the stack: {hand:?}"),
-            Self::Ledger(hand) => write!(f, "somebody has a hand in the ledger: {hand:?}"),
-            Self::Blank { who, lasts } => {
-                write!(f, "replica {who}'s selector finds nothing for {lasts:.1?}")
-            }
-            Self::Reverting(how) => write!(f, "reverting drift: {how:?}"),
             Self::Lease(hand) => write!(f, "somebody edits the Lease: {hand:?}"),
             Self::Edit(edit) => write!(f, "somebody edits: {edit}"),
+            others => others.of_others(f),
         }
     }
 }

@@ -6,7 +6,8 @@ use ipnet::Ipv4Net;
 
 use super::MemoryProvider;
 use super::account::{Account, Ending, layout};
-use super::ec2::{Ec2, Made, State};
+use super::ec2::{Ec2, State};
+use super::wish::Made;
 use crate::model::live::{Change, Effect};
 use crate::model::network::{Route, TableId, Zone};
 use crate::model::observed::{Gateway, Health};

@@ -97,11 +97,10 @@ impl FakeApi {
         self.put(spec);
     }
 
-    /// Puts a text into a ConfigMap's data, if there is one.
     pub fn scribble(&self, key: &str, text: &str) {
         self.change(|object| {
-            let mut new = object?.clone();
-            new["data"][key] = text.into();
+            let mut new = object.cloned()?;
+            merge(&mut new, &json!({ "data": { key: text } }));
             Some(new)
         });
     }

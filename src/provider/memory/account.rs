@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::OPERATION;
-use super::ec2::{Ec2, Made};
+use super::ec2::Ec2;
+use super::wish::Made;
 use crate::model::change;
 use crate::model::difference::{self, Kind};
 use crate::model::live::{Change, ChangeSet, ChangeSetState, Effect, Stack, Status};

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
-use serde_json::Value;
 
+use super::wish::{Made, Wish};
 use crate::model::network::{Network, OtherTable, Route, SubnetId};
 use crate::model::observed::{Address, Gateway, Health, Subnet};
-use crate::model::resolved::Resource;
 
 /// The first static IP is the next one.
 const ADDRESSES: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 0);
@@ -32,91 +31,11 @@ pub(super) struct Ec2 {
     ids: BTreeSet<String>,
 }
 
-/// A resource as EC2 is asked for it: what it refers to is named by physical ids.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Wish {
-    pub(super) kind: String,
-    fields: BTreeMap<String, String>,
-    tags: BTreeMap<String, String>,
-}
-
-/// A resource that was made, as it was asked for then.
-#[derive(Clone, Debug)]
-pub(super) struct Made {
-    pub(super) wish: Wish,
-    /// `nat-…`, `subnet-…`, `rtb-…`, `rtbassoc-…`, the address of an EIP; of a route its table and CIDR.
-    pub(super) id: String,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Well,
     Changed,
     Gone,
-}
-
-impl Wish {
-    pub(super) fn new(resource: &Resource, made: &BTreeMap<String, Made>) -> Self {
-        let id = |logical: &Value| made.get(logical.as_str()?).map(|made| made.id.clone());
-        let text = |value: &Value| match value {
-            Value::String(text) => text.clone(),
-            other => id(&other["Ref"])
-                .or_else(|| id(&other["Fn::GetAtt"][0]))
-                .unwrap_or_default(),
-        };
-        let fields = resource.properties.as_object().into_iter().flatten();
-        let tags = resource.properties["Tags"].as_array().into_iter().flatten();
-        Self {
-            kind: resource.kind.clone(),
-            fields: fields
-                .filter(|(key, _)| *key != "Tags")
-                .map(|(key, value)| (key.clone(), text(value)))
-                .collect(),
-            tags: tags
-                .map(|tag| (text(&tag["Key"]), text(&tag["Value"])))
-                .collect(),
-        }
-    }
-
-    fn field(&self, key: &str) -> &str {
-        self.fields.get(key).map_or("", String::as_str)
-    }
-
-    fn cidr(&self, key: &str) -> Ipv4Net {
-        self.field(key).parse().unwrap_or_default()
-    }
-
-    /// What a route leads to.
-    fn target(&self) -> &str {
-        let fields = ["NatGatewayId", "GatewayId"].map(|key| self.field(key));
-        fields
-            .into_iter()
-            .find(|id| !id.is_empty())
-            .unwrap_or_default()
-    }
-
-    /// What comes first is made first, and removed last.
-    pub(super) fn rank(kind: &str) -> usize {
-        let order = [
-            "AWS::EC2::EIP",
-            "AWS::EC2::Subnet",
-            "AWS::EC2::RouteTable",
-            "AWS::EC2::NatGateway",
-        ];
-        let place = order.iter().position(|of| *of == kind);
-        place.unwrap_or(order.len())
-    }
-
-    /// Whether EC2 can make the one of the other: tags, and what a route leads to.
-    pub(super) fn becomes(&self, other: &Self) -> bool {
-        let is_route = self.kind == "AWS::EC2::Route";
-        let fixed = |wish: &Self| -> BTreeMap<String, String> {
-            let mut fields = wish.fields.clone();
-            fields.retain(|key, _| !is_route || !key.ends_with("Id") || key == "RouteTableId");
-            fields
-        };
-        self.kind == other.kind && fixed(self) == fixed(other)
-    }
 }
 
 impl Ec2 {

@@ -5,7 +5,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::account::{Account, layout};
-use super::ec2::{Ec2, Made, State, Wish};
+use super::ec2::{Ec2, State};
+use super::wish::{Made, Wish};
 use crate::model::live::{Change, Effect};
 use crate::model::observed::Observed;
 use crate::model::resolved::Layout;

@@ -1,0 +1,88 @@
+//! What CloudFormation asks of EC2, resource by resource.
+
+use std::collections::BTreeMap;
+
+use ipnet::Ipv4Net;
+use serde_json::Value;
+
+use crate::model::resolved::Resource;
+
+/// A resource as EC2 is asked for it: what it refers to is named by physical ids.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Wish {
+    pub(super) kind: String,
+    fields: BTreeMap<String, String>,
+    pub(super) tags: BTreeMap<String, String>,
+}
+
+/// A resource that was made, as it was asked for then.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    pub(super) wish: Wish,
+    /// `nat-…`, `subnet-…`, `rtb-…`, `rtbassoc-…`, the address of an EIP; of a route its table and CIDR.
+    pub(super) id: String,
+}
+
+impl Wish {
+    pub(super) fn new(resource: &Resource, made: &BTreeMap<String, Made>) -> Self {
+        let id = |logical: &Value| made.get(logical.as_str()?).map(|made| made.id.clone());
+        let text = |value: &Value| match value {
+            Value::String(text) => text.clone(),
+            other => id(&other["Ref"])
+                .or_else(|| id(&other["Fn::GetAtt"][0]))
+                .unwrap_or_default(),
+        };
+        let fields = resource.properties.as_object().into_iter().flatten();
+        let tags = resource.properties["Tags"].as_array().into_iter().flatten();
+        Self {
+            kind: resource.kind.clone(),
+            fields: fields
+                .filter(|(key, _)| *key != "Tags")
+                .map(|(key, value)| (key.clone(), text(value)))
+                .collect(),
+            tags: tags
+                .map(|tag| (text(&tag["Key"]), text(&tag["Value"])))
+                .collect(),
+        }
+    }
+
+    pub(super) fn field(&self, key: &str) -> &str {
+        self.fields.get(key).map_or("", String::as_str)
+    }
+
+    pub(super) fn cidr(&self, key: &str) -> Ipv4Net {
+        self.field(key).parse().unwrap_or_default()
+    }
+
+    /// What a route leads to.
+    pub(super) fn target(&self) -> &str {
+        let fields = ["NatGatewayId", "GatewayId"].map(|key| self.field(key));
+        fields
+            .into_iter()
+            .find(|id| !id.is_empty())
+            .unwrap_or_default()
+    }
+
+    /// What comes first is made first, and removed last.
+    pub(super) fn rank(kind: &str) -> usize {
+        let order = [
+            "AWS::EC2::EIP",
+            "AWS::EC2::Subnet",
+            "AWS::EC2::RouteTable",
+            "AWS::EC2::NatGateway",
+        ];
+        let place = order.iter().position(|of| *of == kind);
+        place.unwrap_or(order.len())
+    }
+
+    /// Whether EC2 can make the one of the other: tags, and what a route leads to.
+    pub(super) fn becomes(&self, other: &Self) -> bool {
+        let is_route = self.kind == "AWS::EC2::Route";
+        let fixed = |wish: &Self| -> BTreeMap<String, String> {
+            let mut fields = wish.fields.clone();
+            fields.retain(|key, _| !is_route || !key.ends_with("Id") || key == "RouteTableId");
+            fields
+        };
+        self.kind == other.kind && fixed(self) == fixed(other)
+    }
+}
