@@ -118,8 +118,7 @@ impl World {
         for (table, cidr) in before {
             tables.entry(table).or_default()[0].insert(*cidr);
         }
-        // A stack whose creation failed has no routes to lose.
-        let deletes = matches!(action, Action::Delete { .. }) && !self.shared().ips.is_empty();
+        let deletes = matches!(action, Action::Delete { .. });
         let after = self.account.asked();
         for (table, cidr) in after.iter().filter(|_| !deletes) {
             tables.entry(table).or_default()[1].insert(*cidr);

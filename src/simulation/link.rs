@@ -212,7 +212,9 @@ impl Courier {
         }
         // Nothing else takes routes out.
         let before = match action {
-            Action::Execute { .. } | Action::Delete { .. } => world.account.asked(),
+            Action::Execute { .. } => world.account.asked(),
+            // A stack whose creation failed has no routes to lose.
+            Action::Delete { .. } if world.account.has_made() => world.account.asked(),
             _ => BTreeSet::new(),
         };
         let repairs = world.repairs(action);

@@ -81,6 +81,11 @@ impl MemoryProvider {
             .collect()
     }
 
+    /// Whether the stack has anything in EC2.
+    pub(crate) fn has_made(&self) -> bool {
+        !self.account().made.is_empty()
+    }
+
     /// The routes that the stack's template asks for.
     pub(crate) fn asked(&self) -> BTreeSet<(TableId, Ipv4Net)> {
         let account = self.account();
