@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use super::request::Snapshot;
 
-/// Times are durations since 1970, by a clock that does not step while one leader lasts.
+/// Of a period: how exactly it is kept, and how often it is looked at. What a leader's last moments add to it may be lost.
+const PARTS: u32 = 10;
+
+/// Times are durations since 1970, by a clock that does not step while one leader lasts. The next leader's may show something else:
+/// it is told how long a period has run, and takes no two clocks' times from one another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grace {
     /// `--empty-grace-period`.
@@ -33,12 +37,16 @@ impl Grace {
         }
     }
 
-    /// Takes over from an earlier leader. Nothing began later than now, whatever its clock showed.
+    /// Takes over from an earlier leader, whatever its clock showed.
     pub fn recall(&mut self, stored: &Self) {
-        self.empty_since = stored.empty_since.map(|since| since.min(self.now));
+        let since = |since| {
+            let has_run: Duration = stored.now.saturating_sub(since);
+            self.now.saturating_sub(has_run)
+        };
+        self.empty_since = stored.empty_since.map(since);
         self.large_removal = stored
             .large_removal
-            .map(|large| large.at(large.since.min(self.now)));
+            .map(|large| large.at(since(large.since)));
     }
 
     /// Notes whether anybody asks for anything. What has not been listed yet, as after every start, tells neither.
@@ -76,15 +84,28 @@ impl Grace {
         self.large_removal = Some(LargeRemoval { since, removed, of });
     }
 
+    /// When to look again at a period of which so much is left.
+    pub fn look(&self, left: Duration) -> Duration {
+        left.min(self.part())
+    }
+
+    fn part(&self) -> Duration {
+        (self.period / PARTS).max(Duration::from_secs(1))
+    }
+
     fn left(&self, since: Option<Duration>) -> Duration {
         let since = since.unwrap_or(self.now);
         self.period.saturating_sub(self.now.saturating_sub(since))
     }
 
-    /// What outlives a leader: no period and no now, and whole seconds, rounded up so that no period is cut short.
+    /// What outlives a leader: no period, and whole seconds, rounded so that no period is cut short.
     pub fn kept(self) -> Self {
         let whole = |time| Duration::from_secs(whole_seconds(time));
+        let runs = self.empty_since.is_some() || self.large_removal.is_some();
+        let part = self.part().as_secs();
+        let now = runs.then(|| Duration::from_secs(self.now.as_secs() / part * part));
         Self {
+            now: now.unwrap_or_default(),
             empty_since: self.empty_since.map(whole),
             large_removal: self.large_removal.map(|large| large.at(whole(large.since))),
             ..Self::default()
@@ -101,4 +122,38 @@ impl LargeRemoval {
 /// Rounded up.
 pub(super) fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERIOD: Duration = Duration::from_secs(600);
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn at(now: Duration) -> Grace {
+        Grace {
+            now,
+            ..Grace::new(PERIOD)
+        }
+    }
+
+    #[test]
+    fn a_period_is_not_cut_short_by_another_clock() {
+        let begun = 100 * HOUR + Duration::from_millis(500);
+        let mut first = at(begun);
+        first.observe(&Snapshot::default());
+        first.large_left(5, 6);
+        first.now += Duration::from_secs(400);
+        for (clock, seconds) in [(1, 400), (99, 400), (101, 400), (200, 400), (100, 800)] {
+            let mut next = at(clock * HOUR + Duration::from_secs(seconds));
+            next.recall(&first.kept());
+            let left = next.empty_left();
+            let spared = PERIOD - Duration::from_secs(400);
+            let most = spared + PERIOD / PARTS + Duration::from_secs(1);
+            assert!((spared..=most).contains(&left), "{clock}: {left:?}");
+            assert_eq!(next.large_left(5, 6).0, left);
+        }
+        assert_eq!(at(begun).kept(), Grace::default(), "nothing runs");
+    }
 }

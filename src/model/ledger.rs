@@ -59,7 +59,7 @@ pub struct Ledger {
     pub tries: BTreeMap<String, Tries>,
     /// By drift, as [`super::watch`] has them.
     pub repairs: BTreeMap<String, Repairs>,
-    /// Only what outlives a leader: no period, and no time of now.
+    /// Only what outlives a leader: no period.
     pub grace: Grace,
 }
 
@@ -101,6 +101,9 @@ struct Document {
     tries: BTreeMap<String, Tries>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     repairs: BTreeMap<String, Repairs>,
+    /// When the periods that follow were last looked at, by the clock that they began by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    as_of: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     empty_since: Option<u64>,
     /// Since when, how many, of how many.
@@ -152,6 +155,7 @@ impl Ledger {
             tries: document.tries,
             repairs: document.repairs,
             grace: Grace {
+                now: Duration::from_secs(document.as_of.unwrap_or_default()),
                 empty_since: document.empty_since.map(Duration::from_secs),
                 large_removal: document
                     .large_removal
@@ -184,6 +188,7 @@ impl Ledger {
             entries,
             tries: self.tries.clone(),
             repairs: self.repairs.clone(),
+            as_of: Some(whole_seconds(grace.now)).filter(|now| *now > 0),
             empty_since: grace.empty_since.map(whole_seconds),
             large_removal: grace.large_removal.map(large),
         };

@@ -275,7 +275,7 @@ impl Plan {
         let left = world.grace.empty_left();
         self.hold_large_removal(world, layout, names);
         if self.nothing_asked() && !names.routes.is_empty() && !left.is_zero() {
-            self.again = Some(left);
+            self.again = Some(self.grace.look(left));
             let seconds = left.as_secs();
             let why = format!(
                 "no ConfigMap asks for a route any more; that is believed after {seconds} s more"

@@ -156,7 +156,7 @@ fn a_large_removal_waits_and_what_is_added_does_not() {
     assert_eq!(
         (plan.again, plan.grace.large_removal),
         (
-            Some(minute),
+            Some(minute / 10),
             Some(LargeRemoval {
                 since: Duration::ZERO,
                 removed: 3,
@@ -190,7 +190,7 @@ fn a_large_removal_waits_and_what_is_added_does_not() {
     // More of it begins anew.
     bench.ask(&FIVE[..1]);
     let grown = at(&bench, minute);
-    assert_eq!((routed(&grown).len(), grown.again), (5, Some(minute)));
+    assert_eq!((routed(&grown).len(), grown.again), (5, Some(minute / 10)));
     // Some that come back do not speak for the others.
     bench.ask(&FIVE[..4]);
     assert_eq!(routed(&at(&bench, minute / 2)).len(), 5);

@@ -64,7 +64,7 @@ fn an_empty_set_is_believed_late_and_deletes_only_when_asked() {
     let plan = bench.plan();
     assert_eq!(
         (plan.action, plan.again),
-        (Action::Keep, Some(Duration::from_secs(60)))
+        (Action::Keep, Some(Duration::from_secs(6)))
     );
     bench.grace_left = Duration::ZERO;
     let plan = bench.plan();

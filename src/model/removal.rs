@@ -52,7 +52,7 @@ impl Plan {
         if limits::overflows(world, &self.desired, names, layout) {
             self.make_room(world, layout, names);
         }
-        self.again = Some(left);
+        self.again = Some(self.grace.look(left));
         let text = format!(
             "{removed} of {of} networks keep their routes until {}, though nobody asks for them: more than --max-removal={share} \
              percent were to lose theirs at once",

@@ -172,7 +172,8 @@ async fn config_maps_that_come_back_within_the_grace_period_lose_nothing_over_a_
         replica.said(&["no ConfigMap asks", "believed after"])
     })
     .await;
-    assert_eq!(since().await, Ok(before), "the time goes on");
+    // By its own clock, to which it adds what the first one has noted.
+    assert!(since().await.unwrap() >= before);
     stage.config_map("egress-t1", &EXAMPLE).await;
     stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
     assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
