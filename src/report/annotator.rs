@@ -96,7 +96,7 @@ impl Annotator {
     /// At the beginning of a term.
     pub(super) fn slate(&self) -> Slate {
         Slate {
-            sweeps: self.clients.keys().map(Sweep::of).collect(),
+            sweeps: self.clients.keys().map(|name| Sweep::of(name)).collect(),
             ..Slate::default()
         }
     }
@@ -214,9 +214,9 @@ impl Annotator {
 }
 
 impl Sweep {
-    fn of(cluster: &String) -> Self {
+    fn of(cluster: &str) -> Self {
         Self {
-            cluster: cluster.clone(),
+            cluster: cluster.to_owned(),
             page: None,
             not_before: Instant::now(),
         }

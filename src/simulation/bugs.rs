@@ -75,6 +75,6 @@ impl Bug {
         (Self::DeadEndTaken, 60),
         (Self::ServedWait, 20),
         (Self::LimitsUnseen, 400),
-        (Self::GraceSkipped, 60),
+        (Self::GraceSkipped, 300),
     ];
 }

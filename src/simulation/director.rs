@@ -81,7 +81,10 @@ impl Director {
             Deed::Ledger(LedgerHand::Deletes) => world.ledger.delete(),
             Deed::Ledger(LedgerHand::Writes(text)) => world.ledger.scribble(ledger::KEY, text),
             Deed::Ledger(LedgerHand::Shuts(lasts)) => world.ledger.restart(lasts),
-            Deed::Blank { who, lasts } => world.news().blank(who, lasts),
+            Deed::Blank { lasts } => {
+                world.news().blank(lasts);
+                world.edited.notify_waiters();
+            }
             Deed::Lease(hand) => self.edit_lease(hand),
             Deed::Edit(edit) => world.edit(&edit),
         }

@@ -303,7 +303,7 @@ fn hands(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
     }
     // Once, since what is empty for longer than the grace period is believed to be.
     if rng.u8(0..4) == 0 {
-        let (who, lasts) = (who(rng), secs(rng.f64() * 40.0));
-        deeds.push((secs(rng.f64() * length), Deed::Blank { who, lasts }));
+        let lasts = secs(rng.f64() * 40.0);
+        deeds.push((secs(rng.f64() * length), Deed::Blank { lasts }));
     }
 }

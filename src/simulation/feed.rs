@@ -22,7 +22,7 @@ pub struct News {
     away_until: Instant,
     blind_until: BTreeMap<(usize, &'static str), Instant>,
     late_until: [Instant; REPLICAS],
-    blank_until: [Instant; REPLICAS],
+    blank_until: Instant,
 }
 
 impl News {
@@ -32,7 +32,7 @@ impl News {
             away_until: now,
             blind_until: BTreeMap::new(),
             late_until: [now; REPLICAS],
-            blank_until: [now; REPLICAS],
+            blank_until: now,
         }
     }
 
@@ -50,8 +50,8 @@ impl News {
         self.late_until[who] = Instant::now() + lasts;
     }
 
-    pub fn blank(&mut self, who: usize, lasts: Duration) {
-        self.blank_until[who] = Instant::now() + lasts;
+    pub fn blank(&mut self, lasts: Duration) {
+        self.blank_until = Instant::now() + lasts;
     }
 
     fn delay(&self, who: usize) -> Duration {
@@ -156,7 +156,7 @@ fn look(
             listed.remove(cluster);
         }
     }
-    let blank = world.news().blank_until[who];
+    let blank = world.news().blank_until;
     if blank > now {
         snapshot.objects.clear();
         wait(blank);

@@ -75,8 +75,8 @@ pub enum Deed {
     Stack(StackHand),
     /// Somebody has a hand in the ledger.
     Ledger(LedgerHand),
-    /// The replica's selector finds nothing, though it is asked of everything.
-    Blank { who: usize, lasts: Duration },
+    /// The label selector finds nothing, though it is asked of everything.
+    Blank { lasts: Duration },
     /// What becomes of change sets that are to revert drift, from the beginning.
     Reverting(Reverting),
     /// Somebody edits the Lease.
@@ -162,7 +162,7 @@ impl Deed {
             | Self::Restart { lasts }
             | Self::Blind { lasts, .. }
             | Self::Late { lasts, .. }
-            | Self::Blank { lasts, .. }
+            | Self::Blank { lasts }
             | Self::Crowd { lasts, .. }
             | Self::Scarce { lasts, .. } => *lasts,
             Self::Harm { lasts, .. } => lasts.unwrap_or_default(),
@@ -262,8 +262,8 @@ impl Deed {
             }
             Self::Stack(hand) => write!(f, "somebody has a hand in the stack: {hand:?}"),
             Self::Ledger(hand) => write!(f, "somebody has a hand in the ledger: {hand:?}"),
-            Self::Blank { who, lasts } => {
-                write!(f, "replica {who}'s selector finds nothing for {lasts:.1?}")
+            Self::Blank { lasts } => {
+                write!(f, "the label selector finds nothing for {lasts:.1?}")
             }
             Self::Reverting(how) => write!(f, "reverting drift: {how:?}"),
             // Everything else is named where this is called.

@@ -45,7 +45,7 @@ impl Check {
             let set = otel.get(name);
             set.is_some_and(|set| set.trim().eq_ignore_ascii_case(value))
         };
-        let of_flag = self.optional(FLAG, flag, |text| base(text));
+        let of_flag = self.optional(FLAG, flag, base);
         let given = flag.as_deref().is_some_and(|text| !text.trim().is_empty());
         let endpoint = if given {
             of_flag
