@@ -175,7 +175,7 @@ pub async fn pass<P: Provider>(
             memory.schedule.tries(&plan, frame.now, frame.jitter);
         }
         // Before anything is done: what is done without being noted, a later leader could take back.
-        if !frame.dry_run && !memory.note(term, &mut plan, frame.began).await {
+        if !frame.dry_run && !memory.note(term, &mut plan, frame.began, &patience).await {
             memory.schedule = patience;
             continue;
         }
@@ -213,11 +213,19 @@ impl Memory {
         self.grace.observe(frame.snapshot);
     }
 
-    /// Writes into the ledger what the plan has found; false if the plan has to be made anew.
-    async fn note(&mut self, term: &Term, plan: &mut Plan, began: Duration) -> bool {
+    /// Writes into the ledger what the plan has found, and what is about to be tried; `before` is without that. False if the plan has
+    /// to be made anew.
+    async fn note(
+        &mut self,
+        term: &Term,
+        plan: &mut Plan,
+        began: Duration,
+        before: &Schedule,
+    ) -> bool {
         let next = plan.ledger.take().map(|mut ledger| {
             ledger.tries = self.schedule.tries_made(began);
-            ledger.repairs = self.schedule.watch.repairs_made();
+            // A repair counts when it was made: one more is better than giving up too soon.
+            ledger.repairs = before.watch.repairs_made();
             ledger.grace = self.grace.kept();
             ledger
         });
