@@ -299,6 +299,26 @@ fn is_label(text: &str) -> bool {
     text.starts_with(edge) && text.ends_with(edge) && text.chars().all(|c| edge(c) || c == '-')
 }
 
+/// The `full` form of what was given. `secrets`: where credentials belong, since a URL is shown.
+pub(super) fn url(text: &str, full: &str, form: &str, secrets: &str) -> Judged<http::Uri> {
+    let Ok(url) = full.parse::<http::Uri>() else {
+        return wrong(format!("{} is not a URL", quote(text)), form);
+    };
+    if !matches!(url.scheme_str(), Some("http" | "https")) {
+        let problem = format!("{} has a scheme other than http and https", quote(text));
+        return wrong(problem, form);
+    }
+    if url.host().is_none_or(str::is_empty) {
+        return wrong(format!("{} has no host", quote(text)), form);
+    }
+    let user = url.authority().map(|of| of.as_str().contains('@'));
+    if user == Some(true) || url.query().is_some() {
+        // Not quoted: it may hold a password.
+        return wrong("the URL holds credentials or a query", secrets);
+    }
+    Ok(url)
+}
+
 /// The address of an API server; without a scheme it is https.
 pub(super) fn master(text: &str) -> Judged<Master> {
     let form = "give it as https://HOST:PORT";
@@ -307,33 +327,13 @@ pub(super) fn master(text: &str) -> Judged<Master> {
     } else {
         format!("https://{text}")
     };
-    let Ok(url) = full.parse::<http::Uri>() else {
-        return wrong(format!("{} is not a URL", quote(text)), form);
-    };
+    let secrets = "credentials come from kubeconfig, pod or token file";
+    let url = url(text, &full, form, secrets)?;
     let default_port = match url.scheme_str() {
         Some("https") => 443,
-        Some("http") => 80,
-        _ => {
-            return wrong(
-                format!("{} has a scheme other than http and https", quote(text)),
-                form,
-            );
-        }
+        _ => 80,
     };
-    let Some(host) = url.host().filter(|host| !host.is_empty()) else {
-        return wrong(format!("{} has no host", quote(text)), form);
-    };
-    if url
-        .authority()
-        .is_some_and(|authority| authority.as_str().contains('@'))
-        || url.query().is_some()
-    {
-        // Not quoted: it may hold a password.
-        return wrong(
-            "the URL holds credentials or a query",
-            "credentials come from kubeconfig, pod or token file",
-        );
-    }
+    let host = url.host().unwrap_or_default();
     let port = url.port_u16().unwrap_or(default_port);
     let name = format!(
         "{}:{port}{}",

@@ -27,8 +27,8 @@ pub struct Fitted {
 /// Builds what should be. `names` and `live` are those of the live stack, empty when there is none; `number` tells when an entry
 /// was first accepted, in comparison with others.
 ///
-/// `kept` are there whatever is asked for. The order is fair: entries that are served come first, then the older ones. None is taken before another that has waited
-/// longer, unless it takes no room since an accepted network contains it.
+/// `kept` are there whatever is asked for. The order is fair: entries that are served come first, then the older ones. None is taken
+/// before another that has waited longer, unless it takes no room since an accepted network contains it.
 pub fn fit(
     world: &World<'_>,
     request: Request,

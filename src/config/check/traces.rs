@@ -92,27 +92,7 @@ fn base(text: &str) -> Judged<Uri> {
 
 fn url(text: &str) -> Judged<Uri> {
     let form = "give it as http://HOST:PORT; a collector usually has port 4318 for OTLP over HTTP";
-    let Ok(url) = text.parse::<Uri>() else {
-        return wrong(format!("{} is not a URL", quote(text)), form);
-    };
-    if !matches!(url.scheme_str(), Some("http" | "https")) {
-        return wrong(format!("{} is neither http nor https", quote(text)), form);
-    }
-    if url.host().is_none_or(str::is_empty) {
-        return wrong(format!("{} has no host", quote(text)), form);
-    }
-    if url
-        .authority()
-        .is_some_and(|authority| authority.as_str().contains('@'))
-        || url.query().is_some()
-    {
-        // Not quoted: it may hold a password.
-        return wrong(
-            "the URL holds credentials or a query",
-            "put them into OTEL_EXPORTER_OTLP_HEADERS",
-        );
-    }
-    Ok(url)
+    form::url(text, text, form, "put them into OTEL_EXPORTER_OTLP_HEADERS")
 }
 
 /// What the environment asks for is what the program does.
@@ -243,8 +223,8 @@ mod tests {
     #[test]
     fn what_cannot_be_done_is_a_mistake_with_its_remedy() {
         for (flag, variables, told) in [
-            ("collector:4318", "", "neither http nor https"),
-            ("grpc://collector", "", "neither http nor https"),
+            ("collector:4318", "", "a scheme other than"),
+            ("grpc://collector", "", "a scheme other than"),
             ("http://:4318", "", "http"),
             ("https://user:pass@c", "", "OTEL_EXPORTER_OTLP_HEADERS"),
             ("", "~ENDPOINT=nonsense", "--otlp-endpoint"),
