@@ -143,8 +143,9 @@ async fn replacement(count: usize) {
     ));
     assert!((1..=count as u64).contains(&changes), "{changes}");
     let more = longest(&during).saturating_sub(longest(&before));
-    // On a quiet machine it is less than one second.
-    assert!(more < Duration::from_secs(4), "{during:?} {before:?}");
+    // On a quiet machine it is less than one second. Where the end of a term cuts a CreateChangeSet off that was noted in the ledger, the
+    // successor takes it for tried, and waits for the first patience: up to 22.5 s.
+    assert!(more < Duration::from_secs(26), "{during:?} {before:?}");
 }
 
 #[tokio::test]
