@@ -284,7 +284,7 @@ async fn helm_upgrades_and_rolls_back_and_nodes_are_drained_under_edits() {
     apply(&stage, "install", json!({})).await;
     stage.config_map("egress-t1", &[("first", FIRST)]).await;
     let exits = stage.routed(&[FIRST]).await;
-    let edits = Edits::of("egress-t2");
+    let edits = Edits::of("egress-t2", "198.51");
     let usual = None;
     let mut load = Load {
         edits,
