@@ -329,10 +329,8 @@ pub(super) fn master(text: &str) -> Judged<Master> {
     };
     let secrets = "credentials come from kubeconfig, pod or token file";
     let url = url(text, &full, form, secrets)?;
-    let default_port = match url.scheme_str() {
-        Some("https") => 443,
-        _ => 80,
-    };
+    let is_https = url.scheme_str() == Some("https");
+    let default_port = if is_https { 443 } else { 80 };
     let host = url.host().unwrap_or_default();
     let port = url.port_u16().unwrap_or(default_port);
     let name = format!(

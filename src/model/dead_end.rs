@@ -1,10 +1,12 @@
 //! Zones whose NAT gateway is gone: EC2 refuses a route to it, and one route that is refused fails the whole change of the stack.
 //! So until the gateway is made anew no route there is begun or taken out, and all other routes go their way.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 
+use super::desired::Desired;
 use super::drift::{Cure, Drift, Place};
 use super::kept::overlap;
 use super::live::Stack;
@@ -13,17 +15,20 @@ use super::plan::{Plan, World};
 use super::resolved::{Names, Part};
 
 impl Plan {
-    /// The desired routes as far as they can be made now.
+    /// What is desired, with the routes as far as they can be made now.
     pub(super) fn passable(
         &self,
         world: &World<'_>,
         stack: &Stack,
         names: &Names,
-    ) -> BTreeSet<(TableId, Ipv4Net)> {
+    ) -> Cow<'_, Desired> {
         let dead = match world.watch.observed(&stack.version) {
             Some(_) => dead_ends(&self.drifts),
             None => blackholes(world, names),
         };
+        if dead.is_empty() {
+            return Cow::Borrowed(&self.desired);
+        }
         let waits = |(table, cidr): &(TableId, Ipv4Net)| {
             let zone = self.desired.tables.get(table);
             let live = names.routes.contains_key(&(table.clone(), *cidr));
@@ -37,7 +42,10 @@ impl Plan {
             waiting.any(|(_, new)| overlap(new, cidr))
         };
         routes.extend(names.routes.keys().filter(stays).cloned());
-        routes
+        Cow::Owned(Desired {
+            routes,
+            ..self.desired.clone()
+        })
     }
 }
 
@@ -45,7 +53,7 @@ impl Plan {
 /// could not be put back.
 pub(super) fn leave_routes(drifts: &mut [Drift], names: &Names, is_spent: impl Fn(&Drift) -> bool) {
     let comes_back = |zone: &Zone| {
-        let gateway = names.parts.get(&(zone.clone(), Part::NatGateway));
+        let gateway = names.part(zone, Part::NatGateway);
         drifts.iter().any(|drift| match &drift.cure {
             Cure::Renew(ids) | Cure::NewIp(ids) => {
                 gateway.is_some_and(|id| ids.contains(id)) && !is_spent(drift)

@@ -140,7 +140,7 @@ pub fn of(
         };
         let zone = names.route_zones.get(route);
         let gateway = zone
-            .and_then(|zone| names.parts.get(&(zone.clone(), Part::NatGateway)))
+            .and_then(|zone| names.part(zone, Part::NatGateway))
             .and_then(|id| observed?.ids.get(id));
         let Some((reason, seen)) = of_route(there.get(cidr), gateway.map(String::as_str), "nat-")
         else {

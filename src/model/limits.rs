@@ -35,7 +35,7 @@ pub fn fit(
     names: &Names,
     live: &Layout,
     number: impl Fn(&EntryId) -> Option<u64>,
-    kept: &Kept,
+    kept: &Unasked,
 ) -> Fitted {
     let room = Room {
         world,
@@ -107,9 +107,9 @@ impl Fitted {
 }
 
 /// Routes that nobody asks for, and the zones that they lead to.
-pub type Kept = BTreeMap<(TableId, Ipv4Net), Zone>;
+pub type Unasked = BTreeMap<(TableId, Ipv4Net), Zone>;
 
-pub fn keep(desired: &mut Desired, kept: &Kept) {
+pub fn keep(desired: &mut Desired, kept: &Unasked) {
     for ((table, cidr), zone) in kept {
         desired
             .tables
@@ -121,7 +121,7 @@ pub fn keep(desired: &mut Desired, kept: &Kept) {
 
 /// Whether this passes a limit.
 pub fn overflows(world: &World<'_>, desired: &Desired, names: &Names, live: &Layout) -> bool {
-    let kept = &Kept::new();
+    let kept = &Unasked::new();
     let room = Room {
         world,
         names,
@@ -136,7 +136,7 @@ struct Room<'a> {
     world: &'a World<'a>,
     names: &'a Names,
     live: &'a Layout,
-    kept: &'a Kept,
+    kept: &'a Unasked,
 }
 
 impl Room<'_> {

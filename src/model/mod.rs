@@ -25,7 +25,7 @@ mod plan_text;
 pub mod policy;
 pub mod problem;
 mod recovery;
-mod remake;
+pub(crate) mod remake;
 mod removal;
 pub mod repair;
 pub mod request;

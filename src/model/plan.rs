@@ -128,7 +128,7 @@ pub fn plan(world: &World<'_>) -> Plan {
         &names,
         live.unwrap_or(&Layout::default()),
         number,
-        &limits::Kept::new(),
+        &limits::Unasked::new(),
     );
     problems.extend(fitted.problems);
     let mut plan = Plan {
@@ -301,21 +301,19 @@ impl Plan {
                 .to_owned();
             return self.refuse(&stack.name, "NothingToRoute", text);
         }
-        let desired = Desired {
-            routes: self.passable(world, stack, names),
-            ..self.desired.clone()
+        let desired = self.passable(world, stack, names);
+        let rendered = template::render(&desired, names, layout, world.settings.template_bucket);
+        drop(desired);
+        let template = match rendered {
+            Ok(template) => template,
+            Err(error) => {
+                return self.refuse(
+                    &stack.name,
+                    "TemplateTooLarge",
+                    format!("{error}; nothing is changed until it fits"),
+                );
+            }
         };
-        let template =
-            match template::render(&desired, names, layout, world.settings.template_bucket) {
-                Ok(template) => template,
-                Err(error) => {
-                    return self.refuse(
-                        &stack.name,
-                        "TemplateTooLarge",
-                        format!("{error}; nothing is changed until it fits"),
-                    );
-                }
-            };
         self.size = Some(template.size);
         self.differences = difference::between(layout, &template, &self.request);
         self.differences

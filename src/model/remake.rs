@@ -58,7 +58,7 @@ pub(super) fn without(stack: &Stack, drifts: &[Drift]) -> Option<Template> {
 }
 
 /// `NATGateway1Anew2` → `NATGateway1`, 2: how often something was made anew under another logical id.
-pub(super) fn renewal(id: &str) -> (&str, u32) {
+pub(crate) fn renewal(id: &str) -> (&str, u32) {
     let split = id.rsplit_once("Anew");
     split
         .and_then(|(base, count)| Some((base, count.parse().ok()?)))

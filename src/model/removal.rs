@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use super::cidr;
-use super::limits::{self, Kept};
+use super::limits::{self, Unasked};
 use super::network::{TableId, Zone};
 use super::plan::{Plan, World};
 use super::problem::{Problem, Subject};
@@ -73,7 +73,7 @@ impl Plan {
             tables.contains_key(table)
         };
         let live = names.route_zones.iter().filter(stays);
-        let live: Kept = live
+        let live: Unasked = live
             .map(|(route, zone)| (route.clone(), zone.clone()))
             .collect();
         let trusted = world
@@ -88,8 +88,8 @@ impl Plan {
 
     /// The live routes whose addresses would not be routed any more from a table that stays, and how many networks these tables
     /// have.
-    fn removal(&self, names: &Names) -> (Kept, usize) {
-        let (mut gone, mut networks) = (Kept::new(), BTreeSet::new());
+    fn removal(&self, names: &Names) -> (Unasked, usize) {
+        let (mut gone, mut networks) = (Unasked::new(), BTreeSet::new());
         for (route, zone) in &names.route_zones {
             let (table, cidr) = route;
             if !self.desired.tables.contains_key(table) {

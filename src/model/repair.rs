@@ -228,8 +228,7 @@ impl Plan {
                 return false;
             };
             let zone = names.route_zones.get(&(table.clone(), *cidr));
-            let part = zone.map(|zone| (zone.clone(), Part::NatGateway));
-            let gateway = part.and_then(|part| names.parts.get(&part));
+            let gateway = zone.and_then(|zone| names.part(zone, Part::NatGateway));
             drift.reason == "RouteMissing"
                 && gateway.is_some_and(|gateway| renewed.contains(gateway))
                 && !drifts.contains(drift)
@@ -275,7 +274,7 @@ fn keep_lost_zones(drifts: &mut [Drift], names: &Names) {
         let Place::Zone(zone) = &drift.place else {
             continue;
         };
-        let gateway = names.parts.get(&(zone.clone(), Part::NatGateway));
+        let gateway = names.part(zone, Part::NatGateway);
         match &drift.cure {
             Cure::NewIp(_) => {
                 drift.cure = Cure::ByHand(

@@ -63,6 +63,13 @@ pub struct Names {
     pub strangers: Vec<String>,
 }
 
+impl Names {
+    /// The logical id of a piece of the zone.
+    pub fn part(&self, zone: &Zone, part: Part) -> Option<&String> {
+        self.parts.get(&(zone.clone(), part))
+    }
+}
+
 impl Layout {
     pub fn read(text: &str, parameters: &BTreeMap<String, String>) -> Result<Self, LayoutError> {
         let mut template: Value = serde_json::from_str(text).map_err(|_| LayoutError::NotJson)?;

@@ -267,7 +267,7 @@ fn resource(kind: &str, properties: Value) -> Value {
 }
 
 fn part_name(names: &Names, zone: &Zone, part: Part) -> String {
-    let live = names.parts.get(&(zone.clone(), part)).cloned();
+    let live = names.part(zone, part).cloned();
     live.unwrap_or_else(|| {
         let base = match part {
             Part::Eip => "EIP",

@@ -125,10 +125,9 @@ impl Last {
     fn tell(&mut self, pass: &Pass, next: Duration, print: bool) {
         let plan = &pass.plan;
         let problems: BTreeSet<&Problem> = plan.problems.iter().collect();
-        let (kept, gone) = std::mem::take(&mut self.problems)
-            .into_iter()
-            .partition(|problem| problems.contains(problem));
-        self.problems = kept;
+        let before = std::mem::take(&mut self.problems).into_iter();
+        let gone: BTreeSet<Problem>;
+        (self.problems, gone) = before.partition(|problem| problems.contains(problem));
         for problem in problems {
             if !self.problems.contains(problem) {
                 self.problems.insert(problem.clone());
@@ -140,7 +139,6 @@ impl Last {
                 }
             }
         }
-        let gone: BTreeSet<Problem> = gone;
         for problem in gone {
             tracing::info!(reason = problem.reason, "no longer: {problem}");
         }

@@ -13,6 +13,7 @@ use super::script::StackHand;
 use super::world::World;
 use crate::model::network::{TableId, Zone};
 use crate::model::plan::Action;
+use crate::model::remake::renewal;
 use crate::model::repair::is_revert;
 use crate::model::watch::MAX_REPAIRS;
 use crate::provider::memory::sight::{Sight, Stamp};
@@ -43,9 +44,8 @@ pub struct Scars {
     looked: Option<Stamp>,
 }
 
-/// `NATGateway1Anew2` is `NATGateway1`, made anew.
 fn base(id: &str) -> &str {
-    id.rsplit_once("Anew").map_or(id, |(base, _)| base)
+    renewal(id).0
 }
 
 impl Scars {

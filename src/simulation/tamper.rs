@@ -220,7 +220,7 @@ impl MemoryProvider {
         let layout = layout(account.stack.as_ref()?);
         let names = layout.names();
         zones.iter().find_map(|zone| {
-            let part = |part| names.parts.get(&(zone.clone(), part));
+            let part = |part| names.part(zone, part);
             let parts = names.parts.keys().filter(|(of, _)| of == zone).count();
             let tagged = [Part::NatSubnet, Part::NatSubnetRouteTable]
                 .into_iter()

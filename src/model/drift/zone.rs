@@ -28,7 +28,7 @@ impl<'a> Look<'a> {
     }
 
     fn id(&self, part: Part) -> Option<&'a String> {
-        self.names.parts.get(&(self.zone.clone(), part))
+        self.names.part(self.zone, part)
     }
 
     /// Logical and physical id.
