@@ -1,5 +1,6 @@
 //! The subcommand `plan`: one look, printed. It needs no Lease, since it writes nothing.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -77,6 +78,8 @@ pub async fn look<P: Provider>(
         ledger: book.recall(),
         stack: book.stack(),
         epoch: None,
+        // What waits after a failure is shown as what is wanted.
+        later: BTreeMap::new(),
     };
     Ok(reconcile::look(provider, &view, &mut watch).await?)
 }

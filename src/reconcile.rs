@@ -1,5 +1,6 @@
 //! One pass: read, plan, note, apply at most one step. It takes no input but the world, and never waits for an operation.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tracing::Instrument as _;
@@ -11,7 +12,7 @@ use crate::model::drift::Drift;
 use crate::model::grace::Grace;
 use crate::model::ledger::Recall;
 use crate::model::live::{Live, Phase, Stack};
-use crate::model::network::Network;
+use crate::model::network::{Headroom, Network, Zone};
 use crate::model::plan::{self, Plan, World};
 use crate::model::request::Snapshot;
 use crate::model::schedule::{Outcome, Schedule};
@@ -71,6 +72,8 @@ pub struct View<'a> {
     /// ARN of our stack, as far as the ledger knows it.
     pub stack: Option<&'a str>,
     pub epoch: Option<u64>,
+    /// Zones that could not be added, and how much longer they wait.
+    pub later: BTreeMap<Zone, Duration>,
 }
 
 /// Reads the world and makes the plan; writes nothing.
@@ -86,6 +89,7 @@ pub async fn look<P: Provider>(
         read_stack.instrument(spans::step("read stack"))
     );
     let (mut network, mut live) = (network?, live?);
+    network.headroom.later.clone_from(&view.later);
     watch.begin(view.grace.now);
     if let Live::Ours(stack) = &mut live
         && stack.status.phase() == Phase::Settled
@@ -108,17 +112,15 @@ pub async fn look<P: Provider>(
     if plan.is_doubtful() {
         // Both were read at once: the network may be from the moment before the stack came to rest.
         network = read_network().await?;
+        network.headroom.later.clone_from(&view.later);
         plan = made(&network);
     }
-    let new = plan.new_addresses();
-    if new > 0
-        && let Some(free) = provider
-            .free_addresses()
-            .instrument(spans::step("count free addresses"))
-            .await
-        && free < new
-    {
-        network.free_addresses = Some(free);
+    if !plan.new_zones.is_empty() {
+        let ask = provider.headroom(&plan.new_zones);
+        network.headroom = Headroom {
+            later: view.later.clone(),
+            ..ask.instrument(spans::step("ask for quotas")).await
+        };
         plan = made(&network);
     }
     let idle = matches!(plan.action, plan::Action::Keep | plan::Action::Refuse);
@@ -162,11 +164,12 @@ pub async fn pass<P: Provider>(
             ledger: memory.book.recall(),
             stack: memory.book.stack(),
             epoch: Some(term.epoch()),
+            later: memory.schedule.later(frame.now),
         };
         let mut plan = look(provider, &view, &mut memory.schedule.watch).await?;
         memory.grace = plan.grace;
         if matches!(plan.action, plan::Action::Keep) {
-            memory.schedule.succeeded();
+            memory.schedule.succeeded(&plan);
         }
         let patience = memory.schedule.clone();
         let held = memory.schedule.held(&plan, frame.now);
@@ -247,6 +250,11 @@ fn resting(plan: &Plan) -> Outcome {
     match plan.action {
         plan::Action::Refuse => Outcome::Failed,
         plan::Action::Wait => Outcome::UnderWay,
-        _ => Outcome::Settled(plan.again),
+        _ => Outcome::Settled(
+            plan.again
+                .into_iter()
+                .chain(plan.later.values().copied())
+                .min(),
+        ),
     }
 }

@@ -154,23 +154,43 @@ fn zones(
         }
         zones.insert(zone.clone(), *live);
     }
-    let mut room = network.free_addresses;
+    let mut addresses = network.headroom.addresses;
     for (zone, cidr) in
         (settings.zones.iter()).filter(|(zone, _)| !names.nat_cidrs.contains_key(*zone))
     {
-        if let Some((reason, text)) = unusable(*cidr, network, &zones) {
+        let waits = unusable(*cidr, network, &zones).or_else(|| waits(zone, network, addresses));
+        if let Some((reason, text)) = waits {
             problems.push(Problem::refused(Subject::Zone(zone.clone()), reason, text));
-        } else if room == Some(0) {
-            let text = "it gets no NAT gateway yet, since the account may have no more static IPs in this region; release one \
-                        that is not needed, or have the quota \"EC2-VPC Elastic IPs\" raised";
-            let subject = Subject::Zone(zone.clone());
-            problems.push(Problem::refused(subject, limits::REASON, text.to_owned()));
         } else {
-            room = room.map(|free| free.saturating_sub(1));
+            addresses = addresses.map(|free| free.saturating_sub(1));
             zones.insert(zone.clone(), *cidr);
         }
     }
     zones
+}
+
+/// Why a zone is not added now: one that cannot be made fails the whole change, and everybody else's routes with it.
+fn waits(
+    zone: &Zone,
+    network: &Network,
+    addresses: Option<usize>,
+) -> Option<(&'static str, String)> {
+    let headroom = &network.headroom;
+    if addresses == Some(0) {
+        let text = "it gets no NAT gateway yet, since the account may have no more static IPs in this region; release one \
+                    that is not needed, or have the quota \"EC2-VPC Elastic IPs\" raised";
+        return Some((limits::REASON, text.to_owned()));
+    }
+    if headroom.nat_gateways.get(zone) == Some(&0) {
+        let text = "it gets no NAT gateway yet, since the account may have no more of them in this zone; delete one that is \
+                    not needed, or have the quota \"NAT gateways per Availability Zone\" raised";
+        return Some((limits::REASON, text.to_owned()));
+    }
+    headroom.later.get(zone)?;
+    // Without the time that is left: what is told anew at each pass is noise.
+    let text = "the change that was to add it failed, and all others go ahead without it; it is tried again by itself, ever more \
+                seldom: see the stack's events for the cause; if its NAT subnet's range is taken, choose another with --aws-nat-cidr-block";
+    Some(("ZoneWaits", text.to_owned()))
 }
 
 /// Why a new NAT subnet cannot be made.

@@ -6,8 +6,9 @@ use ipnet::Ipv4Net;
 
 use super::cidr;
 use super::desired::{self, Desired};
+use super::difference::{Difference, Kind};
 use super::network::{Network, OtherTable, TableId, Zone};
-use super::plan::World;
+use super::plan::{Plan, World};
 use super::problem::{Problem, Subject};
 use super::request::{EntryId, Request};
 use super::resolved::{Layout, Names};
@@ -103,6 +104,23 @@ impl Fitted {
             desired,
             problems,
         }
+    }
+}
+
+impl Plan {
+    /// Notes which zones it adds, and which are left out for a time.
+    pub(super) fn mark_zones(&mut self, world: &World<'_>, names: &Names) {
+        let is_new = |zone: &&Zone| !names.nat_cidrs.contains_key(*zone);
+        let adds = |difference: &Difference| {
+            difference.kind == Kind::Add && difference.resource_type == "AWS::EC2::NatGateway"
+        };
+        if self.differences.iter().any(adds) {
+            self.new_zones = self.desired.zones.keys().filter(is_new).cloned().collect();
+        }
+        let wanted = world.settings.zones.keys().filter(is_new);
+        let later = &world.network.headroom.later;
+        let left_out = wanted.filter_map(|zone| Some((zone.clone(), *later.get(zone)?)));
+        self.later = left_out.collect();
     }
 }
 

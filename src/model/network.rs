@@ -1,6 +1,7 @@
 //! What the VPC looks like: the part of it that egress depends on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use serde::Deserialize;
@@ -28,8 +29,18 @@ pub struct Network {
     pub other_tables: BTreeMap<TableId, OtherTable>,
     /// The route table of each subnet that has one of its own choice.
     pub associations: BTreeMap<SubnetId, TableId>,
-    /// How many more static IPs the account may have; None as long as that does not matter, or is not known.
-    pub free_addresses: Option<usize>,
+    pub headroom: Headroom,
+}
+
+/// What may be added to what is there; known as far as something is to be added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headroom {
+    /// How many more static IPs the account may have; None where that is not known.
+    pub addresses: Option<usize>,
+    /// How many more NAT gateways each zone may have, where that is known.
+    pub nat_gateways: BTreeMap<Zone, usize>,
+    /// Zones that could not be added the last time, and how much longer they wait.
+    pub later: BTreeMap<Zone, Duration>,
 }
 
 impl Network {

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::change::discard;
 use super::desired::{self, Desired, Settings};
-use super::difference::{self, Difference, Kind};
+use super::difference::{self, Difference};
 use super::drift::Drift;
 use super::grace::Grace;
 use super::ledger::{Ledger, Recall};
@@ -96,6 +96,10 @@ pub struct Plan {
     pub drifts: Vec<Drift>,
     /// The drifts, by their keys, that the action is a repair of.
     pub repairs: Vec<String>,
+    /// Zones that the differences add.
+    pub new_zones: BTreeSet<Zone>,
+    /// Zones that are left out since they could not be added, and for how much longer.
+    pub later: BTreeMap<Zone, Duration>,
     /// Logical ids of what is gone and made anew by the action.
     pub(super) renewed: BTreeSet<String>,
     /// What the template takes of CloudFormation's quotas, when one was made.
@@ -167,6 +171,7 @@ pub fn plan(world: &World<'_>) -> Plan {
             plan.present(world, stack, &layout.unwrap_or_default(), &names);
         }
     }
+    plan.mark_zones(world, &names);
     plan.problems.sort();
     plan.problems.dedup();
     plan
@@ -221,14 +226,6 @@ impl Plan {
             ids.join(", ")
         );
         self.refuse(stack, "SeveralStacks", text);
-    }
-
-    /// How many static IPs the change would allocate.
-    pub fn new_addresses(&self) -> usize {
-        let is_new = |difference: &&Difference| {
-            difference.kind == Kind::Add && difference.resource_type == "AWS::EC2::EIP"
-        };
-        self.differences.iter().filter(is_new).count()
     }
 
     pub(super) fn absent(&mut self, world: &World<'_>) {

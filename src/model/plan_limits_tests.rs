@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::tests::{Bench, texts};
 use super::*;
-use crate::model::network::{Route, WorkerTable};
+use crate::model::difference::Kind;
+use crate::model::network::{Headroom, Route, WorkerTable};
 
 /// Networks that do not touch, under keys in the order of their numbers.
 fn many(numbers: impl IntoIterator<Item = u32>) -> Vec<(String, String)> {
@@ -168,22 +169,54 @@ fn a_new_route_table_for_which_there_is_no_room_waits_and_the_rest_goes_on() {
 #[test]
 fn a_zone_for_which_there_is_no_static_ip_waits_and_the_rest_goes_on() {
     let mut bench = Bench::new(&[("dns", "8.8.8.8")]);
-    assert_eq!(bench.plan().new_addresses(), 2);
-    bench.network.free_addresses = Some(1);
+    assert_eq!(bench.plan().new_zones.len(), 2);
+    bench.network.headroom.addresses = Some(1);
     let plan = done(&mut bench);
-    assert_eq!(plan.new_addresses(), 1);
+    assert_eq!(plan.new_zones.len(), 1);
     let zone = Subject::Zone("b".to_owned());
     let told = |plan: &Plan| plan.problems.iter().any(|problem| problem.subject == zone);
     assert!(told(&plan));
-    bench.network.free_addresses = Some(0);
+    bench.network.headroom.addresses = Some(0);
     let plan = bench.plan();
     assert_eq!(plan.action, Action::Keep, "what is there takes no more");
     assert!(told(&plan));
-    bench.network.free_addresses = Some(1);
+    bench.network.headroom.addresses = Some(1);
     assert!(!told(&done(&mut bench)));
     let mut none = Bench::new(&[("dns", "8.8.8.8")]);
-    none.network.free_addresses = Some(0);
+    none.network.headroom.addresses = Some(0);
     assert_eq!(none.plan().action, Action::Refuse);
+}
+
+#[test]
+fn a_zone_that_takes_no_more_nat_gateways_waits_and_so_does_one_that_could_not_be_added() {
+    let waits = |plan: &Plan| {
+        let of_zone = plan
+            .problems
+            .iter()
+            .find(|it| it.subject == Subject::Zone("b".to_owned()));
+        of_zone.map(|problem| problem.reason)
+    };
+    let mut bench = Bench::new(&[("dns", "8.8.8.8")]);
+    bench.network.headroom.nat_gateways = [("a".to_owned(), 1), ("b".to_owned(), 0)].into();
+    assert_eq!(waits(&done(&mut bench)), Some("LimitReached"));
+    bench.network.headroom = Headroom::default();
+    let plan = bench.plan();
+    assert_eq!((waits(&plan), plan.new_zones.len()), (None, 1));
+
+    let minute = Duration::from_secs(60);
+    let later = ["a", "b", "c"].map(|zone| (zone.to_owned(), minute));
+    bench.network.headroom.later = later.into();
+    bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
+    let plan = done(&mut bench);
+    assert_eq!(waits(&plan), Some("ZoneWaits"));
+    let zones: Vec<&Zone> = plan.later.keys().collect();
+    assert_eq!(
+        zones,
+        ["b"],
+        "what is there does not wait, nor what nobody wants"
+    );
+    assert!(matches!(plan.action, Action::Prepare(_)) && plan.new_zones.is_empty());
+    assert_eq!(bench.plan().action, Action::Keep);
 }
 
 /// Whatever is asked for and whatever fits: what stands and is routed stays routed, and what waits is told.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::grace::whole_seconds;
 use super::ledger::Tries;
+use super::network::Zone;
 use super::plan::{Action, Plan};
 use super::watch::Watch;
 
@@ -14,8 +15,11 @@ const LAST_POLL: Duration = Duration::from_secs(15);
 /// The same template after it failed, or a deletion after it failed: each further try waits twice as long.
 const FIRST_PATIENCE: Duration = Duration::from_secs(15);
 const LAST_PATIENCE: Duration = Duration::from_secs(1_800);
-/// What is tried of a change set that is executed.
+/// A zone that could not be added: each try is a change that fails for everybody, and a quota is not raised in minutes.
+const FIRST_ZONE_PATIENCE: Duration = Duration::from_secs(120);
+/// What is tried of a change set that is executed, and of each zone that it adds.
 const EXECUTE: &str = "execute ";
+const ZONE: &str = "zone ";
 /// Templates remembered as tried.
 const MAX_TRIED: usize = 64;
 
@@ -69,10 +73,10 @@ impl Schedule {
             let at = Duration::from_secs(told.not_before).saturating_sub(began);
             let times = told.times.saturating_sub(1);
             // What can still be executed has not been: the leader ended before AWS took its call.
-            let cut_off = times == 0 && what.starts_with(EXECUTE);
+            let cut_off = times == 0 && (what.starts_with(EXECUTE) || what.starts_with(ZONE));
             let latest = match cut_off {
                 true => now,
-                false => now + patience(times, 1.0),
+                false => now + patience(what, times, 1.0),
             };
             let tried = Tried {
                 times,
@@ -118,9 +122,19 @@ impl Schedule {
     /// that wait over half to one and a half of its length.
     pub fn tries(&mut self, plan: &Plan, now: Duration, jitter: f64) {
         self.watch.tried(&plan.repairs);
-        let Some(what) = subject(plan) else { return };
+        if let Action::Execute { .. } = plan.action {
+            for zone in &plan.new_zones {
+                self.tries_subject(format!("{ZONE}{zone}"), now, jitter);
+            }
+        }
+        if let Some(what) = subject(plan) {
+            self.tries_subject(what, now, jitter);
+        }
+    }
+
+    fn tries_subject(&mut self, what: String, now: Duration, jitter: f64) {
         let times = self.tried.get(&what).map_or(0, |tried| tried.times + 1);
-        let not_before = now + patience(times, jitter);
+        let not_before = now + patience(&what, times, jitter);
         if self.tried.len() >= MAX_TRIED {
             // The one that may be tried soonest has the least to lose.
             let soonest = self.tried.iter().min_by_key(|(_, tried)| tried.not_before);
@@ -131,9 +145,21 @@ impl Schedule {
         self.tried.insert(what, Tried { times, not_before });
     }
 
-    /// All is well: whatever was tried in vain has its first try again.
-    pub fn succeeded(&mut self) {
-        self.tried.clear();
+    /// Zones that could not be added, and how much longer each waits. One that could is there, and no longer to be added.
+    pub fn later(&self, now: Duration) -> BTreeMap<Zone, Duration> {
+        let waits = |(what, tried): (&String, &Tried)| {
+            let zone = what.strip_prefix(ZONE)?.to_owned();
+            Some((zone, tried.not_before.checked_sub(now)?))
+        };
+        let zones = self.tried.iter().filter_map(waits);
+        zones.filter(|(_, wait)| !wait.is_zero()).collect()
+    }
+
+    /// All is well, but for zones that are left out: whatever else was tried in vain has its first try again.
+    pub fn succeeded(&mut self, plan: &Plan) {
+        let left_out = |zone: &str| plan.later.contains_key(zone);
+        self.tried
+            .retain(|what, _| what.strip_prefix(ZONE).is_some_and(left_out));
     }
 
     /// When to look again; None: by the backoff of failures.
@@ -160,8 +186,12 @@ impl Schedule {
 }
 
 /// How long to wait after so many tries before the last one.
-fn patience(times: u32, jitter: f64) -> Duration {
-    let doubled = FIRST_PATIENCE.saturating_mul(1 << times.min(10));
+fn patience(what: &str, times: u32, jitter: f64) -> Duration {
+    let first = match what.starts_with(ZONE) {
+        true => FIRST_ZONE_PATIENCE,
+        false => FIRST_PATIENCE,
+    };
+    let doubled = first.saturating_mul(1 << times.min(10));
     doubled
         .min(LAST_PATIENCE)
         .mul_f64(0.5 + jitter.clamp(0.0, 1.0))
@@ -269,7 +299,7 @@ mod tests {
             schedule.held(&one, now).is_some(),
             "what came between changes nothing"
         );
-        schedule.succeeded();
+        schedule.succeeded(&Plan::default());
         assert_eq!(schedule.held(&one, now), None, "success forgets");
     }
 
@@ -295,5 +325,34 @@ mod tests {
         assert!(waits(&former, &protect) && !waits(&former, &execute));
         former.tries(&execute, Duration::ZERO, 0.5);
         assert!(waits(&former, &execute), "twice is no accident");
+    }
+
+    #[test]
+    fn a_zone_that_could_not_be_added_waits_while_all_else_goes_well() {
+        let zone = || "a".to_owned();
+        let adds = Plan {
+            action: Action::Execute {
+                change_set: "one".to_owned(),
+            },
+            new_zones: [zone()].into(),
+            ..Plan::default()
+        };
+        let mut schedule = Schedule::new(RESYNC, Watch::default());
+        schedule.tries(&adds, Duration::ZERO, 0.5);
+        let later = schedule.later(Duration::ZERO);
+        assert_eq!(later, [(zone(), FIRST_ZONE_PATIENCE)].into());
+        let without = Plan {
+            later,
+            ..Plan::default()
+        };
+        schedule.succeeded(&without);
+        assert_eq!(schedule.held(&adds, Duration::ZERO), None);
+        let over = FIRST_ZONE_PATIENCE;
+        assert!(schedule.later(over).is_empty(), "it is tried again");
+        schedule.tries(&adds, over, 0.5);
+        let twice = schedule.later(over);
+        assert_eq!(twice, [(zone(), FIRST_ZONE_PATIENCE * 2)].into());
+        schedule.succeeded(&Plan::default());
+        assert!(schedule.later(over).is_empty(), "it is there");
     }
 }

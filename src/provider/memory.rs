@@ -1,7 +1,7 @@
 //! An account in memory that behaves like CloudFormation: operations take time, one runs at a time, what the real one
 //! refuses is refused, and a failed operation is rolled back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use self::account::{Account, Ending, refused, status};
 use super::{Provider, ProviderError};
 use crate::lease::term::Term;
 use crate::model::live::{Live, Stack};
-use crate::model::network::{Network, Route, WorkerTable};
+use crate::model::network::{Headroom, Network, Route, WorkerTable, Zone};
 use crate::model::observed::Observed;
 use crate::model::plan::Action;
 use crate::model::policy;
@@ -137,8 +137,8 @@ impl Provider for MemoryProvider {
         Ok(self.account().observed())
     }
 
-    async fn free_addresses(&self) -> Option<usize> {
-        self.account().ec2.free_addresses()
+    async fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {
+        self.account().ec2.headroom(zones)
     }
 
     async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {

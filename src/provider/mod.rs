@@ -1,11 +1,12 @@
 //! The infrastructure behind the model: reads are free, mutations need a [`Term`].
 
+use std::collections::BTreeSet;
 use std::future::Future;
 
 use crate::lease::term::Term;
 use crate::model::detection::Detection;
 use crate::model::live::{Live, Stack};
-use crate::model::network::Network;
+use crate::model::network::{Headroom, Network, Zone};
 use crate::model::observed::Observed;
 use crate::model::plan::Action;
 
@@ -43,9 +44,9 @@ pub trait Provider: Send + Sync {
         std::future::ready(Err(ProviderError::after_fix("NoDriftDetection", text)))
     }
 
-    /// How many more static IPs the account may have; None where that is not known.
-    fn free_addresses(&self) -> impl Future<Output = Option<usize>> + Send {
-        std::future::ready(None)
+    /// What the account may still have, as far as these zones, which are to be added, need it. What it does not tell is not known.
+    fn headroom(&self, _zones: &BTreeSet<Zone>) -> impl Future<Output = Headroom> + Send {
+        std::future::ready(Headroom::default())
     }
 
     /// Starts the action's one mutating call and returns when it has been accepted, not when its operation has ended.

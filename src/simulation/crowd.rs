@@ -1,5 +1,6 @@
 //! What others take of the account's quotas, and what they do to the stack itself: a part of the account in memory.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -7,7 +8,7 @@ use ipnet::Ipv4Net;
 use super::MemoryProvider;
 use super::ec2::NO_ROOM;
 use crate::model::live::Stack;
-use crate::model::network::Route;
+use crate::model::network::{Route, Zone};
 use crate::model::policy;
 use crate::simulation::script::StackHand;
 
@@ -87,6 +88,28 @@ impl MemoryProvider {
         let account = self.account();
         let is = |stack: &Stack| stack.termination_protection && policy::is(stack, false);
         account.stack.as_ref().is_none_or(is)
+    }
+
+    /// A zone takes no more NAT gateways than it has, and the account may not say so; None: any number again.
+    pub(crate) fn leave_gateways(&self, zone: usize, told: Option<bool>) {
+        let mut account = self.account();
+        let tables = account.ec2.network.worker_tables.values();
+        let zones: BTreeSet<Zone> = tables.map(|table| table.zone.clone()).collect();
+        let Some(zone) = zones.into_iter().nth(zone) else {
+            return;
+        };
+        if let Some(told) = told {
+            let taken = account.ec2.in_zone(&zone);
+            account.ec2.gateway_quotas.insert(zone, taken);
+            account.ec2.hides_quotas = !told;
+        } else {
+            account.ec2.gateway_quotas.remove(&zone);
+        }
+    }
+
+    /// Whether the zone has a NAT gateway.
+    pub(crate) fn has_gateway(&self, zone: &Zone) -> bool {
+        self.account().ec2.in_zone(zone) > 0
     }
 
     /// The account may have so many more static IPs; None: any number.

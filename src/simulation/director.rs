@@ -77,6 +77,10 @@ impl Director {
                 world.account.leave_addresses(Some(free));
                 self.in_time(lasts, |world| world.account.leave_addresses(None));
             }
+            Deed::Full { zone, told, lasts } => {
+                world.account.leave_gateways(zone, Some(told));
+                self.in_time(lasts, move |world| world.account.leave_gateways(zone, None));
+            }
             Deed::Stack(hand) => world.have_a_hand(hand),
             Deed::Ledger(LedgerHand::Deletes) => world.ledger.delete(),
             Deed::Ledger(LedgerHand::Writes(text)) => world.ledger.scribble(ledger::KEY, text),

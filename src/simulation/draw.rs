@@ -268,9 +268,14 @@ fn limits(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
     let gap = one(rng, &[40.0, 100.0, 1e3, 1e3]);
     for at in moments(rng, gap, length) {
         let lasts = secs(rng.f64() * 100.0);
-        let deed = match rng.u8(0..4) {
+        let deed = match rng.u8(0..8) {
             0 => Deed::Scarce {
                 free: rng.usize(0..2),
+                lasts,
+            },
+            1..3 => Deed::Full {
+                zone: rng.usize(0..2),
+                told: rng.bool(),
                 lasts,
             },
             _ => Deed::Crowd {
@@ -281,7 +286,7 @@ fn limits(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
         };
         // The first static IPs are asked for in the first minute.
         let at = match deed {
-            Deed::Scarce { .. } => at / 4,
+            Deed::Scarce { .. } | Deed::Full { .. } => at / 4,
             _ => at,
         };
         deeds.push((at, deed));

@@ -94,8 +94,10 @@ impl World {
         for (table, zone) in &zones {
             let mut routes = in_table(&asked, table);
             routes.extend(self.shared().scars.excused(table));
-            let stays =
-                repairs || self.is_tight() || astray.values().any(|stray| stray.zone == *zone);
+            // A zone that could not be added is left out for a time; that it comes is looked at in the end.
+            let is_out = !self.account.has_gateway(zone);
+            let is_astray = astray.values().any(|stray| stray.zone == *zone);
+            let stays = repairs || is_out || self.is_tight() || is_astray;
             let had = in_table(&before, table);
             let mut entries = maps::entries(&basis.objects).into_iter();
             let without =

@@ -15,7 +15,7 @@ use super::world::World;
 use crate::lease::Term;
 use crate::lease::tests::process::Process;
 use crate::model::live::{Live, Stack};
-use crate::model::network::Network;
+use crate::model::network::{Headroom, Network, Zone};
 use crate::model::observed::Observed;
 use crate::model::plan::Action;
 use crate::model::repair::is_revert;
@@ -87,9 +87,11 @@ impl Provider for Link {
         Ok(seen)
     }
 
-    async fn free_addresses(&self) -> Option<usize> {
-        self.courier.read().await.ok()?;
-        self.courier.world.account.free_addresses().await
+    async fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {
+        match self.courier.read().await {
+            Ok(()) => self.courier.world.account.headroom(zones).await,
+            Err(_) => Headroom::default(),
+        }
     }
 
     async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {

@@ -71,6 +71,12 @@ pub enum Deed {
     },
     /// The account may have only so many more static IPs.
     Scarce { free: usize, lasts: Duration },
+    /// A zone takes no more NAT gateways than it has, which the account tells or not.
+    Full {
+        zone: usize,
+        told: bool,
+        lasts: Duration,
+    },
     /// Somebody has a hand in the stack.
     Stack(StackHand),
     /// Somebody has a hand in the ledger.
@@ -164,7 +170,8 @@ impl Deed {
             | Self::Late { lasts, .. }
             | Self::Blank { lasts }
             | Self::Crowd { lasts, .. }
-            | Self::Scarce { lasts, .. } => *lasts,
+            | Self::Scarce { lasts, .. }
+            | Self::Full { lasts, .. } => *lasts,
             Self::Harm { lasts, .. } => lasts.unwrap_or_default(),
             Self::Ledger(LedgerHand::Shuts(lasts)) => *lasts,
             _ => Duration::ZERO,
@@ -258,6 +265,13 @@ impl Deed {
                 write!(
                     f,
                     "only {free} more static IPs are to be had for {lasts:.1?}"
+                )
+            }
+            Self::Full { zone, told, lasts } => {
+                let how = if *told { "as is told" } else { "untold" };
+                write!(
+                    f,
+                    "no more NAT gateways in zone {zone}, {how}, for {lasts:.1?}"
                 )
             }
             Self::Stack(hand) => write!(f, "somebody has a hand in the stack: {hand:?}"),

@@ -8,7 +8,7 @@ CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/]+)/([^/]+)/aws4_reque
 READ_ONLY = ("Describe", "List", "Get", "Head", "Detect", "Validate", "Estimate", "Search", "Lookup")
 NOT_SHOWN = ("Action", "Version", "TemplateBody", "StackPolicyBody", "StackPolicyDuringUpdateBody")
 STS = ("AssumeRole", "AssumeRoleWithWebIdentity", "GetCallerIdentity", "GetSessionToken")
-ERROR_CODE = re.compile(rb"<Code>([^<]+)</Code>")
+ERROR_CODE = re.compile(rb'(?:<Code>|"__type": ?")([^<"]+)')
 
 
 class Call:
@@ -26,7 +26,9 @@ class Call:
         query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
         if "Action" in query:
             self.form = {**query, **self.form}
-        self.action = self.form.get("Action") or self._s3_action(query, environ)
+        # Services that speak JSON name the action in a header.
+        target = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+        self.action = self.form.get("Action") or target or self._s3_action(query, environ)
         if self.service is None:
             self.service = "sts" if self.action in STS else "s3"
 

@@ -116,9 +116,10 @@ def _create_nat_gateway(original, ec2, subnet_id, allocation_id, tags=None, conn
     connectivity_type = connectivity_type or "public"
     subnet = ec2.get_subnet(subnet_id)
     zone = subnet.availability_zone
+    # One that is being deleted counts.
     in_zone = [
         g for g in ec2.nat_gateways.values()
-        if g.state not in GONE and ec2.get_subnet(g.subnet_id).availability_zone == zone
+        if g.state not in ("deleted", "failed") and ec2.get_subnet(g.subnet_id).availability_zone == zone
     ]
     if len(in_zone) >= STANDIN.settings.nat_quota_per_zone:
         raise EC2ClientError(

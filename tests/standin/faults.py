@@ -2,6 +2,7 @@
 
 import dataclasses
 import fnmatch
+import json
 import random
 from xml.sax.saxutils import escape
 
@@ -15,16 +16,19 @@ ANSWERS = {
     "throttle": {
         "ec2": (503, "RequestLimitExceeded", "Request limit exceeded."),
         "s3": (503, "SlowDown", "Please reduce your request rate."),
+        "servicequotas": (400, "TooManyRequestsException", "Rate exceeded"),
         "": (400, "Throttling", "Rate exceeded"),
     },
     "error500": {
         "ec2": (500, "InternalError", "An internal error has occurred"),
         "s3": (500, "InternalError", "We encountered an internal error. Please try again."),
+        "servicequotas": (500, "ServiceException", "Something went wrong."),
         "": (500, "InternalFailure", "The request processing has failed because of an unknown error."),
     },
     "access_denied": {
         "ec2": (403, "UnauthorizedOperation", "You are not authorized to perform this operation."),
         "s3": (403, "AccessDenied", "Access Denied"),
+        "servicequotas": (400, "AccessDeniedException", "User: {user} is not authorized to perform: {service}:{action}"),
         "": (403, "AccessDenied", "User: {user} is not authorized to perform: {service}:{action}"),
     },
     "expired_token": {
@@ -151,6 +155,8 @@ def answer(kind, call, message=None, request_id="00000000-0000-0000-0000-0000000
     text = message or text.format(
         user=f"arn:aws:iam::123456789012:user/{call.access_key}", service=call.service, action=call.action
     )
+    if call.service == "servicequotas":
+        return _json(status, code, text, request_id)
     code, text = escape(code), escape(text)
     if call.service == "ec2":
         inner = f"<Errors><Error><Code>{code}</Code><Message>{text}</Message></Error></Errors>"
@@ -164,3 +170,9 @@ def answer(kind, call, message=None, request_id="00000000-0000-0000-0000-0000000
     body = b'<?xml version="1.0" encoding="UTF-8"?>\n' + body.encode()
     headers = [("Content-Type", "text/xml"), ("Content-Length", str(len(body))), ("x-amzn-RequestId", request_id)]
     return f"{status} {code}", headers, b"" if call.method == "HEAD" else body
+
+
+def _json(status, code, text, request_id):
+    body = json.dumps({"__type": code, "message": text}).encode()
+    headers = [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(body)))]
+    return f"{status} {code}", [*headers, ("x-amzn-RequestId", request_id)], body

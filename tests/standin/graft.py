@@ -21,7 +21,7 @@ def install():
     import moto.cloudformation.urls as urls
     import moto.core.responses as responses
 
-    from . import ec2nat, ec2rules, paging
+    from . import ec2nat, ec2rules, paging, quotas
     from .api import CloudFormationApi
 
     urls.url_paths["{0}/$"] = CloudFormationApi.dispatch
@@ -30,3 +30,4 @@ def install():
     ec2nat.install()
     ec2rules.install()
     paging.install()
+    quotas.install()

@@ -150,6 +150,26 @@ def test_gateway_quota_counts_the_zone(standin, world, cfn):
     assert any("NatGatewayLimitExceeded" in e.get("ResourceStatusReason", "") for e in events(cfn))
 
 
+def test_service_quotas_tells_the_gateway_quota(standin):
+    quotas = standin.client("service-quotas")
+    standin.settings(nat_quota_per_zone=7)
+    told = quotas.get_service_quota(ServiceCode="vpc", QuotaCode="L-FE5A380F")["Quota"]
+    assert (told["Value"], told["QuotaName"]) == (7.0, "NAT gateways per Availability Zone")
+    assert refused(quotas.get_service_quota, ServiceCode="vpc", QuotaCode="L-none") == "NoSuchResourceException"
+    standin.fault(kind="access_denied", service="servicequotas")
+    assert refused(quotas.get_service_quota, ServiceCode="vpc", QuotaCode="L-FE5A380F") == "AccessDeniedException"
+    results = [(e["action"], e["result"], e["mutating"]) for e in standin.log(service="servicequotas")]
+    assert results == [("GetServiceQuota", result, False) for result in ("ok", "NoSuchResourceException", "AccessDeniedException")]
+
+
+def test_a_gateway_that_is_being_deleted_counts(standin, gateway, ec2):
+    standin.settings(nat_quota_per_zone=1, nat_deleting_ms=3_600_000)
+    ec2.delete_nat_gateway(NatGatewayId=gateway["NatGatewayId"])
+    address = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    wanted = {"SubnetId": gateway["SubnetId"], "AllocationId": address}
+    assert refused(ec2.create_nat_gateway, **wanted) == "NatGatewayLimitExceeded"
+
+
 @pytest.mark.parametrize(
     ("cidr", "zone", "error"),
     [

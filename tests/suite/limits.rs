@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use crate::errors::told;
+use crate::replica::nat_cidr;
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
-use crate::standin::actions;
+use crate::standin::{REGION, actions};
 use crate::wait;
 
 /// As many single addresses, none next to another.
@@ -114,19 +115,11 @@ async fn a_zone_without_a_static_ip_to_be_had_waits_and_nothing_fails() {
     stage.config_map("egress-t1", &EXAMPLE).await;
     let remedy = ["LimitReached", "eu-central-1c", "EC2-VPC Elastic IPs"];
     told(&mut replica, &remedy).await;
-    wait::until("two zones have NAT gateways", || {
-        let exits = stage.aws.exits();
-        wait::check(exits.len() == 2, || format!("{exits:?}"))
-    })
-    .await;
+    exits(&stage, 2).await;
     let two = stage.routed(&EXAMPLE_CIDRS).await;
     assert_eq!(actions(&stage.writes_at_rest(0).await), ["CreateStack"]);
     stage.aws.settings(json!({ "eip_quota": 3 }));
-    wait::until("the third has one, too", || {
-        let exits = stage.aws.exits();
-        wait::check(exits.len() == 3, || format!("{exits:?}"))
-    })
-    .await;
+    exits(&stage, 3).await;
     let three = stage.routed(&EXAMPLE_CIDRS).await;
     assert!(two.iter().all(|(zone, exit)| three.get(zone) == Some(exit)));
 }
@@ -163,4 +156,104 @@ async fn a_route_table_that_is_full_takes_no_more_until_there_is_room() {
     stage
         .routed(&[&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat())
         .await;
+}
+
+/// What an answer of EC2 has in this element, the first time.
+fn element(answer: &str, name: &str) -> String {
+    let after = answer.split_once(&format!("<{name}>")).unwrap().1;
+    after.split_once('<').unwrap().0.to_owned()
+}
+
+/// Somebody else's subnet in zone c: where the NAT subnet is to be, or beside it.
+fn subnet_of_others(stage: &Stage, cidr: &str) -> String {
+    let vpc = stage.aws.state()["vpcs"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let zone = format!("{REGION}c");
+    let fields = [
+        ("VpcId", vpc.as_str()),
+        ("CidrBlock", cidr),
+        ("AvailabilityZone", zone.as_str()),
+    ];
+    element(&stage.aws.call("ec2", "CreateSubnet", &fields), "subnetId")
+}
+
+async fn exits(stage: &Stage, count: usize) {
+    wait::until("as many zones have NAT gateways", || {
+        let exits = stage.aws.exits();
+        wait::check(exits.len() == count, || format!("{exits:?}"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_zone_without_a_nat_gateway_to_be_had_waits_and_nothing_fails() {
+    let stage = Stage::open("nat-quota").await;
+    stage.aws.settings(json!({ "nat_quota_per_zone": 1 }));
+    let subnet = subnet_of_others(&stage, "172.31.201.0/28");
+    let address = stage
+        .aws
+        .call("ec2", "AllocateAddress", &[("Domain", "vpc")]);
+    let address = element(&address, "allocationId");
+    let fields = [("SubnetId", subnet.as_str()), ("AllocationId", &address)];
+    let made = stage.aws.call("ec2", "CreateNatGateway", &fields);
+    let theirs = element(&made, "natGatewayId");
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let remedy = [
+        "LimitReached",
+        "eu-central-1c",
+        "NAT gateways per Availability Zone",
+    ];
+    told(&mut replica, &remedy).await;
+    // With the one of others.
+    exits(&stage, 3).await;
+    let mark = stage.aws.mark();
+    assert!(stage.writes_at_rest(mark).await.is_empty());
+    let mut two = stage.aws.exits();
+    two.retain(|_, exit| exit.gateway != theirs);
+    stage
+        .aws
+        .call("ec2", "DeleteNatGateway", &[("NatGatewayId", &theirs)]);
+    exits(&stage, 3).await;
+    let three = stage.routed(&EXAMPLE_CIDRS).await;
+    assert!(two.iter().all(|(zone, exit)| three.get(zone) == Some(exit)));
+}
+
+/// AWS does not tell why before it is tried: the others wait for one failure, and for no more.
+#[tokio::test]
+async fn a_zone_that_cannot_be_added_holds_up_nobody() {
+    let stage = Stage::open("zone-waits").await;
+    let subnet = subnet_of_others(&stage, &nat_cidr("c"));
+    stage
+        .aws
+        .fault(json!({ "kind": "access_denied", "service": "servicequotas" }));
+    let mut replica = stage.replica("r1").zones(&["a", "b"]).start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let two = stage.routed(&EXAMPLE_CIDRS).await;
+    replica.terminate().await;
+    let mut replica = stage.replica("r2").start();
+    told(
+        &mut replica,
+        &["ZoneWaits", "eu-central-1c", "--aws-nat-cidr-block"],
+    )
+    .await;
+    let mark = stage.aws.mark();
+    stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
+    let more = [&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat();
+    assert_eq!(stage.routed(&more).await, two);
+    assert_eq!(
+        actions(&stage.writes_at_rest(mark).await),
+        ["CreateChangeSet", "ExecuteChangeSet"]
+    );
+    // The next leader tries once more: the former one may have ended before its call left.
+    replica.terminate().await;
+    stage
+        .aws
+        .call("ec2", "DeleteSubnet", &[("SubnetId", &subnet)]);
+    let _replica = stage.replica("r3").start();
+    exits(&stage, 3).await;
+    let three = stage.routed(&more).await;
+    assert!(two.iter().all(|(zone, exit)| three.get(zone) == Some(exit)));
 }

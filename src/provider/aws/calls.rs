@@ -28,7 +28,7 @@ use crate::spans;
 /// What one call came to, its retries included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallReport {
-    /// `cloudformation`, `ec2` or `s3`.
+    /// `cloudformation`, `ec2`, `s3` or `servicequotas`.
     pub service: &'static str,
     /// As in the API reference: `DescribeStacks`.
     pub action: &'static str,

@@ -15,6 +15,7 @@ pub enum Service {
     CloudFormation,
     Ec2,
     S3,
+    Quotas,
 }
 
 impl Service {
@@ -23,6 +24,7 @@ impl Service {
             Self::CloudFormation => "cloudformation",
             Self::Ec2 => "ec2",
             Self::S3 => "s3",
+            Self::Quotas => "servicequotas",
         }
     }
 
@@ -32,6 +34,7 @@ impl Service {
             Self::CloudFormation => "CloudFormation",
             Self::Ec2 => "EC2",
             Self::S3 => "S3",
+            Self::Quotas => "Service Quotas",
         }
     }
 }

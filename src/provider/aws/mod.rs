@@ -5,7 +5,7 @@
 //! sets, resources and events are read when the stack's state calls for them, the search by tags is made when nobody knows
 //! our stack, and VPC and gateway are read again when the route tables contradict what is known of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
 
@@ -27,12 +27,13 @@ use self::detection::Detective;
 use self::ground::Ground;
 use self::memory::Memory;
 use self::observe::Eyes;
+use self::quota::Surveyor;
 use self::stack::Reader;
 use super::{Provider, ProviderError};
 use crate::lease::term::Term;
 use crate::model::detection::Detection;
 use crate::model::live::{Live, Stack};
-use crate::model::network::Network;
+use crate::model::network::{Headroom, Network, Zone};
 use crate::model::observed::Observed;
 use crate::model::plan::Action;
 
@@ -95,6 +96,7 @@ pub struct AwsProvider {
     credentials: Option<Renewable>,
     cloudformation: aws_sdk_cloudformation::Client,
     ec2: aws_sdk_ec2::Client,
+    quotas: aws_sdk_servicequotas::Client,
     /// VPC and gateway: read again when the route tables contradict it, and when an operation has failed.
     ground: Mutex<Option<Ground>>,
     memory: Mutex<Memory>,
@@ -142,6 +144,7 @@ impl AwsProvider {
             credentials,
             cloudformation: aws_sdk_cloudformation::Client::new(&sdk),
             ec2: aws_sdk_ec2::Client::new(&sdk),
+            quotas: quota::client(&sdk),
             ground: Mutex::default(),
             memory: Mutex::default(),
             region,
@@ -198,7 +201,7 @@ impl Provider for AwsProvider {
             worker_tables: tables.workers,
             other_tables: tables.others,
             associations: tables.associations,
-            free_addresses: None,
+            headroom: Headroom::default(),
         })
     }
 
@@ -238,12 +241,13 @@ impl Provider for AwsProvider {
         detective.detect(&mut memory, stack, new).await
     }
 
-    async fn free_addresses(&self) -> Option<usize> {
-        // Without the right to ask, CloudFormation will tell.
-        quota::free_addresses(&self.calls, &self.ec2)
-            .await
-            .ok()
-            .flatten()
+    async fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {
+        let surveyor = Surveyor {
+            calls: &self.calls,
+            ec2: &self.ec2,
+            quotas: &self.quotas,
+        };
+        surveyor.headroom(zones).await
     }
 
     async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {

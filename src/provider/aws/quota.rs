@@ -1,34 +1,169 @@
-//! What the account may have. Of all the quotas that a stack can meet, EC2 itself tells only that of static IPs; the others are in
-//! Service Quotas.
+//! What the account may still have of what a zone needs. Of both quotas EC2 itself tells only that of static IPs; the other one is
+//! in Service Quotas.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_ec2::types::Filter;
+use aws_sdk_servicequotas::config::Builder;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::calls::Calls;
 use super::error::{Failure, Service};
+use crate::model::network::{Headroom, SubnetId, Zone};
 
 /// As in the API reference of DescribeAccountAttributes.
 const STATIC_IPS: &str = "vpc-max-elastic-ips";
+/// "NAT gateways per Availability Zone", as Service Quotas lists the quotas of the service `vpc`.
+const NAT_GATEWAYS: &str = "L-FE5A380F";
+/// The states in which one counts, by the guide of Amazon VPC.
+const COUNTED: [&str; 3] = ["pending", "available", "deleting"];
+/// A VPC without a way to Service Quotas is no reason to wait: then CloudFormation tells.
+const TIMEOUT: Duration = Duration::from_secs(4);
+/// Pages of the account's NAT gateways and of the zones' subnets read before giving up.
+const MAX_PAGES: usize = 10;
 
-/// How many more static IPs the account may have in the region; None if EC2 does not tell.
-pub async fn free_addresses(
-    calls: &Calls,
-    ec2: &aws_sdk_ec2::Client,
-) -> Result<Option<usize>, Failure> {
-    let attributes = calls.read(Service::Ec2, "DescribeAccountAttributes", |gate| {
-        let request = ec2.describe_account_attributes();
-        request.customize().interceptor(gate).send()
-    });
-    let addresses = calls.read(Service::Ec2, "DescribeAddresses", |gate| {
-        ec2.describe_addresses()
-            .customize()
-            .interceptor(gate)
-            .send()
-    });
-    let (attributes, addresses) = futures::join!(attributes, addresses);
-    let (attributes, addresses) = (attributes?, addresses?);
-    let quota = attributes
-        .account_attributes()
-        .iter()
-        .filter(|attribute| attribute.attribute_name() == Some(STATIC_IPS))
-        .flat_map(|attribute| attribute.attribute_values())
-        .find_map(|value| value.attribute_value()?.parse::<usize>().ok());
-    Ok(quota.map(|quota| quota.saturating_sub(addresses.addresses().len())))
+/// For questions that may stay unanswered.
+pub fn client(sdk: &SdkConfig) -> aws_sdk_servicequotas::Client {
+    let timeouts = TimeoutConfig::builder().operation_timeout(TIMEOUT);
+    let config = Builder::from(sdk)
+        .timeout_config(timeouts.build())
+        .retry_config(RetryConfig::disabled());
+    aws_sdk_servicequotas::Client::from_conf(config.build())
+}
+
+/// Asks AWS.
+pub struct Surveyor<'a> {
+    pub calls: &'a Calls,
+    pub ec2: &'a aws_sdk_ec2::Client,
+    pub quotas: &'a aws_sdk_servicequotas::Client,
+}
+
+impl Surveyor<'_> {
+    /// Without the right to ask, CloudFormation will tell.
+    pub async fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {
+        let (addresses, gateways) =
+            futures::join!(self.free_addresses(), self.free_gateways(zones));
+        Headroom {
+            addresses: addresses.ok().flatten(),
+            nat_gateways: gateways.ok().flatten().unwrap_or_default(),
+            ..Headroom::default()
+        }
+    }
+
+    /// How many more static IPs the account may have in the region; None if EC2 does not tell.
+    async fn free_addresses(&self) -> Result<Option<usize>, Failure> {
+        let attributes = self
+            .calls
+            .read(Service::Ec2, "DescribeAccountAttributes", |gate| {
+                let request = self.ec2.describe_account_attributes();
+                request.customize().interceptor(gate).send()
+            });
+        let addresses = self.calls.read(Service::Ec2, "DescribeAddresses", |gate| {
+            let request = self.ec2.describe_addresses();
+            request.customize().interceptor(gate).send()
+        });
+        let (attributes, addresses) = futures::join!(attributes, addresses);
+        let (attributes, addresses) = (attributes?, addresses?);
+        let quota = attributes
+            .account_attributes()
+            .iter()
+            .filter(|attribute| attribute.attribute_name() == Some(STATIC_IPS))
+            .flat_map(|attribute| attribute.attribute_values())
+            .find_map(|value| value.attribute_value()?.parse::<usize>().ok());
+        Ok(quota.map(|quota| quota.saturating_sub(addresses.addresses().len())))
+    }
+
+    /// How many more NAT gateways each of these zones may have; None if Service Quotas does not tell.
+    async fn free_gateways(
+        &self,
+        zones: &BTreeSet<Zone>,
+    ) -> Result<Option<BTreeMap<Zone, usize>>, Failure> {
+        let (quota, subnets, taken) =
+            futures::join!(self.quota(), self.subnets(zones), self.gateways());
+        let (Some(quota), Some(subnets), Some(taken)) = (quota?, subnets?, taken?) else {
+            return Ok(None);
+        };
+        let taken_in = |zone: &Zone| {
+            let zones = taken.iter().filter_map(|subnet| subnets.get(subnet));
+            zones.filter(|of| *of == zone).count()
+        };
+        let free = |zone: &Zone| (zone.clone(), quota.saturating_sub(taken_in(zone)));
+        Ok(Some(zones.iter().map(free).collect()))
+    }
+
+    async fn quota(&self) -> Result<Option<usize>, Failure> {
+        let answer = self
+            .calls
+            .read(Service::Quotas, "GetServiceQuota", |gate| {
+                let request = self.quotas.get_service_quota();
+                let request = request.service_code("vpc").quota_code(NAT_GATEWAYS);
+                request.customize().interceptor(gate).send()
+            })
+            .await?;
+        let value = answer.quota().and_then(|quota| quota.value());
+        // A whole number, told as a fraction.
+        Ok(value.and_then(|value| format!("{value:.0}").parse().ok()))
+    }
+
+    /// The zone of each subnet in these zones, whichever VPC it is in; None if there are too many.
+    async fn subnets(
+        &self,
+        zones: &BTreeSet<Zone>,
+    ) -> Result<Option<BTreeMap<SubnetId, Zone>>, Failure> {
+        let filter = filter("availability-zone", zones.iter().cloned());
+        let (mut all, mut next) = (BTreeMap::new(), None);
+        for _ in 0..MAX_PAGES {
+            let request = self.ec2.describe_subnets().filters(filter.clone());
+            let request = request.set_next_token(next.take());
+            let answer = self
+                .calls
+                .read(Service::Ec2, "DescribeSubnets", |gate| {
+                    request.customize().interceptor(gate).send()
+                })
+                .await?;
+            let zone = |subnet: aws_sdk_ec2::types::Subnet| {
+                Some((subnet.subnet_id?, subnet.availability_zone?))
+            };
+            let subnets = answer.subnets.unwrap_or_default();
+            all.extend(subnets.into_iter().filter_map(zone));
+            next = answer.next_token;
+            if next.is_none() {
+                return Ok(Some(all));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The subnets of all NAT gateways that count, whosever they are; None if there are too many.
+    async fn gateways(&self) -> Result<Option<Vec<SubnetId>>, Failure> {
+        let filter = filter("state", COUNTED.map(str::to_owned));
+        let (mut all, mut next) = (Vec::new(), None);
+        for _ in 0..MAX_PAGES {
+            let request = self.ec2.describe_nat_gateways().filter(filter.clone());
+            let request = request.set_next_token(next.take());
+            let answer = self
+                .calls
+                .read(Service::Ec2, "DescribeNatGateways", |gate| {
+                    request.customize().interceptor(gate).send()
+                })
+                .await?;
+            let gateways = answer.nat_gateways.unwrap_or_default();
+            all.extend(gateways.into_iter().filter_map(|gateway| gateway.subnet_id));
+            next = answer.next_token;
+            if next.is_none() {
+                return Ok(Some(all));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn filter(name: &str, values: impl IntoIterator<Item = String>) -> Filter {
+    let filter = Filter::builder().name(name);
+    filter
+        .set_values(Some(values.into_iter().collect()))
+        .build()
 }

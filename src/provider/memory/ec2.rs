@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::wish::{Made, Wish};
-use crate::model::network::{Network, OtherTable, Route, SubnetId};
+use crate::model::network::{Headroom, Network, OtherTable, Route, SubnetId, Zone};
 use crate::model::observed::{Address, Gateway, Health, Subnet};
 
 /// The first static IP is the next one.
@@ -26,6 +26,10 @@ pub(super) struct Ec2 {
     /// Per table; None: any number.
     pub(super) route_quota: Option<usize>,
     pub(super) address_quota: Option<usize>,
+    /// By zone; a zone that is not here takes any number.
+    pub(super) gateway_quotas: BTreeMap<Zone, usize>,
+    /// The account does not tell them.
+    pub(super) hides_quotas: bool,
     allocated: u32,
     /// No id comes twice.
     ids: BTreeSet<String>,
@@ -46,9 +50,34 @@ impl Ec2 {
         }
     }
 
-    pub(super) fn free_addresses(&self) -> Option<usize> {
+    pub(super) fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {
+        let told = self.gateway_quotas.iter().filter(|_| !self.hides_quotas);
+        let free = |(zone, quota): (&Zone, &usize)| {
+            let taken = self.in_zone(zone);
+            zones
+                .contains(zone)
+                .then(|| (zone.clone(), quota.saturating_sub(taken)))
+        };
+        Headroom {
+            addresses: self.free_addresses(),
+            nat_gateways: told.filter_map(free).collect(),
+            ..Headroom::default()
+        }
+    }
+
+    fn free_addresses(&self) -> Option<usize> {
         let quota = self.address_quota?;
         Some(quota.saturating_sub(self.addresses.len()))
+    }
+
+    /// As many gateways as count.
+    pub(super) fn in_zone(&self, zone: &Zone) -> usize {
+        let is_in = |gateway: &&Gateway| {
+            let subnet = self.subnets.get(&gateway.subnet);
+            let counts = !matches!(gateway.health, Health::Gone | Health::Failed(_));
+            counts && subnet.is_some_and(|subnet| subnet.zone == *zone)
+        };
+        self.gateways.values().filter(is_in).count()
     }
 
     fn fresh(&mut self, base: &str) -> String {
@@ -140,6 +169,10 @@ impl Ec2 {
                 return Err(format!("{ip} is associated already"));
             }
             Some(_) => {}
+        }
+        let quota = self.gateway_quotas.get(&zone);
+        if quota.is_some_and(|quota| self.in_zone(&zone) >= *quota) {
+            return Err(format!("{zone} takes no more NAT gateways"));
         }
         let id = self.fresh(&format!("nat-{zone}"));
         let gateway = Gateway {

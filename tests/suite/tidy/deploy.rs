@@ -99,6 +99,7 @@ fn the_policies_allow_the_calls_that_the_code_makes() {
             ("CloudFormation", "cloudformation"),
             ("Ec2", "ec2"),
             ("S3", "s3"),
+            ("Quotas", "servicequotas"),
         ] {
             // `calls.read(Service::Ec2, "DescribeVpcs", …`
             let text = read(&path);
