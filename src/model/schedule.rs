@@ -54,6 +54,8 @@ pub struct Schedule {
 struct Tried {
     times: u32,
     not_before: Duration,
+    /// It was noted once, by a leader that may have ended before AWS took its call.
+    doubtful: bool,
 }
 
 impl Schedule {
@@ -81,6 +83,7 @@ impl Schedule {
             let tried = Tried {
                 times,
                 not_before: at.min(latest),
+                doubtful: times == 0,
             };
             let known = self
                 .tried
@@ -115,7 +118,13 @@ impl Schedule {
     /// How much longer the plan's action has to wait because the same was tried before; None when it may be done now.
     pub fn held(&self, plan: &Plan, now: Duration) -> Option<Duration> {
         let tried = self.tried.get(&subject(plan)?)?;
-        (tried.not_before > now).then(|| tried.not_before - now)
+        // Had the change failed, the stack would show it.
+        let rolled_back = plan
+            .status
+            .as_ref()
+            .is_some_and(|it| it.contains("ROLLBACK"));
+        let cut_off = tried.doubtful && matches!(plan.action, Action::Prepare(_)) && !rolled_back;
+        (tried.not_before > now && !cut_off).then(|| tried.not_before - now)
     }
 
     /// Notes that the plan's action is done now; if the same is needed again, it has to wait. `jitter`, from 0 to 1, spreads
@@ -142,7 +151,12 @@ impl Schedule {
                 self.tried.remove(&what);
             }
         }
-        self.tried.insert(what, Tried { times, not_before });
+        let tried = Tried {
+            times,
+            not_before,
+            doubtful: false,
+        };
+        self.tried.insert(what, tried);
     }
 
     /// Zones that could not be added, and how much longer each waits. One that could is there, and no longer to be added.
@@ -325,6 +339,18 @@ mod tests {
         assert!(waits(&former, &protect) && !waits(&former, &execute));
         former.tries(&execute, Duration::ZERO, 0.5);
         assert!(waits(&former, &execute), "twice is no accident");
+
+        let prepare = |status: &str| Plan {
+            status: Some(status.to_owned()),
+            ..plan(Action::Prepare(crate::model::template::Template::default()))
+        };
+        let untouched = prepare("UPDATE_COMPLETE");
+        former.tries(&untouched, Duration::ZERO, 0.5);
+        assert!(former.held(&untouched, Duration::ZERO).is_some());
+        assert!(!waits(&former, &untouched));
+        assert!(waits(&former, &prepare("UPDATE_ROLLBACK_COMPLETE")));
+        former.tries(&untouched, Duration::ZERO, 0.5);
+        assert!(waits(&former, &untouched));
     }
 
     #[test]
