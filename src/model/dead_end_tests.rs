@@ -92,10 +92,40 @@ fn a_repair_counts_where_it_is_tried() {
     scene.change_set(&template, &renamed);
     // Something else is wrong by now, which that change set knows nothing of.
     scene.bench.network.associations.remove("subnet-b");
-    let keys: Vec<String> = scene.plan().drifts.iter().map(Drift::key).collect();
+    let mut keys: Vec<String> = scene.plan().drifts.iter().map(Drift::key).collect();
     assert_eq!(keys.len(), 2, "{keys:?}");
+    keys.retain(|key| key.contains("Association"));
     scene.bench.watch.tried(&keys);
     let plan = scene.plan();
     assert!(matches!(plan.action, Action::Execute { .. }), "{plan}");
     assert_eq!(plan.repairs, ["NATGatewaya NatGatewayGone is gone"]);
+}
+
+/// One that cannot be repaired fails the change that it is in.
+#[test]
+fn the_last_repair_of_a_zone_is_tried_apart_from_other_zones() {
+    let mut scene = Scene::new();
+    lose_gateway(&mut scene);
+    let worker = scene.bench.network.worker_tables.get_mut("rtb-b").unwrap();
+    worker.routes.remove(&dns());
+    let repairs = |plan: &Plan| {
+        let Action::Prepare(template) = &plan.action else {
+            panic!("{plan}");
+        };
+        let ids = resources(template);
+        let renewed = ids.contains(&text("NATGatewayaAnew1"));
+        (renewed, !ids.contains(&text("RouteToNATrtbbz8x8x8x8y32")))
+    };
+    assert_eq!(repairs(&scene.plan_after(1)), (true, true));
+    let keys: Vec<String> = scene.plan().drifts.iter().map(Drift::key).collect();
+    scene.bench.watch.tried(&keys);
+    assert_eq!(repairs(&scene.plan()), (true, false));
+    let of_a = |plan: &Plan| {
+        let drifts = plan.drifts.iter();
+        let drifts = drifts.filter(|drift| !drift.id.contains("rtbb"));
+        drifts.map(Drift::key).collect::<Vec<_>>()
+    };
+    let keys = of_a(&scene.plan());
+    scene.bench.watch.tried(&keys);
+    assert_eq!(repairs(&scene.plan()), (false, true));
 }

@@ -180,6 +180,9 @@ impl Plan {
         mut drifts: Vec<Drift>,
     ) -> bool {
         drifts.retain(|drift| world.watch.is_firm(drift));
+        one_zone_at_last(&mut drifts, names, |drift| {
+            world.watch.stage(drift) == Stage::Last
+        });
         let back = self.that_come_back(world, names, &drifts);
         drifts.retain(|drift| match &drift.place {
             Place::Route(table, cidr) => back.contains(&(table.clone(), *cidr)),
@@ -257,6 +260,19 @@ impl Plan {
         let (desired, _) = desired::build(&self.request, &network, &names, world.settings);
         desired.routes
     }
+}
+
+/// What cannot be repaired fails the whole change. So that it uses up nobody else's tries, the last one is made zone by zone.
+fn one_zone_at_last(drifts: &mut Vec<Drift>, names: &Names, is_last: impl Fn(&Drift) -> bool) {
+    if !drifts.iter().all(&is_last) {
+        return drifts.retain(|drift| !is_last(drift));
+    }
+    let zone = |drift: &Drift| match &drift.place {
+        Place::Route(table, cidr) => names.route_zones.get(&(table.clone(), *cidr)).cloned(),
+        Place::Zone(zone) => Some(zone.clone()),
+    };
+    let first = drifts.iter().map(zone).min();
+    drifts.retain(|drift| Some(zone(drift)) == first);
 }
 
 /// A zone whose static IP is gone, and must not get another one, is left as it is.

@@ -56,6 +56,8 @@ pub enum Stage {
     New,
     /// That was in vain, or cannot be.
     Tried,
+    /// One more try is left.
+    Last,
     /// It is left alone.
     Spent,
 }
@@ -135,6 +137,7 @@ impl Watch {
             None => Stage::New,
             Some(attempt) if attempt.repairs == 0 => Stage::New,
             Some(attempt) if attempt.repairs >= MAX_REPAIRS => Stage::Spent,
+            Some(attempt) if attempt.repairs == MAX_REPAIRS - 1 => Stage::Last,
             Some(_) => Stage::Tried,
         }
     }
@@ -286,7 +289,7 @@ mod tests {
         let mut watch = Watch::new(Some(INTERVAL));
         let route = drift(Cure::Retake);
         look(&mut watch, 0, std::slice::from_ref(&route));
-        for stage in [Stage::New, Stage::Tried, Stage::Tried] {
+        for stage in [Stage::New, Stage::Tried, Stage::Last] {
             assert_eq!(watch.stage(&route), stage);
             watch.tried(&[route.key()]);
             assert!(watch.is_due("1"));
@@ -321,7 +324,7 @@ mod tests {
             watch
         };
         let mut second = later(10_100);
-        assert_eq!(second.stage(&route), Stage::Tried);
+        assert_eq!(second.stage(&route), Stage::Last);
         assert_eq!(second.repairs_made(), told);
         second.recall(&told, Duration::from_secs(10_200));
         second.tried(&[route.key()]);
