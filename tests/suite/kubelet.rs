@@ -266,7 +266,13 @@ impl Node {
             return Ok(());
         }
         let state = json!({ "running": { "startedAt": running.started } });
-        self.say(uid, pod, "Running", state).await
+        let said = self.say(uid, pod, "Running", state).await;
+        if said.is_err() {
+            // Seen anew, it is told in the next round.
+            let running = self.running.get_mut(uid).unwrap();
+            (running.over, running.ready) = (false, was);
+        }
+        said
     }
 
     /// SIGTERM, time to end, SIGKILL; and the pod goes when its container has ended.
