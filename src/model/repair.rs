@@ -180,13 +180,13 @@ impl Plan {
         mut drifts: Vec<Drift>,
     ) -> bool {
         drifts.retain(|drift| world.watch.is_firm(drift));
-        one_zone_at_last(&mut drifts, names, |drift| {
-            world.watch.stage(drift) == Stage::Last
-        });
         let back = self.that_come_back(world, names, &drifts);
         drifts.retain(|drift| match &drift.place {
             Place::Route(table, cidr) => back.contains(&(table.clone(), *cidr)),
             Place::Zone(_) => true,
+        });
+        one_zone_at_last(&mut drifts, names, |drift| {
+            world.watch.stage(drift) == Stage::Last
         });
         drifts.extend(self.in_the_way(names, &drifts));
         let Some(template) = without(stack, &drifts).filter(|_| !drifts.is_empty()) else {
@@ -264,8 +264,8 @@ impl Plan {
 
 /// What cannot be repaired fails the whole change. So that it uses up nobody else's tries, the last one is made zone by zone.
 fn one_zone_at_last(drifts: &mut Vec<Drift>, names: &Names, is_last: impl Fn(&Drift) -> bool) {
-    if !drifts.iter().all(&is_last) {
-        return drifts.retain(|drift| !is_last(drift));
+    if !drifts.iter().all(is_last) {
+        return;
     }
     let zone = |drift: &Drift| match &drift.place {
         Place::Route(table, cidr) => names.route_zones.get(&(table.clone(), *cidr)).cloned(),

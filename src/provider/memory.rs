@@ -163,3 +163,7 @@ pub(crate) mod tamper;
 #[cfg(test)]
 #[path = "../simulation/crowd.rs"]
 pub(crate) mod crowd;
+
+#[cfg(test)]
+#[path = "../simulation/tables.rs"]
+pub(crate) mod tables;

@@ -47,13 +47,15 @@ pub enum Bug {
     ServedWait,
     /// How much room there is, is not looked at.
     LimitsUnseen,
+    /// A worker table that has lost its tags is taken for gone.
+    TableDropped,
     /// That nobody asks for anything any more is believed at once.
     GraceSkipped,
 }
 
 impl Bug {
     /// Each with the number of histories that are enough to find it.
-    pub const PLANTED: [(Self, u64); 22] = [
+    pub const PLANTED: [(Self, u64); 23] = [
         (Self::EmptyTrusted, 200),
         (Self::TyposDropped, 250),
         (Self::EditsMissed, 60),
@@ -75,6 +77,7 @@ impl Bug {
         (Self::DeadEndTaken, 60),
         (Self::ServedWait, 20),
         (Self::LimitsUnseen, 400),
+        (Self::TableDropped, 60),
         (Self::GraceSkipped, 300),
     ];
 }

@@ -56,12 +56,17 @@ impl MemoryProvider {
             .filter(|cause| rolls_back && is_it(cause))
     }
 
-    pub(crate) fn disperse(&self, table: usize) {
-        let mut account = self.account();
-        let mut tables = account.ec2.network.worker_tables.values_mut();
-        if let Some(table) = tables.nth(table) {
-            let theirs: Vec<Ipv4Net> = (0..u8::MAX).map(foreign).collect();
-            table.routes.retain(|cidr, _| !theirs.contains(cidr));
+    /// They take all of theirs away.
+    pub(crate) fn disperse(&self) {
+        let network = &mut self.account().ec2.network;
+        let workers = network.worker_tables.values_mut();
+        let others = network.other_tables.values_mut();
+        let theirs: Vec<Ipv4Net> = (0..u8::MAX).map(foreign).collect();
+        for routes in workers
+            .map(|table| &mut table.routes)
+            .chain(others.map(|table| &mut table.routes))
+        {
+            routes.retain(|cidr, _| !theirs.contains(cidr));
         }
     }
 
@@ -90,21 +95,21 @@ impl MemoryProvider {
         account.stack.as_ref().is_none_or(is)
     }
 
-    /// A zone takes no more NAT gateways than it has, and the account may not say so; None: any number again.
-    pub(crate) fn leave_gateways(&self, zone: usize, told: Option<bool>) {
+    /// A zone takes no more NAT gateways than it has, and the account may not say so.
+    pub(crate) fn leave_gateways(&self, zone: usize, told: bool) {
         let mut account = self.account();
         let tables = account.ec2.network.worker_tables.values();
         let zones: BTreeSet<Zone> = tables.map(|table| table.zone.clone()).collect();
-        let Some(zone) = zones.into_iter().nth(zone) else {
-            return;
-        };
-        if let Some(told) = told {
+        if let Some(zone) = zones.into_iter().nth(zone) {
             let taken = account.ec2.in_zone(&zone);
             account.ec2.gateway_quotas.insert(zone, taken);
             account.ec2.hides_quotas = !told;
-        } else {
-            account.ec2.gateway_quotas.remove(&zone);
         }
+    }
+
+    /// Every zone takes any number again.
+    pub(crate) fn raise_gateways(&self) {
+        self.account().ec2.gateway_quotas.clear();
     }
 
     /// Whether the zone has a NAT gateway.

@@ -71,15 +71,32 @@ impl Director {
                 lasts,
             } => {
                 world.account.crowd(table, count);
-                self.in_time(lasts, move |world| world.account.disperse(table));
+                self.in_time(lasts, move |world| world.account.disperse());
             }
             Deed::Scarce { free, lasts } => {
                 world.account.leave_addresses(Some(free));
                 self.in_time(lasts, |world| world.account.leave_addresses(None));
             }
+            Deed::Untag { table, lasts } => {
+                if let Some((id, zone)) = world.account.untag(table) {
+                    self.in_time(lasts, move |world| {
+                        world.account.tag(&id, &zone);
+                        world.owes_nothing_in(&id);
+                    });
+                }
+            }
+            Deed::Grow { zone, lasts } => {
+                let id = format!("rtb-grown-{}", world.start.elapsed().as_millis());
+                world.account.grow(&id, zone);
+                world.owes_nothing_in(&id);
+                match lasts {
+                    Some(lasts) => self.in_time(lasts, move |world| world.account.fell(&id)),
+                    None => world.is_tight_for(Duration::ZERO),
+                }
+            }
             Deed::Full { zone, told, lasts } => {
-                world.account.leave_gateways(zone, Some(told));
-                self.in_time(lasts, move |world| world.account.leave_gateways(zone, None));
+                world.account.leave_gateways(zone, told);
+                self.in_time(lasts, |world| world.account.raise_gateways());
             }
             Deed::Stack(hand) => world.have_a_hand(hand),
             Deed::Ledger(LedgerHand::Deletes) => world.ledger.delete(),

@@ -49,6 +49,7 @@ impl Script {
         harms(&mut rng.fork(), length, &mut deeds);
         limits(&mut rng.fork(), length, &mut deeds);
         hands(&mut rng.fork(), length, &mut deeds);
+        tables(&mut rng.fork(), length, &mut deeds);
         deeds.sort_by_key(|(at, _)| *at);
         let quiet = if seed.is_multiple_of(100) {
             3_600.0
@@ -310,5 +311,24 @@ fn hands(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
     if rng.u8(0..4) == 0 {
         let lasts = secs(rng.f64() * 40.0);
         deeds.push((secs(rng.f64() * length), Deed::Blank { lasts }));
+    }
+}
+
+/// Node groups come and go, and somebody tidies up tags.
+fn tables(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
+    let gap = one(rng, &[60.0, 150.0, 1e3, 1e3]);
+    for at in moments(rng, gap, length) {
+        let lasts = secs(rng.f64() * 60.0);
+        let deed = match rng.u8(0..4) {
+            0 => Deed::Grow {
+                zone: rng.usize(0..2),
+                lasts: Some(lasts).filter(|_| rng.bool()),
+            },
+            _ => Deed::Untag {
+                table: rng.usize(0..2),
+                lasts,
+            },
+        };
+        deeds.push((at, deed));
     }
 }

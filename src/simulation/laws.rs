@@ -126,6 +126,7 @@ impl World {
             tables.entry(table).or_default()[1].insert(*cidr);
         }
         let known = maps::entries(&basis.objects);
+        tables.retain(|table, _| self.account.has_table(table));
         for (table, [before, after]) in &mut tables {
             after.extend(self.shared().scars.excused(table));
             let mut gone = before.iter().filter(|cidr| !covered(**cidr, after));
@@ -227,6 +228,10 @@ impl World {
         let lost = self.lost();
         if let Some(what) = self.astray(&lost) {
             return Some(what);
+        }
+        let gone = |(table, _): &(TableId, Ipv4Net)| !self.account.has_table(table);
+        if let Some((table, _)) = self.account.asked().into_iter().find(gone) {
+            return Some(format!("the stack has routes in {table}, which is gone"));
         }
         let zones = self.account.zones();
         for (table, routes) in &sight.tables {

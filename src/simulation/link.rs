@@ -15,7 +15,7 @@ use super::world::World;
 use crate::lease::Term;
 use crate::lease::tests::process::Process;
 use crate::model::live::{Live, Stack};
-use crate::model::network::{Headroom, Network, Zone};
+use crate::model::network::{Headroom, Network, OtherTable, Zone};
 use crate::model::observed::Observed;
 use crate::model::plan::Action;
 use crate::model::repair::is_revert;
@@ -59,6 +59,10 @@ impl Provider for Link {
         self.courier.trip(Stage::Reading, &self.process);
         if self.courier.world.bug == Bug::RepairedForEver {
             bent::other_routes(&self.courier.world, &mut network);
+        }
+        if self.courier.world.bug == Bug::TableDropped {
+            let is_made = |table: &OtherTable| !table.tags.is_empty();
+            network.other_tables.retain(|_, table| is_made(table));
         }
         Ok(network)
     }

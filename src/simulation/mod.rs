@@ -17,7 +17,8 @@
 //!    cannot be read any more, until it is changed to something that can or is removed; and no operation takes out a route of an
 //!    entry that whoever starts it was shown. What others take away in EC2 is excused until a while after it is back.
 //! 6. `NothingForgotten`: every template has a route for every entry that whoever sends it was shown; a repair, and what is asked of
-//!    a zone that is harmed or while there is no room, for those that the stack had.
+//!    a zone that is harmed or could not be made yet, or while there is no room or a worker table has lost its tags, for those that
+//!    the stack had.
 //! 7. `NoBlindRemoval`: no operation takes a route out while a source of whoever starts it is missing, so also before its first full
 //!    list.
 //! 8. `WithinLimits`: no operation fails for want of room in a route table that was full when it was planned.
@@ -33,7 +34,8 @@
 //! clusters that cannot be listed, and late news; operations that fail, and rollbacks that get stuck; the Lease edited by hand;
 //! ConfigMaps edited at any moment; others who delete, retarget, detach, release, fail and retag what the stack has made in EC2, once,
 //! again and again for a while, or for ever; and change sets that revert drift which are refused, fail, see nothing, do nothing or
-//! would do too much; others who take up routes and static IPs, and leave them again; others who delete the stack, switch its
+//! would do too much; others who take up routes, static IPs and the quota of NAT gateways, which the account tells or not, and leave them
+//! again; worker tables that come, go and lose their tags for a while; others who delete the stack, switch its
 //! protection off or replace its policy; a ledger that is deleted, overwritten or shut; and a selector that finds nothing for less
 //! than the grace period.
 

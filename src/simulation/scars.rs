@@ -60,8 +60,9 @@ impl Scars {
             since.is_none_or(|since| now - since < while_firm)
         });
         for (table, cidr) in self.routes.keys() {
-            let routes = sight.tables.entry(table.clone()).or_default();
-            routes.insert(*cidr);
+            if let Some(routes) = sight.tables.get_mut(table) {
+                routes.insert(*cidr);
+            }
         }
     }
 
@@ -75,6 +76,11 @@ impl Scars {
         }
         let released = before.addresses.difference(&after.addresses);
         self.released.extend(released.cloned());
+    }
+
+    /// Others took these away while nobody could see it.
+    pub fn took(&mut self, routes: impl Iterator<Item = (TableId, Ipv4Net)>) {
+        self.routes.extend(routes.map(|route| (route, None)));
     }
 
     /// Routes in a table that others took away a while ago at most.

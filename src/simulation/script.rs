@@ -77,6 +77,13 @@ pub enum Deed {
         told: bool,
         lasts: Duration,
     },
+    /// A worker table is without its tags.
+    Untag { table: usize, lasts: Duration },
+    /// A zone has one more worker table; None: for good.
+    Grow {
+        zone: usize,
+        lasts: Option<Duration>,
+    },
     /// Somebody has a hand in the stack.
     Stack(StackHand),
     /// Somebody has a hand in the ledger.
@@ -171,8 +178,9 @@ impl Deed {
             | Self::Blank { lasts }
             | Self::Crowd { lasts, .. }
             | Self::Scarce { lasts, .. }
+            | Self::Untag { lasts, .. }
             | Self::Full { lasts, .. } => *lasts,
-            Self::Harm { lasts, .. } => lasts.unwrap_or_default(),
+            Self::Harm { lasts, .. } | Self::Grow { lasts, .. } => lasts.unwrap_or_default(),
             Self::Ledger(LedgerHand::Shuts(lasts)) => *lasts,
             _ => Duration::ZERO,
         }
@@ -266,6 +274,12 @@ impl Deed {
                     f,
                     "only {free} more static IPs are to be had for {lasts:.1?}"
                 )
+            }
+            Self::Untag { table, lasts } => {
+                write!(f, "table {table} is without its tags for {lasts:.1?}")
+            }
+            Self::Grow { zone, lasts } => {
+                write!(f, "zone {zone} has one more table for {lasts:.1?}")
             }
             Self::Full { zone, told, lasts } => {
                 let how = if *told { "as is told" } else { "untold" };

@@ -12,13 +12,14 @@ use super::bugs::Bug;
 use super::feed::News;
 use super::harms::Reverting;
 use super::laws::{FIRM, Law, Wrong};
-use super::maps::{Edit, Maps};
+use super::maps::{Edit, Maps, covered};
 use super::scars::Scars;
 use super::script::{REPLICAS, Script, Stage};
 use super::weather::Weather;
 use crate::lease::TermGuard;
 use crate::lease::tests::fake::FakeApi;
 use crate::lease::tests::process::Process;
+use crate::model::network::TableId;
 use crate::model::request::{EntryId, Snapshot};
 use crate::provider::memory::MemoryProvider;
 use crate::provider::memory::crowd::ROUTES;
@@ -224,6 +225,27 @@ impl World {
         if quiet {
             let text = format!("replica {who} sent {call} in a quiet world");
             self.fail(Law::StaysQuiet, text);
+        }
+    }
+
+    /// A worker table has come, or come back: what it has no route for, it is not known to have had.
+    pub fn owes_nothing_in(&self, table: &TableId) {
+        let sight = self.account.sight();
+        let astray = self.account.astray().into_values();
+        let mut shared = self.shared();
+        shared.stamp = None;
+        let theirs = astray
+            .filter_map(|stray| stray.route)
+            .filter(|(of, _)| of == table);
+        shared.scars.took(theirs);
+        let Some(routes) = sight.tables.get(table) else {
+            return;
+        };
+        for standing in shared.entries.values_mut() {
+            if !covered(standing.net, routes) {
+                (standing.routed, standing.owed) = (false, false);
+                standing.since = Instant::now();
+            }
         }
     }
 
