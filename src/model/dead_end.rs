@@ -1,5 +1,6 @@
 //! Zones whose NAT gateway is gone: EC2 refuses a route to it, and one route that is refused fails the whole change of the stack.
-//! So until the gateway is made anew no route there is begun or taken out, and all other routes go their way.
+//! So until the gateway is made anew no route there is begun or taken out, nor is anything of the zone changed, and all other routes
+//! go their way. The same holds for a NAT subnet whose route to the internet is out, and another one in its place.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use super::kept::overlap;
 use super::live::Stack;
 use super::network::{TableId, Zone};
 use super::plan::{Plan, World};
+use super::problem::{Problem, Subject};
 use super::resolved::{Names, Part};
 
 impl Plan {
@@ -21,12 +23,13 @@ impl Plan {
         world: &World<'_>,
         stack: &Stack,
         names: &Names,
+        taken: BTreeSet<Zone>,
     ) -> Cow<'_, Desired> {
-        let dead = match world.watch.observed(&stack.version) {
+        let mut dead = match world.watch.observed(&stack.version) {
             Some(_) => dead_ends(&self.drifts),
             None => blackholes(world, names),
         };
-        if dead.is_empty() {
+        if dead.is_empty() && taken.is_empty() {
             return Cow::Borrowed(&self.desired);
         }
         let waits = |(table, cidr): &(TableId, Ipv4Net)| {
@@ -42,10 +45,45 @@ impl Plan {
             waiting.any(|(_, new)| overlap(new, cidr))
         };
         routes.extend(names.routes.keys().filter(stays).cloned());
+        dead.extend(taken);
         Cow::Owned(Desired {
             routes,
+            frozen: dead,
             ..self.desired.clone()
         })
+    }
+
+    /// Zones where the stack has no route to the internet, and EC2 has somebody else's: while ours was out to be put back.
+    pub(super) fn taken(
+        &mut self,
+        world: &World<'_>,
+        stack: &Stack,
+        names: &Names,
+    ) -> BTreeSet<Zone> {
+        let Some(observed) = world.watch.observed(&stack.version) else {
+            return BTreeSet::new();
+        };
+        let mut zones = BTreeSet::new();
+        for zone in names.nat_cidrs.keys() {
+            let table = names.part(zone, Part::NatSubnetRouteTable);
+            let table = table.and_then(|table| observed.ids.get(table));
+            let out = names.part(zone, Part::NatSubnetRoute).is_none();
+            if let Some(table) = table.filter(|_| out)
+                && let Some(routes) = world.network.routes(table)
+                && let Some(route) = routes.get(&Ipv4Net::default())
+            {
+                let text = format!(
+                    "its route to 0.0.0.0/0 by {} was not made by the controller, so the NAT subnet of {zone} gets none of its own; \
+                     delete that route to have it replaced",
+                    route.target
+                );
+                let subject = Subject::RouteTable(table.clone());
+                self.problems
+                    .push(Problem::warning(subject, "RouteExists", text));
+                zones.insert(zone.clone());
+            }
+        }
+        zones
     }
 }
 

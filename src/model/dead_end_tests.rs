@@ -129,3 +129,56 @@ fn the_last_repair_of_a_zone_is_tried_apart_from_other_zones() {
     scene.bench.watch.tried(&keys);
     assert_eq!(repairs(&scene.plan()), (false, true));
 }
+
+/// Changing what is gone would fail, too.
+#[test]
+fn nothing_of_a_zone_that_cannot_be_repaired_is_changed() {
+    let mut scene = Scene::new();
+    lose_gateway(&mut scene);
+    scene.seen.subnets.remove("subnet-a");
+    scene.plan_after(MAX_REPAIRS);
+    // Somebody's mistake, or the first half of a repair.
+    let tags = ",\"Tags\":[{\"Key\":\"Name\",\"Value\":\"nat-a\"}]";
+    let stack = scene.bench.stack();
+    assert!(stack.template.contains(tags), "{}", stack.template);
+    stack.template = stack.template.replace(tags, "");
+    scene.plan();
+    assert_eq!(scene.plan().action, Action::Keep);
+    scene.bench.ask(&[("dns", "8.8.8.8"), ("other", "9.9.9.9")]);
+    let plan = scene.plan();
+    let ids: Vec<&str> = plan.differences.iter().map(|it| it.id.as_str()).collect();
+    assert_eq!(ids, ["RouteToNATrtbbz9x9x9x9y32"], "{plan}");
+}
+
+#[test]
+fn a_nat_subnet_with_another_route_to_the_internet_holds_up_nobody() {
+    let mut scene = Scene::new();
+    let stack = scene.bench.stack();
+    let mut template: serde_json::Value = serde_json::from_str(&stack.template).unwrap();
+    let resources = template["Resources"].as_object_mut().unwrap();
+    resources.remove("NATSubnetRoutea").unwrap();
+    stack.template = template.to_string();
+    let lead = |scene: &mut Scene, target: Option<&str>| {
+        let tables = &mut scene.bench.network.other_tables;
+        let routes = &mut tables.get_mut("rtb-nat-a").unwrap().routes;
+        routes.clear();
+        routes.extend(target.map(|target| (ipnet::Ipv4Net::default(), leads_to(target))));
+    };
+    lead(&mut scene, Some("vpce-1"));
+    scene.bench.ask(&[("dns", "8.8.8.8"), ("other", "9.9.9.9")]);
+    let adds = |plan: &Plan| {
+        let added = plan.differences.iter().map(|it| it.id.clone());
+        added.collect::<BTreeSet<String>>()
+    };
+    let plan = scene.plan();
+    let routes = ["RouteToNATrtbaz9x9x9x9y32", "RouteToNATrtbbz9x9x9x9y32"].map(text);
+    assert_eq!(adds(&plan), BTreeSet::from(routes), "{plan}");
+    let told = |problem: &&Problem| {
+        let subject = Subject::RouteTable(text("rtb-nat-a"));
+        problem.subject == subject && problem.reason == "RouteExists"
+    };
+    let told = plan.problems.iter().find(told).expect("it is told");
+    assert!(told.message.contains("vpce-1"), "{}", told.message);
+    lead(&mut scene, None);
+    assert!(adds(&scene.plan()).contains("NATSubnetRoutea"));
+}

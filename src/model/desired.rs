@@ -74,6 +74,8 @@ pub struct Desired {
     /// Worker route tables whose zone has a NAT gateway.
     pub tables: BTreeMap<TableId, Zone>,
     pub routes: BTreeSet<(TableId, Ipv4Net)>,
+    /// Zones whose pieces stay as they are in the stack.
+    pub frozen: BTreeSet<Zone>,
 }
 
 /// What no entry may be inside of: the VPC's networks and every NAT subnet, configured or live.
@@ -119,6 +121,7 @@ pub fn build(
         zones,
         tables,
         routes,
+        frozen: BTreeSet::new(),
     };
     (desired, problems)
 }

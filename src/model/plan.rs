@@ -298,7 +298,8 @@ impl Plan {
                 .to_owned();
             return self.refuse(&stack.name, "NothingToRoute", text);
         }
-        let desired = self.passable(world, stack, names);
+        let taken = self.taken(world, stack, names);
+        let desired = self.passable(world, stack, names, taken);
         let rendered = template::render(&desired, names, layout, world.settings.template_bucket);
         drop(desired);
         let template = match rendered {

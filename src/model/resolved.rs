@@ -215,10 +215,11 @@ impl Layout {
         let Some(live) = self.bodies.get(id) else {
             return (body, BTreeMap::new());
         };
-        let says_the_same = self.resources.get(id).is_some_and(|has| {
-            has.kind == body["Type"].as_str().unwrap_or_default()
-                && has.properties == resolve(&body["Properties"], parameters)
-        });
+        let says_the_same = body == *live
+            || self.resources.get(id).is_some_and(|has| {
+                has.kind == body["Type"].as_str().unwrap_or_default()
+                    && has.properties == resolve(&body["Properties"], parameters)
+            });
         if says_the_same {
             let needed = |(name, _): &(&String, &String)| names_parameter(live, name);
             let needed = self.parameters.iter().filter(needed);
@@ -232,6 +233,11 @@ impl Layout {
         };
         merged.extend(ours);
         (Value::Object(merged), BTreeMap::new())
+    }
+
+    /// A resource as it stands in the text.
+    pub fn body(&self, id: &str) -> Option<&Value> {
+        self.bodies.get(id)
     }
 
     /// The tags that the template sets on a resource.

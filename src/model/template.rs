@@ -108,6 +108,9 @@ pub fn render(
     let mut outputs = Map::new();
     for (zone, cidr) in &desired.zones {
         add_zone(zone, *cidr, names, &mut resources, &mut outputs);
+        if desired.frozen.contains(zone) {
+            freeze(zone, names, live, &mut resources);
+        }
     }
     let mut parameters = BTreeMap::from([
         (VPC.to_owned(), desired.vpc_id.clone()),
@@ -260,6 +263,18 @@ fn add_zone(
     let eip = name(Part::Eip);
     let output = json!({ "Description": format!("Static IP of {zone}"), "Value": { "Ref": eip } });
     outputs.insert(eip, output);
+}
+
+/// Whatever would be changed of the zone stays as it is.
+fn freeze(zone: &Zone, names: &Names, live: &Layout, resources: &mut Map<String, Value>) {
+    let of_zone = names.parts.iter().filter(|((of, _), _)| of == zone);
+    for (id, body) in of_zone.filter_map(|(_, id)| Some((id, live.body(id)?))) {
+        resources.insert(id.clone(), body.clone());
+    }
+    // Of all pieces only this one is ever out of the stack, between two steps of its repair.
+    if names.part(zone, Part::NatSubnetRoute).is_none() {
+        resources.remove(&part_name(names, zone, Part::NatSubnetRoute));
+    }
 }
 
 fn resource(kind: &str, properties: Value) -> Value {

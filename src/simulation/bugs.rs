@@ -77,7 +77,7 @@ impl Bug {
         (Self::DeadEndTaken, 60),
         (Self::ServedWait, 20),
         (Self::LimitsUnseen, 400),
-        (Self::TableDropped, 60),
+        (Self::TableDropped, 250),
         (Self::GraceSkipped, 300),
     ];
 }
