@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Exit codes of both.
 pub const WELL: u8 = 0;
 pub const ERROR: u8 = 1;
-/// `status`: something is refused, or not routed yet. `check`: the address has no static IP.
+/// `status`: something is refused, or not routed yet, or nothing has that name. `check`: the address has no static IP.
 pub const NOT_WELL: u8 = 2;
 
 /// What is asked.
@@ -72,7 +72,13 @@ pub async fn answer(
     let (text, json, well) = match question {
         Question::Status(name) => {
             let status = status.only(config.namespace.as_deref(), name);
-            (status.table(), serde_json::json!(status), status.is_well())
+            // A misspelt name, or one whose ConfigMap has no label, must not look like success.
+            let none = status.entries.is_empty() && (name.is_some() || config.namespace.is_some());
+            let (mut text, well) = (status.table(), status.is_well() && !none);
+            if none {
+                text += "no entry is known there: check name and namespace, and that the ConfigMap has the label\n";
+            }
+            (text, serde_json::json!(status), well)
         }
         Question::Check(address) => {
             let answer = status.check(address);

@@ -21,6 +21,9 @@ const VERSION: u32 = 1;
 /// Of the entries in the document. A ConfigMap holds 1 MiB.
 pub const MAX_BYTES: usize = 700 << 10;
 
+/// Of what entries asked for before they were changed. Where there is more, removals are frozen while an entry is refused.
+const MAX_FORMER: usize = 2_000;
+
 /// One entry that was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -53,6 +56,8 @@ pub struct Ledger {
     /// ARN of our stack, so that a new leader need not search for it.
     pub stack: Option<String>,
     entries: BTreeMap<EntryId, Line>,
+    /// What entries asked for before they were changed, as long as a live route may be left of it.
+    former: BTreeSet<Ipv4Net>,
     /// The next number of a [`Line`].
     next: u64,
     /// By subject, as [`super::schedule`] has them.
@@ -97,6 +102,8 @@ struct Document {
     next: u64,
     #[serde(default)]
     entries: Tree,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tries: BTreeMap<String, Tries>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -151,6 +158,12 @@ impl Ledger {
             stack_name: document.stack_name,
             stack: document.stack,
             entries: watched.flat_map(lines).collect(),
+            // One that somebody has spoilt is as good as none.
+            former: document
+                .former
+                .iter()
+                .filter_map(|net| net.parse().ok())
+                .collect(),
             next: document.next,
             tries: document.tries,
             repairs: document.repairs,
@@ -186,6 +199,7 @@ impl Ledger {
             stack: self.stack.clone(),
             next: self.next,
             entries,
+            former: self.former.iter().map(Ipv4Net::to_string).collect(),
             tries: self.tries.clone(),
             repairs: self.repairs.clone(),
             as_of: Some(whole_seconds(grace.now)).filter(|now| *now > 0),
@@ -208,11 +222,12 @@ impl Ledger {
 
     /// Whether every live route is for an entry that the ledger names.
     pub fn explains<'a>(&self, live: impl Iterator<Item = &'a Ipv4Net>) -> bool {
-        explain(self.entries.values(), live)
+        let lines = self.entries.values().map(|line| line.net);
+        explain(lines.chain(self.former.iter().copied()), live)
     }
 
     /// What it should hold after a reading of the sources, and how many entries do not fit. An entry is gone when its key is, in a
-    /// source that was listed whole; its line goes when no live route is left for it.
+    /// source that was listed whole; its line goes when no live route is left for it, as does what a changed entry asked for before.
     pub fn after<'a>(
         &self,
         snapshot: &Snapshot,
@@ -222,7 +237,12 @@ impl Ledger {
         let mut ledger = self.clone();
         for (entry, net) in &request.entries {
             match ledger.entries.get_mut(entry) {
-                Some(line) => line.net = *net,
+                Some(line) => {
+                    let former = std::mem::replace(&mut line.net, *net);
+                    if former != *net && ledger.former.len() < MAX_FORMER {
+                        ledger.former.insert(former);
+                    }
+                }
                 None => {
                     let number = ledger.next;
                     ledger.next += 1;
@@ -236,8 +256,9 @@ impl Ledger {
             object.is_some_and(|object| object.data.contains_key(&entry.key))
         };
         let standing = ledger.entries.iter().filter(|(entry, _)| stands(entry));
-        if snapshot.missing.is_empty() && explain(standing.map(|(_, line)| line), live) {
+        if snapshot.missing.is_empty() && explain(standing.map(|(_, line)| line.net), live) {
             ledger.entries.retain(|entry, _| stands(entry));
+            ledger.former.clear();
         }
         let left_out = ledger.shorten();
         (ledger, left_out)
@@ -328,11 +349,11 @@ impl<'a> Recall<'a> {
     }
 }
 
-fn explain<'a, 'b>(
-    lines: impl Iterator<Item = &'a Line>,
-    mut live: impl Iterator<Item = &'b Ipv4Net>,
+fn explain<'a>(
+    nets: impl Iterator<Item = Ipv4Net>,
+    mut live: impl Iterator<Item = &'a Ipv4Net>,
 ) -> bool {
-    let nets = cidr::minimal(lines.map(|line| line.net), &BTreeSet::new());
+    let nets = cidr::minimal(nets, &BTreeSet::new());
     live.all(|route| cidr::covers(&nets, route))
 }
 

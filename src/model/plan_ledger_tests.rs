@@ -63,6 +63,29 @@ fn a_typo_keeps_what_it_asked_for_last_and_delays_nobody() {
     );
 }
 
+/// The ledger is written before the change is made, which takes several passes, and perhaps several leaders.
+#[test]
+fn an_entry_is_changed_while_somebody_else_has_a_typo() {
+    let mut bench = noted(&[("dns", "8.8.8.8"), ("web", "9.9.9.9")]);
+    bench.ask(&[("dns", "8.8.8,8"), ("web", "9.9.9.10")]);
+    let asked = set(&["8.8.8.8/32", "9.9.9.10/32"]);
+    for _ in 0..2 {
+        let plan = bench.plan();
+        assert_eq!(routed(&plan), asked, "{plan}");
+        let text = plan.ledger.expect("it is there").text();
+        let clusters = [String::new()].into();
+        let read = Ledger::read(&text, "egress", &clusters).unwrap();
+        assert_eq!(read.text(), text);
+        bench.ledger = Some(read);
+    }
+    let Action::Prepare(template) = bench.plan().action else {
+        panic!("{}", bench.plan());
+    };
+    bench.live = Live::Ours(Box::new(super::tests::stack_of(&template)));
+    let last = bench.plan().ledger.expect("it is there").text();
+    assert!(!last.contains("9.9.9.9/32"), "its route is gone: {last}");
+}
+
 #[test]
 fn a_ledger_that_does_not_explain_what_is_live_says_nothing() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8"), ("web", "9.9.9.9")]);

@@ -60,7 +60,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
     }
     let mut status = Status {
         stack: Stack {
-            name: plan.desired.stack_name.clone(),
+            name: name_of(&plan.stack).to_owned(),
             arn: plan.stack.starts_with("arn:").then(|| plan.stack.clone()),
             status: plan.status.clone(),
         },
@@ -118,6 +118,13 @@ fn understood(
         true => None,
         false => cidr::parse(value).ok().map(|(net, _)| net),
     })
+}
+
+/// A stack that was taken over keeps its own name: `arn:aws:cloudformation:REGION:ACCOUNT:stack/NAME/ID`.
+fn name_of(stack: &str) -> &str {
+    let path = stack.strip_prefix("arn:");
+    path.and_then(|path| path.split('/').nth(1))
+        .unwrap_or(stack)
 }
 
 fn counts(entries: &[Entry], snapshot: &Snapshot, plan: &Plan) -> Counts {

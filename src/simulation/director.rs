@@ -65,6 +65,24 @@ impl Director {
             Deed::Late { who, lasts } => world.news().late(who, lasts),
             Deed::Spoil { stuck } => world.shared().spoilt = Some(stuck),
             Deed::Harm { harm, zone, lasts } => world.harm(harm, zone, lasts),
+            Deed::Stack(hand) => world.have_a_hand(hand),
+            Deed::Ledger(LedgerHand::Deletes) => world.ledger.delete(),
+            Deed::Ledger(LedgerHand::Writes(text)) => world.ledger.scribble(ledger::KEY, text),
+            Deed::Ledger(LedgerHand::Shuts(lasts)) => world.ledger.restart(lasts),
+            Deed::Blank { lasts } => {
+                world.news().blank(lasts);
+                world.edited.notify_waiters();
+            }
+            Deed::Lease(hand) => self.edit_lease(hand),
+            Deed::Edit(edit) => world.edit(&edit),
+            for_a_time => self.for_a_time(for_a_time),
+        }
+    }
+
+    /// What others take up or change in the account, until they leave it again.
+    fn for_a_time(&self, deed: Deed) {
+        let world = &self.world;
+        match deed {
             Deed::Crowd {
                 table,
                 count,
@@ -98,16 +116,7 @@ impl Director {
                 world.account.leave_gateways(zone, told);
                 self.in_time(lasts, |world| world.account.raise_gateways());
             }
-            Deed::Stack(hand) => world.have_a_hand(hand),
-            Deed::Ledger(LedgerHand::Deletes) => world.ledger.delete(),
-            Deed::Ledger(LedgerHand::Writes(text)) => world.ledger.scribble(ledger::KEY, text),
-            Deed::Ledger(LedgerHand::Shuts(lasts)) => world.ledger.restart(lasts),
-            Deed::Blank { lasts } => {
-                world.news().blank(lasts);
-                world.edited.notify_waiters();
-            }
-            Deed::Lease(hand) => self.edit_lease(hand),
-            Deed::Edit(edit) => world.edit(&edit),
+            _ => {}
         }
     }
 

@@ -174,6 +174,9 @@ impl World {
         }
         shared.ips.extend(std::mem::take(&mut sight.ips));
         shared.scars.excuse(&mut sight, FIRM + self.pace);
+        for (id, net) in &entries {
+            shared.ever.entry(id.clone()).or_default().insert(*net);
+        }
         // One that cannot be read any more stands for what it asked for last.
         shared.entries.retain(|id, standing| match entries.get(id) {
             Some(net) => *net == standing.net,
@@ -215,7 +218,12 @@ impl World {
         let sight = self.account.sight();
         let maps = self.maps();
         let asked: BTreeSet<Ipv4Net> = maps::entries(&maps.objects).into_values().collect();
-        let typos = !maps::unreadable(&maps.objects).is_empty();
+        // A typo keeps what it stood for; without a ledger nobody knows what that is.
+        let typos = maps::unreadable(&maps.objects);
+        let ever = self.shared().ever.clone();
+        let kept = typos.iter().filter_map(|id| ever.get(id)).flatten();
+        let may_stay: BTreeSet<Ipv4Net> = asked.iter().chain(kept).copied().collect();
+        let all_may_stay = !typos.is_empty() && self.ledger_lost;
         if !sight.at_rest {
             return Some(format!("the stack is {}", sight.status));
         }
@@ -230,7 +238,8 @@ impl World {
             return Some(what);
         }
         let gone = |(table, _): &(TableId, Ipv4Net)| !self.account.has_table(table);
-        if let Some((table, _)) = self.account.asked().into_iter().find(gone) {
+        let mut in_stack = self.account.asked().into_iter();
+        if let Some((table, _)) = in_stack.find(gone).filter(|_| !all_may_stay) {
             return Some(format!("the stack has routes in {table}, which is gone"));
         }
         let zones = self.account.zones();
@@ -243,11 +252,8 @@ impl World {
             if let Some(net) = asked_here.find(|net| !covered(**net, &there)) {
                 return Some(format!("{table} has no route for {net}"));
             }
-            // With a typo about, what is routed stays.
-            if let Some(route) = routes
-                .iter()
-                .find(|route| !typos && !covered(**route, &asked))
-            {
+            let mut stay = routes.iter().filter(|_| !all_may_stay);
+            if let Some(route) = stay.find(|route| !covered(**route, &may_stay)) {
                 return Some(format!("{table} has a route {route} that nobody asks for"));
             }
         }

@@ -245,6 +245,15 @@ impl Script {
         deeds.any(|(_, deed)| matches!(deed, Deed::Harm { .. }))
     }
 
+    /// Whether the ledger may say less than was asked for: it is harmed, or could not be written.
+    pub fn loses_ledger(&self) -> bool {
+        self.deeds.iter().any(|(_, deed)| match deed {
+            Deed::Ledger(_) | Deed::Restart { .. } => true,
+            Deed::Foul { place, .. } | Deed::Cut { place, .. } => *place == Place::Api,
+            _ => false,
+        })
+    }
+
     /// Whether epochs may begin anew: nobody may be left who knows of the earlier ones.
     pub fn loses_epochs(&self) -> bool {
         let lost = |hand: &Hand| matches!(hand, Hand::Deletes | Hand::Empties);

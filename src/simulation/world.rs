@@ -1,6 +1,6 @@
 //! Everything that happened, what is known from outside, and what must never be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub struct World {
     pub slowest: Duration,
     /// Epochs may begin anew: somebody deletes the Lease.
     pub epochs_lost: bool,
+    /// The ledger may say less than was asked for.
+    pub ledger_lost: bool,
     /// What becomes of change sets that are to revert drift.
     pub reverting: Reverting,
     shared: Mutex<Shared>,
@@ -76,6 +78,8 @@ pub struct Shared {
     pub operation_epoch: u64,
     pub ips: BTreeMap<String, String>,
     pub entries: BTreeMap<EntryId, Standing>,
+    /// All that each entry has ever asked for.
+    pub ever: BTreeMap<EntryId, BTreeSet<Ipv4Net>>,
     pub scars: Scars,
     /// Until when entries may wait for room.
     tight_until: Option<Instant>,
@@ -134,6 +138,7 @@ impl World {
             pace,
             slowest: pace.min(SLOWEST),
             epochs_lost: script.loses_epochs(),
+            ledger_lost: script.loses_ledger(),
             reverting: script.reverting(),
             shared: Mutex::default(),
         }
