@@ -1,6 +1,5 @@
 //! The subcommand `plan`: one look, printed. It needs no Lease, since it writes nothing.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use crate::ledger::Book;
 use crate::model::grace::Grace;
 use crate::model::ledger::Recall;
 use crate::model::live::Live;
-use crate::model::network::{Network, NetworkFile, NetworkFileError};
+use crate::model::network::{Later, Network, NetworkFile, NetworkFileError};
 use crate::model::plan::{self, Action, Plan, World};
 use crate::model::request::Snapshot;
 use crate::model::watch::Watch;
@@ -79,7 +78,7 @@ pub async fn look<P: Provider>(
         stack: book.stack(),
         epoch: None,
         // What waits after a failure is shown as what is wanted.
-        later: BTreeMap::new(),
+        later: Later::new(),
     };
     Ok(reconcile::look(provider, &view, &mut watch).await?)
 }

@@ -1,6 +1,5 @@
 //! One pass: read, plan, note, apply at most one step. It takes no input but the world, and never waits for an operation.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tracing::Instrument as _;
@@ -12,7 +11,7 @@ use crate::model::drift::Drift;
 use crate::model::grace::Grace;
 use crate::model::ledger::Recall;
 use crate::model::live::{Live, Phase, Stack};
-use crate::model::network::{Headroom, Network, Zone};
+use crate::model::network::{Headroom, Later, Network};
 use crate::model::plan::{self, Plan, World};
 use crate::model::request::Snapshot;
 use crate::model::schedule::{Outcome, Schedule};
@@ -72,8 +71,7 @@ pub struct View<'a> {
     /// ARN of our stack, as far as the ledger knows it.
     pub stack: Option<&'a str>,
     pub epoch: Option<u64>,
-    /// Zones that could not be added, and how much longer they wait.
-    pub later: BTreeMap<Zone, Duration>,
+    pub later: Later,
 }
 
 /// Reads the world and makes the plan; writes nothing.
@@ -168,6 +166,9 @@ pub async fn pass<P: Provider>(
         };
         let mut plan = look(provider, &view, &mut memory.schedule.watch).await?;
         memory.grace = plan.grace;
+        if memory.schedule.zones_failed(&plan, frame.now, frame.jitter) {
+            continue;
+        }
         if matches!(plan.action, plan::Action::Keep) {
             memory.schedule.succeeded(&plan);
         }

@@ -161,7 +161,8 @@ fn zones(
     for (zone, cidr) in
         (settings.zones.iter()).filter(|(zone, _)| !names.nat_cidrs.contains_key(*zone))
     {
-        let waits = unusable(*cidr, network, &zones).or_else(|| waits(zone, network, addresses));
+        let waits =
+            unusable(*cidr, network, &zones).or_else(|| waits(zone, *cidr, network, addresses));
         if let Some((reason, text)) = waits {
             problems.push(Problem::refused(Subject::Zone(zone.clone()), reason, text));
         } else {
@@ -175,6 +176,7 @@ fn zones(
 /// Why a zone is not added now: one that cannot be made fails the whole change, and everybody else's routes with it.
 fn waits(
     zone: &Zone,
+    cidr: Ipv4Net,
     network: &Network,
     addresses: Option<usize>,
 ) -> Option<(&'static str, String)> {
@@ -189,7 +191,7 @@ fn waits(
                     not needed, or have the quota \"NAT gateways per Availability Zone\" raised";
         return Some((limits::REASON, text.to_owned()));
     }
-    headroom.later.get(zone)?;
+    headroom.later.get(&(zone.clone(), cidr))?;
     // Without the time that is left: what is told anew at each pass is noise.
     let text = "the change that was to add it failed, and all others go ahead without it; it is tried again by itself, ever more \
                 seldom: see the stack's events for the cause; if its NAT subnet's range is taken, choose another with --aws-nat-cidr-block";

@@ -117,10 +117,11 @@ impl Plan {
         if self.differences.iter().any(adds) {
             self.new_zones = self.desired.zones.keys().filter(is_new).cloned().collect();
         }
-        let wanted = world.settings.zones.keys().filter(is_new);
-        let later = &world.network.headroom.later;
-        let left_out = wanted.filter_map(|zone| Some((zone.clone(), *later.get(zone)?)));
-        self.later = left_out.collect();
+        let later = world.network.headroom.later.iter();
+        let left_out = later.filter(|((zone, cidr), _)| {
+            is_new(&zone) && world.settings.zones.get(zone) == Some(cidr)
+        });
+        self.later = left_out.map(|(of, wait)| (of.clone(), *wait)).collect();
     }
 }
 

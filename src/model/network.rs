@@ -39,9 +39,11 @@ pub struct Headroom {
     pub addresses: Option<usize>,
     /// How many more NAT gateways each zone may have, where that is known.
     pub nat_gateways: BTreeMap<Zone, usize>,
-    /// Zones that could not be added the last time, and how much longer they wait.
-    pub later: BTreeMap<Zone, Duration>,
+    pub later: Later,
 }
+
+/// Zones, with their NAT subnets' ranges, that could not be added, and how much longer they wait.
+pub type Later = BTreeMap<(Zone, Ipv4Net), Duration>;
 
 impl Network {
     /// The routes of any table of the VPC; None when there is no such table.

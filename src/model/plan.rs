@@ -13,7 +13,7 @@ use super::grace::Grace;
 use super::ledger::{Ledger, Recall};
 use super::limits;
 use super::live::{Live, Phase, Stack};
-use super::network::{Network, TableId, Zone};
+use super::network::{Later, Network, TableId, Zone};
 use super::problem::{Problem, Subject};
 use super::request::{self, EntryId, Request, Snapshot};
 use super::resolved::{Layout, LayoutError, Names, Part};
@@ -98,8 +98,8 @@ pub struct Plan {
     pub repairs: Vec<String>,
     /// Zones that the differences add.
     pub new_zones: BTreeSet<Zone>,
-    /// Zones that are left out since they could not be added, and for how much longer.
-    pub later: BTreeMap<Zone, Duration>,
+    /// Those that are left out now.
+    pub later: Later,
     /// Logical ids of what is gone and made anew by the action.
     pub(super) renewed: BTreeSet<String>,
     /// What the template takes of CloudFormation's quotas, when one was made.

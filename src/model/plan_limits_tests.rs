@@ -204,12 +204,15 @@ fn a_zone_that_takes_no_more_nat_gateways_waits_and_so_does_one_that_could_not_b
     assert_eq!((waits(&plan), plan.new_zones.len()), (None, 1));
 
     let minute = Duration::from_secs(60);
-    let later = ["a", "b", "c"].map(|zone| (zone.to_owned(), minute));
-    bench.network.headroom.later = later.into();
+    let mut zones = bench.settings.zones.clone();
+    let other: Ipv4Net = "172.31.99.0/28".parse().unwrap();
+    zones.insert("c".to_owned(), other);
+    let later = zones.into_iter().map(|zone| (zone, minute));
+    bench.network.headroom.later = later.collect();
     bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
     let plan = done(&mut bench);
     assert_eq!(waits(&plan), Some("ZoneWaits"));
-    let zones: Vec<&Zone> = plan.later.keys().collect();
+    let zones: Vec<&Zone> = plan.later.keys().map(|(zone, _)| zone).collect();
     assert_eq!(
         zones,
         ["b"],
@@ -217,6 +220,8 @@ fn a_zone_that_takes_no_more_nat_gateways_waits_and_so_does_one_that_could_not_b
     );
     assert!(matches!(plan.action, Action::Prepare(_)) && plan.new_zones.is_empty());
     assert_eq!(bench.plan().action, Action::Keep);
+    bench.settings.zones.insert("b".to_owned(), other);
+    assert_eq!(waits(&bench.plan()), None, "another range is tried at once");
 }
 
 /// Whatever is asked for and whatever fits: what stands and is routed stays routed, and what waits is told.

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
+
 use super::grace::whole_seconds;
 use super::ledger::Tries;
-use super::network::Zone;
+use super::network::{Later, Zone};
 use super::plan::{Action, Plan};
 use super::watch::Watch;
 
@@ -56,6 +58,8 @@ struct Tried {
     not_before: Duration,
     /// It was noted once, by a leader that may have ended before AWS took its call.
     doubtful: bool,
+    /// Of a zone: that it failed has been seen.
+    failed: bool,
 }
 
 impl Schedule {
@@ -84,6 +88,7 @@ impl Schedule {
                 times,
                 not_before: at.min(latest),
                 doubtful: times == 0,
+                failed: false,
             };
             let known = self
                 .tried
@@ -132,8 +137,9 @@ impl Schedule {
     pub fn tries(&mut self, plan: &Plan, now: Duration, jitter: f64) {
         self.watch.tried(&plan.repairs);
         if let Action::Execute { .. } = plan.action {
-            for zone in &plan.new_zones {
-                self.tries_subject(format!("{ZONE}{zone}"), now, jitter);
+            let cidr = |zone: &Zone| plan.desired.zones.get(zone).copied();
+            for (zone, cidr) in plan.new_zones.iter().filter_map(|it| Some((it, cidr(it)?))) {
+                self.tries_subject(format!("{ZONE}{zone} {cidr}"), now, jitter);
             }
         }
         if let Some(what) = subject(plan) {
@@ -155,25 +161,41 @@ impl Schedule {
             times,
             not_before,
             doubtful: false,
+            failed: false,
         };
         self.tried.insert(what, tried);
     }
 
     /// Zones that could not be added, and how much longer each waits. One that could is there, and no longer to be added.
-    pub fn later(&self, now: Duration) -> BTreeMap<Zone, Duration> {
+    pub fn later(&self, now: Duration) -> Later {
         let waits = |(what, tried): (&String, &Tried)| {
-            let zone = what.strip_prefix(ZONE)?.to_owned();
-            Some((zone, tried.not_before.checked_sub(now)?))
+            Some((zone_of(what)?, tried.not_before.checked_sub(now)?))
         };
         let zones = self.tried.iter().filter_map(waits);
         zones.filter(|(_, wait)| !wait.is_zero()).collect()
     }
 
+    /// Whether the plan shows for the first time that zones could not be added: their patience begins now, since the change and its
+    /// rollback took their time.
+    pub fn zones_failed(&mut self, plan: &Plan, now: Duration, jitter: f64) -> bool {
+        if plan.status.as_deref() != Some("UPDATE_ROLLBACK_COMPLETE") {
+            return false;
+        }
+        let mut any = false;
+        for (what, tried) in &mut self.tried {
+            if zone_of(what).is_some() && !tried.failed {
+                tried.not_before = now + patience(what, tried.times, jitter);
+                (tried.failed, any) = (true, true);
+            }
+        }
+        any
+    }
+
     /// All is well, but for zones that are left out: whatever else was tried in vain has its first try again.
     pub fn succeeded(&mut self, plan: &Plan) {
-        let left_out = |zone: &str| plan.later.contains_key(zone);
+        let left_out = |zone| plan.later.contains_key(&zone);
         self.tried
-            .retain(|what, _| what.strip_prefix(ZONE).is_some_and(left_out));
+            .retain(|what, _| zone_of(what).is_some_and(left_out));
     }
 
     /// When to look again; None: by the backoff of failures.
@@ -211,6 +233,11 @@ fn patience(what: &str, times: u32, jitter: f64) -> Duration {
         .mul_f64(0.5 + jitter.clamp(0.0, 1.0))
 }
 
+fn zone_of(what: &str) -> Option<(Zone, Ipv4Net)> {
+    let (zone, cidr) = what.strip_prefix(ZONE)?.split_once(' ')?;
+    Some((zone.to_owned(), cidr.parse().ok()?))
+}
+
 /// What counts as trying the same again.
 fn subject(plan: &Plan) -> Option<String> {
     match &plan.action {
@@ -229,156 +256,5 @@ fn subject(plan: &Plan) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RESYNC: Duration = Duration::from_secs(300);
-
-    fn seconds(number: u64) -> Duration {
-        Duration::from_secs(number)
-    }
-
-    #[test]
-    fn looks_follow_the_age_of_the_operation_not_their_number() {
-        let mut schedule = Schedule::new(RESYNC, Watch::default());
-        assert_eq!(
-            schedule.next(Outcome::Started, seconds(100)),
-            Some(FIRST_POLL)
-        );
-        for _ in 0..50 {
-            assert_eq!(
-                schedule.next(Outcome::UnderWay, seconds(100)),
-                Some(FIRST_POLL)
-            );
-        }
-        assert_eq!(
-            schedule.next(Outcome::UnderWay, seconds(110)),
-            Some(seconds(5))
-        );
-        assert_eq!(
-            schedule.next(Outcome::UnderWay, seconds(1_000)),
-            Some(LAST_POLL)
-        );
-        assert_eq!(
-            schedule.next(Outcome::Started, seconds(1_000)),
-            Some(FIRST_POLL),
-            "a new one"
-        );
-        assert_eq!(
-            schedule.next(Outcome::Settled(None), seconds(1_001)),
-            Some(RESYNC)
-        );
-        assert_eq!(
-            schedule.next(Outcome::Settled(Some(seconds(7))), seconds(1_001)),
-            Some(seconds(7))
-        );
-        assert_eq!(schedule.next(Outcome::Failed, seconds(1_001)), None);
-    }
-
-    #[test]
-    fn the_same_is_not_tried_again_at_once() {
-        let mut schedule = Schedule::new(RESYNC, Watch::default());
-        let template = |fingerprint: &str| {
-            Action::Create(crate::model::template::Template {
-                fingerprint: fingerprint.to_owned(),
-                ..Default::default()
-            })
-        };
-        let plan = |action| Plan {
-            action,
-            ..Plan::default()
-        };
-        let (one, two) = (plan(template("one")), plan(template("two")));
-        let mut now = Duration::ZERO;
-        let mut waits = Vec::new();
-        for _ in 0..12 {
-            schedule.tries(&one, now, 0.5);
-            let wait = schedule.held(&one, now).expect("it waits");
-            assert_eq!(
-                schedule.held(&two, now),
-                None,
-                "another template is not held up"
-            );
-            now += wait;
-            assert_eq!(schedule.held(&one, now), None);
-            waits.push(wait);
-        }
-        assert_eq!(
-            (waits[0], waits[1], waits[11]),
-            (FIRST_PATIENCE, FIRST_PATIENCE * 2, LAST_PATIENCE)
-        );
-        schedule.tries(&one, now, 0.5);
-        schedule.tries(&plan(Action::Protect(true)), now, 0.5);
-        assert!(
-            schedule.held(&one, now).is_some(),
-            "what came between changes nothing"
-        );
-        schedule.succeeded(&Plan::default());
-        assert_eq!(schedule.held(&one, now), None, "success forgets");
-    }
-
-    #[test]
-    fn a_new_leader_waits_for_what_was_done_and_not_for_what_was_cut_off() {
-        let plan = |action| Plan {
-            action,
-            ..Plan::default()
-        };
-        let execute = plan(Action::Execute {
-            change_set: "one".to_owned(),
-        });
-        let protect = plan(Action::Protect(true));
-        let mut former = Schedule::new(RESYNC, Watch::default());
-        let waits = |former: &Schedule, plan: &Plan| {
-            let mut next = Schedule::new(RESYNC, Watch::default());
-            let tries = former.tries_made(seconds(1_000));
-            next.recall(&tries, seconds(1_001), seconds(1));
-            next.held(plan, seconds(1)).is_some()
-        };
-        former.tries(&execute, Duration::ZERO, 0.5);
-        former.tries(&protect, Duration::ZERO, 0.5);
-        assert!(waits(&former, &protect) && !waits(&former, &execute));
-        former.tries(&execute, Duration::ZERO, 0.5);
-        assert!(waits(&former, &execute), "twice is no accident");
-
-        let prepare = |status: &str| Plan {
-            status: Some(status.to_owned()),
-            ..plan(Action::Prepare(crate::model::template::Template::default()))
-        };
-        let untouched = prepare("UPDATE_COMPLETE");
-        former.tries(&untouched, Duration::ZERO, 0.5);
-        assert!(former.held(&untouched, Duration::ZERO).is_some());
-        assert!(!waits(&former, &untouched));
-        assert!(waits(&former, &prepare("UPDATE_ROLLBACK_COMPLETE")));
-        former.tries(&untouched, Duration::ZERO, 0.5);
-        assert!(waits(&former, &untouched));
-    }
-
-    #[test]
-    fn a_zone_that_could_not_be_added_waits_while_all_else_goes_well() {
-        let zone = || "a".to_owned();
-        let adds = Plan {
-            action: Action::Execute {
-                change_set: "one".to_owned(),
-            },
-            new_zones: [zone()].into(),
-            ..Plan::default()
-        };
-        let mut schedule = Schedule::new(RESYNC, Watch::default());
-        schedule.tries(&adds, Duration::ZERO, 0.5);
-        let later = schedule.later(Duration::ZERO);
-        assert_eq!(later, [(zone(), FIRST_ZONE_PATIENCE)].into());
-        let without = Plan {
-            later,
-            ..Plan::default()
-        };
-        schedule.succeeded(&without);
-        assert_eq!(schedule.held(&adds, Duration::ZERO), None);
-        let over = FIRST_ZONE_PATIENCE;
-        assert!(schedule.later(over).is_empty(), "it is tried again");
-        schedule.tries(&adds, over, 0.5);
-        let twice = schedule.later(over);
-        assert_eq!(twice, [(zone(), FIRST_ZONE_PATIENCE * 2)].into());
-        schedule.succeeded(&Plan::default());
-        assert!(schedule.later(over).is_empty(), "it is there");
-    }
-}
+#[path = "schedule_tests.rs"]
+mod tests;

@@ -1,0 +1,159 @@
+//! Patience, and when to look again.
+
+use super::*;
+
+const RESYNC: Duration = Duration::from_secs(300);
+
+fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number)
+}
+
+#[test]
+fn looks_follow_the_age_of_the_operation_not_their_number() {
+    let mut schedule = Schedule::new(RESYNC, Watch::default());
+    assert_eq!(
+        schedule.next(Outcome::Started, seconds(100)),
+        Some(FIRST_POLL)
+    );
+    for _ in 0..50 {
+        assert_eq!(
+            schedule.next(Outcome::UnderWay, seconds(100)),
+            Some(FIRST_POLL)
+        );
+    }
+    assert_eq!(
+        schedule.next(Outcome::UnderWay, seconds(110)),
+        Some(seconds(5))
+    );
+    assert_eq!(
+        schedule.next(Outcome::UnderWay, seconds(1_000)),
+        Some(LAST_POLL)
+    );
+    assert_eq!(
+        schedule.next(Outcome::Started, seconds(1_000)),
+        Some(FIRST_POLL),
+        "a new one"
+    );
+    assert_eq!(
+        schedule.next(Outcome::Settled(None), seconds(1_001)),
+        Some(RESYNC)
+    );
+    assert_eq!(
+        schedule.next(Outcome::Settled(Some(seconds(7))), seconds(1_001)),
+        Some(seconds(7))
+    );
+    assert_eq!(schedule.next(Outcome::Failed, seconds(1_001)), None);
+}
+
+#[test]
+fn the_same_is_not_tried_again_at_once() {
+    let mut schedule = Schedule::new(RESYNC, Watch::default());
+    let template = |fingerprint: &str| {
+        Action::Create(crate::model::template::Template {
+            fingerprint: fingerprint.to_owned(),
+            ..Default::default()
+        })
+    };
+    let plan = |action| Plan {
+        action,
+        ..Plan::default()
+    };
+    let (one, two) = (plan(template("one")), plan(template("two")));
+    let mut now = Duration::ZERO;
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        schedule.tries(&one, now, 0.5);
+        let wait = schedule.held(&one, now).expect("it waits");
+        assert_eq!(
+            schedule.held(&two, now),
+            None,
+            "another template is not held up"
+        );
+        now += wait;
+        assert_eq!(schedule.held(&one, now), None);
+        waits.push(wait);
+    }
+    assert_eq!(
+        (waits[0], waits[1], waits[11]),
+        (FIRST_PATIENCE, FIRST_PATIENCE * 2, LAST_PATIENCE)
+    );
+    schedule.tries(&one, now, 0.5);
+    schedule.tries(&plan(Action::Protect(true)), now, 0.5);
+    assert!(
+        schedule.held(&one, now).is_some(),
+        "what came between changes nothing"
+    );
+    schedule.succeeded(&Plan::default());
+    assert_eq!(schedule.held(&one, now), None, "success forgets");
+}
+
+#[test]
+fn a_new_leader_waits_for_what_was_done_and_not_for_what_was_cut_off() {
+    let plan = |action| Plan {
+        action,
+        ..Plan::default()
+    };
+    let execute = plan(Action::Execute {
+        change_set: "one".to_owned(),
+    });
+    let protect = plan(Action::Protect(true));
+    let mut former = Schedule::new(RESYNC, Watch::default());
+    let waits = |former: &Schedule, plan: &Plan| {
+        let mut next = Schedule::new(RESYNC, Watch::default());
+        let tries = former.tries_made(seconds(1_000));
+        next.recall(&tries, seconds(1_001), seconds(1));
+        next.held(plan, seconds(1)).is_some()
+    };
+    former.tries(&execute, Duration::ZERO, 0.5);
+    former.tries(&protect, Duration::ZERO, 0.5);
+    assert!(waits(&former, &protect) && !waits(&former, &execute));
+    former.tries(&execute, Duration::ZERO, 0.5);
+    assert!(waits(&former, &execute), "twice is no accident");
+
+    let prepare = |status: &str| Plan {
+        status: Some(status.to_owned()),
+        ..plan(Action::Prepare(crate::model::template::Template::default()))
+    };
+    let untouched = prepare("UPDATE_COMPLETE");
+    former.tries(&untouched, Duration::ZERO, 0.5);
+    assert!(former.held(&untouched, Duration::ZERO).is_some());
+    assert!(!waits(&former, &untouched));
+    assert!(waits(&former, &prepare("UPDATE_ROLLBACK_COMPLETE")));
+    former.tries(&untouched, Duration::ZERO, 0.5);
+    assert!(waits(&former, &untouched));
+}
+
+#[test]
+fn a_zone_that_could_not_be_added_waits_while_all_else_goes_well() {
+    let zone = || ("a".to_owned(), "10.0.0.0/28".parse().expect("a network"));
+    let mut adds = Plan {
+        action: Action::Execute {
+            change_set: "one".to_owned(),
+        },
+        new_zones: ["a".to_owned()].into(),
+        ..Plan::default()
+    };
+    adds.desired.zones.extend([zone()]);
+    let mut schedule = Schedule::new(RESYNC, Watch::default());
+    schedule.tries(&adds, Duration::ZERO, 0.5);
+    // The change takes its time, and so does its rollback.
+    let mut seen = Plan {
+        status: Some("UPDATE_ROLLBACK_COMPLETE".to_owned()),
+        ..Plan::default()
+    };
+    let failed = seconds(1_000);
+    assert!(schedule.zones_failed(&seen, failed, 0.5));
+    assert!(!schedule.zones_failed(&seen, failed, 0.5), "once");
+    seen.later = schedule.later(failed);
+    assert_eq!(seen.later, [(zone(), FIRST_ZONE_PATIENCE)].into());
+    schedule.succeeded(&seen);
+    assert_eq!(schedule.held(&adds, failed), None);
+    let over = failed + FIRST_ZONE_PATIENCE;
+    assert!(schedule.later(over).is_empty(), "it is tried again");
+    schedule.tries(&adds, over, 0.5);
+    assert!(schedule.zones_failed(&seen, over, 0.5));
+    let twice = schedule.later(over);
+    assert_eq!(twice, [(zone(), FIRST_ZONE_PATIENCE * 2)].into());
+    schedule.succeeded(&Plan::default());
+    assert!(schedule.later(over).is_empty(), "it is there");
+}
