@@ -44,6 +44,10 @@ async fn a_typo_keeps_its_routes_while_another_tenant_s_go() {
     stage.delete_config_map("egress-t2").await;
     let left = [&EXAMPLE_CIDRS[..], &["1.1.1.1/32"]].concat();
     assert_eq!(stage.routed(&left).await, exits);
+    stage.config_map("egress-t3", &[("dns", "1.0.0.1")]).await;
+    let left = [&EXAMPLE_CIDRS[..], &["1.0.0.1/32"]].concat();
+    assert_eq!(stage.routed(&left).await, exits);
+    replica.said(&["RemovalsFrozen"]).unwrap_err();
 
     // Nobody is there who could remember.
     replica.kill();
