@@ -12,7 +12,7 @@ use super::bugs::Bug;
 use super::feed::News;
 use super::harms::Reverting;
 use super::laws::{FIRM, Law, Wrong};
-use super::maps::{Edit, Maps, covered};
+use super::maps::{Edit, Maps, covered, unreadable};
 use super::scars::Scars;
 use super::script::{REPLICAS, Script, Stage};
 use super::weather::Weather;
@@ -274,7 +274,14 @@ impl World {
         until.is_some_and(|until| until > Instant::now())
     }
 
+    /// Unless something may go that only looks as if it had to stay: a typo is about, and the ledger may have been away.
     pub fn be_quiet(&self) {
+        let typos = !unreadable(&self.maps().objects).is_empty();
+        if typos && self.ledger_lost {
+            return self.note(
+                "all is as asked for, and what stays for a typo may go when the ledger tells",
+            );
+        }
         self.note("all is as asked for: from now on nothing may be sent");
         self.shared().quiet = true;
     }
