@@ -247,3 +247,10 @@ fn routes_are_told_by_what_becomes_of_them() {
         (1, 2, 4, 2)
     );
 }
+
+#[test]
+fn a_stack_that_was_taken_over_keeps_its_name() {
+    let arn = "arn:aws-cn:cloudformation:cn-north-1:123456789012:stack/egress-static-nat/5f0c";
+    assert_eq!(name_of(arn), "egress-static-nat");
+    assert_eq!(name_of("egress-static-nat-x"), "egress-static-nat-x");
+}

@@ -233,6 +233,10 @@ async fn a_zone_that_cannot_be_added_holds_up_nobody() {
     stage.config_map("egress-t1", &EXAMPLE).await;
     let two = stage.routed(&EXAMPLE_CIDRS).await;
     replica.terminate().await;
+    // Now it does not even answer: 4 s are waited for that, in each pass that would add the zone.
+    stage.aws.clear_faults();
+    let hangs = json!({ "kind": "delay", "ms": 30_000, "service": "servicequotas" });
+    stage.aws.fault(hangs);
     let mut replica = stage.replica("r2").start();
     told(
         &mut replica,

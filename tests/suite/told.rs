@@ -184,6 +184,8 @@ async fn the_subcommands_tell_what_the_leader_wrote_down() {
     let (code, text) = ask(&stage, &["status", "good", "--output=json"]);
     let entries = serde_json::from_str::<Value>(&text).unwrap()["entries"].clone();
     assert_eq!((code, entries.as_array().unwrap().len()), (0, 2));
+    let (code, text) = ask(&stage, &["status", "goood"]);
+    assert!(code == 2 && text.contains("no entry is known"), "{text}");
 }
 
 #[tokio::test]
