@@ -80,14 +80,18 @@ pub async fn look<P: Provider>(
     view: &View<'_>,
     watch: &mut Watch,
 ) -> Result<Plan, ProviderError> {
-    let read_network = || provider.network().instrument(spans::step("read network"));
+    let read_network = || async {
+        let read = provider.network().instrument(spans::step("read network"));
+        let mut network = read.await?;
+        network.headroom.later.clone_from(&view.later);
+        Ok::<_, ProviderError>(network)
+    };
     let read_stack = provider.live(view.epoch, view.stack);
     let (network, live) = futures::join!(
         read_network(),
         read_stack.instrument(spans::step("read stack"))
     );
     let (mut network, mut live) = (network?, live?);
-    network.headroom.later.clone_from(&view.later);
     watch.begin(view.grace.now);
     if let Live::Ours(stack) = &mut live
         && stack.status.phase() == Phase::Settled
@@ -110,16 +114,18 @@ pub async fn look<P: Provider>(
     if plan.is_doubtful() {
         // Both were read at once: the network may be from the moment before the stack came to rest.
         network = read_network().await?;
-        network.headroom.later.clone_from(&view.later);
         plan = made(&network);
     }
     if !plan.new_zones.is_empty() {
         let ask = provider.headroom(&plan.new_zones);
-        network.headroom = Headroom {
-            later: view.later.clone(),
-            ..ask.instrument(spans::step("ask for quotas")).await
-        };
-        plan = made(&network);
+        let headroom = ask.instrument(spans::step("ask for quotas")).await;
+        if !headroom.is_enough_for(&plan.new_zones) {
+            network.headroom = Headroom {
+                later: network.headroom.later,
+                ..headroom
+            };
+            plan = made(&network);
+        }
     }
     let idle = matches!(plan.action, plan::Action::Keep | plan::Action::Refuse);
     watch.note(&plan.drifts, view.settings.drift == OnDrift::Repair, idle);
@@ -251,11 +257,6 @@ fn resting(plan: &Plan) -> Outcome {
     match plan.action {
         plan::Action::Refuse => Outcome::Failed,
         plan::Action::Wait => Outcome::UnderWay,
-        _ => Outcome::Settled(
-            plan.again
-                .into_iter()
-                .chain(plan.later.values().copied())
-                .min(),
-        ),
+        _ => Outcome::Settled(plan.again),
     }
 }

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use super::cidr;
 use super::desired::{self, Desired};
 use super::difference::{Difference, Kind};
-use super::network::{Network, OtherTable, TableId, Zone};
+use super::network::{Network, TableId, Zone};
 use super::plan::{Plan, World};
 use super::problem::{Problem, Subject};
 use super::request::{EntryId, Request};
@@ -122,6 +122,8 @@ impl Plan {
             is_new(&zone) && world.settings.zones.get(zone) == Some(cidr)
         });
         self.later = left_out.map(|(of, wait)| (of.clone(), *wait)).collect();
+        let waits = self.later.values().copied();
+        self.again = self.again.into_iter().chain(waits).min();
     }
 }
 
@@ -201,12 +203,7 @@ fn set_aside(network: &mut Network, names: &Names, limit: &str) -> Vec<Problem> 
         .collect();
     let mut problems = Vec::new();
     for table in new {
-        let worker = network.worker_tables.remove(&table).unwrap_or_default();
-        let other = OtherTable {
-            routes: worker.routes,
-            ..OtherTable::default()
-        };
-        network.other_tables.insert(table.clone(), other);
+        network.set_aside(&table);
         let text = format!("nothing is routed from it yet, since not everything fits: {limit}");
         let subject = Subject::RouteTable(table);
         problems.push(Problem::warning(subject, REASON, text));

@@ -42,6 +42,14 @@ pub struct Headroom {
     pub later: Later,
 }
 
+impl Headroom {
+    /// Whether all these zones can be added, as far as it is known.
+    pub fn is_enough_for(&self, zones: &BTreeSet<Zone>) -> bool {
+        let is_full = |zone: &Zone| self.nat_gateways.get(zone) == Some(&0);
+        self.addresses.is_none_or(|free| free >= zones.len()) && !zones.iter().any(is_full)
+    }
+}
+
 /// Zones, with their NAT subnets' ranges, that could not be added, and how much longer they wait.
 pub type Later = BTreeMap<(Zone, Ipv4Net), Duration>;
 
@@ -50,6 +58,17 @@ impl Network {
     pub fn routes(&self, table: &str) -> Option<&BTreeMap<Ipv4Net, Route>> {
         let worker = self.worker_tables.get(table).map(|table| &table.routes);
         worker.or_else(|| self.other_tables.get(table).map(|table| &table.routes))
+    }
+
+    /// Takes a table, as it is, out of the workers'; its zone, if it was one of them.
+    pub fn set_aside(&mut self, table: &str) -> Option<Zone> {
+        let (id, worker) = self.worker_tables.remove_entry(table)?;
+        let other = OtherTable {
+            routes: worker.routes,
+            ..OtherTable::default()
+        };
+        self.other_tables.insert(id, other);
+        Some(worker.zone)
     }
 
     /// Without the routes that an operation of the stack may be making: those to NAT gateways that the template of before, with

@@ -58,14 +58,8 @@ impl MemoryProvider {
 
     /// They take all of theirs away.
     pub(crate) fn disperse(&self) {
-        let network = &mut self.account().ec2.network;
-        let workers = network.worker_tables.values_mut();
-        let others = network.other_tables.values_mut();
         let theirs: Vec<Ipv4Net> = (0..u8::MAX).map(foreign).collect();
-        for routes in workers
-            .map(|table| &mut table.routes)
-            .chain(others.map(|table| &mut table.routes))
-        {
+        for routes in self.account().ec2.all_routes() {
             routes.retain(|cidr, _| !theirs.contains(cidr));
         }
     }

@@ -220,10 +220,11 @@ impl World {
         let asked: BTreeSet<Ipv4Net> = maps::entries(&maps.objects).into_values().collect();
         // A typo keeps what it stood for; without a ledger nobody knows what that is.
         let typos = maps::unreadable(&maps.objects);
-        let ever = self.shared().ever.clone();
-        let kept = typos.iter().filter_map(|id| ever.get(id)).flatten();
-        let may_stay: BTreeSet<Ipv4Net> = asked.iter().chain(kept).copied().collect();
-        let all_may_stay = !typos.is_empty() && self.ledger_lost;
+        let mut may_stay = asked.clone();
+        let shared = self.shared();
+        may_stay.extend(typos.iter().filter_map(|id| shared.ever.get(id)).flatten());
+        drop(shared);
+        let all_may_stay = self.is_unknown_what_stays(&typos);
         if !sight.at_rest {
             return Some(format!("the stack is {}", sight.status));
         }

@@ -3,20 +3,15 @@
 use ipnet::Ipv4Net;
 
 use super::MemoryProvider;
-use crate::model::network::{OtherTable, Route, TableId, WorkerTable, Zone};
+use crate::model::network::{Route, TableId, WorkerTable, Zone};
 
 impl MemoryProvider {
     /// A worker table loses its tags: its id and what it was. None if there are not so many.
     pub(crate) fn untag(&self, number: usize) -> Option<(TableId, Zone)> {
         let network = &mut self.account().ec2.network;
         let id = network.worker_tables.keys().nth(number)?.clone();
-        let table = network.worker_tables.remove(&id)?;
-        let other = OtherTable {
-            routes: table.routes,
-            ..OtherTable::default()
-        };
-        network.other_tables.insert(id.clone(), other);
-        Some((id, table.zone))
+        let zone = network.set_aside(&id)?;
+        Some((id, zone))
     }
 
     /// It is a worker's again.

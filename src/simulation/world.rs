@@ -49,7 +49,7 @@ pub struct World {
     /// Epochs may begin anew: somebody deletes the Lease.
     pub epochs_lost: bool,
     /// The ledger may say less than was asked for.
-    pub ledger_lost: bool,
+    ledger_lost: bool,
     /// What becomes of change sets that are to revert drift.
     pub reverting: Reverting,
     shared: Mutex<Shared>,
@@ -274,10 +274,15 @@ impl World {
         until.is_some_and(|until| until > Instant::now())
     }
 
+    /// Whether nobody may know which routes stay for these typos.
+    pub fn is_unknown_what_stays(&self, typos: &BTreeSet<EntryId>) -> bool {
+        self.ledger_lost && !typos.is_empty()
+    }
+
     /// Unless something may go that only looks as if it had to stay: a typo is about, and the ledger may have been away.
     pub fn be_quiet(&self) {
-        let typos = !unreadable(&self.maps().objects).is_empty();
-        if typos && self.ledger_lost {
+        let typos = unreadable(&self.maps().objects);
+        if self.is_unknown_what_stays(&typos) {
             return self.note(
                 "all is as asked for, and what stays for a typo may go when the ledger tells",
             );

@@ -113,7 +113,10 @@ impl Surveyor<'_> {
         &self,
         zones: &BTreeSet<Zone>,
     ) -> Result<Option<BTreeMap<SubnetId, Zone>>, Failure> {
-        let filter = filter("availability-zone", zones.iter().cloned());
+        let filter = Filter::builder()
+            .name("availability-zone")
+            .set_values(Some(zones.iter().cloned().collect()))
+            .build();
         let (mut all, mut next) = (BTreeMap::new(), None);
         for _ in 0..MAX_PAGES {
             let request = self.ec2.describe_subnets().filters(filter.clone());
@@ -139,7 +142,10 @@ impl Surveyor<'_> {
 
     /// The subnets of all NAT gateways that count, whosever they are; None if there are too many.
     async fn gateways(&self) -> Result<Option<Vec<SubnetId>>, Failure> {
-        let filter = filter("state", COUNTED.map(str::to_owned));
+        let filter = Filter::builder()
+            .name("state")
+            .set_values(Some(COUNTED.map(str::to_owned).to_vec()))
+            .build();
         let (mut all, mut next) = (Vec::new(), None);
         for _ in 0..MAX_PAGES {
             let request = self.ec2.describe_nat_gateways().filter(filter.clone());
@@ -159,11 +165,4 @@ impl Surveyor<'_> {
         }
         Ok(None)
     }
-}
-
-fn filter(name: &str, values: impl IntoIterator<Item = String>) -> Filter {
-    let filter = Filter::builder().name(name);
-    filter
-        .set_values(Some(values.into_iter().collect()))
-        .build()
 }

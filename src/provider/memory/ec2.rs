@@ -100,6 +100,18 @@ impl Ec2 {
         worker.or_else(|| other_tables.get_mut(table).map(|table| &mut table.routes))
     }
 
+    /// The routes of each table, the workers' first.
+    pub(super) fn all_routes(&mut self) -> impl Iterator<Item = &mut BTreeMap<Ipv4Net, Route>> {
+        let Network {
+            worker_tables,
+            other_tables,
+            ..
+        } = &mut self.network;
+        let workers = worker_tables.values_mut().map(|table| &mut table.routes);
+        let others = other_tables.values_mut().map(|table| &mut table.routes);
+        workers.chain(others)
+    }
+
     /// Its id, or why EC2 refuses to make it.
     pub(super) fn make(&mut self, wish: &Wish) -> Result<String, String> {
         match wish.kind.as_str() {
@@ -305,14 +317,7 @@ impl Ec2 {
         if let Some(address) = self.addresses.get_mut(&ip) {
             address.held_by.take_if(|held_by| *held_by == holder);
         }
-        let Network {
-            worker_tables,
-            other_tables,
-            ..
-        } = &mut self.network;
-        let workers = worker_tables.values_mut().map(|table| &mut table.routes);
-        let others = other_tables.values_mut().map(|table| &mut table.routes);
-        for route in workers.chain(others).flat_map(BTreeMap::values_mut) {
+        for route in self.all_routes().flat_map(BTreeMap::values_mut) {
             route.blackhole |= route.target == gateway;
         }
     }
