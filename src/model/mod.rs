@@ -20,6 +20,7 @@ pub mod live;
 pub mod network;
 pub mod notice;
 pub mod observed;
+pub mod owner;
 pub mod plan;
 mod plan_text;
 pub mod policy;

@@ -14,6 +14,7 @@ use super::ledger::{Ledger, Recall};
 use super::limits;
 use super::live::{Live, Phase, Stack};
 use super::network::{Later, Network, TableId, Zone};
+use super::owner;
 use super::problem::{Problem, Subject};
 use super::request::{self, EntryId, Request, Snapshot};
 use super::resolved::{Layout, LayoutError, Names, Part};
@@ -109,6 +110,16 @@ pub struct Plan {
 /// Makes the plan. Total: whatever the world looks like, there is one.
 pub fn plan(world: &World<'_>) -> Plan {
     let layout = layout(world.live);
+    let readable = layout.as_ref().and_then(|(_, layout)| layout.as_ref().ok());
+    let alien = owner::alien(world.live, readable, world.network);
+    let set_aside = alien.as_ref().map(|alien| Live::Foreign {
+        name: alien.stack.to_owned(),
+        why: alien.message.clone(),
+    });
+    // Nothing of it counts as ours: neither its routes nor its static IPs.
+    let layout = layout.filter(|_| alien.is_none());
+    let live = set_aside.as_ref().unwrap_or(world.live);
+    let world = &World { live, ..*world };
     let names = match &layout {
         Some((_, Ok(layout))) => layout.names(),
         Some((_, Err(_))) | None => Names::default(),
@@ -154,7 +165,10 @@ pub fn plan(world: &World<'_>) -> Plan {
         ..Plan::default()
     };
     match (world.live, layout) {
-        (Live::Foreign { name, why }, _) => plan.refuse(name, "StackNotOurs", why.clone()),
+        (Live::Foreign { name, why }, _) => {
+            let reason = alien.as_ref().map_or("StackNotOurs", |alien| alien.reason);
+            plan.refuse(name, reason, why.clone());
+        }
         (Live::Several(ids), _) => plan.refuse_several(&world.settings.stack_name, ids),
         (_, None) => plan.absent(world),
         (_, Some((stack, Err(error)))) if stack.status.phase() == Phase::Settled => {
@@ -363,6 +377,10 @@ mod reasons_tests;
 #[cfg(test)]
 #[path = "plan_safety_tests.rs"]
 mod safety_tests;
+
+#[cfg(test)]
+#[path = "owner_tests.rs"]
+mod owner_tests;
 
 #[cfg(test)]
 #[path = "plan_ledger_tests.rs"]

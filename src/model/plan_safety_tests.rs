@@ -134,7 +134,7 @@ fn nothing_takes_a_static_ip_away_unless_it_is_allowed() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.network.vpc_id = "vpc-2".to_owned();
     assert_eq!(bench.plan().action, Action::Refuse);
-    assert!(bench.reasons().contains(&"WouldLoseStaticIp"));
+    assert!(bench.reasons().contains(&"StackInAnotherVpc"));
 }
 
 #[test]

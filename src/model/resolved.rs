@@ -1,6 +1,6 @@
 //! A template with its parameters put in: what two stacks are compared by, and where live names are found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 use serde_json::{Map, Value};
@@ -246,6 +246,15 @@ impl Layout {
         let tags = properties.and_then(|properties| properties["Tags"].as_array());
         let tags = tags.into_iter().flatten();
         tags.filter_map(|tag| Some((tag["Key"].as_str()?, tag["Value"].as_str()?)))
+            .collect()
+    }
+
+    /// The VPCs that its subnets and route tables are in, as far as the text and its parameters say.
+    pub fn vpcs(&self) -> BTreeSet<&str> {
+        let kinds = ["AWS::EC2::Subnet", "AWS::EC2::RouteTable"];
+        let resources = kinds.into_iter().flat_map(|kind| self.of_kind(kind));
+        resources
+            .filter_map(|(_, resource)| text(&resource.properties, "VpcId"))
             .collect()
     }
 

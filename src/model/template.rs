@@ -93,7 +93,7 @@ pub enum TemplateError {
     TooLong(usize),
 }
 
-const VPC: &str = "VPCIDParameter";
+pub(super) const VPC: &str = "VPCIDParameter";
 const INTERNET_GATEWAY: &str = "InternetGatewayIDParameter";
 
 /// Renders the desired stack. What is live keeps its name and its spelling; `live` and its `names` are empty when there is

@@ -113,6 +113,7 @@ fn the_reasons() {
         "limits",
         "kept",
         "recovery",
+        "owner",
     ] {
         let text = read(format!("src/model/{file}.rs"));
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
