@@ -36,6 +36,7 @@ mod limits;
 mod linked;
 mod main_job;
 mod memory;
+mod owner;
 mod page;
 mod plan_command;
 mod policy;
