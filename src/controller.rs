@@ -244,3 +244,7 @@ fn tell(span: &Span, result: &Result<Pass, ProviderError>) {
 #[cfg(test)]
 #[path = "controller_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "controller_pace_tests.rs"]
+mod pace_tests;

@@ -92,10 +92,12 @@ pub async fn look<P: Provider>(
         read_stack.instrument(spans::step("read stack"))
     );
     let (mut network, mut live) = (network?, live?);
-    watch.begin(view.grace.now);
-    if let Live::Ours(stack) = &mut live
-        && stack.status.phase() == Phase::Settled
-    {
+    let at_rest = match &mut live {
+        Live::Ours(stack) if stack.status.phase() == Phase::Settled => Some(stack),
+        _ => None,
+    };
+    watch.begin(view.grace.now, at_rest.is_some());
+    if let Some(stack) = at_rest {
         look_for_drift(provider, stack, watch).await;
     }
     let made = |network: &Network| {

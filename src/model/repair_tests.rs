@@ -76,7 +76,7 @@ impl Scene {
     /// One look, some time later.
     pub(super) fn plan(&mut self) -> Plan {
         self.now += LONG;
-        self.bench.watch.begin(self.now);
+        self.bench.watch.begin(self.now, true);
         self.bench.watch.looked("", Ok(self.seen.clone()));
         let plan = self.bench.plan();
         let idle = plan.action == Action::Keep;

@@ -14,6 +14,10 @@ use super::watch::Watch;
 /// An operation under way is looked at again after half the time it has taken so far, within these limits.
 const FIRST_POLL: Duration = Duration::from_millis(400);
 const LAST_POLL: Duration = Duration::from_secs(15);
+/// One that takes much longer than any of ours is looked at again after this part of the time it has taken.
+const LONG: u32 = 30;
+/// The shortest wait for anything else. Whatever is due at every pass makes no more of them than this.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// The same template after it failed, or a deletion after it failed: each further try waits twice as long.
 const FIRST_PATIENCE: Duration = Duration::from_secs(15);
 const LAST_PATIENCE: Duration = Duration::from_secs(1_800);
@@ -208,13 +212,14 @@ impl Schedule {
         let wait = match outcome {
             Outcome::Settled(again) => {
                 let wait = again.unwrap_or(self.resync);
-                self.watch.next().map_or(wait, |look| wait.min(look))
+                let look = self.watch.next();
+                look.map_or(wait, |look| wait.min(look)).max(SHORTEST)
             }
             Outcome::Started | Outcome::UnderWay => {
                 let taken = now.saturating_sub(self.since.unwrap_or(now));
-                (taken / 2).clamp(FIRST_POLL, LAST_POLL)
+                (taken / 2).clamp(FIRST_POLL, LAST_POLL.max(taken / LONG))
             }
-            Outcome::Held(wait) => wait,
+            Outcome::Held(wait) => wait.max(SHORTEST),
             Outcome::Failed => return None,
         };
         Some(wait.min(self.resync))

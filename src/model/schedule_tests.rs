@@ -26,8 +26,17 @@ fn looks_follow_the_age_of_the_operation_not_their_number() {
         Some(seconds(5))
     );
     assert_eq!(
-        schedule.next(Outcome::UnderWay, seconds(1_000)),
+        schedule.next(Outcome::UnderWay, seconds(500)),
         Some(LAST_POLL)
+    );
+    assert_eq!(
+        schedule.next(Outcome::UnderWay, seconds(1_900)),
+        Some(seconds(60)),
+        "somebody else's, or stuck"
+    );
+    assert_eq!(
+        schedule.next(Outcome::UnderWay, seconds(100_000)),
+        Some(RESYNC)
     );
     assert_eq!(
         schedule.next(Outcome::Started, seconds(1_000)),
@@ -43,6 +52,12 @@ fn looks_follow_the_age_of_the_operation_not_their_number() {
         Some(seconds(7))
     );
     assert_eq!(schedule.next(Outcome::Failed, seconds(1_001)), None);
+    for nothing in [
+        Outcome::Settled(Some(Duration::ZERO)),
+        Outcome::Held(Duration::ZERO),
+    ] {
+        assert_eq!(schedule.next(nothing, seconds(1_001)), Some(SHORTEST));
+    }
 }
 
 #[test]

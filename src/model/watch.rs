@@ -31,6 +31,8 @@ pub struct Watch {
     /// None: EC2 is not looked at.
     interval: Option<Duration>,
     now: Duration,
+    /// Whether this pass could look: there is a stack of ours, at rest.
+    possible: bool,
     /// When the last look was, and at which version of the stack.
     looked: Option<(Duration, String)>,
     seen: Option<Result<Observed, String>>,
@@ -71,9 +73,10 @@ impl Watch {
         }
     }
 
-    /// At the beginning of a pass.
-    pub fn begin(&mut self, now: Duration) {
+    /// Notes the beginning of a pass. `possible`: there is a stack of ours, at rest, to look at.
+    pub fn begin(&mut self, now: Duration, possible: bool) {
         self.now = now;
+        self.possible = possible;
     }
 
     /// Takes over from an earlier leader. Whatever another clock has shown, nothing counts for longer than if it were seen now.
@@ -207,9 +210,9 @@ impl Watch {
         }
     }
 
-    /// How much later there is something to be done; None: never.
+    /// How much later there is something to be done; None: never. A look that is due but not possible would be due at every pass.
     pub fn next(&self) -> Option<Duration> {
-        let look = self.next_look()?;
+        let look = self.next_look().filter(|_| self.possible)?;
         let ask = self.inquiry.wait(self.now);
         Some(ask.map_or(look, |ask| look.min(ask)))
     }
@@ -248,7 +251,7 @@ mod tests {
 
     /// A look at this time, which finds these.
     fn look(watch: &mut Watch, seconds: u64, drifts: &[Drift]) {
-        watch.begin(Duration::from_secs(seconds));
+        watch.begin(Duration::from_secs(seconds), true);
         watch.looked("1", Ok(Observed::default()));
         watch.note(drifts, true, false);
     }
@@ -259,10 +262,12 @@ mod tests {
         assert!(watch.is_due("1"), "the first pass of a term");
         look(&mut watch, 1_000, &[]);
         assert!(!watch.is_due("1") && watch.is_due("2"));
-        watch.begin(Duration::from_secs(1_200));
+        watch.begin(Duration::from_secs(1_200), true);
         assert_eq!(watch.next(), Some(Duration::from_secs(100)));
-        watch.begin(Duration::from_secs(1_300));
+        watch.begin(Duration::from_secs(1_300), true);
         assert!(watch.is_due("1"));
+        watch.begin(Duration::from_secs(9_000), false);
+        assert_eq!(watch.next(), None, "there is nothing to look at");
         let off = Watch::new(None);
         assert!(!off.is_due("1") && off.next().is_none());
     }
@@ -319,7 +324,7 @@ mod tests {
         let later = |seconds: u64| {
             let now = Duration::from_secs(seconds);
             let mut watch = Watch::new(Some(INTERVAL));
-            watch.begin(now);
+            watch.begin(now, true);
             watch.recall(&told, now);
             watch
         };

@@ -1,0 +1,262 @@
+//! How many passes and calls the loop makes, on virtual time: at rest in each state of a stack, and while others edit.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::lease::Alone;
+use crate::model::desired::{OnDrift, OnEmpty, example_zones};
+use crate::model::live::{Live, Phase, Stack, Status};
+use crate::model::network::Network;
+use crate::model::observed::Observed;
+use crate::model::plan::Action;
+use crate::model::request::{Object, ObjectId};
+use crate::provider::memory::MemoryProvider;
+use crate::report::metrics::Metrics;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+/// The rows of the README's table of statuses, and a stack that is not there at all.
+const STATES: [&str; 25] = [
+    "CREATE_COMPLETE",
+    "UPDATE_COMPLETE",
+    "UPDATE_ROLLBACK_COMPLETE",
+    "UPDATE_FAILED",
+    "IMPORT_COMPLETE",
+    "IMPORT_ROLLBACK_COMPLETE",
+    "CREATE_IN_PROGRESS",
+    "UPDATE_IN_PROGRESS",
+    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
+    "UPDATE_ROLLBACK_IN_PROGRESS",
+    "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS",
+    "ROLLBACK_IN_PROGRESS",
+    "DELETE_IN_PROGRESS",
+    "IMPORT_IN_PROGRESS",
+    "IMPORT_ROLLBACK_IN_PROGRESS",
+    "CREATE_FAILED",
+    "ROLLBACK_COMPLETE",
+    "ROLLBACK_FAILED",
+    "UPDATE_ROLLBACK_FAILED",
+    "DELETE_FAILED",
+    "REVIEW_IN_PROGRESS",
+    "DELETE_COMPLETE",
+    "IMPORT_ROLLBACK_FAILED",
+    "SOMETHING_NEW",
+    "absent",
+];
+
+/// An account whose stack can be held in one state, and which counts.
+#[derive(Clone)]
+pub(super) struct Account {
+    pub memory: MemoryProvider,
+    /// The state that the stack is shown in, whatever is sent.
+    pub shown: Arc<Mutex<Option<&'static str>>>,
+    pub passes: Arc<AtomicUsize>,
+    /// As many as AWS would get: tests/suite has measured them.
+    pub calls: Arc<AtomicUsize>,
+}
+
+impl Account {
+    pub fn new() -> Self {
+        Self {
+            memory: MemoryProvider::new(MemoryProvider::network_for(&example_zones())),
+            shown: Arc::default(),
+            passes: Arc::default(),
+            calls: Arc::default(),
+        }
+    }
+
+    fn shown(&self) -> Option<&'static str> {
+        *self.shown.lock().expect("no panic before")
+    }
+
+    fn show(&self, state: &'static str) {
+        *self.shown.lock().expect("no panic before") = Some(state);
+    }
+
+    /// Passes and calls so far.
+    pub fn counts(&self) -> (usize, usize) {
+        let [passes, calls] = [&self.passes, &self.calls].map(|of| of.load(Ordering::Relaxed));
+        (passes, calls)
+    }
+
+    /// Passes and calls in a time.
+    pub async fn counts_in(&self, time: Duration) -> (usize, usize) {
+        let before = self.counts();
+        tokio::time::sleep(time).await;
+        let after = self.counts();
+        (after.0 - before.0, after.1 - before.1)
+    }
+
+    async fn routes(&self) -> usize {
+        let network = self.memory.network().await.expect("a network");
+        let routes = network.worker_tables["rtb-1"].routes.values();
+        routes.filter(|it| it.target.starts_with("nat-")).count()
+    }
+}
+
+impl Provider for Account {
+    async fn network(&self) -> Result<Network, ProviderError> {
+        if self.passes.fetch_add(1, Ordering::Relaxed) > 5_000 {
+            // A loop without a wait would keep virtual time from passing.
+            std::future::pending::<()>().await;
+        }
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.memory.network().await
+    }
+
+    async fn live(&self, epoch: Option<u64>, known: Option<&str>) -> Result<Live, ProviderError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let mut live = self.memory.live(epoch, known).await?;
+        match (&mut live, self.shown()) {
+            (_, Some("absent")) => live = Live::Absent,
+            (Live::Ours(stack), Some(state)) => stack.status = Status(state.to_owned()),
+            _ => {}
+        }
+        Ok(live)
+    }
+
+    async fn observe(&self, stack: &Stack) -> Result<Observed, ProviderError> {
+        self.calls.fetch_add(3, Ordering::Relaxed);
+        self.memory.observe(stack).await
+    }
+
+    async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        match self.shown() {
+            Some(_) => Ok(()),
+            None => self.memory.apply(term, stack, action).await,
+        }
+    }
+}
+
+/// A cluster of one ConfigMap that holds these entries.
+pub(super) fn asking(entries: &[(&str, &str)]) -> Snapshot {
+    let data = entries.iter();
+    let data = data.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let object = Object {
+        data: data.collect(),
+        ..Object::default()
+    };
+    let mut snapshot = Snapshot::default();
+    if !entries.is_empty() {
+        snapshot.objects.insert(ObjectId::default(), object);
+    }
+    snapshot
+}
+
+/// A leader for as long as the task runs.
+pub(super) fn lead(
+    account: &Account,
+    told: &watch::Sender<Snapshot>,
+    dry_run: bool,
+) -> JoinHandle<()> {
+    let settings = Settings {
+        stack_name: "egress".to_owned(),
+        zones: example_zones(),
+        route_table_quota: 500,
+        drift: OnDrift::Repair,
+        on_empty: OnEmpty::Keep,
+        ..Settings::default()
+    };
+    let conduct = Conduct {
+        settings,
+        empty_grace_period: Duration::from_secs(600),
+        resync_interval: Duration::from_secs(300),
+        drift_interval: Some(Duration::from_secs(300)),
+        dry_run,
+    };
+    let told = told.clone();
+    let feed = Box::new(move |sender: watch::Sender<Option<Snapshot>>| {
+        let mut told = told.subscribe();
+        told.mark_changed();
+        tokio::spawn(async move {
+            while told.changed().await.is_ok() {
+                sender.send_replace(Some(told.borrow_and_update().clone()));
+            }
+        })
+    });
+    let controller = Controller::new(
+        account.clone(),
+        Alone::new(),
+        Source::Simulated {
+            feed,
+            taken: Arc::new(|| {}),
+        },
+        conduct,
+        Book::nowhere(),
+        Teller::new(Metrics::new(), false),
+        Pulse::new(Duration::from_secs(60)),
+    );
+    tokio::spawn(controller.run(std::future::pending()))
+}
+
+/// A leader that has come to rest with one route.
+pub(super) async fn at_rest() -> (Account, watch::Sender<Snapshot>, JoinHandle<()>) {
+    let account = Account::new();
+    let told = watch::Sender::new(asking(&[("dns", "8.8.8.8")]));
+    let leading = lead(&account, &told, false);
+    for _ in 0..600 {
+        if account.routes().await == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(account.routes().await, 1, "the first route");
+    tokio::time::sleep(Duration::from_secs(1_000)).await;
+    (account, told, leading)
+}
+
+/// The most passes, and the calls, in an hour of a day in which the stack stays in one state.
+async fn idle_day(state: &'static str, asks: bool, dry_run: bool) -> (usize, [usize; 2]) {
+    let (account, told, leading) = at_rest().await;
+    if !asks {
+        told.send_replace(asking(&[]));
+        tokio::time::sleep(HOUR).await;
+    }
+    let leading = match dry_run {
+        true => {
+            leading.abort();
+            lead(&account, &told, true)
+        }
+        false => leading,
+    };
+    // It has looked at the stack, whatever becomes of that.
+    tokio::time::sleep(Duration::from_secs(400)).await;
+    account.show(state);
+    let (mut most, mut calls) = (0, [usize::MAX, 0]);
+    for hour in 0..24 {
+        let (passes, sent) = account.counts_in(HOUR).await;
+        most = most.max(passes);
+        // In the first ones what fails is tried again with growing patience.
+        if hour > 2 {
+            calls = [calls[0].min(sent), calls[1].max(sent)];
+        }
+    }
+    leading.abort();
+    (most, calls)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_at_rest_takes_few_passes_in_every_state_of_the_stack() {
+    let mut wrong = Vec::new();
+    for state in STATES {
+        for (asks, dry_run) in [(true, false), (true, true), (false, false), (false, true)] {
+            let (most, [least, calls]) = idle_day(state, asks, dry_run).await;
+            let with = if asks { "with" } else { "without" };
+            let dry = if dry_run { ", dry run" } else { "" };
+            let what = format!(
+                "{state}, {with} entries{dry}: {most} passes an hour at most, {least} to {calls} calls"
+            );
+            println!("{what}");
+            let settled = Status(state.to_owned()).phase() == Phase::Settled;
+            if most > 120 || calls > 240 || (settled && !(50..=60).contains(&calls)) {
+                wrong.push(what);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
