@@ -21,11 +21,20 @@ const MAX_KEPT: usize = 1_100;
 /// By key, only ours.
 pub type Annotations = BTreeMap<&'static str, String>;
 
-/// Ours among all that an object bears.
+/// Ours among all that an object carries.
 pub fn ours(all: &BTreeMap<String, String>) -> Annotations {
-    let keys = KEYS.into_iter();
-    let found = keys.filter_map(|key| Some((key, cut(all.get(key)?, MAX_KEPT).to_owned())));
-    found.collect()
+    let mut found = Annotations::new();
+    for (key, value) in all {
+        keep(&mut found, key, value);
+    }
+    found
+}
+
+/// Keeps an annotation of an object, if it is one of ours.
+pub fn keep(kept: &mut Annotations, key: &str, value: &str) {
+    if let Some(key) = KEYS.into_iter().find(|ours| *ours == key) {
+        kept.insert(key, cut(value, MAX_KEPT).to_owned());
+    }
 }
 
 /// What a ConfigMap should bear; None where that is not known yet.

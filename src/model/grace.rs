@@ -53,11 +53,7 @@ impl Grace {
     pub fn observe(&mut self, snapshot: &Snapshot) {
         if snapshot.is_truly_empty() {
             self.empty_since.get_or_insert(self.now);
-        } else if snapshot
-            .objects
-            .values()
-            .any(|object| !object.data.is_empty())
-        {
+        } else if snapshot.objects.values().any(|object| !object.is_empty()) {
             self.empty_since = None;
         }
     }

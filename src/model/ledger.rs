@@ -215,6 +215,17 @@ impl Ledger {
         self.entries.get(entry).map(|line| line.net)
     }
 
+    /// What the entries of an object asked for when they were last accepted, by key.
+    pub fn of<'a>(&'a self, object: &'a ObjectId) -> impl Iterator<Item = (&'a str, Ipv4Net)> {
+        let first = EntryId {
+            object: object.clone(),
+            key: String::new(),
+        };
+        let from = self.entries.range(first..);
+        from.take_while(|(entry, _)| entry.object == *object)
+            .map(|(entry, line)| (entry.key.as_str(), line.net))
+    }
+
     /// When an entry was first accepted, in comparison with others.
     pub fn number(&self, entry: &EntryId) -> Option<u64> {
         self.entries.get(entry).map(|line| line.number)
@@ -253,7 +264,7 @@ impl Ledger {
         }
         let stands = |entry: &EntryId| {
             let object = snapshot.objects.get(&entry.object);
-            object.is_some_and(|object| object.data.contains_key(&entry.key))
+            object.is_some_and(|object| object.may_have(&entry.key))
         };
         let standing = ledger.entries.iter().filter(|(entry, _)| stands(entry));
         if snapshot.missing.is_empty() && explain(standing.map(|(_, line)| line.net), live) {

@@ -19,6 +19,7 @@ mod limits;
 pub mod live;
 pub mod network;
 pub mod notice;
+pub mod object;
 pub mod observed;
 pub mod owner;
 pub mod plan;

@@ -117,7 +117,7 @@ pub fn notices(status: &Status, snapshot: &Snapshot) -> Notices {
         let key = [id.cluster.as_str(), &id.namespace, &id.name];
         let mut told = match chunks.get(&key) {
             Some(entries) => of_object(entries),
-            None if object.data.is_empty() => OfObject {
+            None if object.is_empty() => OfObject {
                 standing: Standing::Nothing,
                 ..OfObject::default()
             },

@@ -5,13 +5,12 @@ use std::fmt;
 
 use ipnet::Ipv4Net;
 
-use super::annotation::Annotations;
 use super::cidr::{self, Refusal, Rules};
 use super::ledger::Ledger;
 use super::problem::{Problem, Subject};
 
-/// Entries read from one ConfigMap; those after it, in key order, are refused.
-pub const MAX_ENTRIES_PER_OBJECT: usize = 1_000;
+pub use super::object::{MAX_ENTRIES_PER_OBJECT, Object};
+
 /// Entries read altogether; those after it, in object and key order, are refused.
 pub const MAX_ENTRIES: usize = 20_000;
 
@@ -32,23 +31,6 @@ impl fmt::Display for ObjectId {
     }
 }
 
-/// What is kept in memory of one ConfigMap.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Object {
-    /// For Events; empty when the source has none (a manifest).
-    pub uid: String,
-    pub data: BTreeMap<String, String>,
-    /// Those of ours that it bears: no part of what it asks for.
-    pub annotations: Annotations,
-}
-
-impl Object {
-    /// What a change of makes a difference to routes.
-    pub fn asks(&self) -> (&str, &BTreeMap<String, String>) {
-        (&self.uid, &self.data)
-    }
-}
-
 /// All labelled ConfigMaps, as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -58,12 +40,19 @@ pub struct Snapshot {
     pub missing: BTreeMap<String, String>,
     /// Sources that were listed whole and cannot be read any more, and why. What they had still counts.
     pub stale: BTreeMap<String, String>,
+    /// Sources that may have news which have not arrived: their watch has ended, or says nothing, and nobody needs to be told yet.
+    pub unsure: BTreeSet<String>,
 }
 
 impl Snapshot {
     /// Whether it is certain that nobody asks for anything.
     pub fn is_truly_empty(&self) -> bool {
-        self.missing.is_empty() && self.objects.values().all(|object| object.data.is_empty())
+        self.missing.is_empty() && self.objects.values().all(Object::is_empty)
+    }
+
+    /// Whether what the sources ask for is known as it is now: none is missing or stale, and none may have news.
+    pub fn is_certain(&self) -> bool {
+        self.missing.is_empty() && self.stale.is_empty() && self.unsure.is_empty()
     }
 }
 
@@ -123,13 +112,14 @@ pub fn parse(
     }
     let mut total = 0;
     for (id, object) in &snapshot.objects {
-        for (index, (key, value)) in object.data.iter().enumerate() {
+        request.hidden(id, object, rules, ledger, &mut problems);
+        for (key, value) in &object.data {
             total += 1;
             let entry = EntryId {
                 object: id.clone(),
                 key: key.clone(),
             };
-            let read = if index >= MAX_ENTRIES_PER_OBJECT || total > MAX_ENTRIES {
+            let read = if total > MAX_ENTRIES {
                 Err(Refusal::TooMany)
             } else {
                 cidr::parse(value).and_then(|(net, masked)| {
@@ -178,12 +168,74 @@ impl Request {
         let mut text = refusal.to_string();
         if let Some(net) = kept {
             text += &format!("; kept: {net} until it is mended or removed");
-            if rules.check(net).is_ok() {
-                self.entries.insert(entry.clone(), net);
-            } else {
-                self.held.insert(net);
-            }
+            self.keep(entry.clone(), net, rules);
         }
         Problem::refused(Subject::Entry(entry), refusal.reason(), text)
     }
+    /// Keeps what a refused entry asked for last.
+    fn keep(&mut self, entry: EntryId, net: Ipv4Net, rules: &Rules) {
+        if rules.check(net).is_ok() {
+            self.entries.insert(entry, net);
+        } else {
+            self.held.insert(net);
+        }
+    }
+
+    /// Reports what is not read of an object, once for all of it. Entries that are there unread keep what they asked for last.
+    fn hidden(
+        &mut self,
+        id: &ObjectId,
+        object: &Object,
+        rules: &Rules,
+        ledger: Option<&Ledger>,
+        problems: &mut Vec<Problem>,
+    ) {
+        let mut tell = |reason, text| {
+            problems.push(Problem::refused(Subject::Object(id.clone()), reason, text));
+        };
+        if object.binary_keys > 0 {
+            let keys = object.binary_keys;
+            tell(
+                "BinaryData",
+                format!(
+                    "it has {keys} keys under binaryData, which is not read; write the networks as text under data"
+                ),
+            );
+        }
+        if !object.hides_entries() {
+            return;
+        }
+        self.refused += object.more_keys.max(1);
+        self.settled &= ledger.is_some();
+        let mut kept = 0;
+        for (key, net) in ledger.into_iter().flat_map(|ledger| ledger.of(id)) {
+            if !object.data.contains_key(key) {
+                let (object, key) = (id.clone(), key.to_owned());
+                self.keep(EntryId { object, key }, net, rules);
+                kept += 1;
+            }
+        }
+        let kept = match kept {
+            0 => String::new(),
+            kept => format!("; {kept} of them keep the network that they asked for last"),
+        };
+        if let Some(why) = &object.unreadable {
+            let text = format!(
+                "it cannot be read ({why}), so its entries are unknown{kept}; write it as kubectl would, or delete it"
+            );
+            tell("ObjectUnreadable", text);
+        }
+        if object.more_keys > 0 {
+            let text = format!(
+                "it has {} entries more than the {MAX_ENTRIES_PER_OBJECT} that are read, in the order of their keys{kept}; merge \
+                 networks, remove entries, or use a second ConfigMap",
+                object.more_keys
+            );
+            tell(Refusal::TooMany.reason(), text);
+        }
+    }
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -9,7 +9,7 @@ use super::limits;
 use super::network::{Network, TableId};
 use super::plan::{Action, Plan};
 use super::problem::{Problem, Severity, Subject};
-use super::request::{EntryId, Snapshot};
+use super::request::{EntryId, ObjectId, Snapshot};
 use super::resolved::Names;
 use super::status::{Counts, Entry, Route, RouteState, Stack, State, Status, Told, parts};
 
@@ -28,6 +28,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
     let map = Map::of(plan);
     let held_up = held_up(plan, held);
     let mut of_entry: BTreeMap<&EntryId, &Problem> = BTreeMap::new();
+    let mut of_object: BTreeMap<&ObjectId, Vec<&Problem>> = BTreeMap::new();
     let (mut problems, mut drifted) = (Vec::new(), Vec::new());
     for problem in &plan.problems {
         match &problem.subject {
@@ -35,6 +36,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
             Subject::Entry(id) => {
                 of_entry.entry(id).or_insert(problem);
             }
+            Subject::Object(id) => of_object.entry(id).or_default().push(problem),
             _ if is_drift(plan, problem) => drifted.push(Told::from(problem)),
             _ => problems.push(Told::from(problem)),
         }
@@ -51,11 +53,15 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
             let mut entry = map.entry(cidr.as_ref(), problem, held_up.as_ref());
             entry.asked = value.trim().to_owned();
             entry.cidr = entry.cidr.filter(|cidr| *cidr != entry.asked);
-            entry.cluster = id.object.cluster;
-            entry.namespace = id.object.namespace;
-            entry.name = id.object.name;
-            entry.key = id.key;
-            entries.push(entry);
+            entries.push(named(entry, id));
+        }
+        // What is not read is told where its owner looks: among the entries, under a name that no key can have.
+        for problem in of_object.remove(object).into_iter().flatten() {
+            let id = EntryId {
+                object: object.clone(),
+                key: format!("({})", problem.reason),
+            };
+            entries.push(named(map.entry(None, Some(problem), None), id));
         }
     }
     let mut status = Status {
@@ -90,6 +96,16 @@ pub fn live_routes(network: &Network, names: &Names) -> BTreeMap<(TableId, Ipv4N
     };
     let routes = names.routes.keys();
     routes.map(|route| (route.clone(), shown(route))).collect()
+}
+
+fn named(entry: Entry, id: EntryId) -> Entry {
+    Entry {
+        cluster: id.object.cluster,
+        namespace: id.object.namespace,
+        name: id.object.name,
+        key: id.key,
+        ..entry
+    }
 }
 
 fn cut<T>(list: &mut Vec<T>, most: usize) -> usize {

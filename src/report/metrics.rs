@@ -179,7 +179,8 @@ impl Metrics {
         }
         gauges.routes.set(count(plan.desired.routes.len()));
         let entry_refused = |problem: &&crate::model::problem::Problem| {
-            problem.severity == Severity::Refused && matches!(problem.subject, Subject::Entry(_))
+            let of_owner = matches!(problem.subject, Subject::Entry(_) | Subject::Object(_));
+            problem.severity == Severity::Refused && of_owner
         };
         let refused = plan.problems.iter().filter(entry_refused).count();
         gauges

@@ -12,8 +12,6 @@ use super::kubernetes::TokenError;
 use crate::model::annotation;
 use crate::model::request::{Object, ObjectId, Snapshot};
 
-/// Of one value kept in memory. A CIDR is much shorter.
-const MAX_VALUE: usize = 128;
 /// Of one reason that is shown.
 const MAX_REASON: usize = 400;
 
@@ -184,7 +182,7 @@ impl Board {
 }
 
 /// What makes it worth a look.
-fn asks<'a>((id, object): (&'a ObjectId, &'a Object)) -> (&'a ObjectId, impl PartialEq + 'a) {
+fn asks<'a>((id, object): (&'a ObjectId, &'a Object)) -> (&'a ObjectId, impl PartialEq + use<'a>) {
     (id, object.asks())
 }
 
@@ -204,22 +202,16 @@ fn reduced(object: ConfigMap, cluster: &str) -> (ObjectId, Object) {
         namespace: object.metadata.namespace.unwrap_or_default(),
         name: object.metadata.name.unwrap_or_default(),
     };
-    let mut data = object.data.unwrap_or_default();
-    for value in data.values_mut().filter(|value| value.len() > MAX_VALUE) {
-        // Marked, since the beginning of something long may well look like a CIDR.
-        *value = format!(
-            "{}…",
-            value.trim().chars().take(MAX_VALUE).collect::<String>()
-        );
+    let mut reduced = Object {
+        binary_keys: object.binary_data.map_or(0, |data| data.len()),
+        annotations: annotation::ours(&object.metadata.annotations.unwrap_or_default()),
+        ..Object::default()
+    };
+    reduced.set_uid(&object.metadata.uid.unwrap_or_default());
+    for (key, value) in object.data.iter().flatten() {
+        reduced.put(key, value);
     }
-    (
-        id,
-        Object {
-            uid: object.metadata.uid.unwrap_or_default(),
-            data,
-            annotations: annotation::ours(&object.metadata.annotations.unwrap_or_default()),
-        },
-    )
+    (id, reduced)
 }
 
 /// What to do about it.

@@ -1,14 +1,10 @@
 //! The labelled ConfigMaps in the text of a manifest: YAML or JSON, several documents, lists.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value};
 
 use crate::model::request::{Object, ObjectId};
 
 const LABEL: (&str, &str) = ("egress", "static");
-/// A value that is longer is no CIDR; see [`bounded`].
-const MAX_VALUE: usize = 4_096;
 const MAX_LISTS: usize = 4;
 const MAX_DOCUMENTS: usize = 1_000;
 /// Mappings, sequences and scalars of one file; 1 MiB of honest manifests has fewer.
@@ -117,50 +113,29 @@ fn config_map(mut fields: Map<String, Value>) -> Result<Option<(ObjectId, Object
     let namespace = text(&metadata, "namespace")
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "default".to_owned());
-    let data: BTreeMap<String, String> = match fields.remove("data") {
-        None | Some(Value::Null) => BTreeMap::new(),
-        Some(Value::Object(data)) => data
-            .into_iter()
-            .map(|(key, value)| (key, bounded(value)))
-            .collect(),
+    let mut object = Object::default();
+    match fields.remove("data") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(data)) => data.iter().for_each(|(key, value)| match value {
+            Value::String(text) => object.put(key, text),
+            // An API server refuses it, and no CIDR looks like this.
+            other => object.put(key, &format!("{other} (not a string)")),
+        }),
         Some(_) => {
             return Err(format!(
                 "ConfigMap {namespace}/{name}: data must map names to CIDRs"
             ));
         }
-    };
-    Ok(Some((
-        ObjectId {
-            cluster: String::new(),
-            namespace,
-            name,
-        },
-        Object {
-            uid: String::new(),
-            data,
-            ..Object::default()
-        },
-    )))
-}
-
-/// A value as the model is to see it: what an API server would refuse, or what is very long, becomes a text that is
-/// certainly no CIDR, so that its owner is told and nobody else is harmed.
-fn bounded(value: Value) -> String {
-    match value {
-        Value::String(text) if text.len() <= MAX_VALUE => text,
-        Value::String(text) => format!(
-            "{}… ({} bytes)",
-            text.chars().take(40).collect::<String>(),
-            text.len()
-        ),
-        other => {
-            let text = other.to_string();
-            format!(
-                "{} (not a string)",
-                text.chars().take(40).collect::<String>()
-            )
-        }
     }
+    if let Some(Value::Object(keys)) = fields.get("binaryData") {
+        object.binary_keys = keys.len();
+    }
+    let id = ObjectId {
+        cluster: String::new(),
+        namespace,
+        name,
+    };
+    Ok(Some((id, object)))
 }
 
 #[cfg(test)]
@@ -235,7 +210,7 @@ mod tests {
         );
         let value = &data(&long)[0].1;
         assert!(
-            value.len() < 100 && crate::model::cidr::parse(value).is_err(),
+            value.len() < 140 && crate::model::cidr::parse(value).is_err(),
             "{value}"
         );
     }

@@ -140,7 +140,7 @@ fn every_reason_to_refuse_or_warn_of_has_its_scenario() {
 }
 
 #[test]
-fn the_entry_after_the_limit_is_refused_and_no_other() {
+fn entries_after_the_limit_are_refused_and_no_other() {
     let folder = crate::testbed::directory("limit");
     let entries: String = (0..1001)
         .map(|number| format!("  k{number:04}: 198.51.{}.{}\n", number / 250, number % 250))
@@ -160,6 +160,13 @@ fn the_entry_after_the_limit_is_refused_and_no_other() {
         .filter(|problem| problem["reason"] == "TooManyEntries")
         .collect();
     assert_eq!(refused.len(), 1, "{refused:?}");
-    assert_eq!(refused[0]["subject"]["entry"]["key"], "k1000");
+    assert_eq!(refused[0]["subject"]["object"]["name"], "many");
+    assert!(
+        refused[0]["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("it has 1 entries more")
+    );
+    assert_eq!(value["problems"].as_array().unwrap().len(), 1);
     assert_eq!(output.status.code(), Some(1));
 }
