@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -75,7 +76,7 @@ struct Look {
 pub struct Issue {
     pub status: Status,
     /// The same as JSON, and the digest of that.
-    pub json: String,
+    pub json: Bytes,
     pub digest: String,
     /// As much of it as a ConfigMap holds, and a mark that changes with its content, times apart.
     pub brief: String,
@@ -194,6 +195,11 @@ impl Chronicle {
         self.inner.issue.borrow().clone()
     }
 
+    #[cfg(test)]
+    pub fn shows(&self, issue: Arc<Issue>) {
+        self.inner.issue.send_replace(Some(issue));
+    }
+
     pub fn issues(&self) -> watch::Receiver<Option<Arc<Issue>>> {
         self.inner.issue.subscribe()
     }
@@ -276,10 +282,10 @@ impl Chronicle {
         status.timeline.clone_from(&look.past.steps);
         let notices = notice::notices(&status, &look.snapshot);
         status.fit(MOST_BYTES);
-        let json = text(&status);
+        let json = Bytes::from(text(&status));
         let brief = status.fitting(BRIEF_BYTES);
         Issue {
-            digest: template::digest(json.as_bytes()),
+            digest: template::digest(&json),
             json,
             mark: template::digest(text(&brief.timeless()).as_bytes()),
             brief: text(&brief),

@@ -1,37 +1,44 @@
 //! `/healthz`, `/readyz` and `/metrics`, and the status page. Reads only; the probes do not depend on who leads.
 
+use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tower::ServiceExt as _;
 
 use super::chronicle::Chronicle;
 use super::metrics::Metrics;
 use super::page;
+use super::places::{self, Place, Places};
 use super::pulse::Pulse;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// More connections at once wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 64;
 /// From the start of a connection, or the end of the request before, to the end of the next request's headers. Also
 /// what a connection may idle: probes and scrapes come more often, or can connect again.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-/// No connection lives longer, so that one whose peer does not read keeps nobody out.
+/// No connection lives longer, whatever its peer does.
 const MAX_LIFE: Duration = Duration::from_secs(300);
 const MAX_HEADERS: usize = 16 * 1_024;
+/// What the kernel keeps of an answer to a peer that does not read.
+const SEND_BUFFER: u32 = 64 * 1_024;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1_024;
 /// How long requests under way are waited for at the end.
 const DRAIN: Duration = Duration::from_millis(500);
+/// After a connection that could not be accepted.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -50,17 +57,30 @@ struct Endpoints {
 
 /// Binds the address. All interfaces means IPv6 and IPv4, or IPv4 alone where the host has no IPv6.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    let result = match TcpListener::bind(address).await {
+    let result = match bind(address) {
         Err(error)
             if address.is_ipv6()
                 && address.ip().is_unspecified()
                 && error.kind() != ErrorKind::AddrInUse =>
         {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+            bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
         }
         result => result,
     };
     result.map_err(|source| ListenError { address, source })
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv6() {
+        TcpSocket::new_v6()?
+    } else {
+        TcpSocket::new_v4()?
+    };
+    socket.set_reuseaddr(true)?;
+    // Connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves, with the status page if there is something to show, until the sender of `ready` is dropped, then finishes the requests under way. Being dropped ends it at once.
@@ -80,32 +100,35 @@ pub async fn serve(
     if let Some(chronicle) = shown {
         routes = routes.merge(page::routes(chronicle));
     }
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let places = Places::within(places::open_files(&limits));
     let mut connections = JoinSet::new();
+    let mut failing = false;
     loop {
-        // The place comes first: who finds none waits outside.
-        let accept = async {
-            (
-                Arc::clone(&places).acquire_owned().await,
-                listener.accept().await,
-            )
-        };
         tokio::select! {
             () = closed(&mut running) => break,
             Some(_) = connections.join_next() => {}
-            (place, accepted) = accept => match accepted {
-                Ok((stream, _)) => {
-                    let connection = connection(stream, routes.clone(), ready.clone());
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    failing = false;
+                    let (place, asked) = places.enter(peer.ip());
+                    let connection = connection(stream, routes.clone(), place, ready.clone());
                     connections.spawn(async move {
-                        let _place = place;
-                        // Late or not, it is over.
-                        let _ended = tokio::time::timeout(MAX_LIFE, connection).await;
+                        // Late, asked to leave or not, it is over.
+                        tokio::select! {
+                            _ended = tokio::time::timeout(MAX_LIFE, connection) => {}
+                            _asked = asked => {}
+                        }
                     });
+                    // A request that is there already is answered before the next connection can ask for the place.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection to the endpoints");
-                    // Too many open files, most likely: let some be closed.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "cannot accept a connection to the endpoints{}", advice(&error));
+                    }
+                    places.shed();
+                    tokio::time::sleep(ACCEPT_RETRY).await;
                 }
             },
         }
@@ -120,12 +143,39 @@ async fn closed(ready: &mut watch::Receiver<bool>) {
     while ready.changed().await.is_ok() {}
 }
 
-async fn connection(stream: TcpStream, routes: Router, mut running: watch::Receiver<bool>) {
+/// What helps, where that is known.
+fn advice(error: &std::io::Error) -> &'static str {
+    match error.raw_os_error() {
+        // ENFILE, EMFILE
+        Some(23 | 24) => ": raise the limit of open files",
+        _ => "",
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    routes: Router,
+    place: Place,
+    mut running: watch::Receiver<bool>,
+) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let stays = place.used();
+        request.extensions_mut().insert(place.clone());
+        let answer = routes.clone().oneshot(request);
+        async move {
+            let mut answer = answer.await?;
+            if !stays {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok::<_, Infallible>(answer)
+        }
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         _ended = connection.as_mut() => return,
@@ -170,3 +220,7 @@ async fn measures(State(endpoints): State<Endpoints>) -> impl IntoResponse {
 #[cfg(test)]
 #[path = "http_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "http_flood_tests.rs"]
+mod flood_tests;

@@ -1,13 +1,19 @@
 //! The status page, and the same for machines under `/api/status`. Reads only.
 
-use axum::Router;
+use std::convert::Infallible;
+
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
+use bytes::Bytes;
 use serde_json::json;
 
 use super::chronicle::Chronicle;
+use super::host;
+use super::places::Place;
 use crate::model::status::SCHEMA_VERSION;
 use crate::model::template::digest;
 
@@ -60,13 +66,28 @@ fn guarded(page: &Page) -> [(HeaderName, String); 5] {
     ]
 }
 
-async fn page(State(state): State<Page>) -> Response {
+async fn page(State(state): State<Page>, headers: HeaderMap, uri: Uri) -> Response {
+    if !host::is_ours(&headers, &uri) {
+        return misdirected();
+    }
     let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
     (guarded(&state), kind, PAGE).into_response()
 }
 
-/// On the leader all of it, on the others who leads.
-async fn status(State(state): State<Page>, headers: HeaderMap) -> Response {
+fn misdirected() -> Response {
+    (StatusCode::MISDIRECTED_REQUEST, host::REFUSAL).into_response()
+}
+
+/// On the leader all of it, on the others who leads. All readers share one copy of it.
+async fn status(
+    State(state): State<Page>,
+    Extension(place): Extension<Place>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    if !host::is_ours(&headers, &uri) {
+        return misdirected();
+    }
     let lease = state.chronicle.lease();
     let issue = state.chronicle.issue();
     let head = json!({
@@ -78,8 +99,8 @@ async fn status(State(state): State<Page>, headers: HeaderMap) -> Response {
     })
     .to_string();
     let (status, mark) = match &issue {
-        Some(issue) => (issue.json.as_str(), issue.digest.as_str()),
-        None => ("null", ""),
+        Some(issue) => (issue.json.clone(), issue.digest.as_str()),
+        None => (Bytes::from_static(b"null"), ""),
     };
     let tag = format!("\"{}\"", &digest(format!("{head}{mark}").as_bytes())[..32]);
     let known = headers.get(header::IF_NONE_MATCH);
@@ -91,12 +112,17 @@ async fn status(State(state): State<Page>, headers: HeaderMap) -> Response {
         )
             .into_response();
     }
+    place.reads(mark);
+    let head = format!("{},\"status\":", head.trim_end_matches('}'));
+    let parts = [Bytes::from(head), status, Bytes::from_static(b"}")];
+    let length = parts.iter().map(Bytes::len).sum::<usize>();
     let kind = [
         (header::CONTENT_TYPE, "application/json".to_owned()),
+        (header::CONTENT_LENGTH, length.to_string()),
         (header::ETAG, tag),
     ];
-    let body = format!("{},\"status\":{status}}}", head.trim_end_matches('}'));
-    (guarded(&state), kind, body).into_response()
+    let parts = futures::stream::iter(parts.map(Ok::<_, Infallible>));
+    (guarded(&state), kind, Body::from_stream(parts)).into_response()
 }
 
 #[cfg(test)]

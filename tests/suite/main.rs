@@ -22,6 +22,7 @@ mod drift;
 mod drift_zone;
 mod errors;
 mod failures;
+mod floods;
 mod golang;
 mod handover;
 mod helm;

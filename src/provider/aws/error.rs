@@ -173,6 +173,26 @@ fn about_credentials(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
+/// Whether the operating system had no file descriptor left for a connection: ENFILE or EMFILE.
+fn lacks_files(failure: &Failure) -> bool {
+    let mut next: Option<&(dyn Error + 'static)> =
+        failure.source.as_deref().map(|error| error as _);
+    for _ in 0..16 {
+        let Some(error) = next else { return false };
+        let of_system = error.downcast_ref::<std::io::Error>();
+        if matches!(
+            of_system.and_then(std::io::Error::raw_os_error),
+            Some(23 | 24)
+        ) {
+            return true;
+        }
+        // What an error of this kind wraps is not its source.
+        let wrapped = of_system.and_then(std::io::Error::get_ref);
+        next = wrapped.map(|error| error as _).or_else(|| error.source());
+    }
+    false
+}
+
 impl From<Failure> for ProviderError {
     fn from(failure: Failure) -> Self {
         let (service, action) = (failure.service.as_str(), failure.action);
@@ -259,6 +279,9 @@ fn message(failure: &Failure, call: &str, said: &str) -> String {
         Kind::Invalid => format!("AWS does not accept {call}: {said}"),
         Kind::Server => format!("{call} failed within AWS: {said}"),
         Kind::Timeout => format!("no answer in time from AWS to {call}"),
+        Kind::Unreachable if lacks_files(failure) => format!(
+            "no connection to AWS for {call}: this process may open no more files; raise the limit of open files"
+        ),
         Kind::Unreachable => format!("no connection to AWS for {call}"),
     }
 }
@@ -298,6 +321,22 @@ mod tests {
             error
                 .message
                 .contains("allow cloudformation:CreateStack to"),
+            "{}",
+            error.message
+        );
+    }
+
+    #[test]
+    fn too_many_open_files_are_not_taken_for_a_broken_network() {
+        let without = failure(Kind::Unreachable, "", "");
+        assert!(!ProviderError::from(without).message.contains("open files"));
+        let source = std::io::Error::other(std::io::Error::from_raw_os_error(24));
+        let error = ProviderError::from(Failure {
+            source: Some(Box::new(source)),
+            ..failure(Kind::Unreachable, "", "")
+        });
+        assert!(
+            error.message.contains("raise the limit of open files"),
             "{}",
             error.message
         );
