@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use super::admitted::Admitted;
 use super::cidr::{self, Rules};
 use super::kept::{Kept, keep_routes};
 use super::limits;
@@ -94,7 +95,7 @@ pub fn rules(network: &Network, settings: &Settings, names: &Names) -> Rules {
 
 /// `names` are those of the live stack, empty when there is none.
 pub fn build(
-    request: &Request,
+    request: &Admitted,
     network: &Network,
     names: &Names,
     settings: &Settings,
@@ -104,7 +105,7 @@ pub fn build(
     let mut tables = tables(network, &zones, &mut problems);
     let mut routes = routes(request, network, &tables, names, &mut problems);
     let kept = Kept {
-        request,
+        admitted: request,
         network,
         names,
         settings,
@@ -259,22 +260,14 @@ fn tables(
 }
 
 fn routes(
-    request: &Request,
+    request: &Admitted,
     network: &Network,
     tables: &BTreeMap<TableId, Zone>,
     names: &Names,
     problems: &mut Vec<Problem>,
 ) -> BTreeSet<(TableId, Ipv4Net)> {
     let asked: BTreeSet<Ipv4Net> = request.entries.values().copied().collect();
-    // Routes of others. Merging must not make one of them, since CloudFormation would fail on it.
-    let mut foreign: BTreeMap<Ipv4Net, Vec<&TableId>> = BTreeMap::new();
-    for table in tables.keys() {
-        for cidr in network.worker_tables[table].routes.keys() {
-            if !names.routes.contains_key(&(table.clone(), *cidr)) {
-                foreign.entry(*cidr).or_default().push(table);
-            }
-        }
-    }
+    let foreign = foreign(tables.keys(), network, names);
     for (entry, cidr) in &request.entries {
         for table in foreign.get(cidr).into_iter().flatten() {
             let target = &network.worker_tables[*table].routes[cidr].target;
@@ -304,6 +297,31 @@ fn routes(
         );
     }
     routes
+}
+
+/// Returns the routes of others, with the tables that have them. Merging must not make one of them, since CloudFormation would fail on it.
+fn foreign<'a>(
+    tables: impl Iterator<Item = &'a TableId>,
+    network: &Network,
+    names: &Names,
+) -> BTreeMap<Ipv4Net, Vec<&'a TableId>> {
+    let mut foreign: BTreeMap<Ipv4Net, Vec<&TableId>> = BTreeMap::new();
+    for table in tables {
+        for cidr in network.worker_tables[table].routes.keys() {
+            if !names.routes.contains_key(&(table.clone(), *cidr)) {
+                foreign.entry(*cidr).or_default().push(table);
+            }
+        }
+    }
+    foreign
+}
+
+/// Returns the networks that merging what is requested must not make.
+pub(super) fn never(request: &Request, network: &Network, names: &Names) -> BTreeSet<Ipv4Net> {
+    let asked: BTreeSet<&Ipv4Net> = request.entries.values().collect();
+    let mut foreign = foreign(network.worker_tables.keys(), network, names);
+    foreign.retain(|cidr, _| !asked.contains(cidr));
+    foreign.into_keys().collect()
 }
 
 /// Three zones for trying the controller without an account.

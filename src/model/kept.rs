@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 
+use super::admitted::Admitted;
 use super::desired::Settings;
 use super::network::{Network, TableId, Zone};
 use super::problem::{Problem, Subject};
-use super::request::Request;
 use super::resolved::Names;
 
 /// Adds the live routes that nobody asks to remove: all of them while absence proves nothing, and those of a table that has
@@ -18,7 +18,7 @@ pub fn keep_routes(
     routes: &mut BTreeSet<(TableId, Ipv4Net)>,
 ) -> Vec<Problem> {
     let Kept {
-        request,
+        admitted,
         network,
         names,
         settings,
@@ -29,7 +29,7 @@ pub fn keep_routes(
     let mut frozen = 0;
     // Merging changes no address, so the entries themselves tell whether a route still serves one.
     let asked = |cidr: &Ipv4Net| {
-        let mut nets = request.entries.values();
+        let mut nets = admitted.entries.values();
         nets.any(|net| overlap(net, cidr))
     };
     for (route, zone) in names
@@ -47,8 +47,8 @@ pub fn keep_routes(
             .is_some_and(|worker| zones.contains_key(&worker.zone));
         let exists = network.routes(table).is_some();
         let untagged = is_lost && exists && !settings.allow_zone_removal && asked(cidr);
-        let held = request.held.iter().any(|net| overlap(net, cidr));
-        if request.settled && !untagged && !held {
+        let held = admitted.held.iter().any(|net| overlap(net, cidr));
+        if admitted.settled && !untagged && !held {
             continue;
         }
         if untagged {
@@ -59,7 +59,7 @@ pub fn keep_routes(
         tables.entry(table.clone()).or_insert_with(|| zone.clone());
         routes.insert(route.clone());
     }
-    if !request.settled {
+    if !admitted.settled {
         drop_covered(names, network, routes);
     }
     problems.extend(lost.into_iter().map(|table| {
@@ -107,7 +107,7 @@ fn drop_covered(names: &Names, network: &Network, routes: &mut BTreeSet<(TableId
 
 /// What [`keep_routes`] judges by.
 pub struct Kept<'a> {
-    pub request: &'a Request,
+    pub admitted: &'a Admitted,
     pub network: &'a Network,
     pub names: &'a Names,
     pub settings: &'a Settings,

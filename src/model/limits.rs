@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 
+use super::admitted::{Admitted, Choice};
 use super::cidr;
 use super::desired::{self, Desired};
 use super::difference::{Difference, Kind};
@@ -11,16 +12,17 @@ use super::network::{Network, TableId, Zone};
 use super::plan::{Plan, World};
 use super::problem::{Problem, Subject};
 use super::request::{EntryId, Request};
-use super::resolved::{Layout, Names};
-use super::template;
+use super::resolved::{Layout, Names, PARTS};
+use super::template::{self, MAX_RESOURCES, TemplateError};
 
-/// Of whatever waits for room.
+/// The reason of everything that waits for room.
 pub(super) const REASON: &str = "LimitReached";
+/// How many routes a message names.
+const NAMED: usize = 3;
 
-/// What is asked for, as far as it fits.
+/// What fits of a request, and the stack for it.
 pub struct Fitted {
-    /// Entries that wait are held: what is routed of them stays, and nothing is added.
-    pub request: Request,
+    pub admitted: Admitted,
     pub desired: Desired,
     pub problems: Vec<Problem>,
 }
@@ -28,11 +30,14 @@ pub struct Fitted {
 /// Builds what should be. `names` and `live` are those of the live stack, empty when there is none; `number` tells when an entry
 /// was first accepted, in comparison with others.
 ///
-/// `kept` are there whatever is asked for. The order is fair: entries that are served come first, then the older ones. None is taken
-/// before another that has waited longer, unless it takes no room since an accepted network contains it.
+/// `kept` are there whatever is requested. The order is fair: what is served comes first, then the older entries. None is admitted
+/// before another that has waited longer, unless it takes no room since it is inside of the same route as one that is admitted.
+///
+/// Where not even the routes for all that is served fit, a wide live route that nobody requests any more stays, and serves what is
+/// inside of it. Only where that is not enough, new route tables wait.
 pub fn fit(
     world: &World<'_>,
-    request: Request,
+    request: &Request,
     names: &Names,
     live: &Layout,
     number: impl Fn(&EntryId) -> Option<u64>,
@@ -44,66 +49,26 @@ pub fn fit(
         live,
         kept,
     };
-    let whole = room.build(&request, world.network);
-    let Some(limit) = room.broken(&whole.0, world.network) else {
-        return Fitted::new(request, whole);
+    let never = desired::never(request, world.network, names);
+    let units = cidr::minimal(request.entries.values().copied(), &never);
+    let limit = match room.whole(request, units.len()) {
+        Ok(whole) => return whole,
+        Err(limit) => limit,
     };
-    let routed: BTreeSet<Ipv4Net> = names.routes.keys().map(|(_, cidr)| *cidr).collect();
-    let is_routed = |net: &Ipv4Net| routed.iter().any(|cidr| cidr.contains(net));
-    let mut queue: Vec<(bool, u64, &EntryId)> = request
-        .entries
-        .iter()
-        .map(|(entry, net)| (!is_routed(net), number(entry).unwrap_or(u64::MAX), entry))
-        .collect();
-    queue.sort_unstable();
-    let served = queue.partition_point(|(is_new, ..)| !is_new);
-    let queue: Vec<&EntryId> = queue.into_iter().map(|(.., entry)| entry).collect();
-    let fits = |count: usize, network: &Network| {
-        let (part, _) = part(&request, &queue, count);
-        let (desired, _) = room.build(&part, network);
-        room.broken(&desired, network).is_none()
-    };
-    let mut problems = Vec::new();
-    let mut network = world.network.clone();
-    let mut stay = fits(served, &network);
-    if !stay {
-        // Only new route tables or zones can be why: the former can wait.
-        problems.extend(set_aside(&mut network, names, &limit));
-        stay = fits(served, &network);
+    let choice = Choice::new(request, &units, names, number);
+    let (network, admitted) = room.choose(&choice);
+    let (desired, mut problems) = room.build(&admitted, &network);
+    if network != *world.network {
+        // A table that waits is reported as such.
+        problems.retain(|problem| problem.reason != "NoRouteTableInZone");
+        problems.extend(set_aside_for(world.network, &network, &limit));
     }
-    let count = if stay {
-        most(served, queue.len() + 1, |count| fits(count, &network))
-    } else if fits(0, &network) {
-        // What is routed serves them until there is room for routes of their own.
-        0
-    } else {
-        return Fitted::new(request, whole);
-    };
-    let (request, mut waiting) = part(&request, &queue, count);
-    waiting.retain(|(_, net)| !is_routed(net));
-    problems.extend(waiting.into_iter().map(|(entry, _)| {
-        let text =
-            format!("it waits, since not everything fits, and older entries come first: {limit}");
-        Problem::refused(Subject::Entry(entry), REASON, text)
-    }));
-    let (desired, mut more) = room.build(&request, &network);
-    // Where a table waits, it is told of that.
-    more.retain(|problem| problem.reason != "NoRouteTableInZone" || network == *world.network);
-    problems.append(&mut more);
+    problems.extend(waiting(request, &admitted, &desired, &limit));
+    problems.extend(unrequested(world, &choice, &desired, &limit));
     Fitted {
-        request,
+        admitted,
         desired,
         problems,
-    }
-}
-
-impl Fitted {
-    fn new(request: Request, (desired, problems): (Desired, Vec<Problem>)) -> Self {
-        Self {
-            request,
-            desired,
-            problems,
-        }
     }
 }
 
@@ -161,11 +126,67 @@ struct Room<'a> {
 }
 
 impl Room<'_> {
-    fn build(&self, request: &Request, network: &Network) -> (Desired, Vec<Problem>) {
+    fn build(&self, admitted: &Admitted, network: &Network) -> (Desired, Vec<Problem>) {
         let (mut desired, problems) =
-            desired::build(request, network, self.names, self.world.settings);
+            desired::build(admitted, network, self.names, self.world.settings);
         keep(&mut desired, self.kept);
         (desired, problems)
+    }
+
+    /// Returns all that is requested, or the limit that it breaks. `units`: the number of routes for it in each table.
+    fn whole(&self, request: &Request, units: usize) -> Result<Fitted, String> {
+        let network = self.world.network;
+        if units > MAX_RESOURCES {
+            // Without building what cannot fit: that may be 20,000 routes in each of a hundred tables.
+            let (base, _) = self.build(&Admitted::default(), network);
+            let routes = units.saturating_mul(base.tables.len());
+            if routes > 0 {
+                let zones = base.zones.len() * PARTS;
+                return Err(TemplateError::TooManyResources(zones + routes, routes).to_string());
+            }
+        }
+        let admitted = Admitted::all(request);
+        let (desired, problems) = self.build(&admitted, network);
+        match self.broken(&desired, network) {
+            Some(limit) => Err(limit),
+            None => Ok(Fitted {
+                admitted,
+                desired,
+                problems,
+            }),
+        }
+    }
+
+    /// Chooses what gets routes, and from which tables. What is requested and served comes before the removal of what nobody requests,
+    /// and both come before a new table.
+    fn choose(&self, choice: &Choice<'_>) -> (Network, Admitted) {
+        let (served, wide) = (choice.served, choice.wide.len());
+        let mut network = self.world.network.clone();
+        for with_new_tables in [true, false] {
+            if !with_new_tables {
+                set_aside(&mut network, self.names);
+            }
+            let fits = |count, stay| self.fits(&choice.part(count, stay), &network);
+            if fits(served, wide) {
+                let stay = most(0, wide + 1, |gone| fits(served, wide - gone));
+                let stay = wide - stay;
+                // Each takes a route in some table.
+                let breaks = choice.len().min(served + MAX_RESOURCES) + 1;
+                let count = most(served, breaks, |count| fits(count, stay));
+                return (network, choice.part(count, stay));
+            }
+        }
+        // Routes that are to take the place of live ones do not fit beside these: the live ones stay.
+        let count = most(0, served.max(1), |count| {
+            self.fits(&choice.part(count, wide), &network)
+        });
+        let admitted = choice.part(count, wide);
+        (network, admitted)
+    }
+
+    fn fits(&self, admitted: &Admitted, network: &Network) -> bool {
+        let (desired, _) = self.build(admitted, network);
+        self.broken(&desired, network).is_none()
     }
 
     /// The limit that would be broken, with the remedy.
@@ -194,24 +215,20 @@ impl Room<'_> {
 }
 
 /// Takes the route tables that have no route of ours yet out of the workers'.
-fn set_aside(network: &mut Network, names: &Names, limit: &str) -> Vec<Problem> {
+fn set_aside(network: &mut Network, names: &Names) {
     let routed: BTreeSet<&TableId> = names.route_zones.keys().map(|(table, _)| table).collect();
     let tables = network.worker_tables.keys();
     let new: Vec<TableId> = tables
         .filter(|table| !routed.contains(table))
         .cloned()
         .collect();
-    let mut problems = Vec::new();
     for table in new {
         network.set_aside(&table);
-        let text = format!("nothing is routed from it yet, since not everything fits: {limit}");
-        let subject = Subject::RouteTable(table);
-        problems.push(Problem::warning(subject, REASON, text));
     }
-    problems
 }
 
-/// The greatest number from `fits` on, and less than `breaks`, that fits.
+/// Returns the greatest number from `fits` on, and less than `breaks`, that fits. Each unit takes one more route in every table, so
+/// what does not fit does not fit with more of them either.
 fn most(mut fits: usize, mut breaks: usize, judge: impl Fn(usize) -> bool) -> usize {
     while breaks - fits > 1 {
         let middle = fits + (breaks - fits) / 2;
@@ -224,32 +241,88 @@ fn most(mut fits: usize, mut breaks: usize, judge: impl Fn(usize) -> bool) -> us
     fits
 }
 
-/// The request without what comes after the first entries of the queue, and which entries wait because of that. One inside of an
-/// accepted network takes no room.
-fn part(request: &Request, queue: &[&EntryId], count: usize) -> (Request, Vec<(EntryId, Ipv4Net)>) {
-    let (taken, rest) = queue.split_at(count);
-    let mut part = Request {
-        entries: BTreeMap::new(),
-        held: request.held.clone(),
-        refused: request.refused,
-        settled: request.settled,
+/// Reports the route tables that are set aside.
+fn set_aside_for(all: &Network, rest: &Network, limit: &str) -> Vec<Problem> {
+    let mut tables: Vec<&TableId> = all.worker_tables.keys().collect();
+    tables.retain(|table| !rest.worker_tables.contains_key(*table));
+    let text = format!("nothing is routed from it yet, since not everything fits: {limit}");
+    let problem = |table: &TableId| {
+        Problem::warning(Subject::RouteTable(table.clone()), REASON, text.clone())
     };
-    let entry = |id: &&EntryId| request.entries.get_key_value(*id);
-    part.entries.extend(
-        taken
-            .iter()
-            .filter_map(entry)
-            .map(|(id, net)| (id.clone(), *net)),
-    );
-    let accepted = cidr::minimal(part.entries.values().copied(), &BTreeSet::new());
-    let mut waiting = Vec::new();
-    for (id, net) in rest.iter().filter_map(entry) {
-        if cidr::covers(&accepted, net) {
-            part.entries.insert(id.clone(), *net);
-        } else {
-            part.held.insert(*net);
-            waiting.push((id.clone(), *net));
+    tables.into_iter().map(problem).collect()
+}
+
+/// Reports the entries that get no routes of their own: those that wait, and those that only a route serves which nobody requests.
+fn waiting(request: &Request, admitted: &Admitted, desired: &Desired, limit: &str) -> Vec<Problem> {
+    let requested = cidr::minimal(request.entries.values().copied(), &BTreeSet::new());
+    let own = desired
+        .routes
+        .iter()
+        .filter(|(_, cidr)| cidr::covers(&requested, cidr));
+    let own = by_table(desired, own);
+    let all = by_table(desired, desired.routes.iter());
+    let mut problems = Vec::new();
+    for (entry, net) in &request.entries {
+        if admitted.entries.contains_key(entry) {
+            continue;
+        }
+        let subject = || Subject::Entry(entry.clone());
+        if !in_all(&all, net) {
+            let text = format!(
+                "it waits, since not everything fits, and older entries come first: {limit}"
+            );
+            problems.push(Problem::refused(subject(), REASON, text));
+        } else if !in_all(&own, net) {
+            let text = format!(
+                "it is served by a wider route that nobody requests any more, and gets one of its own when there is room: {limit}"
+            );
+            problems.push(Problem::warning(subject(), REASON, text));
         }
     }
-    (part, waiting)
+    problems
+}
+
+/// Returns those of the routes that each table should have, merged.
+pub(super) fn by_table<'a>(
+    desired: &'a Desired,
+    routes: impl Iterator<Item = &'a (TableId, Ipv4Net)>,
+) -> Vec<Vec<Ipv4Net>> {
+    let tables = desired.tables.keys().map(|table| (table, Vec::new()));
+    let mut tables: BTreeMap<&TableId, Vec<Ipv4Net>> = tables.collect();
+    for (table, cidr) in routes {
+        if let Some(routes) = tables.get_mut(table) {
+            routes.push(*cidr);
+        }
+    }
+    let merged = |nets| cidr::minimal(nets, &BTreeSet::new());
+    tables.into_values().map(merged).collect()
+}
+
+/// Whether each of these tables routes the whole network.
+pub(super) fn in_all(tables: &[Vec<Ipv4Net>], net: &Ipv4Net) -> bool {
+    !tables.is_empty() && tables.iter().all(|routes| cidr::covers(routes, net))
+}
+
+/// Reports the routes that nobody requests, and that stay since what is inside of them does not fit.
+fn unrequested(
+    world: &World<'_>,
+    choice: &Choice<'_>,
+    desired: &Desired,
+    limit: &str,
+) -> Option<Problem> {
+    let stays = |wide: &&Ipv4Net| desired.routes.iter().any(|(_, cidr)| cidr == *wide);
+    let wide: Vec<String> = choice
+        .wide
+        .iter()
+        .filter(stays)
+        .map(ToString::to_string)
+        .collect();
+    let named = wide.get(..wide.len().min(NAMED))?.join(", ");
+    (!wide.is_empty()).then(|| {
+        let text = format!(
+            "{} routes that nobody requests stay ({named}), since they serve entries inside of them whose own routes do not fit: {limit}",
+            wide.len()
+        );
+        Problem::warning(Subject::Stack(world.settings.stack_name.clone()), REASON, text)
+    })
 }

@@ -4,6 +4,7 @@
 //! looks like), [`live`] (what the stack looks like), [`desired`] (what should be), [`template`] (the same as bytes for
 //! CloudFormation), [`plan`] (the one next step, with its reasons). [`ledger`] is what outlives a leader.
 
+pub mod admitted;
 pub mod annotation;
 pub mod change;
 pub mod cidr;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+use super::admitted::Admitted;
 use super::change::discard;
 use super::desired::{self, Desired, Settings};
 use super::difference::{self, Difference};
@@ -17,7 +18,7 @@ use super::network::{Later, Network, TableId, Zone};
 use super::owner;
 use super::problem::{Problem, Subject};
 use super::request::{self, EntryId, Request, Snapshot};
-use super::resolved::{Layout, LayoutError, Names, Part};
+use super::resolved::{Layout, LayoutError, Names};
 use super::survey;
 use super::template::{self, Size, Template};
 use super::watch::Watch;
@@ -78,7 +79,10 @@ pub struct Plan {
     /// What the stack lacks or has too much, in the order of logical ids.
     pub differences: Vec<Difference>,
     pub problems: Vec<Problem>,
+    /// What users request. Whether nobody requests anything, or less than before, is decided by this alone.
     pub request: Request,
+    /// The part of it that gets routes.
+    pub admitted: Admitted,
     pub desired: Desired,
     /// The live stack's status.
     pub status: Option<String>,
@@ -139,7 +143,7 @@ pub fn plan(world: &World<'_>) -> Plan {
     let number = |entry: &EntryId| trusted?.number(entry);
     let fitted = limits::fit(
         world,
-        request,
+        &request,
         &names,
         live.unwrap_or(&Layout::default()),
         number,
@@ -152,13 +156,14 @@ pub fn plan(world: &World<'_>) -> Plan {
         why: String::new(),
         differences: Vec::new(),
         problems,
-        request: fitted.request,
+        request,
+        admitted: fitted.admitted,
         desired: fitted.desired,
         status: match world.live {
             Live::Ours(stack) => Some(stack.status.to_string()),
             Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
         },
-        static_ips: static_ips(world.live, &names),
+        static_ips: survey::static_ips(world.live, &names),
         live_routes: survey::live_routes(world.network, &names),
         grace: world.grace,
         ledger,
@@ -199,21 +204,6 @@ fn layout(live: &Live) -> Option<(&Stack, Result<Layout, LayoutError>)> {
         }
         Live::Ours(_) | Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
     }
-}
-
-/// Every EIP has an output of its own name.
-fn static_ips(live: &Live, names: &Names) -> BTreeMap<Zone, String> {
-    let Live::Ours(stack) = live else {
-        return BTreeMap::new();
-    };
-    let eips = names
-        .parts
-        .iter()
-        .filter(|((_, part), _)| *part == Part::Eip);
-    let address = |((zone, _), id): (&(Zone, Part), &String)| {
-        Some((zone.clone(), stack.outputs.get(id)?.clone()))
-    };
-    eips.filter_map(address).collect()
 }
 
 impl Plan {

@@ -7,6 +7,9 @@ use super::*;
 use crate::model::difference::Kind;
 use crate::model::network::{Headroom, Route, WorkerTable};
 
+#[path = "plan_wide_tests.rs"]
+mod wide;
+
 /// Networks that do not touch, under keys in the order of their numbers.
 fn many(numbers: impl IntoIterator<Item = u32>) -> Vec<(String, String)> {
     let one = |n: u32| {

@@ -83,7 +83,7 @@ impl Plan {
             "why": self.why,
             "differences": self.differences,
             "problems": self.problems,
-            "entries": self.request.entries.iter().map(entry).collect::<Vec<_>>(),
+            "entries": self.admitted.entries.iter().map(entry).collect::<Vec<_>>(),
             "status": self.status,
             "staticIps": self.static_ips,
             "routes": self.desired.routes.iter().map(route).collect::<Vec<_>>(),
@@ -112,7 +112,7 @@ impl fmt::Display for Plan {
         for (zone, ip) in &self.static_ips {
             writeln!(f, "  static IP {ip} ({zone})")?;
         }
-        let entries = self.request.entries.len();
+        let entries = self.admitted.entries.len();
         let routes = self.desired.routes.len();
         write!(
             f,

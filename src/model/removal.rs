@@ -80,9 +80,8 @@ impl Plan {
             .ledger
             .trusted(names.routes.keys().map(|(_, cidr)| cidr));
         let number = |entry: &EntryId| trusted?.number(entry);
-        let request = std::mem::take(&mut self.request);
-        let fitted = limits::fit(world, request, names, layout, number, &live);
-        (self.request, self.desired) = (fitted.request, fitted.desired);
+        let fitted = limits::fit(world, &self.request, names, layout, number, &live);
+        (self.admitted, self.desired) = (fitted.admitted, fitted.desired);
         self.problems.extend(fitted.problems);
     }
 

@@ -257,7 +257,7 @@ impl Plan {
                 }
             }
         }
-        let (desired, _) = desired::build(&self.request, &network, &names, world.settings);
+        let (desired, _) = desired::build(&self.admitted, &network, &names, world.settings);
         desired.routes
     }
 }

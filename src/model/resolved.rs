@@ -50,6 +50,9 @@ pub enum Part {
     NatSubnetRouteTableAssociation,
 }
 
+/// How many resources a zone has.
+pub const PARTS: usize = 6;
+
 /// The logical ids that live resources have, by what they stand for: whoever named them, they keep their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {

@@ -6,11 +6,12 @@ use ipnet::Ipv4Net;
 
 use super::cidr;
 use super::limits;
-use super::network::{Network, TableId};
+use super::live::Live;
+use super::network::{Network, TableId, Zone};
 use super::plan::{Action, Plan};
 use super::problem::{Problem, Severity, Subject};
 use super::request::{EntryId, ObjectId, Snapshot};
-use super::resolved::Names;
+use super::resolved::{Names, Part};
 use super::status::{Counts, Entry, Route, RouteState, Stack, State, Status, Told, parts};
 
 /// Of what is told besides entries.
@@ -98,6 +99,21 @@ pub fn live_routes(network: &Network, names: &Names) -> BTreeMap<(TableId, Ipv4N
     routes.map(|route| (route.clone(), shown(route))).collect()
 }
 
+/// The static IPs by zone: every EIP has an output of its own name.
+pub(super) fn static_ips(live: &Live, names: &Names) -> BTreeMap<Zone, String> {
+    let Live::Ours(stack) = live else {
+        return BTreeMap::new();
+    };
+    let eips = names
+        .parts
+        .iter()
+        .filter(|((_, part), _)| *part == Part::Eip);
+    let address = |((zone, _), id): (&(Zone, Part), &String)| {
+        Some((zone.clone(), stack.outputs.get(id)?.clone()))
+    };
+    eips.filter_map(address).collect()
+}
+
 fn named(entry: Entry, id: EntryId) -> Entry {
     Entry {
         cluster: id.object.cluster,
@@ -105,6 +121,16 @@ fn named(entry: Entry, id: EntryId) -> Entry {
         name: id.object.name,
         key: id.key,
         ..entry
+    }
+}
+
+impl Plan {
+    /// Whether everything that is requested has its live route in every table that should have one.
+    pub fn serves_all(&self) -> bool {
+        let live = self.live_routes.iter().filter(|(_, shown)| **shown);
+        let live = limits::by_table(&self.desired, live.map(|(route, _)| route));
+        let mut nets = self.request.entries.values();
+        nets.all(|net| limits::in_all(&live, net))
     }
 }
 
@@ -236,9 +262,10 @@ impl<'a> Map<'a> {
         entry.route = serves.or(route).map(|cidr| cidr.to_string());
         let tables = if are.is_empty() { &should } else { &are };
         entry.static_ips = self.ips(tables);
-        if problem.is_some_and(|problem| problem.reason == limits::REASON) {
+        let refused = problem.filter(|problem| problem.severity == Severity::Refused);
+        if refused.is_some_and(|problem| problem.reason == limits::REASON) {
             entry.state = State::Waiting;
-        } else if problem.is_some_and(|problem| problem.severity == Severity::Refused) {
+        } else if refused.is_some() {
             entry.state = State::Kept;
         } else if should.is_empty() {
             entry.state = State::Waiting;

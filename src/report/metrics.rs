@@ -152,7 +152,7 @@ impl Metrics {
         self.inner.writes.clone()
     }
 
-    /// A pass that made a plan. Only one that found or left the stack as it should be is a sync.
+    /// A pass that made a plan. Only one that found the stack as it should be, with a route for everything that is requested, is a sync.
     pub fn passed(&self, pass: &Pass, took: Duration) {
         let gauges = &self.inner.gauges;
         let plan = &pass.plan;
@@ -160,7 +160,7 @@ impl Metrics {
         gauges.step_tries.set(i64::from(tries));
         gauges.step_wait.set(wait.as_secs_f64());
         self.count(pass.outcome_name(), took);
-        if matches!(plan.action, Action::Keep) {
+        if matches!(plan.action, Action::Keep) && plan.serves_all() {
             let now = SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default();
@@ -186,7 +186,7 @@ impl Metrics {
         gauges
             .entries
             .get_or_create(&State { state: "accepted" })
-            .set(count(plan.request.entries.len()));
+            .set(count(plan.admitted.entries.len()));
         gauges
             .entries
             .get_or_create(&State { state: "refused" })

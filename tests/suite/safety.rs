@@ -1,5 +1,7 @@
 //! What must never happen: a typo that costs routes, a stack that is not ours being touched.
 
+use crate::drift::{looking, remove_route};
+use crate::errors::told;
 use crate::golang::GoStack;
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, STACK, Stage};
 use crate::standin::actions;
@@ -45,6 +47,56 @@ async fn a_typo_in_the_only_config_map_loses_nothing() {
         .await;
     assert_eq!(stage.routed(&["192.112.0.0/21", "9.9.9.9/32"]).await, exits);
     replica.said(&["no longer", "NotACidr"]).unwrap();
+}
+
+/// More networks inside of 20.0.0.0/8 than fit without a bucket.
+fn inside() -> Vec<(String, String)> {
+    let one = |n: u32| (format!("k{n:03}"), format!("20.0.{n}.1/32"));
+    (0..100).map(one).collect()
+}
+
+fn pairs(data: &[(String, String)]) -> Vec<(&str, &str)> {
+    data.iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_wide_entry_that_goes_loses_nothing_of_what_is_inside_of_it() {
+    let stage = Stage::open("wide").await;
+    let mut replica = looking(&stage)
+        .flag("empty-grace-period", "0s")
+        .flag("on-empty", "delete")
+        .start();
+    let wide = ["20.0.0.0/8"];
+    stage.config_map("egress-wide", &[("wide", wide[0])]).await;
+    let exits = stage.routed(&wide).await;
+    stage.config_map("egress-t1", &pairs(&inside())).await;
+    let mark = stage.aws.mark();
+    stage.delete_config_map("egress-wide").await;
+    let remedy = [
+        "LimitReached",
+        "20.0.0.0/8",
+        "nobody requests",
+        "--cf-template-bucket",
+    ];
+    told(&mut replica, &remedy).await;
+    assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
+    assert_eq!(stage.routed(&wide).await, exits);
+
+    // All else goes on: another tenant is served, and drift is repaired.
+    stage.config_map("egress-t2", &[("dns", "8.8.8.8")]).await;
+    assert_eq!(stage.routed(&["20.0.0.0/8", "8.8.8.8/32"]).await, exits);
+    remove_route(&stage, "a");
+    wait::until("told", || replica.said(&["RouteMissing", "8.8.8.8/32"])).await;
+    assert_eq!(stage.routed(&["20.0.0.0/8", "8.8.8.8/32"]).await, exits);
+
+    // With room, each gets its own.
+    stage.config_map("egress-t1", &pairs(&inside()[..40])).await;
+    let mut cidrs: Vec<String> = inside().into_iter().take(40).map(|(_, net)| net).collect();
+    cidrs.push("8.8.8.8/32".to_owned());
+    let cidrs: Vec<&str> = cidrs.iter().map(String::as_str).collect();
+    assert_eq!(stage.routed(&cidrs).await, exits);
 }
 
 #[tokio::test]
