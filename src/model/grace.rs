@@ -7,6 +7,9 @@ use super::request::Snapshot;
 /// Of a period: how exactly it is kept, and how often it is looked at. What a leader's last moments add to it may be lost.
 const PARTS: u32 = 10;
 
+/// How long a source is in doubt before that is reported, about.
+pub(super) const SHORT_DOUBT: Duration = Duration::from_secs(5);
+
 /// Times are durations since 1970, by a clock that does not step while one leader lasts. The next leader's may show something else:
 /// it is told how long a period has run, and takes no two clocks' times from one another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +17,10 @@ pub struct Grace {
     /// `--empty-grace-period`.
     pub period: Duration,
     pub now: Duration,
+    /// How long a source was in doubt: periods stand still meanwhile. Everything below is by a clock that stood still as well.
+    pub paused: Duration,
+    /// When the sources were last looked at, and whether all of them were certain.
+    pub observed: Option<(Duration, bool)>,
     /// Since when nobody has asked for anything.
     pub empty_since: Option<Duration>,
     pub large_removal: Option<LargeRemoval>,
@@ -39,9 +46,10 @@ impl Grace {
 
     /// Takes over from an earlier leader, whatever its clock showed.
     pub fn recall(&mut self, stored: &Self) {
+        let now = self.certain_time();
         let since = |since| {
             let has_run: Duration = stored.now.saturating_sub(since);
-            self.now.saturating_sub(has_run)
+            now.saturating_sub(has_run)
         };
         self.empty_since = stored.empty_since.map(since);
         self.large_removal = stored
@@ -49,10 +57,17 @@ impl Grace {
             .map(|large| large.at(since(large.since)));
     }
 
-    /// Notes whether anybody asks for anything. What has not been listed yet, as after every start, tells neither.
+    /// Notes whether anybody asks for anything. A source in doubt (not listed yet, as after every start, or cut off) proves nothing: what
+    /// it has lost may have been requested again. So no time counts that begins or ends with such a doubt.
     pub fn observe(&mut self, snapshot: &Snapshot) {
-        if snapshot.is_truly_empty() {
-            self.empty_since.get_or_insert(self.now);
+        let certain = snapshot.is_certain();
+        if let Some((at, was_certain)) = self.observed.replace((self.now, certain))
+            && !(certain && was_certain)
+        {
+            self.paused += self.now.saturating_sub(at);
+        }
+        if certain && snapshot.is_truly_empty() {
+            self.empty_since.get_or_insert(self.certain_time());
         } else if snapshot.objects.values().any(|object| !object.is_empty()) {
             self.empty_since = None;
         }
@@ -68,15 +83,15 @@ impl Grace {
     pub fn large_left(&mut self, removed: usize, of: usize) -> (Duration, Duration) {
         let since = match self.large_removal {
             Some(large) if removed <= large.removed => large.since,
-            _ => self.now,
+            _ => self.certain_time(),
         };
         self.large_removal = Some(LargeRemoval { since, removed, of });
-        (self.left(Some(since)), since + self.period)
+        (self.left(Some(since)), since + self.paused + self.period)
     }
 
     /// Notes that all of them would be removed, since nobody asks for anything.
     pub fn large_from_empty(&mut self, removed: usize, of: usize) {
-        let since = self.empty_since.unwrap_or(self.now);
+        let since = self.empty_since.unwrap_or(self.certain_time());
         self.large_removal = Some(LargeRemoval { since, removed, of });
     }
 
@@ -90,8 +105,14 @@ impl Grace {
     }
 
     fn left(&self, since: Option<Duration>) -> Duration {
-        let since = since.unwrap_or(self.now);
-        self.period.saturating_sub(self.now.saturating_sub(since))
+        let now = self.certain_time();
+        self.period
+            .saturating_sub(now.saturating_sub(since.unwrap_or(now)))
+    }
+
+    /// The time by a clock that stands still while a source is in doubt.
+    fn certain_time(&self) -> Duration {
+        self.now.saturating_sub(self.paused)
     }
 
     /// What outlives a leader: no period, and whole seconds, rounded so that no period is cut short.
@@ -99,7 +120,7 @@ impl Grace {
         let whole = |time| Duration::from_secs(whole_seconds(time));
         let runs = self.empty_since.is_some() || self.large_removal.is_some();
         let part = self.part().as_secs();
-        let now = runs.then(|| Duration::from_secs(self.now.as_secs() / part * part));
+        let now = runs.then(|| Duration::from_secs(self.certain_time().as_secs() / part * part));
         Self {
             now: now.unwrap_or_default(),
             empty_since: self.empty_since.map(whole),
@@ -132,6 +153,43 @@ mod tests {
             now,
             ..Grace::new(PERIOD)
         }
+    }
+
+    #[test]
+    fn a_period_stands_still_while_a_source_is_in_doubt_also_over_failovers() {
+        let empty = Snapshot::default();
+        let stale = Snapshot {
+            stale: [("one".to_owned(), "401".to_owned())].into(),
+            ..Snapshot::default()
+        };
+        let minute = Duration::from_secs(60);
+        let mut grace = at(100 * HOUR);
+        let look = |grace: &mut Grace, after: Duration, snapshot: &Snapshot| {
+            grace.now += after;
+            grace.observe(snapshot);
+            (grace.empty_left(), grace.large_left(5, 6).0)
+        };
+        look(&mut grace, Duration::ZERO, &empty);
+        let (nine, eight) = (9 * minute, 8 * minute);
+        assert_eq!(look(&mut grace, minute, &empty), (nine, nine));
+        assert_eq!(look(&mut grace, minute, &stale), (nine, nine), "since then");
+        assert_eq!(look(&mut grace, 30 * minute, &stale), (nine, nine));
+        let kept = grace.kept();
+        assert_eq!(look(&mut grace, minute, &empty), (nine, nine), "until then");
+        assert_eq!(look(&mut grace, minute, &empty), (eight, eight));
+        // A successor goes on from what had run, and in doubt as well.
+        let mut next = at(500 * HOUR);
+        next.recall(&kept);
+        assert_eq!(look(&mut next, Duration::ZERO, &stale), (nine, nine));
+        assert_eq!(look(&mut next, HOUR, &stale), (nine, nine));
+        assert_eq!(
+            next.kept().empty_since.map(|since| next.kept().now - since),
+            Some(minute)
+        );
+        // What is stale and empty begins no period.
+        let mut new = at(HOUR);
+        assert_eq!(look(&mut new, minute, &stale).0, PERIOD);
+        assert_eq!(new.empty_since, None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::change::discard;
 use super::desired::{self, Desired, Settings};
 use super::difference::{self, Difference};
 use super::drift::Drift;
-use super::grace::Grace;
+use super::grace::{self, Grace};
 use super::ledger::{Ledger, Recall};
 use super::limits;
 use super::live::{Live, Phase, Stack};
@@ -133,42 +133,8 @@ pub fn plan(world: &World<'_>) -> Plan {
     let before = busy.then(|| world.network.before(&names));
     let network = before.as_ref().unwrap_or(world.network);
     let world = &World { network, ..*world };
-    let rules = desired::rules(world.network, world.settings, &names);
-    let routed = || names.routes.keys().map(|(_, cidr)| cidr);
-    let trusted = world.ledger.trusted(routed());
-    let (request, mut problems) = request::parse(world.snapshot, &rules, trusted);
-    let (ledger, problem) = world.ledger.next(world, &request, routed());
-    problems.extend(problem);
     let live = layout.as_ref().and_then(|(_, layout)| layout.as_ref().ok());
-    let number = |entry: &EntryId| trusted?.number(entry);
-    let fitted = limits::fit(
-        world,
-        &request,
-        &names,
-        live.unwrap_or(&Layout::default()),
-        number,
-        &limits::Unasked::new(),
-    );
-    problems.extend(fitted.problems);
-    let mut plan = Plan {
-        action: Action::Refuse,
-        stack: world.settings.stack_name.clone(),
-        why: String::new(),
-        differences: Vec::new(),
-        problems,
-        request,
-        admitted: fitted.admitted,
-        desired: fitted.desired,
-        status: match world.live {
-            Live::Ours(stack) => Some(stack.status.to_string()),
-            Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
-        },
-        static_ips: survey::static_ips(world.live, &names),
-        live_routes: survey::live_routes(world.network, &names),
-        grace: world.grace,
-        ledger,
-        ..Plan::default()
-    };
+    let mut plan = draft(world, &names, live.unwrap_or(&Layout::default()));
     match (world.live, layout) {
         (Live::Foreign { name, why }, _) => {
             let reason = alien.as_ref().map_or("StackNotOurs", |alien| alien.reason);
@@ -196,6 +162,45 @@ pub fn plan(world: &World<'_>) -> Plan {
     plan
 }
 
+/// Reads what is requested, and what should be: a plan without an action yet.
+fn draft(world: &World<'_>, names: &Names, layout: &Layout) -> Plan {
+    let rules = desired::rules(world.network, world.settings, names);
+    let routed = || names.routes.keys().map(|(_, cidr)| cidr);
+    let trusted = world.ledger.trusted(routed());
+    let (request, mut problems) = request::parse(world.snapshot, &rules, trusted);
+    let (ledger, problem) = world.ledger.next(world, &request, routed());
+    problems.extend(problem);
+    let number = |entry: &EntryId| trusted?.number(entry);
+    let fitted = limits::fit(
+        world,
+        &request,
+        names,
+        layout,
+        number,
+        &limits::Unasked::new(),
+    );
+    problems.extend(fitted.problems);
+    Plan {
+        action: Action::Refuse,
+        stack: world.settings.stack_name.clone(),
+        why: String::new(),
+        differences: Vec::new(),
+        problems,
+        request,
+        admitted: fitted.admitted,
+        desired: fitted.desired,
+        status: match world.live {
+            Live::Ours(stack) => Some(stack.status.to_string()),
+            Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
+        },
+        static_ips: survey::static_ips(world.live, names),
+        live_routes: survey::live_routes(world.network, names),
+        grace: world.grace,
+        ledger,
+        ..Plan::default()
+    }
+}
+
 /// The stack and what its template holds, where there is one that is ours.
 fn layout(live: &Live) -> Option<(&Stack, Result<Layout, LayoutError>)> {
     match live {
@@ -220,16 +225,6 @@ impl Plan {
             reason,
             message,
         ));
-    }
-
-    fn refuse_several(&mut self, stack: &str, ids: &[String]) {
-        let text = format!(
-            "{} stacks carry this cluster's ownership tags ({}); remove the tags from, or delete, all but the one whose \
-             static IPs are in use",
-            ids.len(),
-            ids.join(", ")
-        );
-        self.refuse(stack, "SeveralStacks", text);
     }
 
     pub(super) fn absent(&mut self, world: &World<'_>) {
@@ -274,6 +269,10 @@ impl Plan {
         names: &Names,
     ) {
         let left = world.grace.empty_left();
+        if !world.snapshot.unsure.is_empty() {
+            // A short doubt that ends wakes nobody.
+            self.again = Some(grace::SHORT_DOUBT);
+        }
         self.hold_large_removal(world, layout, names);
         if self.nothing_asked() && !names.routes.is_empty() && !left.is_zero() {
             self.again = Some(self.grace.look(left));

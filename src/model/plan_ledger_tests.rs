@@ -194,8 +194,8 @@ fn a_large_removal_waits_and_what_is_added_does_not() {
         let grace = Grace {
             period: minute,
             now,
-            empty_since: None,
             large_removal: bench.large_removal,
+            ..Grace::default()
         };
         super::plan(&World {
             snapshot: &bench.snapshot,

@@ -82,6 +82,30 @@ fn an_empty_set_is_believed_late_and_deletes_only_when_asked() {
 }
 
 #[test]
+fn a_source_in_doubt_removes_nothing_however_empty_it_looks() {
+    let stale = |bench: &mut Bench| bench.snapshot.stale = texts(&[("cluster", "401")]);
+    let unsure = |bench: &mut Bench| bench.snapshot.unsure = ["cluster".to_owned()].into();
+    let missing = |bench: &mut Bench| bench.snapshot.missing = texts(&[("cluster", "away")]);
+    let doubts: [fn(&mut Bench); 3] = [stale, unsure, missing];
+    for doubt in doubts {
+        for on_empty in [OnEmpty::Keep, OnEmpty::Delete] {
+            let mut bench = Bench::live(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
+            bench.settings.on_empty = on_empty;
+            bench.settings.max_removal = 10;
+            bench.snapshot = Snapshot::default();
+            doubt(&mut bench);
+            assert_eq!(bench.plan().action, Action::Keep, "{on_empty:?}");
+            bench.ask(&[("dns", "8.8.8.8")]);
+            let plan = bench.plan();
+            assert_eq!(plan.action, Action::Keep, "not one route: {plan}");
+            bench.stack().status = Status("DELETE_FAILED".to_owned());
+            bench.snapshot.objects.clear();
+            assert_eq!(bench.plan().action, Action::Refuse, "nor the rest");
+        }
+    }
+}
+
+#[test]
 fn a_stack_that_is_deleted_halfway_goes_only_when_nothing_can_be_lost_with_it() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.stack().status = Status("DELETE_FAILED".to_owned());

@@ -61,13 +61,23 @@ impl Plan {
         }
     }
 
+    pub(super) fn refuse_several(&mut self, stack: &str, ids: &[String]) {
+        let text = format!(
+            "{} stacks carry this cluster's ownership tags ({}); remove the tags from, or delete, all but the one whose \
+             static IPs are in use",
+            ids.len(),
+            ids.join(", ")
+        );
+        self.refuse(stack, "SeveralStacks", text);
+    }
+
     /// Such a stack can only be deleted.
     fn deleted_halfway(&mut self, world: &World<'_>, stack: &Stack, cause: &str) {
         let deletion = stack.deletion.clone().unwrap_or_default();
         // With on-empty=delete the IPs may go, and a stack that is half deleted serves nobody; one that was never created has
-        // served nobody.
+        // served nobody. While a source is in doubt, nothing that has served goes.
         let may_go = self.deletion_is_due(world)
-            || world.settings.on_empty == OnEmpty::Delete
+            || world.settings.on_empty == OnEmpty::Delete && world.snapshot.is_certain()
             || deletion.before.phase() == Phase::CreateFailed;
         if !may_go {
             let text = format!(

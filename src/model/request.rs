@@ -70,7 +70,7 @@ impl fmt::Display for EntryId {
     }
 }
 
-/// What the entries ask for. `settled` is false while the absence of an entry proves nothing: a source is missing, or an entry is
+/// What the entries ask for. `settled` is false while the absence of an entry proves nothing: a source is in doubt, or an entry is
 /// refused and nobody knows what it stood for. Nothing that is routed may be removed then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
@@ -91,12 +91,13 @@ pub fn parse(
     ledger: Option<&Ledger>,
 ) -> (Request, Vec<Problem>) {
     let mut request = Request {
-        settled: true,
+        // Whatever a source in doubt does not show may have been requested again, or still: nothing that is routed is removed then, not
+        // even one route, since nobody can tell which.
+        settled: snapshot.is_certain(),
         ..Request::default()
     };
     let mut problems = Vec::new();
     for (source, why) in &snapshot.missing {
-        request.settled = false;
         problems.push(Problem::warning(
             Subject::Source(source.clone()),
             "SourceNotLoaded",
@@ -107,7 +108,7 @@ pub fn parse(
         problems.push(Problem::warning(
             Subject::Source(source.clone()),
             "SourceStale",
-            format!("{why}; what it had asked for stays, and changes are not seen"),
+            format!("{why}; what it had asked for stays, changes are not seen, and no route is removed until it can be read again"),
         ));
     }
     let mut total = 0;
