@@ -21,11 +21,15 @@ use crate::reconcile::{self, Frame, Memory, Pass};
 use crate::report::pulse::Pulse;
 use crate::report::teller::Teller;
 use crate::retry::Backoff;
-use crate::source::Source;
+use crate::source::{Source, Watching};
 use crate::spans;
 
 /// Failures of passes: the first is retried after about a second.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// From one pass that a source has asked for to the next one. The first after a quiet time is made at once.
+const PACE: Duration = Duration::from_secs(1);
+/// Passes of a term that need not keep that pace: sources are listed one after the other.
+const FIRST_PASSES: u32 = 8;
 
 /// What the controller was told at its start.
 #[derive(Clone, Debug)]
@@ -126,8 +130,8 @@ impl<P: Provider, E: Election> Controller<P, E> {
                 biased;
                 () = &mut stop => return End::Stopped,
                 () = term.ended() => return End::Lost,
-                () = source.changed(), if !reign.throttled => {}
-                () = clock::sleep_until(reign.next) => {}
+                () = changed(&mut source, reign.heeds) => reign.woken = true,
+                () = clock::sleep_until(reign.next) => reign.woken = false,
             }
             let Some(snapshot) = source.snapshot() else {
                 reign.next = clock::now() + FIRST_RETRY;
@@ -146,15 +150,30 @@ impl<P: Provider, E: Election> Controller<P, E> {
     }
 }
 
+/// Resolves when a source has changed, at this moment at the earliest. What changes before that is not lost. Cancel safe.
+async fn changed(source: &mut Watching, earliest: Instant) {
+    clock::sleep_until(earliest).await;
+    source.changed().await;
+}
+
 /// One term, from pass to pass.
+///
+/// Whoever may edit a ConfigMap can wake a pass as often as they like. So passes that are woken have a pace of their own; while an
+/// operation runs there is nothing to be done but to wait for its end, and a call that failed is repeated by its backoff: until
+/// then a change is remembered. A plan that was refused is made anew when its input changes, and keeps its backoff.
 struct Reign<'a> {
     began: Instant,
     /// The same since 1970.
     wall: Duration,
     next: Instant,
+    /// From when on a change of a source wakes a pass.
+    heeds: Instant,
+    /// Whether a change of a source has woken this pass.
+    woken: bool,
+    passes: u32,
     failures: Backoff,
-    /// AWS asks for fewer calls: changes wait for the next look.
-    throttled: bool,
+    /// Whether the last pass ended with a refusal.
+    refused: bool,
     memory: &'a mut Memory,
     /// Until the first decision.
     takeover: Option<Span>,
@@ -173,8 +192,11 @@ impl<'a> Reign<'a> {
             began: now,
             wall: memory.book.open(),
             next: now,
+            heeds: now,
+            woken: false,
+            passes: 0,
             failures: Backoff::new(FIRST_RETRY, conduct.resync_interval),
-            throttled: false,
+            refused: false,
             memory,
             reading: Some(spans::step_of(&takeover, "read sources")),
             takeover: Some(takeover),
@@ -208,6 +230,7 @@ impl<'a> Reign<'a> {
         }
         let wait = self.wait(&result);
         self.next = clock::now() + wait;
+        self.heeds = self.heeds(&result, &snapshot, started);
         teller.passed(result, snapshot, clock::since(started), wait);
     }
 
@@ -216,14 +239,35 @@ impl<'a> Reign<'a> {
             Ok(pass) => (pass.outcome, false),
             Err(error) => (Outcome::Failed, error.retry == Retry::Slowly),
         };
-        self.throttled = slow;
+        let refused = result.is_ok() && outcome == Outcome::Failed;
+        let again = std::mem::replace(&mut self.refused, refused) && refused && self.woken;
         match self.memory.schedule.next(outcome, clock::since(self.began)) {
             Some(wait) => {
                 self.failures.reset();
                 wait
             }
+            None if again => {
+                let left = self.next.saturating_duration_since(clock::now());
+                left.max(FIRST_RETRY)
+            }
             None if slow => self.failures.slow(),
             None => self.failures.next(),
+        }
+    }
+
+    /// From when on a change of a source wakes the next pass, after one that `started` then and ended so.
+    fn heeds(
+        &mut self,
+        result: &Result<Pass, ProviderError>,
+        snapshot: &Snapshot,
+        started: Instant,
+    ) -> Instant {
+        self.passes = self.passes.saturating_add(1);
+        match result.as_ref().map(|pass| pass.outcome) {
+            Err(_) | Ok(Outcome::Started | Outcome::UnderWay) => self.next,
+            Ok(_) if self.passes <= FIRST_PASSES && !snapshot.missing.is_empty() => started,
+            Ok(_) if self.woken => started + PACE,
+            Ok(_) => self.heeds.min(started + PACE),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -57,6 +57,10 @@ pub(super) struct Account {
     pub passes: Arc<AtomicUsize>,
     /// As many as AWS would get: tests/suite has measured them.
     pub calls: Arc<AtomicUsize>,
+    /// Those that change something.
+    pub writes: Arc<AtomicUsize>,
+    /// Every call fails.
+    pub away: Arc<AtomicBool>,
 }
 
 impl Account {
@@ -66,6 +70,8 @@ impl Account {
             shown: Arc::default(),
             passes: Arc::default(),
             calls: Arc::default(),
+            writes: Arc::default(),
+            away: Arc::default(),
         }
     }
 
@@ -105,6 +111,10 @@ impl Provider for Account {
             std::future::pending::<()>().await;
         }
         self.calls.fetch_add(1, Ordering::Relaxed);
+        if self.away.load(Ordering::Relaxed) {
+            let text = "no connection".to_owned();
+            return Err(ProviderError::after_fix("Unreachable", text));
+        }
         self.memory.network().await
     }
 
@@ -126,6 +136,7 @@ impl Provider for Account {
 
     async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        self.writes.fetch_add(1, Ordering::Relaxed);
         match self.shown() {
             Some(_) => Ok(()),
             None => self.memory.apply(term, stack, action).await,
@@ -259,4 +270,91 @@ async fn a_day_at_rest_takes_few_passes_in_every_state_of_the_stack() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Tells of an edit every 5 ms, of an entry that can never be read.
+async fn stream(told: &watch::Sender<Snapshot>, time: Duration) {
+    let end = Instant::now() + time;
+    for number in 0_u64.. {
+        let text = format!("nonsense {number}");
+        told.send_replace(asking(&[("dns", "8.8.8.8"), ("bad", &text)]));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if Instant::now() >= end {
+            return;
+        }
+    }
+}
+
+/// Passes and writes while others edit.
+async fn under_a_stream(
+    account: &Account,
+    told: &watch::Sender<Snapshot>,
+    time: Duration,
+) -> [usize; 2] {
+    let now = || (account.counts().0, account.writes.load(Ordering::Relaxed));
+    let before = now();
+    stream(told, time).await;
+    let after = now();
+    [after.0 - before.0, after.1 - before.1]
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_edit_acts_at_once_and_a_stream_has_a_pace() {
+    let (account, told, leading) = at_rest().await;
+    for _ in 0..5 {
+        let before = account.counts().0;
+        told.send_replace(asking(&[("dns", "8.8.8.8"), ("bad", "nonsense")]));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(account.counts().0, before + 1, "the first edit");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    let [passes, _] = under_a_stream(&account, &told, Duration::from_secs(60)).await;
+    assert!((55..=62).contains(&passes), "{passes} passes in a minute");
+    // The last edit is not lost.
+    told.send_replace(asking(&[("dns", "8.8.8.8"), ("new", "9.9.9.9")]));
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(account.routes().await, 2);
+    leading.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_an_operation_runs_edits_wake_no_pass() {
+    let mut polls = Vec::new();
+    for edits in [false, true] {
+        let (account, told, leading) = at_rest().await;
+        account.show("UPDATE_IN_PROGRESS");
+        told.send_replace(asking(&[("dns", "8.8.8.8")]));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let time = Duration::from_secs(300);
+        polls.push(match edits {
+            true => under_a_stream(&account, &told, time).await[0],
+            false => account.counts_in(time).await.0,
+        });
+        leading.abort();
+    }
+    let most = polls[0] + 1;
+    assert!((20..=most).contains(&polls[1]), "{polls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn edits_shorten_no_patience() {
+    let time = Duration::from_secs(600);
+    // A call that fails is repeated by its backoff.
+    let (account, told, leading) = at_rest().await;
+    account.away.store(true, Ordering::Relaxed);
+    let [passes, _] = under_a_stream(&account, &told, time).await;
+    assert!((5..=16).contains(&passes), "{passes} passes that fail");
+    leading.abort();
+    // What was tried is tried again in its time; what a person has to mend is looked at.
+    for (state, most) in [("CREATE_FAILED", 8), ("SOMETHING_NEW", 0)] {
+        let (account, told, leading) = at_rest().await;
+        account.show(state);
+        let [passes, writes] = under_a_stream(&account, &told, time).await;
+        assert!(passes <= 620, "{state}: {passes} passes");
+        assert!(writes <= most, "{state}: {writes} tries");
+        // The stream has not worn out the patience of what was refused.
+        let (after, _) = account.counts_in(HOUR).await;
+        assert!((10..=40).contains(&after), "{state}: {after} passes");
+        leading.abort();
+    }
 }
