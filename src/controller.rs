@@ -244,7 +244,8 @@ impl<'a> Reign<'a> {
         match self.memory.schedule.next(outcome, clock::since(self.began)) {
             Some(wait) => {
                 self.failures.reset();
-                wait
+                let owes = self.memory.book.owes();
+                owes.map_or(wait, |owes| wait.min(owes.max(PACE)))
             }
             None if again => {
                 let left = self.next.saturating_duration_since(clock::now());

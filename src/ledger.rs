@@ -1,5 +1,6 @@
 //! Keeps the [`Ledger`] in a ConfigMap of the controller's own: read once per term of leadership, written where it changes, before
-//! what it is about is done.
+//! what it is about is done. It can be large, and whoever may edit a ConfigMap can make it change at every pass: what nothing live
+//! depends on yet is written at a pace of its own, and known to this leader until then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(15);
 /// How often it is read although nothing is to be written: it may have been deleted.
 const REFRESH: Duration = Duration::from_secs(300);
+/// From one write that nothing depends on to the next one.
+const PACE: Duration = Duration::from_secs(30);
 
 /// Time since 1970.
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -64,8 +67,12 @@ pub struct Book {
 /// What is known in one term.
 #[derive(Default)]
 struct Page {
-    /// As it was last read or written; None: not known.
+    /// As it was last read or written, and what has changed since; None: not known.
     ledger: Option<Ledger>,
+    /// Something has changed since.
+    owed: bool,
+    /// The last write that nothing depended on.
+    eased: Option<Instant>,
     /// The ConfigMap; None: there is none.
     object: Option<ConfigMap>,
     /// Why it cannot be read or written.
@@ -124,9 +131,11 @@ impl Book {
         match read.await {
             Ok((object, ledger)) => {
                 self.page.trouble = None;
-                // One that was deleted is written again as it was.
-                if object.is_some() || self.page.ledger.is_none() {
+                // One that was deleted is written again as it was, and what is owed to one that nobody else wrote still is.
+                let is_ours = self.page.owed && version(&object) == version(&self.page.object);
+                if (object.is_some() && !is_ours) || self.page.ledger.is_none() {
                     self.page.ledger = Some(ledger);
+                    self.page.owed = false;
                 }
                 self.page.object = object;
             }
@@ -152,16 +161,31 @@ impl Book {
         self.page.ledger.as_ref()?.stack.as_deref()
     }
 
-    /// Writes the ledger if it has changed. False: the plan that it comes from was made with a ledger that does not hold any more;
-    /// it has to be made anew, and then without.
-    pub async fn write(&mut self, term: &Term, next: Option<Ledger>) -> bool {
+    /// How much later a pass has to come by to write what is owed; None: nothing is.
+    pub fn owes(&self) -> Option<Duration> {
+        self.page.owed.then(|| self.page.rest())
+    }
+
+    /// Writes the ledger if it has changed, and if something `depends` on that or its time has come. False: the plan that it comes
+    /// from was made with a ledger that does not hold any more; it has to be made again, and then without.
+    pub async fn write(&mut self, term: &Term, next: Option<Ledger>, depends: bool) -> bool {
         let (Some(shelf), Some(next)) = (&self.shelf, next) else {
             return true;
         };
         let page = &mut self.page;
         let waits = page.trouble.is_some() && page.asked.is_some_and(|at| clock::since(at) < AGAIN);
-        if waits || (page.object.is_some() && page.ledger.as_ref() == Some(&next)) {
+        let is_known = page.object.is_some() && page.trouble.is_none();
+        let is_stored = is_known && !page.owed && page.ledger.as_ref() == Some(&next);
+        if waits || is_stored {
             return true;
+        }
+        if is_known && !depends && !page.rest().is_zero() {
+            page.ledger = Some(next);
+            page.owed = true;
+            return true;
+        }
+        if !depends {
+            page.eased = Some(clock::now());
         }
         page.asked = Some(clock::now());
         let put = shelf.put(page.object.as_ref(), &next);
@@ -175,6 +199,7 @@ impl Book {
                 page.trouble = None;
                 page.object = Some(object);
                 page.ledger = Some(next);
+                page.owed = false;
                 return true;
             }
             Ok(Err(Fault::Conflict)) => {
@@ -184,6 +209,7 @@ impl Book {
                     place.namespace, place.name
                 ));
                 page.ledger = None;
+                page.owed = false;
                 // At once, but not for ever.
                 if page
                     .conflict
@@ -197,6 +223,18 @@ impl Book {
         }
         !relied
     }
+}
+
+impl Page {
+    /// How much longer what nothing depends on is not written.
+    fn rest(&self) -> Duration {
+        self.eased
+            .map_or(Duration::ZERO, |at| PACE.saturating_sub(clock::since(at)))
+    }
+}
+
+fn version(object: &Option<ConfigMap>) -> Option<&str> {
+    object.as_ref()?.metadata.resource_version.as_deref()
 }
 
 impl Shelf {

@@ -79,10 +79,10 @@ async fn it_is_read_once_and_written_where_it_changes() {
     assert_eq!(book.read().await, Some(&Ledger::new("egress")));
     assert!(book.read().await.is_none() && bench.writes() == 0);
     for _ in 0..3 {
-        assert!(book.write(&bench.term, bench.page("arn:one")).await);
+        assert!(book.write(&bench.term, bench.page("arn:one"), true).await);
     }
     assert_eq!((bench.writes(), book.stack()), (1, Some("arn:one")));
-    assert!(book.write(&bench.term, bench.page("arn:two")).await);
+    assert!(book.write(&bench.term, bench.page("arn:two"), true).await);
     let object = bench.edit(|text| text).await;
     let labels = object.metadata.labels.unwrap_or_default();
     assert_eq!(labels["app.kubernetes.io/managed-by"], MANAGER);
@@ -101,9 +101,9 @@ async fn what_somebody_else_has_written_is_read_before_anything_is_done() {
     let (mut old, mut new) = (bench.book(), bench.book());
     old.read().await;
     new.read().await;
-    assert!(new.write(&bench.term, bench.page("arn:new")).await);
+    assert!(new.write(&bench.term, bench.page("arn:new"), true).await);
     assert!(
-        !old.write(&bench.term, bench.page("arn:old")).await,
+        !old.write(&bench.term, bench.page("arn:old"), true).await,
         "plan anew"
     );
     old.read().await;
@@ -112,10 +112,10 @@ async fn what_somebody_else_has_written_is_read_before_anything_is_done() {
     bench
         .edit(|text| text.replace("arn:new", "arn:third"))
         .await;
-    assert!(!old.write(&bench.term, bench.page("arn:old")).await);
+    assert!(!old.write(&bench.term, bench.page("arn:old"), true).await);
     old.read().await;
     assert!(trouble(&old).contains("somebody else"), "{}", trouble(&old));
-    assert!(old.write(&bench.term, None).await);
+    assert!(old.write(&bench.term, None, true).await);
     tokio::time::sleep(AGAIN).await;
     old.read().await;
     assert_eq!((old.stack(), trouble(&old)), (Some("arn:third"), ""));
@@ -128,23 +128,23 @@ async fn a_write_that_fails_stops_nothing_and_is_tried_again_after_a_while() {
     book.read().await;
     bench.net.set(|_| Fate::status(403));
     assert!(
-        !book.write(&bench.term, bench.page("arn:one")).await,
+        !book.write(&bench.term, bench.page("arn:one"), true).await,
         "plan anew, without"
     );
     assert!(trouble(&book).contains("bind a role with get, create and update"));
     for _ in 0..5 {
-        assert!(book.write(&bench.term, bench.page("arn:one")).await);
+        assert!(book.write(&bench.term, bench.page("arn:one"), true).await);
     }
     assert_eq!(bench.writes(), 0);
     bench.net.set(|_| Fate::LOST);
     tokio::time::sleep(AGAIN).await;
     let begin = Instant::now();
-    assert!(book.write(&bench.term, bench.page("arn:one")).await);
+    assert!(book.write(&bench.term, bench.page("arn:one"), true).await);
     assert!(begin.elapsed() < secs(6.0), "{:?}", begin.elapsed());
     assert!(trouble(&book).contains("has not answered"));
     bench.net.set(|_| Fate::default());
     tokio::time::sleep(AGAIN).await;
-    assert!(book.write(&bench.term, bench.page("arn:one")).await);
+    assert!(book.write(&bench.term, bench.page("arn:one"), true).await);
     assert_eq!((bench.writes(), trouble(&book)), (1, ""));
 }
 
@@ -153,10 +153,10 @@ async fn one_that_is_deleted_is_written_again() {
     let bench = Bench::new();
     let mut book = bench.book();
     book.read().await;
-    book.write(&bench.term, bench.page("arn:one")).await;
+    book.write(&bench.term, bench.page("arn:one"), true).await;
     bench.fake.delete();
     assert!(
-        book.write(&bench.term, bench.page("arn:two")).await,
+        book.write(&bench.term, bench.page("arn:two"), true).await,
         "at a change"
     );
     assert_eq!(bench.book().read().await.cloned(), bench.page("arn:two"));
@@ -164,7 +164,7 @@ async fn one_that_is_deleted_is_written_again() {
     tokio::time::sleep(REFRESH).await;
     assert!(book.read().await.is_none(), "it is no other's");
     assert!(
-        book.write(&bench.term, bench.page("arn:two")).await,
+        book.write(&bench.term, bench.page("arn:two"), true).await,
         "or by and by"
     );
     assert_eq!(bench.book().read().await.cloned(), bench.page("arn:two"));
@@ -175,7 +175,7 @@ async fn nonsense_is_begun_anew_and_a_later_version_is_left_alone() {
     let bench = Bench::new();
     let mut book = bench.book();
     book.read().await;
-    book.write(&bench.term, bench.page("arn:one")).await;
+    book.write(&bench.term, bench.page("arn:one"), true).await;
     bench
         .edit(|text| text.replace("\"version\":1", "\"version\":9"))
         .await;
@@ -183,12 +183,12 @@ async fn nonsense_is_begun_anew_and_a_later_version_is_left_alone() {
     assert_eq!(book.read().await, None);
     assert!(trouble(&book).contains("version 9"), "{}", trouble(&book));
     let writes = bench.writes();
-    assert!(book.write(&bench.term, None).await && bench.writes() == writes);
+    assert!(book.write(&bench.term, None, true).await && bench.writes() == writes);
 
     bench.edit(|_| "nonsense".to_owned()).await;
     let mut book = bench.book();
     assert_eq!(book.read().await, Some(&Ledger::new("egress")));
-    assert!(book.write(&bench.term, bench.page("arn:one")).await);
+    assert!(book.write(&bench.term, bench.page("arn:one"), true).await);
     assert_eq!(bench.book().read().await.cloned(), bench.page("arn:one"));
 }
 
@@ -199,6 +199,45 @@ async fn nothing_is_written_when_the_term_is_over() {
     book.read().await;
     let (term, end) = loose_term(1);
     end();
-    book.write(&term, bench.page("arn:one")).await;
+    book.write(&term, bench.page("arn:one"), true).await;
     assert_eq!(bench.writes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nothing_depends_on_is_written_at_a_pace() {
+    let bench = Bench::new();
+    let mut book = bench.book();
+    book.read().await;
+    assert!(book.write(&bench.term, bench.page("arn:0"), false).await);
+    assert_eq!(
+        (bench.writes(), book.owes()),
+        (1, None),
+        "the first at once"
+    );
+    for number in 1..50 {
+        let page = bench.page(&format!("arn:{number}"));
+        assert!(book.write(&bench.term, page, false).await);
+    }
+    assert_eq!((bench.writes(), book.stack()), (1, Some("arn:49")));
+    assert_eq!(book.owes(), Some(PACE));
+    // What a step depends on goes with it, at once.
+    assert!(book.write(&bench.term, bench.page("arn:49"), true).await);
+    assert_eq!((bench.writes(), book.owes()), (2, None));
+    assert_eq!(bench.book().read().await.cloned(), bench.page("arn:49"));
+    // What is owed is kept when the ledger is read again, unless somebody else has written it.
+    assert!(book.write(&bench.term, bench.page("arn:50"), false).await);
+    book.page.asked = None;
+    book.read().await;
+    assert_eq!((book.stack(), book.owes()), (Some("arn:50"), Some(PACE)));
+    bench.edit(|text| text.replace("arn:49", "arn:other")).await;
+    book.page.asked = None;
+    book.read().await;
+    assert_eq!((book.stack(), book.owes()), (Some("arn:other"), None));
+    assert!(book.write(&bench.term, bench.page("arn:51"), false).await);
+    tokio::time::sleep(PACE).await;
+    assert_eq!(book.owes(), Some(Duration::ZERO), "its time has come");
+    let writes = bench.writes();
+    assert!(book.write(&bench.term, bench.page("arn:51"), false).await);
+    assert_eq!((bench.writes(), book.owes()), (writes + 1, None));
+    assert_eq!(bench.book().read().await.cloned(), bench.page("arn:51"));
 }

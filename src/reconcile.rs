@@ -186,8 +186,17 @@ pub async fn pass<P: Provider>(
         if applies {
             memory.schedule.tries(&plan, frame.now, frame.jitter);
         }
-        // Before anything is done: what is done without being noted, a later leader could take back.
-        if !frame.dry_run && !memory.note(term, &mut plan, frame.began, &patience).await {
+        // Before anything is done: what is done without being noted, a later leader could take back. What a change set makes was
+        // noted when it was prepared, and a later leader does not count its first execution.
+        let is_noted = matches!(plan.action, plan::Action::Execute { .. })
+            && plan.new_zones.is_empty()
+            && memory.schedule.tried(&plan, frame.now).0 <= 1;
+        let note = Note {
+            began: frame.began,
+            before: &patience,
+            depends: applies && !is_noted,
+        };
+        if !frame.dry_run && !memory.note(term, &mut plan, note).await {
             memory.schedule = patience;
             continue;
         }
@@ -225,24 +234,27 @@ impl Memory {
         self.grace.observe(frame.snapshot);
     }
 
-    /// Writes into the ledger what the plan has found, and what is about to be tried; `before` is without that. False if the plan has
-    /// to be made anew.
-    async fn note(
-        &mut self,
-        term: &Term,
-        plan: &mut Plan,
-        began: Duration,
-        before: &Schedule,
-    ) -> bool {
+    /// Writes into the ledger what the plan has found, and what is about to be tried. False if the plan has to be made again.
+    async fn note(&mut self, term: &Term, plan: &mut Plan, note: Note<'_>) -> bool {
         let next = plan.ledger.take().map(|mut ledger| {
-            ledger.tries = self.schedule.tries_made(began);
+            ledger.tries = self.schedule.tries_made(note.began);
             // A repair counts when it was made: one more is better than giving up too soon.
-            ledger.repairs = before.watch.repairs_made();
+            ledger.repairs = note.before.watch.repairs_made();
             ledger.grace = self.grace.kept();
             ledger
         });
-        self.book.write(term, next).await
+        self.book.write(term, next, note.depends).await
     }
+}
+
+/// How what a pass has found goes into the ledger.
+struct Note<'a> {
+    /// The beginning of the term, since 1970.
+    began: Duration,
+    /// What was known before the step that is about to be tried.
+    before: &'a Schedule,
+    /// Whether that step depends on it.
+    depends: bool,
 }
 
 /// Where AWS does not revert drift, there is another way.
