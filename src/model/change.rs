@@ -1,11 +1,22 @@
 //! A change of a live stack: prepared as a change set, read, executed.
+//!
+//! A change set takes its time, and others edit meanwhile. Whoever edits one entry every few seconds must not hold up everybody, so a
+//! change set is executed when all that it does is safe, although it is not all that is asked for any more. Waiting with an entry
+//! that keeps changing would do as well, but needs a memory of all entries and of times, and delays honest edits.
 
-use super::difference;
-use super::live::{ChangeSet, ChangeSetState, Effect, Stack};
-use super::plan::{Action, Plan};
+use std::collections::BTreeSet;
+
+use ipnet::Ipv4Net;
+
+use super::difference::{self, Difference, Kind};
+use super::ledger::Ledger;
+use super::limits;
+use super::live::{Change, ChangeSet, ChangeSetState, Effect, Stack};
+use super::network::{TableId, Zone};
+use super::plan::{Action, Plan, World};
 use super::problem::{Problem, Subject};
 use super::repair;
-use super::resolved::Names;
+use super::resolved::{Layout, Names};
 use super::template::{self, Template};
 
 const CHANGE_SET_PREFIX: &str = "egress-";
@@ -32,15 +43,53 @@ fn short(fingerprint: &str) -> &str {
     fingerprint.get(..16).unwrap_or(fingerprint)
 }
 
+/// What a template of all that is asked for was made from.
+pub(super) struct Whole<'a> {
+    pub world: &'a World<'a>,
+    pub layout: &'a Layout,
+    /// As [`Plan::taken`] has them.
+    pub taken: BTreeSet<Zone>,
+}
+
 impl Plan {
     /// Every change goes through a change set: CloudFormation says what it would do before it does it, and executes it
-    /// only on the stack it was made for.
-    pub(super) fn change(&mut self, stack: &Stack, template: Template, names: &Names) {
-        let ours =
-            |set: &&ChangeSet| fingerprint_of(&set.name) == Some(short(&template.fingerprint));
-        let Some(found) = stack.change_sets.iter().rev().find(ours) else {
-            return self.change_anew(stack, template, names);
+    /// only on the stack it was made for. `whole`: the template is all that is asked for, not a step of a repair.
+    pub(super) fn change(
+        &mut self,
+        stack: &Stack,
+        template: Template,
+        names: &Names,
+        whole: Option<Whole<'_>>,
+    ) {
+        if let Some(found) = set_for(stack, &template) {
+            return self.go_on(stack, found, names);
+        }
+        if self.use_earlier(stack, names, whole.is_some()) {
+            return;
+        }
+        let spared = whole.and_then(|whole| self.sparing(&whole, stack, names));
+        let template = match spared {
+            None => template,
+            Some((template, differences)) => {
+                self.differences = differences;
+                if let Some(found) = set_for(stack, &template) {
+                    return self.go_on(stack, found, names);
+                }
+                template
+            }
         };
+        let new = self.desired.routes.iter();
+        let new = new.filter(|route| !names.routes.contains_key(route));
+        if let Some(ledger) = &mut self.ledger {
+            ledger.expect(new.map(|(_, cidr)| *cidr));
+        }
+        let count = self.differences.len();
+        let why = format!("{count} differences from what is asked for");
+        self.set(Action::Prepare(template), why);
+    }
+
+    /// There is a change set for just this template.
+    fn go_on(&mut self, stack: &Stack, found: &ChangeSet, names: &Names) {
         match &found.state {
             ChangeSetState::Pending => {
                 self.set(Action::Wait, "CloudFormation is computing the change set")
@@ -92,46 +141,115 @@ impl Plan {
         }
     }
 
-    /// There is no change set for just this template. One for an earlier template is used as far as it goes: else a
-    /// stream of edits, each outdating the change set before, would starve all of them.
-    fn change_anew(&mut self, stack: &Stack, template: Template, names: &Names) {
-        let allowed = |id: &str| self.may_go(names, id);
+    /// There is no change set for just this template. One for an earlier template is executed if all that it does is safe: else
+    /// a stream of edits, each outdating the change set before, would starve all of them.
+    ///
+    /// Safe is what is still wanted, and a route that was asked for when the change set was made: for the moment until the
+    /// next one takes it out again it does no harm.
+    fn use_earlier(&mut self, stack: &Stack, names: &Names, whole: bool) -> bool {
         let mut sets = stack.change_sets.iter().rev();
         if sets.clone().any(|set| set.state == ChangeSetState::Pending) {
-            return self.set(Action::Wait, "CloudFormation is computing a change set");
+            self.set(Action::Wait, "CloudFormation is computing a change set");
+            return true;
         }
-        let wanted = |id: &str| {
-            self.differences
-                .iter()
-                .any(|difference| difference.id == id)
+        let passing = match whole && self.drifts.is_empty() {
+            true => self.passing(),
+            false => BTreeSet::new(),
         };
+        let allowed = |id: &str| self.may_go(names, id);
         let useful = |set: &&ChangeSet| {
+            let passes = |change: &&Change| {
+                change.effect == Effect::Add && passing.contains(&change.logical_id)
+            };
+            let wanted: Vec<Change> = set
+                .changes
+                .iter()
+                .filter(|it| !passes(it))
+                .cloned()
+                .collect();
+            let is_wanted = |change: &Change| self.differs(&change.logical_id);
             set.state == ChangeSetState::Ready
-                && !set.changes.is_empty()
+                && !wanted.is_empty()
                 && !repair::is_revert(&set.name)
-                && difference::unplanned(&set.changes, &self.differences, allowed).is_none()
-                && set.changes.iter().all(|change| wanted(&change.logical_id))
+                && difference::unplanned(&wanted, &self.differences, allowed).is_none()
+                && wanted.iter().all(is_wanted)
                 && !self.leaves_a_gap(set, names)
         };
-        match sets.find(useful).cloned() {
-            Some(set) => {
-                let count = set.changes.len();
-                let why = format!("{count} resource changes of an earlier plan, all still wanted");
-                self.set(
-                    Action::Execute {
-                        change_set: set.name,
-                    },
-                    why,
-                );
-            }
-            None => {
-                let why = format!(
-                    "{} differences from what is asked for",
-                    self.differences.len()
-                );
-                self.set(Action::Prepare(template), why);
-            }
+        let Some(set) = sets.find(useful) else {
+            return false;
+        };
+        let (change_set, count) = (set.name.clone(), set.changes.len());
+        let why = format!("{count} resource changes of an earlier plan, none of which does harm");
+        self.set(Action::Execute { change_set }, why);
+        true
+    }
+
+    fn differs(&self, id: &str) -> bool {
+        self.differences.iter().any(|it| it.id == id)
+    }
+
+    /// Logical ids of the routes for what was asked for before.
+    fn passing(&self) -> BTreeSet<String> {
+        let former = self.ledger.iter().flat_map(Ledger::former);
+        let tables = self.desired.tables.keys();
+        let ids = |net: &Ipv4Net| {
+            let id = |table: &TableId| template::route_name(table, *net);
+            tables.clone().map(id).collect::<Vec<_>>()
+        };
+        former
+            .flat_map(ids)
+            .filter(|id| !self.differs(id))
+            .collect()
+    }
+
+    /// The change without removals that somebody may call off again. A change set that removes what is wanted by the time that
+    /// it is ready is of no use; who asks for the same again and again, and knows when, could hold up everybody so. Therefore the
+    /// next one removes only what the one before would remove as well, and the one after that nothing while there is something
+    /// to add. What is left out follows. None: there is no need, or it would not fit.
+    fn sparing(
+        &self,
+        whole: &Whole<'_>,
+        stack: &Stack,
+        names: &Names,
+    ) -> Option<(Template, Vec<Difference>)> {
+        let removes = |id: &str| {
+            let mut differences = self.differences.iter();
+            differences.any(|it| it.kind == Kind::Remove && it.id == id)
+        };
+        let removed_by = |set: &ChangeSet| -> BTreeSet<String> {
+            let changes = set.changes.iter();
+            let removed = changes.filter(|change| change.effect == Effect::Remove);
+            removed.map(|change| change.logical_id.clone()).collect()
+        };
+        let ready = stack.change_sets.iter();
+        let ready = ready.filter(|set| set.state == ChangeSetState::Ready);
+        let called_off: Vec<BTreeSet<String>> = ready
+            .map(removed_by)
+            .filter(|removed| removed.iter().any(|id| !removes(id)))
+            .collect();
+        let adds = self.differences.iter().any(|it| it.kind != Kind::Remove);
+        let nothing = called_off.len() > 1 && adds;
+        let stays = |((table, _), id): &(&(TableId, Ipv4Net), &String)| {
+            let lasting = called_off.iter().all(|removed| removed.contains(*id)) && !nothing;
+            self.desired.tables.contains_key(table) && removes(id) && !lasting
+        };
+        let spared: Vec<_> = names.routes.iter().filter(stays).collect();
+        if spared.is_empty() {
+            return None;
         }
+        let (world, layout, taken) = (whole.world, whole.layout, whole.taken.clone());
+        let mut desired = self.passable(world, stack, names, taken).into_owned();
+        desired
+            .routes
+            .extend(spared.into_iter().map(|(route, _)| route.clone()));
+        if limits::overflows(world, &desired, names, layout) {
+            return None;
+        }
+        let bucket = world.settings.template_bucket;
+        let template = template::render(&desired, names, layout, bucket).ok()?;
+        let mut differences = difference::between(layout, &template, &self.request);
+        differences.extend(difference::of_tags(&stack.tags, &template.tags));
+        (!differences.is_empty()).then_some((template, differences))
     }
 
     /// Whether a change set takes a route out and does not make those that are to stand for it or parts of it. It is of a time when
@@ -170,6 +288,12 @@ impl Plan {
             .map(|((zone, _), _)| zone);
         zone.is_some_and(|zone| !self.desired.zones.contains_key(zone))
     }
+}
+
+/// The change set that makes just this template.
+fn set_for<'a>(stack: &'a Stack, template: &Template) -> Option<&'a ChangeSet> {
+    let ours = |set: &&ChangeSet| fingerprint_of(&set.name) == Some(short(&template.fingerprint));
+    stack.change_sets.iter().rev().find(ours)
 }
 
 pub(super) fn discard(set: &ChangeSet) -> Action {

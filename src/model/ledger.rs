@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cidr;
 use super::grace::{Grace, LargeRemoval, whole_seconds};
+use super::kept::overlap;
 use super::live::{Live, Phase};
 use super::plan::World;
 use super::problem::{Problem, Subject};
@@ -226,6 +227,16 @@ impl Ledger {
             .map(|(entry, line)| (entry.key.as_str(), line.net))
     }
 
+    /// Notes routes that a change set is to make. What it was made for may have changed by the time that it is executed.
+    pub(super) fn expect(&mut self, routes: impl Iterator<Item = Ipv4Net>) {
+        self.former.extend(routes);
+    }
+
+    /// Networks that were asked for before, of which routes may be left or under way.
+    pub(super) fn former(&self) -> &BTreeSet<Ipv4Net> {
+        &self.former
+    }
+
     /// When an entry was first accepted, in comparison with others.
     pub fn number(&self, entry: &EntryId) -> Option<u64> {
         self.entries.get(entry).map(|line| line.number)
@@ -238,12 +249,14 @@ impl Ledger {
     }
 
     /// What it should hold after a reading of the sources, and how many entries do not fit. An entry is gone when its key is, in a
-    /// source that was listed whole; its line goes when no live route is left for it, as does what a changed entry asked for before.
+    /// source that was listed whole; its line goes when no live route is left for it, as does what a changed entry asked for before:
+    /// not while a change is `under_way`, which may make such a route.
     pub fn after<'a>(
         &self,
         snapshot: &Snapshot,
         request: &Request,
         live: impl Iterator<Item = &'a Ipv4Net>,
+        under_way: bool,
     ) -> (Self, usize) {
         let mut ledger = self.clone();
         for (entry, net) in &request.entries {
@@ -267,9 +280,13 @@ impl Ledger {
             object.is_some_and(|object| object.may_have(&entry.key))
         };
         let standing = ledger.entries.iter().filter(|(entry, _)| stands(entry));
-        if snapshot.missing.is_empty() && explain(standing.map(|(_, line)| line.net), live) {
-            ledger.entries.retain(|entry, _| stands(entry));
-            ledger.former.clear();
+        let standing = cidr::minimal(standing.map(|(_, line)| line.net), &BTreeSet::new());
+        let left: Vec<&Ipv4Net> = live.filter(|it| !cidr::covers(&standing, it)).collect();
+        let is_left = |net: &Ipv4Net| left.iter().any(|route| overlap(net, route));
+        if snapshot.missing.is_empty() {
+            let keeps = |entry: &EntryId, line: &Line| stands(entry) || is_left(&line.net);
+            ledger.entries.retain(|entry, line| keeps(entry, line));
+            ledger.former.retain(|net| under_way || is_left(net));
         }
         let left_out = ledger.shorten();
         (ledger, left_out)
@@ -330,7 +347,9 @@ impl<'a> Recall<'a> {
         let (Self::Known(ledger) | Self::Unavailable(_, Some(ledger))) = self else {
             return (None, self.problem(stack_name, 0));
         };
-        let (mut next, left_out) = ledger.after(world.snapshot, request, live);
+        let under_way = matches!(world.live, Live::Ours(stack)
+            if stack.status.phase() == Phase::Busy || !stack.change_sets.is_empty());
+        let (mut next, left_out) = ledger.after(world.snapshot, request, live, under_way);
         next.stack = match world.live {
             Live::Ours(stack) if stack.status.phase() != Phase::Gone => Some(stack.id.clone()),
             Live::Ours(_) | Live::Absent => None,

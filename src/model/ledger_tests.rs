@@ -35,7 +35,7 @@ fn asked(entries: &[(&str, &str)]) -> (Snapshot, Request) {
 fn after(ledger: &Ledger, entries: &[(&str, &str)], live: &[&str]) -> Ledger {
     let (snapshot, request) = asked(entries);
     let live: Vec<Ipv4Net> = live.iter().map(|text| net(text)).collect();
-    ledger.after(&snapshot, &request, live.iter()).0
+    ledger.after(&snapshot, &request, live.iter(), false).0
 }
 
 fn clusters() -> BTreeSet<String> {
@@ -72,7 +72,7 @@ fn a_source_that_is_missing_takes_nothing_out() {
         ..Snapshot::default()
     };
     let none: [Ipv4Net; 0] = [];
-    let (kept, _) = ledger.after(&missing, &Request::default(), none.iter());
+    let (kept, _) = ledger.after(&missing, &Request::default(), none.iter(), false);
     assert_eq!(kept, ledger);
 }
 
@@ -148,10 +148,10 @@ fn the_newest_entries_are_left_out_of_a_document_that_is_full() {
     };
     let none: [Ipv4Net; 0] = [];
     let (before, first) = add(0..2_000, "old");
-    let (ledger, left_out) = Ledger::new("egress").after(&before, &first, none.iter());
+    let (ledger, left_out) = Ledger::new("egress").after(&before, &first, none.iter(), false);
     assert_eq!(left_out, 0);
     let (then, all) = add(2_000..20_000, "new");
-    let (ledger, left_out) = ledger.after(&then, &all, none.iter());
+    let (ledger, left_out) = ledger.after(&then, &all, none.iter(), false);
     assert!(left_out > 0 && left_out < 10_000, "{left_out}");
     let length = ledger.text().len();
     assert!(length < 1 << 20 && length > MAX_BYTES / 2, "{length}");

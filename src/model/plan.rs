@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use super::admitted::Admitted;
-use super::change::discard;
+use super::change::{Whole, discard};
 use super::desired::{self, Desired, Settings};
 use super::difference::{self, Difference};
 use super::drift::Drift;
@@ -302,7 +302,7 @@ impl Plan {
             return self.refuse(&stack.name, "NothingToRoute", text);
         }
         let taken = self.taken(world, stack, names);
-        let desired = self.passable(world, stack, names, taken);
+        let desired = self.passable(world, stack, names, taken.clone());
         let rendered = template::render(&desired, names, layout, world.settings.template_bucket);
         drop(desired);
         let template = match rendered {
@@ -346,7 +346,12 @@ impl Plan {
                 }
             }
         } else {
-            self.change(stack, template, names);
+            let whole = Whole {
+                world,
+                layout,
+                taken,
+            };
+            self.change(stack, template, names, Some(whole));
         }
     }
 }
@@ -354,6 +359,10 @@ impl Plan {
 #[cfg(test)]
 #[path = "plan_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "change_tests.rs"]
+mod change_tests;
 
 #[cfg(test)]
 #[path = "plan_limits_tests.rs"]

@@ -198,7 +198,7 @@ impl Plan {
             return false;
         }
         (self.differences, self.renewed) = (differences, renewed);
-        self.change(stack, template, names);
+        self.change(stack, template, names, None);
         if self.action == Action::Refuse {
             // A repair that cannot be made keeps nothing else from being done.
             self.setback = self.problems.pop().map(|problem| problem.message);
