@@ -316,7 +316,12 @@ async fn source(config: &Config) -> Result<Source> {
     Ok(match &config.source {
         SourceConfig::Manifests(path) => Source::Manifests(path.clone()),
         SourceConfig::Kubernetes(clusters) => Source::Kubernetes(
-            kubernetes::Clusters::connect(clusters, config.namespace.clone()).await?,
+            kubernetes::Clusters::connect(
+                clusters,
+                config.namespace.clone(),
+                config.resync_interval,
+            )
+            .await?,
         ),
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::annotation::{self, Annotations};
+use super::request::ObjectId;
 
 /// Entries read from one ConfigMap: the first in key order. The others are counted.
 pub const MAX_ENTRIES_PER_OBJECT: usize = 1_000;
@@ -14,6 +15,10 @@ const MAX_VALUE: usize = 128;
 const MAX_REASON: usize = 200;
 /// Bytes of a uid: what an API server gives has 36.
 const MAX_UID: usize = 64;
+
+/// Bytes kept of all objects, and of one entry besides its text. 20,000 honest entries take less than half.
+const MAX_KEPT: usize = 8 << 20;
+const ENTRY: usize = 120;
 
 /// What is kept in memory of one ConfigMap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,9 +96,55 @@ impl Object {
         self.data.contains_key(key) || self.hides_entries()
     }
 
+    /// Drops the second half of its entries, which are counted.
+    fn halve(&mut self) {
+        let keep = self.data.len() / 2;
+        while self.data.len() > keep {
+            self.data.pop_last();
+            self.more_keys += 1;
+        }
+    }
+
+    fn size(&self) -> usize {
+        let texts = self.data.iter();
+        texts
+            .map(|(key, value)| ENTRY + key.len() + value.len())
+            .sum()
+    }
+
     /// Whether it may have entries that are not in `data`.
     pub fn hides_entries(&self) -> bool {
         self.more_keys > 0 || self.unreadable.is_some()
+    }
+}
+
+/// Bounds what is kept of all objects together. Where there is too much, the namespace that has most gives way, with its largest
+/// object first: what is dropped is counted, and keeps what it asked for last.
+pub fn bound(objects: &mut BTreeMap<ObjectId, Object>) {
+    let mut sizes: BTreeMap<(String, String), BTreeMap<ObjectId, usize>> = BTreeMap::new();
+    let mut all: usize = objects.values().map(Object::size).sum();
+    if all <= MAX_KEPT {
+        return;
+    }
+    for (id, object) in objects.iter() {
+        let of = (id.cluster.clone(), id.namespace.clone());
+        let sizes = sizes.entry(of).or_default();
+        sizes.insert(id.clone(), object.size());
+    }
+    while all > MAX_KEPT {
+        let largest = sizes
+            .values_mut()
+            .max_by_key(|of| of.values().sum::<usize>())
+            .and_then(|of| of.iter_mut().max_by_key(|(_, size)| **size));
+        let Some((id, size)) = largest.filter(|(_, size)| **size > 0) else {
+            return;
+        };
+        let Some(object) = objects.get_mut(id) else {
+            return;
+        };
+        object.halve();
+        all = all - *size + object.size();
+        *size = object.size();
     }
 }
 
@@ -139,6 +190,35 @@ mod tests {
             .collect();
         assert_eq!(read, [true, false], "{:?}", object.data);
         assert!(object.data.keys().all(|key| key.len() < 300));
+    }
+
+    #[test]
+    fn one_namespace_cannot_take_the_memory_of_all() {
+        let id = |namespace: &str, name: usize| ObjectId {
+            namespace: namespace.to_owned(),
+            name: name.to_string(),
+            ..ObjectId::default()
+        };
+        let many = |width: usize, entries: usize| {
+            let mut object = Object::default();
+            let key = |number: usize| format!("{number:0>width$}");
+            (0..entries).for_each(|number| object.put(&key(number), "8.8.8.8/32"));
+            object
+        };
+        let honest = (0..20).map(|name| (id("honest", name), many(12, 1_000)));
+        let mut objects: BTreeMap<_, _> = honest.collect();
+        let before = objects.clone();
+        bound(&mut objects);
+        assert_eq!(objects, before, "20,000 entries fit");
+        objects.extend((0..300).map(|name| (id("greedy", name), many(253, 1_000))));
+        bound(&mut objects);
+        let kept: usize = objects.values().map(Object::size).sum();
+        assert!(kept <= MAX_KEPT && kept > MAX_KEPT / 2, "{kept}");
+        for (id, object) in &objects {
+            let all = object.data.len() + object.more_keys;
+            assert_eq!(all, 1_000, "{id}: what is dropped is counted");
+            assert!(id.namespace == "greedy" || object == &before[id]);
+        }
     }
 
     #[test]

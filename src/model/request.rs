@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub stale: BTreeMap<String, String>,
     /// Sources that may have news which have not arrived: their watch has ended, or says nothing, and nobody needs to be told yet.
     pub unsure: BTreeSet<String>,
+    /// Sources that have gone back to an older state a short time ago, and how that showed.
+    pub went_back: BTreeMap<String, String>,
 }
 
 impl Snapshot {
@@ -50,9 +52,11 @@ impl Snapshot {
         self.missing.is_empty() && self.objects.values().all(Object::is_empty)
     }
 
-    /// Whether what the sources ask for is known as it is now: none is missing or stale, and none may have news.
+    /// Whether what the sources ask for is known as it is now: none is missing or stale, none may have news, and none has just
+    /// lost what it had since its backup.
     pub fn is_certain(&self) -> bool {
-        self.missing.is_empty() && self.stale.is_empty() && self.unsure.is_empty()
+        let in_doubt = [&self.missing, &self.stale, &self.went_back];
+        in_doubt.into_iter().all(BTreeMap::is_empty) && self.unsure.is_empty()
     }
 }
 
@@ -83,20 +87,8 @@ pub struct Request {
     pub settled: bool,
 }
 
-/// Reads every entry of the snapshot under the rules of the network. `ledger` is one that explains what is live: what it does not
-/// know of a refused entry has no route.
-pub fn parse(
-    snapshot: &Snapshot,
-    rules: &Rules,
-    ledger: Option<&Ledger>,
-) -> (Request, Vec<Problem>) {
-    let mut request = Request {
-        // Whatever a source in doubt does not show may have been requested again, or still: nothing that is routed is removed then, not
-        // even one route, since nobody can tell which.
-        settled: snapshot.is_certain(),
-        ..Request::default()
-    };
-    let mut problems = Vec::new();
+/// Reports what is not known as it is now.
+fn doubts(snapshot: &Snapshot, problems: &mut Vec<Problem>) {
     for (source, why) in &snapshot.missing {
         problems.push(Problem::warning(
             Subject::Source(source.clone()),
@@ -111,6 +103,30 @@ pub fn parse(
             format!("{why}; what it had asked for stays, changes are not seen, and no route is removed until it can be read again"),
         ));
     }
+    for (source, why) in &snapshot.went_back {
+        problems.push(Problem::warning(
+            Subject::Source(source.clone()),
+            "SourceWentBack",
+            format!("{why}; apply again what was changed after that state was saved"),
+        ));
+    }
+}
+
+/// Reads every entry of the snapshot under the rules of the network. `ledger` is one that explains what is live: what it does not
+/// know of a refused entry has no route.
+pub fn parse(
+    snapshot: &Snapshot,
+    rules: &Rules,
+    ledger: Option<&Ledger>,
+) -> (Request, Vec<Problem>) {
+    let mut request = Request {
+        // Whatever a source in doubt does not show may have been requested again, or still: nothing that is routed is removed then, not
+        // even one route, since nobody can tell which.
+        settled: snapshot.is_certain(),
+        ..Request::default()
+    };
+    let mut problems = Vec::new();
+    doubts(snapshot, &mut problems);
     let mut total = 0;
     for (id, object) in &snapshot.objects {
         request.hidden(id, object, rules, ledger, &mut problems);

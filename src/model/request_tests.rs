@@ -134,9 +134,20 @@ fn any_doubt_about_a_source_is_doubt() {
             ..Snapshot::default()
         },
         Snapshot {
+            went_back: why(),
+            ..Snapshot::default()
+        },
+        Snapshot {
             unsure: ["one".to_owned()].into(),
             ..Snapshot::default()
         },
     ];
     assert!(doubts.iter().all(|snapshot| !snapshot.is_certain()));
+    let reasons = doubts.map(|snapshot| {
+        let (request, problems) = parse(&snapshot, &Rules::default(), None);
+        assert!(!request.settled, "{snapshot:?}");
+        problems.first().map(|problem| problem.reason)
+    });
+    let told = ["SourceNotLoaded", "SourceStale", "SourceWentBack"].map(Some);
+    assert_eq!(reasons, [told[0], told[1], told[2], None]);
 }

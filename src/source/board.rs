@@ -1,19 +1,23 @@
 //! What is known of each cluster's ConfigMaps, merged: informers write, the control loop reads.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error as _;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::runtime::watcher::{self, Event};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::kubernetes::TokenError;
-use crate::model::annotation;
+use super::reader::Listing;
+use crate::model::object;
 use crate::model::request::{Object, ObjectId, Snapshot};
 
-/// Of one reason that is shown.
+/// Bytes of one reason that is shown.
 const MAX_REASON: usize = 400;
+/// How long a cluster may be in doubt before people are told: a watch that is renewed is no news.
+const TOLD_AFTER: Duration = Duration::from_secs(4);
+/// How long it is told that a cluster went back to an older state.
+const WENT_BACK: Duration = Duration::from_secs(600);
 
 /// The boards of all clusters. Cheap to clone.
 #[derive(Clone)]
@@ -21,12 +25,14 @@ pub(super) struct Boards {
     sender: watch::Sender<Option<Snapshot>>,
     /// What is known before the first snapshot is published; None afterwards.
     early: Arc<Mutex<Option<Early>>>,
+    /// Whether the loop goes by a snapshot in which a cluster was unsure.
+    taken_in_doubt: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
 struct Early {
     snapshot: Snapshot,
-    /// Clusters that have neither been listed nor failed.
+    /// Clusters that have neither been listed and watched nor failed.
     silent: BTreeSet<String>,
 }
 
@@ -34,15 +40,18 @@ struct Early {
 pub(super) struct Board {
     cluster: String,
     boards: Boards,
-    /// Objects of a list under way: they replace the others when it is complete, never before.
-    listing: BTreeMap<ObjectId, Object>,
     /// The last thing that went wrong, so that it is logged once.
     error: Option<String>,
+    /// Since when events may have been missed.
+    doubted: Option<Instant>,
+    /// When it went back to an older state.
+    went_back: Option<Instant>,
 }
 
 impl Boards {
     pub(super) fn new<'a>(
         sender: watch::Sender<Option<Snapshot>>,
+        taken_in_doubt: Arc<AtomicBool>,
         clusters: impl Iterator<Item = &'a str>,
     ) -> Self {
         let mut early = Early::default();
@@ -57,6 +66,7 @@ impl Boards {
         Self {
             sender,
             early: Arc::new(Mutex::new(Some(early))),
+            taken_in_doubt,
         }
     }
 
@@ -65,8 +75,9 @@ impl Boards {
         Board {
             cluster,
             boards,
-            listing: BTreeMap::new(),
             error: None,
+            doubted: None,
+            went_back: None,
         }
     }
 
@@ -102,82 +113,111 @@ impl Boards {
 }
 
 impl Board {
-    /// Notes an event. True when it proves that the cluster answers.
-    pub(super) fn take(&mut self, event: Event<ConfigMap>) -> bool {
-        // It only announces a list: nothing has been asked yet.
-        let answered = !matches!(event, Event::Init);
-        if answered && self.error.take().is_some() {
-            let source = shown(&self.cluster);
-            self.boards.change(&self.cluster, false, |snapshot| {
-                snapshot.stale.remove(&source).is_some()
-            });
-            tracing::info!(
-                source = shown(&self.cluster),
-                "ConfigMaps can be read again"
-            );
+    /// Notes an object as it is now.
+    pub(super) fn set(&self, id: ObjectId, object: Object) {
+        if let Some(why) = &object.unreadable {
+            tracing::debug!(source = shown(&self.cluster), object = %id, "a ConfigMap cannot be read: {why}");
         }
-        match event {
-            Event::Init => self.listing.clear(),
-            Event::InitApply(object) => {
-                let (id, object) = reduced(object, &self.cluster);
-                self.listing.insert(id, object);
-            }
-            Event::InitDone => self.listed(),
-            Event::Apply(object) => {
-                let (id, object) = reduced(object, &self.cluster);
-                let change = |snapshot: &mut Snapshot| {
-                    let before = snapshot.objects.insert(id, object.clone());
-                    before.is_none_or(|before| before.asks() != object.asks())
-                };
-                self.boards.change(&self.cluster, false, change);
-            }
-            Event::Delete(object) => {
-                let (id, _) = reduced(object, &self.cluster);
-                self.boards.change(&self.cluster, false, |snapshot| {
-                    snapshot.objects.remove(&id).is_some()
-                });
-            }
-        }
-        answered
+        self.boards.change(&self.cluster, false, |snapshot| {
+            let before = snapshot.objects.insert(id, object.clone());
+            object::bound(&mut snapshot.objects);
+            before.is_none_or(|before| before.asks() != object.asks())
+        });
     }
 
-    fn listed(&mut self) {
-        let listed = std::mem::take(&mut self.listing);
+    /// Notes that an object is gone.
+    pub(super) fn delete(&self, id: &ObjectId) {
+        self.boards.change(&self.cluster, false, |snapshot| {
+            snapshot.objects.remove(id).is_some()
+        });
+    }
+
+    /// Notes all objects that there are.
+    pub(super) fn listed(&self, listing: Listing) {
+        let listed = listing.objects;
         let cluster = self.cluster.as_str();
-        self.boards.change(cluster, true, |snapshot| {
+        self.boards.change(cluster, false, |snapshot| {
             let was_missing = snapshot.missing.remove(&shown(cluster)).is_some();
             let known = snapshot.objects.iter();
             let known = known.filter(|(id, _)| id.cluster == cluster);
             let same = known.map(asks).eq(listed.iter().map(asks));
             snapshot.objects.retain(|id, _| id.cluster != cluster);
             snapshot.objects.extend(listed);
+            object::bound(&mut snapshot.objects);
             was_missing || !same
         });
     }
 
-    /// A cluster that was listed once keeps what it had; one that was not stays missing, with the reason.
-    pub(super) fn failed(&mut self, error: &watcher::Error) {
+    /// Notes that events may be missed from now on. Nobody is woken or told: mostly it is over at once.
+    pub(super) fn doubt(&mut self) {
+        self.doubted.get_or_insert_with(Instant::now);
         let source = shown(&self.cluster);
-        if let watcher::Error::WatchError(status) = error
-            && status.code == 410
-        {
-            tracing::debug!(source, "the watch was too old; listing anew");
-            return;
+        self.boards.change(&self.cluster, false, |snapshot| {
+            snapshot.unsure.insert(source);
+            false
+        });
+    }
+
+    /// Notes that the API server answers, and sends what happens.
+    pub(super) fn is_certain(&mut self) {
+        self.doubted = None;
+        let source = shown(&self.cluster);
+        let is_over = |at: Instant| at.elapsed() > WENT_BACK;
+        let is_past = self.went_back.take_if(|at| is_over(*at)).is_some();
+        let awaited = &self.boards.taken_in_doubt;
+        self.boards.change(&self.cluster, true, |snapshot| {
+            let was_unsure = snapshot.unsure.remove(&source);
+            let over = is_past && snapshot.went_back.remove(&source).is_some();
+            let was_stale = snapshot.stale.remove(&source).is_some();
+            was_stale || over || was_unsure && awaited.swap(false, Ordering::Relaxed)
+        });
+        if self.error.take().is_some() {
+            tracing::info!(
+                source = shown(&self.cluster),
+                "ConfigMaps can be read again"
+            );
         }
-        let text = explain(error);
-        if self.error.as_ref() == Some(&text) {
-            tracing::debug!(source, "{text}");
-        } else {
-            tracing::warn!(source, "{text}");
-        }
-        self.error = Some(text.clone());
+    }
+
+    /// Notes that the cluster shows an older state than before: somebody has restored it.
+    pub(super) fn went_back(&mut self, from: u64, to: u64) {
+        let source = shown(&self.cluster);
+        let text = format!(
+            "it went back from version {from} to {to}, as after a restore from a backup; all ConfigMaps have been listed again"
+        );
+        tracing::warn!(source, "{text}");
+        self.went_back = Some(Instant::now());
+        self.boards.change(&self.cluster, false, |snapshot| {
+            snapshot.went_back.insert(source, text);
+            true
+        });
+    }
+
+    /// A cluster that was listed once keeps what it had; one that was not stays missing, with the reason.
+    pub(super) fn failed(&mut self, why: &str) {
+        self.doubt();
+        let source = shown(&self.cluster);
+        let text: String = why.chars().take(MAX_REASON).collect();
+        let lasts = self
+            .doubted
+            .is_some_and(|since| since.elapsed() >= TOLD_AFTER);
+        let mut tells = false;
         self.boards.change(&self.cluster, true, |snapshot| {
             let kind = match snapshot.missing.contains_key(&source) {
                 true => &mut snapshot.missing,
-                false => &mut snapshot.stale,
+                false if lasts => &mut snapshot.stale,
+                false => return false,
             };
-            kind.insert(source, text.clone()) != Some(text)
+            tells = true;
+            kind.insert(source, text.clone()).as_ref() != Some(&text)
         });
+        let source = shown(&self.cluster);
+        if !tells || self.error.as_ref() == Some(&text) {
+            tracing::debug!(source, "{text}");
+        } else {
+            tracing::warn!(source, "{text}");
+            self.error = Some(text);
+        }
     }
 }
 
@@ -193,65 +233,6 @@ fn shown(name: &str) -> String {
     } else {
         format!("Kubernetes API server {name}")
     }
-}
-
-/// Only what is needed stays in memory.
-fn reduced(object: ConfigMap, cluster: &str) -> (ObjectId, Object) {
-    let id = ObjectId {
-        cluster: cluster.to_owned(),
-        namespace: object.metadata.namespace.unwrap_or_default(),
-        name: object.metadata.name.unwrap_or_default(),
-    };
-    let mut reduced = Object {
-        binary_keys: object.binary_data.map_or(0, |data| data.len()),
-        annotations: annotation::ours(&object.metadata.annotations.unwrap_or_default()),
-        ..Object::default()
-    };
-    reduced.set_uid(&object.metadata.uid.unwrap_or_default());
-    for (key, value) in object.data.iter().flatten() {
-        reduced.put(key, value);
-    }
-    (id, reduced)
-}
-
-/// What to do about it.
-fn explain(error: &watcher::Error) -> String {
-    let cause = match error {
-        watcher::Error::InitialListFailed(cause)
-        | watcher::Error::WatchStartFailed(cause)
-        | watcher::Error::WatchFailed(cause) => cause,
-        watcher::Error::WatchError(status) => {
-            return format!("the API server ended the watch: {}", status.message);
-        }
-        watcher::Error::NoResourceVersion => {
-            return "the API server answered without a resource version".to_owned();
-        }
-    };
-    let text = match cause {
-        kube::Error::Api(status) if status.code == 403 => format!(
-            "its ConfigMaps may not be read ({}): bind a role with list and watch on configmaps, or set --namespace",
-            status.message
-        ),
-        kube::Error::Api(status) if status.code == 401 => {
-            "it does not accept our credentials: check the service account's token, --credentials-dir or the kubeconfig"
-                .to_owned()
-        }
-        kube::Error::Api(status) => format!("it answered {} ({})", status.code, status.message),
-        kube::Error::Service(cause) if cause.is::<TokenError>() => cause.to_string(),
-        other => format!("it cannot be reached ({}): check its address, its certificate authority and the network", root(other)),
-    };
-    text.chars().take(MAX_REASON).collect()
-}
-
-/// The innermost cause: the layers around it only say that there is one.
-fn root(error: &kube::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text = inner.to_string();
-        source = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

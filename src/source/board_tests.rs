@@ -1,21 +1,36 @@
-use kube::core::Status;
-
 use super::*;
+use crate::model::annotation;
 
-fn config_map(name: &str, value: &str) -> ConfigMap {
-    serde_json::from_value(serde_json::json!({
-        "metadata": { "name": name, "namespace": "default", "uid": "u", "managedFields": [] },
-        "data": { "key": value },
-    }))
-    .expect("a ConfigMap")
+fn config_map(name: &str, value: &str) -> Object {
+    let mut object = Object::default();
+    object.set_uid(name);
+    object.put("key", value);
+    object
 }
 
-fn list(board: &mut Board, objects: &[(&str, &str)]) {
-    board.take(Event::Init);
-    for (name, value) in objects {
-        board.take(Event::InitApply(config_map(name, value)));
+fn id(board: &Board, name: &str) -> ObjectId {
+    ObjectId {
+        cluster: board.cluster.clone(),
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
     }
-    board.take(Event::InitDone);
+}
+
+/// A list that has begun to be watched.
+fn list(board: &mut Board, objects: &[(&str, &str)]) {
+    let objects = objects
+        .iter()
+        .map(|(name, value)| (id(board, name), config_map(name, value)));
+    let listing = Listing {
+        version: "1".to_owned(),
+        objects: objects.collect(),
+    };
+    board.listed(listing);
+    board.is_certain();
+}
+
+fn set(board: &Board, name: &str, value: &str) {
+    board.set(id(board, name), config_map(name, value));
 }
 
 struct Rig {
@@ -27,7 +42,7 @@ struct Rig {
 
 fn rig() -> Rig {
     let (sender, receiver) = watch::channel(None);
-    let boards = Boards::new(sender, ["a", "b"].into_iter());
+    let boards = Boards::new(sender, Arc::default(), ["a", "b"].into_iter());
     let (a, b) = (boards.board("a"), boards.board("b"));
     Rig {
         receiver,
@@ -65,6 +80,11 @@ impl Rig {
             .collect()
     }
 
+    fn is_certain(&self) -> bool {
+        let known = self.receiver.borrow();
+        known.as_ref().is_some_and(Snapshot::is_certain)
+    }
+
     fn stale(&self) -> Vec<String> {
         let known = self.receiver.borrow();
         known
@@ -74,24 +94,18 @@ impl Rig {
     }
 }
 
-fn api_error(code: u16) -> watcher::Error {
-    let status = Status::failure("no", "Reason").with_code(code);
-    watcher::Error::InitialListFailed(kube::Error::Api(status.boxed()))
-}
-
 #[test]
 fn the_first_snapshot_waits_until_every_cluster_has_been_heard() {
     let mut rig = rig();
     list(&mut rig.a, &[("one", "8.8.8.8")]);
-    rig.a.take(Event::Apply(config_map("two", "9.9.9.9")));
+    set(&rig.a, "two", "9.9.9.9");
     assert!(
         rig.receiver.borrow().is_none() && !rig.woken(),
         "b may have more to add"
     );
-    rig.b.take(Event::Init);
-    rig.b.take(Event::InitApply(config_map("three", "1.1.1.1")));
-    assert!(rig.receiver.borrow().is_none(), "half a list is no list");
-    rig.b.take(Event::InitDone);
+    rig.b.doubt();
+    assert!(rig.receiver.borrow().is_none(), "it has only been asked");
+    list(&mut rig.b, &[("three", "1.1.1.1")]);
     assert!(rig.woken());
     assert_eq!(
         rig.names(),
@@ -100,21 +114,16 @@ fn the_first_snapshot_waits_until_every_cluster_has_been_heard() {
     assert!(rig.missing().is_empty());
 }
 
-#[test]
-fn a_cluster_that_fails_has_been_heard_and_is_missing() {
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_fails_has_been_heard_and_is_missing() {
     let mut rig = rig();
     list(&mut rig.a, &[("one", "8.8.8.8")]);
-    rig.b.take(Event::Init);
-    rig.b.failed(&api_error(403));
+    rig.b.doubt();
+    rig.b.failed("bind a role");
     assert!(rig.woken());
     assert_eq!(rig.names(), ["a/default/one"]);
-    let missing = rig.missing();
-    assert!(
-        missing.len() == 1
-            && missing[0].starts_with("Kubernetes API server b: ")
-            && missing[0].contains("role")
-    );
-    rig.b.failed(&api_error(403));
+    assert_eq!(rig.missing(), ["Kubernetes API server b: bind a role"]);
+    rig.b.failed("bind a role");
     assert!(!rig.woken(), "the same again is no news");
     list(&mut rig.b, &[]);
     assert!(rig.woken() && rig.missing().is_empty());
@@ -137,30 +146,70 @@ fn a_cluster_that_says_nothing_is_waited_for_only_so_long() {
     assert_eq!(rig.names(), ["a/default/one", "b/default/two"]);
 }
 
-#[test]
-fn a_cluster_that_goes_away_keeps_what_it_had() {
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_goes_away_keeps_what_it_had() {
     let mut rig = rig();
     list(&mut rig.a, &[("one", "8.8.8.8")]);
     list(&mut rig.b, &[]);
     rig.woken();
-    rig.a.failed(&watcher::Error::NoResourceVersion);
+    rig.a.failed("away");
+    assert!(!rig.woken() && rig.stale().is_empty(), "it may be short");
+    assert!(!rig.is_certain(), "it counts at once");
+    tokio::time::advance(TOLD_AFTER).await;
+    rig.a.failed("away");
     assert!(rig.woken() && rig.missing().is_empty());
     assert_eq!(rig.stale(), ["Kubernetes API server a"], "that is told");
-    rig.a.failed(&watcher::Error::NoResourceVersion);
+    rig.a.failed("away");
     assert!(!rig.woken(), "once");
-    rig.a.take(Event::Init);
+    rig.a.doubt();
     assert_eq!(
         rig.names(),
         ["a/default/one"],
-        "a list begun anew removes nothing yet"
+        "a list that begins removes nothing yet"
     );
     list(&mut rig.a, &[("one", "8.8.8.8")]);
-    assert!(rig.woken() && rig.stale().is_empty(), "it is back");
+    assert!(rig.woken() && rig.stale().is_empty() && rig.is_certain());
     list(&mut rig.a, &[("one", "8.8.8.8")]);
     assert!(!rig.woken(), "the same list again");
     list(&mut rig.a, &[("two", "9.9.9.9")]);
     assert!(rig.woken());
     assert_eq!(rig.names(), ["a/default/two"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_renewed_wakes_only_who_has_looked_meanwhile() {
+    let mut rig = rig();
+    list(&mut rig.a, &[("one", "8.8.8.8")]);
+    list(&mut rig.b, &[]);
+    rig.woken();
+    rig.a.doubt();
+    assert!(!rig.is_certain());
+    rig.a.is_certain();
+    assert!(rig.is_certain() && !rig.woken());
+    rig.a.doubt();
+    rig.boards.taken_in_doubt.store(true, Ordering::Relaxed);
+    rig.a.is_certain();
+    assert!(rig.woken(), "the pass may have held a removal back");
+    rig.a.doubt();
+    rig.a.is_certain();
+    assert!(!rig.woken());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_went_back_is_told_for_a_while() {
+    let mut rig = rig();
+    list(&mut rig.a, &[("one", "8.8.8.8")]);
+    list(&mut rig.b, &[]);
+    rig.woken();
+    rig.a.went_back(700, 12);
+    list(&mut rig.a, &[("one", "8.8.8.8")]);
+    assert!(rig.woken() && !rig.is_certain());
+    tokio::time::advance(WENT_BACK).await;
+    rig.a.is_certain();
+    assert!(!rig.is_certain() && !rig.woken());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    rig.a.is_certain();
+    assert!(rig.is_certain() && rig.woken());
 }
 
 #[test]
@@ -169,13 +218,13 @@ fn readers_wake_up_only_for_changes() {
     list(&mut rig.a, &[]);
     list(&mut rig.b, &[]);
     rig.woken();
-    rig.a.take(Event::Apply(config_map("one", "8.8.8.8")));
+    set(&rig.a, "one", "8.8.8.8");
     assert!(rig.woken());
-    rig.a.take(Event::Apply(config_map("one", "8.8.8.8")));
+    set(&rig.a, "one", "8.8.8.8");
     assert!(!rig.woken());
-    rig.b.take(Event::Delete(config_map("one", "")));
+    rig.b.delete(&id(&rig.b, "one"));
     assert!(!rig.woken(), "that of the other cluster is another one");
-    rig.a.take(Event::Delete(config_map("one", "")));
+    rig.a.delete(&id(&rig.a, "one"));
     assert!(rig.woken() && rig.names().is_empty());
 }
 
@@ -189,9 +238,8 @@ fn annotations_are_known_and_wake_nobody() {
     let key = annotation::KEYS[0];
     let annotated = |value: &str| {
         let mut object = config_map("one", "8.8.8.8");
-        let all = [(key, value), ("other", "theirs")];
-        let all = all.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        object.metadata.annotations = Some(all.into());
+        object.annotate(key, value);
+        object.annotate("other", "theirs");
         object
     };
     let bears = |rig: &Rig| {
@@ -199,54 +247,17 @@ fn annotations_are_known_and_wake_nobody() {
         let objects = &known.as_ref().expect("published").objects;
         objects.values().next().expect("one").annotations.clone()
     };
-    rig.a.take(Event::Apply(annotated("198.51.100.1")));
+    rig.a.set(id(&rig.a, "one"), annotated("198.51.100.1"));
     assert!(!rig.woken());
     assert_eq!(bears(&rig), [(key, "198.51.100.1".to_owned())].into());
-    rig.a.take(Event::Init);
-    rig.a.take(Event::InitApply(annotated("198.51.100.2")));
-    rig.a.take(Event::InitDone);
+    rig.a.listed(Listing {
+        version: "2".to_owned(),
+        objects: [(id(&rig.a, "one"), annotated("198.51.100.2"))].into(),
+    });
     assert!(!rig.woken());
     assert_eq!(bears(&rig), [(key, "198.51.100.2".to_owned())].into());
     let mut object = annotated("198.51.100.2");
-    object.data = Some([("key".to_owned(), "9.9.9.9".to_owned())].into());
-    rig.a.take(Event::Apply(object));
+    object.put("key", "9.9.9.9");
+    rig.a.set(id(&rig.a, "one"), object);
     assert!(rig.woken());
-}
-
-#[test]
-fn a_new_try_is_no_success() {
-    let mut rig = rig();
-    rig.a.failed(&api_error(500));
-    assert!(!rig.a.take(Event::Init));
-    assert!(
-        rig.a.error.is_some(),
-        "else each try would log the failure and its end"
-    );
-    assert!(rig.a.take(Event::InitDone));
-    assert!(rig.a.error.is_none());
-}
-
-#[test]
-fn a_watch_that_is_too_old_is_no_error() {
-    let mut rig = rig();
-    rig.a.failed(&watcher::Error::WatchError(
-        Status::failure("gone", "Expired").with_code(410).boxed(),
-    ));
-    assert!(rig.a.error.is_none());
-}
-
-#[test]
-fn each_failure_says_what_to_do() {
-    let text = |error: kube::Error| explain(&watcher::Error::WatchFailed(error));
-    for (code, part) in [(401, "--credentials-dir"), (403, "role"), (429, "429")] {
-        assert!(explain(&api_error(code)).contains(part), "{code}");
-    }
-    let outer = std::io::Error::other(std::io::Error::other("Connection refused"));
-    let away = text(kube::Error::Service(Box::new(outer)));
-    assert!(
-        away.contains("Connection refused") && away.contains("check its address"),
-        "{away}"
-    );
-    let long = text(kube::Error::Service("x".repeat(10_000).into()));
-    assert_eq!(long.chars().count(), MAX_REASON);
 }

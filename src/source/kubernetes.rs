@@ -2,36 +2,29 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use futures::{StreamExt as _, pin_mut};
 use http::{HeaderValue, Request, header::AUTHORIZATION};
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::client::{Body, ClientBuilder};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
-use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client, Config};
+use kube::{Client, Config};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tower::BoxError;
 use tower::filter::FilterLayer;
 
-use super::board::{Board, Boards};
+use super::board::Boards;
+use super::informer::Informer;
+use super::reader::Reader;
 use crate::config;
 use crate::model::request::Snapshot;
-use crate::retry::Backoff;
 
 /// Which ConfigMaps count.
 pub const SELECTOR: &str = "egress=static";
-/// A watch is renewed after this long, in seconds: one that died silently is noticed 5 s after that.
-const WATCH_TIMEOUT: u32 = 50;
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(30);
-/// Failures further apart than this have nothing to do with one another.
-const CALM: Duration = Duration::from_secs(10);
 /// How long clusters that answer wait for those that neither answer nor refuse, before the first snapshot: so that what is
 /// there at the start becomes one change of the stack.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,6 +35,8 @@ const MAX_TOKEN: u64 = 64 << 10;
 pub struct Clusters {
     clusters: Vec<Cluster>,
     namespace: Option<String>,
+    /// How often everything is listed.
+    resync: Duration,
 }
 
 struct Cluster {
@@ -159,6 +154,7 @@ impl Clusters {
     pub async fn connect(
         clusters: &config::Clusters,
         namespace: Option<String>,
+        resync: Duration,
     ) -> Result<Self, ConnectError> {
         let cluster = |(name, config): (String, Config)| {
             let client = client(config, clusters.token_file.clone()).map_err(cannot(format!(
@@ -174,21 +170,25 @@ impl Clusters {
         Ok(Self {
             clusters,
             namespace,
+            resync,
         })
     }
 
     /// Starts the informers.
-    pub fn watch(&self, sender: &watch::Sender<Option<Snapshot>>) -> Vec<JoinHandle<()>> {
+    pub fn watch(
+        &self,
+        sender: &watch::Sender<Option<Snapshot>>,
+        taken_in_doubt: &Arc<AtomicBool>,
+    ) -> Vec<JoinHandle<()>> {
         let boards = Boards::new(
             sender.clone(),
+            Arc::clone(taken_in_doubt),
             self.clusters.iter().map(|cluster| cluster.name.as_str()),
         );
         let start = |cluster: &Cluster| {
-            let api = match &self.namespace {
-                Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
-                None => Api::all(cluster.client.clone()),
-            };
-            tokio::spawn(inform(api, boards.board(&cluster.name)))
+            let reader = self.reader(cluster);
+            let board = boards.board(&cluster.name);
+            tokio::spawn(Informer::new(reader, board, self.resync).run())
         };
         let mut tasks: Vec<JoinHandle<()>> = self.clusters.iter().map(start).collect();
         tasks.push(tokio::spawn(async move {
@@ -196,6 +196,16 @@ impl Clusters {
             boards.publish();
         }));
         tasks
+    }
+}
+
+impl Clusters {
+    fn reader(&self, cluster: &Cluster) -> Reader {
+        Reader {
+            client: cluster.client.clone(),
+            cluster: cluster.name.clone(),
+            namespace: self.namespace.clone(),
+        }
     }
 }
 
@@ -240,37 +250,6 @@ fn bearer(path: &Path) -> Result<HeaderValue, TokenError> {
     let mut header = header.map_err(|error| unusable(error.into()))?;
     header.set_sensitive(true);
     Ok(header)
-}
-
-/// Follows one cluster's ConfigMaps for ever.
-async fn inform(api: Api<ConfigMap>, mut board: Board) {
-    let config = watcher::Config::default()
-        .labels(SELECTOR)
-        .timeout(WATCH_TIMEOUT)
-        .page_size(500);
-    // The watcher's own backoff starts again at every new try to list, so it would never grow.
-    let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
-    let events = watcher(api, config);
-    pin_mut!(events);
-    let mut resumed = Instant::now();
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => {
-                if board.take(event) {
-                    backoff.reset();
-                }
-            }
-            Err(error) => {
-                board.failed(&error);
-                // A watch that lasted was a success, even if nothing happened meanwhile.
-                if resumed.elapsed() > CALM {
-                    backoff.reset();
-                }
-                tokio::time::sleep(backoff.next()).await;
-                resumed = Instant::now();
-            }
-        }
-    }
 }
 
 #[cfg(test)]

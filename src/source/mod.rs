@@ -1,6 +1,8 @@
 //! Where ConfigMaps come from. What is not known yet is told apart from what is not there.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -9,8 +11,12 @@ use crate::model::request::Snapshot;
 
 mod board;
 pub mod directory;
+mod informer;
+mod item;
 pub mod kubernetes;
 mod manifest;
+mod reader;
+mod split;
 
 /// What can be watched. Made once, at the start of the process, so that a new leader finds its clients ready.
 pub enum Source {
@@ -35,8 +41,9 @@ impl Source {
     /// Starts to watch. Everything is read anew: what an earlier watch knew may have changed since.
     pub fn start(&self) -> Watching {
         let (sender, receiver) = watch::channel(None);
+        let taken_in_doubt = Arc::new(AtomicBool::new(false));
         let tasks = match self {
-            Self::Kubernetes(clusters) => clusters.watch(&sender),
+            Self::Kubernetes(clusters) => clusters.watch(&sender, &taken_in_doubt),
             Self::Manifests(path) => vec![tokio::spawn(directory::watch(path.clone(), sender))],
             #[cfg(test)]
             Self::Simulated { feed, .. } => vec![feed(sender)],
@@ -44,6 +51,7 @@ impl Source {
         Watching {
             receiver,
             tasks,
+            taken_in_doubt,
             #[cfg(test)]
             taken: match self {
                 Self::Simulated { taken, .. } => Some(Taken::clone(taken)),
@@ -57,6 +65,8 @@ impl Source {
 pub struct Watching {
     receiver: watch::Receiver<Option<Snapshot>>,
     tasks: Vec<JoinHandle<()>>,
+    /// Whether the last snapshot was taken while a source was unsure: the end of that is news then, else it wakes nobody.
+    taken_in_doubt: Arc<AtomicBool>,
     #[cfg(test)]
     taken: Option<Taken>,
 }
@@ -76,7 +86,10 @@ impl Watching {
         if let Some(taken) = &self.taken {
             taken();
         }
-        self.receiver.borrow_and_update().clone()
+        let snapshot = self.receiver.borrow_and_update().clone();
+        let in_doubt = snapshot.as_ref().is_some_and(|it| !it.unsure.is_empty());
+        self.taken_in_doubt.store(in_doubt, Ordering::Relaxed);
+        snapshot
     }
 }
 

@@ -40,6 +40,7 @@ mod memory;
 mod owner;
 mod page;
 mod plan_command;
+mod poison;
 mod policy;
 mod proxy;
 mod replica;

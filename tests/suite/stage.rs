@@ -152,6 +152,17 @@ impl Stage {
         testbed::request(&self.kube, method, path, kind, body).await
     }
 
+    /// The code of the answer, which is not read.
+    pub async fn send(&self, method: Method, path: &str, body: &Value) -> u16 {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json");
+        let body = kube::client::Body::from(body.to_string().into_bytes());
+        let answer = self.kube.send(request.body(body).unwrap()).await;
+        answer.unwrap().status().as_u16()
+    }
+
     pub async fn create(&self, path: &str, body: Value) -> Value {
         let made = self
             .request(Method::POST, path, "application/json", &body)

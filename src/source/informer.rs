@@ -1,0 +1,183 @@
+//! Follows one cluster's ConfigMaps: lists them, watches what happens since, and lists them again every so often.
+//!
+//! The list is the cure for everything that a watch can miss: an API server that lost events, or that was restored from a backup.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use super::board::Board;
+use super::item::Event;
+use super::reader::{ReadError, Reader, Watch};
+use crate::retry::Backoff;
+
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+/// Failures further apart than this have nothing to do with one another.
+const CALM: Duration = Duration::from_secs(10);
+/// Watches and lists begin at least so far apart.
+const PACE: Duration = Duration::from_secs(1);
+/// A watch that has been refused nothing for so long, and has told all that happened before, is good.
+const SETTLES: Duration = Duration::from_millis(100);
+/// After an event that cannot be read, at the earliest, everything is listed again.
+const REREAD: Duration = Duration::from_secs(30);
+
+/// One informer.
+pub(super) struct Informer {
+    reader: Reader,
+    board: Board,
+    /// How often everything is listed.
+    resync: Duration,
+    backoff: Backoff,
+    /// The version up to which everything is known.
+    version: String,
+}
+
+/// Why a watch ended.
+enum End {
+    /// By itself: the next one goes on from there.
+    Over,
+    /// Everything has to be listed again.
+    List,
+}
+
+impl Informer {
+    pub(super) fn new(reader: Reader, board: Board, resync: Duration) -> Self {
+        Self {
+            reader,
+            board,
+            resync,
+            // The wait begins again only after something has lasted: a server that answers and fails at once is failing.
+            backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
+            version: String::new(),
+        }
+    }
+
+    /// Follows the cluster for ever.
+    pub(super) async fn run(mut self) {
+        loop {
+            let begun = Instant::now();
+            self.board.doubt();
+            match self.reader.list().await {
+                Ok(listing) => {
+                    self.compare(&listing.version);
+                    self.version.clone_from(&listing.version);
+                    self.board.listed(listing);
+                    self.follow(Instant::now()).await;
+                    sleep_until(begun + PACE).await;
+                }
+                Err(error) => self.pause(begun, &error).await,
+            }
+        }
+    }
+
+    /// Watches, one watch after the other, until it is time for a list.
+    async fn follow(&mut self, listed: Instant) {
+        let mut until = listed + self.resync;
+        while Instant::now() < until {
+            let begun = Instant::now();
+            match self.watch_once(listed, &mut until).await {
+                Ok(End::Over) => {
+                    self.board.doubt();
+                    sleep_until(begun + PACE).await;
+                }
+                Ok(End::List) => return,
+                Err(error) if error.needs_a_list() => {
+                    tracing::debug!("the watch cannot go on from its version: {error}");
+                    self.board.doubt();
+                    // Right after a list it is a failure like others: it is told if it lasts.
+                    if begun.duration_since(listed) < CALM {
+                        self.pause(begun, &error).await;
+                    }
+                    return;
+                }
+                Err(error) => self.pause(begun, &error).await,
+            }
+        }
+    }
+
+    async fn watch_once(&mut self, listed: Instant, until: &mut Instant) -> Result<End, ReadError> {
+        let mut watch: Watch = self.reader.watch(&self.version).await?;
+        let begun = Instant::now();
+        let mut settles = Some(begun + SETTLES);
+        loop {
+            let wake = settles.map_or(*until, |at| at.min(*until));
+            let Ok(events) = timeout_at(wake, watch.next()).await else {
+                if settles.take().is_none() || Instant::now() >= *until {
+                    return Ok(End::List);
+                }
+                self.board.is_certain();
+                continue;
+            };
+            let Some(events) = events? else {
+                return Ok(End::Over);
+            };
+            if begun.elapsed() > CALM {
+                self.backoff.reset();
+            }
+            for event in events {
+                match event {
+                    Event::Set(item) => {
+                        let id = self.reader.id(item.namespace, item.name);
+                        self.advance(item.version);
+                        self.board.set(id, item.object);
+                    }
+                    Event::Deleted(item) => {
+                        self.advance(item.version);
+                        self.board
+                            .delete(&self.reader.id(item.namespace, item.name));
+                    }
+                    Event::Bookmark(version) => {
+                        if is_older(&version, &self.version) {
+                            return Ok(End::List);
+                        }
+                        self.advance(version);
+                    }
+                    Event::Failed { code, message } => {
+                        return Err(ReadError::Status { code, message });
+                    }
+                    Event::Unknown(why) => {
+                        tracing::debug!("an event cannot be read: {why}");
+                        *until = (*until).min(listed + REREAD).max(Instant::now());
+                    }
+                }
+            }
+        }
+    }
+
+    fn advance(&mut self, version: String) {
+        if !version.is_empty() {
+            self.version = version;
+        }
+    }
+
+    /// Notes where a list shows an older state than what was known.
+    fn compare(&mut self, listed: &str) {
+        if is_older(listed, &self.version)
+            && let (Ok(from), Ok(to)) = (self.version.parse(), listed.parse())
+        {
+            self.board.went_back(from, to);
+        }
+    }
+
+    async fn pause(&mut self, begun: Instant, error: &ReadError) {
+        self.board.failed(&error.explain());
+        // A watch that lasted was a success, even if nothing happened meanwhile.
+        if begun.elapsed() > CALM {
+            self.backoff.reset();
+        }
+        sleep(self.backoff.next()).await;
+    }
+}
+
+/// Whether a version is older than another. Kubernetes counts them up; others are not compared.
+fn is_older(version: &str, than: &str) -> bool {
+    match (version.parse::<u64>(), than.parse::<u64>()) {
+        (Ok(version), Ok(than)) => version < than,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "informer_tests.rs"]
+mod tests;

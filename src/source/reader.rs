@@ -1,0 +1,278 @@
+//! [`Reader`]: lists and watches one cluster's ConfigMaps by raw bytes, within bounds.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use http::header::{ACCEPT, USER_AGENT};
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use kube::Client;
+use kube::client::Body;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::timeout;
+
+use super::item::{self, Event};
+use super::kubernetes::{SELECTOR, TokenError};
+use super::split::{Lines, List};
+use crate::model::object;
+use crate::model::request::{Object, ObjectId};
+
+/// Objects of one page: the API server holds a page whole.
+const PAGE: usize = 50;
+/// Pages of one list: 100,000 ConfigMaps.
+const MAX_PAGES: usize = 2_000;
+/// Pages of one list that may be empty although more follow.
+const MAX_EMPTY_PAGES: usize = 10;
+/// How long the API server may take until it begins a watch.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long a page may take.
+const PAGE_TIME: Duration = Duration::from_secs(60);
+/// A watch ends by itself after so many seconds.
+const WATCH_SECONDS: u64 = 30;
+/// A watch that has neither ended nor said anything for so long is dead.
+const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS + 5);
+/// Bytes of an answer that is an error.
+const MAX_ERROR: usize = 64 << 10;
+/// Bytes of a token for the next page. It holds the last object's name.
+const MAX_TOKEN: usize = 8 << 10;
+const PRODUCT: &str = concat!("kube-static-egress-controller/", env!("CARGO_PKG_VERSION"));
+
+/// Why ConfigMaps cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    #[error("the API server answered {code}: {message}")]
+    Status { code: u16, message: String },
+    #[error("the API server does not answer")]
+    Client(#[from] kube::Error),
+    #[error("{0}")]
+    Answer(String),
+}
+
+impl ReadError {
+    /// Whether the version that was asked for is too old, or newer than anything the API server has: only a list helps.
+    pub(super) fn needs_a_list(&self) -> bool {
+        match self {
+            Self::Status { code, message } => {
+                matches!(code, 410) || message.contains("Too large resource version")
+            }
+            Self::Client(_) | Self::Answer(_) => false,
+        }
+    }
+
+    /// What to do about it.
+    pub(super) fn explain(&self) -> String {
+        match self {
+            Self::Status { code: 403, message } => format!(
+                "its ConfigMaps may not be read ({message}): bind a role with list and watch on configmaps, or set --namespace"
+            ),
+            Self::Status { code: 401, .. } => {
+                "it does not accept our credentials: check the service account's token, --credentials-dir or the kubeconfig"
+                    .to_owned()
+            }
+            Self::Status { code, message } => format!("it answered {code} ({message})"),
+            Self::Client(kube::Error::Service(cause)) if cause.is::<TokenError>() => cause.to_string(),
+            Self::Client(error) => format!(
+                "it cannot be reached ({}): check its address, its certificate authority and the network",
+                root(error)
+            ),
+            Self::Answer(why) => {
+                format!("its answer cannot be used ({why}): check what stands between it and this process")
+            }
+        }
+    }
+}
+
+/// The innermost cause: the layers around it only say that there is one.
+fn root(error: &kube::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = inner.to_string();
+        source = inner.source();
+    }
+    text
+}
+
+/// Everything there is, as of one version.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub version: String,
+    pub objects: BTreeMap<ObjectId, Object>,
+}
+
+/// A watch that the API server has accepted.
+pub(super) struct Watch {
+    body: BoxStream<'static, Result<bytes::Bytes, kube::Error>>,
+    lines: Lines,
+}
+
+/// Reads one cluster.
+#[derive(Clone)]
+pub(super) struct Reader {
+    pub client: Client,
+    pub cluster: String,
+    /// None: all.
+    pub namespace: Option<String>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct Shell {
+    metadata: ShellMetadata,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ShellMetadata {
+    resource_version: String,
+    r#continue: String,
+}
+
+/// What an error answer says of itself.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct Refusal {
+    message: String,
+}
+
+impl Reader {
+    /// Lists everything by a consistent read: what the API server has cached is not enough.
+    pub(super) async fn list(&self) -> Result<Listing, ReadError> {
+        let mut listing = Listing::default();
+        let (mut token, mut empty) = (String::new(), 0);
+        for _ in 0..MAX_PAGES {
+            let before = listing.objects.len();
+            let page = timeout(PAGE_TIME, self.page(&token, &mut listing)).await;
+            let late = || ReadError::Answer(format!("a page took more than {PAGE_TIME:?}"));
+            let Shell { metadata } = page.map_err(|_| late())??;
+            object::bound(&mut listing.objects);
+            if metadata.r#continue.is_empty() {
+                listing.version = metadata.resource_version;
+                return match listing.version.is_empty() {
+                    true => Err(ReadError::Answer("it has no resource version".to_owned())),
+                    false => Ok(listing),
+                };
+            }
+            empty += usize::from(listing.objects.len() == before);
+            let same = metadata.r#continue == token;
+            if same || empty > MAX_EMPTY_PAGES || metadata.r#continue.len() > MAX_TOKEN {
+                let why = "the list goes on without an end".to_owned();
+                return Err(ReadError::Answer(why));
+            }
+            token = metadata.r#continue;
+        }
+        Err(ReadError::Answer(format!(
+            "there are more than {} labelled ConfigMaps",
+            MAX_PAGES * PAGE
+        )))
+    }
+
+    async fn page(&self, token: &str, listing: &mut Listing) -> Result<Shell, ReadError> {
+        let mut query = format!("&limit={PAGE}");
+        if !token.is_empty() {
+            query += &format!("&continue={}", utf8_percent_encode(token, NON_ALPHANUMERIC));
+        }
+        let mut body = self
+            .get(&query, PAGE_TIME)
+            .await?
+            .into_body()
+            .into_data_stream();
+        let mut list = List::default();
+        let mut nameless = None;
+        while let Some(bytes) = body.next().await {
+            let split = list.push(&bytes?, |text| match item::item(text) {
+                Ok(item) => {
+                    let id = self.id(item.namespace, item.name);
+                    listing.objects.insert(id, item.object);
+                }
+                Err(why) => nameless = Some(why),
+            });
+            split.map_err(|error| ReadError::Answer(error.to_string()))?;
+        }
+        if let Some(why) = nameless {
+            return Err(ReadError::Answer(format!("an object has no name: {why}")));
+        }
+        let shell = list.finish();
+        let shell = shell.map_err(|error| ReadError::Answer(error.to_string()))?;
+        serde_json::from_slice(&shell).map_err(|error| ReadError::Answer(error.to_string()))
+    }
+
+    /// Begins to watch what has happened since the version.
+    pub(super) async fn watch(&self, version: &str) -> Result<Watch, ReadError> {
+        let version = utf8_percent_encode(version, NON_ALPHANUMERIC);
+        let query = format!(
+            "&watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={version}"
+        );
+        let body = self.get(&query, ANSWER).await?.into_body();
+        Ok(Watch {
+            body: body.into_data_stream().boxed(),
+            lines: Lines::default(),
+        })
+    }
+
+    pub(super) fn id(&self, namespace: String, name: String) -> ObjectId {
+        ObjectId {
+            cluster: self.cluster.clone(),
+            namespace,
+            name,
+        }
+    }
+
+    async fn get(&self, query: &str, limit: Duration) -> Result<Response<Body>, ReadError> {
+        let path = match &self.namespace {
+            Some(namespace) => format!("/api/v1/namespaces/{namespace}/configmaps"),
+            None => "/api/v1/configmaps".to_owned(),
+        };
+        let selector = utf8_percent_encode(SELECTOR, NON_ALPHANUMERIC);
+        let request = Request::get(format!("{path}?labelSelector={selector}{query}"))
+            .header(ACCEPT, "application/json")
+            .header(USER_AGENT, PRODUCT)
+            .body(Body::empty())
+            .map_err(|error| ReadError::Client(kube::Error::HttpError(error)))?;
+        let late = || ReadError::Answer(format!("it did not begin to answer within {limit:?}"));
+        let answer = timeout(limit, self.client.send(request)).await;
+        let answer = answer.map_err(|_| late())??;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let code = answer.status().as_u16();
+        let message = timeout(ANSWER, error_text(answer.into_body())).await;
+        let message = message.unwrap_or_default();
+        Err(ReadError::Status { code, message })
+    }
+}
+
+/// What an error answer says, without what only clutters a log.
+async fn error_text(body: Body) -> String {
+    let (mut body, mut text) = (body.into_data_stream(), Vec::new());
+    while let Some(Ok(bytes)) = body.next().await {
+        text.extend_from_slice(&bytes);
+        if text.len() > MAX_ERROR {
+            break;
+        }
+    }
+    let refusal: Refusal = serde_json::from_slice(&text).unwrap_or_default();
+    refusal.message.trim().to_owned()
+}
+
+impl Watch {
+    /// Returns the next events, some at once; None when the API server has ended the watch. Cancel safe.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Event>>, ReadError> {
+        let silent = || ReadError::Answer(format!("the watch said nothing for {SILENCE:?}"));
+        let bytes = timeout(SILENCE, self.body.next()).await;
+        let Some(bytes) = bytes.map_err(|_| silent())? else {
+            return Ok(None);
+        };
+        let mut events = Vec::new();
+        self.lines
+            .push(&bytes?, |line| events.push(item::event(line)));
+        Ok(Some(events))
+    }
+}
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;
