@@ -9,6 +9,26 @@ pub use tokio::time::{sleep, sleep_until, timeout};
 #[cfg(test)]
 pub use self::simulated::{now, sleep, sleep_until, timeout};
 
+/// What the wall clock shows, cut to the years that a [`jiff::Timestamp`] can show: a clock that is wrong must not end the process.
+#[must_use]
+pub fn wall() -> jiff::Timestamp {
+    at_wall(std::time::SystemTime::now())
+}
+
+fn at_wall(time: std::time::SystemTime) -> jiff::Timestamp {
+    let limit = match time < std::time::UNIX_EPOCH {
+        true => jiff::Timestamp::MIN,
+        false => jiff::Timestamp::MAX,
+    };
+    jiff::Timestamp::try_from(time).unwrap_or(limit)
+}
+
+/// Whether the wall clock shows a year that can be written into a Lease.
+#[must_use]
+pub fn wall_is_usable() -> bool {
+    jiff::Timestamp::try_from(std::time::SystemTime::now()).is_ok()
+}
+
 /// How long ago a moment was on the local clock.
 #[must_use]
 pub fn since(moment: Instant) -> std::time::Duration {
@@ -96,5 +116,20 @@ pub(crate) mod simulated {
         ten_more.await;
         assert_eq!(start.elapsed(), Duration::from_secs(16));
         assert_eq!(now(), Instant::now(), "outside of it time is as it is");
+    }
+}
+
+#[cfg(test)]
+mod wall_tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::at_wall;
+
+    #[test]
+    fn a_wall_clock_that_is_far_off_is_cut() {
+        let far = UNIX_EPOCH + Duration::from_secs(300_000_000_000);
+        assert_eq!(at_wall(far), jiff::Timestamp::MAX);
+        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        assert_eq!(at_wall(now).as_second(), 1_800_000_000);
     }
 }

@@ -14,6 +14,7 @@ mod form;
 mod subcommands;
 #[cfg(test)]
 mod tests;
+pub mod variables;
 
 pub use flags::{Cli, Options};
 pub use subcommands::{CheckArgs, Command, Output, PlanArgs, StatusArgs};

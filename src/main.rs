@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use kube_static_egress_controller::config::{
-    Cli, Clusters, Command, Config, Facts, Output, PlanArgs, ProviderConfig, Purpose, SourceConfig,
+    Cli, Clusters, Command, Config, Output, PlanArgs, ProviderConfig, Purpose, SourceConfig,
+    variables,
 };
 use kube_static_egress_controller::controller::{Conduct, Controller};
 use kube_static_egress_controller::lease::{self, Alone, Election, ElectionConfig, LeaseElection};
 use kube_static_egress_controller::ledger::{self, Book};
+use kube_static_egress_controller::model::plain::plain;
 use kube_static_egress_controller::plan_command;
 use kube_static_egress_controller::provider::Provider;
 use kube_static_egress_controller::provider::aws::{AwsConfig, AwsProvider};
@@ -64,11 +66,11 @@ fn main() -> ExitCode {
         Some(command) => (command.options(), command.purpose()),
         None => (&cli.options, Purpose::Run),
     };
-    let config = match Config::check(options, &Facts::from_environment(), purpose) {
+    let config = match variables::check(options, purpose) {
         Ok(config) => config,
         Err(mistakes) => {
             for mistake in mistakes {
-                eprintln!("{mistake}");
+                eprintln!("{}", plain(&mistake));
             }
             return usage(purpose != Purpose::Run);
         }
@@ -98,7 +100,7 @@ fn main() -> ExitCode {
             done
         });
     done.unwrap_or_else(|error| {
-        eprintln!("{error:#}");
+        eprintln!("{}", plain(&format!("{error:#}")));
         ExitCode::from(plan_command::ERROR)
     })
 }
@@ -111,10 +113,11 @@ fn usage(asks: bool) -> ExitCode {
 async fn plan(config: Config, args: &PlanArgs) -> Result<ExitCode> {
     log::init(only_errors(&config), None);
     let network = args.network.as_deref();
-    let plan = if let Some(path) = plan_command::is_offline(&config, network) {
-        plan_command::offline(&config, path, network)?
+    let source = source(&config).await?;
+    let plan = if plan_command::is_offline(&config, network) {
+        plan_command::offline(&config, &source, network).await?
     } else {
-        let (source, mut book) = (source(&config).await?, book(&config).await?);
+        let mut book = book(&config).await?;
         match &config.provider {
             ProviderConfig::Aws(_) => {
                 let provider = aws(&config, &Metrics::new(), "plan").await?;
@@ -250,13 +253,19 @@ async fn control<P: Provider, E: Election>(
     outlook: &Outlook,
     scribe: Option<Scribe>,
 ) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    let watched = |kind| signal(kind).context("cannot watch for signals");
+    let mut terminate = watched(SignalKind::terminate())?;
+    let mut interrupt = watched(SignalKind::interrupt())?;
+    let mut hangup = watched(SignalKind::hangup())?;
+    let mut quit = watched(SignalKind::quit())?;
     let stop = async {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-        }
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = hangup.recv() => "SIGHUP",
+            _ = quit.recv() => "SIGQUIT",
+        };
+        tracing::info!("{name}: stopping");
         // No new traffic while the Lease is given up.
         outlook.ready.send_replace(false);
     };

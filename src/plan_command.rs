@@ -1,5 +1,6 @@
 //! The subcommand `plan`: one look, printed. It needs no Lease, since it writes nothing.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use crate::model::grace::Grace;
 use crate::model::ledger::Recall;
 use crate::model::live::Live;
 use crate::model::network::{Later, Network, NetworkFile, NetworkFileError};
+use crate::model::plain;
 use crate::model::plan::{self, Action, Plan, World};
 use crate::model::request::Snapshot;
 use crate::model::watch::Watch;
@@ -19,7 +21,7 @@ use crate::source::{Source, directory};
 
 /// How long to wait until every cluster has been listed.
 const LISTING: Duration = Duration::from_secs(30);
-const MAX_NETWORK_FILE: u64 = 4 << 20;
+const MAX_NETWORK_FILE: u64 = 1 << 20;
 
 /// Exit codes, so that a check of a pull request can use them.
 pub const NO_CHANGE: u8 = 0;
@@ -38,6 +40,8 @@ pub enum PlanError {
     },
     #[error("the network file {} has more than {MAX_NETWORK_FILE} bytes: describe one VPC", .0.display())]
     NetworkTooLarge(PathBuf),
+    #[error("the network file {} is no regular file: check --network", .0.display())]
+    NetworkNoFile(PathBuf),
     #[error("the network file {} is not what it should be: {text}", path.display())]
     NetworkSyntax { path: PathBuf, text: String },
     #[error("the network file {} is not what it should be: {source}", path.display())]
@@ -56,10 +60,7 @@ pub async fn look<P: Provider>(
     config: &Config,
     book: &mut Book,
 ) -> Result<Plan, PlanError> {
-    let snapshot = match &config.source {
-        SourceConfig::Manifests(path) => whole(directory::read(path))?,
-        SourceConfig::Kubernetes(_) => listed(source).await?,
-    };
+    let snapshot = snapshot(config, source).await?;
     let mut grace = Grace {
         now: book.open(),
         ..Grace::new(config.empty_grace_period)
@@ -83,13 +84,24 @@ pub async fn look<P: Provider>(
     Ok(reconcile::look(provider, &view, &mut watch).await?)
 }
 
+async fn snapshot(config: &Config, source: &Source) -> Result<Snapshot, PlanError> {
+    match &config.source {
+        SourceConfig::Manifests(path) => whole(directory::read(path)),
+        SourceConfig::Kubernetes(_) => listed(source).await,
+    }
+}
+
 /// Plans against a described network, as if there were no stack yet.
-pub fn offline(config: &Config, path: &Path, network: Option<&Path>) -> Result<Plan, PlanError> {
-    let snapshot = whole(directory::read(path))?;
+pub async fn offline(
+    config: &Config,
+    source: &Source,
+    network: Option<&Path>,
+) -> Result<Plan, PlanError> {
     let network = match network {
         Some(file) => read_network(file)?,
         None => MemoryProvider::network_for(&config.settings.zones),
     };
+    let snapshot = snapshot(config, source).await?;
     Ok(plan::plan(&World {
         snapshot: &snapshot,
         network: &network,
@@ -101,16 +113,13 @@ pub fn offline(config: &Config, path: &Path, network: Option<&Path>) -> Result<P
     }))
 }
 
-/// The directory to plan from without asking anybody, if the configuration allows that.
-pub fn is_offline<'a>(config: &'a Config, network: Option<&Path>) -> Option<&'a Path> {
+/// Whether no provider is asked: a network that is described is the one to plan for, wherever ConfigMaps come from.
+pub fn is_offline(config: &Config, network: Option<&Path>) -> bool {
     let memory = matches!(
         config.provider,
         ProviderConfig::InMemory | ProviderConfig::Noop
     );
-    match &config.source {
-        SourceConfig::Manifests(path) if memory || network.is_some() => Some(path),
-        SourceConfig::Manifests(_) | SourceConfig::Kubernetes(_) => None,
-    }
+    network.is_some() || memory && matches!(config.source, SourceConfig::Manifests(_))
 }
 
 fn whole(snapshot: Snapshot) -> Result<Snapshot, PlanError> {
@@ -154,10 +163,16 @@ fn read_network(path: &Path) -> Result<Network, PlanError> {
         path: path.to_owned(),
         source,
     };
-    if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_NETWORK_FILE {
+    // A device may have no length and no end; opening a pipe may take for ever.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(PlanError::NetworkNoFile(path.to_owned()));
+    }
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut text = String::new();
+    let read = file.take(MAX_NETWORK_FILE + 1).read_to_string(&mut text);
+    if read.map_err(unreadable)? as u64 > MAX_NETWORK_FILE {
         return Err(PlanError::NetworkTooLarge(path.to_owned()));
     }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
     let syntax = |error: serde_saphyr::Error| PlanError::NetworkSyntax {
         path: path.to_owned(),
         text: error.to_string(),
@@ -186,7 +201,7 @@ pub fn render(plan: &Plan, output: Output, template: bool) -> String {
                 json["template"] = serde_json::from_str(&body.text).unwrap_or_default();
                 json["parameters"] = serde_json::json!(body.parameters);
             }
-            format!("{json:#}\n")
+            plain::json(&format!("{json:#}\n"))
         }
     }
 }

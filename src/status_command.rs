@@ -7,9 +7,13 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 
 use crate::config::{Config, Output, SourceConfig};
+use crate::model::plain;
 use crate::model::status::{SCHEMA_VERSION, Status};
 use crate::report::scribe;
 use crate::source::kubernetes;
+use leadership::Leadership;
+
+mod leadership;
 
 /// How long the API server may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -17,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Exit codes of both.
 pub const WELL: u8 = 0;
 pub const ERROR: u8 = 1;
-/// `status`: something is refused, or not routed yet, or nothing has that name. `check`: the address has no static IP.
+/// `status`: something is refused, or not routed yet, or nothing has that name. `check`: the address has no static IP. Both: nobody
+/// leads.
 pub const NOT_WELL: u8 = 2;
 
 /// What is asked.
@@ -68,8 +73,8 @@ pub async fn answer(
     question: Question<'_>,
     output: Output,
 ) -> Result<(String, u8), StatusError> {
-    let status = read(config).await?;
-    let (text, json, well) = match question {
+    let (status, leadership) = read(config).await?;
+    let (text, mut json, well) = match question {
         Question::Status(name) => {
             let status = status.only(config.namespace.as_deref(), name);
             // A misspelt name, or one whose ConfigMap has no label, must not look like success.
@@ -85,14 +90,16 @@ pub async fn answer(
             (answer.text(), serde_json::json!(answer), answer.routed)
         }
     };
+    json["lease"] = leadership.json();
+    let well = well && !leadership.is_missing();
     let text = match output {
-        Output::Text => text,
-        Output::Json => format!("{json:#}\n"),
+        Output::Text => format!("{}{text}", leadership.text()),
+        Output::Json => plain::json(&format!("{json:#}\n")),
     };
     Ok((text, if well { WELL } else { NOT_WELL }))
 }
 
-async fn read(config: &Config) -> Result<Status, StatusError> {
+async fn read(config: &Config) -> Result<(Status, Leadership), StatusError> {
     let SourceConfig::Kubernetes(clusters) = &config.source else {
         return Err(StatusError::Manifests);
     };
@@ -104,7 +111,7 @@ async fn read(config: &Config) -> Result<Status, StatusError> {
     let (_, kube) = first.ok_or(StatusError::NoCluster)?;
     let client = Client::try_from(kube).map_err(StatusError::Client)?;
     let (namespace, name) = (place.namespace.clone(), scribe::status_name(&place.name));
-    let api: Api<ConfigMap> = Api::namespaced(client, &namespace);
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
     let read = tokio::time::timeout(PATIENCE, api.get_opt(&name)).await;
     let object = read.map_err(|_| StatusError::Late)?.map_err(|source| {
         let (namespace, name) = (namespace.clone(), name.clone());
@@ -123,8 +130,9 @@ async fn read(config: &Config) -> Result<Status, StatusError> {
         .as_ref()
         .and_then(|data| data.get(scribe::STATUS));
     let status: Status = serde_json::from_str(text.ok_or_else(strange)?).map_err(|_| strange())?;
-    match status.schema_version {
-        SCHEMA_VERSION => Ok(status),
-        _ => Err(strange()),
+    if status.schema_version != SCHEMA_VERSION {
+        return Err(strange());
     }
+    let leadership = leadership::read(&client, &namespace, &place.name).await;
+    Ok((status, leadership))
 }

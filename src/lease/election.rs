@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::clock::{self, Instant, timeout};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use jiff::Timestamp;
 use kube::Client;
 use kube::client::{Body, ClientBuilder, DynBody};
 use tokio::sync::watch;
@@ -284,7 +283,7 @@ impl Election for Alone {
         if let Some(last) = &last {
             last.end();
         }
-        let now = u64::try_from(Timestamp::now().as_second()).unwrap_or(0);
+        let now = u64::try_from(clock::wall().as_second()).unwrap_or(0);
         let epoch = last.map_or(now, |last| now.max(last.epoch() + 1));
         let (term, tenure) = Term::begin(epoch, clock::now() + Self::TERM);
         self.current = Some(tenure);

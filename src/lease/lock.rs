@@ -57,6 +57,9 @@ impl Lock {
 
     /// Takes the Lease or renews it, as the guard allows, within `limit`.
     pub(super) async fn take_or_renew(&self, limit: Duration) -> Attempt {
+        if let Err(fault) = Fault::of_clock() {
+            return Attempt::Failed(fault);
+        }
         let answer = match clock::timeout(limit, self.inner.try_acquire_or_renew()).await {
             Ok(Ok(LeaseLockResult::Acquired(lease))) => lease,
             Ok(Ok(LeaseLockResult::NotAcquired(_))) => return Attempt::NotOurs,
@@ -73,6 +76,7 @@ impl Lock {
 
     /// Gives the Lease up within `limit`, if it is ours.
     pub(super) async fn give_up(&self, limit: Duration) -> Result<(), Fault> {
+        Fault::of_clock()?;
         match clock::timeout(limit, self.inner.step_down()).await {
             Ok(done) => done.map_err(Fault::from),
             Err(_) => Err(Fault::no_answer(limit)),
@@ -81,6 +85,17 @@ impl Lock {
 }
 
 impl Fault {
+    /// The crate panics where the wall clock shows a year that it cannot write.
+    fn of_clock() -> Result<(), Self> {
+        match clock::wall_is_usable() {
+            true => Ok(()),
+            false => Err(Self {
+                text: "the clock of this machine is past the year 9999: set it".to_owned(),
+                kind: Kind::Other,
+            }),
+        }
+    }
+
     fn no_answer(limit: Duration) -> Self {
         Self {
             text: format!("no answer from the API server within {limit:.1?}"),

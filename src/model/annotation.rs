@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::notice::{OfObject, Standing};
+use super::plain::plain;
 
 /// The static IPs from which the traffic of its entries leaves, or will: separated by commas, in the order of their bytes.
 const STATIC_IPS: &str = "kube-static-egress-controller/static-ips";
@@ -46,7 +47,7 @@ pub fn wanted(object: &OfObject) -> Option<Annotations> {
     };
     let notes = object.refused.iter().chain(&object.progress);
     let notes: Vec<&str> = notes.map(|notice| notice.note.as_str()).collect();
-    let message = notes.join(" | ");
+    let message = plain(&notes.join(" | ")).into_owned();
     let short = cut(&message, MAX_MESSAGE);
     let more = if short.len() < message.len() {
         "…"

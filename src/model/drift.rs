@@ -88,15 +88,15 @@ impl Drift {
             "StaticIpLost" => Severity::Refused,
             _ => Severity::Warning,
         };
-        Problem {
+        Problem::new(
             severity,
-            subject: self.subject(),
-            reason: self.reason,
-            message: format!(
+            self.subject(),
+            self.reason,
+            format!(
                 "{} ({}) {}; somebody changed it behind CloudFormation: {next}",
                 self.expected, self.id, self.seen
             ),
-        }
+        )
     }
 }
 

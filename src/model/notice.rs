@@ -21,6 +21,8 @@ pub type Notices = BTreeMap<ObjectId, OfObject>;
 /// What is to be said about one ConfigMap now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OfObject {
+    /// Empty when only one cluster is watched.
+    pub cluster: String,
     pub uid: String,
     pub refused: Option<Notice>,
     pub progress: Option<Notice>,
@@ -29,6 +31,16 @@ pub struct OfObject {
     pub bears: Annotations,
     /// A mark of the accepted entries.
     pub asked: String,
+}
+
+impl OfObject {
+    /// Returns what no other ConfigMap has in any cluster. Clusters that were restored from one backup share uids.
+    pub fn key(&self) -> String {
+        match self.cluster.as_str() {
+            "" => self.uid.clone(),
+            cluster => digest(format!("{cluster}\0{}", self.uid).as_bytes())[..32].to_owned(),
+        }
+    }
 }
 
 /// What became of a ConfigMap's entries altogether.
@@ -83,7 +95,7 @@ impl Kind {
     }
 }
 
-/// What was told last about each ConfigMap, by uid. A leader takes it over from the one before.
+/// What was told last about each ConfigMap, by its key. A leader takes it over from the one before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Memory {
@@ -123,6 +135,7 @@ pub fn notices(status: &Status, snapshot: &Snapshot) -> Notices {
             },
             None => OfObject::default(),
         };
+        told.cluster.clone_from(&id.cluster);
         told.uid.clone_from(&object.uid);
         told.bears.clone_from(&object.annotations);
         notices.insert(id.clone(), told);
@@ -249,7 +262,7 @@ impl Memory {
     /// What is new about a ConfigMap, the worse first.
     pub fn news<'a>(&self, object: &'a OfObject) -> Vec<&'a Notice> {
         let unknown = Told::default();
-        let Told(refused, asked, progress) = self.told.get(&object.uid).unwrap_or(&unknown);
+        let Told(refused, asked, progress) = self.told.get(&object.key()).unwrap_or(&unknown);
         let bad = object
             .refused
             .iter()
@@ -264,7 +277,7 @@ impl Memory {
 
     /// Notes that it has been told.
     pub fn told(&mut self, object: &OfObject, notice: &Notice) {
-        let told = self.told.entry(object.uid.clone()).or_default();
+        let told = self.told.entry(object.key()).or_default();
         if notice.kind == Kind::EntriesRefused {
             told.0.clone_from(&notice.mark);
         } else {
@@ -275,14 +288,14 @@ impl Memory {
 
     /// Forgets ConfigMaps that are gone or empty, and refusals that are mended.
     pub fn tidy(&mut self, notices: &Notices) {
-        let known: BTreeMap<&str, &OfObject> = notices
+        let known: BTreeMap<String, &OfObject> = notices
             .values()
             .filter(|object| object.standing != Standing::Nothing)
-            .map(|object| (object.uid.as_str(), object))
+            .map(|object| (object.key(), object))
             .collect();
-        self.told.retain(|uid, _| known.contains_key(uid.as_str()));
-        for (uid, told) in &mut self.told {
-            let object = known[uid.as_str()];
+        self.told.retain(|key, _| known.contains_key(key));
+        for (key, told) in &mut self.told {
+            let object = known[key];
             if object.refused.is_none() && object.standing != Standing::Unknown {
                 told.0.clear();
             }
@@ -294,7 +307,7 @@ impl Memory {
         let told = self.told.iter().take(MAX_REMEMBERED);
         Self {
             told: told
-                .map(|(uid, told)| (uid.clone(), told.clone()))
+                .map(|(key, told)| (key.clone(), told.clone()))
                 .collect(),
         }
     }

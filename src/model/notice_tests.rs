@@ -156,3 +156,32 @@ fn what_is_remembered_has_a_limit_and_forgets_what_is_gone() {
     memory.tidy(&Notices::new());
     assert_eq!(memory, Memory::default());
 }
+
+#[test]
+fn clusters_with_the_same_uids_are_not_mixed_up() {
+    let mut east = object(vec![entry("a", "8.8.8.8", State::Routed)]);
+    let mut west = object(vec![entry("a", "9.9.9.9", State::Refused)]);
+    (east.cluster, west.cluster) = ("east".to_owned(), "west".to_owned());
+    let all: Notices = [&east, &west]
+        .into_iter()
+        .map(|object| {
+            let cluster = object.cluster.clone();
+            let id = ObjectId {
+                cluster,
+                ..ObjectId::default()
+            };
+            (id, object.clone())
+        })
+        .collect();
+    let mut memory = Memory::default();
+    for object in all.values() {
+        for notice in memory.news(object).into_iter().cloned().collect::<Vec<_>>() {
+            memory.told(object, &notice);
+        }
+    }
+    for _ in 0..3 {
+        memory.tidy(&all);
+        assert!(all.values().all(|object| memory.news(object).is_empty()));
+    }
+    assert!(memory.told.keys().all(|key| key.len() <= 36));
+}

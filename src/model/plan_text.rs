@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::difference::Kind;
+use super::plain::plain;
 use super::plan::{Action, Plan};
 use super::problem::{Problem, Severity};
 
@@ -97,20 +98,20 @@ impl fmt::Display for Plan {
             f,
             "{} on stack {}: {}",
             self.action.name(),
-            self.stack,
-            self.why
+            plain(&self.stack),
+            plain(&self.why)
         )?;
         for difference in &self.differences {
-            writeln!(f, "  {difference}")?;
+            writeln!(f, "  {}", plain(&difference.to_string()))?;
         }
         if let Some(setback) = &self.setback {
-            writeln!(f, "  an earlier attempt failed: {setback}")?;
+            writeln!(f, "  an earlier attempt failed: {}", plain(setback))?;
         }
         for problem in &self.problems {
             writeln!(f, "  ! {problem}")?;
         }
         for (zone, ip) in &self.static_ips {
-            writeln!(f, "  static IP {ip} ({zone})")?;
+            writeln!(f, "  static IP {} ({})", plain(ip), plain(zone))?;
         }
         let entries = self.admitted.entries.len();
         let routes = self.desired.routes.len();

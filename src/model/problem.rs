@@ -1,8 +1,13 @@
 //! What users have to be told: who it concerns, a machine-readable reason, and what to do about it.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use super::plain::{plain, short};
 use super::request::{EntryId, ObjectId};
+
+/// Bytes of a message: it may quote what a server answers.
+const MAX_MESSAGE: usize = 4_000;
 
 /// How much it matters to the owner of the subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -32,10 +37,10 @@ impl fmt::Display for Subject {
         match self {
             Self::Entry(id) => write!(f, "ConfigMap {id}"),
             Self::Object(id) => write!(f, "ConfigMap {id}"),
-            Self::Source(name) => write!(f, "source {name}"),
-            Self::Zone(name) => write!(f, "zone {name}"),
-            Self::RouteTable(id) => write!(f, "route table {id}"),
-            Self::Stack(name) => write!(f, "stack {name}"),
+            Self::Source(name) => write!(f, "source {}", plain(name)),
+            Self::Zone(name) => write!(f, "zone {}", plain(name)),
+            Self::RouteTable(id) => write!(f, "route table {}", plain(id)),
+            Self::Stack(name) => write!(f, "stack {}", plain(name)),
         }
     }
 }
@@ -50,30 +55,45 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub fn refused(subject: Subject, reason: &'static str, message: String) -> Self {
+    /// Makes a problem whose message is safe to show and not too long, whatever it quotes.
+    pub fn new(
+        severity: Severity,
+        subject: Subject,
+        reason: &'static str,
+        message: String,
+    ) -> Self {
+        let message = match plain(&message) {
+            Cow::Borrowed(_) if message.len() <= MAX_MESSAGE => message,
+            clean => short(&clean, MAX_MESSAGE),
+        };
         Self {
-            severity: Severity::Refused,
+            severity,
             subject,
             reason,
             message,
         }
+    }
+
+    pub fn refused(subject: Subject, reason: &'static str, message: String) -> Self {
+        Self::new(Severity::Refused, subject, reason, message)
     }
 
     pub fn warning(subject: Subject, reason: &'static str, message: String) -> Self {
-        Self {
-            severity: Severity::Warning,
-            subject,
-            reason,
-            message,
-        }
+        Self::new(Severity::Warning, subject, reason, message)
     }
 
     pub fn note(subject: Subject, reason: &'static str, message: String) -> Self {
-        Self {
-            severity: Severity::Note,
-            subject,
-            reason,
-            message,
+        Self::new(Severity::Note, subject, reason, message)
+    }
+
+    /// Returns the namespace whose owners caused it; None where it is everybody's.
+    pub fn namespace(&self) -> Option<&str> {
+        match &self.subject {
+            Subject::Entry(id) => Some(&id.object.namespace),
+            Subject::Object(id) => Some(&id.namespace),
+            Subject::Source(_) | Subject::Zone(_) | Subject::RouteTable(_) | Subject::Stack(_) => {
+                None
+            }
         }
     }
 }

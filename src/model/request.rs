@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::cidr::{self, Refusal, Rules};
 use super::ledger::Ledger;
+use super::plain::plain;
 use super::problem::{Problem, Subject};
 
 pub use super::object::{MAX_ENTRIES_PER_OBJECT, Object};
@@ -25,9 +26,9 @@ pub struct ObjectId {
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.cluster.is_empty() {
-            write!(f, "{}/", self.cluster)?;
+            write!(f, "{}/", plain(&self.cluster))?;
         }
-        write!(f, "{}/{}", self.namespace, self.name)
+        write!(f, "{}/{}", plain(&self.namespace), plain(&self.name))
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::problem::{Problem, Severity};
+use super::share::in_turn;
 
 /// Grows when a reader of the one before would misread this one; new fields alone do not make it grow.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -35,7 +36,7 @@ pub struct Status {
     /// Why the last operation on the stack failed, while that still matters.
     pub setback: Option<String>,
     pub counts: Counts,
-    /// By cluster, namespace, name and key; when cut, those that are not routed stay.
+    /// By cluster, namespace, name and key; when cut, each namespace has its share, and those that are not routed stay first.
     pub entries: Vec<Entry>,
     /// By CIDR.
     pub routes: Vec<Route>,
@@ -254,8 +255,8 @@ pub(super) fn joined(message: &str, remedy: Option<&str>) -> String {
 }
 
 impl Status {
-    /// Cuts the list of entries so that the whole takes at most so many bytes as JSON. Those that somebody has to look at stay
-    /// before those that are routed. The other lists have limits of their own.
+    /// Cuts the list of entries so that the whole takes at most so many bytes as JSON. Each namespace has its share, and in it those
+    /// that somebody has to look at stay before those that are routed. The other lists have limits of their own.
     pub fn fit(&mut self, bytes: usize) {
         let entries = std::mem::take(&mut self.entries);
         let mut keep = self.room(&entries, bytes).into_iter();
@@ -277,21 +278,31 @@ impl Status {
         copy
     }
 
-    /// Which of these entries have room in a status that has none yet.
+    /// Which of these entries have room in a status that has none yet. Namespaces take turns, the worst entries of each first; half of
+    /// the room is for those that somebody has to look at, where there are so many.
     fn room(&self, entries: &[Entry], bytes: usize) -> Vec<bool> {
         let size = |value: &Entry| serde_json::to_string(value).map_or(0, |text| text.len() + 1);
         // Figures of `omitted` may still grow.
         let rest = serde_json::to_string(self).map_or(0, |text| text.len() + 64);
         let mut left = bytes.saturating_sub(rest);
+        let half = left / 2;
         let mut order: Vec<usize> = (0..entries.len()).collect();
         order.sort_by_key(|index| entries[*index].state);
+        let owners = order.iter().map(|index| &entries[*index]);
+        let turns = in_turn(owners.map(|entry| (&entry.cluster, &entry.namespace)));
+        let order: Vec<usize> = turns.into_iter().map(|turn| order[turn]).collect();
         let mut kept = vec![false; entries.len()];
-        for index in order {
-            let Some(less) = left.checked_sub(size(&entries[index])) else {
+        let urgent = |index: &&usize| entries[**index].state != State::Routed;
+        let first = order.iter().filter(urgent).map(|index| (index, half));
+        for (index, floor) in first.chain(order.iter().map(|index| (index, 0))) {
+            if kept[*index] || left <= floor {
+                continue;
+            }
+            let Some(less) = left.checked_sub(size(&entries[*index])) else {
                 break;
             };
             left = less;
-            kept[index] = true;
+            kept[*index] = true;
         }
         kept
     }
@@ -306,67 +317,5 @@ impl Status {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(key: usize, state: State) -> Entry {
-        Entry {
-            key: format!("k{key}"),
-            asked: "203.0.113.0/24".to_owned(),
-            state,
-            ..Entry::default()
-        }
-    }
-
-    #[test]
-    fn what_does_not_fit_is_counted_and_what_needs_somebody_stays() {
-        let mut status = Status {
-            entries: (0..20_000)
-                .map(|key| {
-                    entry(
-                        key,
-                        [State::Routed, State::Refused][usize::from(key % 10 == 9)],
-                    )
-                })
-                .collect(),
-            ..Status::default()
-        };
-        let all = status.clone();
-        status.fit(100 << 20);
-        assert_eq!(status, all);
-        let copy = status.fitting(500_000);
-        assert_eq!(status, all);
-        status.fit(500_000);
-        assert_eq!(status, copy);
-        let text = serde_json::to_string(&status).expect("JSON");
-        assert!((490_000..=500_000).contains(&text.len()), "{}", text.len());
-        assert_eq!(status.entries.len() + status.omitted.entries, 20_000);
-        let refused = status
-            .entries
-            .iter()
-            .filter(|entry| entry.state == State::Refused);
-        assert_eq!(refused.count(), 2_000, "all of them");
-        let keys: Vec<usize> = status
-            .entries
-            .iter()
-            .map(|entry| entry.key[1..].parse().expect("a number"))
-            .collect();
-        assert!(keys.is_sorted());
-        assert_eq!(
-            serde_json::from_str::<Status>(&text).expect("a status"),
-            status
-        );
-    }
-
-    #[test]
-    fn a_message_ends_with_its_remedy() {
-        assert_eq!(
-            parts(r#""a; \"b; c" is no CIDR; write one; or two"#),
-            (
-                r#""a; \"b; c" is no CIDR"#.to_owned(),
-                "write one; or two".to_owned()
-            )
-        );
-        assert_eq!(parts("no more"), ("no more".to_owned(), String::new()));
-    }
-}
+#[path = "status_tests.rs"]
+mod tests;

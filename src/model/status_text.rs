@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::Serialize;
 
+use super::plain::plain;
 use super::status::{Entry, RouteState, State, Status, joined};
 
 /// How an address is left for.
@@ -125,12 +126,13 @@ impl Status {
 impl Answer {
     /// For people.
     pub fn text(&self) -> String {
-        let Self { address, route, .. } = self;
-        let route = route.as_deref().unwrap_or_default();
+        let address = &self.address;
+        let route = plain(self.route.as_deref().unwrap_or_default());
         let head = if self.routed {
+            let ips = self.static_ips.join(", ");
             format!(
                 "{address} leaves from {} by the route to {route}\n",
-                self.static_ips.join(", ")
+                plain(&ips)
             )
         } else if !route.is_empty() {
             format!("{address} has no static IP yet: the route to {route} is still to be made\n")
@@ -154,12 +156,6 @@ fn left_out(entries: usize) -> String {
     }
 }
 
-/// A control character of a value must not reach a terminal.
-fn plain(text: &str) -> String {
-    let good = |c: char| if c.is_control() { '?' } else { c };
-    text.chars().map(good).collect()
-}
-
 fn rows(entries: &[Entry]) -> String {
     let head = ["STATE", "CONFIGMAP", "KEY", "ASKED", "ROUTE", "STATIC IPS"].map(str::to_owned);
     let cells = |entry: &Entry| {
@@ -169,11 +165,11 @@ fn rows(entries: &[Entry]) -> String {
         };
         [
             entry.state.name().to_owned(),
-            plain(&format!("{cluster}{}/{}", entry.namespace, entry.name)),
-            plain(&entry.key),
-            plain(&entry.asked),
-            entry.route.clone().unwrap_or_else(|| "-".to_owned()),
-            entry.static_ips.join(","),
+            plain(&format!("{cluster}{}/{}", entry.namespace, entry.name)).into_owned(),
+            plain(&entry.key).into_owned(),
+            plain(&entry.asked).into_owned(),
+            plain(entry.route.as_deref().unwrap_or("-")).into_owned(),
+            plain(&entry.static_ips.join(",")).into_owned(),
         ]
     };
     let table: Vec<[String; 6]> = std::iter::once(head)
@@ -191,7 +187,7 @@ fn rows(entries: &[Entry]) -> String {
     let why = |entry: &Entry| {
         let (reason, message) = (entry.reason.as_ref()?, entry.message.as_ref()?);
         let told = joined(message, entry.remedy.as_deref());
-        Some(format!("  {reason}: {}\n", plain(&told)))
+        Some(format!("  {}: {}\n", plain(reason), plain(&told)))
     };
     let mut text = String::new();
     for (number, row) in table.iter().enumerate() {

@@ -8,6 +8,7 @@ use super::cidr;
 use super::limits;
 use super::live::Live;
 use super::network::{Network, TableId, Zone};
+use super::plain::plain;
 use super::plan::{Action, Plan};
 use super::problem::{Problem, Severity, Subject};
 use super::request::{EntryId, ObjectId, Snapshot};
@@ -52,7 +53,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
             let problem = of_entry.get(&id).copied();
             let cidr = understood(plan, &id, value, problem);
             let mut entry = map.entry(cidr.as_ref(), problem, held_up.as_ref());
-            entry.asked = value.trim().to_owned();
+            entry.asked = plain(value.trim()).into_owned();
             entry.cidr = entry.cidr.filter(|cidr| *cidr != entry.asked);
             entries.push(named(entry, id));
         }
@@ -117,9 +118,9 @@ pub(super) fn static_ips(live: &Live, names: &Names) -> BTreeMap<Zone, String> {
 fn named(entry: Entry, id: EntryId) -> Entry {
     Entry {
         cluster: id.object.cluster,
-        namespace: id.object.namespace,
-        name: id.object.name,
-        key: id.key,
+        namespace: plain(&id.object.namespace).into_owned(),
+        name: plain(&id.object.name).into_owned(),
+        key: plain(&id.key).into_owned(),
         ..entry
     }
 }

@@ -11,6 +11,7 @@ use kube::{Api, Client};
 use tokio::time::Instant;
 
 use super::chronicle::Issue;
+use super::turns::Turns;
 use super::writes::{Failure, Fate, Kind, Writes, answered};
 use crate::model::annotation::{self, Annotations};
 use crate::model::request::ObjectId;
@@ -44,6 +45,7 @@ pub(super) struct Slate {
     /// By cluster, until when.
     pauses: BTreeMap<String, Instant>,
     sweeps: Vec<Sweep>,
+    turns: Turns,
 }
 
 /// What is to be written, and to which incarnation of a ConfigMap.
@@ -248,9 +250,10 @@ impl Slate {
         }
         let known: BTreeSet<&ObjectId> = issue.notices.keys().chain(self.due.keys()).collect();
         self.tried.retain(|id, _| known.contains(id));
+        self.turns.tidy(|id| known.contains(id));
     }
 
-    /// What to do next, and when: what was never tried, then what was tried longest ago.
+    /// What to do next, and when. Namespaces take turns; in each, what was never tried, then what was tried longest ago.
     pub(super) fn next(&self, now: Instant) -> Option<(Instant, Chore)> {
         let sweeps = self.sweeps.iter().enumerate();
         let sweep = sweeps.min_by_key(|(_, sweep)| sweep.not_before);
@@ -259,11 +262,12 @@ impl Slate {
             let tried = self.tried.get(*id).filter(|tried| tried.duty == **duty);
             let pause = self.pauses.get(&id.cluster).copied();
             let due = pause.max(tried.map(|tried| tried.again)).unwrap_or(now);
-            (due.max(now), tried.map(|tried| tried.at))
+            let namespace = self.turns.of_namespace(id);
+            (due.max(now), namespace, tried.map(|tried| tried.at))
         };
         let write = self.due.iter().map(|duty| (turn(&duty), duty.0));
         let write = write.min_by_key(|(turn, _)| *turn);
-        let write = write.map(|((due, _), id)| (due, Chore::Write(id.clone())));
+        let write = write.map(|((due, ..), id)| (due, Chore::Write(id.clone())));
         [sweep, write]
             .into_iter()
             .flatten()
@@ -278,6 +282,7 @@ impl Slate {
 
     fn wrote(&mut self, id: &ObjectId, duty: Duty, fate: Fate, at: Instant) {
         let mut again = at + AGAIN;
+        self.turns.serve(id);
         match fate {
             Fate::Ok if !duty.annotations.is_empty() => {
                 self.bearing.insert(id.clone(), duty.uid.clone());

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use crate::clock::wall;
 use crate::lease::LeaseView;
 use crate::model::notice::{self, Notices};
+use crate::model::plain::{plain, short};
 use crate::model::plan::Action;
 use crate::model::request::Snapshot;
 use crate::model::schedule::Outcome;
@@ -25,6 +27,8 @@ const MOST_BYTES: usize = 8 << 20;
 const BRIEF_BYTES: usize = 700_000;
 /// Steps that are remembered.
 const MAX_STEPS: usize = 50;
+/// Bytes of what a library says about an error.
+const MAX_CAUSE: usize = 2_000;
 
 /// Cheap to clone: all clones are the same chronicle.
 #[derive(Clone, Default)]
@@ -125,7 +129,7 @@ impl Chronicle {
     /// A new term of leadership begins.
     pub fn leads(&self) {
         *lock(&self.inner.past) = Past {
-            since: written(Timestamp::now()),
+            since: written(wall()),
             ..Past::default()
         };
     }
@@ -137,7 +141,7 @@ impl Chronicle {
     }
 
     pub fn passed(&self, result: Result<Pass, ProviderError>, snapshot: Snapshot, next: Duration) {
-        let now = Timestamp::now();
+        let now = wall();
         let (time, next_look) = (written(now), written(now.checked_add(next).unwrap_or(now)));
         let mut past = lock(&self.inner.past);
         let found = match result {
@@ -168,14 +172,14 @@ impl Chronicle {
                 past.note(Step {
                     time: time.clone(),
                     action: "Failed".to_owned(),
-                    why: error.message.clone(),
+                    why: plain(&error.message).into_owned(),
                     ..Step::default()
                 });
                 let cause = error.source.as_ref().map(ToString::to_string);
                 Err(Failure {
                     reason: error.reason.to_owned(),
-                    message: error.message,
-                    cause: cause.unwrap_or_default(),
+                    message: plain(&error.message).into_owned(),
+                    cause: short(&cause.unwrap_or_default(), MAX_CAUSE),
                     since,
                 })
             }

@@ -10,6 +10,8 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, Config};
 
 use super::writes::{Fate, Kind, Writes};
+use crate::clock::wall;
+use crate::model::plain::plain;
 
 /// Who writes them, as `kubectl describe` calls it.
 const CONTROLLER: &str = "kube-static-egress-controller";
@@ -72,7 +74,7 @@ impl Events {
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
         let kind = regarding.kind.clone().unwrap_or_default();
         let name = regarding.name.clone().unwrap_or_default();
-        let event = self.event(regarding, notice, Timestamp::now());
+        let event = self.event(regarding, notice, wall());
         let parameters = PostParams::default();
         let made = api.create(&parameters, &event);
         let failure = match self.writes.counted(Kind::Event, made).await {
@@ -110,7 +112,7 @@ impl Events {
             type_: Some(weight.to_owned()),
             reason: Some(notice.reason.to_owned()),
             action: Some(notice.action.to_owned()),
-            note: Some(cut(&notice.note, MAX_NOTE).to_owned()),
+            note: Some(cut(&plain(&notice.note), MAX_NOTE).to_owned()),
             reporting_controller: Some(CONTROLLER.to_owned()),
             reporting_instance: Some(self.instance.clone()),
             ..Event::default()

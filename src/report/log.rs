@@ -1,5 +1,8 @@
 //! Where log lines go and which ones.
 
+use std::io::Write;
+
+use serde_json::{Map, Value};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -10,7 +13,12 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::traces::Traces;
 use crate::config::Log;
+use crate::model::plain;
 use crate::spans;
+
+/// Bytes of a line, and of a field where a longer line has several.
+const MAX_LINE: usize = 8_192;
+const MAX_FIELD: usize = 1_024;
 
 /// Sends the log to standard error, and spans where traces go. Does nothing when a log has been set up before.
 pub fn init(log: Log, traces: Option<&Traces>) {
@@ -31,11 +39,45 @@ fn format<S>(json: bool) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let format = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let format = tracing_subscriber::fmt::layer().with_writer(move || Line { json });
     if json {
         format.json().flatten_event(true).boxed()
     } else {
         format.with_ansi(false).boxed()
+    }
+}
+
+/// Writes one event, which comes whole, as one line that is safe to show and not too long: whoever names things, may name them anything.
+struct Line {
+    json: bool,
+}
+
+impl Write for Line {
+    fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let line = safe(text.trim_end_matches('\n'), self.json) + "\n";
+        std::io::stderr().write_all(line.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+fn safe(line: &str, json: bool) -> String {
+    match json {
+        false => plain::short(line, MAX_LINE),
+        true if line.len() <= MAX_LINE => plain::json(line),
+        true => {
+            let mut fields: Map<String, Value> = serde_json::from_str(line).unwrap_or_default();
+            for value in fields.values_mut() {
+                if let Value::String(text) = value {
+                    *text = plain::short(text, MAX_FIELD);
+                }
+            }
+            plain::json(&Value::Object(fields).to_string())
+        }
     }
 }
 
@@ -65,6 +107,21 @@ fn filter(level: Level) -> Targets {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_one_line_and_safe_to_show() {
+        let line = safe("holder \u{1b}[2J\u{202e}x\n2026 INFO all is well", false);
+        assert_eq!(line, "holder ?[2J?x 2026 INFO all is well");
+        let long = safe(&"x".repeat(200_000), false);
+        assert!(long.len() < MAX_LINE + 8, "{}", long.len());
+        for message in ["a\u{202e}\u{1b}\nb".to_owned(), "x".repeat(200_000)] {
+            let line = serde_json::json!({"level": "WARN", "message": message}).to_string();
+            let line = safe(&line, true);
+            assert!(line.len() <= MAX_LINE && *plain::plain(&line) == line);
+            let back: Value = serde_json::from_str(&line).expect("JSON");
+            assert_eq!(back["level"], "WARN");
+        }
+    }
 
     #[test]
     fn libraries_are_quiet() {

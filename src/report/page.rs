@@ -14,9 +14,12 @@ use serde_json::json;
 use super::chronicle::Chronicle;
 use super::host;
 use super::places::Place;
+use crate::model::plain::short;
 use crate::model::status::SCHEMA_VERSION;
 use crate::model::template::digest;
 
+/// Bytes of the name in the Lease: it may be anybody's.
+const MAX_HOLDER: usize = 300;
 const PAGE: &str = include_str!("page.html");
 
 #[derive(Clone)]
@@ -94,7 +97,7 @@ async fn status(
         "schemaVersion": SCHEMA_VERSION,
         "replica": lease.us,
         "leading": lease.leading,
-        "leader": lease.holder,
+        "leader": lease.holder.map(|name| short(&name, MAX_HOLDER)),
         "epoch": lease.epoch,
     })
     .to_string();

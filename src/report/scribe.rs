@@ -17,6 +17,7 @@ use super::annotator::{Annotator, Chore, Slate};
 use super::bucket::Bucket;
 use super::chronicle::Issue;
 use super::events::{self, Events, Weight};
+use super::turns::Turns;
 use super::writes::{Failure, Fate, Kind, Writes, answered};
 use crate::lease::Term;
 use crate::model::notice::{Memory, Notice, OfObject};
@@ -61,8 +62,9 @@ struct Desk {
     /// No write of the ConfigMap before this.
     not_before: Instant,
     bucket: Bucket,
-    /// What is new and was not told yet: uid and mark.
+    /// What is new and was not told yet: key of the ConfigMap, and mark.
     untold: BTreeSet<(String, String)>,
+    turns: Turns,
     slate: Option<Slate>,
 }
 
@@ -124,26 +126,34 @@ impl Scribe {
             not_before: Instant::now(),
             bucket: Bucket::full(),
             untold: BTreeSet::new(),
+            turns: Turns::default(),
             slate: self.annotator.as_ref().map(Annotator::slate),
         };
         issues.mark_changed();
         let mut issue: Option<Arc<Issue>> = None;
         loop {
             let next = issue.as_ref().and_then(|issue| desk.next(issue));
-            let due = next.as_ref().map(|(due, _)| *due);
-            tokio::select! {
-                biased;
-                changed = issues.changed() => {
-                    if changed.is_err() {
-                        return std::future::pending().await;
-                    }
-                    issue = issues.borrow_and_update().clone();
-                    if let Some(issue) = &issue {
-                        self.writes.count(Kind::Event, Fate::Superseded, desk.look(issue));
-                    }
+            // What is due is done even where news come faster than it can be done.
+            let news = if let (Some(issue), Some((due, task))) = (&issue, &next)
+                && *due <= Instant::now()
+            {
+                self.carry_out(&mut desk, issue, task).await;
+                issues.has_changed().unwrap_or(false)
+            } else {
+                let due = next.map(|(due, _)| due);
+                tokio::select! {
+                    () = at(due) => false,
+                    changed = issues.changed() => match changed {
+                        Ok(()) => true,
+                        Err(_) => return std::future::pending().await,
+                    },
                 }
-                () = at(due) => if let (Some(issue), Some((_, task))) = (&issue, next) {
-                    self.carry_out(&mut desk, issue, &task).await;
+            };
+            if news {
+                issue = issues.borrow_and_update().clone();
+                if let Some(issue) = &issue {
+                    self.writes
+                        .count(Kind::Event, Fate::Superseded, desk.look(issue));
                 }
             }
         }
@@ -165,6 +175,7 @@ impl Scribe {
             }
             Task::Event(id, notice) => {
                 desk.bucket.take();
+                desk.turns.serve(id);
                 let object = &issue.notices[*id];
                 if let Some(events) = self.events.get(&id.cluster) {
                     let regarding = ObjectReference {
@@ -255,6 +266,7 @@ impl Desk {
     /// Takes in what is new, and counts what was new before and will not be told any more.
     fn look(&mut self, issue: &Issue) -> u64 {
         self.memory.tidy(&issue.notices);
+        self.turns.tidy(|id| issue.notices.contains_key(id));
         let objects = issue.notices.values();
         let news = objects.flat_map(|object| {
             let news = self.memory.news(object).into_iter();
@@ -274,16 +286,8 @@ impl Desk {
         if status.is_some_and(|due| due <= now) {
             return Some((now, Task::Status));
         }
-        let mut news: Vec<(&ObjectId, &Notice)> = issue
-            .notices
-            .iter()
-            .flat_map(|(id, object)| self.memory.news(object).into_iter().map(move |it| (id, it)))
-            .collect();
-        // Who has to act comes first.
-        news.sort_by_key(|(_, notice)| !notice.kind.is_warning());
-        let event = news
-            .first()
-            .map(|(id, notice)| (self.bucket.due(0), Task::Event(id, notice)));
+        let event = self.whose_turn(issue);
+        let event = event.map(|(id, notice)| (self.bucket.due(0), Task::Event(id, notice)));
         let status = status.map(|due| (due, Task::Status));
         let chore = self.slate.as_ref().and_then(|slate| slate.next(now));
         let chore = chore.map(|(due, chore)| match chore.is_write() {
@@ -298,6 +302,21 @@ impl Desk {
             .into_iter()
             .flatten()
             .min_by_key(|(due, _)| *due)
+    }
+
+    /// What is to be told next. Namespaces take turns, in each of them who has to act comes first, and every other turn is for those.
+    fn whose_turn<'a>(&self, issue: &'a Issue) -> Option<(&'a ObjectId, &'a Notice)> {
+        let objects = issue.notices.iter();
+        let news = objects.flat_map(|(id, object)| {
+            let news = self.memory.news(object).into_iter();
+            news.map(move |notice| (id, notice))
+        });
+        let urgent = self.turns.is_for_warnings();
+        news.min_by_key(|(id, notice)| {
+            let waits = !notice.kind.is_warning();
+            let namespace = self.turns.of_namespace(id);
+            (urgent && waits, namespace, waits, self.turns.of_object(id))
+        })
     }
 
     /// When the ConfigMap is to be written, if what is in it is not true any more.
@@ -328,7 +347,7 @@ fn event(notice: &Notice) -> events::Notice {
 }
 
 fn untold(object: &OfObject, notice: &Notice) -> (String, String) {
-    (object.uid.clone(), notice.mark().to_owned())
+    (object.key(), notice.mark().to_owned())
 }
 
 async fn at(time: Option<Instant>) {
@@ -337,3 +356,7 @@ async fn at(time: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+#[path = "scribe_tests.rs"]
+mod tests;

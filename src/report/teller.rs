@@ -1,17 +1,17 @@
 //! Tells people what a pass found: each problem once when it appears and once when it is gone, each step with its reason.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::lease::Term;
 use crate::model::plan::Action;
-use crate::model::problem::{Problem, Severity};
 use crate::model::request::Snapshot;
 use crate::provider::ProviderError;
 use crate::reconcile::Pass;
 use crate::report::chronicle::Chronicle;
+use crate::report::journal::{self, Journal};
 use crate::report::metrics::Metrics;
 use crate::report::scribe::Scribe;
 
@@ -28,7 +28,7 @@ pub struct Teller {
 
 #[derive(Default)]
 struct Last {
-    problems: BTreeSet<Problem>,
+    journal: Journal,
     summary: String,
     text: String,
     static_ips: BTreeMap<String, String>,
@@ -67,7 +67,12 @@ impl Teller {
 
     /// A new term of leadership begins.
     pub fn leads(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Last::default();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Last {
+            journal: std::mem::take(&mut last.journal).next_term(),
+            ..Last::default()
+        };
+        drop(last);
         self.chronicle.leads();
     }
 
@@ -105,7 +110,9 @@ impl Teller {
             Err(error) => {
                 self.metrics.failed(error.reason, took);
                 let text = error.to_string();
-                if last.error.as_ref() == Some(&text) {
+                // Not the text itself: a count, a time or the id of a request in it makes no other error.
+                let same = Some(journal::skeleton(&text));
+                if last.error == same {
                     tracing::debug!(reason = error.reason, retry_in = ?next, "{text}");
                 } else {
                     let cause = error
@@ -114,7 +121,7 @@ impl Teller {
                         .map(ToString::to_string)
                         .unwrap_or_default();
                     tracing::error!(reason = error.reason, retry_in = ?next, cause, "{text}");
-                    last.error = Some(text);
+                    last.error = same;
                 }
             }
         }
@@ -124,24 +131,7 @@ impl Teller {
 impl Last {
     fn tell(&mut self, pass: &Pass, next: Duration, print: bool) {
         let plan = &pass.plan;
-        let problems: BTreeSet<&Problem> = plan.problems.iter().collect();
-        let before = std::mem::take(&mut self.problems).into_iter();
-        let gone: BTreeSet<Problem>;
-        (self.problems, gone) = before.partition(|problem| problems.contains(problem));
-        for problem in problems {
-            if !self.problems.contains(problem) {
-                self.problems.insert(problem.clone());
-                match problem.severity {
-                    Severity::Refused | Severity::Warning => {
-                        tracing::warn!(reason = problem.reason, "{problem}")
-                    }
-                    Severity::Note => tracing::info!(reason = problem.reason, "{problem}"),
-                }
-            }
-        }
-        for problem in gone {
-            tracing::info!(reason = problem.reason, "no longer: {problem}");
-        }
+        self.journal.tell(&plan.problems);
         let summary = plan.summary();
         if summary != self.summary {
             let (stack, setback) = (&plan.stack, plan.setback.as_deref().unwrap_or_default());

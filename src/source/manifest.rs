@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::names;
 use crate::model::request::{Object, ObjectId};
 
 const LABEL: (&str, &str) = ("egress", "static");
@@ -113,6 +114,8 @@ fn config_map(mut fields: Map<String, Value>) -> Result<Option<(ObjectId, Object
     let namespace = text(&metadata, "namespace")
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "default".to_owned());
+    let data = fields.get("data").and_then(Value::as_object);
+    names::check(&namespace, &name, data.into_iter().flat_map(Map::keys))?;
     let mut object = Object::default();
     match fields.remove("data") {
         None | Some(Value::Null) => {}

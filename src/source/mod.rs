@@ -15,6 +15,7 @@ mod informer;
 mod item;
 pub mod kubernetes;
 mod manifest;
+mod names;
 mod reader;
 mod split;
 

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use clap::Parser as _;
-use kube_static_egress_controller::config::{Cli, Config, Facts, Purpose};
+use kube_static_egress_controller::config::{Cli, Config, Facts, Purpose, SourceConfig};
 use kube_static_egress_controller::model::plan::Action;
 use kube_static_egress_controller::plan_command;
+use kube_static_egress_controller::source::Source;
 
 use crate::{scenarios, standin, testbed};
 
@@ -16,9 +17,13 @@ fn template(folder: &Path) -> Option<String> {
     let (network, flags) = scenarios::setting(folder);
     let flags = flags.iter().map(String::as_str);
     let cli = Cli::try_parse_from(std::iter::once("x").chain(flags)).unwrap();
-    let config = Config::check(&cli.options, &Facts::default(), Purpose::Plan).unwrap();
+    let mut config = Config::check(&cli.options, &Facts::default(), Purpose::Plan).unwrap();
     let (manifests, network) = (folder.join("manifests.yaml"), folder.join(network));
-    let plan = plan_command::offline(&config, &manifests, Some(&network)).unwrap();
+    config.source = SourceConfig::Manifests(manifests.clone());
+    let source = Source::Manifests(manifests);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let plan = plan_command::offline(&config, &source, Some(&network));
+    let plan = runtime.block_on(plan).unwrap();
     match plan.action {
         Action::Create(template) => Some(template.text),
         _ => None,

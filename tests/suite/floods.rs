@@ -2,14 +2,25 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
-use serde_json::json;
+use futures::StreamExt as _;
+use http::Method;
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
+use serde_json::{Value, json};
 
-use crate::replica::{Launch, Replica};
-use crate::{testbed, wait};
+use crate::replica::{Launch, PROGRAM, Replica};
+use crate::stage::Stage;
+use crate::testbed::{self, Testbed};
+use crate::wait;
 
 const READERS: usize = 64;
+/// ConfigMaps that change all the time.
+const FLOOD: usize = 100;
 
 /// Without cluster and account, with this many ConfigMaps of 1,000 entries each.
 fn alone(name: &str, config_maps: usize) -> Launch {
@@ -83,4 +94,184 @@ async fn readers_that_do_not_read_cost_neither_probes_nor_memory() {
     assert!(after - before < 32.0, "{before:.0} MiB, then {after:.0}");
     drop(slow);
     replica.assert_well();
+}
+
+/// Reason and note of the Events of a namespace's ConfigMap.
+async fn events(stage: &Stage, namespace: &str, name: &str) -> Vec<(String, String)> {
+    let api: Api<Event> = Api::namespaced(stage.kube.clone(), namespace);
+    let all = api.list(&ListParams::default()).await.unwrap().items;
+    let of_it = all.into_iter().filter(|event| {
+        let object = event.regarding.as_ref();
+        object.is_some_and(|object| object.name.as_deref() == Some(name))
+    });
+    of_it
+        .map(|event| {
+            (
+                event.reason.unwrap_or_default(),
+                event.note.unwrap_or_default(),
+            )
+        })
+        .collect()
+}
+
+async fn ask(stage: &Stage, namespace: &str, name: &str, data: Value) {
+    let path =
+        format!("/api/v1/namespaces/{namespace}/configmaps/{name}?fieldManager=tests&force=true");
+    let body = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "data": data,
+        "metadata": { "name": name, "labels": { "egress": "static" } },
+    });
+    stage
+        .request(Method::PATCH, &path, "application/apply-patch+yaml", &body)
+        .await
+        .unwrap();
+}
+
+/// 100 ConfigMaps of one namespace that are wrong in ever new ways: the other namespace is told, and the log stays small.
+#[tokio::test]
+async fn a_flood_of_mistakes_hides_nobody_s_events_and_fills_no_log() {
+    let testbed = Testbed::start("floods");
+    let stage = Stage::on(&testbed, "floods").await;
+    for namespace in ["aaa-flood", "zzz-victim"] {
+        let body = json!({ "metadata": { "name": namespace } });
+        stage.create("/api/v1/namespaces", body).await;
+    }
+    let flood = async |round: usize| {
+        let write = async |number: usize| {
+            let entry = |key: usize| (format!("k{key}-{round}"), json!(format!("bad {round}")));
+            let data: serde_json::Map<_, _> = (0..20).map(entry).collect();
+            ask(&stage, "aaa-flood", &format!("flood-{number}"), data.into()).await;
+        };
+        let writes = futures::stream::iter(0..FLOOD).map(write);
+        writes.buffer_unordered(4).collect::<Vec<()>>().await;
+    };
+    flood(0).await;
+    let mut replica = stage
+        .replica("r1")
+        .without("namespace")
+        .flag("provider", "in-memory")
+        .flag("log-level", "info")
+        .start();
+    wait::until("it leads", || replica.said(&["this replica leads"])).await;
+    let start = Instant::now();
+    let mut told = None;
+    let mut round = 0;
+    while round < 40 || (told.is_none() && start.elapsed() < Duration::from_secs(60)) {
+        round += 1;
+        flood(round).await;
+        if round == 10 {
+            ask(
+                &stage,
+                "zzz-victim",
+                "typo",
+                json!({ "bank": "8.8.8.8/33" }),
+            )
+            .await;
+            ask(
+                &stage,
+                "zzz-victim",
+                "partners",
+                json!({ "bank": "203.0.113.0/24" }),
+            )
+            .await;
+        }
+        let good = events(&stage, "zzz-victim", "partners").await;
+        let bad = events(&stage, "zzz-victim", "typo").await;
+        if !good.is_empty() && !bad.is_empty() && told.is_none() {
+            told = Some(start.elapsed());
+        }
+    }
+    let took = told.expect("the other namespace has its Events");
+    let (seconds, bytes) = (start.elapsed().as_secs(), replica.log().len());
+    wait::measured(&format!(
+        "{} edits of 20 mistakes each in {seconds} s: the other namespace had its Events after {took:.1?}; {bytes} bytes of log",
+        round * FLOOD
+    ));
+    assert!(bytes < 200_000, "{bytes} bytes of log in {seconds} s");
+    replica.said(&["more NotACidr problems"]).unwrap();
+    replica.said(&["zzz-victim/typo", "NotACidr"]).unwrap();
+    replica.assert_well();
+}
+
+#[test]
+fn names_in_manifests_write_no_lines_of_their_own() {
+    let hostile = "x\n::error::all is lost\u{1b}[31m\u{202e}";
+    let manifest = |namespace: &str, name: &str, key: &str, value: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": { key: value },
+            "metadata": { "name": name, "namespace": namespace, "labels": { "egress": "static" } },
+        })
+    };
+    for (manifest, part) in [
+        (manifest("team", "one", "key", hostile), "NotACidr"),
+        (
+            manifest(hostile, "one", "key", "8.8.8.8"),
+            "metadata.namespace",
+        ),
+        (
+            manifest("Team_A", "one", "key", "8.8.8.8"),
+            "metadata.namespace",
+        ),
+        (manifest("team", hostile, "key", "8.8.8.8"), "metadata.name"),
+        (manifest("team", "one", hostile, "8.8.8.8"), "has the key"),
+        (manifest("team", "one", "a b", "8.8.8.8"), "has the key"),
+    ] {
+        let path = testbed::directory("hostile").join("manifest\n::error::x.yaml");
+        std::fs::write(&path, manifest.to_string()).unwrap();
+        for form in ["text", "json"] {
+            let output = plan(&path, &[&format!("--output={form}")]);
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            let shown = [output.stdout, output.stderr].concat();
+            let shown = String::from_utf8(shown).unwrap();
+            assert!(shown.contains(part), "{part}: {shown}");
+            let forged = |line: &str| line.trim_start().starts_with("::");
+            let acts = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+            assert!(
+                !shown.lines().any(forged) && !shown.contains(acts),
+                "{shown:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_network_file_without_end_is_not_read() {
+    let path = testbed::directory("endless");
+    std::fs::write(path.join("one.yaml"), "").unwrap();
+    let endless = path.join("network.yaml");
+    std::os::unix::fs::symlink("/dev/zero", &endless).unwrap();
+    let large = path.join("large.json");
+    std::fs::write(&large, vec![b' '; (1 << 20) + 1]).unwrap();
+    for (network, part) in [
+        (endless, "no regular file"),
+        (large, "more than 1048576 bytes"),
+    ] {
+        let start = Instant::now();
+        let output = plan(
+            &path.join("one.yaml"),
+            &[&format!("--network={}", network.display())],
+        );
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            output.status.code() == Some(1) && told.contains(part),
+            "{told}"
+        );
+        assert!(start.elapsed() < Duration::from_secs(10), "{told}");
+    }
+}
+
+fn plan(manifests: &Path, more: &[&str]) -> Output {
+    Command::new(PROGRAM)
+        .env_clear()
+        .args([
+            "plan",
+            "--aws-az=eu-central-1a",
+            "--aws-nat-cidr-block=172.31.200.0/28",
+        ])
+        .arg("--provider=in-memory")
+        .arg("--manifests")
+        .arg(manifests)
+        .args(more)
+        .output()
+        .unwrap()
 }

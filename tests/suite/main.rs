@@ -30,6 +30,7 @@ mod http;
 mod image;
 mod install;
 mod kubelet;
+mod leaderless;
 mod leadership;
 mod lease_times;
 mod ledger;

@@ -1,14 +1,17 @@
 //! Error codes and texts of AWS, read here and nowhere else in the project.
 
 use super::error::Kind;
+use crate::model::plain::plain;
 
 /// Longest text of AWS that goes into a message: a denied call can carry kilobytes of encoded detail.
 const MAX_TEXT: usize = 600;
+/// Longest code of AWS.
+const MAX_CODE: usize = 64;
 
 /// A text of AWS as it fits into a log line, an Event or a status.
 pub fn one_line(text: &str) -> String {
     let mut line = String::new();
-    for word in text.split_whitespace() {
+    for word in plain(text).split_whitespace() {
         if !line.is_empty() {
             line.push(' ');
         }
@@ -18,6 +21,13 @@ pub fn one_line(text: &str) -> String {
         }
     }
     line
+}
+
+/// A code as it may be a label of a metric: AWS's own have letters, digits and dots. None is any other.
+pub fn code(code: &str) -> Option<&str> {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.';
+    let good = (1..=MAX_CODE).contains(&code.len()) && code.bytes().all(known);
+    good.then_some(code)
 }
 
 /// By code, then text, then HTTP status. Codes: the common errors and those of the three services' API references.
@@ -209,6 +219,21 @@ mod tests {
         ("", "", 502, Kind::Server),
         ("SomethingNew", "whatever", 400, Kind::Invalid),
     ];
+
+    #[test]
+    fn only_what_looks_like_a_code_is_one() {
+        for good in [
+            "Throttling",
+            "InvalidParameterValue",
+            "Client.RequestLimitExceeded",
+        ] {
+            assert_eq!(code(good), Some(good));
+        }
+        let long = "x".repeat(65);
+        for bad in ["", "a b", "a\nb", "x\"}", "<html>", long.as_str()] {
+            assert_eq!(code(bad), None, "{bad:?}");
+        }
+    }
 
     #[test]
     fn kinds() {

@@ -114,7 +114,11 @@ impl Failure {
         let status = error
             .raw_response()
             .map(|response| response.status().as_u16());
-        let code = error.code().unwrap_or_default().to_owned();
+        let code = error
+            .code()
+            .and_then(codes::code)
+            .unwrap_or_default()
+            .to_owned();
         let text = codes::one_line(error.message().unwrap_or_default());
         let kind = match &error {
             SdkError::TimeoutError(_) => Kind::Timeout,

@@ -25,6 +25,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
         &[
             "model",
             "config",
+            "clock::wall",
             "spans",
             "reconcile::Pass",
             "provider::ProviderError",
@@ -72,7 +73,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
     ),
     (
         "status_command",
-        &["report::scribe", "source", "model", "config"],
+        &["report::scribe", "source", "model", "config", "clock::wall"],
     ),
     ("main", &[]),
 ];
