@@ -18,6 +18,7 @@ use kube::client::{Body, DynBody};
 use serde_json::{Value, json};
 use tower::{BoxError, Layer, Service};
 
+use super::read;
 use super::seen::{Act, Known};
 
 type Answer = Response<Box<DynBody>>;
@@ -267,7 +268,7 @@ fn edit(
 
 async fn parse(answer: Answer) -> Result<Lease, BoxError> {
     let bytes = answer.into_body().collect().await?.to_bytes();
-    serde_json::from_slice(&bytes).map_err(|error| FenceError::Answer(error.into()).into())
+    read::lease(&bytes).map_err(|error| FenceError::Answer(error.into()).into())
 }
 
 fn reply(lease: &Lease) -> Result<Answer, FenceError> {

@@ -20,6 +20,7 @@ pub mod config;
 pub mod election;
 mod fence;
 mod lock;
+mod read;
 mod renew;
 mod seen;
 mod standby;

@@ -172,7 +172,9 @@ impl Known {
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
         let its_ttl = u64::try_from(spec.lease_duration_seconds.unwrap_or(0)).unwrap_or(0);
-        let its_ttl = Duration::from_secs(its_ttl).min(MAX_LEASE_DURATION);
+        // No replica writes a longer one than it may: somebody else did, and nobody acts by it.
+        let its_ttl = Some(Duration::from_secs(its_ttl)).filter(|ttl| *ttl <= MAX_LEASE_DURATION);
+        let its_ttl = its_ttl.unwrap_or(self.ttl);
         let acquired = spec.acquire_time.map(|time| time.0);
         let hold = match &holder {
             Some(name)

@@ -6,7 +6,6 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 
-use super::super::config::MAX_LEASE_DURATION;
 use super::super::{Election, ElectionConfig, LeaseElection, Term};
 use super::fake::{Ask, FakeApi, Fate, Net};
 use super::{TTL, lead, rival, secs};
@@ -120,8 +119,21 @@ async fn an_absurd_duration_or_count_does_not_block_for_ever() {
         api.edit(json!({ "holderIdentity": "nobody", "leaseDurationSeconds": i32::MAX, "leaseTransitions": i32::MAX }));
     })
     .await;
-    assert!(took <= MAX_LEASE_DURATION + secs(0.5), "{took:?}");
+    assert!(took <= TTL + secs(3.0), "{took:?}");
     assert_eq!(epoch, u64::from(i32::MAX.unsigned_abs()));
+}
+
+/// Neither can be counted with, and the second is no time at all.
+#[tokio::test(start_paused = true)]
+async fn a_time_that_nobody_can_read_does_not_block_for_ever() {
+    for time in ["9999-12-31T23:59:59.999999Z", "soon"] {
+        let (epoch, took) = under_a_leader(|api| {
+            api.edit(json!({ "holderIdentity": "nobody\n\u{202e}", "renewTime": time, "acquireTime": time }));
+        })
+        .await;
+        assert!(took <= TTL + secs(3.0), "{time}: {took:?}");
+        assert_eq!(epoch, 43);
+    }
 }
 
 #[tokio::test(start_paused = true)]
