@@ -332,6 +332,13 @@ impl Check {
             stack_policy: self.stack_policy(&stack.stack_policy),
             drift: self.on_drift(&stack.drift_detection),
             allow_new_eips: self.boolean("allow-new-eips", &stack.allow_new_eips),
+            max_networks_per_namespace: self.optional(
+                "max-networks-per-namespace",
+                &options.sources.max_networks_per_namespace,
+                |text| form::number(text, 1, 1_000).map(usize::from),
+            ),
+            allow_private_ranges: self
+                .boolean("allow-private-ranges", &options.aws.allow_private_ranges),
             route_table_quota: self.value(
                 "aws-route-table-quota",
                 form::number(&options.aws.aws_route_table_quota, 1, 1_000),

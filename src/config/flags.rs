@@ -132,6 +132,15 @@ pub struct SourceOptions {
         hide_env_values = true
     )]
     pub manifests: Option<String>,
+    /// Networks that the ConfigMaps of one namespace may have in all; a network inside of another counts once, and the oldest come
+    /// first. Default: as many as there is room for.
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_MAX_NETWORKS_PER_NAMESPACE",
+        hide_env_values = true
+    )]
+    pub max_networks_per_namespace: Option<String>,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -220,6 +229,12 @@ pub struct AwsOptions {
         hide_env_values = true
     )]
     pub aws_route_table_quota: String,
+    /// Route private ranges (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10), too. A NAT gateway that faces the internet
+    /// cannot reach them, so new entries there are refused otherwise.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_PRIVATE_RANGES",
+          hide_env_values = true)]
+    pub allow_private_ranges: String,
     /// S3 bucket for templates of more than 51,200 bytes. Default: none, and entries that would need one wait.
     #[arg(
         long,

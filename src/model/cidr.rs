@@ -1,13 +1,12 @@
 //! IPv4 networks: read from text, judged, and merged into the smallest set.
 
-use std::collections::BTreeSet;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv4Net;
 
-/// Nothing wider is accepted, and merging makes nothing wider. A /8 is the widest block that was ever given to anyone.
-pub const WIDEST_PREFIX: u8 = 8;
+pub use super::refusal::{Caution, Elsewhere, MAX_ADDRESSES_PER_OBJECT, Refusal, WIDEST_PREFIX};
+
 /// The longest text worth reading; `255.255.255.255/255.255.255.255` would have 31 characters.
 const MAX_TEXT: usize = 64;
 
@@ -24,131 +23,13 @@ const RESERVED: [(Ipv4Net, &str); 5] = [
     (net(240, 0, 0, 0, 4), "reserved"),
 ];
 
-/// A NAT gateway that faces the internet cannot reach them.
+/// A NAT gateway that faces the internet cannot reach them, and a route to it takes them off their working path.
 const PRIVATE: [Ipv4Net; 4] = [
     net(10, 0, 0, 0, 8),
     net(172, 16, 0, 0, 12),
     net(192, 168, 0, 0, 16),
     net(100, 64, 0, 0, 10),
 ];
-
-/// Why an entry gets no route. Display says what to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    NotCidr(String),
-    Ipv6(String),
-    TooWide(Ipv4Net),
-    InVpc {
-        net: Ipv4Net,
-        vpc: Ipv4Net,
-    },
-    InNatSubnet {
-        net: Ipv4Net,
-        subnet: Ipv4Net,
-    },
-    Reserved {
-        net: Ipv4Net,
-        range: Ipv4Net,
-        what: &'static str,
-    },
-    TooMany,
-}
-
-impl Refusal {
-    /// CamelCase, stable.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::NotCidr(_) => "NotACidr",
-            Self::Ipv6(_) => "Ipv6NotSupported",
-            Self::TooWide(_) => "TooWide",
-            Self::InVpc { .. } => "InsideVpc",
-            Self::InNatSubnet { .. } => "InsideNatSubnet",
-            Self::Reserved { .. } => "ReservedRange",
-            Self::TooMany => "TooManyEntries",
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotCidr(text) => write!(
-                f,
-                "{text:?} is not an IPv4 CIDR; write one network per key, such as 203.0.113.0/24, or one address"
-            ),
-            Self::Ipv6(text) => write!(
-                f,
-                "{text:?} is IPv6, and a NAT gateway gives no static IPv6 address; use the destination's IPv4 network"
-            ),
-            Self::TooWide(net) => write!(
-                f,
-                "{net} is wider than /{WIDEST_PREFIX} and would take most of the internet with it; name the networks \
-                 that you really mean"
-            ),
-            Self::InVpc { net, vpc } => write!(
-                f,
-                "{net} is inside the VPC's own {vpc}, where traffic must stay local; remove the entry"
-            ),
-            Self::InNatSubnet { net, subnet } => write!(
-                f,
-                "{net} is inside the NAT subnet {subnet}, where traffic must stay local; remove the entry"
-            ),
-            Self::Reserved { net, range, what } => write!(
-                f,
-                "{net} is inside {range} ({what}), which cannot be reached through a NAT gateway; remove the entry"
-            ),
-            Self::TooMany => write!(
-                f,
-                "there are more than {} entries in its ConfigMap or more than {} altogether; merge networks or remove \
-                 entries",
-                super::request::MAX_ENTRIES_PER_OBJECT,
-                super::request::MAX_ENTRIES
-            ),
-        }
-    }
-}
-
-/// Why an accepted entry may not do what its author means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Caution {
-    Contains {
-        net: Ipv4Net,
-        inner: Ipv4Net,
-        what: &'static str,
-    },
-    Private {
-        net: Ipv4Net,
-        range: Ipv4Net,
-    },
-}
-
-impl Caution {
-    /// CamelCase, stable.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Contains { .. } => "ContainsLocalNetwork",
-            Self::Private { .. } => "PrivateRange",
-        }
-    }
-}
-
-impl fmt::Display for Caution {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Contains { net, inner, what } => {
-                write!(
-                    f,
-                    "{net} contains {inner} ({what}), which stays local; only the rest of it gets a static IP"
-                )
-            }
-            Self::Private { net, range } => write!(
-                f,
-                "{net} is inside the private {range}, which an internet-facing NAT gateway cannot reach; remove the \
-                 entry unless you know better"
-            ),
-        }
-    }
-}
 
 /// Reads one value: trimmed, a bare address means /32, host bits are masked. The flag says whether any were.
 pub fn parse(text: &str) -> Result<(Ipv4Net, bool), Refusal> {
@@ -180,16 +61,26 @@ pub fn parse(text: &str) -> Result<(Ipv4Net, bool), Refusal> {
     Ok((net, net.addr() != given.addr()))
 }
 
-/// What the network forbids. Every rule but the width has the form "inside X": so a union of accepted networks is never
-/// one that would have been refused.
+/// What the network forbids. Every rule but the width has the form "inside X" or "overlaps X": so a union of accepted networks
+/// is never one that would have been refused.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     pub vpc: Vec<Ipv4Net>,
     pub nat_subnets: Vec<Ipv4Net>,
+    /// Private ranges are accepted.
+    pub allow_private: bool,
+    /// How many networks a namespace may have; None where there is no limit.
+    pub max_networks: Option<usize>,
+    /// Working routes of the worker tables that lead elsewhere, by destination.
+    pub elsewhere: BTreeMap<Ipv4Net, Elsewhere>,
+    /// The networks of live routes, as [`minimal`] has them. What is inside keeps its route, with a warning, where only
+    /// a new one would do harm.
+    pub routed: Vec<Ipv4Net>,
 }
 
 impl Rules {
-    pub fn check(&self, net: Ipv4Net) -> Result<Option<Caution>, Refusal> {
+    /// Whether a network may be routed. `known`: it was accepted before.
+    pub fn check(&self, net: Ipv4Net, known: bool) -> Result<Option<Caution>, Refusal> {
         if net.prefix_len() < WIDEST_PREFIX {
             return Err(Refusal::TooWide(net));
         }
@@ -202,22 +93,41 @@ impl Rules {
         if let Some(&vpc) = self.vpc.iter().find(|vpc| vpc.contains(&net)) {
             return Err(Refusal::InVpc { net, vpc });
         }
+        if let Some(refusal) = self.off_its_path(net) {
+            let stays = known || self.is_routed(&net);
+            return match stays {
+                true => Ok(Some(Caution::Kept(Box::new(refusal)))),
+                false => Err(refusal),
+            };
+        }
         let local = self.vpc.iter().map(|vpc| (*vpc, "the VPC's own network"));
         let subnets = self
             .nat_subnets
             .iter()
             .map(|subnet| (*subnet, "a NAT subnet"));
-        if let Some((inner, what)) = local
-            .chain(subnets)
-            .chain(RESERVED)
-            .find(|(inner, _)| net.contains(inner))
-        {
-            return Ok(Some(Caution::Contains { net, inner, what }));
+        let mut inner = local.chain(subnets).chain(RESERVED);
+        let contains = inner.find(|(inner, _)| net.contains(inner));
+        Ok(contains.map(|(inner, what)| Caution::Contains { net, inner, what }))
+    }
+
+    /// Whether a live route has these addresses.
+    pub fn is_routed(&self, net: &Ipv4Net) -> bool {
+        covers(&self.routed, net)
+    }
+
+    /// Why a route to a NAT gateway would take the network's traffic off a path that works.
+    fn off_its_path(&self, net: Ipv4Net) -> Option<Refusal> {
+        let overlaps = |range: &Ipv4Net| range.contains(&net) || net.contains(range);
+        let private = PRIVATE.into_iter().find(overlaps);
+        if let Some(range) = private.filter(|_| !self.allow_private) {
+            return Some(Refusal::Private { net, range });
         }
-        Ok(PRIVATE
-            .into_iter()
-            .find(|range| range.contains(&net))
-            .map(|range| Caution::Private { net, range }))
+        if self.elsewhere.is_empty() {
+            return None;
+        }
+        let mut wider = supernets(net).skip(1);
+        let way = wider.find_map(|wide| self.elsewhere.get(&wide))?.clone();
+        Some(Refusal::RoutedElsewhere { net, way })
     }
 }
 

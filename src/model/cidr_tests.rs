@@ -11,6 +11,7 @@ fn rules() -> Rules {
     Rules {
         vpc: nets(&["172.31.0.0/16"]),
         nat_subnets: nets(&["172.31.64.0/28"]),
+        ..Rules::default()
     }
 }
 
@@ -71,22 +72,100 @@ fn every_refusal_and_caution_has_its_reason() {
         ("172.31.64.0/29", "InsideNatSubnet"),
     ];
     for (text, reason) in cases {
-        assert_eq!(
-            rules().check(parse(text).unwrap().0).unwrap_err().reason(),
-            reason,
-            "{text}"
-        );
+        assert_eq!(refused(&rules(), text), Some(reason), "{text}");
     }
+    let wide = Rules {
+        allow_private: true,
+        ..rules()
+    };
     let caution = |text| {
-        rules()
-            .check(parse(text).unwrap().0)
-            .unwrap()
-            .map(|caution| caution.reason())
+        let caution = wide.check(parse(text).unwrap().0, false).unwrap();
+        caution.map(|caution| caution.reason())
     };
     assert_eq!(caution("172.16.0.0/12"), Some("ContainsLocalNetwork"));
     assert_eq!(caution("169.0.0.0/8"), Some("ContainsLocalNetwork"));
-    assert_eq!(caution("10.1.0.0/16"), Some("PrivateRange"));
+    assert_eq!(caution("10.1.0.0/16"), None);
     assert_eq!(caution("8.8.8.8"), None);
+}
+
+fn refused(rules: &Rules, text: &str) -> Option<&'static str> {
+    let judged = rules.check(parse(text).unwrap().0, false);
+    judged.err().map(|refusal| refusal.reason())
+}
+
+#[test]
+fn private_ranges_are_refused_from_inside_and_from_around() {
+    for text in [
+        "10.0.0.0/8",
+        "10.20.0.0/16",
+        "172.16.0.0/12",
+        "172.0.0.0/8",
+        "192.168.1.1",
+        "192.0.0.0/8",
+        "100.64.0.0/10",
+        "100.0.0.0/9",
+    ] {
+        assert_eq!(refused(&rules(), text), Some("PrivateRange"), "{text}");
+    }
+    for text in [
+        "9.0.0.0/8",
+        "11.0.0.0/8",
+        "172.15.0.0/16",
+        "192.169.0.0/16",
+        "100.128.0.0/9",
+    ] {
+        assert_eq!(refused(&rules(), text), None, "{text}");
+    }
+}
+
+#[test]
+fn what_is_routed_or_known_stays_with_a_warning() {
+    let rules = Rules {
+        routed: nets(&["10.20.0.0/16"]),
+        ..rules()
+    };
+    let kept = |text: &str, known| {
+        let judged = rules.check(parse(text).unwrap().0, known);
+        judged.map(|caution| caution.map(|caution| caution.reason()))
+    };
+    assert_eq!(kept("10.20.0.0/16", false), Ok(Some("PrivateRange")));
+    assert_eq!(kept("10.20.3.0/24", false), Ok(Some("PrivateRange")));
+    assert_eq!(kept("10.30.0.0/16", true), Ok(Some("PrivateRange")));
+    assert!(
+        kept("10.0.0.0/8", false).is_err(),
+        "only a part of it is routed"
+    );
+    assert!(
+        kept("172.31.5.0/24", true).is_err(),
+        "the VPC's own never stays"
+    );
+}
+
+#[test]
+fn a_network_inside_of_a_route_to_elsewhere_is_refused() {
+    let cidr = net(20, 0, 0, 0, 8);
+    let way = Elsewhere {
+        table: "rtb-a".to_owned(),
+        cidr,
+        target: "tgw-1".to_owned(),
+    };
+    let rules = Rules {
+        elsewhere: BTreeMap::from([(cidr, way)]),
+        ..rules()
+    };
+    let text = rules
+        .check(net(20, 1, 0, 0, 16), false)
+        .unwrap_err()
+        .to_string();
+    for part in ["20.1.0.0/16", "20.0.0.0/8", "rtb-a", "tgw-1"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(
+        refused(&rules, "20.0.0.0/8"),
+        None,
+        "one of the same CIDR is left alone"
+    );
+    assert_eq!(refused(&rules, "21.0.0.0/8"), None);
 }
 
 #[test]
@@ -161,10 +240,10 @@ proptest! {
     ) {
         let accepted: Vec<Ipv4Net> = given.iter()
             .map(|(address, prefix)| Ipv4Net::new_assert(Ipv4Addr::from(*address), *prefix).trunc())
-            .filter(|net| rules().check(*net).is_ok())
+            .filter(|net| rules().check(*net, false).is_ok())
             .collect();
         for net in minimal(accepted, &BTreeSet::new()) {
-            prop_assert!(rules().check(net).is_ok(), "{} came out", net);
+            prop_assert!(rules().check(net, false).is_ok(), "{} came out", net);
         }
     }
 

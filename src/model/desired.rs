@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::admitted::Admitted;
-use super::cidr::{self, Rules};
+use super::cidr;
 use super::kept::{Kept, keep_routes};
 use super::limits;
 use super::network::{Network, TableId, Zone};
@@ -35,6 +35,10 @@ pub struct Settings {
     pub on_empty: OnEmpty,
     /// A change that removes more networks than this, in percent of those that are routed, has to last for the grace period.
     pub max_removal: u16,
+    /// Private ranges are routed, too.
+    pub allow_private_ranges: bool,
+    /// Networks that one namespace may have; None: as many as there is room for.
+    pub max_networks_per_namespace: Option<usize>,
     /// Routes that a route table may have (EC2 quota).
     pub route_table_quota: u16,
     pub drift: OnDrift,
@@ -77,20 +81,6 @@ pub struct Desired {
     pub routes: BTreeSet<(TableId, Ipv4Net)>,
     /// Zones whose pieces stay as they are in the stack.
     pub frozen: BTreeSet<Zone>,
-}
-
-/// What no entry may be inside of: the VPC's networks and every NAT subnet, configured or live.
-pub fn rules(network: &Network, settings: &Settings, names: &Names) -> Rules {
-    let nat_subnets: BTreeSet<Ipv4Net> = settings
-        .zones
-        .values()
-        .chain(names.nat_cidrs.values())
-        .copied()
-        .collect();
-    Rules {
-        vpc: network.vpc_cidrs.clone(),
-        nat_subnets: nat_subnets.into_iter().collect(),
-    }
 }
 
 /// `names` are those of the live stack, empty when there is none.

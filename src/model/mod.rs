@@ -4,6 +4,7 @@
 //! looks like), [`live`] (what the stack looks like), [`desired`] (what should be), [`template`] (the same as bytes for
 //! CloudFormation), [`plan`] (the one next step, with its reasons). [`ledger`] is what outlives a leader.
 
+mod admission;
 pub mod admitted;
 pub mod annotation;
 pub mod change;
@@ -28,12 +29,16 @@ pub mod plan;
 mod plan_text;
 pub mod policy;
 pub mod problem;
+mod reading;
+mod recall;
 mod recovery;
+mod refusal;
 pub(crate) mod remake;
 mod removal;
 pub mod repair;
 pub mod request;
 pub mod resolved;
+mod rules;
 pub mod schedule;
 pub mod share;
 pub mod status;

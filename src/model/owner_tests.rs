@@ -2,6 +2,7 @@
 
 use super::tests::Bench;
 use super::*;
+use crate::model::desired;
 use crate::model::live::{Deletion, Status};
 
 const STATUSES: [&str; 8] = [

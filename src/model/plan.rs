@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::admitted::Admitted;
 use super::change::{Whole, discard};
-use super::desired::{self, Desired, Settings};
+use super::desired::{Desired, Settings};
 use super::difference::{self, Difference};
 use super::drift::Drift;
 use super::grace::{self, Grace};
@@ -19,6 +19,7 @@ use super::owner;
 use super::problem::{Problem, Subject};
 use super::request::{self, EntryId, Request, Snapshot};
 use super::resolved::{Layout, LayoutError, Names};
+use super::rules;
 use super::survey;
 use super::template::{self, Size, Template};
 use super::watch::Watch;
@@ -164,21 +165,15 @@ pub fn plan(world: &World<'_>) -> Plan {
 
 /// Reads what is requested, and what should be: a plan without an action yet.
 fn draft(world: &World<'_>, names: &Names, layout: &Layout) -> Plan {
-    let rules = desired::rules(world.network, world.settings, names);
+    let rules = rules::rules(world.network, world.settings, names);
     let routed = || names.routes.keys().map(|(_, cidr)| cidr);
     let trusted = world.ledger.trusted(routed());
-    let (request, mut problems) = request::parse(world.snapshot, &rules, trusted);
+    let (request, mut problems) = request::parse(world.snapshot, &rules, world.ledger, trusted);
     let (ledger, problem) = world.ledger.next(world, &request, routed());
     problems.extend(problem);
     let number = |entry: &EntryId| trusted?.number(entry);
-    let fitted = limits::fit(
-        world,
-        &request,
-        names,
-        layout,
-        number,
-        &limits::Unasked::new(),
-    );
+    let none = limits::Unasked::new();
+    let fitted = limits::fit(world, &request, names, layout, number, &none);
     problems.extend(fitted.problems);
     Plan {
         action: Action::Refuse,

@@ -6,6 +6,9 @@ use crate::model::desired::OnDrift;
 use crate::model::live::{ChangeSet, ChangeSetState, Deletion, Effect, Status};
 use crate::model::network::Route;
 
+#[path = "plan_ranges_tests.rs"]
+mod ranges;
+
 const DNS: [(&str, &str); 1] = [("dns", "8.8.8.8")];
 
 /// A stack that lacks a route, and its change set as CloudFormation shows it.

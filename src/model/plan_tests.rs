@@ -292,7 +292,7 @@ fn routes_of_others_are_left_alone() {
         ("dns", "8.8.8.8"),
     ]);
     let foreign = Route {
-        target: "pcx-1".to_owned(),
+        target: "igw-1".to_owned(),
         blackhole: false,
     };
     let table = bench.network.worker_tables.get_mut("rtb-a").unwrap();

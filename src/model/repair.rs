@@ -7,10 +7,12 @@ use ipnet::Ipv4Net;
 use serde_json::json;
 
 use super::change::{change_set_name, discard, fingerprint_of};
+use super::cidr;
 use super::dead_end::leave_routes;
 use super::desired::{self, OnDrift};
 use super::difference;
 use super::drift::{self, Cure, Drift, Place};
+use super::kept::overlap;
 use super::live::{ChangeSet, ChangeSetState, Stack};
 use super::network::TableId;
 use super::plan::{Action, Plan, World};
@@ -257,7 +259,11 @@ impl Plan {
                 }
             }
         }
-        let (desired, _) = desired::build(&self.admitted, &network, &names, world.settings);
+        let (mut desired, _) = desired::build(&self.admitted, &network, &names, world.settings);
+        let only_live = cidr::minimal(self.request.only_live.iter().copied(), &BTreeSet::new());
+        let comes_back =
+            |(_, cidr): &(TableId, Ipv4Net)| !only_live.iter().any(|net| overlap(net, cidr));
+        desired.routes.retain(comes_back);
         desired.routes
     }
 }

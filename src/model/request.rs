@@ -5,14 +5,15 @@ use std::fmt;
 
 use ipnet::Ipv4Net;
 
-use super::cidr::{self, Refusal, Rules};
-use super::ledger::Ledger;
+use super::cidr::{Caution, Refusal, Rules};
+use super::ledger::{Ledger, Recall};
 use super::plain::plain;
 use super::problem::{Problem, Subject};
+use super::reading::{self, Reading, Unread};
 
 pub use super::object::{MAX_ENTRIES_PER_OBJECT, Object};
 
-/// Entries read altogether; those after it, in object and key order, are refused.
+/// Entries read altogether, shared out by namespace.
 pub const MAX_ENTRIES: usize = 20_000;
 
 /// Names one ConfigMap among all watched clusters. `cluster` is empty when only one cluster is watched.
@@ -83,6 +84,8 @@ pub struct Request {
     pub entries: BTreeMap<EntryId, Ipv4Net>,
     /// What refused entries asked for last and would not get any more: routes that are there stay, and none is made.
     pub held: BTreeSet<Ipv4Net>,
+    /// What is accepted only because it is live: nothing would bring it back.
+    pub only_live: BTreeSet<Ipv4Net>,
     /// How many entries are refused.
     pub refused: usize,
     pub settled: bool,
@@ -113,11 +116,12 @@ fn doubts(snapshot: &Snapshot, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Reads every entry of the snapshot under the rules of the network. `ledger` is one that explains what is live: what it does not
+/// Reads every entry of the snapshot under the rules of the network. `recall` tells what was accepted before. `ledger` is one that explains what is live: what it does not
 /// know of a refused entry has no route.
 pub fn parse(
     snapshot: &Snapshot,
     rules: &Rules,
+    recall: Recall<'_>,
     ledger: Option<&Ledger>,
 ) -> (Request, Vec<Problem>) {
     let mut request = Request {
@@ -128,51 +132,48 @@ pub fn parse(
     };
     let mut problems = Vec::new();
     doubts(snapshot, &mut problems);
-    let mut total = 0;
     for (id, object) in &snapshot.objects {
         request.hidden(id, object, rules, ledger, &mut problems);
-        for (key, value) in &object.data {
-            total += 1;
-            let entry = EntryId {
-                object: id.clone(),
-                key: key.clone(),
-            };
-            let read = if total > MAX_ENTRIES {
-                Err(Refusal::TooMany)
-            } else {
-                cidr::parse(value).and_then(|(net, masked)| {
-                    rules.check(net).map(|caution| (net, masked, caution))
-                })
-            };
-            match read {
-                Ok((net, masked, caution)) => {
-                    if masked {
-                        let text =
-                            format!("{:?} has host bits set and is read as {net}", value.trim());
-                        problems.push(Problem::note(
-                            Subject::Entry(entry.clone()),
-                            "HostBitsMasked",
-                            text,
-                        ));
-                    }
-                    if let Some(caution) = caution {
-                        let text = caution.to_string();
-                        problems.push(Problem::warning(
-                            Subject::Entry(entry.clone()),
-                            caution.reason(),
-                            text,
-                        ));
-                    }
-                    request.entries.insert(entry, net);
-                }
-                Err(refusal) => problems.push(request.refuse(entry, &refusal, rules, ledger)),
-            }
+    }
+    let readings = reading::read(snapshot, rules, recall);
+    for (entry, read) in readings.entries {
+        match read {
+            Ok(reading) => request.accept(entry, reading, &mut problems),
+            Err(refusal) => problems.push(request.refuse(entry, &refusal, rules, ledger)),
         }
+    }
+    for unread in readings.unread {
+        let problem = request.leave_out(unread, &readings.largest, rules, ledger);
+        problems.push(problem);
     }
     (request, problems)
 }
 
 impl Request {
+    fn accept(&mut self, entry: EntryId, reading: Reading<'_>, problems: &mut Vec<Problem>) {
+        let Reading {
+            text,
+            net,
+            masked,
+            caution,
+            known,
+        } = reading;
+        if masked {
+            let text = format!("{:?} has host bits set and is read as {net}", text.trim());
+            let subject = Subject::Entry(entry.clone());
+            problems.push(Problem::note(subject, "HostBitsMasked", text));
+        }
+        if let Some(caution) = caution {
+            if !known && matches!(caution, Caution::Kept(_)) {
+                self.only_live.insert(net);
+            }
+            let subject = Subject::Entry(entry.clone());
+            let text = caution.to_string();
+            problems.push(Problem::warning(subject, caution.reason(), text));
+        }
+        self.entries.insert(entry, net);
+    }
+
     fn refuse(
         &mut self,
         entry: EntryId,
@@ -190,9 +191,39 @@ impl Request {
         }
         Problem::refused(Subject::Entry(entry), refusal.reason(), text)
     }
+
+    /// Reports the entries of one object that are not read since there are too many of all. They keep what they asked for last.
+    fn leave_out(
+        &mut self,
+        unread: Unread<'_>,
+        largest: &str,
+        rules: &Rules,
+        ledger: Option<&Ledger>,
+    ) -> Problem {
+        let Unread { object, keys } = unread;
+        self.refused += keys.len();
+        self.settled &= ledger.is_some();
+        let mut kept = 0;
+        for key in &keys {
+            let (object, key) = (object.clone(), (*key).to_owned());
+            let entry = EntryId { object, key };
+            if let Some(net) = ledger.and_then(|ledger| ledger.asked(&entry)) {
+                self.keep(entry, net, rules);
+                kept += 1;
+            }
+        }
+        let text = format!(
+            "{} of its entries are not read ({kept} of them keep the network that they asked for last): all ConfigMaps together have more \
+             than the {MAX_ENTRIES} that are read, shared out by namespace, and {largest}; merge networks or remove entries there",
+            keys.len()
+        );
+        let subject = Subject::Object(object.clone());
+        Problem::refused(subject, Refusal::TooMany.reason(), text)
+    }
+
     /// Keeps what a refused entry asked for last.
     fn keep(&mut self, entry: EntryId, net: Ipv4Net, rules: &Rules) {
-        if rules.check(net).is_ok() {
+        if rules.check(net, true).is_ok() {
             self.entries.insert(entry, net);
         } else {
             self.held.insert(net);

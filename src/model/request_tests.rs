@@ -27,7 +27,8 @@ fn snapshot(objects: &[(&str, &Object)]) -> Snapshot {
 }
 
 fn read(objects: &[(&str, &Object)], ledger: Option<&Ledger>) -> (Request, Vec<Problem>) {
-    parse(&snapshot(objects), &Rules::default(), ledger)
+    let recall = ledger.map_or(Recall::Nowhere, Recall::Known);
+    parse(&snapshot(objects), &Rules::default(), recall, ledger)
 }
 
 /// A ledger of what these objects ask for.
@@ -144,10 +145,121 @@ fn any_doubt_about_a_source_is_doubt() {
     ];
     assert!(doubts.iter().all(|snapshot| !snapshot.is_certain()));
     let reasons = doubts.map(|snapshot| {
-        let (request, problems) = parse(&snapshot, &Rules::default(), None);
+        let (request, problems) = parse(&snapshot, &Rules::default(), Recall::Nowhere, None);
         assert!(!request.settled, "{snapshot:?}");
         problems.first().map(|problem| problem.reason)
     });
     let told = ["SourceNotLoaded", "SourceStale", "SourceWentBack"].map(Some);
     assert_eq!(reasons, [told[0], told[1], told[2], None]);
+}
+
+fn of_namespace(namespace: &str, name: String) -> ObjectId {
+    let namespace = namespace.to_owned();
+    ObjectId {
+        namespace,
+        name,
+        ..ObjectId::default()
+    }
+}
+
+/// The attack: one namespace has more than may be read of all. The victim sorts after it.
+fn greedy(namespace: &str, objects: usize) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    for number in 0..objects {
+        let id = of_namespace(namespace, format!("n{number:03}"));
+        snapshot.objects.insert(id, many(MAX_ENTRIES_PER_OBJECT));
+    }
+    let victim = object(&[("dns", "8.8.8.8"), ("typo", "8.8.8.8/")]);
+    let id = of_namespace("zzz", "one".to_owned());
+    snapshot.objects.insert(id, victim);
+    snapshot
+}
+
+#[test]
+fn one_namespace_cannot_use_up_what_is_read_of_all() {
+    let snapshot = greedy("aaa", 25);
+    for ledger in [None, Some(&Ledger::new("egress"))] {
+        let recall = ledger.map_or(Recall::Nowhere, Recall::Known);
+        let (request, problems) = parse(&snapshot, &Rules::default(), recall, ledger);
+        assert_eq!(
+            accepted(&request),
+            BTreeMap::from([("dns".to_owned(), "8.8.8.8/32".to_owned())])
+        );
+        assert_eq!(request.refused, 25_001);
+        let of_objects = problems
+            .iter()
+            .filter(|problem| matches!(problem.subject, Subject::Object(_)));
+        let of_objects: Vec<&Problem> = of_objects.collect();
+        assert_eq!(of_objects.len(), 6, "one for each that is not read whole");
+        let text = &of_objects[0].message;
+        assert!(
+            text.contains("most have aaa (25000 entries), zzz (2 entries)"),
+            "{text}"
+        );
+        assert!(problems.iter().any(|problem| problem.reason == "NotACidr"
+            && problem.subject
+                == Subject::Entry(EntryId {
+                    object: of_namespace("zzz", "one".to_owned()),
+                    key: "typo".to_owned()
+                })));
+    }
+}
+
+/// Who was accepted first goes on being read, whatever its name.
+#[test]
+fn what_is_read_of_a_namespace_are_its_older_entries() {
+    let mut snapshot = Snapshot::default();
+    let old = of_namespace("aaa", "zz-old".to_owned());
+    snapshot
+        .objects
+        .insert(old.clone(), object(&[("old", "9.9.9.9")]));
+    let first = parse(&snapshot, &Rules::default(), Recall::Nowhere, None).0;
+    let live = std::iter::empty::<&Ipv4Net>();
+    let ledger = Ledger::new("egress")
+        .after(&snapshot, &first, live, false)
+        .0;
+    let mut snapshot = greedy("aaa", 25);
+    snapshot.objects.insert(old, object(&[("old", "9.9.9.10")]));
+    let recall = Recall::Known(&ledger);
+    let (request, _) = parse(&snapshot, &Rules::default(), recall, Some(&ledger));
+    assert_eq!(accepted(&request)["old"], "9.9.9.10/32");
+}
+
+#[test]
+fn a_namespace_has_its_networks_and_the_older_ones_come_first() {
+    let rules = Rules {
+        max_networks: Some(2),
+        ..Rules::default()
+    };
+    let read = |snapshot: &Snapshot, ledger: &Ledger| {
+        let (request, problems) = parse(snapshot, &rules, Recall::Known(ledger), Some(ledger));
+        let ledger = ledger
+            .after(snapshot, &request, std::iter::empty(), false)
+            .0;
+        let reasons: Vec<_> = problems
+            .iter()
+            .map(|problem| (problem.subject.to_string(), problem.reason))
+            .collect();
+        (accepted(&request), reasons, ledger)
+    };
+    let two = object(&[("m", "9.9.9.9"), ("n", "9.9.9.10")]);
+    let mut world = snapshot(&[("b", &two)]);
+    let (_, reasons, ledger) = read(&world, &Ledger::new("egress"));
+    assert!(reasons.is_empty());
+    world
+        .objects
+        .insert(id("a"), object(&[("k", "7.7.7.7"), ("within", "9.9.9.9")]));
+    world.objects.insert(
+        of_namespace("other", "a".to_owned()),
+        object(&[("x", "6.6.6.6")]),
+    );
+    let (accepted, reasons, _) = read(&world, &ledger);
+    assert!(
+        accepted.keys().eq(["m", "n", "within", "x"]),
+        "{accepted:?}"
+    );
+    assert_eq!(
+        reasons,
+        [("ConfigMap team/a key \"k\"".to_owned(), "NamespaceFull")]
+    );
 }

@@ -45,12 +45,16 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
     }
     let mut entries = Vec::new();
     for (object, content) in &snapshot.objects {
+        let is_cut = of_object.get(object).is_some_and(|told| is_cut(told));
         for (key, value) in &content.data {
             let id = EntryId {
                 object: object.clone(),
                 key: key.clone(),
             };
             let problem = of_entry.get(&id).copied();
+            if is_cut && problem.is_none() && !plan.request.entries.contains_key(&id) {
+                continue;
+            }
             let cidr = understood(plan, &id, value, problem);
             let mut entry = map.entry(cidr.as_ref(), problem, held_up.as_ref());
             entry.asked = plain(value.trim()).into_owned();
@@ -113,6 +117,12 @@ pub(super) fn static_ips(live: &Live, names: &Names) -> BTreeMap<Zone, String> {
         Some((zone.clone(), stack.outputs.get(id)?.clone()))
     };
     eips.filter_map(address).collect()
+}
+
+/// Whether there are entries that are not read, which is told once for all of them.
+fn is_cut(of_object: &[&Problem]) -> bool {
+    let mut problems = of_object.iter();
+    problems.any(|problem| problem.reason == "TooManyEntries")
 }
 
 fn named(entry: Entry, id: EntryId) -> Entry {

@@ -15,6 +15,14 @@ use crate::wait;
 
 const RELEASE: &str = "admission";
 
+/// Reasons that the API server cannot know of.
+const UNSEEN: [&str; 4] = [
+    "LimitReached",
+    "RoutedElsewhere",
+    "TooManyAddresses",
+    "NamespaceFull",
+];
+
 /// Limits of namespaces, and the network of tests/scenarios.
 fn settings() -> Value {
     let zones = [("a", "172.31.200.0/28"), ("b", "172.31.200.16/28")];
@@ -98,12 +106,12 @@ fn config_maps(folder: &Path) -> Vec<Value> {
 }
 
 /// What the controller's plan refuses of one ConfigMap, as the policy would say it. What waits for others to make room is
-/// nothing that one ConfigMap shows.
+/// nothing that one ConfigMap shows, and what the route tables hold neither.
 fn refused(plan: &Value, object: &Value) -> BTreeSet<String> {
     let of_it = |problem: &&Value| {
         let entry = &problem["subject"]["entry"];
         problem["severity"] == "Refused"
-            && problem["reason"] != "LimitReached"
+            && !UNSEEN.iter().any(|reason| problem["reason"] == *reason)
             && entry["name"] == object["metadata"]["name"]
             && entry["namespace"] == object["metadata"]["namespace"]
     };

@@ -79,6 +79,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - {{ printf "--%s=%s" $flag $value | quote }}
 {{- end }}
 {{- end }}
+{{- if $v.maxNetworksPerNamespace }}
+- {{ printf "--max-networks-per-namespace=%d" (int $v.maxNetworksPerNamespace) | quote }}
+{{- end }}
 {{- range $v.masters }}
 - {{ printf "--master=%s" . | quote }}
 {{- end }}
@@ -93,6 +96,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - {{ printf "--aws-route-table-tag=%s=%s" $key $value | quote }}
 {{- end }}
 - {{ printf "--aws-route-table-quota=%d" (int $v.aws.routeTableQuota) | quote }}
+{{- if $v.aws.allowPrivateRanges }}
+- "--allow-private-ranges=true"
+{{- end }}
 {{- range $key, $value := $v.stack.additionalTags }}
 - {{ printf "--additional-stack-tags=%s=%s" $key $value | quote }}
 {{- end }}

@@ -100,13 +100,14 @@ fn every_flag_has_its_variable() {
 fn the_reasons() {
     let mut reasons = BTreeSet::new();
     for file in [
-        "cidr",
+        "refusal",
         "request",
         "desired",
         "plan",
         "change",
         "drift",
         "ledger",
+        "recall",
         "removal",
         "drift/zone",
         "repair",

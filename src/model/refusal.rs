@@ -1,0 +1,181 @@
+//! Why a network is not routed, or may not do what its author means.
+
+use std::fmt;
+
+use ipnet::Ipv4Net;
+
+/// Nothing wider is accepted, and merging makes nothing wider. A /8 is the widest block that was ever given to anyone.
+pub const WIDEST_PREFIX: u8 = 8;
+/// Addresses that the entries of one ConfigMap may have in all, those of a /8: the whole internet is not a partner.
+pub const MAX_ADDRESSES_PER_OBJECT: u64 = 1 << 24;
+
+/// Why an entry gets no route. Display says what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    NotCidr(String),
+    Ipv6(String),
+    TooWide(Ipv4Net),
+    InVpc {
+        net: Ipv4Net,
+        vpc: Ipv4Net,
+    },
+    InNatSubnet {
+        net: Ipv4Net,
+        subnet: Ipv4Net,
+    },
+    Reserved {
+        net: Ipv4Net,
+        range: Ipv4Net,
+        what: &'static str,
+    },
+    Private {
+        net: Ipv4Net,
+        range: Ipv4Net,
+    },
+    RoutedElsewhere {
+        net: Ipv4Net,
+        way: Elsewhere,
+    },
+    TooManyAddresses {
+        net: Ipv4Net,
+        in_all: u64,
+    },
+    NamespaceFull {
+        namespace: String,
+        limit: usize,
+    },
+    TooMany,
+}
+
+/// A working route of a worker table that leads to neither the internet gateway nor a NAT gateway of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    pub table: String,
+    pub cidr: Ipv4Net,
+    pub target: String,
+}
+
+impl fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            table,
+            cidr,
+            target,
+        } = self;
+        write!(f, "{cidr}, which route table {table} sends to {target}")
+    }
+}
+
+impl Refusal {
+    /// CamelCase, stable.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotCidr(_) => "NotACidr",
+            Self::Ipv6(_) => "Ipv6NotSupported",
+            Self::TooWide(_) => "TooWide",
+            Self::InVpc { .. } => "InsideVpc",
+            Self::InNatSubnet { .. } => "InsideNatSubnet",
+            Self::Reserved { .. } => "ReservedRange",
+            Self::Private { .. } => "PrivateRange",
+            Self::RoutedElsewhere { .. } => "RoutedElsewhere",
+            Self::TooManyAddresses { .. } => "TooManyAddresses",
+            Self::NamespaceFull { .. } => "NamespaceFull",
+            Self::TooMany => "TooManyEntries",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotCidr(text) => write!(
+                f,
+                "{text:?} is not an IPv4 CIDR; write one network per key, such as 203.0.113.0/24, or one address"
+            ),
+            Self::Ipv6(text) => write!(
+                f,
+                "{text:?} is IPv6, and a NAT gateway gives no static IPv6 address; use the destination's IPv4 network"
+            ),
+            Self::TooWide(net) => write!(
+                f,
+                "{net} is wider than /{WIDEST_PREFIX} and would take most of the internet with it; name the networks \
+                 that you really mean"
+            ),
+            Self::InVpc { net, vpc } => write!(
+                f,
+                "{net} is inside the VPC's own {vpc}, where traffic must stay local; remove the entry"
+            ),
+            Self::InNatSubnet { net, subnet } => write!(
+                f,
+                "{net} is inside the NAT subnet {subnet}, where traffic must stay local; remove the entry"
+            ),
+            Self::Reserved { net, range, what } => write!(
+                f,
+                "{net} is inside {range} ({what}), which cannot be reached through a NAT gateway; remove the entry"
+            ),
+            Self::Private { net, range } => write!(
+                f,
+                "{net} overlaps the private range {range}, which a NAT gateway that faces the internet cannot reach; remove \
+                 the entry, or have the operators set --allow-private-ranges"
+            ),
+            Self::RoutedElsewhere { net, way } => write!(
+                f,
+                "{net} is inside {way}: a route of its own would take it off that path; remove the entry, or have the \
+                 operators remove that route"
+            ),
+            Self::TooManyAddresses { net, in_all } => write!(
+                f,
+                "with {net} the ConfigMap would have {in_all} addresses, and it may have {MAX_ADDRESSES_PER_OBJECT} (a /8) \
+                 in all; name the networks that you really mean"
+            ),
+            Self::NamespaceFull { namespace, limit } => write!(
+                f,
+                "namespace {namespace} has the {limit} networks that it may have, the older ones first; merge networks, remove \
+                 entries, or have the operators raise --max-networks-per-namespace"
+            ),
+            Self::TooMany => write!(
+                f,
+                "there are too many entries; merge networks or remove entries"
+            ),
+        }
+    }
+}
+
+/// Why an accepted entry may not do what its author means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caution {
+    Contains {
+        net: Ipv4Net,
+        inner: Ipv4Net,
+        what: &'static str,
+    },
+    /// What would be refused if it were new.
+    Kept(Box<Refusal>),
+}
+
+impl Caution {
+    /// CamelCase, stable.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Contains { .. } => "ContainsLocalNetwork",
+            Self::Kept(refusal) => refusal.reason(),
+        }
+    }
+}
+
+impl fmt::Display for Caution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Contains { net, inner, what } => {
+                write!(
+                    f,
+                    "{net} contains {inner} ({what}), which stays local; only the rest of it gets a static IP"
+                )
+            }
+            Self::Kept(refusal) => write!(
+                f,
+                "{refusal}; it stays as it is, since it was accepted before, and the like of it is refused now"
+            ),
+        }
+    }
+}
