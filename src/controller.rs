@@ -123,17 +123,17 @@ impl<P: Provider, E: Election> Controller<P, E> {
         term: &Term,
         mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
     ) -> End {
-        let mut source = self.source.start();
+        let mut watching = self.source.start();
         let mut reign = Reign::new(&self.conduct, &mut self.memory, term);
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => return End::Stopped,
                 () = term.ended() => return End::Lost,
-                () = changed(&mut source, reign.heeds) => reign.woken = true,
+                () = changed(&mut watching, reign.heeds) => reign.woken = true,
                 () = clock::sleep_until(reign.next) => reign.woken = false,
             }
-            let Some(snapshot) = source.snapshot() else {
+            let Some(snapshot) = watching.snapshot() else {
                 reign.next = clock::now() + FIRST_RETRY;
                 continue;
             };
@@ -144,7 +144,7 @@ impl<P: Provider, E: Election> Controller<P, E> {
                 biased;
                 () = &mut stop => return End::Stopped,
                 () = term.ended() => return End::Lost,
-                () = reign.pass(&self.provider, term, snapshot, &self.conduct, &self.teller) => {}
+                () = reign.pass(&self.provider, term, (snapshot, &self.source), &self.conduct, &self.teller) => {}
             }
         }
     }
@@ -207,13 +207,14 @@ impl<'a> Reign<'a> {
         &mut self,
         provider: &P,
         term: &Term,
-        snapshot: Snapshot,
+        (snapshot, source): (Snapshot, &Source),
         conduct: &Conduct,
         teller: &Teller,
     ) {
         let started = clock::now();
         let frame = Frame {
             snapshot: &snapshot,
+            source,
             settings: &conduct.settings,
             dry_run: conduct.dry_run,
             began: self.wall,

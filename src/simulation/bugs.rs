@@ -51,11 +51,17 @@ pub enum Bug {
     TableDropped,
     /// That nobody asks for anything any more is believed at once.
     GraceSkipped,
+    /// A request of which nothing fits is taken for one that is empty.
+    FullIsEmpty,
+    /// What a source said last is taken for what it would say now.
+    StaleTrusted,
+    /// The sources are not read again before what cannot be undone.
+    Unconfirmed,
 }
 
 impl Bug {
     /// Each with the number of histories that are enough to find it.
-    pub const PLANTED: [(Self, u64); 23] = [
+    pub const PLANTED: [(Self, u64); 26] = [
         (Self::EmptyTrusted, 200),
         (Self::TyposDropped, 250),
         (Self::EditsMissed, 60),
@@ -79,5 +85,8 @@ impl Bug {
         (Self::LimitsUnseen, 400),
         (Self::TableDropped, 250),
         (Self::GraceSkipped, 300),
+        (Self::FullIsEmpty, 200),
+        (Self::StaleTrusted, 200),
+        (Self::Unconfirmed, 400),
     ];
 }

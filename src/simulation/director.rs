@@ -7,10 +7,12 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, sleep_until};
 
+use super::maps::Edit;
 use super::replica::Order;
 use super::script::{Deed, Hand, LedgerHand, Script};
 use super::world::World;
 use crate::lease::tests::process::Process;
+use crate::lease::tests::secs;
 use crate::ledger;
 
 pub struct Director {
@@ -34,7 +36,12 @@ impl Director {
         let world = &self.world;
         match deed {
             // They are so from the beginning.
-            Deed::Join(_) | Deed::Clock { .. } | Deed::Pace(_) | Deed::Reverting(_) => {}
+            Deed::Join(_)
+            | Deed::Clock { .. }
+            | Deed::Pace(_)
+            | Deed::Reverting(_)
+            | Deed::Flags(_) => {}
+            Deed::Deaf { lasts } => world.news().deaf(lasts),
             Deed::Freeze { who, lasts } => self.processes[who].stop(lasts),
             Deed::Trip { who, stage, lasts } => world.shared().trips[who] = Some((stage, lasts)),
             Deed::Crash(who) => self.order(who, Order::Crash),
@@ -74,7 +81,13 @@ impl Director {
                 world.edited.notify_waiters();
             }
             Deed::Lease(hand) => self.edit_lease(hand),
-            Deed::Edit(edit) => world.edit(&edit),
+            Deed::Edit(edit) => {
+                if matches!(edit, Edit::Wide(_) | Edit::Many(_)) {
+                    // What is inside may wait for its own routes, as long as it does not fit.
+                    world.is_tight_for(secs(120.0));
+                }
+                world.edit(&edit);
+            }
             for_a_time => self.for_a_time(for_a_time),
         }
     }

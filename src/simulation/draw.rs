@@ -6,7 +6,9 @@ use fastrand::Rng;
 
 use super::harms::{Harm, Reverting};
 use super::maps::{CLUSTERS, Edit, Maps};
-use super::script::{Deed, Foul, Hand, LedgerHand, Place, REPLICAS, Script, StackHand, Stage};
+use super::script::{
+    Deed, Flags, Foul, Hand, LedgerHand, Place, REPLICAS, Script, StackHand, Stage,
+};
 use crate::lease::tests::secs;
 use crate::model::request::ObjectId;
 
@@ -50,6 +52,8 @@ impl Script {
         limits(&mut rng.fork(), length, &mut deeds);
         hands(&mut rng.fork(), length, &mut deeds);
         tables(&mut rng.fork(), length, &mut deeds);
+        flags(&mut rng.fork(), length, &mut deeds);
+        wide(&mut rng.fork(), length, &mut deeds);
         deeds.sort_by_key(|(at, _)| *at);
         let quiet = if seed.is_multiple_of(100) {
             3_600.0
@@ -311,6 +315,60 @@ fn hands(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
     if rng.u8(0..4) == 0 {
         let lasts = secs(rng.f64() * 40.0);
         deeds.push((secs(rng.f64() * length), Deed::Blank { lasts }));
+    }
+}
+
+/// The operator takes risks, and everybody has had enough, perhaps for a moment only.
+fn flags(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
+    let flags = Flags {
+        deletes: rng.bool(),
+        grace: one(rng, &[60, 60, 0, 180]),
+        new_eips: rng.u8(0..4) == 0,
+    };
+    if flags.grace == 0 {
+        // What is believed at once must not be wrong.
+        deeds.retain(|(_, deed)| !matches!(deed, Deed::Blank { .. }));
+    }
+    deeds.push((Duration::ZERO, Deed::Flags(flags)));
+    for at in moments(rng, 60.0, length) {
+        let lasts = secs(rng.f64() * 40.0);
+        let (now, soon) = (at + secs(rng.f64() * 5.0), at + secs(rng.f64() * 30.0));
+        match rng.u8(0..4) {
+            0 => {
+                deeds.push((at, Deed::Edit(Edit::Clear)));
+                let back = rng.f64() * (f64::from(flags.grace) + 40.0);
+                if rng.bool() {
+                    deeds.push((at + secs(back), Deed::Edit(Edit::Back)));
+                }
+            }
+            1 => {
+                deeds.push((at, Deed::Deaf { lasts }));
+                deeds.push((now, Deed::Edit(Edit::Clear)));
+                deeds.push((soon, Deed::Edit(Edit::Back)));
+            }
+            2 => {
+                deeds.push((at, Deed::Deaf { lasts }));
+                deeds.push((now, Deed::Edit(Edit::Restore)));
+            }
+            _ => deeds.push((at, Deed::Deaf { lasts })),
+        }
+    }
+}
+
+/// A wide entry comes, more come inside of it than fit, it goes, and they become fewer.
+fn wide(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
+    if rng.u8(0..3) > 0 {
+        return;
+    }
+    let mut at = rng.f64() * length;
+    for (edit, most) in [
+        (Edit::Wide(true), 40.0),
+        (Edit::Many(rng.u8(9..15)), 40.0),
+        (Edit::Wide(false), 60.0),
+        (Edit::Many(rng.u8(0..3)), 0.0),
+    ] {
+        deeds.push((secs(at), Deed::Edit(edit)));
+        at += 5.0 + rng.f64() * most;
     }
 }
 

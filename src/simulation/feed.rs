@@ -1,6 +1,6 @@
 //! What a replica is shown of the ConfigMaps: late, and now and then without one of the clusters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,19 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::bugs::Bug;
-use super::maps::{CLUSTERS, readable};
+use super::maps::{CLUSTERS, entries, readable};
 use super::script::{Place, REPLICAS};
 use super::world::World;
 use crate::lease::tests::process::Process;
 use crate::lease::tests::secs;
-use crate::model::request::Snapshot;
-use crate::source::{Feed, Taken};
+use crate::model::cidr;
+use crate::model::request::{Object, ObjectId, Snapshot};
+use crate::provider::memory::crowd::ROUTES;
+use crate::source::confirm::Doubt;
+use crate::source::{Again, Feed, Taken};
+
+/// How long a watch may say nothing before its source is in doubt.
+const NOTICED: Duration = Duration::from_secs(8);
 
 /// What stands between the clusters and the replicas, apart from cuts.
 pub struct News {
@@ -23,6 +29,7 @@ pub struct News {
     blind_until: BTreeMap<(usize, &'static str), Instant>,
     late_until: [Instant; REPLICAS],
     blank_until: Instant,
+    deaf_until: Instant,
 }
 
 impl News {
@@ -33,6 +40,7 @@ impl News {
             blind_until: BTreeMap::new(),
             late_until: [now; REPLICAS],
             blank_until: now,
+            deaf_until: now,
         }
     }
 
@@ -52,6 +60,11 @@ impl News {
 
     pub fn blank(&mut self, lasts: Duration) {
         self.blank_until = Instant::now() + lasts;
+    }
+
+    /// All watches stay open, and say nothing.
+    pub fn deaf(&mut self, lasts: Duration) {
+        self.deaf_until = Instant::now() + lasts;
     }
 
     fn delay(&self, who: usize) -> Duration {
@@ -74,8 +87,51 @@ pub fn feed(world: &Arc<World>, who: usize, process: &Process) -> Feed {
 pub fn taken(world: &Arc<World>, who: usize) -> Taken {
     let world = Arc::clone(world);
     Arc::new(move || {
+        let truth = truth(&world);
         let mut shared = world.shared();
         shared.basis[who] = shared.shown[who].clone();
+        shared.truth[who] = truth;
+    })
+}
+
+/// What a list would find.
+fn truth(world: &World) -> BTreeMap<ObjectId, Object> {
+    match world.news().blank_until > Instant::now() {
+        true => BTreeMap::new(),
+        false => world.maps().objects.clone(),
+    }
+}
+
+/// Lists everything by a consistent read, which fails and is late as all messages are.
+pub fn again(world: &Arc<World>, who: usize) -> Again {
+    let world = Arc::clone(world);
+    Box::new(move || {
+        let world = Arc::clone(&world);
+        Box::pin(async move {
+            if world.bug == Bug::Unconfirmed {
+                let shown = world.shared().shown[who].clone();
+                return Ok(distorted(&world, shown));
+            }
+            let luck = world.weather().luck(who, Place::Api, 8.0);
+            sleep(luck.before).await;
+            let now = Instant::now();
+            let cut = world.weather().cut_until(who, Place::Api);
+            let away = world.news().away_until.max(cut) > now;
+            let blind = |cluster| world.news().blind_until.get(&(who, cluster)).copied();
+            let blind = CLUSTERS.into_iter().filter_map(blind).any(|at| at > now);
+            if away || blind || luck.lost || luck.unanswered || luck.error.is_some() {
+                sleep(secs(5.0)).await;
+                return Err(Doubt::new("a cluster", "it does not answer"));
+            }
+            let objects = truth(&world);
+            world.shared().truth[who] = objects.clone();
+            sleep(luck.after).await;
+            let snapshot = Snapshot {
+                objects,
+                ..Snapshot::default()
+            };
+            Ok(distorted(&world, snapshot))
+        })
     })
 }
 
@@ -87,13 +143,14 @@ async fn tell(world: Arc<World>, who: usize, sender: watch::Sender<Option<Snapsh
         listed.insert(cluster, Instant::now() + secs(fastrand::f64() * most));
     }
     sleep(secs(fastrand::f64() * 0.05)).await;
-    let mut last = Snapshot::default();
+    let mut last: Option<Snapshot> = None;
+    let mut silent = BTreeMap::new();
     loop {
         let mut edited = pin!(world.edited.notified());
         edited.as_mut().enable();
-        let (snapshot, better_at) = look(&world, who, &mut listed, &last);
-        if snapshot != last {
-            last = snapshot.clone();
+        let (snapshot, better_at) = look(&world, who, &mut listed, &mut silent, last.as_ref());
+        if last.as_ref() != Some(&snapshot) {
+            last = Some(snapshot.clone());
             world.shared().shown[who] = snapshot.clone();
             if sender.send(Some(distorted(&world, snapshot))).is_err() {
                 return;
@@ -119,7 +176,8 @@ fn look(
     world: &World,
     who: usize,
     listed: &mut BTreeMap<&'static str, Instant>,
-    last: &Snapshot,
+    silent: &mut BTreeMap<&'static str, Instant>,
+    last: Option<&Snapshot>,
 ) -> (Snapshot, Option<Instant>) {
     let now = Instant::now();
     let mut snapshot = Snapshot {
@@ -135,23 +193,35 @@ fn look(
         } else {
             now
         };
+        let deaf = world.news().deaf_until;
         let blind = world.news().blind_until.get(&(who, cluster)).copied();
         if let Some(until) = blind.filter(|until| *until > now) {
             listed.insert(cluster, until);
         }
         let ready = listed.get(cluster).copied().unwrap_or(now);
+        if cut <= now {
+            silent.remove(cluster);
+        }
         if ready > now || cut > now && listed.contains_key(cluster) {
             snapshot.objects.retain(|id, _| id.cluster != cluster);
             let why = "it does not answer".to_owned();
             snapshot.missing.insert(cluster.to_owned(), why);
             wait(ready.max(cut));
         } else if cut > now {
-            // What was listed before still counts.
-            snapshot.objects.retain(|id, _| id.cluster != cluster);
-            let before = last.objects.iter().filter(|(id, _)| id.cluster == cluster);
-            let before = before.map(|(id, object)| (id.clone(), object.clone()));
-            snapshot.objects.extend(before);
-            wait(cut);
+            // What was listed before still counts, and that it is in doubt is noticed after a while.
+            as_before(&mut snapshot, cluster, last);
+            let noticed = *silent.entry(cluster).or_insert(now) + NOTICED;
+            if noticed <= now {
+                let why = "it does not answer any more".to_owned();
+                snapshot.stale.insert(cluster.to_owned(), why);
+                wait(cut);
+            } else {
+                wait(cut.min(noticed));
+            }
+            continue;
+        } else if deaf > now && !listed.contains_key(cluster) {
+            as_before(&mut snapshot, cluster, last);
+            wait(deaf);
         } else {
             listed.remove(cluster);
         }
@@ -164,6 +234,14 @@ fn look(
     (snapshot, better_at)
 }
 
+fn as_before(snapshot: &mut Snapshot, cluster: &str, last: Option<&Snapshot>) {
+    snapshot.objects.retain(|id, _| id.cluster != cluster);
+    let known = last.into_iter().flat_map(|last| &last.objects);
+    let before = known.filter(|(id, _)| id.cluster == cluster);
+    let before = before.map(|(id, object)| (id.clone(), object.clone()));
+    snapshot.objects.extend(before);
+}
+
 fn distorted(world: &World, mut snapshot: Snapshot) -> Snapshot {
     let bug = world.bug;
     if bug == Bug::ServedWait && world.is_tight() {
@@ -171,6 +249,15 @@ fn distorted(world: &World, mut snapshot: Snapshot) -> Snapshot {
     }
     if bug == Bug::EmptyTrusted {
         snapshot.missing.clear();
+    }
+    if bug == Bug::StaleTrusted {
+        snapshot.stale.clear();
+    }
+    if bug == Bug::FullIsEmpty {
+        let nets = entries(&snapshot.objects).into_values();
+        if cidr::minimal(nets, &BTreeSet::new()).len() >= ROUTES {
+            snapshot.objects.clear();
+        }
     }
     if bug == Bug::TyposDropped {
         for object in snapshot.objects.values_mut() {

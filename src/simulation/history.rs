@@ -99,9 +99,10 @@ async fn history(script: &Script, bug: Bug) -> Story {
 
 /// In a zone that is lost there may be more to repair, which the next look for drift finds: it asks for nothing, and is no loss.
 fn calm_enough(world: &World) -> Duration {
+    let calm = CALM.max(secs(20.0) + secs(f64::from(world.flags.grace)));
     match world.lost().zones.is_empty() {
-        true => CALM,
-        false => CALM + LOOK,
+        true => calm,
+        false => calm + LOOK,
     }
 }
 
@@ -113,6 +114,7 @@ async fn play(world: &World, script: &Script) -> Duration {
         true => SETTLED + 20 * world.pace,
         false => SETTLED,
     };
+    let settled = settled + 2 * secs(f64::from(world.flags.grace)) + 4 * world.pace;
     let wrong = || world.shared().wrong.is_some();
     while Instant::now() < world.faults_until && !wrong() {
         step(world).await;

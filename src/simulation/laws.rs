@@ -6,11 +6,12 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use tokio::time::Instant;
 
+use super::link::Basis;
 use super::maps::{self, covered};
 use super::world::{Standing, World};
 use crate::model::network::TableId;
 use crate::model::plan::Action;
-use crate::model::request::Snapshot;
+use crate::model::request::{Object, ObjectId, Snapshot};
 use crate::model::template::Template;
 use crate::provider::memory::sight::{self, Stamp};
 
@@ -28,6 +29,7 @@ pub enum Law {
     RoutesStay,
     NothingForgotten,
     NoBlindRemoval,
+    NobodyAsks,
     WithinLimits,
     Settles,
     StaysQuiet,
@@ -47,7 +49,7 @@ impl World {
         &self,
         epoch: u64,
         action: &Action,
-        basis: &Snapshot,
+        basis: &Basis,
         before: &BTreeSet<(TableId, Ipv4Net)>,
     ) {
         let mut shared = self.shared();
@@ -72,12 +74,32 @@ impl World {
         }
         match action {
             Action::Create(template) | Action::Prepare(template) => {
-                self.judge_template(template, basis);
+                self.judge_template(template, &basis.shown);
             }
             _ if !before.is_empty() => self.judge_removal(action, basis, before),
             _ => {}
         }
         self.judge();
+    }
+
+    /// Whether what goes altogether may go: nobody requested it when that was last read.
+    fn judge_end(
+        &self,
+        deletes: bool,
+        truth: &BTreeMap<ObjectId, Object>,
+        before: &BTreeSet<(TableId, Ipv4Net)>,
+    ) {
+        let routes: BTreeSet<Ipv4Net> = before.iter().map(|(_, cidr)| *cidr).collect();
+        let mut asked = maps::entries(truth).into_iter();
+        if let Some((id, net)) = asked.find(|(_, net)| deletes || covered(*net, &routes)) {
+            let text = format!("all routes go, though {id} asks for {net}");
+            return self.fail(Law::NobodyAsks, text);
+        }
+        if deletes {
+            let mut shared = self.shared();
+            let gone = std::mem::take(&mut shared.ips).into_values();
+            shared.scars.released.extend(gone);
+        }
     }
 
     /// Whether all that is asked for is asked of the account: nobody else has routes here that would stand against it. A repair takes
@@ -113,7 +135,10 @@ impl World {
     fn judge_removal(
         &self,
         action: &Action,
-        basis: &Snapshot,
+        Basis {
+            shown: basis,
+            truth,
+        }: &Basis,
         before: &BTreeSet<(TableId, Ipv4Net)>,
     ) {
         let mut tables: BTreeMap<&TableId, [BTreeSet<Ipv4Net>; 2]> = BTreeMap::new();
@@ -122,6 +147,9 @@ impl World {
         }
         let deletes = matches!(action, Action::Delete { .. });
         let after = self.account.asked();
+        if deletes || after.is_empty() {
+            self.judge_end(deletes, truth, before);
+        }
         for (table, cidr) in after.iter().filter(|_| !deletes) {
             tables.entry(table).or_default()[1].insert(*cidr);
         }
@@ -130,8 +158,8 @@ impl World {
         for (table, [before, after]) in &mut tables {
             after.extend(self.shared().scars.excused(table));
             let mut gone = before.iter().filter(|cidr| !covered(**cidr, after));
-            if let Some(cidr) = gone.next().filter(|_| !basis.missing.is_empty()) {
-                let text = format!("{cidr} was taken out of {table} while a source was missing");
+            if let Some(cidr) = gone.next().filter(|_| !basis.is_certain()) {
+                let text = format!("{cidr} was taken out of {table} while a source was in doubt");
                 self.fail(Law::NoBlindRemoval, text);
             }
             let mut lost = known
@@ -227,6 +255,10 @@ impl World {
         let all_may_stay = self.is_unknown_what_stays(&typos);
         if !sight.at_rest {
             return Some(format!("the stack is {}", sight.status));
+        }
+        let deletes = self.flags.deletes && asked.is_empty() && typos.is_empty();
+        if deletes && !sight.status.is_empty() {
+            return Some("the stack is there, though nobody requests anything".to_owned());
         }
         if sight.change_sets > 0 {
             return Some("a change set is left over".to_owned());

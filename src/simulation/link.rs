@@ -1,6 +1,6 @@
 //! A replica's way to the account: slow, lossy, throttled, and it ends with the term.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::model::network::{Headroom, Network, OtherTable, Zone};
 use crate::model::observed::Observed;
 use crate::model::plan::Action;
 use crate::model::repair::is_revert;
-use crate::model::request::Snapshot;
+use crate::model::request::{Object, ObjectId, Snapshot};
 use crate::provider::{Provider, ProviderError, Retry};
 
 /// How long a replica waits for an answer.
@@ -31,6 +31,14 @@ pub struct Link {
     process: Process,
     /// What the replica was shown when its pass began.
     basis: Mutex<Snapshot>,
+}
+
+/// What a replica goes by.
+#[derive(Clone)]
+pub struct Basis {
+    pub shown: Snapshot,
+    /// What there really was, as it could know last.
+    pub truth: BTreeMap<ObjectId, Object>,
 }
 
 #[derive(Clone)]
@@ -116,7 +124,9 @@ impl Provider for Link {
                 action = Action::Execute { change_set };
             }
         }
-        let (courier, basis) = (self.courier.clone(), self.basis.lock().unwrap().clone());
+        let (courier, shown) = (self.courier.clone(), self.basis.lock().unwrap().clone());
+        let truth = courier.world.shared().truth[courier.who].clone();
+        let basis = Basis { shown, truth };
         let (epoch, stack) = (term.epoch(), stack.to_owned());
         let process = self.process.clone();
         let call = async move { courier.send(&process, epoch, stack, action, basis).await };
@@ -162,7 +172,7 @@ impl Courier {
         epoch: u64,
         stack: String,
         action: Action,
-        basis: Snapshot,
+        basis: Basis,
     ) -> Result<(), ProviderError> {
         // Signing, a new connection, a retry of the SDK: a call that is dropped by now was never made.
         self.trip(Stage::Sending, process);
@@ -208,7 +218,7 @@ impl Courier {
         epoch: u64,
         stack: &str,
         action: &Action,
-        basis: &Snapshot,
+        basis: &Basis,
     ) -> Result<(), ProviderError> {
         let (world, call, who) = (&self.world, action.name(), self.who);
         let spoilt = world.shared().spoilt;

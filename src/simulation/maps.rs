@@ -1,6 +1,6 @@
 //! The ConfigMaps of two clusters, and whoever edits them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use fastrand::Rng;
@@ -22,6 +22,11 @@ const GOOD: [&str; 9] = [
     "20.0.7.9",
     "9.9.9.0/24",
 ];
+/// Contains some of the good ones, and all of [`many`].
+const WIDE: &str = "20.0.0.0/8";
+const MANY: &str = "20.8.";
+/// How far back a backup may be, in edits.
+const PAST: usize = 4;
 /// No CIDR, a wrong one, and two that must not be routed.
 const BAD: [&str; 4] = ["nonsense", "300.1.1.1", "172.31.64.3", "0.0.0.0/0"];
 
@@ -31,6 +36,8 @@ pub struct Maps {
     pub objects: BTreeMap<ObjectId, Object>,
     /// Before the last edit.
     before: BTreeMap<ObjectId, Object>,
+    /// Before the last few edits, the oldest first.
+    past: VecDeque<BTreeMap<ObjectId, Object>>,
 }
 
 /// One edit.
@@ -43,6 +50,14 @@ pub enum Edit {
     Back,
     /// Takes every entry out that cannot be read.
     Mend,
+    /// A wide entry comes or goes.
+    Wide(bool),
+    /// There are so many entries inside of the wide one.
+    Many(u8),
+    /// Nobody requests anything any more.
+    Clear,
+    /// The clusters are restored from a backup.
+    Restore,
 }
 
 impl Edit {
@@ -70,6 +85,11 @@ impl fmt::Display for Edit {
             Self::Delete(id) => write!(f, "{id} is deleted"),
             Self::Back => f.write_str("the last edit is taken back"),
             Self::Mend => f.write_str("every typo is mended"),
+            Self::Wide(true) => write!(f, "{WIDE} is requested"),
+            Self::Wide(false) => write!(f, "{WIDE} is not requested any more"),
+            Self::Many(count) => write!(f, "{count} networks inside of {WIDE} are requested"),
+            Self::Clear => f.write_str("every ConfigMap is deleted"),
+            Self::Restore => f.write_str("the ConfigMaps are restored from a backup"),
         }
     }
 }
@@ -77,6 +97,17 @@ impl fmt::Display for Edit {
 impl Maps {
     pub fn edit(&mut self, edit: &Edit) {
         let before = self.objects.clone();
+        if let Edit::Wide(_) | Edit::Many(_) = edit {
+            // They are not taken back by [`Edit::Back`].
+            for objects in [&mut self.objects, &mut self.before] {
+                put(objects, edit);
+            }
+            return;
+        }
+        self.past.push_back(before.clone());
+        if self.past.len() > PAST {
+            self.past.pop_front();
+        }
         match edit {
             Edit::Set(id, key, value) => {
                 let data = &mut self.objects.entry(id.clone()).or_default().data;
@@ -91,6 +122,18 @@ impl Maps {
                 self.objects.remove(id);
             }
             Edit::Back => self.objects.clone_from(&self.before),
+            Edit::Clear => self.objects.clear(),
+            Edit::Restore => {
+                let mut old = self.past.front().cloned().unwrap_or_default();
+                for name in ["wide", "many"] {
+                    old.retain(|id, _| id.name != name);
+                }
+                let kept = self.objects.iter();
+                let kept = kept.filter(|(id, _)| ["wide", "many"].contains(&id.name.as_str()));
+                old.extend(kept.map(|(id, object)| (id.clone(), object.clone())));
+                self.objects = old;
+            }
+            Edit::Wide(_) | Edit::Many(_) => {}
             Edit::Mend => {
                 for object in self.objects.values_mut() {
                     object.data.retain(|_, value| readable(value));
@@ -113,6 +156,31 @@ impl Maps {
     }
 }
 
+fn put(objects: &mut BTreeMap<ObjectId, Object>, edit: &Edit) {
+    let id = |name: &str| ObjectId {
+        cluster: CLUSTERS[1].to_owned(),
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
+    };
+    let mut object = Object::default();
+    let id = match edit {
+        Edit::Many(count) => {
+            for n in 0..*count {
+                object.put(&format!("k{n:02}"), &format!("{MANY}{}.0/24", 2 * n));
+            }
+            id("many")
+        }
+        _ => {
+            object.put("key", WIDE);
+            id("wide")
+        }
+    };
+    match edit {
+        Edit::Wide(false) | Edit::Many(0) => _ = objects.remove(&id),
+        _ => _ = objects.insert(id, object),
+    }
+}
+
 /// What can be read, with what it asks for.
 pub fn entries(objects: &BTreeMap<ObjectId, Object>) -> BTreeMap<EntryId, Ipv4Net> {
     let mut found = BTreeMap::new();
@@ -131,7 +199,7 @@ pub fn entries(objects: &BTreeMap<ObjectId, Object>) -> BTreeMap<EntryId, Ipv4Ne
 
 /// Decided by the lists above, not by the code under test.
 pub fn readable(value: &str) -> bool {
-    GOOD.contains(&value)
+    GOOD.contains(&value) || value == WIDE || value.starts_with(MANY)
 }
 
 /// What cannot be read.

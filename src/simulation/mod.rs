@@ -19,14 +19,16 @@
 //! 6. `NothingForgotten`: every template has a route for every entry that whoever sends it was shown; a repair, and what is asked of
 //!    a zone that is harmed or could not be made yet, or while there is no room or a worker table has lost its tags, for those that
 //!    the stack had.
-//! 7. `NoBlindRemoval`: no operation takes a route out while a source of whoever starts it is missing, so also before its first full
+//! 7. `NoBlindRemoval`: no operation takes a route out while a source of whoever starts it is missing or stale, so also before its first full
 //!    list.
-//! 8. `WithinLimits`: no operation fails for want of room in a route table that was full when it was planned.
-//! 9. `Settles`: [`history::SETTLED`] after the faults have stopped, at the latest, the tables are what the ConfigMaps ask for, EC2 is
+//! 8. `NobodyAsks`: the stack is deleted, or its last route taken out, only when nobody requests any of it, in truth, when whoever does it
+//!    has last read everything.
+//! 9. `WithinLimits`: no operation fails for want of room in a route table that was full when it was planned.
+//! 10. `Settles`: [`history::SETTLED`] after the faults have stopped, at the latest, the tables are what the ConfigMaps ask for, EC2 is
 //!    what the stack says, the stack is protected, nothing is under way and no change set is left over. Excused is a zone whose
 //!    static IP others have released, and what was repaired three times in vain.
-//! 10. `StaysQuiet`: from then on no call is sent: for a minute, and in one of a hundred histories for an hour.
-//! 11. `NoPanic`: no process panics.
+//! 11. `StaysQuiet`: from then on no call is sent: for a minute, and in one of a hundred histories for an hour.
+//! 12. `NoPanic`: no process panics.
 //!
 //! What is simulated of the world: processes that freeze, also in the middle of a pass, crash and stop; machines whose clocks drift
 //! apart, by just less than a twentieth, and whose wall clocks are off by an hour; cuts between a replica and the API server or the
@@ -37,7 +39,9 @@
 //! would do too much; others who take up routes, static IPs and the quota of NAT gateways, which the account tells or not, and leave them
 //! again; worker tables that come, go and lose their tags for a while; others who delete the stack, switch its
 //! protection off or replace its policy; a ledger that is deleted, overwritten or shut; and a selector that finds nothing for less
-//! than the grace period.
+//! than the grace period; and flags that can cost a static IP: `--on-empty=delete`, no grace period or a long one, `--allow-new-eips`; everybody
+//! who has had enough, for good or for a moment; watches that say nothing and lists that fail; wide entries that come and go with more inside
+//! of them than fit; clusters that are restored from a backup.
 
 mod bent;
 mod bugs;

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::bugs::Bug;
-use super::feed::{feed, taken};
+use super::feed::{again, feed, taken};
 use super::laws::Law;
 use super::link::Link;
 use super::maps::CLUSTERS;
@@ -24,7 +24,7 @@ use crate::lease::tests::process::Process;
 use crate::lease::tests::secs;
 use crate::lease::tests::wall::Wall;
 use crate::ledger::{self, Book};
-use crate::model::desired::{OnDrift, Settings, example_zones};
+use crate::model::desired::{OnDrift, OnEmpty, Settings, example_zones};
 use crate::provider::memory::crowd::ROUTES;
 use crate::report::metrics::Metrics;
 use crate::report::pulse::Pulse;
@@ -117,6 +117,10 @@ fn controller(
     let election = world.api.replica_over(&name, &net, spawn);
     let seat = Seat::new(world, who, process, election);
     let mut settings = settings();
+    if world.flags.deletes {
+        settings.on_empty = OnEmpty::Delete;
+    }
+    settings.allow_new_eips = world.flags.new_eips;
     if world.bug == Bug::ZoneForgotten && who == 1 {
         settings.zones.pop_last();
         settings.allow_zone_removal = true;
@@ -131,7 +135,7 @@ fn controller(
         settings,
         empty_grace_period: match world.bug {
             Bug::GraceSkipped => secs(0.0),
-            _ => secs(60.0),
+            _ => secs(f64::from(world.flags.grace)),
         },
         resync_interval: secs(300.0),
         drift_interval: Some(secs(120.0)),
@@ -143,6 +147,7 @@ fn controller(
         Source::Simulated {
             feed: feed(world, who, process),
             taken: taken(world, who),
+            again: again(world, who),
         },
         conduct,
         book(world, who, &net),

@@ -88,6 +88,10 @@ pub enum Deed {
     Stack(StackHand),
     /// Somebody has a hand in the ledger.
     Ledger(LedgerHand),
+    /// How the operator has set the flags that can cost a static IP, from the beginning.
+    Flags(Flags),
+    /// Nobody is told of what happens to ConfigMaps.
+    Deaf { lasts: Duration },
     /// The label selector finds nothing, though it is asked of everything.
     Blank { lasts: Duration },
     /// What becomes of change sets that are to revert drift, from the beginning.
@@ -156,6 +160,27 @@ pub enum LedgerHand {
     Shuts(Duration),
 }
 
+/// The flags that can cost a static IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flags {
+    /// `--on-empty=delete`.
+    pub deletes: bool,
+    /// `--empty-grace-period`, in seconds.
+    pub grace: u16,
+    /// `--allow-new-eips`.
+    pub new_eips: bool,
+}
+
+impl Default for Flags {
+    fn default() -> Self {
+        Self {
+            deletes: false,
+            grace: 60,
+            new_eips: false,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Script {
     pub seed: u64,
@@ -176,6 +201,7 @@ impl Deed {
             | Self::Blind { lasts, .. }
             | Self::Late { lasts, .. }
             | Self::Blank { lasts }
+            | Self::Deaf { lasts }
             | Self::Crowd { lasts, .. }
             | Self::Scarce { lasts, .. }
             | Self::Untag { lasts, .. }
@@ -237,6 +263,14 @@ impl Script {
             _ => None,
         });
         how.unwrap_or_default()
+    }
+
+    pub fn flags(&self) -> Flags {
+        let flags = self.deeds.iter().find_map(|(_, deed)| match deed {
+            Deed::Flags(flags) => Some(*flags),
+            _ => None,
+        });
+        flags.unwrap_or_default()
     }
 
     /// Whether anybody does anything in EC2.
@@ -302,6 +336,8 @@ impl Deed {
             Self::Blank { lasts } => {
                 write!(f, "the label selector finds nothing for {lasts:.1?}")
             }
+            Self::Deaf { lasts } => write!(f, "nobody hears of edits for {lasts:.1?}"),
+            Self::Flags(flags) => write!(f, "the operator has set {flags:?}"),
             Self::Reverting(how) => write!(f, "reverting drift: {how:?}"),
             // Everything else is named where this is called.
             _ => Ok(()),

@@ -14,13 +14,13 @@ use super::harms::Reverting;
 use super::laws::{FIRM, Law, Wrong};
 use super::maps::{Edit, Maps, covered, unreadable};
 use super::scars::Scars;
-use super::script::{REPLICAS, Script, Stage};
+use super::script::{Flags, REPLICAS, Script, Stage};
 use super::weather::Weather;
 use crate::lease::TermGuard;
 use crate::lease::tests::fake::FakeApi;
 use crate::lease::tests::process::Process;
 use crate::model::network::TableId;
-use crate::model::request::{EntryId, Snapshot};
+use crate::model::request::{EntryId, Object, ObjectId, Snapshot};
 use crate::provider::memory::MemoryProvider;
 use crate::provider::memory::crowd::ROUTES;
 use crate::provider::memory::sight::Stamp;
@@ -52,6 +52,7 @@ pub struct World {
     ledger_lost: bool,
     /// What becomes of change sets that are to revert drift.
     pub reverting: Reverting,
+    pub flags: Flags,
     shared: Mutex<Shared>,
 }
 
@@ -63,6 +64,8 @@ pub struct Shared {
     pub shown: [Snapshot; REPLICAS],
     /// The same when its pass began.
     pub basis: [Snapshot; REPLICAS],
+    /// What there really was when its pass began, or when it has last read everything again.
+    pub truth: [BTreeMap<ObjectId, Object>; REPLICAS],
     /// The next operation will fail, and its rollback too if that is true.
     pub spoilt: Option<bool>,
     /// Where each replica will be caught, and for how long.
@@ -140,6 +143,7 @@ impl World {
             epochs_lost: script.loses_epochs(),
             ledger_lost: script.loses_ledger(),
             reverting: script.reverting(),
+            flags: script.flags(),
             shared: Mutex::default(),
         }
     }

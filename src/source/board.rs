@@ -227,7 +227,7 @@ fn asks<'a>((id, object): (&'a ObjectId, &'a Object)) -> (&'a ObjectId, impl Par
 }
 
 /// What people read for a cluster.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     if name.is_empty() {
         "Kubernetes API server".to_owned()
     } else {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use http::{HeaderValue, Request, header::AUTHORIZATION};
 use kube::client::{Body, ClientBuilder};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
@@ -15,9 +16,10 @@ use tokio::task::JoinHandle;
 use tower::BoxError;
 use tower::filter::FilterLayer;
 
-use super::board::Boards;
+use super::board::{Boards, shown};
+use super::confirm::Doubt;
 use super::informer::Informer;
-use super::reader::Reader;
+use super::reader::{ReadError, Reader};
 use crate::config;
 use crate::model::request::Snapshot;
 
@@ -200,6 +202,23 @@ impl Clusters {
 }
 
 impl Clusters {
+    /// Lists all clusters by consistent reads.
+    pub(super) async fn list(&self) -> Result<Snapshot, Doubt> {
+        let list = |cluster| async move {
+            let listing = self.reader(cluster).list().await;
+            let doubt = |error: ReadError| Doubt::new(&shown(&cluster.name), error.explain());
+            listing.map_err(doubt)
+        };
+        let listings = try_join_all(self.clusters.iter().map(list)).await?;
+        Ok(Snapshot {
+            objects: listings
+                .into_iter()
+                .flat_map(|listing| listing.objects)
+                .collect(),
+            ..Snapshot::default()
+        })
+    }
+
     fn reader(&self, cluster: &Cluster) -> Reader {
         Reader {
             client: cluster.client.clone(),

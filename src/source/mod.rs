@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use crate::model::request::Snapshot;
 
 mod board;
+pub mod confirm;
 pub mod directory;
 mod informer;
 mod item;
@@ -28,6 +29,8 @@ pub enum Source {
         feed: Feed,
         /// Told when a pass takes its snapshot.
         taken: Taken,
+        /// Lists everything by a consistent read.
+        again: Again,
     },
 }
 
@@ -36,9 +39,27 @@ pub enum Source {
 pub type Feed = Box<dyn Fn(watch::Sender<Option<Snapshot>>) -> JoinHandle<()> + Send + Sync>;
 
 #[cfg(test)]
+pub type Again = Box<
+    dyn Fn() -> futures::future::BoxFuture<'static, Result<Snapshot, confirm::Doubt>> + Send + Sync,
+>;
+
+#[cfg(test)]
 pub type Taken = std::sync::Arc<dyn Fn() + Send + Sync>;
 
 impl Source {
+    /// One that finds just this when it is read again.
+    #[cfg(test)]
+    pub(crate) fn confirming(snapshot: Snapshot) -> Self {
+        Self::Simulated {
+            feed: Box::new(|_| tokio::spawn(async {})),
+            taken: Arc::new(|| {}),
+            again: Box::new(move || {
+                let snapshot = snapshot.clone();
+                Box::pin(async move { Ok(snapshot) })
+            }),
+        }
+    }
+
     /// Starts to watch. Everything is read anew: what an earlier watch knew may have changed since.
     pub fn start(&self) -> Watching {
         let (sender, receiver) = watch::channel(None);

@@ -6,16 +6,17 @@ use ipnet::Ipv4Net;
 
 use crate::lease::{Alone, Election as _, Term};
 use crate::ledger::Book;
-use crate::model::desired::{OnDrift, Settings, example_zones};
+use crate::model::desired::{OnDrift, OnEmpty, Settings, example_zones};
 use crate::model::grace::Grace;
 use crate::model::network::{Network, Route};
 use crate::model::plan::Action;
 use crate::model::request::{Object, ObjectId, Snapshot};
-use crate::model::schedule::Schedule;
+use crate::model::schedule::{Outcome, Schedule};
 use crate::model::watch::{MAX_REPAIRS, Watch};
 use crate::provider::Provider as _;
 use crate::provider::memory::MemoryProvider;
 use crate::reconcile::{self, Frame, Memory, Pass};
+use crate::source::Source;
 
 impl MemoryProvider {
     /// Somebody puts a route there, or takes it away, behind the stack's back.
@@ -40,6 +41,8 @@ struct Bench {
     provider: MemoryProvider,
     settings: Settings,
     snapshot: Snapshot,
+    /// What a list finds, where that is something else.
+    truth: Option<Snapshot>,
     memory: Memory,
     term: Term,
     now: Duration,
@@ -66,6 +69,7 @@ impl Bench {
             provider,
             settings,
             snapshot: Snapshot::default(),
+            truth: None,
             memory: Memory {
                 schedule: Schedule::new(
                     Duration::from_secs(300),
@@ -96,8 +100,11 @@ impl Bench {
     }
 
     async fn pass(&mut self) -> Pass {
+        let truth = self.truth.clone().unwrap_or_else(|| self.snapshot.clone());
+        let source = Source::confirming(truth);
         let frame = Frame {
             snapshot: &self.snapshot,
+            source: &source,
             settings: &self.settings,
             began: Duration::ZERO,
             dry_run: false,
@@ -220,6 +227,37 @@ async fn the_same_drift_is_repaired_three_times_and_again_after_an_hour() {
     bench.provider.tamper("rtb-1", cidr, None);
     bench.settle().await;
     assert_eq!(bench.sent, REVERTED);
+}
+
+/// The watch is dead, and nobody knows.
+#[tokio::test(start_paused = true)]
+async fn nothing_goes_that_a_list_still_finds() {
+    for on_empty in [OnEmpty::Keep, OnEmpty::Delete] {
+        let mut bench = Bench::new(OnDrift::Off).await;
+        bench.settings.on_empty = on_empty;
+        bench.memory.grace = Grace::new(Duration::ZERO);
+        bench.truth = Some(std::mem::take(&mut bench.snapshot));
+        for _ in 0..5 {
+            let pass = bench.pass().await;
+            let told = pass.plan.problems.iter();
+            let told = told.filter(|problem| problem.reason == "NotConfirmed");
+            match pass.plan.action {
+                Action::Delete { .. } | Action::Execute { .. } => {
+                    assert_eq!((pass.applied, told.count()), (false, 1), "{}", pass.plan);
+                    assert_eq!(pass.outcome, Outcome::Failed);
+                    assert_eq!(pass.outcome_name(), "waiting");
+                }
+                _ => assert_eq!(told.count(), 0),
+            }
+            tokio::time::advance(Duration::from_secs(5)).await;
+            bench.now += Duration::from_secs(5);
+        }
+        assert!(bench.target().await.is_some(), "{on_empty:?}");
+        // What a list does not find either goes.
+        bench.truth = None;
+        bench.settle().await;
+        assert_eq!(bench.target().await, None);
+    }
 }
 
 /// Nobody can be read to ask for it, so nothing would put it back.
