@@ -13,7 +13,7 @@ use crate::model::ledger::Recall;
 use crate::model::live::{Live, Phase, Stack};
 use crate::model::network::{Headroom, Later, Network};
 use crate::model::plan::{self, Plan, World};
-use crate::model::problem::{Problem, Subject};
+use crate::model::problem::Problem;
 use crate::model::request::Snapshot;
 use crate::model::schedule::{Outcome, Schedule};
 use crate::model::watch::{Stage, Watch};
@@ -209,11 +209,13 @@ pub async fn pass<P: Provider>(
             memory.schedule = patience;
             plan.problems.push(doubt);
             plan.problems.sort();
+            let tried = memory.schedule.tried(&plan, frame.now);
+            let (applied, outcome) = (false, Outcome::Failed);
             return Ok(Pass {
-                applied: false,
-                outcome: Outcome::Failed,
-                tried: memory.schedule.tried(&plan, frame.now),
                 plan,
+                applied,
+                outcome,
+                tried,
             });
         }
         if applies {
@@ -228,11 +230,7 @@ pub async fn pass<P: Provider>(
         }
         return Ok(Pass {
             applied: applies,
-            outcome: match held {
-                _ if applies => Outcome::Started,
-                Some(wait) if !frame.dry_run => Outcome::Held(wait),
-                _ => resting(&plan),
-            },
+            outcome: outcome(&plan, applies, held.filter(|_| !frame.dry_run)),
             tried: memory.schedule.tried(&plan, frame.now),
             plan,
         });
@@ -250,17 +248,9 @@ async fn doubt(plan: &Plan, frame: &Frame<'_>) -> Option<Problem> {
         .instrument(spans::step("read sources again"))
         .await
         .err()?;
-    let text = format!(
-        "everything was listed again before {}, which is not made now: {}; a new plan is made",
-        plan.action.name(),
-        doubt.why
-    );
-    tracing::warn!(source = doubt.source_name, "{text}");
-    Some(Problem::warning(
-        Subject::Source(doubt.source_name),
-        "NotConfirmed",
-        text,
-    ))
+    let problem = plan.not_confirmed(doubt.source_name, &doubt.why);
+    tracing::warn!("{problem}");
+    Some(problem)
 }
 
 impl Memory {
@@ -306,8 +296,14 @@ fn not_reverted(watch: &mut Watch, plan: &Plan, error: &ProviderError) {
     }
 }
 
-/// How a pass that sends nothing ends.
-fn resting(plan: &Plan) -> Outcome {
+/// How a pass ends that has sent nothing, or what AWS has accepted. `held`: how long the step waits.
+fn outcome(plan: &Plan, applied: bool, held: Option<Duration>) -> Outcome {
+    if applied {
+        return Outcome::Started;
+    }
+    if let Some(wait) = held {
+        return Outcome::Held(wait);
+    }
     match plan.action {
         plan::Action::Refuse => Outcome::Failed,
         plan::Action::Wait => Outcome::UnderWay,

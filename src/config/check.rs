@@ -326,7 +326,7 @@ impl Check {
                 .cf_template_bucket
                 .as_deref()
                 .is_some_and(|name| !name.trim().is_empty()),
-            allow_zone_removal: self.boolean("allow-zone-removal", &stack.allow_zone_removal),
+            remove_zones: self.remove_zones(stack, options),
             on_empty: on_empty.unwrap_or_default(),
             max_removal: self.value("max-removal", form::number(&stack.max_removal, 0, 100), 100),
             stack_policy: self.stack_policy(&stack.stack_policy),

@@ -9,7 +9,7 @@ use super::admitted::Admitted;
 use super::cidr;
 use super::kept::{Kept, keep_routes};
 use super::limits;
-use super::network::{Network, TableId, Zone};
+use super::network::{Network, RELEASED, TableId, Zone};
 use super::problem::{Problem, Subject};
 use super::request::Request;
 use super::resolved::Names;
@@ -30,8 +30,8 @@ pub struct Settings {
     pub stack_policy: bool,
     /// A template of more than [`super::template::MAX_INLINE_BYTES`] can be sent through S3.
     pub template_bucket: bool,
-    /// A zone that is no longer configured is removed with its static IP.
-    pub allow_zone_removal: bool,
+    /// Zones that are no longer configured, and are removed with their static IPs.
+    pub remove_zones: BTreeSet<Zone>,
     pub on_empty: OnEmpty,
     /// A change that removes more networks than this, in percent of those that are routed, has to last for the grace period.
     pub max_removal: u16,
@@ -133,16 +133,17 @@ fn zones(
                 "NatCidrKept",
                 format!(
                     "its NAT subnet stays {live}, not {configured}: changing it would replace the NAT gateway; set \
-                     --aws-nat-cidr-block back to {live}, or remove the zone with --allow-zone-removal and add it again"
+                     --aws-nat-cidr-block back to {live}, or remove the zone with --remove-zone={zone} and add it again"
                 ),
             )),
-            None if settings.allow_zone_removal => continue,
+            None if settings.remove_zones.contains(zone) => continue,
             None => problems.push(Problem::warning(
                 Subject::Zone(zone.clone()),
                 "ZoneKept",
-                "it is no longer configured, but its static IP would be lost for good; add it back to --aws-az, or \
-                 set --allow-zone-removal to give the IP up"
-                    .to_owned(),
+                format!(
+                    "it is no longer configured, but its static IP would be lost for good; add it back to --aws-az, or \
+                     set --remove-zone={zone} to give the IP up"
+                ),
             )),
             Some(_) => {}
         }
@@ -222,7 +223,7 @@ fn tables(
     for (id, table) in &network.worker_tables {
         if zones.contains_key(&table.zone) {
             tables.insert(id.clone(), table.zone.clone());
-        } else {
+        } else if table.zone != RELEASED {
             problems.push(Problem::warning(
                 Subject::RouteTable(id.clone()),
                 "NoNatInZone",

@@ -7,9 +7,6 @@ use super::request::Snapshot;
 /// Of a period: how exactly it is kept, and how often it is looked at. What a leader's last moments add to it may be lost.
 const PARTS: u32 = 10;
 
-/// How long a source is in doubt before that is reported, about.
-pub(super) const SHORT_DOUBT: Duration = Duration::from_secs(5);
-
 /// Times are durations since 1970, by a clock that does not step while one leader lasts. The next leader's may show something else:
 /// it is told how long a period has run, and takes no two clocks' times from one another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -46,7 +46,7 @@ pub fn keep_routes(
             .get(table)
             .is_some_and(|worker| zones.contains_key(&worker.zone));
         let exists = network.routes(table).is_some();
-        let untagged = is_lost && exists && !settings.allow_zone_removal && asked(cidr);
+        let untagged = is_lost && exists && !network.is_released(table) && asked(cidr);
         let held = admitted.held.iter().any(|net| overlap(net, cidr));
         if admitted.settled && !untagged && !held {
             continue;
@@ -67,7 +67,7 @@ pub fn keep_routes(
             Subject::RouteTable(table),
             "RouteTableKept",
             "it is no longer a worker's by its tags, but its routes stay as they are; restore its tag AvailabilityZone (and \
-             those of --aws-route-table-tag), or set --allow-zone-removal to have its routes removed"
+             those of --aws-route-table-tag), or give it the tag AvailabilityZone=none to have its routes removed"
                 .to_owned(),
         )
     }));

@@ -60,6 +60,15 @@ impl Network {
         worker.or_else(|| self.other_tables.get(table).map(|table| &table.routes))
     }
 
+    /// Whether an operator has said, on the table itself, that it is to lose the routes of ours.
+    pub fn is_released(&self, table: &TableId) -> bool {
+        let worker = self.worker_tables.get(table);
+        let other = self.other_tables.get(table);
+        let tag = other.and_then(|other| other.tags.get(ZONE_TAG));
+        let zone = worker.map(|worker| worker.zone.as_str());
+        zone.or(tag.map(|tag| tag.trim())) == Some(RELEASED)
+    }
+
     /// Takes a table, as it is, out of the workers'; its zone, if it was one of them.
     pub fn set_aside(&mut self, table: &str) -> Option<Zone> {
         let (id, worker) = self.worker_tables.remove_entry(table)?;
@@ -87,6 +96,11 @@ impl Network {
         network
     }
 }
+
+/// The value of the tag `AvailabilityZone` by which an operator says that a table is to lose the routes of ours.
+pub const RELEASED: &str = "none";
+/// The tag that names a worker table's zone.
+pub const ZONE_TAG: &str = "AvailabilityZone";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerTable {

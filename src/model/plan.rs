@@ -10,7 +10,7 @@ use super::change::{Whole, discard};
 use super::desired::{Desired, Settings};
 use super::difference::{self, Difference};
 use super::drift::Drift;
-use super::grace::{self, Grace};
+use super::grace::Grace;
 use super::ledger::{Ledger, Recall};
 use super::limits;
 use super::live::{Live, Phase, Stack};
@@ -264,10 +264,6 @@ impl Plan {
         names: &Names,
     ) {
         let left = world.grace.empty_left();
-        if !world.snapshot.unsure.is_empty() {
-            // A short doubt that ends wakes nobody.
-            self.again = Some(grace::SHORT_DOUBT);
-        }
         self.hold_large_removal(world, layout, names);
         if self.nothing_asked() && !names.routes.is_empty() && !left.is_zero() {
             self.again = Some(self.grace.look(left));

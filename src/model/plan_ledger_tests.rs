@@ -252,7 +252,7 @@ fn few_networks_and_what_covers_them_are_no_large_removal() {
     assert!(!waits(&parts, &wide, 0) && waits(&parts, &FIVE[1..2], 50));
     let net: Ipv4Net = "172.31.64.0/28".parse().unwrap();
     let mut bench = Bench::live(&FIVE);
-    bench.settings.allow_zone_removal = true;
+    bench.settings.remove_zones = ["b".to_owned()].into();
     bench.settings.zones = BTreeMap::from([("a".to_owned(), net)]);
     bench.grace_left = Duration::from_secs(60);
     assert!(

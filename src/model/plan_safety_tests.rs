@@ -138,7 +138,9 @@ fn nothing_takes_a_static_ip_away_unless_it_is_allowed() {
     bench.settings.zones.remove("b");
     assert_eq!(bench.plan().action, Action::Keep);
     assert!(bench.reasons().contains(&"ZoneKept"));
-    bench.settings.allow_zone_removal = true;
+    bench.settings.remove_zones = ["a".to_owned(), "c".to_owned()].into();
+    assert_eq!(bench.plan().action, Action::Keep, "another one is named");
+    bench.settings.remove_zones = ["b".to_owned()].into();
     let plan = bench.plan();
     assert!(matches!(plan.action, Action::Prepare(_)), "{plan}");
     assert!(
@@ -191,13 +193,19 @@ fn a_table_that_lost_its_tag_keeps_its_routes() {
         "an entry that is removed goes everywhere: {plan}"
     );
     bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
-    bench.settings.allow_zone_removal = true;
+    let (tables, others) = (
+        bench.network.worker_tables.clone(),
+        bench.network.other_tables.clone(),
+    );
+    for table in bench.network.other_tables.values_mut() {
+        table.tags = texts(&[("AvailabilityZone", "none")]);
+    }
     assert_eq!(
         bench.plan().differences.len(),
         2,
         "that is how to have them removed"
     );
-    bench.settings.allow_zone_removal = false;
+    (bench.network.worker_tables, bench.network.other_tables) = (tables, others);
     bench.network.other_tables.clear();
     assert_eq!(
         bench.plan().differences.len(),

@@ -72,7 +72,7 @@ fn it_is_set_when_nothing_else_is_to_be_done() {
 fn it_is_opened_for_a_zone_that_may_go() {
     let mut bench = bench(Some(policy::text(false)));
     bench.settings.zones.remove("b");
-    bench.settings.allow_zone_removal = true;
+    bench.settings.remove_zones = ["b".to_owned()].into();
     prepared(&mut bench);
     assert_eq!(bench.plan().action, Action::SetPolicy { open: true });
     bench.stack().policy = Some(policy::text(true));

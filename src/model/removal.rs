@@ -39,6 +39,15 @@ impl Plan {
         }
     }
 
+    /// Reports that the step is not made, since the sources do not say any more what it was decided from.
+    pub fn not_confirmed(&self, source: String, why: &str) -> Problem {
+        let text = format!(
+            "everything was listed again before {}, which is not made now: {why}; a new plan is made",
+            self.action.name()
+        );
+        Problem::warning(Subject::Source(source), "NotConfirmed", text)
+    }
+
     /// Where more than `--max-removal` of the networks would lose their routes, they keep them until that has lasted for the grace
     /// period, also when some are asked for again meanwhile; what is added goes ahead. Routes that go with their table or zone do
     /// not count. An empty set has its own rule, but is a large removal for what comes after.

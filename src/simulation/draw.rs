@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::flags::Flags;
 use super::harms::{Harm, Reverting};
 use super::maps::{CLUSTERS, Edit, Maps};
-use super::script::{
-    Deed, Flags, Foul, Hand, LedgerHand, Place, REPLICAS, Script, StackHand, Stage,
-};
+use super::script::{Deed, Foul, Hand, LedgerHand, Place, REPLICAS, Script, StackHand, Stage};
 use crate::lease::tests::secs;
 use crate::model::request::ObjectId;
 
@@ -320,10 +319,13 @@ fn hands(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
 
 /// The operator takes risks, and everybody has had enough, perhaps for a moment only.
 fn flags(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
+    let greedy = Deed::Reverting(Reverting::Greedy);
+    let is_greedy = deeds.iter().any(|(_, deed)| *deed == greedy);
     let flags = Flags {
         deletes: rng.bool(),
         grace: one(rng, &[60, 60, 0, 180]),
-        new_eips: rng.u8(0..4) == 0,
+        // A change set that may replace a static IP is read; one that then replaces another is not to be helped.
+        new_eips: rng.u8(0..4) == 0 && !is_greedy,
     };
     if flags.grace == 0 {
         // What is believed at once must not be wrong.
@@ -336,6 +338,9 @@ fn flags(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
         match rng.u8(0..4) {
             0 => {
                 deeds.push((at, Deed::Edit(Edit::Clear)));
+                let end = f64::from(flags.grace) - rng.f64() * 15.0;
+                let lasts = secs(10.0 + rng.f64() * 30.0);
+                deeds.push((at + secs(end.max(0.5)), Deed::Deaf { lasts }));
                 let back = rng.f64() * (f64::from(flags.grace) + 40.0);
                 if rng.bool() {
                     deeds.push((at + secs(back), Deed::Edit(Edit::Back)));

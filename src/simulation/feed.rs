@@ -199,7 +199,7 @@ fn look(
             listed.insert(cluster, until);
         }
         let ready = listed.get(cluster).copied().unwrap_or(now);
-        if cut <= now {
+        if cut <= now && world.news().deaf_until <= now {
             silent.remove(cluster);
         }
         if ready > now || cut > now && listed.contains_key(cluster) {
@@ -221,7 +221,16 @@ fn look(
             continue;
         } else if deaf > now && !listed.contains_key(cluster) {
             as_before(&mut snapshot, cluster, last);
+            // One of the clusters sends bookmarks, and is known to be silent after a while.
+            let noticed = *silent.entry(cluster).or_insert(now) + NOTICED;
+            if cluster == CLUSTERS[1] && noticed <= now {
+                let why = "its watch says nothing any more".to_owned();
+                snapshot.stale.insert(cluster.to_owned(), why);
+            } else {
+                wait(noticed.max(now + secs(0.1)));
+            }
             wait(deaf);
+            continue;
         } else {
             listed.remove(cluster);
         }

@@ -48,6 +48,7 @@ mod bugs;
 mod director;
 mod draw;
 mod feed;
+mod flags;
 pub(crate) mod harms;
 mod history;
 mod laws;

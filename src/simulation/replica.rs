@@ -122,8 +122,8 @@ fn controller(
     }
     settings.allow_new_eips = world.flags.new_eips;
     if world.bug == Bug::ZoneForgotten && who == 1 {
-        settings.zones.pop_last();
-        settings.allow_zone_removal = true;
+        let last = settings.zones.pop_last();
+        settings.remove_zones.extend(last.map(|(zone, _)| zone));
     }
     if world.bug == Bug::DriftUnseen {
         settings.drift = OnDrift::Off;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::flags::Flags;
 use super::harms::{Harm, Reverting};
 use super::maps::Edit;
 
@@ -160,27 +161,6 @@ pub enum LedgerHand {
     Shuts(Duration),
 }
 
-/// The flags that can cost a static IP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flags {
-    /// `--on-empty=delete`.
-    pub deletes: bool,
-    /// `--empty-grace-period`, in seconds.
-    pub grace: u16,
-    /// `--allow-new-eips`.
-    pub new_eips: bool,
-}
-
-impl Default for Flags {
-    fn default() -> Self {
-        Self {
-            deletes: false,
-            grace: 60,
-            new_eips: false,
-        }
-    }
-}
-
 #[derive(Clone, Debug, PartialEq)]
 pub struct Script {
     pub seed: u64,
@@ -263,14 +243,6 @@ impl Script {
             _ => None,
         });
         how.unwrap_or_default()
-    }
-
-    pub fn flags(&self) -> Flags {
-        let flags = self.deeds.iter().find_map(|(_, deed)| match deed {
-            Deed::Flags(flags) => Some(*flags),
-            _ => None,
-        });
-        flags.unwrap_or_default()
     }
 
     /// Whether anybody does anything in EC2.

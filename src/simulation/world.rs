@@ -10,11 +10,12 @@ use tokio::time::Instant;
 
 use super::bugs::Bug;
 use super::feed::News;
+use super::flags::Flags;
 use super::harms::Reverting;
 use super::laws::{FIRM, Law, Wrong};
 use super::maps::{Edit, Maps, covered, unreadable};
 use super::scars::Scars;
-use super::script::{Flags, REPLICAS, Script, Stage};
+use super::script::{REPLICAS, Script, Stage};
 use super::weather::Weather;
 use crate::lease::TermGuard;
 use crate::lease::tests::fake::FakeApi;

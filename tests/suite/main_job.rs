@@ -160,16 +160,12 @@ async fn a_new_zone_and_a_new_route_table_leave_the_others_alone() {
     let mark = stage.aws.mark();
     stage.aws.call("ec2", "DeleteTags", &tag);
     wait::until("told", || {
-        replica.said(&["RouteTableKept", id, "--allow-zone-removal"])
+        replica.said(&["RouteTableKept", id, "AvailabilityZone=none"])
     })
     .await;
     assert!(stage.writes_at_rest(mark).await.is_empty());
-    let (status, _) = replica.terminate().await;
-    assert!(status.success(), "{status}");
-    let replica = stage
-        .replica("r2")
-        .flag("allow-zone-removal", "true")
-        .start();
+    let released = [tag[0], tag[1], ("Tag.1.Value", "none")];
+    stage.aws.call("ec2", "CreateTags", &released);
     wait::until("its routes are gone", || {
         let state = stage.aws.state();
         let mut tables = state["route_tables"].as_array().unwrap().iter();
@@ -193,7 +189,7 @@ async fn a_zone_and_its_static_ip_go_only_when_that_is_allowed() {
     let mark = stage.aws.mark();
     let mut replica = stage.replica("r2").zones(&["a", "b"]).start();
     wait::until("told", || {
-        replica.said(&["ZoneKept", "--allow-zone-removal"])
+        replica.said(&["ZoneKept", "--remove-zone=eu-central-1c"])
     })
     .await;
     assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
@@ -203,7 +199,7 @@ async fn a_zone_and_its_static_ip_go_only_when_that_is_allowed() {
     let _replica = stage
         .replica("r3")
         .zones(&["a", "b"])
-        .arg("--allow-zone-removal")
+        .arg("--remove-zone=eu-central-1c")
         .start();
     let two = wait::until("the zone is gone", || {
         let exits = stage.aws.exits();

@@ -59,7 +59,7 @@ async fn it_is_opened_for_a_zone_that_goes_and_closed_by_whoever_leads() {
     stage.aws.settings(json!({ "operation_ms": 3000 }));
     let fewer = |name: &str| {
         let launch = protecting(&stage, name).zones(&["a", "b"]);
-        launch.flag("allow-zone-removal", "true")
+        launch.arg("--remove-zone=eu-central-1c")
     };
     let mark = stage.aws.mark();
     let mut second = fewer("r2").start();

@@ -104,7 +104,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 - {{ printf "--stack-termination-protection=%t" $v.stack.terminationProtection | quote }}
 - {{ printf "--stack-policy=%s" $v.stack.policy | quote }}
-- {{ printf "--allow-zone-removal=%t" $v.stack.allowZoneRemoval | quote }}
+{{- range $v.stack.removeZones }}
+- {{ printf "--remove-zone=%s" . | quote }}
+{{- end }}
 - {{ printf "--on-empty=%s" $v.stack.onEmpty | quote }}
 - {{ printf "--empty-grace-period=%s" $v.stack.emptyGracePeriod | quote }}
 - {{ printf "--max-removal=%d" (int $v.stack.maxRemoval) | quote }}

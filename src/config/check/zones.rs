@@ -1,10 +1,10 @@
 //! Zones and their NAT subnets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 
-use super::super::flags::Options;
+use super::super::flags::{Options, StackOptions};
 use super::super::form;
 use super::{Check, split};
 use crate::model::desired;
@@ -59,6 +59,39 @@ impl Check {
             if let Some(Some(cidr)) = cidrs.get(index) {
                 zones.insert(name.clone(), *cidr);
             }
+        }
+        zones
+    }
+
+    /// The zones that are named to be removed: no zone that is only missing loses its static IP.
+    pub(super) fn remove_zones(
+        &mut self,
+        stack: &StackOptions,
+        options: &Options,
+    ) -> BTreeSet<Zone> {
+        let blanket = stack.allow_zone_removal.as_deref().map(str::trim);
+        if blanket.is_some_and(|value| value != "false") {
+            self.mistake(
+                "allow-zone-removal",
+                "it is gone, since with it a typo in --aws-az cost a static IP",
+                "name each zone that is to be removed with --remove-zone=ZONE; for a route table that is no longer the workers' set \
+                 its tag AvailabilityZone to none",
+            );
+        }
+        let given = split(&options.aws.aws_az, &['\n', ',']);
+        let mut zones = BTreeSet::new();
+        for name in split(&stack.remove_zone, &['\n', ','])
+            .iter()
+            .take(MAX_ZONES)
+        {
+            if given.iter().any(|zone| zone == name) {
+                self.mistake(
+                    "remove-zone",
+                    format!("{name} is given with --aws-az as well"),
+                    "take the zone and its NAT CIDR block out of --aws-az and --aws-nat-cidr-block, or keep it",
+                );
+            }
+            zones.extend(self.given("remove-zone", form::zone(name)));
         }
         zones
     }

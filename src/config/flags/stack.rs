@@ -22,12 +22,19 @@ pub struct StackOptions {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_DRY_RUN", hide_env_values = true)]
     pub dry_run: String,
-    /// Remove the NAT gateway of a zone that is no longer given, and the routes in tables that are no longer the workers'. A
-    /// static IP is lost for good.
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
-          default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_ZONE_REMOVAL",
-          hide_env_values = true)]
-    pub allow_zone_removal: String,
+    /// Remove the NAT gateway of this zone, which is no longer given with --aws-az; can be repeated. Its static IP is lost for good.
+    /// Default: none.
+    #[arg(
+        long,
+        value_name = "ZONE",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_REMOVE_ZONE",
+        hide_env_values = true
+    )]
+    pub remove_zone: Vec<String>,
+    /// Gone: any zone that was missing in --aws-az lost its static IP, misspelt or not.
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_ZONE_REMOVAL", hide_env_values = true)]
+    pub allow_zone_removal: Option<String>,
     /// When no ConfigMap asks for anything any more: keep (NAT gateways and static IPs stay, without routes) or delete
     /// (the stack is deleted; its static IPs are lost for good).
     #[arg(

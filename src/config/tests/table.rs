@@ -9,6 +9,15 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
     ("--provider=aws", &["aws-az"]),
     // Zones and their subnets.
     ("--aws-az=eu-west-1a", &["aws-nat-cidr-block"]),
+    ("--remove-zone=eu-west-1c", &[]),
+    ("--remove-zone=eu-west-1", &["remove-zone"]),
+    (
+        "--aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.0/28 --remove-zone=eu-west-1a",
+        &["remove-zone"],
+    ),
+    ("--allow-zone-removal", &["allow-zone-removal"]),
+    ("--allow-zone-removal=true", &["allow-zone-removal"]),
+    ("--allow-zone-removal=false", &[]),
     ("--aws-nat-cidr-block=10.0.0.0/28", &["aws-nat-cidr-block"]),
     (
         "--aws-az=eu-west-1a,eu-west-1b --aws-nat-cidr-block=10.0.0.0/28|10.0.0.16/28",

@@ -152,7 +152,7 @@ impl<'a> Look<'a> {
         if subnet.cidr.is_some_and(|cidr| cidr != self.cidr) || subnet.zone != *self.zone {
             let cidr = subnet.cidr.map(|cidr| cidr.to_string()).unwrap_or_default();
             let seen = format!("has {cidr} in {} instead of {}", subnet.zone, self.cidr);
-            let cure = Cure::ByHand("remove the zone with --allow-zone-removal, and add it again");
+            let cure = Cure::ByHand("remove the zone with --remove-zone, and add it again");
             found.push(self.drift(id, "NatSubnetChanged", expected, seen, cure));
         } else {
             self.at_tags(id, expected, &subnet.tags, found);

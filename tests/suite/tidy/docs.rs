@@ -48,7 +48,8 @@ fn the_flags() {
     let of_plan = plan
         .get_arguments()
         .filter(|arg| arg.get_help_heading() == Some("Plan"));
-    let all: Vec<&Arg> = command.get_arguments().chain(of_plan).collect();
+    let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
+    let all: Vec<&Arg> = shown.chain(of_plan).collect();
     let mut text = String::new();
     let mut heading = "";
     for arg in &all {
