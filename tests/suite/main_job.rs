@@ -132,7 +132,7 @@ async fn a_new_zone_and_a_new_route_table_leave_the_others_alone() {
     assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
     replica.terminate().await;
 
-    let mut replica = stage.replica("r3").zones(&["c", "a", "b"]).start();
+    let replica = stage.replica("r3").zones(&["c", "a", "b"]).start();
     let three = wait::until("the third zone", || {
         let exits = stage.aws.exits();
         wait::check(exits.len() == 3, || format!("{exits:?}")).map(|()| exits)
