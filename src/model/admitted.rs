@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 
+use super::admission::{self, Tenant};
 use super::cidr;
 use super::request::{EntryId, Request};
 use super::resolved::Names;
@@ -39,6 +40,14 @@ struct Unit<'a> {
     inside: Option<usize>,
 }
 
+impl<'a> Unit<'a> {
+    /// Returns the namespaces that request it.
+    fn tenants(&self) -> BTreeSet<Tenant<'a>> {
+        let objects = self.entries.iter().map(|(entry, _)| &entry.object);
+        objects.map(Tenant::of).collect()
+    }
+}
+
 /// What can be chosen from.
 pub(super) struct Choice<'a> {
     request: &'a Request,
@@ -52,8 +61,8 @@ pub(super) struct Choice<'a> {
 }
 
 impl<'a> Choice<'a> {
-    /// `nets`: the routes for all that is requested, sorted and disjoint. What is live comes first, then what is served, then what is
-    /// new; among equals the unit with the oldest entry.
+    /// `nets`: the routes for all that is requested, sorted and disjoint. What is live comes first, then what is served, among equals
+    /// the unit with the oldest entry; then what is new, namespace by namespace.
     pub(super) fn new(
         request: &'a Request,
         nets: &[Ipv4Net],
@@ -89,10 +98,15 @@ impl<'a> Choice<'a> {
         }
         let mut units: Vec<_> = units.into_iter().flatten().collect();
         units.sort_unstable_by_key(|(rank, _)| *rank);
+        let served = units.partition_point(|((class, ..), _)| *class < 2);
+        let mut units: Vec<Unit<'_>> = units.into_iter().map(|(_, unit)| unit).collect();
+        let new = units.split_off(served);
+        let new = in_turn(&units, new, number);
+        units.extend(new);
         Self {
             request,
-            served: units.partition_point(|((class, ..), _)| *class < 2),
-            units: units.into_iter().map(|(_, unit)| unit).collect(),
+            served,
+            units,
             wide,
             live,
         }
@@ -122,6 +136,32 @@ impl<'a> Choice<'a> {
         }
         part
     }
+}
+
+/// Returns the new units in the order in which they are admitted: always the next one of the namespace that has least, counting what
+/// is served. One that several namespaces request comes as soon as it is the turn of any of them.
+fn in_turn<'a>(
+    served: &[Unit<'a>],
+    new: Vec<Unit<'a>>,
+    number: impl Fn(&EntryId) -> Option<u64>,
+) -> Vec<Unit<'a>> {
+    let mut has: BTreeMap<Tenant<'_>, usize> = BTreeMap::new();
+    for tenant in served.iter().flat_map(Unit::tenants) {
+        *has.entry(tenant).or_default() += 1;
+    }
+    let mut waiting = Vec::new();
+    for (index, unit) in new.iter().enumerate() {
+        for tenant in unit.tenants() {
+            let of_it = unit.entries.iter().map(|(entry, _)| *entry);
+            let numbers = of_it.filter(|entry| Tenant::of(&entry.object) == tenant);
+            let oldest = numbers.filter_map(&number).min();
+            waiting.push((tenant, oldest, index));
+        }
+    }
+    let order = admission::in_turn(waiting, &has);
+    let mut new: Vec<Option<Unit<'_>>> = new.into_iter().map(Some).collect();
+    let mut take = |index: usize| new.get_mut(index).and_then(Option::take);
+    order.into_iter().filter_map(&mut take).collect()
 }
 
 /// Returns the live routes that are wider than what is requested of them.

@@ -257,7 +257,7 @@ impl Ledger {
                 }
                 None => {
                     let number = ledger.next;
-                    ledger.next += 1;
+                    ledger.next = ledger.next.saturating_add(1);
                     let line = Line { net: *net, number };
                     ledger.entries.insert(entry.clone(), line);
                 }

@@ -269,7 +269,7 @@ fn waiting(request: &Request, admitted: &Admitted, desired: &Desired, limit: &st
         let subject = || Subject::Entry(entry.clone());
         if !in_all(&all, net) {
             let text = format!(
-                "it waits, since not everything fits, and older entries come first: {limit}"
+                "it waits, since not everything fits, and older entries come first, of each namespace in turn: {limit}"
             );
             problems.push(Problem::refused(subject(), REASON, text));
         } else if !in_all(&own, net) {

@@ -295,3 +295,28 @@ fn what_a_large_removal_keeps_takes_room() {
     let last: Vec<String> = many(244..300).into_iter().map(|(key, _)| key).collect();
     assert_eq!(waiting(&plan), last);
 }
+
+/// The attack: one namespace asks for all the room and more, and comes first by name and by age.
+#[test]
+fn a_new_entry_does_not_wait_for_what_is_new_of_a_greedy_namespace() {
+    let mut bench = bench(&many(0..5));
+    done(&mut bench);
+    let greedy = bench.snapshot.objects.keys().next().unwrap().clone();
+    ask(&mut bench, &many(0..400));
+    let victim = crate::model::request::ObjectId {
+        namespace: "zzz".to_owned(),
+        ..greedy
+    };
+    let one = crate::model::request::Object {
+        data: texts(&[("dns", "8.8.8.8")]),
+        ..Default::default()
+    };
+    bench.snapshot.objects.insert(victim, one);
+    let plan = bench.plan();
+    assert!(!waiting(&plan).contains(&"dns".to_owned()), "{plan}");
+    assert_eq!(waiting(&plan).len(), 401 - 244);
+    let served = many(0..5)
+        .into_iter()
+        .all(|(key, _)| !waiting(&plan).contains(&key));
+    assert!(served, "nobody loses a route");
+}
