@@ -157,6 +157,18 @@ async fn a_live_plan_is_right_and_only_reads() {
     assert_eq!(plan["routes"].as_array().unwrap().len(), 6, "{plan:#}");
     assert_eq!(actions(&stage.aws.writes_since(0)), [""; 0]);
 
+    // A network that is described is the one to plan for, also for ConfigMaps of a cluster.
+    let mark = stage.aws.mark();
+    let network = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/network.yaml");
+    let described = stage.replica("planner").zones(&["a"]);
+    let (code, plan) = live(&described.arg(&format!("--network={}", network.display())));
+    assert_eq!(
+        (code, &plan["routes"][0]["routeTable"]),
+        (2, &Value::from("rtb-a")),
+        "{plan:#}"
+    );
+    assert_eq!(stage.aws.count_since(mark, "DescribeRouteTables"), 0);
+
     let _replica = stage.replica("r1").start();
     stage.routed(&EXAMPLE_CIDRS).await;
     let mark = stage.aws.mark();
