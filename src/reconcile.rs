@@ -207,16 +207,7 @@ pub async fn pass<P: Provider>(
         if applies && let Some(doubt) = doubt(&plan, frame).await {
             // Nothing was tried.
             memory.schedule = patience;
-            plan.problems.push(doubt);
-            plan.problems.sort();
-            let tried = memory.schedule.tried(&plan, frame.now);
-            let (applied, outcome) = (false, Outcome::Failed);
-            return Ok(Pass {
-                plan,
-                applied,
-                outcome,
-                tried,
-            });
+            return Ok(memory.dropped(plan, doubt, frame.now));
         }
         if applies {
             let apply = provider.apply(term, &plan.stack, &plan.action);
@@ -254,6 +245,18 @@ async fn doubt(plan: &Plan, frame: &Frame<'_>) -> Option<Problem> {
 }
 
 impl Memory {
+    /// Ends a pass whose step is not made.
+    fn dropped(&self, mut plan: Plan, doubt: Problem, now: Duration) -> Pass {
+        plan.problems.push(doubt);
+        plan.problems.sort();
+        Pass {
+            applied: false,
+            outcome: Outcome::Failed,
+            tried: self.schedule.tried(&plan, now),
+            plan,
+        }
+    }
+
     async fn read(&mut self, frame: &Frame<'_>) {
         self.grace.now = frame.began + frame.now;
         if let Some(ledger) = self.book.read().await {
