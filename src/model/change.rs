@@ -45,10 +45,20 @@ fn short(fingerprint: &str) -> &str {
 
 /// What a template of all that is asked for was made from.
 pub(super) struct Whole<'a> {
-    pub world: &'a World<'a>,
-    pub layout: &'a Layout,
+    world: &'a World<'a>,
+    layout: &'a Layout,
     /// As [`Plan::taken`] has them.
-    pub taken: BTreeSet<Zone>,
+    taken: BTreeSet<Zone>,
+}
+
+impl<'a> Whole<'a> {
+    pub fn new(world: &'a World<'a>, layout: &'a Layout, taken: BTreeSet<Zone>) -> Self {
+        Self {
+            world,
+            layout,
+            taken,
+        }
+    }
 }
 
 impl Plan {
@@ -86,6 +96,15 @@ impl Plan {
         let count = self.differences.len();
         let why = format!("{count} differences from what is asked for");
         self.set(Action::Prepare(template), why);
+    }
+
+    /// A change set is left over. While it is computed CloudFormation does not delete it, and it may be wanted again by then.
+    pub(super) fn tidy_up(&mut self, left: &ChangeSet) {
+        let text = "the stack is as it should be; a change set is left over";
+        match left.state {
+            ChangeSetState::Pending => self.set(Action::Wait, text),
+            _ => self.set(discard(left), text),
+        }
     }
 
     /// There is a change set for just this template.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use super::admitted::Admitted;
-use super::change::{Whole, discard};
+use super::change::Whole;
 use super::desired::{Desired, Settings};
 use super::difference::{self, Difference};
 use super::drift::Drift;
@@ -324,10 +324,7 @@ impl Plan {
             self.set(Action::Protect(true), why);
         } else if self.differences.is_empty() {
             match stack.change_sets.first() {
-                Some(left) => self.set(
-                    discard(left),
-                    "the stack is as it should be; a change set is left over",
-                ),
+                Some(left) => self.tidy_up(left),
                 None if self.drifts.is_empty() => {
                     self.set(Action::Keep, "the stack is as it should be");
                 }
@@ -337,11 +334,7 @@ impl Plan {
                 }
             }
         } else {
-            let whole = Whole {
-                world,
-                layout,
-                taken,
-            };
+            let whole = Whole::new(world, layout, taken);
             self.change(stack, template, names, Some(whole));
         }
     }

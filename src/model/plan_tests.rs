@@ -215,6 +215,12 @@ fn an_edit_goes_through_a_change_set_that_is_read_before_it_is_executed() {
         "DeleteChangeSet",
         "what is left over is tidied up"
     );
+    bench.stack().change_sets[0].state = ChangeSetState::Pending;
+    assert_eq!(
+        bench.plan().action.name(),
+        "Wait",
+        "not while it is computed"
+    );
 }
 
 /// The change set of a plan that prepares one, computed, with this effect on all that differs.

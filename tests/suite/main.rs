@@ -39,6 +39,7 @@ mod linked;
 mod main_job;
 mod memory;
 mod owner;
+mod pace;
 mod page;
 mod plan_command;
 mod poison;

@@ -3,7 +3,7 @@
 //! What is cut swallows bytes without a word, as a broken network does. A connection that has lost bytes is reset when the
 //! link is mended: nothing that was lost arrives late.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -52,6 +52,8 @@ struct Trap {
 struct Shared {
     upstream: u16,
     weather: watch::Sender<Weather>,
+    /// Bytes that the replica has sent.
+    sent: AtomicU64,
     trap: Mutex<Option<Trap>>,
 }
 
@@ -79,6 +81,7 @@ impl Link {
         let shared = Arc::new(Shared {
             upstream,
             weather: watch::Sender::new(Weather::default()),
+            sent: AtomicU64::new(0),
             trap: Mutex::new(None),
         });
         let accepting = runtime().spawn(accept(listener, Arc::clone(&shared)));
@@ -91,6 +94,11 @@ impl Link {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// How many bytes the replica has sent so far.
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::Relaxed)
     }
 
     pub fn cut(&self, way: Way) {
@@ -195,6 +203,7 @@ async fn up(
     let mut buffer = vec![0; 256 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         let bytes = &buffer[..length];
+        shared.sent.fetch_add(length as u64, Ordering::Relaxed);
         if shared.weather.borrow().up_cut {
             lost.store(true, Ordering::Relaxed);
             continue;

@@ -1,0 +1,114 @@
+//! Somebody who edits all the time: what that costs, and that it holds up nobody.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::stage::Stage;
+use crate::wait;
+
+/// Edits one entry every `gap` until told to stop.
+async fn edits(stage: &Stage, gap: Duration, stop: &AtomicBool, count: &AtomicUsize) {
+    let mut tick = tokio::time::interval(gap);
+    while !stop.load(Ordering::Relaxed) {
+        tick.tick().await;
+        let number = count.fetch_add(1, Ordering::Relaxed) % 250;
+        let value = format!("198.51.100.{number}/32");
+        stage.config_map("edited", &[("value", &value)]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_edits_a_second_cost_two_calls_a_second_and_little_of_etcd() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let stage = Stage::alone("pace").await;
+    let (kube, aws) = stage.links();
+    let linked = stage.behind(kube, aws, stage.replica("r1"));
+    // A ledger that is nearly full: 3,000 entries with long keys, most of which wait for room.
+    for map in 0..3 {
+        let line = |number: usize| {
+            let key = format!("{number:0>200}");
+            (
+                key,
+                format!("20.{map}.{}.{}/32", number / 120, 2 * (number % 120)),
+            )
+        };
+        let lines: Vec<(String, String)> = (0..1_000).map(line).collect();
+        let data: Vec<(&str, &str)> = lines
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
+        stage.config_map(&format!("many-{map}"), &data).await;
+    }
+    wait::until("a first stack", || {
+        let stacks = stage.aws.stacks();
+        let rests = !stacks.is_empty() && stacks.values().all(|is| is.ends_with("_COMPLETE"));
+        wait::check(rests, || format!("{stacks:?}"))
+    })
+    .await;
+    // As long as AWS takes at least.
+    stage
+        .aws
+        .settings(json!({ "operation_ms": 15_000, "changeset_ms": 5_000 }));
+    let (stop, count) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (mark, sent, start) = (stage.aws.mark(), linked.kube.sent(), Instant::now());
+    let end = async {
+        tokio::time::sleep(MINUTE).await;
+        stop.store(true, Ordering::Relaxed);
+    };
+    let gap = Duration::from_millis(20);
+    let four = || edits(&stage, gap, &stop, &count);
+    tokio::join!(four(), four(), four(), four(), end);
+    let calls = stage.aws.log_since(mark);
+    let calls = calls.iter().filter(|entry| entry.of_replica()).count();
+    let seconds = start.elapsed().as_secs_f64();
+    let rate = calls as f64 / seconds;
+    let megabytes = (linked.kube.sent() - sent) as f64 / 1e6 / seconds * 60.0;
+    let edited = count.load(Ordering::Relaxed) as f64 / seconds;
+    wait::measured(&format!(
+        "{edited:.0} edits a second: {rate:.2} calls of AWS a second, {megabytes:.2} MB a minute sent to the API server"
+    ));
+    assert!(edited > 50.0, "{edited} edits a second are no stream");
+    assert!(
+        rate <= 2.0 && megabytes <= 10.0,
+        "{rate} calls a second, {megabytes} MB a minute"
+    );
+}
+
+#[tokio::test]
+async fn who_edits_faster_than_change_sets_are_made_starves_nobody() {
+    let stage = Stage::open("starved").await;
+    let _replica = stage.replica("r1").start();
+    stage
+        .config_map("edited", &[("value", "198.51.100.251/32")])
+        .await;
+    stage.config_map("removed", &[("old", "9.9.9.9")]).await;
+    stage.routed(&["9.9.9.9/32", "198.51.100.251/32"]).await;
+    stage
+        .aws
+        .settings(json!({ "operation_ms": 2_000, "changeset_ms": 8_000 }));
+    let (stop, count) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let victim = async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let start = Instant::now();
+        stage.config_map("victim", &[("new", "8.8.8.8")]).await;
+        stage.delete_config_map("removed").await;
+        wait::until("the new route, and the old one gone", || {
+            let routes = stage.aws.routes();
+            let done = routes.values().all(|routes| {
+                routes.contains_key("8.8.8.8/32") && !routes.contains_key("9.9.9.9/32")
+            });
+            wait::check(done, || format!("{routes:?}"))
+        })
+        .await;
+        stop.store(true, Ordering::Relaxed);
+        start.elapsed()
+    };
+    let (took, ()) = tokio::join!(victim, edits(&stage, Duration::from_secs(4), &stop, &count));
+    wait::measured(&format!(
+        "edits every 4 s, change sets that take 8 s: somebody else is served after {:.1} s",
+        took.as_secs_f64()
+    ));
+    assert!(took < Duration::from_secs(60), "{took:?}");
+}
