@@ -131,9 +131,11 @@ impl Book {
         match read.await {
             Ok((object, ledger)) => {
                 self.page.trouble = None;
-                // One that was deleted is written again as it was, and what is owed to one that nobody else wrote still is.
+                // One that was deleted, or made again without content, is written again as it was, and what is owed to one that
+                // nobody else wrote still is.
                 let is_ours = self.page.owed && version(&object) == version(&self.page.object);
-                if (object.is_some() && !is_ours) || self.page.ledger.is_none() {
+                let has_content = object.as_ref().and_then(text).is_some();
+                if (has_content && !is_ours) || self.page.ledger.is_none() {
                     self.page.ledger = Some(ledger);
                     self.page.owed = false;
                 }
@@ -174,7 +176,8 @@ impl Book {
         };
         let page = &mut self.page;
         let waits = page.trouble.is_some() && page.asked.is_some_and(|at| clock::since(at) < AGAIN);
-        let is_known = page.object.is_some() && page.trouble.is_none();
+        let has_content = page.object.as_ref().and_then(text).is_some();
+        let is_known = has_content && page.trouble.is_none();
         let is_stored = is_known && !page.owed && page.ledger.as_ref() == Some(&next);
         if waits || is_stored {
             return true;
@@ -244,7 +247,7 @@ impl Shelf {
         } = &self.place;
         match error {
             kube::Error::Api(status) if status.code == 403 => format!(
-                "the ledger {namespace}/{name} may not be read or written ({}): bind a role with get, create and update on this \
+                "the ledger {namespace}/{name} may not be read or written ({}): bind a role with get and update on this \
                  ConfigMap, as deploy/manifests.yaml has it",
                 status.message
             ),
@@ -267,9 +270,8 @@ impl Shelf {
             Err(kube::Error::Api(status)) if status.code == 404 => None,
             Err(error) => return Err(self.explain(&error)),
         };
-        let data = object.as_ref().and_then(|object| object.data.as_ref());
         let new = Ledger::new(&place.stack_name);
-        let Some(text) = data.and_then(|data| data.get(KEY)) else {
+        let Some(text) = object.as_ref().and_then(text) else {
             return Ok((object, new));
         };
         match Ledger::read(text, &place.stack_name, &place.clusters) {
@@ -291,21 +293,41 @@ impl Shelf {
     /// Replaces the version that was read, or creates it.
     async fn put(&self, old: Option<&ConfigMap>, ledger: &Ledger) -> Result<ConfigMap, Fault> {
         let written = timeout(PATIENCE, self.send(old, ledger)).await;
-        let written = written.map_err(|_| Fault::Other(self.slow()))?;
-        written.map_err(|error| match &error {
-            kube::Error::Api(status) if status.code == 409 => Fault::Conflict,
-            _ => Fault::Other(self.explain(&error)),
-        })
+        written.map_err(|_| Fault::Other(self.slow()))?
     }
 
-    async fn send(&self, old: Option<&ConfigMap>, ledger: &Ledger) -> kube::Result<ConfigMap> {
+    fn fault(&self, error: &kube::Error) -> Fault {
+        match error {
+            kube::Error::Api(status) if status.code == 409 => Fault::Conflict,
+            _ => Fault::Other(self.explain(error)),
+        }
+    }
+
+    /// The chart makes the ledger, and the role that comes with it cannot.
+    fn not_created(&self, error: &kube::Error) -> Fault {
+        let Place {
+            namespace, name, ..
+        } = &self.place;
+        match error {
+            kube::Error::Api(status) if status.code == 403 => Fault::Other(format!(
+                "the ledger {namespace}/{name} is not there and may not be created ({}): install the chart again or apply \
+                 deploy/manifests.yaml, which make it",
+                status.message
+            )),
+            error => self.fault(error),
+        }
+    }
+
+    async fn send(&self, old: Option<&ConfigMap>, ledger: &Ledger) -> Result<ConfigMap, Fault> {
         let name = &self.place.name;
         let mut object = old.cloned().unwrap_or_default();
         object.metadata.name = Some(name.clone());
         object.metadata.managed_fields = None;
         let labels = object.metadata.labels.get_or_insert_default();
         for key in ["name", "managed-by"] {
-            labels.insert(format!("app.kubernetes.io/{key}"), MANAGER.to_owned());
+            // Helm finds what is its own by the second.
+            let label = labels.entry(format!("app.kubernetes.io/{key}"));
+            label.or_insert_with(|| MANAGER.to_owned());
         }
         object.data = Some(BTreeMap::from([(KEY.to_owned(), ledger.text())]));
         let how = PostParams::default();
@@ -313,13 +335,47 @@ impl Shelf {
             match self.api.replace(name, &how, &object).await {
                 // Somebody has deleted it.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
-                other => return other,
+                Err(kube::Error::Api(status)) if status.code == 409 => {
+                    return self.fill(object, &kube::Error::Api(status)).await;
+                }
+                other => return other.map_err(|error| self.fault(&error)),
             }
         }
         object.metadata.resource_version = None;
         object.metadata.uid = None;
-        self.api.create(&how, &object).await
+        match self.api.create(&how, &object).await {
+            // The right to create is asked before whether it is there.
+            Err(kube::Error::Api(status)) if [403, 409].contains(&status.code) => {
+                self.fill(object, &kube::Error::Api(status)).await
+            }
+            made => made.map_err(|error| self.fault(&error)),
+        }
     }
+
+    /// Writes into one that was made meanwhile, if nobody has written anything into it; `why` it could not be written otherwise.
+    async fn fill(&self, mut object: ConfigMap, why: &kube::Error) -> Result<ConfigMap, Fault> {
+        let there = match self.api.get(&self.place.name).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                return Err(self.not_created(why));
+            }
+            there => there.map_err(|error| self.fault(&error))?,
+        };
+        if text(&there).is_some() {
+            return Err(Fault::Conflict);
+        }
+        let content = object.data.take();
+        object = there;
+        object.data = content;
+        object.metadata.managed_fields = None;
+        let how = PostParams::default();
+        let filled = self.api.replace(&self.place.name, &how, &object).await;
+        filled.map_err(|error| self.fault(&error))
+    }
+}
+
+/// The document; the chart makes a ConfigMap without one.
+fn text(object: &ConfigMap) -> Option<&String> {
+    object.data.as_ref()?.get(KEY)
 }
 
 #[cfg(test)]

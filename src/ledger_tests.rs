@@ -50,8 +50,13 @@ impl Bench {
         let data = object.data.get_or_insert_default();
         let text = edit(data.remove(KEY).unwrap_or_default());
         data.insert(KEY.to_owned(), text);
+        self.replace(&object).await
+    }
+
+    async fn replace(&self, object: &ConfigMap) -> ConfigMap {
+        let api: Api<ConfigMap> = Api::namespaced(self.client(&Net::good()), "default");
         let how = PostParams::default();
-        let replaced = api.replace("egress-ledger", &how, &object).await;
+        let replaced = api.replace("egress-ledger", &how, object).await;
         replaced.expect("it is replaced")
     }
 
@@ -126,12 +131,20 @@ async fn a_write_that_fails_stops_nothing_and_is_tried_again_after_a_while() {
     let bench = Bench::new();
     let mut book = bench.book();
     book.read().await;
-    bench.net.set(|_| Fate::status(403));
+    let denied = |ask| {
+        if ask == Ask::Post {
+            Fate::status(403)
+        } else {
+            Fate::default()
+        }
+    };
+    bench.net.set(denied);
     assert!(
         !book.write(&bench.term, bench.page("arn:one"), true).await,
         "plan anew, without"
     );
-    assert!(trouble(&book).contains("bind a role with get, create and update"));
+    assert!(trouble(&book).contains("is not there and may not be created"));
+    assert!(trouble(&book).contains("deploy/manifests.yaml, which make it"));
     for _ in 0..5 {
         assert!(book.write(&bench.term, bench.page("arn:one"), true).await);
     }
@@ -146,6 +159,59 @@ async fn a_write_that_fails_stops_nothing_and_is_tried_again_after_a_while() {
     tokio::time::sleep(AGAIN).await;
     assert!(book.write(&bench.term, bench.page("arn:one"), true).await);
     assert_eq!((bench.writes(), trouble(&book)), (1, ""));
+    // One that is there may still be out of reach.
+    bench.net.set(|_| Fate::status(403));
+    assert!(!book.write(&bench.term, bench.page("arn:two"), true).await);
+    assert!(trouble(&book).contains("bind a role with get and update"));
+}
+
+/// The role cannot create it, the chart makes it again: what the leader knows goes into it.
+#[tokio::test(start_paused = true)]
+async fn one_that_was_made_again_without_content_gets_what_is_known() {
+    let bench = Bench::new();
+    let mut book = bench.book();
+    book.read().await;
+    book.write(&bench.term, bench.page("arn:one"), true).await;
+    let empty = async || {
+        bench.fake.delete();
+        let api: Api<ConfigMap> = Api::namespaced(bench.client(&Net::good()), "default");
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some("egress-ledger".to_owned());
+        api.create(&PostParams::default(), &object)
+            .await
+            .expect("made");
+    };
+    // Before the leader has noticed anything, and after it has read it.
+    empty().await;
+    assert!(book.write(&bench.term, bench.page("arn:two"), true).await);
+    assert_eq!(bench.book().read().await.cloned(), bench.page("arn:two"));
+    empty().await;
+    tokio::time::sleep(REFRESH).await;
+    assert!(book.read().await.is_none());
+    assert_eq!((book.stack(), trouble(&book)), (Some("arn:two"), ""));
+    assert!(book.write(&bench.term, bench.page("arn:two"), true).await);
+    assert_eq!(bench.book().read().await.cloned(), bench.page("arn:two"));
+}
+
+/// Helm tells by that label what is its own.
+#[tokio::test(start_paused = true)]
+async fn labels_of_others_stay() {
+    let bench = Bench::new();
+    let mut book = bench.book();
+    book.read().await;
+    book.write(&bench.term, bench.page("arn:one"), true).await;
+    let mut object = bench.edit(|text| text).await;
+    let labels = object.metadata.labels.get_or_insert_default();
+    labels.insert("app.kubernetes.io/managed-by".to_owned(), "Helm".to_owned());
+    bench.replace(&object).await;
+    book.open();
+    book.read().await;
+    assert!(book.write(&bench.term, bench.page("arn:two"), true).await);
+    let labels = bench.edit(|text| text).await.metadata.labels;
+    assert_eq!(
+        labels.unwrap_or_default()["app.kubernetes.io/managed-by"],
+        "Helm"
+    );
 }
 
 #[tokio::test(start_paused = true)]

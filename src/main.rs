@@ -13,6 +13,7 @@ use kube_static_egress_controller::config::{
 use kube_static_egress_controller::controller::{Conduct, Controller};
 use kube_static_egress_controller::lease::{self, Alone, Election, ElectionConfig, LeaseElection};
 use kube_static_egress_controller::ledger::{self, Book};
+use kube_static_egress_controller::model::desired;
 use kube_static_egress_controller::model::plain::plain;
 use kube_static_egress_controller::plan_command;
 use kube_static_egress_controller::provider::Provider;
@@ -165,6 +166,9 @@ async fn run(config: Config) -> Result<ExitCode> {
         dry_run = config.dry_run,
         "starting"
     );
+    if config.settings.nameless {
+        tracing::warn!("{}", desired::NAMELESS);
+    }
     let metrics = Metrics::new();
     let listener = http::listen(config.address).await?;
     let (ready, readiness) = watch::channel(false);

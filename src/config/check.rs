@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use super::flags::{Options, ProcessOptions, SourceOptions};
 use super::form::{self, Judged};
-use super::{
-    AwsSettings, Clusters, Config, Facts, Log, Master, Mistake, ProviderConfig, Purpose,
-    SourceConfig,
-};
+use super::{Clusters, Config, Facts, Log, Master, Mistake, ProviderConfig, Purpose, SourceConfig};
 use crate::model::desired::{self, OnDrift, OnEmpty, Settings};
 
 mod election;
+mod provider;
 mod traces;
 mod zones;
 
@@ -22,7 +20,6 @@ const APPLICATION_TAG: &str = "kubernetes:application";
 /// CloudFormation allows 50 tags; two are the ownership tags.
 const MAX_ADDITIONAL_TAGS: usize = 48;
 const MAX_MASTERS: usize = 20;
-const MAX_ROUTE_TABLE_TAGS: usize = 20;
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -33,7 +30,7 @@ impl Config {
         let source = check.source(&options.sources, facts);
         let manifests = matches!(source, SourceConfig::Manifests(_));
         let namespace = check.optional("namespace", &options.sources.namespace, form::label);
-        let (provider, noop) = check.provider(options);
+        let (provider, noop) = check.provider(options, manifests || purpose == Purpose::Read);
         let settings = check.settings(options, matches!(provider, ProviderConfig::Aws(_)));
         let (leader_election, ledger) =
             check.election(&options.election, facts, purpose, manifests);
@@ -255,38 +252,6 @@ impl Check {
     }
 
     /// The provider, and whether it was asked for under its old name that never writes.
-    fn provider(&mut self, options: &Options) -> (ProviderConfig, bool) {
-        let aws = AwsSettings {
-            vpc_id: self.optional("vpc-id", &options.aws.vpc_id, form::vpc_id),
-            route_table_filters: self.tags(
-                "aws-route-table-tag",
-                &options.aws.aws_route_table_tag,
-                MAX_ROUTE_TABLE_TAGS,
-                BTreeMap::new(),
-            ),
-            template_bucket: self.optional(
-                "cf-template-bucket",
-                &options.aws.cf_template_bucket,
-                form::bucket,
-            ),
-            role_arn: self.optional(
-                "aws-cfn-role-arn",
-                &options.aws.aws_cfn_role_arn,
-                form::role_arn,
-            ),
-        };
-        let choices = [
-            ("aws", ProviderConfig::Aws(aws)),
-            ("in-memory", ProviderConfig::InMemory),
-            ("noop", ProviderConfig::Noop),
-        ];
-        let provider = self
-            .choice("provider", &options.provider.provider, &choices)
-            .unwrap_or(ProviderConfig::InMemory);
-        let noop = provider == ProviderConfig::Noop;
-        (provider, noop)
-    }
-
     fn settings(&mut self, options: &Options, aws: bool) -> Settings {
         let (stack, provider) = (&options.stack, &options.provider);
         let id = self
@@ -309,6 +274,7 @@ impl Check {
         );
         Settings {
             stack_name: desired::stack_name(&id),
+            nameless: aws && id.is_empty(),
             tags: self.tags(
                 "additional-stack-tags",
                 additional,

@@ -146,15 +146,15 @@ pub struct SourceOptions {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Provider")]
 pub struct ProviderOptions {
-    /// aws; in-memory, which behaves like AWS and keeps everything in memory; or noop, which only logs.
+    /// aws; in-memory, which behaves like AWS, keeps everything in memory and shows invented static IPs; or noop, which only logs.
+    /// Default: none, it must be given; with --manifests, in-memory.
     #[arg(
         long,
         value_name = "NAME",
-        default_value = "in-memory",
         env = "KUBE_STATIC_EGRESS_CONTROLLER_PROVIDER",
         hide_env_values = true
     )]
-    pub provider: String,
+    pub provider: Option<String>,
     /// Id of the cluster: part of the stack's name and of the tag by which the stack is found again. Default: none,
     /// which is safe only while no other cluster of the account has a controller.
     #[arg(

@@ -18,7 +18,15 @@ fn facts() -> Facts {
     }
 }
 
+/// With the provider that needs nothing, unless another one is named.
 fn options(line: &str) -> Options {
+    match line.contains("--provider") {
+        true => given(line),
+        false => given(&format!("{line} --provider=in-memory")),
+    }
+}
+
+fn given(line: &str) -> Options {
     let line = line.replace("ZONES", ZONES);
     // `_` stands for a blank within a value, `|` for a line break.
     let words = line
@@ -86,11 +94,48 @@ fn too_many_tags() {
     );
 }
 
+/// A flag that is forgotten must not show invented static IPs to the tenants of a cluster.
+#[test]
+fn a_cluster_needs_a_provider_and_a_directory_does_not() {
+    let check = |line: &str, purpose| Config::check(&given(line), &facts(), purpose);
+    for (line, purpose) in [
+        ("", Purpose::Run),
+        ("", Purpose::Plan),
+        ("--provider=", Purpose::Run),
+        ("--master=https://a --dry-run", Purpose::Run),
+    ] {
+        let mistakes = check(line, purpose).expect_err("no provider");
+        let [mistake] = mistakes.as_slice() else {
+            panic!("{line}: {mistakes:?}")
+        };
+        assert_eq!(mistake.flag, "provider");
+        for choice in ["aws", "in-memory", "noop"] {
+            assert!(mistake.remedy.contains(choice), "{mistake}");
+        }
+    }
+    for (line, purpose) in [
+        ("--manifests=dir", Purpose::Run),
+        ("--manifests=dir", Purpose::Plan),
+        ("", Purpose::Read),
+    ] {
+        let config = check(line, purpose).expect(line);
+        assert_eq!(config.provider, ProviderConfig::InMemory);
+    }
+    check("--manifests=dir --provider=gcp", Purpose::Plan).expect_err("unknown");
+}
+
+/// What the Go controller has for a default is told, and only where other clusters may have the same.
+#[test]
+fn without_a_cluster_id_the_stack_is_nameless() {
+    let nameless = |line: &str| run(line).expect(line).settings.nameless;
+    assert!(nameless("ZONES --provider=aws") && nameless("ZONES --provider=aws --cluster-id="));
+    assert!(!nameless("ZONES --provider=aws --cluster-id=a") && !nameless(""));
+}
+
 #[test]
 fn defaults() {
     let config = run("").expect("defaults");
     assert_eq!(config.source, SourceConfig::Kubernetes(Clusters::default()));
-    assert_eq!(config.provider, ProviderConfig::InMemory);
     assert_eq!(config.address.to_string(), "[::]:8080");
     assert_eq!(
         (config.dry_run, config.log.json, config.log.level),

@@ -124,10 +124,15 @@ impl From<Error> for Fault {
             Error::ReleaseLockWhenNotLeading { .. } => Kind::NotOurs,
             _ => Kind::Other,
         };
-        Self {
-            text: chain(&error),
-            kind,
-        }
+        let text = match &error {
+            Error::CreateLease(e) if code(e) == 403 => format!(
+                "the Lease is not there and may not be created ({}): install the chart again or apply deploy/manifests.yaml, which \
+                 make it",
+                chain(e)
+            ),
+            error => chain(error),
+        };
+        Self { text, kind }
     }
 }
 

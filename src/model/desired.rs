@@ -19,6 +19,8 @@ use super::resolved::Names;
 pub struct Settings {
     /// Deterministic from the cluster id; see [`stack_name`].
     pub stack_name: String,
+    /// There is no cluster id although AWS may have stacks of other clusters.
+    pub nameless: bool,
     /// All tags of the stack: the two ownership tags and the additional ones.
     pub tags: BTreeMap<String, String>,
     /// The tags by which a stack is ours: a subset of `tags`.
@@ -45,6 +47,11 @@ pub struct Settings {
     /// A static IP that is gone is replaced by a new one.
     pub allow_new_eips: bool,
 }
+
+/// What to say where there is no cluster id.
+pub const NAMELESS: &str = "there is no --cluster-id: another cluster of this account that has none either takes this stack for its own, and \
+     each undoes the other's routes; set --cluster-id, but first give this stack the ownership tag with it, else it gets a twin with other \
+     static IPs";
 
 /// What becomes of a difference between EC2 and the stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +98,14 @@ pub fn build(
     settings: &Settings,
 ) -> (Desired, Vec<Problem>) {
     let mut problems = Vec::new();
+    if settings.nameless {
+        let subject = Subject::Stack(settings.stack_name.clone());
+        problems.push(Problem::warning(
+            subject,
+            "NoClusterId",
+            NAMELESS.to_owned(),
+        ));
+    }
     let zones = zones(network, names, settings, &mut problems);
     let mut tables = tables(network, &zones, &mut problems);
     let mut routes = routes(request, network, &tables, names, &mut problems);

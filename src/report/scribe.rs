@@ -23,7 +23,7 @@ use crate::lease::Term;
 use crate::model::notice::{Memory, Notice, OfObject};
 use crate::model::request::ObjectId;
 
-/// Field manager, and the value of its label.
+/// Field manager.
 const MANAGER: &str = "kube-static-egress-controller";
 /// What the status ConfigMap's name has more than the Lease's.
 const SUFFIX: &str = "-status";
@@ -215,12 +215,9 @@ impl Scribe {
     async fn put(&self, issue: &Issue, memory: &Memory) -> bool {
         let ips = issue.status.static_ips.iter();
         let ips: String = ips.map(|(zone, ip)| format!("{zone} {ip}\n")).collect();
-        let labels = [("app.kubernetes.io/managed-by", MANAGER)];
-        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let object = ConfigMap {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
-                labels: Some(labels.into()),
                 ..ObjectMeta::default()
             },
             data: Some(BTreeMap::from([
@@ -255,7 +252,8 @@ impl Scribe {
         } else {
             tracing::warn!(
                 error,
-                "the ConfigMap {name} cannot be {what}, nothing else depends on it: check the right to get and patch it"
+                "the ConfigMap {name} cannot be {what}, nothing else depends on it: check that it is there, and the right to get and patch it; \
+                 the chart makes both"
             );
         }
         None

@@ -2,7 +2,7 @@
 
 from moto.moto_api._internal import mock_random
 
-from . import engine, plan, update
+from . import engine, plan, rights, update
 from .answers import _present, paged, tag_list
 from .errors import AlreadyExists, ChangeSetNotFound, InvalidChangeSetStatus, ResourceFailure, ValidationError
 from .intake import (
@@ -18,7 +18,7 @@ class ChangeSet:
     def __init__(self, stack, name, params, spec):
         region = stack.region
         self.stack, self.name, self.params, self.spec = stack, name, params, spec
-        self.id = f"arn:aws:cloudformation:{region.name}:{region.account}:changeSet/{name}/{mock_random.uuid4()}"
+        self.id = f"{region.arn}:changeSet/{name}/{mock_random.uuid4()}"
         self.kind = params.get("ChangeSetType", "UPDATE")
         self.revert = params.get("DeploymentMode") == "REVERT_DRIFT"
         self.created = stack.clock.stamp()
@@ -74,6 +74,7 @@ def create_change_set(region, params):
         if stack.status == "REVIEW_IN_PROGRESS":
             raise ValidationError(f"Stack:{stack.id} is in REVIEW_IN_PROGRESS state and can not be updated.")
         check_updatable(stack)
+    rights.check_role(region.standin, params.get("RoleARN"), stack.id)
     spec = spec_of(region, params, None if kind == "CREATE" else stack.spec)
     change_set = ChangeSet(stack, name, params, spec)
     stack.change_sets[name] = change_set

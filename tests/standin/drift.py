@@ -4,9 +4,9 @@ import json
 
 from moto.moto_api._internal import mock_random
 
-from . import resources
+from . import resources, rights
 from .answers import paged
-from .errors import ValidationError
+from .errors import ResourceFailure, ValidationError
 
 DETECTABLE = (
     "CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_FAILED",
@@ -134,17 +134,27 @@ def detect_stack_drift(region, params):
     }
     region.detections[detection["StackDriftDetectionId"]] = stack.detection = detection
     chosen = params.get("LogicalResourceIds")
-    region.standin.jobs.start(_detect(stack, detection, chosen), 2, region.standin.settings.drift_ms)
+    caller = rights.actor(region.standin, None)
+    region.standin.jobs.start(_detect(stack, detection, chosen, caller), 2, region.standin.settings.drift_ms)
     return {"StackDriftDetectionId": detection["StackDriftDetectionId"]}
 
 
-def _detect(stack, detection, chosen):
+def _detect(stack, detection, chosen, caller):
+    """Reads the resources with the rights of who asked for it, not with the stack's role."""
     yield
-    statuses = [
-        _check(stack, resource)
+    looked_at = [
+        resource
         for resource in stack.resources.values()
         if resource.physical_id and (not chosen or resource.logical_id in chosen)
     ]
+    try:
+        for resource in looked_at:
+            kind = resources.TYPES[resource.type]
+            rights.check(stack, kind, "read", resource.physical_id, resource.properties, actor=caller)
+    except ResourceFailure as error:
+        detection.update(DetectionStatus="DETECTION_FAILED", DetectionStatusReason=str(error), Timestamp=stack.clock.stamp())
+        return
+    statuses = [_check(stack, resource) for resource in looked_at]
     drifted = sum(status in ("MODIFIED", "DELETED") for status in statuses)
     stack.drift_status = "DRIFTED" if drifted else "IN_SYNC"
     stack.drift_checked = stack.clock.now()

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from . import resources
+from . import resources, rights
 from .errors import ResourceFailure
 from .plan import effective_tags
 from .resolve import DROP, Scope, outputs, resolve
@@ -82,12 +82,14 @@ def provision(stack, spec, resource, verb="CREATE"):
     if wrong:
         raise ResourceFailure(invalid(resource.logical_id, wrong))
     fault(stack, "resource_fails", resource.logical_id)
+    rights.check(stack, kind, "create", properties=resource.properties)
     resource.physical_id = guarded(kind.create, ec2, resource.properties)
     resource.tags = effective_tags(stack, spec, resource.logical_id, resource.properties) if kind.taggable else {}
     guarded(resources.set_tags, ec2, kind, resource.physical_id, resource.tags)
     stack.resource_event(resource, f"{verb}_IN_PROGRESS", "Resource creation Initiated")
     while not kind.settled(ec2, resource.physical_id):
         yield
+    rights.check(stack, kind, "read", resource.physical_id, resource.properties)
     resource.attributes = kind.values(ec2, resource.physical_id)
 
 
@@ -98,6 +100,7 @@ def remove(stack, resource):
     try:
         if resource.physical_id:
             fault(stack, "delete_fails", resource.logical_id)
+            rights.check(stack, kind, "delete", resource.physical_id, resource.properties)
             guarded(kind.delete, ec2, resource.physical_id)
             while not kind.gone(ec2, resource.physical_id):
                 yield

@@ -25,6 +25,8 @@ class Standin:
         self.log = RequestLog()
         self.jobs = Jobs(self.clock, self.settings)
         self.regions = {}
+        # The access key of the call that is being carried out.
+        self.caller = None
         self.reset(1)
 
     def reset(self, seed):
@@ -45,6 +47,10 @@ class Standin:
         if key not in self.regions:
             self.regions[key] = Region(self, account, name)
         return self.regions[key]
+
+    def stack_of_change_set(self, arn):
+        stacks = (stack for region in self.regions.values() for stack in region.stacks)
+        return next((stack.id for stack in stacks if any(c.id == arn for c in stack.change_sets.values())), None)
 
     def tick(self, by_request=False):
         self.jobs.tick(by_request)

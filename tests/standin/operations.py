@@ -1,6 +1,6 @@
 """The calls that change stacks."""
 
-from . import engine, plan, update
+from . import engine, plan, rights, update
 from .errors import AlreadyExists, ValidationError
 from .intake import (
     check_name, check_updatable, common_attributes, new_stack, policy_of, remember, repeated, spec_of,
@@ -20,6 +20,7 @@ def create_stack(region, params):
         raise ValidationError("You can specify either DisableRollback or OnFailure, but not both.")
     spec = spec_of(region, params, None)
     stack_policy = policy_of(region, params)
+    rights.check_role(region.standin, params.get("RoleARN"), f"{region.arn}:stack/{name}/new")
     stack = new_stack(region, name)
     common_attributes(stack, params)
     stack.spec, stack.policy = spec, stack_policy
@@ -45,6 +46,7 @@ def update_stack(region, params):
     spec = spec_of(region, params, stack.spec)
     stack_policy = policy_of(region, params)
     override = policy_of(region, params, "StackPolicyDuringUpdate")
+    rights.check_role(region.standin, params.get("RoleARN"), stack.id)
     found = plan.changes(stack, spec)
     if plan.nothing_to_do(stack, spec, found):
         raise ValidationError("No updates are to be performed.")
@@ -82,6 +84,7 @@ def delete_stack(region, params):
     if mode == "FORCE_DELETE_STACK" and stack.status != "DELETE_FAILED":
         raise ValidationError(f"Stack [{stack.id}] must be in DELETE_FAILED state to be force deleted")
     stack.deletion_mode = mode
+    _take_role(stack, params)
     stack.begin("DELETE_STACK", params.get("ClientRequestToken"))
     remember(stack, "DeleteStack", params, {})
     if stack.spec is None:
@@ -91,6 +94,12 @@ def delete_stack(region, params):
     options = engine.Options(retain=retain, force=mode == "FORCE_DELETE_STACK")
     engine.start(stack, engine.delete(stack, options), len(stack.resources) + 2)
     return {}
+
+
+def _take_role(stack, params):
+    """A role that is not given is the one of before."""
+    rights.check_role(stack.region.standin, params.get("RoleARN"), stack.id)
+    stack.role_arn = params.get("RoleARN", stack.role_arn)
 
 
 def _existing(region, params):
@@ -124,6 +133,7 @@ def continue_update_rollback(region, params):
             raise ValidationError(
                 f"ResourcesToSkip: [{logical_id}] is not in UPDATE_FAILED state and cannot be skipped"
             )
+    _take_role(stack, params)
     stack.begin("CONTINUE_ROLLBACK", params.get("ClientRequestToken"))
     remember(stack, "ContinueUpdateRollback", params, {})
     engine.start(stack, update.resume_rollback(stack, engine.Options(skip=skip)), _left(stack))

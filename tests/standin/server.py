@@ -57,7 +57,7 @@ class Front:
             entry = STANDIN.log.open(call, STANDIN.clock.now())
             delays, fault = STANDIN.faults.for_call(call)
             known = STANDIN.settings.known_access_keys
-            missing = iam.missing(STANDIN.settings.policies, call)
+            missing = iam.denied(STANDIN.settings, call)
             request_id = f"{STANDIN.random.getrandbits(128):032x}"
         entry["fault"] = fault.kind if fault else "delay" if delays else None
         if delays:
@@ -71,8 +71,7 @@ class Front:
         elif known is not None and call.access_key not in known and call.action != "AssumeRoleWithWebIdentity":
             response = answer("invalid_credentials", call, None, request_id)
         elif missing:
-            text = f"not authorized to perform: {missing}"
-            response = answer("access_denied", call, text, request_id)
+            response = answer("access_denied", call, missing, request_id)
         else:
             response = self._execute(environ, body, call, entry)
             if fault and fault.kind == "error500_after":
@@ -99,6 +98,7 @@ class Front:
 
         with STANDIN.lock:
             STANDIN.tick()
+            STANDIN.caller = call.access_key
             try:
                 result = self.moto(environ, keep)
                 text = b"".join(result)

@@ -4,6 +4,8 @@ import dataclasses
 import types
 import typing
 
+from . import iam
+
 
 @dataclasses.dataclass
 class Settings:
@@ -42,6 +44,7 @@ class Settings:
     dynamic_dependents: str = "modified"
     known_access_keys: list | None = None
     policies: dict = dataclasses.field(default_factory=dict)
+    roles: dict = dataclasses.field(default_factory=dict)
 
     CHOICES = {
         "clock": ("wall", "virtual"),
@@ -69,6 +72,11 @@ class Settings:
             raise ValueError(f"setting {name!r} cannot be negative")
         if "page" in name and value is not None and value < 1:
             raise ValueError(f"setting {name!r} must be at least 1")
+        if name in ("policies", "roles"):
+            for known in value.values():
+                iam.check(known if name == "policies" else known["policy"])
+                if name == "roles":
+                    iam.check(known["trust"], trust=True)
         if name in self.CHOICES and value not in self.CHOICES[name]:
             raise ValueError(f"setting {name!r} must be one of {self.CHOICES[name]}")
 

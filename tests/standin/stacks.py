@@ -8,6 +8,7 @@ from typing import Any
 
 from moto.moto_api._internal import mock_random
 
+from . import iam, rights
 from .errors import ValidationError
 
 NAME = re.compile(r"[a-zA-Z][-a-zA-Z0-9]*\Z")
@@ -49,7 +50,7 @@ class Spec:
 class Stack:
     def __init__(self, region, name, clock):
         self.region, self.name, self.clock = region, name, clock
-        self.id = f"arn:aws:cloudformation:{region.name}:{region.account}:stack/{name}/{mock_random.uuid4()}"
+        self.id = f"{region.arn}:stack/{name}/{mock_random.uuid4()}"
         self.created = clock.now()
         self.updated = self.deleted = None
         self.status, self.reason = "", None
@@ -59,6 +60,8 @@ class Stack:
         self.protected = False
         self.policy = None
         self.role_arn = None
+        # With whose rights the operation under way acts.
+        self.actor = None
         self.notification_arns, self.capabilities = [], []
         self.timeout_minutes = None
         self.rollback_configuration = None
@@ -121,6 +124,7 @@ class Stack:
     def begin(self, kind, token):
         """A new operation: its token goes into all its events."""
         self.token, self.operation_id = token, str(mock_random.uuid4())
+        self.actor = rights.actor(self.region.standin, self.role_arn)
         self.last_operations = ([{"OperationType": kind, "OperationId": self.operation_id}] + self.last_operations)[:5]
         self.revision += 1
         self.cancelled = False
@@ -153,6 +157,7 @@ class Region:
 
     def __init__(self, standin, account, name):
         self.standin, self.account, self.name = standin, account, name
+        self.arn = f"arn:{iam.partition(name)}:cloudformation:{name}:{account}"
         self.stacks: list[Stack] = []
         self.detections = {}
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from . import drift, engine, resources
+from . import drift, engine, resources, rights
 from .errors import ResourceFailure
 from .plan import effective_tags, same
 from .policy import refusal
@@ -148,6 +148,7 @@ def _replace(stack, spec, old, definition, back, discard):
         "Requested update requires the creation of a new physical resource; hence creating one.",
     )
     if TYPES[old.type].delete_first:
+        rights.check(stack, TYPES[old.type], "delete", old.physical_id, old.properties)
         guarded(TYPES[old.type].delete, stack.region.ec2, old.physical_id)
         done = Done("swapped", logical_id, before, None)
     else:
@@ -195,9 +196,11 @@ def _must_exist(stack, resource):
 def _set(stack, spec, resource, wanted):
     """Brings one live resource to the properties and tags it is to have, in place."""
     ec2, kind = stack.region.ec2, TYPES[resource.type]
+    rights.check(stack, kind, "update", resource.physical_id, wanted)
     guarded(kind.update, ec2, resource.physical_id, resource.properties, wanted)
     if kind.taggable:
         tags = effective_tags(stack, spec, resource.logical_id, wanted)
+        rights.check(stack, kind, "tagging", resource.physical_id)
         resources.drop_tags(ec2, kind, resource.physical_id, set(resource.tags) - set(tags))
         guarded(resources.set_tags, ec2, kind, resource.physical_id, tags)
         resource.tags = tags
@@ -294,6 +297,7 @@ def _undo(stack, back, done):
 def _swap_back(stack, back, done):
     kind = TYPES[done.old.type]
     if done.new and done.new.physical_id:
+        rights.check(stack, kind, "delete", done.new.physical_id, done.new.properties)
         guarded(kind.delete, stack.region.ec2, done.new.physical_id)
     again = done.old.copy()
     again.physical_id = guarded(kind.create, stack.region.ec2, done.old.properties)

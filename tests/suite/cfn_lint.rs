@@ -16,7 +16,8 @@ use crate::{scenarios, standin, testbed};
 fn template(folder: &Path) -> Option<String> {
     let (network, flags) = scenarios::setting(folder);
     let flags = flags.iter().map(String::as_str);
-    let cli = Cli::try_parse_from(std::iter::once("x").chain(flags)).unwrap();
+    let manifests = ["x", "--manifests=manifests.yaml"].into_iter();
+    let cli = Cli::try_parse_from(manifests.chain(flags)).unwrap();
     let mut config = Config::check(&cli.options, &Facts::default(), Purpose::Plan).unwrap();
     let (manifests, network) = (folder.join("manifests.yaml"), folder.join(network));
     config.source = SourceConfig::Manifests(manifests.clone());

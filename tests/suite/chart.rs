@@ -61,6 +61,22 @@ pub fn rights_of(objects: Vec<Value>, namespace: &str) -> Vec<(String, Value)> {
     rights
 }
 
+/// The objects that the controller writes, as the chart makes them, moved into `namespace`; each with the path to post it to.
+pub fn state(namespace: &str) -> Vec<(String, Value)> {
+    let mut made = Vec::new();
+    for mut object in objects() {
+        let place = match object["kind"].as_str().unwrap() {
+            "ConfigMap" => format!("/api/v1/namespaces/{namespace}/configmaps"),
+            "Lease" => format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"),
+            _ => continue,
+        };
+        object["metadata"]["namespace"] = Value::from(namespace);
+        made.push((place, object));
+    }
+    assert_eq!(made.len(), 3, "{made:?}");
+    made
+}
+
 /// The arguments of the container, without the address to listen on.
 pub fn arguments() -> Vec<String> {
     let objects = objects();

@@ -259,11 +259,13 @@ async fn helm_installs_upgrades_rolls_back_and_uninstalls() {
     uninstall().await;
 }
 
-/// Nothing of what was installed stays.
+/// Nothing of what was installed stays, but what the controller remembers.
 async fn uninstall() {
     let manifest = helm_in(NAMESPACE, &["get", "manifest", NAMESPACE]).unwrap();
-    let objects = helm::objects(&manifest);
-    assert!(objects.len() >= 14, "{}", objects.len());
+    let (kept, objects): (Vec<Value>, Vec<Value>) = helm::objects(&manifest)
+        .into_iter()
+        .partition(|object| object["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep");
+    assert!(kept.len() == 3 && objects.len() >= 14, "{}", objects.len());
     let path = |object: &Value| {
         format!(
             "{}/{}",
@@ -271,7 +273,7 @@ async fn uninstall() {
             object["metadata"]["name"].as_str().unwrap()
         )
     };
-    for object in &objects {
+    for object in objects.iter().chain(&kept) {
         get(&path(object)).await;
     }
     helm_in(NAMESPACE, &["uninstall", NAMESPACE]).unwrap();
@@ -283,6 +285,10 @@ async fn uninstall() {
             })
         })
         .await;
+    }
+    // What the controller remembers outlives the release.
+    for object in &kept {
+        get(&path(object)).await;
     }
     wait::until_async("no pods are left", async || {
         let left = pods().await.len();

@@ -171,7 +171,7 @@ async fn a_restart_of_all_replicas_writes_nothing() {
 #[tokio::test]
 async fn the_first_installation_waits_for_one_lease_duration() {
     let stage = Stage::open("first").await;
-    stage.delete_lease().await;
+    stage.new_lease().await;
     let start = std::time::Instant::now();
     let _replica = stage.replica("r1").start();
     stage.some_leader().await;

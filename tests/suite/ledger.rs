@@ -2,12 +2,14 @@
 
 use serde_json::json;
 
+use crate::chart;
 use crate::golang::GoStack;
 use crate::replica::Replica;
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::standin::actions;
 use crate::wait;
 
+const LEDGER: &str = "kube-static-egress-controller-ledger";
 const NONSENSE: [(&str, &str); 2] = [
     ("service-provider1", "192.112.1.0/2l"),
     ("google-dns", "8.8.8,8/32"),
@@ -68,9 +70,7 @@ async fn without_a_ledger_a_typo_freezes_removals_until_it_is_mended() {
     let all = [&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat();
     stage.routed(&all).await;
     replica.terminate().await;
-    stage
-        .delete_config_map("kube-static-egress-controller-ledger")
-        .await;
+    stage.delete_config_map(LEDGER).await;
     stage.config_map("egress-t1", &NONSENSE).await;
     stage.delete_config_map("egress-t2").await;
 
@@ -81,6 +81,21 @@ async fn without_a_ledger_a_typo_freezes_removals_until_it_is_mended() {
     stage.routed(&all).await;
     stage.config_map("egress-t1", &EXAMPLE).await;
     stage.routed(&EXAMPLE_CIDRS).await;
+    // Its role cannot make it, and it says what does.
+    replica
+        .said(&[
+            "is not there and may not be created",
+            "install the chart again",
+        ])
+        .unwrap();
+    let state = chart::state(&stage.namespace).into_iter();
+    for (path, object) in state.filter(|(_, object)| object["metadata"]["name"] == LEDGER) {
+        stage.create(&path, object).await;
+    }
+    wait::until("it is there", || {
+        replica.said(&["no longer", "LedgerUnavailable"])
+    })
+    .await;
     // It is as good as any from now on.
     stage
         .config_map("egress-t1", &[EXAMPLE[0], NONSENSE[1]])
@@ -104,13 +119,13 @@ async fn without_the_right_to_it_the_controller_works_as_if_there_were_none() {
     stage.routed(&all).await;
     let told = [
         "LedgerUnavailable",
-        "bind a role with get, create and update",
+        "bind a role with get and update",
         "deploy/manifests.yaml",
     ];
     wait::until("told", || replica.said(&told)).await;
     let times = replica
         .log()
-        .matches("bind a role with get, create")
+        .matches("bind a role with get and update")
         .count();
     assert_eq!(times, 1, "once");
     stage.delete_config_map("egress-t2").await;

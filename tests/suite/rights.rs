@@ -88,9 +88,9 @@ pub async fn take(stage: &Stage, right: &Right) {
     .await;
 }
 
-/// A leader and a standby from the very first start on, when there is no Lease yet.
+/// A leader and a standby from the very first start on, when nobody has held the Lease yet.
 async fn pair(stage: &Stage) -> [Replica; 2] {
-    stage.delete_lease().await;
+    stage.new_lease().await;
     stage.config_map("egress-t1", &EXAMPLE).await;
     ["r1", "r2"].map(|name| stage.replica(name).start())
 }

@@ -201,7 +201,7 @@ impl Stage {
             .unwrap();
     }
 
-    /// Rights for a second controller, whose Lease has this name.
+    /// Rights and objects for a second controller, whose Lease has this name.
     pub async fn second_lease(&self, name: &str) {
         let own_name = |value: &mut Value| {
             let text = value.as_str().unwrap_or_default().replace(NAME, name);
@@ -217,6 +217,10 @@ impl Stage {
                 "RoleBinding" => own_name(&mut object["roleRef"]["name"]),
                 _ => continue,
             }
+            own_name(&mut object["metadata"]["name"]);
+            self.create(&path, object).await;
+        }
+        for (path, mut object) in chart::state(&self.namespace) {
             own_name(&mut object["metadata"]["name"]);
             self.create(&path, object).await;
         }
@@ -314,6 +318,11 @@ impl Stage {
     async fn service_account(&self, testbed: &Testbed) {
         for (path, object) in chart::rights(&self.namespace) {
             self.create(&path, object).await;
+        }
+        for (path, object) in chart::state(&self.namespace) {
+            if object["kind"] != "Lease" {
+                self.create(&path, object).await;
+            }
         }
         let path = format!("{}/{NAME}/token", self.path("", "serviceaccounts"));
         let token = self

@@ -3,6 +3,7 @@
 use http::{Method, Request};
 use serde_json::{Value, json};
 
+use crate::chart;
 use crate::stage::{NAME, Stage};
 use crate::wait;
 
@@ -17,6 +18,17 @@ impl Stage {
         let lease = json!({ "metadata": { "name": NAME }, "spec": spec });
         self.create(&self.path("coordination.k8s.io/v1", "leases"), lease)
             .await;
+    }
+
+    /// The Lease as the chart makes it, instead of the one that is there: nobody has ever held it.
+    pub async fn new_lease(&self) {
+        self.delete_lease().await;
+        let state = chart::state(&self.namespace);
+        let (path, lease) = state
+            .into_iter()
+            .find(|(_, object)| object["kind"] == "Lease")
+            .unwrap();
+        self.create(&path, lease).await;
     }
 
     pub async fn delete_lease(&self) {

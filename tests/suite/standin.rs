@@ -363,17 +363,30 @@ pub fn actions(entries: &[Entry]) -> Vec<&str> {
     entries.iter().map(|entry| entry.action.as_str()).collect()
 }
 
-/// What a replica may call: the policies of deploy/, with or without a role for CloudFormation, for any account and bucket.
-fn rights() -> Value {
-    let mut statements = Vec::new();
-    for name in ["iam-policy", "iam-policy-with-cfn-role"] {
-        let file = format!("{}/deploy/{name}.json", env!("CARGO_MANIFEST_DIR"));
-        let mut text = std::fs::read_to_string(file).unwrap();
-        for placeholder in ["ACCOUNT-ID", "CFN-SERVICE-ROLE", "TEMPLATE-BUCKET"] {
-            text = text.replace(placeholder, "*");
-        }
-        let policy: Value = serde_json::from_str(&text).unwrap();
-        statements.extend(policy["Statement"].as_array().unwrap().iter().cloned());
+/// A document of deploy/ with its placeholders filled in.
+pub fn shipped(name: &str, fill: &[(&str, &str)]) -> Value {
+    let file = format!("{}/deploy/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let mut text = std::fs::read_to_string(file).unwrap();
+    for (placeholder, value) in fill {
+        text = text.replace(placeholder, value);
     }
-    json!({ "Statement": statements })
+    serde_json::from_str(&text).unwrap()
+}
+
+/// What a replica may call: the policies of deploy/, with or without a role for CloudFormation, for any account, region,
+/// bucket and stack of the program.
+fn rights() -> Value {
+    let any = [
+        ("ACCOUNT-ID", "*"),
+        ("REGION", "*"),
+        ("STACK-NAME", "egress-static-nat*"),
+        ("CFN-SERVICE-ROLE", "*"),
+        ("TEMPLATE-BUCKET", "*"),
+        ("StringEquals\"", "StringLike\""),
+    ];
+    let policies = ["iam-policy", "iam-policy-with-cfn-role"].map(|name| shipped(name, &any));
+    let statements = policies
+        .iter()
+        .flat_map(|policy| policy["Statement"].as_array().unwrap());
+    json!({ "Statement": statements.collect::<Vec<_>>() })
 }

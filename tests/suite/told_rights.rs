@@ -36,7 +36,7 @@ async fn rights_to_tell_that_are_missing_are_told_once_and_harm_no_route() {
         ),
         (
             "kube-static-egress-controller-status",
-            "check the right to get and patch it",
+            "the right to get and patch it",
         ),
     ] {
         let warned = replica.when(&["WARN", "forbidden", what, remedy]);

@@ -50,6 +50,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and (eq .Values.provider "aws") (not .Values.zones) }}
 {{- fail "zones: provider aws needs at least one {zone, natCidr}" }}
 {{- end }}
+{{- if and (eq .Values.provider "aws") (not .Values.clusterId) }}
+{{- fail "clusterId: provider aws needs it, and no two clusters may have the same. A stack that was made without: first give it the tags kubernetes.io/cluster/ID=owned and kubernetes:application=kube-static-egress-controller" }}
+{{- end }}
 {{- if and (not .Values.leaderElection.enabled) (gt (int .Values.replicaCount) 1) }}
 {{- fail "replicaCount: without leaderElection.enabled there may be one replica only" }}
 {{- end }}

@@ -1,8 +1,10 @@
 //! The CloudFormation template of the roles says what the policies beside it say.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
-use super::read;
+use super::{none, read};
 
 /// What CloudFormation makes of a template's value: its functions evaluated, as far as this template uses them.
 struct Evaluation {
@@ -21,6 +23,7 @@ impl Evaluation {
         match name {
             "AWS::Partition" => json!("aws"),
             "AWS::AccountId" => json!("ACCOUNT-ID"),
+            "AWS::Region" => json!("REGION"),
             "AWS::NoValue" => Value::Null,
             _ if self.given[name].is_string() => self.given[name].clone(),
             _ => {
@@ -66,19 +69,27 @@ impl Evaluation {
             "Ref" => self.named(argument.as_str().unwrap()),
             "Fn::If" => {
                 let chosen = if self.holds(&argument[0]) { 1 } else { 2 };
-                assert!(argument[chosen].is_object(), "{argument}");
+                assert!(!argument[chosen].is_null(), "{argument}");
                 self.value(&argument[chosen])
             }
             "Fn::Sub" => {
-                let mut text = String::new();
-                let mut rest = argument.as_str().unwrap();
+                let (text, own) = match argument {
+                    Value::Array(both) => (&both[0], &both[1]),
+                    text => (text, &Value::Null),
+                };
+                let mut evaluated = String::new();
+                let mut rest = text.as_str().unwrap();
                 while let Some((before, after)) = rest.split_once("${") {
                     let (name, more) = after.split_once('}').unwrap();
-                    text += before;
-                    text += self.named(name).as_str().unwrap();
+                    let value = match &own[name] {
+                        Value::Null => self.named(name),
+                        given => self.value(given),
+                    };
+                    evaluated += before;
+                    evaluated += value.as_str().unwrap();
                     rest = more;
                 }
-                Value::from(text + rest)
+                Value::from(evaluated + rest)
             }
             "Fn::GetAtt" => {
                 assert_eq!(argument, &json!(["CloudFormationRole", "Arn"]));
@@ -115,8 +126,14 @@ fn plain(value: &Value) -> Value {
 
 #[test]
 fn the_template_makes_the_roles_of_the_policies() {
-    let bucket = "TEMPLATE-BUCKET";
-    let two = Evaluation::of(json!({ "TemplateBucket": bucket }));
+    let given = |more: Value| {
+        let mut all = json!({ "TemplateBucket": "TEMPLATE-BUCKET", "StackName": "STACK-NAME" });
+        all.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        Evaluation::of(all)
+    };
+    let two = given(json!({}));
     let controller = two.role("ControllerRole").unwrap();
     let document = |role: &Map<String, Value>| plain(&role["Policies"][0]["PolicyDocument"]);
     assert_eq!(
@@ -128,14 +145,14 @@ fn the_template_makes_the_roles_of_the_policies() {
     let trust = plain(&service["AssumeRolePolicyDocument"]);
     assert_eq!(trust, plain(&policy("cfn-service-role-trust")));
 
-    let one = Evaluation::of(json!({ "TemplateBucket": bucket, "SeparateRole": "false" }));
+    let one = given(json!({ "SeparateRole": "false" }));
     assert_eq!(
         document(&one.role("ControllerRole").unwrap()),
         plain(&policy("iam-policy"))
     );
     assert!(one.role("CloudFormationRole").is_none());
 
-    let without = Evaluation::of(json!({}));
+    let without = given(json!({ "TemplateBucket": "" }));
     let mut expected = policy("iam-policy-with-cfn-role");
     let statements = expected["Statement"].as_array_mut().unwrap();
     statements.retain(|statement| statement["Sid"] != "LargeTemplates");
@@ -143,6 +160,108 @@ fn the_template_makes_the_roles_of_the_policies() {
         document(&without.role("ControllerRole").unwrap()),
         plain(&expected)
     );
+}
+
+#[test]
+fn the_rights_are_for_the_stack_of_the_cluster_id() {
+    let roles = Evaluation::of(json!({ "ClusterId": "prod-1" }));
+    let name = kube_static_egress_controller::model::desired::stack_name("prod-1");
+    let texts = ["ControllerRole", "CloudFormationRole"]
+        .map(|role| json!(roles.role(role).unwrap()).to_string());
+    let arn = format!("arn:aws:cloudformation:REGION:ACCOUNT-ID:stack/{name}/*");
+    for text in &texts {
+        assert!(text.contains(&format!("\"{arn}\"")), "{text}");
+        assert!(
+            !text.contains(":stack/*") && !text.contains("nat*"),
+            "{text}"
+        );
+    }
+    assert!(
+        texts[1].contains(&format!(
+            "\"aws:ResourceTag/aws:cloudformation:stack-name\":\"{name}\""
+        )),
+        "{}",
+        texts[1]
+    );
+    // The ids of which the template could not make the name are refused by it.
+    let pattern = &roles.template["Parameters"]["ClusterId"]["AllowedPattern"];
+    assert_eq!(pattern, "[-A-Za-z0-9]{0,110}");
+    let longest = "a".repeat(110);
+    let made = kube_static_egress_controller::model::desired::stack_name(&longest);
+    assert_eq!(made, format!("egress-static-nat-{longest}"));
+}
+
+/// The rights of CloudFormation's handlers by the resource schemas, without those that have a reason not to be given.
+fn handlers() -> BTreeSet<String> {
+    let known: Value = serde_json::from_str(&read("tests/standin/handlers.json")).unwrap();
+    let excepted = known["not_granted"].as_object().unwrap();
+    let mut all = BTreeSet::new();
+    for (kind, handlers) in known["types"].as_object().unwrap() {
+        assert!(
+            handlers["commit"].as_str().unwrap().len() == 40,
+            "{kind} has no source"
+        );
+        for list in handlers
+            .as_object()
+            .unwrap()
+            .values()
+            .filter_map(Value::as_array)
+        {
+            all.extend(
+                list.iter()
+                    .map(|right| right.as_str().unwrap().replace("EC2:", "ec2:")),
+            );
+        }
+    }
+    for (right, reason) in excepted {
+        assert!(all.remove(right), "{right} is excepted for nothing");
+        assert!(!reason.as_str().unwrap().is_empty(), "{right}");
+    }
+    all
+}
+
+#[test]
+fn the_policies_have_every_right_of_the_handlers() {
+    let needed = handlers();
+    assert!(needed.len() > 20, "{needed:?}");
+    for name in ["cfn-service-role", "iam-policy"] {
+        let policy = policy(name);
+        let statements = policy["Statement"].as_array().unwrap().iter();
+        let given: BTreeSet<&str> = statements
+            .flat_map(|statement| statement["Action"].as_array().unwrap())
+            .filter_map(Value::as_str)
+            .collect();
+        let missing: Vec<String> = needed
+            .iter()
+            .filter(|right| !given.contains(right.as_str()))
+            .map(|right| format!("{name} lacks {right}"))
+            .collect();
+        none("CloudFormation's handlers have their rights", &missing);
+    }
+    // Those of the program's own templates are all known.
+    let known: Value = serde_json::from_str(&read("tests/standin/handlers.json")).unwrap();
+    let template = read("src/model/difference.rs");
+    let types: BTreeSet<&str> = template
+        .split("\"AWS::EC2::")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect();
+    assert!(types.len() >= 5, "{types:?}");
+    for kind in types {
+        assert!(
+            known["types"][format!("AWS::EC2::{kind}")].is_object(),
+            "{kind}"
+        );
+    }
+}
+
+/// IAM counts characters without white space; a managed policy has at most 6,144.
+#[test]
+fn each_policy_fits_into_a_managed_one() {
+    for name in ["iam-policy", "iam-policy-with-cfn-role", "cfn-service-role"] {
+        let length = policy(name).to_string().len();
+        assert!(length < 6_144, "{name}: {length}");
+    }
 }
 
 #[test]
