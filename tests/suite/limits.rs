@@ -41,7 +41,7 @@ async fn a_template_too_long_for_a_request_needs_a_bucket_and_what_fits_is_route
     assert_eq!(replica.metric(share), Some(24.0 / 500.0));
     let many = addresses(150);
     stage.config_map("egress-t2", &borrowed(&many)).await;
-    let remedy = ["LimitReached", "k149", "51200", "--cf-template-bucket"];
+    let remedy = ["LimitReached", "51200", "--cf-template-bucket"];
     told(&mut replica, &remedy).await;
     wait::until("what fits is routed", || {
         let fewest = stage.aws.routes().values().map(|table| table.len()).min();
