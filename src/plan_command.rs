@@ -12,6 +12,7 @@ use crate::model::live::Live;
 use crate::model::network::{Later, Network, NetworkFile, NetworkFileError};
 use crate::model::plain;
 use crate::model::plan::{self, Action, Plan, World};
+use crate::model::refused::SetAside;
 use crate::model::request::Snapshot;
 use crate::model::watch::Watch;
 use crate::provider::Provider;
@@ -80,6 +81,7 @@ pub async fn look<P: Provider>(
         epoch: None,
         // What waits after a failure is shown as what is wanted.
         later: Later::new(),
+        refused: SetAside::default(),
     };
     Ok(reconcile::look(provider, &view, &mut watch).await?)
 }

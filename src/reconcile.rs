@@ -14,6 +14,7 @@ use crate::model::live::{Live, Phase, Stack};
 use crate::model::network::{Headroom, Later, Network};
 use crate::model::plan::{self, Plan, World};
 use crate::model::problem::Problem;
+use crate::model::refused::SetAside;
 use crate::model::request::Snapshot;
 use crate::model::schedule::{Outcome, Schedule};
 use crate::model::watch::{Stage, Watch};
@@ -76,6 +77,7 @@ pub struct View<'a> {
     pub stack: Option<&'a str>,
     pub epoch: Option<u64>,
     pub later: Later,
+    pub refused: SetAside,
 }
 
 /// Reads the world and makes the plan; writes nothing.
@@ -88,6 +90,7 @@ pub async fn look<P: Provider>(
         let read = provider.network().instrument(spans::step("read network"));
         let mut network = read.await?;
         network.headroom.later.clone_from(&view.later);
+        network.headroom.refused.clone_from(&view.refused);
         Ok::<_, ProviderError>(network)
     };
     let read_stack = provider.live(view.epoch, view.stack);
@@ -128,6 +131,7 @@ pub async fn look<P: Provider>(
         if !headroom.is_enough_for(&plan.new_zones) {
             network.headroom = Headroom {
                 later: network.headroom.later,
+                refused: network.headroom.refused,
                 ..headroom
             };
             plan = made(&network);
@@ -175,14 +179,15 @@ pub async fn pass<P: Provider>(
             stack: memory.book.stack(),
             epoch: Some(term.epoch()),
             later: memory.schedule.later(frame.now),
+            refused: memory.schedule.refusals.set_aside(frame.now),
         };
         let mut plan = look(provider, &view, &mut memory.schedule.watch).await?;
         memory.grace = plan.grace;
-        if memory.schedule.zones_failed(&plan, frame.now, frame.jitter) {
+        if memory.schedule.failed(&plan, frame.now, frame.jitter) {
             continue;
         }
         if matches!(plan.action, plan::Action::Keep) {
-            memory.schedule.succeeded(&plan);
+            memory.schedule.succeeded(&plan, frame.now);
         }
         let patience = memory.schedule.clone();
         let held = memory.schedule.held(&plan, frame.now);
@@ -262,6 +267,8 @@ impl Memory {
         if let Some(ledger) = self.book.read().await {
             self.schedule.recall(&ledger.tries, frame.began, frame.now);
             self.schedule.watch.recall(&ledger.repairs, self.grace.now);
+            let refusals = &mut self.schedule.refusals;
+            refusals.recall(&ledger.refused, frame.began, frame.now);
             self.grace.recall(&ledger.grace);
         }
         self.grace.observe(frame.snapshot);
@@ -271,6 +278,7 @@ impl Memory {
     async fn note(&mut self, term: &Term, plan: &mut Plan, note: Note<'_>) -> bool {
         let next = plan.ledger.take().map(|mut ledger| {
             ledger.tries = self.schedule.tries_made(note.began);
+            ledger.refused = self.schedule.refusals.kept(note.began);
             // A repair counts when it was made: one more is better than giving up too soon.
             ledger.repairs = note.before.watch.repairs_made();
             ledger.grace = self.grace.kept();

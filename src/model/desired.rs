@@ -11,6 +11,7 @@ use super::kept::{Kept, keep_routes};
 use super::limits;
 use super::network::{Network, RELEASED, TableId, Zone};
 use super::problem::{Problem, Subject};
+use super::refused::{self, Choice};
 use super::request::Request;
 use super::resolved::Names;
 
@@ -88,6 +89,8 @@ pub struct Desired {
     pub routes: BTreeSet<(TableId, Ipv4Net)>,
     /// Zones whose pieces stay as they are in the stack.
     pub frozen: BTreeSet<Zone>,
+    /// Routes that lead to another zone than their table's.
+    pub unturned: BTreeMap<(TableId, Ipv4Net), Zone>,
 }
 
 /// `names` are those of the live stack, empty when there is none.
@@ -108,7 +111,9 @@ pub fn build(
     }
     let zones = zones(network, names, settings, &mut problems);
     let mut tables = tables(network, &zones, &mut problems);
-    let mut routes = routes(request, network, &tables, names, &mut problems);
+    let mut routes = routes(request, network, names, (&tables, &zones), &mut problems);
+    let aside = &network.headroom.refused;
+    let unturned = refused::unturned(aside, names, &tables, &zones, &mut problems);
     let kept = Kept {
         admitted: request,
         network,
@@ -128,6 +133,7 @@ pub fn build(
         tables,
         routes,
         frozen: BTreeSet::new(),
+        unturned,
     };
     (desired, problems)
 }
@@ -165,11 +171,16 @@ fn zones(
         zones.insert(zone.clone(), *live);
     }
     let mut addresses = network.headroom.addresses;
+    // A stack without any zone serves nobody.
+    let later = &network.headroom.later;
+    let is_later = |(zone, cidr): (&Zone, &Ipv4Net)| later.contains_key(&(zone.clone(), *cidr));
+    let goes_without = !names.nat_cidrs.is_empty() || !settings.zones.iter().all(is_later);
     for (zone, cidr) in
         (settings.zones.iter()).filter(|(zone, _)| !names.nat_cidrs.contains_key(*zone))
     {
         let waits =
             unusable(*cidr, network, &zones).or_else(|| waits(zone, *cidr, network, addresses));
+        let waits = waits.filter(|(reason, _)| *reason != LATER || goes_without);
         if let Some((reason, text)) = waits {
             problems.push(Problem::refused(Subject::Zone(zone.clone()), reason, text));
         } else {
@@ -179,6 +190,9 @@ fn zones(
     }
     zones
 }
+
+/// Of a zone that could not be added.
+const LATER: &str = "ZoneWaits";
 
 /// Why a zone is not added now: one that cannot be made fails the whole change, and everybody else's routes with it.
 fn waits(
@@ -202,7 +216,7 @@ fn waits(
     // Without the time that is left: what is told anew at each pass is noise.
     let text = "the change that was to add it failed, and all others go ahead without it; it is tried again by itself, ever more \
                 seldom: see the stack's events for the cause; if its NAT subnet's range is taken, choose another with --aws-nat-cidr-block";
-    Some(("ZoneWaits", text.to_owned()))
+    Some((LATER, text.to_owned()))
 }
 
 /// Why a new NAT subnet cannot be made.
@@ -268,8 +282,8 @@ fn tables(
 fn routes(
     request: &Admitted,
     network: &Network,
-    tables: &BTreeMap<TableId, Zone>,
     names: &Names,
+    (tables, zones): (&BTreeMap<TableId, Zone>, &BTreeMap<Zone, Ipv4Net>),
     problems: &mut Vec<Problem>,
 ) -> BTreeSet<(TableId, Ipv4Net)> {
     let asked: BTreeSet<Ipv4Net> = request.entries.values().copied().collect();
@@ -293,15 +307,26 @@ fn routes(
         .filter(|cidr| !asked.contains(cidr))
         .collect();
     let mut routes = BTreeSet::new();
-    for cidr in cidr::minimal(asked, &never) {
-        let taken = foreign.get(&cidr).map(Vec::as_slice).unwrap_or_default();
-        routes.extend(
-            tables
-                .keys()
-                .filter(|table| !taken.contains(table))
-                .map(|table| (table.clone(), cidr)),
-        );
+    let all = cidr::minimal(asked.iter().copied(), &never);
+    for table in tables.keys() {
+        let refused = network.headroom.refused.refused_in(table, names, &all);
+        let fewer = (!refused.is_empty()).then(|| refused::without(&asked, &never, &refused));
+        for cidr in fewer.as_ref().unwrap_or(&all) {
+            let taken = foreign.get(cidr);
+            if !taken.is_some_and(|tables| tables.contains(&table)) {
+                routes.insert((table.clone(), *cidr));
+            }
+        }
     }
+    let choice = Choice {
+        request,
+        network,
+        names,
+        tables,
+        zones,
+        foreign: &foreign,
+    };
+    choice.leave_out(&mut routes, problems);
     routes
 }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::cidr;
 use super::grace::{Grace, LargeRemoval, whole_seconds};
 use super::kept::overlap;
+use super::refusals::Kepts;
 use super::request::{EntryId, ObjectId, Request, Snapshot};
 
 pub use super::recall::Recall;
@@ -64,6 +65,8 @@ pub struct Ledger {
     pub tries: BTreeMap<String, Tries>,
     /// By drift, as [`super::watch`] has them.
     pub repairs: BTreeMap<String, Repairs>,
+    /// What AWS refused, as [`super::refusals`] has it.
+    pub refused: Kepts,
     /// Only what outlives a leader: no period.
     pub grace: Grace,
 }
@@ -97,6 +100,8 @@ struct Document {
     tries: BTreeMap<String, Tries>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     repairs: BTreeMap<String, Repairs>,
+    #[serde(default, skip_serializing_if = "Kepts::is_empty")]
+    refused: Kepts,
     /// When the periods that follow were last looked at, by the clock that they began by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     as_of: Option<u64>,
@@ -156,6 +161,7 @@ impl Ledger {
             next: document.next,
             tries: document.tries,
             repairs: document.repairs,
+            refused: document.refused,
             grace: Grace {
                 now: Duration::from_secs(document.as_of.unwrap_or_default()),
                 empty_since: document.empty_since.map(Duration::from_secs),
@@ -191,6 +197,7 @@ impl Ledger {
             former: self.former.iter().map(Ipv4Net::to_string).collect(),
             tries: self.tries.clone(),
             repairs: self.repairs.clone(),
+            refused: self.refused.clone(),
             as_of: Some(whole_seconds(grace.now)).filter(|now| *now > 0),
             empty_since: grace.empty_since.map(whole_seconds),
             large_removal: grace.large_removal.map(large),

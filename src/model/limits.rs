@@ -11,6 +11,7 @@ use super::difference::{Difference, Kind};
 use super::network::{Network, TableId, Zone};
 use super::plan::{Plan, World};
 use super::problem::{Problem, Subject};
+use super::refused;
 use super::request::{EntryId, Request};
 use super::resolved::{Layout, Names, PARTS};
 use super::template::{self, MAX_RESOURCES, TemplateError};
@@ -19,6 +20,11 @@ use super::template::{self, MAX_RESOURCES, TemplateError};
 pub(super) const REASON: &str = "LimitReached";
 /// How many routes a message names.
 const NAMED: usize = 3;
+
+/// Whether an entry that is refused with this reason is good, and only waits.
+pub(super) fn waits(reason: &str) -> bool {
+    [REASON, refused::REASON].contains(&reason)
+}
 
 /// What fits of a request, and the stack for it.
 pub struct Fitted {

@@ -28,6 +28,8 @@ pub struct Stack {
     pub version: String,
     /// Why it has this status, in CloudFormation's words: the first failure of the last operation where there is one.
     pub cause: Option<String>,
+    /// The resources that made the last operation fail, by logical id.
+    pub failed: BTreeMap<String, Failed>,
     /// The template as stored.
     pub template: String,
     pub parameters: BTreeMap<String, String>,
@@ -36,10 +38,29 @@ pub struct Stack {
     pub termination_protection: bool,
     /// The stack policy; read only where it is kept.
     pub policy: Option<String>,
+    /// How often the last operation's rollback failed.
+    pub rollback: Rollback,
     /// Change sets that this controller made (their names carry a fingerprint), oldest first.
     pub change_sets: Vec<ChangeSet>,
     /// Filled in [`Phase::DeleteFailed`].
     pub deletion: Option<Deletion>,
+}
+
+/// A resource that made an operation fail.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failed {
+    /// In AWS's words.
+    pub reason: String,
+    /// The route table takes no more routes.
+    pub table_is_full: bool,
+}
+
+/// Rollbacks that failed, one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rollback {
+    pub failures: u32,
+    /// Types by logical id of the resources that the last one could not change.
+    pub stuck: BTreeMap<String, String>,
 }
 
 /// Deletions that failed, one after the other.

@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 use serde::Deserialize;
 
 use super::cidr;
+use super::refused::SetAside;
 use super::resolved::Names;
 
 /// Availability zone name, such as `eu-west-1a`.
@@ -40,6 +41,8 @@ pub struct Headroom {
     /// How many more NAT gateways each zone may have, where that is known.
     pub nat_gateways: BTreeMap<Zone, usize>,
     pub later: Later,
+    /// Routes that AWS has refused.
+    pub refused: SetAside,
 }
 
 impl Headroom {

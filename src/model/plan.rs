@@ -9,18 +9,18 @@ use super::admitted::Admitted;
 use super::change::Whole;
 use super::desired::{Desired, Settings};
 use super::difference::{self, Difference};
+use super::draft::draft;
 use super::drift::Drift;
 use super::grace::Grace;
 use super::ledger::{Ledger, Recall};
-use super::limits;
 use super::live::{Live, Phase, Stack};
 use super::network::{Later, Network, TableId, Zone};
 use super::owner;
 use super::problem::{Problem, Subject};
-use super::request::{self, EntryId, Request, Snapshot};
-use super::resolved::{Layout, LayoutError, Names};
-use super::rules;
-use super::survey;
+use super::recovery::layout;
+use super::refused::Failure;
+use super::request::{Request, Snapshot};
+use super::resolved::{Layout, Names};
 use super::template::{self, Size, Template};
 use super::watch::Watch;
 
@@ -110,10 +110,25 @@ pub struct Plan {
     pub(super) renewed: BTreeSet<String>,
     /// What the template takes of CloudFormation's quotas, when one was made.
     pub size: Option<Size>,
+    /// Why the stack's last operation failed.
+    pub failure: Failure,
+    /// The new routes of the change set that is executed.
+    pub attempt: BTreeSet<(TableId, Ipv4Net)>,
 }
 
 /// Makes the plan. Total: whatever the world looks like, there is one.
 pub fn plan(world: &World<'_>) -> Plan {
+    let plan = plan_once(world);
+    match plan.retry(world.network) {
+        Some(network) => plan_once(&World {
+            network: &network,
+            ..*world
+        }),
+        None => plan,
+    }
+}
+
+fn plan_once(world: &World<'_>) -> Plan {
     let layout = layout(world.live);
     let readable = layout.as_ref().and_then(|(_, layout)| layout.as_ref().ok());
     let alien = owner::alien(world.live, readable, world.network);
@@ -158,52 +173,10 @@ pub fn plan(world: &World<'_>) -> Plan {
         }
     }
     plan.mark_zones(world, &names);
+    plan.mark_refused(world, &names);
     plan.problems.sort();
     plan.problems.dedup();
     plan
-}
-
-/// Reads what is requested, and what should be: a plan without an action yet.
-fn draft(world: &World<'_>, names: &Names, layout: &Layout) -> Plan {
-    let rules = rules::rules(world.network, world.settings, names);
-    let routed = || names.routes.keys().map(|(_, cidr)| cidr);
-    let trusted = world.ledger.trusted(routed());
-    let (request, mut problems) = request::parse(world.snapshot, &rules, world.ledger, trusted);
-    let (ledger, problem) = world.ledger.next(world, &request, routed());
-    problems.extend(problem);
-    let number = |entry: &EntryId| trusted?.number(entry);
-    let none = limits::Unasked::new();
-    let fitted = limits::fit(world, &request, names, layout, number, &none);
-    problems.extend(fitted.problems);
-    Plan {
-        action: Action::Refuse,
-        stack: world.settings.stack_name.clone(),
-        why: String::new(),
-        differences: Vec::new(),
-        problems,
-        request,
-        admitted: fitted.admitted,
-        desired: fitted.desired,
-        status: match world.live {
-            Live::Ours(stack) => Some(stack.status.to_string()),
-            Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
-        },
-        static_ips: survey::static_ips(world.live, names),
-        live_routes: survey::live_routes(world.network, names),
-        grace: world.grace,
-        ledger,
-        ..Plan::default()
-    }
-}
-
-/// The stack and what its template holds, where there is one that is ours.
-fn layout(live: &Live) -> Option<(&Stack, Result<Layout, LayoutError>)> {
-    match live {
-        Live::Ours(stack) if stack.status.phase() != Phase::Gone => {
-            Some((stack, Layout::read(&stack.template, &stack.parameters)))
-        }
-        Live::Ours(_) | Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
-    }
 }
 
 impl Plan {
@@ -351,6 +324,10 @@ mod change_tests;
 #[cfg(test)]
 #[path = "plan_limits_tests.rs"]
 mod limits_tests;
+
+#[cfg(test)]
+#[path = "refused_tests.rs"]
+mod refused_tests;
 
 #[cfg(test)]
 #[path = "plan_reasons_tests.rs"]

@@ -3,12 +3,22 @@
 use std::collections::BTreeSet;
 
 use super::desired::OnEmpty;
-use super::live::{Phase, Stack};
+use super::live::{Live, Phase, Stack};
 use super::plan::{Action, Plan, World};
-use super::resolved::{Layout, Names};
+use super::resolved::{Layout, LayoutError, Names};
 
 /// After so many deletions that failed, the next one leaves behind what would not go.
 const RETAINED_AFTER: u32 = 2;
+
+/// The stack and what its template holds, where there is one that is ours.
+pub(super) fn layout(live: &Live) -> Option<(&Stack, Result<Layout, LayoutError>)> {
+    match live {
+        Live::Ours(stack) if stack.status.phase() != Phase::Gone => {
+            Some((stack, Layout::read(&stack.template, &stack.parameters)))
+        }
+        Live::Ours(_) | Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
+    }
+}
 
 impl Plan {
     pub(super) fn present(

@@ -9,6 +9,8 @@ use super::grace::whole_seconds;
 use super::ledger::Tries;
 use super::network::{Later, Zone};
 use super::plan::{Action, Plan};
+use super::refusals::Refusals;
+use super::refused::Failure;
 use super::watch::Watch;
 
 /// An operation under way is looked at again after half the time it has taken so far, within these limits.
@@ -54,6 +56,8 @@ pub struct Schedule {
     tried: BTreeMap<String, Tried>,
     /// What is known about drift.
     pub watch: Watch,
+    /// What AWS refused.
+    pub refusals: Refusals,
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +77,7 @@ impl Schedule {
             since: None,
             tried: BTreeMap::new(),
             watch,
+            refusals: Refusals::default(),
         }
     }
 
@@ -141,6 +146,7 @@ impl Schedule {
     pub fn tries(&mut self, plan: &Plan, now: Duration, jitter: f64) {
         self.watch.tried(&plan.repairs);
         if let Action::Execute { .. } = plan.action {
+            self.refusals.tries(&plan.attempt);
             let cidr = |zone: &Zone| plan.desired.zones.get(zone).copied();
             for (zone, cidr) in plan.new_zones.iter().filter_map(|it| Some((it, cidr(it)?))) {
                 self.tries_subject(format!("{ZONE}{zone} {cidr}"), now, jitter);
@@ -179,13 +185,36 @@ impl Schedule {
         zones.filter(|(_, wait)| !wait.is_zero()).collect()
     }
 
+    /// Whether the plan shows for the first time that something failed and is to be left out for a time.
+    pub fn failed(&mut self, plan: &Plan, now: Duration, jitter: f64) -> bool {
+        let zones = self.zones_failed(plan, now, jitter);
+        let is_news = self.refusals.note(&plan.failure, now, jitter);
+        if is_news && plan.failure.is_creation {
+            for (zone, cidr) in &plan.failure.zones {
+                let what = format!("{ZONE}{zone} {cidr}");
+                self.tries_subject(what.clone(), now, jitter);
+                if let Some(tried) = self.tried.get_mut(&what) {
+                    tried.failed = true;
+                }
+            }
+        }
+        zones || is_news
+    }
+
     /// Whether the plan shows for the first time that zones could not be added: their patience begins now, since the change and its
     /// rollback took their time.
-    pub fn zones_failed(&mut self, plan: &Plan, now: Duration, jitter: f64) -> bool {
+    fn zones_failed(&mut self, plan: &Plan, now: Duration, jitter: f64) -> bool {
         if plan.status.as_deref() != Some("UPDATE_ROLLBACK_COMPLETE") {
             return false;
         }
         let mut any = false;
+        let Failure { routes, zones, .. } = &plan.failure;
+        if !(routes.is_empty() && zones.is_empty()) {
+            // It is known what failed: other zones have only been rolled back with it.
+            self.tried.retain(|what, tried| {
+                tried.failed || zone_of(what).is_none_or(|zone| zones.contains(&zone))
+            });
+        }
         for (what, tried) in &mut self.tried {
             if zone_of(what).is_some() && !tried.failed {
                 tried.not_before = now + patience(what, tried.times, jitter);
@@ -196,7 +225,8 @@ impl Schedule {
     }
 
     /// All is well, but for zones that are left out: whatever else was tried in vain has its first try again.
-    pub fn succeeded(&mut self, plan: &Plan) {
+    pub fn succeeded(&mut self, plan: &Plan, now: Duration) {
+        self.refusals.succeeded(now);
         let left_out = |zone| plan.later.contains_key(&zone);
         self.tried
             .retain(|what, _| zone_of(what).is_some_and(left_out));

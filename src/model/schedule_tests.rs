@@ -98,7 +98,7 @@ fn the_same_is_not_tried_again_at_once() {
         schedule.held(&one, now).is_some(),
         "what came between changes nothing"
     );
-    schedule.succeeded(&Plan::default());
+    schedule.succeeded(&Plan::default(), seconds(0));
     assert_eq!(schedule.held(&one, now), None, "success forgets");
 }
 
@@ -161,7 +161,7 @@ fn a_zone_that_could_not_be_added_waits_while_all_else_goes_well() {
     assert!(!schedule.zones_failed(&seen, failed, 0.5), "once");
     seen.later = schedule.later(failed);
     assert_eq!(seen.later, [(zone(), FIRST_ZONE_PATIENCE)].into());
-    schedule.succeeded(&seen);
+    schedule.succeeded(&seen, seconds(0));
     assert_eq!(schedule.held(&adds, failed), None);
     let over = failed + FIRST_ZONE_PATIENCE;
     assert!(schedule.later(over).is_empty(), "it is tried again");
@@ -169,6 +169,6 @@ fn a_zone_that_could_not_be_added_waits_while_all_else_goes_well() {
     assert!(schedule.zones_failed(&seen, over, 0.5));
     let twice = schedule.later(over);
     assert_eq!(twice, [(zone(), FIRST_ZONE_PATIENCE * 2)].into());
-    schedule.succeeded(&Plan::default());
+    schedule.succeeded(&Plan::default(), seconds(0));
     assert!(schedule.later(over).is_empty(), "it is there");
 }

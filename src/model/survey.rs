@@ -163,9 +163,8 @@ fn understood(
     value: &str,
     problem: Option<&Problem>,
 ) -> Option<Ipv4Net> {
-    let bad = |problem: &Problem| {
-        problem.severity == Severity::Refused && problem.reason != limits::REASON
-    };
+    let bad =
+        |problem: &Problem| problem.severity == Severity::Refused && !limits::waits(problem.reason);
     let accepted = plan.request.entries.get(id).copied();
     accepted.or_else(|| match problem.is_some_and(bad) {
         true => None,
@@ -274,7 +273,7 @@ impl<'a> Map<'a> {
         let tables = if are.is_empty() { &should } else { &are };
         entry.static_ips = self.ips(tables);
         let refused = problem.filter(|problem| problem.severity == Severity::Refused);
-        if refused.is_some_and(|problem| problem.reason == limits::REASON) {
+        if refused.is_some_and(|problem| limits::waits(problem.reason)) {
             entry.state = State::Waiting;
         } else if refused.is_some() {
             entry.state = State::Kept;

@@ -161,9 +161,12 @@ fn add_routes(
     parameters: &mut BTreeMap<String, String>,
 ) -> Result<(), TemplateError> {
     let routes = || {
-        let zone = |table: &TableId| desired.tables.get(table);
         let routes = desired.routes.iter();
-        routes.filter_map(move |(table, cidr)| Some((table, cidr, zone(table)?)))
+        routes.filter_map(|route| {
+            let unturned = desired.unturned.get(route);
+            let zone = unturned.or_else(|| desired.tables.get(&route.0))?;
+            Some((&route.0, &route.1, zone))
+        })
     };
     // Before they are written: of thousands of entries, as many as fit are looked for by rendering.
     let count = resources.len() + routes().count();
@@ -281,17 +284,24 @@ fn resource(kind: &str, properties: Value) -> Value {
     json!({ "Type": kind, "Properties": properties })
 }
 
+/// How the logical ids of a zone's parts begin.
+const PARTS: [(Part, &str); 6] = [
+    (Part::Eip, "EIP"),
+    (Part::NatGateway, "NATGateway"),
+    (Part::NatSubnet, "NATSubnet"),
+    (Part::NatSubnetRouteTable, "NATSubnetRouteTable"),
+    (Part::NatSubnetRoute, "NATSubnetRoute"),
+    (
+        Part::NatSubnetRouteTableAssociation,
+        "NATSubnetRouteTableAssociation",
+    ),
+];
+
 fn part_name(names: &Names, zone: &Zone, part: Part) -> String {
     let live = names.part(zone, part).cloned();
     live.unwrap_or_else(|| {
-        let base = match part {
-            Part::Eip => "EIP",
-            Part::NatGateway => "NATGateway",
-            Part::NatSubnet => "NATSubnet",
-            Part::NatSubnetRouteTable => "NATSubnetRouteTable",
-            Part::NatSubnetRoute => "NATSubnetRoute",
-            Part::NatSubnetRouteTableAssociation => "NATSubnetRouteTableAssociation",
-        };
+        let base = PARTS.iter().find(|(of, _)| *of == part);
+        let base = base.map_or("", |(_, base)| base);
         format!("{base}{}", alphanumeric(zone))
     })
 }
@@ -299,6 +309,18 @@ fn part_name(names: &Names, zone: &Zone, part: Part) -> String {
 pub(super) fn route_name(table: &str, cidr: Ipv4Net) -> String {
     let cidr = cidr.to_string().replace('.', "x").replace('/', "y");
     format!("RouteToNAT{}z{cidr}", alphanumeric(table))
+}
+
+/// The network of a route of this table, by the logical id that [`route_name`] gives it.
+pub(super) fn routed(id: &str, table: &TableId) -> Option<Ipv4Net> {
+    let rest = id.strip_prefix(&format!("RouteToNAT{}z", alphanumeric(table)))?;
+    rest.replace('x', ".").replace('y', "/").parse().ok()
+}
+
+/// Whether it is the logical id of a new zone's part.
+pub(super) fn is_part(id: &str, zone: &Zone) -> bool {
+    let base = id.strip_suffix(&alphanumeric(zone));
+    base.is_some_and(|base| PARTS.iter().any(|(_, name)| *name == base))
 }
 
 /// Logical ids take nothing else.

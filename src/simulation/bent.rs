@@ -23,8 +23,12 @@ pub fn other_routes(world: &World, network: &mut Network) {
     }
 }
 
-/// Takes out of change sets what they would do to static IPs.
+/// Takes out of change sets what they would do to static IPs, and out of the stack that its last operation failed.
 pub fn unread(bug: Bug, stack: &mut Stack) {
+    if bug == Bug::FailureUnread && stack.status.0 == "UPDATE_ROLLBACK_COMPLETE" {
+        stack.status.0 = "UPDATE_COMPLETE".to_owned();
+        stack.failed.clear();
+    }
     for set in &mut stack.change_sets {
         if bug == Bug::IpMadeAnew || bug == Bug::ReversionUnread && is_revert(&set.name) {
             set.changes.retain(|it| it.resource_type != "AWS::EC2::EIP");

@@ -49,6 +49,8 @@ pub enum Bug {
     LimitsUnseen,
     /// A worker table that has lost its tags is taken for gone.
     TableDropped,
+    /// That a change has failed is not looked at: the same is tried again, with whatever else is asked for meanwhile.
+    FailureUnread,
     /// That nobody asks for anything any more is believed at once.
     GraceSkipped,
     /// A request of which nothing fits is taken for one that is empty.
@@ -61,7 +63,7 @@ pub enum Bug {
 
 impl Bug {
     /// Each with the number of histories that are enough to find it.
-    pub const PLANTED: [(Self, u64); 26] = [
+    pub const PLANTED: [(Self, u64); 27] = [
         (Self::EmptyTrusted, 200),
         (Self::TyposDropped, 250),
         (Self::EditsMissed, 60),
@@ -84,6 +86,7 @@ impl Bug {
         (Self::ServedWait, 20),
         (Self::LimitsUnseen, 400),
         (Self::TableDropped, 250),
+        (Self::FailureUnread, 150),
         (Self::GraceSkipped, 300),
         (Self::FullIsEmpty, 200),
         (Self::StaleTrusted, 200),

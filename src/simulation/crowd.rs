@@ -8,16 +8,32 @@ use ipnet::Ipv4Net;
 use super::MemoryProvider;
 use super::ec2::NO_ROOM;
 use crate::model::live::Stack;
-use crate::model::network::{Route, Zone};
+use crate::model::network::{Route, TableId, Zone};
 use crate::model::policy;
 use crate::simulation::script::StackHand;
 
 /// Routes that a table takes.
 pub(crate) const ROUTES: usize = 12;
 
+/// What AWS may refuse: networks that are asked for, and what they merge into.
+pub(crate) const REFUSED: [&str; 8] = [
+    "8.8.8.8/32",
+    "8.8.8.8/31",
+    "9.9.9.0/24",
+    "9.9.9.128/25",
+    "20.0.0.0/16",
+    "20.0.0.0/15",
+    "20.1.0.0/16",
+    "20.0.7.0/24",
+];
+
 /// Networks that nobody else routes.
 fn foreign(number: u8) -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::new(10, 77, number, 0), 24)
+}
+
+pub(crate) fn refusable(number: usize) -> Ipv4Net {
+    REFUSED[number].parse().expect("a network")
 }
 
 impl MemoryProvider {
@@ -54,6 +70,43 @@ impl MemoryProvider {
             .cause
             .clone()
             .filter(|cause| rolls_back && is_it(cause))
+    }
+
+    /// AWS makes no route to this network any more.
+    pub(crate) fn refuse(&self, net: usize) {
+        self.account().ec2.refused.insert(refusable(net));
+    }
+
+    pub(crate) fn take(&self, net: usize) {
+        self.account().ec2.refused.remove(&refusable(net));
+    }
+
+    /// It takes every route again; false if it did before.
+    pub(crate) fn take_all(&self) -> bool {
+        let refused = std::mem::take(&mut self.account().ec2.refused);
+        !refused.is_empty()
+    }
+
+    /// Whether it refuses what a network may be routed by.
+    pub(crate) fn refuses(&self, net: &Ipv4Net) -> bool {
+        let account = self.account();
+        let mut refused = account.ec2.refused.iter();
+        refused.any(|other| other.contains(net) || net.contains(other))
+    }
+
+    /// Why the last operation failed or is rolled back, and the table that took no more routes, if that is why.
+    pub(crate) fn failure(&self) -> Option<(String, Option<TableId>)> {
+        let account = self.account();
+        let stack = account.stack.as_ref()?;
+        let cause = stack.cause.clone()?;
+        let table = cause
+            .strip_suffix(NO_ROOM)
+            .map(|table| table.trim().to_owned());
+        stack
+            .status
+            .0
+            .contains("ROLLBACK")
+            .then_some((cause, table))
     }
 
     /// They take all of theirs away.

@@ -125,6 +125,12 @@ impl Director {
                     None => world.is_tight_for(Duration::ZERO),
                 }
             }
+            Deed::Refuse { net, lasts } => {
+                world.refuse(net);
+                if let Some(lasts) = lasts {
+                    self.in_time(lasts, move |world| world.account.take(net));
+                }
+            }
             Deed::Full { zone, told, lasts } => {
                 world.account.leave_gateways(zone, told);
                 self.in_time(lasts, |world| world.account.raise_gateways());

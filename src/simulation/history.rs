@@ -26,6 +26,9 @@ const CALM: Duration = Duration::from_secs(80);
 /// A look for drift comes in this time, by any clock.
 const LOOK: Duration = Duration::from_secs(150);
 
+/// A route that AWS refused is tried again in this time.
+const PATIENCE: Duration = Duration::from_secs(2_700);
+
 /// What there is to tell about a history.
 #[derive(Debug, Default, PartialEq)]
 pub struct Story {
@@ -115,6 +118,12 @@ async fn play(world: &World, script: &Script) -> Duration {
         false => SETTLED,
     };
     let settled = settled + 2 * secs(f64::from(world.flags.grace)) + 4 * world.pace;
+    let settled = settled
+        + if script.refuses() {
+            PATIENCE
+        } else {
+            Duration::ZERO
+        };
     let wrong = || world.shared().wrong.is_some();
     while Instant::now() < world.faults_until && !wrong() {
         step(world).await;
@@ -144,17 +153,39 @@ async fn play(world: &World, script: &Script) -> Duration {
         }
     }
     let after = calm - world.faults_until;
-    if !wrong() {
+    if !wrong() && world.account.take_all() {
+        settle_refused(world, settled).await;
+    }
+    // What was refused is tried again in its own time.
+    if !wrong() && world.shared().refused.is_empty() {
         world.be_quiet();
     }
     let end = Instant::now() + quiet;
     while !wrong() && Instant::now() < end {
         step(world).await;
     }
-    if let Some(what) = world.unsettled().filter(|_| !wrong()) {
+    let is_quiet = world.shared().refused.is_empty();
+    if let Some(what) = world.unsettled().filter(|_| is_quiet && !wrong()) {
         world.fail(Law::StaysQuiet, format!("after {quiet:?} of quiet {what}"));
     }
     after
+}
+
+/// What AWS has refused until now is served as well once its patience is over.
+async fn settle_refused(world: &World, settled: Duration) {
+    world.note("AWS takes every route again");
+    let wrong = || world.shared().wrong.is_some();
+    let (since, mut calm) = (Instant::now(), Instant::now());
+    while !wrong() && calm.elapsed() < CALM {
+        step(world).await;
+        if let Some(what) = world.unsettled() {
+            calm = Instant::now();
+            if since.elapsed() > PATIENCE + settled {
+                let text = format!("long after AWS takes every route again {what}");
+                world.fail(Law::Settles, text);
+            }
+        }
+    }
 }
 
 /// Until the operation under way ends, or a second has passed: calls and edits are looked at when they are made.

@@ -119,11 +119,15 @@ impl World {
             // A zone that could not be added is left out for a time; that it comes is looked at in the end.
             let is_out = !self.account.has_gateway(zone);
             let is_astray = astray.values().any(|stray| stray.zone == *zone);
-            let stays = repairs || is_out || self.is_tight() || is_astray;
+            let is_tight = self.is_tight() || self.was_full(table);
+            let stays = repairs || is_out || is_tight || is_astray;
             let had = in_table(&before, table);
             let mut entries = maps::entries(&basis.objects).into_iter();
-            let without =
-                entries.find(|(_, net)| !covered(*net, &routes) && (!stays || covered(*net, &had)));
+            // What AWS refuses waits, and so may others that a failed change was made with.
+            let may_wait = |net: &Ipv4Net| stays || self.was_refused(net);
+            let without = entries.find(|(_, net)| {
+                !covered(*net, &routes) && (!may_wait(net) || covered(*net, &had))
+            });
             if let Some((id, net)) = without {
                 let text = format!("a template without a route for {net} of {id} in {table}");
                 self.fail(Law::NothingForgotten, text);
@@ -180,6 +184,7 @@ impl World {
         if self.shared().stamp == stamp {
             return;
         }
+        self.excuse_failure();
         let mut sight = self.account.sight();
         let (now, mut entries) = (Instant::now(), maps::entries(&self.maps().objects));
         let unreadable = maps::unreadable(&self.maps().objects);
@@ -281,11 +286,13 @@ impl World {
             let mine = lost.routes.iter().filter(|(of, _)| of == table);
             there.extend(mine.map(|(_, cidr)| *cidr));
             let is_lost = lost.zones.contains(&zones[table]);
-            let mut asked_here = asked.iter().filter(|_| !is_lost);
+            let is_owed = |net: &&Ipv4Net| !is_lost && !self.account.refuses(net);
+            let mut asked_here = asked.iter().filter(is_owed);
             if let Some(net) = asked_here.find(|net| !covered(**net, &there)) {
                 return Some(format!("{table} has no route for {net}"));
             }
-            let mut stay = routes.iter().filter(|_| !all_may_stay);
+            let is_kept = |net: &&Ipv4Net| all_may_stay || self.account.refuses(net);
+            let mut stay = routes.iter().filter(|net| !is_kept(net));
             if let Some(route) = stay.find(|route| !covered(**route, &may_stay)) {
                 return Some(format!("{table} has a route {route} that nobody asks for"));
             }

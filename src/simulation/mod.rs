@@ -17,8 +17,8 @@
 //!    cannot be read any more, until it is changed to something that can or is removed; and no operation takes out a route of an
 //!    entry that whoever starts it was shown. What others take away in EC2 is excused until a while after it is back.
 //! 6. `NothingForgotten`: every template has a route for every entry that whoever sends it was shown; a repair, and what is asked of
-//!    a zone that is harmed or could not be made yet, or while there is no room or a worker table has lost its tags, for those that
-//!    the stack had.
+//!    a zone that is harmed or could not be made yet, of a network that AWS has refused, for a while after an operation has failed, or
+//!    while there is no room or a worker table has lost its tags, for those that the stack had.
 //! 7. `NoBlindRemoval`: no operation takes a route out while a source of whoever starts it is missing or stale, so also before its first full
 //!    list.
 //! 8. `NobodyAsks`: the stack is deleted, or its last route taken out, only when nobody requests any of it, in truth, when whoever does it
@@ -26,7 +26,8 @@
 //! 9. `WithinLimits`: no operation fails for want of room in a route table that was full when it was planned.
 //! 10. `Settles`: [`history::SETTLED`] after the faults have stopped, at the latest, the tables are what the ConfigMaps ask for, EC2 is
 //!    what the stack says, the stack is protected, nothing is under way and no change set is left over. Excused is a zone whose
-//!    static IP others have released, and what was repaired three times in vain.
+//!    static IP others have released, and what was repaired three times in vain; a network that AWS still refuses has to be served
+//!    [`history::SETTLED`] and the longest patience after it does not any more.
 //! 11. `StaysQuiet`: from then on no call is sent: for a minute, and in one of a hundred histories for an hour.
 //! 12. `NoPanic`: no process panics.
 //!
@@ -37,7 +38,7 @@
 //! ConfigMaps edited at any moment; others who delete, retarget, detach, release, fail and retag what the stack has made in EC2, once,
 //! again and again for a while, or for ever; and change sets that revert drift which are refused, fail, see nothing, do nothing or
 //! would do too much; others who take up routes, static IPs and the quota of NAT gateways, which the account tells or not, and leave them
-//! again; worker tables that come, go and lose their tags for a while; others who delete the stack, switch its
+//! again; worker tables that come, go and lose their tags for a while; routes that AWS refuses, for a while or to the end; others who delete the stack, switch its
 //! protection off or replace its policy; a ledger that is deleted, overwritten or shut; and a selector that finds nothing for less
 //! than the grace period; and flags that can cost a static IP: `--on-empty=delete`, no grace period or a long one, `--allow-new-eips`; everybody
 //! who has had enough, for good or for a moment; watches that say nothing and lists that fail; wide entries that come and go with more inside

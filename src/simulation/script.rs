@@ -78,6 +78,8 @@ pub enum Deed {
         told: bool,
         lasts: Duration,
     },
+    /// AWS refuses to route a network; None: until all else has come to rest.
+    Refuse { net: usize, lasts: Option<Duration> },
     /// A worker table is without its tags.
     Untag { table: usize, lasts: Duration },
     /// A zone has one more worker table; None: for good.
@@ -186,7 +188,9 @@ impl Deed {
             | Self::Scarce { lasts, .. }
             | Self::Untag { lasts, .. }
             | Self::Full { lasts, .. } => *lasts,
-            Self::Harm { lasts, .. } | Self::Grow { lasts, .. } => lasts.unwrap_or_default(),
+            Self::Harm { lasts, .. } | Self::Grow { lasts, .. } | Self::Refuse { lasts, .. } => {
+                lasts.unwrap_or_default()
+            }
             Self::Ledger(LedgerHand::Shuts(lasts)) => *lasts,
             _ => Duration::ZERO,
         }
@@ -251,6 +255,12 @@ impl Script {
         deeds.any(|(_, deed)| matches!(deed, Deed::Harm { .. }))
     }
 
+    /// Whether AWS refuses routes.
+    pub fn refuses(&self) -> bool {
+        let mut deeds = self.deeds.iter();
+        deeds.any(|(_, deed)| matches!(deed, Deed::Refuse { .. }))
+    }
+
     /// Whether the ledger may say less than was asked for: it is harmed, or could not be written.
     pub fn loses_ledger(&self) -> bool {
         self.deeds.iter().any(|(_, deed)| match deed {
@@ -295,6 +305,9 @@ impl Deed {
             }
             Self::Grow { zone, lasts } => {
                 write!(f, "zone {zone} has one more table for {lasts:.1?}")
+            }
+            Self::Refuse { net, lasts } => {
+                write!(f, "AWS refuses network {net} for {lasts:.1?}")
             }
             Self::Full { zone, told, lasts } => {
                 let how = if *told { "as is told" } else { "untold" };

@@ -23,7 +23,7 @@ use crate::lease::tests::process::Process;
 use crate::model::network::TableId;
 use crate::model::request::{EntryId, Object, ObjectId, Snapshot};
 use crate::provider::memory::MemoryProvider;
-use crate::provider::memory::crowd::ROUTES;
+use crate::provider::memory::crowd::{ROUTES, refusable};
 use crate::provider::memory::sight::Stamp;
 
 /// How long a request may be on its way to the account.
@@ -85,6 +85,10 @@ pub struct Shared {
     /// All that each entry has ever asked for.
     pub ever: BTreeMap<EntryId, BTreeSet<Ipv4Net>>,
     pub scars: Scars,
+    /// Networks that AWS has ever refused.
+    pub refused: BTreeSet<Ipv4Net>,
+    /// Until when a table that was full may go without new routes.
+    pub full: BTreeMap<TableId, Instant>,
     /// Until when entries may wait for room.
     tight_until: Option<Instant>,
     crowded_at: Option<Instant>,
@@ -271,6 +275,40 @@ impl World {
     pub fn is_long_crowded(&self) -> bool {
         let at = self.shared().crowded_at;
         at.is_some_and(|at| at.elapsed() > FIRM)
+    }
+
+    /// AWS refuses a network, and whoever plans may wait for it even when it does not any more.
+    pub fn refuse(&self, net: usize) {
+        self.account.refuse(net);
+        self.shared().refused.insert(refusable(net));
+    }
+
+    /// Whether what this network is routed by has ever been refused.
+    pub fn was_refused(&self, net: &Ipv4Net) -> bool {
+        let shared = self.shared();
+        let mut refused = shared.refused.iter();
+        refused.any(|other| other.contains(net) || net.contains(other))
+    }
+
+    /// After an operation that failed, what is added may be added in parts, and a table that was full waits.
+    pub fn excuse_failure(&self) {
+        let Some((_, table)) = self.account.failure() else {
+            return;
+        };
+        let parts = FIRM + 7 * self.pace;
+        let now = Instant::now();
+        let mut shared = self.shared();
+        shared.tight_until = shared.tight_until.max(Some(now + parts));
+        if let Some(table) = table {
+            let patience = Duration::from_secs(400);
+            shared.full.insert(table, now + parts + patience);
+        }
+    }
+
+    /// Whether an operation has failed of this table.
+    pub fn was_full(&self, table: &TableId) -> bool {
+        let until = self.shared().full.get(table).copied();
+        until.is_some_and(|until| until > Instant::now())
     }
 
     /// Whether entries may wait for room.

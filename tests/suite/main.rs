@@ -45,6 +45,7 @@ mod plan_command;
 mod poison;
 mod policy;
 mod proxy;
+mod refused;
 mod replica;
 mod rights;
 mod rolling;

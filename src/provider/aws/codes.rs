@@ -119,6 +119,31 @@ pub fn says_no_changes(text: &str) -> bool {
     text.contains("didn't contain changes") || text.contains("No updates are to be performed")
 }
 
+/// Whether a resource failed only because the operation was stopped.
+pub fn says_cancelled(text: &str) -> bool {
+    text.contains("cancelled")
+}
+
+/// Whether a route was refused since its table takes no more.
+pub fn says_table_is_full(text: &str) -> bool {
+    [
+        "RouteLimitExceeded",
+        "ServiceLimitExceeded",
+        "maximum number of routes",
+    ]
+    .iter()
+    .any(|part| text.contains(part))
+}
+
+/// What a service said to CloudFormation's handler of a resource, without ids that are others at each try.
+pub fn handler_message(text: &str) -> &str {
+    let said = text.split_once("returned message: \"");
+    let said = said.map_or(text, |(_, said)| said);
+    let end = [" (Service: ", "\" (RequestToken", "\" (HandlerErrorCode"];
+    let ends = end.iter().filter_map(|end| said.find(end));
+    ends.min().map_or(said, |end| &said[..end])
+}
+
 /// IAM names the action that it missed; that can be another one than the call (`iam:PassRole`, `ec2:…` of a resource).
 pub fn denied_action(text: &str) -> Option<&str> {
     let action = text
@@ -240,6 +265,17 @@ mod tests {
         for (code, text, status, kind) in CASES {
             assert_eq!(classify(code, text, Some(*status)), *kind, "{code}: {text}");
         }
+    }
+
+    #[test]
+    fn what_a_handler_says_is_the_same_at_each_try() {
+        let says = |text, said| assert_eq!(handler_message(text), said);
+        says("plain", "plain");
+        says("a \"word\" in quotes", "a \"word\" in quotes");
+        let message = "Resource handler returned message: \"No. (Service: Ec2, Status Code: 400, Request ID: 7)\" (Reque";
+        says(message, "No.");
+        let message = "Resource handler returned message: \"No\" (RequestToken: 7, HandlerErrorCode: InvalidRequest)";
+        says(message, "No");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_cloudformation::types::Stack;
 use aws_smithy_types::DateTime;
 
+use super::failure::Failure;
 use super::operation::Operation;
 use crate::model::live::Deletion;
 use crate::model::network::SubnetId;
@@ -37,8 +38,8 @@ pub struct Memory {
     pub detection: Option<String>,
     /// The stack policy as it was read in that state.
     pub policy: Option<(StateKey, Option<String>)>,
-    /// The first failure that led to that state.
-    pub cause: Option<(StateKey, Option<String>)>,
+    /// The failure that led to that state.
+    pub failure: Option<(StateKey, Failure)>,
     /// The deletions that failed and led to that state.
     pub deletion: Option<(StateKey, Deletion)>,
     /// The last operation that was started here, until its end has been seen.

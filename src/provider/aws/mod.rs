@@ -47,6 +47,7 @@ mod credentials;
 mod deletion;
 mod detection;
 mod error;
+mod failure;
 mod ground;
 mod memory;
 mod observe;

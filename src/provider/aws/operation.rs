@@ -1,4 +1,4 @@
-//! What the stack's events tell: whether an operation that we started has really ended, and why one failed.
+//! What the stack's events tell of an operation that we started: whether it has really ended.
 //!
 //! DescribeStacks is eventually consistent: for some seconds after an operation was accepted it can show the status from
 //! before. So an operation is known by its ClientRequestToken, and its end by its events.
@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use super::apply;
 use super::calls::Calls;
-use super::codes;
 use super::error::{Failure, Kind, Service};
 
 /// How long DescribeStacks may contradict what we know before it is believed. Its lag is not documented; seconds are
@@ -144,82 +143,6 @@ pub async fn page(
     }
 }
 
-/// The first failure of the stack's last operation, as `LogicalId (Type): reason`.
-pub async fn cause(
-    calls: &Calls,
-    cloudformation: &aws_sdk_cloudformation::Client,
-    stack: &str,
-) -> Result<Option<String>, Failure> {
-    let mut reader = CauseReader::default();
-    let mut next = None;
-    for _ in 0..MAX_PAGES {
-        let (events, after) = page(calls, cloudformation, stack, next).await?;
-        if events.iter().any(|event| reader.read(event)) {
-            break;
-        }
-        next = after;
-        if next.is_none() {
-            break;
-        }
-    }
-    Ok(reader.cause())
-}
-
-/// Goes through events from the newest to the oldest.
-#[derive(Debug, Default)]
-struct CauseReader {
-    /// The stack's newest status.
-    end: Option<String>,
-    /// The oldest failure seen so far, since the newest rollback began when there was one.
-    first: Option<String>,
-    /// The first failure of the newest rollback.
-    rollback: Option<Option<String>>,
-}
-
-impl CauseReader {
-    /// Returns true at the event with which the operation began.
-    fn read(&mut self, event: &StackEvent) -> bool {
-        let status = event.resource_status().map_or("", |status| status.as_str());
-        if is_of_stack(event) {
-            self.end.get_or_insert_with(|| status.to_owned());
-            return match status {
-                // A rollback belongs to the operation that it undoes.
-                "UPDATE_ROLLBACK_IN_PROGRESS"
-                | "ROLLBACK_IN_PROGRESS"
-                | "IMPORT_ROLLBACK_IN_PROGRESS" => {
-                    let failure = self.first.take();
-                    self.rollback.get_or_insert(failure);
-                    false
-                }
-                "CREATE_IN_PROGRESS" | "UPDATE_IN_PROGRESS" | "DELETE_IN_PROGRESS"
-                | "IMPORT_IN_PROGRESS" => true,
-                _ => false,
-            };
-        }
-        let reason = event.resource_status_reason().unwrap_or("no reason given");
-        // Resources that were stopped because another one failed are not the cause.
-        if status.ends_with("_FAILED") && !reason.contains("cancelled") {
-            let id = event.logical_resource_id().unwrap_or("?");
-            self.first = Some(codes::one_line(&format!(
-                "{id} ({}): {reason}",
-                event.resource_type().unwrap_or("?")
-            )));
-        }
-        false
-    }
-
-    fn cause(self) -> Option<String> {
-        let failed = self.end.is_some_and(|end| end.ends_with("ROLLBACK_FAILED"));
-        let rollback = self.rollback.flatten().filter(|_| failed);
-        match (self.first, rollback) {
-            (Some(first), Some(rollback)) => {
-                Some(format!("{first}; and the rollback failed at {rollback}"))
-            }
-            (first, rollback) => first.or(rollback),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use aws_sdk_cloudformation::types::{ResourceStatus, StackStatus};
@@ -337,49 +260,5 @@ mod tests {
         let operation = operation(None);
         tokio::time::advance(PATIENCE_UNSURE).await;
         assert!(operation.is_out_of_patience());
-    }
-
-    #[test]
-    fn the_cause_is_the_first_failure_of_the_last_operation() {
-        let failed =
-            |id: &str, reason: &str| event(id, "AWS::EC2::Route", "CREATE_FAILED", reason, "t2");
-        let events = [
-            of_stack("UPDATE_ROLLBACK_COMPLETE", "t2"),
-            failed("Route3", "Resource creation cancelled"),
-            failed("Route2", "later"),
-            failed("Route1", "route already exists"),
-            of_stack("UPDATE_IN_PROGRESS", "t2"),
-            failed("Route0", "an older operation"),
-        ];
-        let mut reader = CauseReader::default();
-        assert_eq!(events.iter().position(|event| reader.read(event)), Some(4));
-        assert_eq!(
-            reader.cause().as_deref(),
-            Some("Route1 (AWS::EC2::Route): route already exists")
-        );
-    }
-
-    #[test]
-    fn a_rollback_that_failed_tells_both_failures() {
-        let failed =
-            |id: &str, reason: &str| event(id, "AWS::EC2::Route", "UPDATE_FAILED", reason, "t2");
-        let mut events = vec![
-            of_stack("UPDATE_ROLLBACK_FAILED", "t2"),
-            failed("Route2", "gone"),
-            of_stack("UPDATE_ROLLBACK_IN_PROGRESS", "t2"),
-            failed("Route1", "exists"),
-            of_stack("UPDATE_IN_PROGRESS", "t2"),
-        ];
-        let cause = |events: &[StackEvent]| {
-            let mut reader = CauseReader::default();
-            assert!(events.iter().any(|event| reader.read(event)));
-            reader.cause().unwrap()
-        };
-        let both = "Route1 (AWS::EC2::Route): exists; and the rollback failed at Route2 (AWS::EC2::Route): gone";
-        assert_eq!(cause(&events), both);
-        // Continued, and done: what remains is why the update failed.
-        events.insert(0, of_stack("UPDATE_ROLLBACK_IN_PROGRESS", "t3"));
-        events.insert(0, of_stack("UPDATE_ROLLBACK_COMPLETE", "t3"));
-        assert_eq!(cause(&events), "Route1 (AWS::EC2::Route): exists");
     }
 }

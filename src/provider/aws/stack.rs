@@ -11,6 +11,7 @@ use super::claim::{self, Claim};
 use super::codes;
 use super::deletion;
 use super::error::{Failure, Kind, Service};
+use super::failure;
 use super::memory::{Memory, Search, StateKey};
 use super::operation::{self, Operation};
 use super::policy;
@@ -254,10 +255,11 @@ impl Reader<'_> {
             _ => self.template(memory, key, phase).await?,
         };
         live.policy = policy::read(self, memory, key, phase).await?;
-        if has_failed(&live.status, phase)
-            && let Some(cause) = self.cause(memory, key).await?
-        {
-            live.cause = Some(cause);
+        if has_failed(&live.status, phase) {
+            let failure = self.failure(memory, key).await?;
+            live.cause = failure.cause.or(live.cause);
+            live.failed = failure.failed;
+            live.rollback = failure.rollback;
         }
         if phase == Phase::DeleteFailed {
             live.deletion = Some(self.deletion(memory, key).await?);
@@ -307,6 +309,7 @@ impl Reader<'_> {
             // What was read while the operation ran may be from before its end, and a deletion that fails again changes nothing else.
             memory.template = None;
             memory.deletion = None;
+            memory.failure = None;
             return Ok(None);
         }
         Ok(Some(operation.status))
@@ -341,25 +344,25 @@ impl Reader<'_> {
     }
 
     async fn deletion(&self, memory: &mut Memory, key: &StateKey) -> Result<Deletion, Failure> {
-        if let Some((at, deletion)) = &memory.deletion
-            && at == key
-        {
-            return Ok(deletion.clone());
+        if let Some((_, known)) = memory.deletion.as_ref().filter(|(at, _)| at == key) {
+            return Ok(known.clone());
         }
         let read = deletion::read(self.calls, self.cloudformation, &key.id).await?;
         memory.deletion = Some((key.clone(), read.clone()));
         Ok(read)
     }
 
-    async fn cause(&self, memory: &mut Memory, key: &StateKey) -> Result<Option<String>, Failure> {
-        if let Some((at, cause)) = &memory.cause
-            && at == key
-        {
-            return Ok(cause.clone());
+    async fn failure(
+        &self,
+        memory: &mut Memory,
+        key: &StateKey,
+    ) -> Result<failure::Failure, Failure> {
+        if let Some((_, known)) = memory.failure.as_ref().filter(|(at, _)| at == key) {
+            return Ok(known.clone());
         }
-        let cause = operation::cause(self.calls, self.cloudformation, &key.id).await?;
-        memory.cause = Some((key.clone(), cause.clone()));
-        Ok(cause)
+        let failure = failure::read(self.calls, self.cloudformation, &key.id).await?;
+        memory.failure = Some((key.clone(), failure.clone()));
+        Ok(failure)
     }
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::OPERATION;
-use super::ec2::Ec2;
+use super::ec2::{Ec2, NO_ROOM};
+use super::operation::Refusal;
 use super::wish::Made;
 use crate::model::change;
 use crate::model::difference::{self, Kind};
-use crate::model::live::{Change, ChangeSet, ChangeSetState, Effect, Stack, Status};
+use crate::model::live::{Change, ChangeSet, ChangeSetState, Effect, Failed, Stack, Status};
 use crate::model::network::Network;
 use crate::model::policy;
 use crate::model::repair;
@@ -110,8 +111,11 @@ impl Account {
             (Some(_), true) => "ROLLBACK_COMPLETE",
             (Some(_), false) => "UPDATE_ROLLBACK_COMPLETE",
         });
-        stack.cause.clone_from(&failed);
-        if failed.is_some() && !is_new {
+        let has_failed = failed.is_some();
+        if let Some(refusal) = failed {
+            refusal.explain(stack);
+        }
+        if has_failed && !is_new {
             stack.template = settling.before.template;
             stack.parameters = settling.before.parameters;
             stack.tags = settling.before.tags;
@@ -257,9 +261,9 @@ impl Account {
         Ok(())
     }
 
-    fn explain(&mut self, cause: String) {
+    fn explain(&mut self, refusal: Refusal) {
         if let Some(stack) = &mut self.stack {
-            stack.cause = Some(cause);
+            refusal.explain(stack);
         }
     }
 
@@ -270,12 +274,13 @@ impl Account {
         stack.parameters.clone_from(&template.parameters);
         stack.tags.clone_from(&template.tags);
         stack.cause = None;
+        stack.failed.clear();
     }
 
     /// What the stack's policy forbids, or EC2 would refuse.
-    fn conflict(&mut self, template: &Template, revert: bool) -> Option<String> {
-        if let Some(cause) = self.mishap.take() {
-            return Some(cause);
+    fn conflict(&mut self, template: &Template, revert: bool) -> Option<Refusal> {
+        if let Some(why) = self.mishap.take() {
+            return Some(Refusal { id: None, why });
         }
         let stack = self.stack.as_ref()?;
         if policy::is(stack, false)
@@ -283,7 +288,8 @@ impl Account {
                 .iter()
                 .find(|change| is_loss(change))
         {
-            return Some(format!("{} is denied by stack policy", lost.logical_id));
+            let why = format!("{} is denied by stack policy", lost.logical_id);
+            return Some(Refusal::of(&lost.logical_id, why));
         }
         let layout = Layout::read(&template.text, &template.parameters).unwrap_or_default();
         self.bring(&layout, revert).err()
@@ -316,6 +322,18 @@ impl Account {
             }
         };
         self.change_sets.iter().map(set).collect()
+    }
+}
+
+impl Refusal {
+    /// As the stack's events tell it.
+    fn explain(self, stack: &mut Stack) {
+        let failed = Failed {
+            reason: self.why.clone(),
+            table_is_full: self.why.ends_with(NO_ROOM),
+        };
+        stack.failed = self.id.map(|id| (id, failed)).into_iter().collect();
+        stack.cause = Some(self.why);
     }
 }
 

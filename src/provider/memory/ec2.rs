@@ -13,6 +13,7 @@ use crate::model::observed::{Address, Gateway, Health, Subnet};
 const ADDRESSES: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 0);
 
 pub(super) const NO_ROOM: &str = "takes no more routes";
+const NOT_SUPPORTED: &str = "is not supported as a destination";
 
 #[derive(Clone, Default)]
 pub(super) struct Ec2 {
@@ -28,6 +29,8 @@ pub(super) struct Ec2 {
     pub(super) address_quota: Option<usize>,
     /// By zone; a zone that is not here takes any number.
     pub(super) gateway_quotas: BTreeMap<Zone, usize>,
+    /// Routes that are refused for a reason of EC2's own.
+    pub(super) refused: BTreeSet<Ipv4Net>,
     /// The account does not tell them.
     pub(super) hides_quotas: bool,
     allocated: u32,
@@ -221,11 +224,15 @@ impl Ec2 {
             wish.cidr("DestinationCidrBlock"),
         );
         let (route, quota) = (self.route_of(wish)?, self.route_quota);
+        let is_refused = self.refused.contains(&cidr);
         let Some(routes) = self.routes(table) else {
             return Err(format!("{table} does not exist"));
         };
         if routes.contains_key(&cidr) {
             return Err(format!("a route to {cidr} already exists in {table}"));
+        }
+        if is_refused {
+            return Err(format!("{cidr} {NOT_SUPPORTED}"));
         }
         if routes.len() >= quota.unwrap_or(usize::MAX) {
             return Err(format!("{table} {NO_ROOM}"));

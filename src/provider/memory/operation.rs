@@ -14,17 +14,31 @@ use crate::model::resolved::Layout;
 /// EC2 after an operation, and what the stack has made there, by logical id.
 type Done = (Ec2, BTreeMap<String, Made>);
 
+/// Why an operation fails, and at which resource, where it is one.
+pub(super) struct Refusal {
+    pub(super) id: Option<String>,
+    pub(super) why: String,
+}
+
+impl Refusal {
+    pub(super) fn of(id: &str, why: String) -> Self {
+        let id = Some(id.to_owned());
+        Self { id, why }
+    }
+}
+
 impl Account {
     /// What becomes of EC2 when this is what is wanted, or why that fails.
-    pub(super) fn bring(&self, layout: &Layout, revert: bool) -> Result<Done, String> {
+    pub(super) fn bring(&self, layout: &Layout, revert: bool) -> Result<Done, Refusal> {
         let (mut ec2, mut made) = (self.ec2.clone(), self.made.clone());
         let mut left = Vec::new();
         let mut resources: Vec<_> = layout.resources.iter().collect();
         resources.sort_by_key(|(_, resource)| Wish::rank(&resource.kind));
         for (logical, resource) in resources {
             let wish = Wish::new(resource, &made);
+            let refused = |why| Refusal::of(logical, why);
             let Some(old) = made.get(logical).cloned() else {
-                let id = ec2.make(&wish)?;
+                let id = ec2.make(&wish).map_err(refused)?;
                 made.insert(logical.clone(), Made { wish, id });
                 continue;
             };
@@ -35,9 +49,9 @@ impl Account {
             let keeps_ids = old.wish.becomes(&wish) && can_be_changed(&wish);
             let id = match state {
                 State::Well if old.wish == wish => continue,
-                State::Gone => ec2.make(&wish)?,
+                State::Gone => ec2.make(&wish).map_err(refused)?,
                 _ if keeps_ids => {
-                    ec2.change(&old, &wish)?;
+                    ec2.change(&old, &wish).map_err(refused)?;
                     old.id
                 }
                 _ => {
@@ -46,7 +60,7 @@ impl Account {
                         ec2.remove(&old);
                     }
                     left.push(old);
-                    ec2.make(&wish)?
+                    ec2.make(&wish).map_err(refused)?
                 }
             };
             made.insert(logical.clone(), Made { wish, id });
@@ -80,7 +94,7 @@ impl Account {
         self.made.iter().filter_map(change).collect()
     }
 
-    pub(super) fn settle(&mut self, revert: bool) -> Result<(), String> {
+    pub(super) fn settle(&mut self, revert: bool) -> Result<(), Refusal> {
         let Some(stack) = &mut self.stack else {
             return Ok(());
         };

@@ -1,0 +1,142 @@
+//! What the stack's events tell of an operation that failed: why, at which resources, and how its rollback went.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_cloudformation::types::StackEvent;
+
+use super::calls::Calls;
+use super::codes;
+use super::error;
+use super::operation::{MAX_PAGES, is_of_stack, page};
+use crate::model::live::{Failed, Rollback};
+
+/// Resources that are named of one operation.
+const MAX_NAMED: usize = 500;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Failure {
+    /// The first failure, as `LogicalId (Type): reason`.
+    pub cause: Option<String>,
+    /// What made the operation fail, without what was cancelled since then.
+    pub failed: BTreeMap<String, Failed>,
+    pub rollback: Rollback,
+}
+
+/// Reads the events of the stack's last operation.
+pub async fn read(
+    calls: &Calls,
+    cloudformation: &aws_sdk_cloudformation::Client,
+    stack: &str,
+) -> Result<Failure, error::Failure> {
+    let mut reader = Reader::default();
+    let mut next = None;
+    for _ in 0..MAX_PAGES {
+        let (events, after) = page(calls, cloudformation, stack, next).await?;
+        if events.iter().any(|event| reader.read(event)) {
+            break;
+        }
+        next = after;
+        if next.is_none() {
+            break;
+        }
+    }
+    Ok(reader.failure())
+}
+
+/// What failed between two events of the stack itself.
+#[derive(Debug, Default)]
+struct Part {
+    /// The oldest failure.
+    first: Option<String>,
+    failed: BTreeMap<String, Failed>,
+    /// Types by logical id of what could not be changed.
+    unchanged: BTreeMap<String, String>,
+}
+
+/// Goes through events from the newest to the oldest.
+#[derive(Debug, Default)]
+struct Reader {
+    /// The stack's newest status.
+    end: Option<String>,
+    /// Since the newest rollback began when there was one, else the operation.
+    part: Part,
+    /// The newest rollback.
+    rollback: Option<Part>,
+    /// Rollbacks that failed.
+    failures: u32,
+}
+
+impl Reader {
+    /// Returns true at the event with which the operation began.
+    fn read(&mut self, event: &StackEvent) -> bool {
+        let status = event.resource_status().map_or("", |status| status.as_str());
+        if is_of_stack(event) {
+            self.end.get_or_insert_with(|| status.to_owned());
+            return match status {
+                // A rollback belongs to the operation that it undoes.
+                "UPDATE_ROLLBACK_IN_PROGRESS"
+                | "ROLLBACK_IN_PROGRESS"
+                | "IMPORT_ROLLBACK_IN_PROGRESS" => {
+                    let part = std::mem::take(&mut self.part);
+                    self.rollback.get_or_insert(part);
+                    false
+                }
+                "UPDATE_ROLLBACK_FAILED" => {
+                    self.failures += 1;
+                    false
+                }
+                "CREATE_IN_PROGRESS" | "UPDATE_IN_PROGRESS" | "DELETE_IN_PROGRESS"
+                | "IMPORT_IN_PROGRESS" => true,
+                _ => false,
+            };
+        }
+        let reason = event.resource_status_reason().unwrap_or("no reason given");
+        // Resources that were stopped because another one failed are not the cause.
+        if status.ends_with("_FAILED") && !codes::says_cancelled(reason) {
+            self.part.note(event, status, reason);
+        }
+        false
+    }
+
+    fn failure(self) -> Failure {
+        let rollback = self.rollback.unwrap_or_default();
+        let is_stuck = self.end.is_some_and(|end| end.ends_with("ROLLBACK_FAILED"));
+        let stopped = rollback.first.filter(|_| is_stuck);
+        Failure {
+            cause: match (self.part.first, stopped) {
+                (Some(first), Some(stopped)) => {
+                    Some(format!("{first}; and the rollback failed at {stopped}"))
+                }
+                (first, stopped) => first.or(stopped),
+            },
+            failed: self.part.failed,
+            rollback: Rollback {
+                failures: self.failures,
+                stuck: rollback.unchanged,
+            },
+        }
+    }
+}
+
+impl Part {
+    fn note(&mut self, event: &StackEvent, status: &str, reason: &str) {
+        let id = event.logical_resource_id().unwrap_or("?");
+        let kind = event.resource_type().unwrap_or("?");
+        self.first = Some(codes::one_line(&format!("{id} ({kind}): {reason}")));
+        if self.failed.len() >= MAX_NAMED {
+            return;
+        }
+        let failed = Failed {
+            reason: codes::one_line(codes::handler_message(reason)),
+            table_is_full: kind == "AWS::EC2::Route" && codes::says_table_is_full(reason),
+        };
+        self.failed.insert(id.to_owned(), failed);
+        if status == "UPDATE_FAILED" {
+            self.unchanged.insert(id.to_owned(), kind.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "failure_tests.rs"]
+mod tests;
