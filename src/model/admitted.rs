@@ -60,6 +60,9 @@ pub(super) struct Choice<'a> {
     live: BTreeSet<Ipv4Net>,
 }
 
+/// The place of a unit in the order: its class (live, served, new), then the number and the id of its oldest entry.
+type Rank<'a> = (u8, u64, &'a EntryId);
+
 impl<'a> Choice<'a> {
     /// `nets`: the routes for all that is requested, sorted and disjoint. What is live comes first, then what is served, among equals
     /// the unit with the oldest entry; then what is new, namespace by namespace.
@@ -72,7 +75,7 @@ impl<'a> Choice<'a> {
         let live: BTreeSet<Ipv4Net> = names.routes.keys().map(|(_, cidr)| *cidr).collect();
         let routed = cidr::minimal(live.iter().copied(), &BTreeSet::new());
         let wide = wide(nets, &live);
-        let mut units: Vec<Option<((u8, u64, &EntryId), Unit<'_>)>> = Vec::new();
+        let mut units: Vec<Option<(Rank<'_>, Unit<'_>)>> = Vec::new();
         units.resize_with(nets.len(), || None);
         for (entry, net) in &request.entries {
             let after = nets.partition_point(|unit| unit.network() <= net.network());

@@ -91,7 +91,7 @@ impl Plan {
         let new = self.desired.routes.iter();
         let new = new.filter(|route| !names.routes.contains_key(route));
         if let Some(ledger) = &mut self.ledger {
-            ledger.expect(new.map(|(_, cidr)| *cidr));
+            ledger.note_planned(new.map(|(_, cidr)| *cidr));
         }
         let count = self.differences.len();
         let why = format!("{count} differences from what is asked for");

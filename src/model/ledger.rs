@@ -223,7 +223,7 @@ impl Ledger {
     }
 
     /// Notes routes that a change set is to make. What it was made for may have changed by the time that it is executed.
-    pub(super) fn expect(&mut self, routes: impl Iterator<Item = Ipv4Net>) {
+    pub(super) fn note_planned(&mut self, routes: impl Iterator<Item = Ipv4Net>) {
         self.former.extend(routes);
     }
 

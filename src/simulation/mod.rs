@@ -25,9 +25,9 @@
 //!    has last read everything.
 //! 9. `WithinLimits`: no operation fails for want of room in a route table that was full when it was planned.
 //! 10. `Settles`: [`history::SETTLED`] after the faults have stopped, at the latest, the tables are what the ConfigMaps ask for, EC2 is
-//!    what the stack says, the stack is protected, nothing is under way and no change set is left over. Excused is a zone whose
-//!    static IP others have released, and what was repaired three times in vain; a network that AWS still refuses has to be served
-//!    [`history::SETTLED`] and the longest patience after it does not any more.
+//!     what the stack says, the stack is protected, nothing is under way and no change set is left over. Excused is a zone whose
+//!     static IP others have released, and what was repaired three times in vain; a network that AWS still refuses has to be served
+//!     [`history::SETTLED`] and the longest patience after it does not any more.
 //! 11. `StaysQuiet`: from then on no call is sent: for a minute, and in one of a hundred histories for an hour.
 //! 12. `NoPanic`: no process panics.
 //!
