@@ -161,6 +161,15 @@ fn nothing_takes_a_static_ip_away_unless_it_is_allowed() {
     bench.network.vpc_id = "vpc-2".to_owned();
     assert_eq!(bench.plan().action, Action::Refuse);
     assert!(bench.reasons().contains(&"StackInAnotherVpc"));
+    // What others put into the stack would go with a change, too.
+    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
+    let stack = bench.stack();
+    let other = r#""Resources":{"Other":{"Type":"AWS::S3::Bucket"},"#;
+    stack.template = stack.template.replacen(r#""Resources":{"#, other, 1);
+    assert!(stack.template.contains("AWS::S3::Bucket"));
+    bench.ask(&[("dns", "9.9.9.9")]);
+    assert_eq!(bench.plan().action, Action::Refuse);
+    assert!(bench.reasons().contains(&"WouldLoseStaticIp"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::model::cidr;
 use crate::model::live::{Failed, Status};
 use crate::model::schedule::Schedule;
 
-#[path = "refused_bench.rs"]
+#[path = "refused_bench_tests.rs"]
 mod bench;
 
 #[test]

@@ -116,6 +116,7 @@ fn the_reasons() {
         "kept",
         "recovery",
         "owner",
+        "refused",
     ] {
         let text = read(format!("src/model/{file}.rs"));
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
