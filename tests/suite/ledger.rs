@@ -354,7 +354,9 @@ async fn what_always_fails_is_tried_no_sooner_after_a_failover() {
         json!({ "kind": "resource_fails", "logical_id": "NATGateway*", "message": "no capacity" });
     stage.aws.fault(fault);
     stage.config_map("egress-t1", &EXAMPLE).await;
-    let mut replica = stage.replica("r0").start();
+    // Of several zones, one that fails is left out of the next try, which is another stack then.
+    let one = |name: &str| stage.replica(name).zones(&["a"]).start();
+    let mut replica = one("r0");
     let tries = |stage: &Stage| {
         let log = stage.aws.log_since(0).into_iter();
         let creations = log.filter(|entry| entry.action == "CreateStack");
@@ -370,7 +372,9 @@ async fn what_always_fails_is_tried_no_sooner_after_a_failover() {
         })
         .await;
         failovers += 1;
-        replica = fail_over(&stage, replica, &format!("r{failovers}")).await;
+        replica.kill();
+        replica = one(&format!("r{failovers}"));
+        leads(&replica).await;
     }
     let times = tries(&stage);
     let apart: Vec<f64> = times
