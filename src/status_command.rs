@@ -57,7 +57,7 @@ pub enum StatusError {
     #[error("the API server did not answer within {} s: check its address", PATIENCE.as_secs())]
     Late,
     #[error(
-        "there is no ConfigMap {namespace}/{name}: no leader has written a status there; give the controller's namespace and \
+        "the ConfigMap {namespace}/{name} is missing or empty: no leader has written a status there; give the controller's namespace and \
          the name of its Lease with --leader-elect-resource-namespace and --leader-elect-resource-name"
     )]
     Absent { namespace: String, name: String },
@@ -121,15 +121,13 @@ async fn read(config: &Config) -> Result<(Status, Leadership), StatusError> {
             source,
         }
     })?;
-    let strange = || StatusError::Strange(format!("{namespace}/{name}"));
-    let Some(object) = object else {
+    // The chart makes the ConfigMap without content.
+    let text = object.and_then(|object| object.data?.remove(scribe::STATUS));
+    let Some(text) = text else {
         return Err(StatusError::Absent { namespace, name });
     };
-    let text = object
-        .data
-        .as_ref()
-        .and_then(|data| data.get(scribe::STATUS));
-    let status: Status = serde_json::from_str(text.ok_or_else(strange)?).map_err(|_| strange())?;
+    let strange = || StatusError::Strange(format!("{namespace}/{name}"));
+    let status: Status = serde_json::from_str(&text).map_err(|_| strange())?;
     if status.schema_version != SCHEMA_VERSION {
         return Err(strange());
     }
