@@ -71,7 +71,7 @@ async fn without_a_leader_status_and_check_say_since_when_and_exit_with_2() {
     let mut replica = start();
     wait::until("it leads", || {
         let (code, text) = ask(&stage, &["status"]);
-        wait::check(code == 0, || text)
+        wait::check(code == 0 && text.contains("epoch 2"), || text)
     })
     .await;
     replica.kill();
