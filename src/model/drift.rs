@@ -14,6 +14,9 @@ mod zone;
 /// Of what is seen, in a key: EC2 says at any length why a NAT gateway failed.
 const MAX_SEEN: usize = 120;
 
+/// EC2's answers contradict each other: nothing is proven.
+const UNPROVEN: &str = "AnswersContradict";
+
 /// One resource of the stack that is not in EC2 what it is in the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
@@ -88,15 +91,15 @@ impl Drift {
             "StaticIpLost" => Severity::Refused,
             _ => Severity::Warning,
         };
-        Problem::new(
-            severity,
-            self.subject(),
-            self.reason,
-            format!(
-                "{} ({}) {}; somebody changed it behind CloudFormation: {next}",
-                self.expected, self.id, self.seen
-            ),
-        )
+        let cause = match self.reason {
+            UNPROVEN => "EC2's answers contradict each other, so nothing is rebuilt",
+            _ => "somebody changed it behind CloudFormation",
+        };
+        let text = format!(
+            "{} ({}) {}; {cause}: {next}",
+            self.expected, self.id, self.seen
+        );
+        Problem::new(severity, self.subject(), self.reason, text)
     }
 }
 
@@ -154,14 +157,23 @@ pub fn of(
             reason,
             expected: format!("the route to {cidr}"),
             seen,
-            cure: if follows { Cure::Follows } else { Cure::Retake },
+            cure: if follows {
+                Cure::Follows
+            } else if network.worker_tables.contains_key(table) {
+                Cure::Retake
+            } else {
+                // Nothing would put it back, and AWS may refuse it in such a table.
+                Cure::ByHand(
+                    "give the route table back its tag AvailabilityZone, then the route is repaired",
+                )
+            },
         });
     }
     found.extend(routes);
     found
 }
 
-/// Whether the zone gets another NAT gateway when it is repaired.
+/// Whether the zone gets another NAT gateway when it is repaired, or it is not certain what the zone has.
 fn takes_the_gateway(drift: &Drift) -> bool {
     matches!(
         drift.reason,
@@ -170,6 +182,7 @@ fn takes_the_gateway(drift: &Drift) -> bool {
             | "NatGatewayChanged"
             | "NatSubnetGone"
             | "StaticIpLost"
+            | UNPROVEN
     )
 }
 

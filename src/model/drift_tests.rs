@@ -3,7 +3,9 @@
 use super::repair_tests::{Scene, dns, leads_to, text, told};
 use super::*;
 use crate::model::desired::OnDrift;
-use crate::model::observed::Health;
+use crate::model::drift::Cure;
+use crate::model::network::OtherTable;
+use crate::model::observed::{Health, Observed};
 
 type Harm = fn(&mut Scene);
 
@@ -26,10 +28,14 @@ fn told_of(cases: &[(Harm, &[&str])]) {
 
 #[test]
 fn each_drift_of_a_zone_has_its_reason() {
-    let cases: [(Harm, &[&str]); 9] = [
+    let cases: [(Harm, &[&str]); 10] = [
         (
-            |s| drop(s.seen.gateways.remove("nat-a")),
-            &["StaticIpDetached", "NatGatewayGone"],
+            |s| {
+                s.seen.gateways.remove("nat-a");
+                let table = s.bench.network.worker_tables.get_mut("rtb-a").unwrap();
+                table.routes.get_mut(&dns()).unwrap().blackhole = true;
+            },
+            &["StaticIpDetached", "NatGatewayGone", "RouteBlackhole"],
         ),
         (
             |s| {
@@ -53,10 +59,25 @@ fn each_drift_of_a_zone_has_its_reason() {
             |s| s.seen.gateways.get_mut("nat-a").unwrap().subnet = text("subnet-x"),
             &["NatGatewayChanged"],
         ),
-        (|s| drop(s.seen.addresses.remove("ip-a")), &["StaticIpLost"]),
         (
-            |s| drop(s.seen.subnets.remove("subnet-a")),
-            &["NatSubnetGone"],
+            |s| {
+                s.seen.addresses.remove("ip-a");
+                s.seen.gateways.get_mut("nat-a").unwrap().health = Health::Gone;
+            },
+            &["StaticIpLost", "NatGatewayGone"],
+        ),
+        (
+            |s| {
+                s.seen.subnets.remove("subnet-a");
+                let gateway = s.seen.gateways.get_mut("nat-a").unwrap();
+                gateway.health = Health::Failed(text("x"));
+                s.seen.addresses.get_mut("ip-a").unwrap().held_by = None;
+            },
+            &["NatGatewayFailed", "NatSubnetGone"],
+        ),
+        (
+            |s| drop(s.seen.addresses.remove("ip-a")),
+            &["AnswersContradict"],
         ),
         (
             |s| s.seen.subnets.get_mut("subnet-a").unwrap().zone = text("z"),
@@ -105,4 +126,63 @@ fn each_drift_of_tables_and_routes_has_its_reason() {
         ),
     ];
     told_of(&cases);
+}
+
+#[test]
+fn answers_that_contradict_each_other_prove_nothing() {
+    let cases: [(fn(&mut Observed), &[&str]); 5] = [
+        (|seen| seen.addresses.clear(), &["AnswersContradict"; 2]),
+        (|seen| seen.gateways.clear(), &["AnswersContradict"; 2]),
+        (|seen| seen.subnets.clear(), &["AnswersContradict"; 2]),
+        (
+            |seen| {
+                seen.addresses.clear();
+                seen.gateways.clear();
+                seen.subnets.clear();
+            },
+            &["AnswersContradict"; 6],
+        ),
+        (
+            |seen| seen.gateways.get_mut("nat-a").unwrap().health = Health::Gone,
+            &["NatGatewayGone"],
+        ),
+    ];
+    for (harm, expected) in cases {
+        let mut scene = Scene::new();
+        scene.bench.settings.allow_new_eips = true;
+        for zone in ["a", "b"] {
+            let table = scene.bench.network.worker_tables.get_mut("rtb-a").unwrap();
+            let cidr = format!("10.0.0.{}/32", zone.as_bytes()[0]).parse().unwrap();
+            table.routes.insert(cidr, leads_to(&format!("nat-{zone}")));
+        }
+        harm(&mut scene.seen);
+        for plan in [scene.plan(), scene.plan_after(1)] {
+            assert_eq!(told(&plan), expected);
+            assert_eq!(plan.action, Action::Keep, "{plan}");
+            assert!(plan.drifts.iter().all(|drift| drift.cure == Cure::Passes));
+        }
+    }
+}
+
+#[test]
+fn a_route_is_not_taken_out_of_a_table_into_which_it_cannot_be_put_back() {
+    let mut scene = Scene::new();
+    let worker = scene.bench.network.worker_tables.remove("rtb-a").unwrap();
+    let mut other = OtherTable::default();
+    other.routes = worker.routes;
+    other.routes.insert(dns(), leads_to("nat-b"));
+    scene
+        .bench
+        .network
+        .other_tables
+        .insert(text("rtb-a"), other);
+    let plan = scene.plan_after(1);
+    let drift = plan.drifts.iter().find(|it| it.reason == "RouteRetargeted");
+    assert!(matches!(drift.unwrap().cure, Cure::ByHand(_)), "{plan}");
+    let problems = plan.problems.iter();
+    let mut texts = problems.map(|problem| problem.message.as_str());
+    assert!(
+        texts.any(|text| text.contains("AvailabilityZone")),
+        "{plan}"
+    );
 }

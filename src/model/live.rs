@@ -35,6 +35,8 @@ pub struct Stack {
     pub parameters: BTreeMap<String, String>,
     pub tags: BTreeMap<String, String>,
     pub outputs: BTreeMap<String, String>,
+    /// Whether it was ever updated (`LastUpdatedTime`).
+    pub updated: bool,
     pub termination_protection: bool,
     /// The stack policy; read only where it is kept.
     pub policy: Option<String>,
@@ -44,6 +46,13 @@ pub struct Stack {
     pub change_sets: Vec<ChangeSet>,
     /// Filled in [`Phase::DeleteFailed`].
     pub deletion: Option<Deletion>,
+}
+
+impl Stack {
+    /// Whether it has served, whatever its status says: a stack whose creation failed has no outputs and was never updated.
+    pub fn has_served(&self) -> bool {
+        self.updated || !self.outputs.is_empty()
+    }
 }
 
 /// A resource that made an operation fail.

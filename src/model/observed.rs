@@ -25,6 +25,8 @@ pub struct Gateway {
     pub health: Health,
     pub subnet: SubnetId,
     pub public_ip: Option<String>,
+    /// The network interface by which it has that IP, `eni-…`.
+    pub interface: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

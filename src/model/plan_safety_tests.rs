@@ -106,6 +106,37 @@ fn a_source_in_doubt_removes_nothing_however_empty_it_looks() {
 }
 
 #[test]
+fn a_status_alone_is_no_proof_that_a_stack_was_never_created() {
+    let shows_an_ip: fn(&mut Stack) = |stack| {
+        let output = ("EIPa".to_owned(), "192.0.2.1".to_owned());
+        stack.outputs.extend([output]);
+    };
+    let was_updated: fn(&mut Stack) = |stack| stack.updated = true;
+    for served in [shows_an_ip, was_updated] {
+        for status in ["CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"] {
+            let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
+            bench.stack().status = Status(status.to_owned());
+            assert_eq!(bench.plan().action.name(), "DeleteStack");
+            served(bench.stack());
+            assert_eq!(bench.plan().action, Action::Refuse, "{status}");
+            assert_eq!(bench.reasons(), ["StatusContradicted"]);
+            bench.stack().termination_protection = true;
+            assert_eq!(bench.plan().action, Action::Refuse, "stays protected");
+            bench.stack().deletion = Some(Deletion {
+                before: Status(status.to_owned()),
+                ..Deletion::default()
+            });
+            bench.stack().status = Status("DELETE_FAILED".to_owned());
+            assert_eq!(
+                bench.plan().action,
+                Action::Refuse,
+                "{status}, half deleted"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_stack_that_is_deleted_halfway_goes_only_when_nothing_can_be_lost_with_it() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.stack().status = Status("DELETE_FAILED".to_owned());

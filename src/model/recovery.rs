@@ -47,6 +47,7 @@ impl Plan {
                     format!("the stack is {status}: {cause}"),
                 );
             }
+            Phase::CreateFailed if stack.has_served() => self.refuse_to_believe(stack, &status.0),
             Phase::CreateFailed => {
                 self.setback = Some(cause.clone());
                 let why = format!(
@@ -81,6 +82,21 @@ impl Plan {
         self.refuse(stack, "SeveralStacks", text);
     }
 
+    /// A status alone is no proof that no static IP is in use.
+    fn refuse_to_believe(&mut self, stack: &Stack, status: &str) {
+        let ips: Vec<&str> = stack.outputs.values().map(String::as_str).collect();
+        let proof = if ips.is_empty() {
+            "it was updated before".to_owned()
+        } else {
+            format!("it has outputs ({})", ips.join(", "))
+        };
+        let text = format!(
+            "its status {status} says that it was never created, and {proof}: it is not deleted; if nobody uses its static \
+             IPs, delete the stack by hand, else find out why CloudFormation shows this status"
+        );
+        self.refuse(&stack.name, "StatusContradicted", text);
+    }
+
     /// Such a stack can only be deleted.
     fn deleted_halfway(&mut self, world: &World<'_>, stack: &Stack, cause: &str) {
         let deletion = stack.deletion.clone().unwrap_or_default();
@@ -88,7 +104,7 @@ impl Plan {
         // served nobody. While a source is in doubt, nothing that has served goes.
         let may_go = self.deletion_is_due(world)
             || world.settings.on_empty == OnEmpty::Delete && world.snapshot.is_certain()
-            || deletion.before.phase() == Phase::CreateFailed;
+            || deletion.before.phase() == Phase::CreateFailed && !stack.has_served();
         if !may_go {
             let text = format!(
                 "a deletion has failed halfway ({cause}); such a stack can only be deleted: save its static IPs if partners \

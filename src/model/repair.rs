@@ -44,10 +44,12 @@ impl Plan {
         }
         let observed = world.watch.observed(&stack.version);
         self.drifts = drift::of(world.network, layout, names, observed);
-        if !world.settings.allow_new_eips {
-            keep_lost_zones(&mut self.drifts, names);
-        }
         let is_spent = |drift: &Drift| world.watch.stage(drift) == Stage::Spent;
+        let mut lost = self.drifts.iter().filter(|drift| is_lost(drift));
+        let first = lost.find(|drift| !is_spent(drift));
+        let first = first.map(|drift| drift.place.clone());
+        let allowed = world.settings.allow_new_eips;
+        keep_lost_zones(&mut self.drifts, names, first.filter(|_| allowed), allowed);
         leave_routes(&mut self.drifts, names, is_spent);
         for drift in &self.drifts {
             let spent = is_spent(drift);
@@ -238,7 +240,12 @@ impl Plan {
                 && gateway.is_some_and(|gateway| renewed.contains(gateway))
                 && !drifts.contains(drift)
         };
-        self.drifts.iter().filter(is_in_the_way).cloned().collect()
+        let missing = self.drifts.iter().filter(is_in_the_way).cloned();
+        let taken_out = |drift| Drift {
+            cure: Cure::Retake,
+            ..drift
+        };
+        missing.map(taken_out).collect()
     }
 
     /// Of the routes to be taken out those that the next plan will ask for again. What stays only because it is there must not be
@@ -281,14 +288,19 @@ fn one_zone_at_last(drifts: &mut Vec<Drift>, names: &Names, is_last: impl Fn(&Dr
     drifts.retain(|drift| Some(zone(drift)) == first);
 }
 
-/// A zone whose static IP is gone, and must not get another one, is left as it is.
-fn keep_lost_zones(drifts: &mut [Drift], names: &Names) {
-    let is_lost = |drift: &&Drift| matches!(drift.cure, Cure::NewIp(_));
-    let lost: Vec<Place> = drifts
+fn is_lost(drift: &Drift) -> bool {
+    matches!(drift.cure, Cure::NewIp(_))
+}
+
+/// A zone whose static IP is gone, and must not get another one now, is left as it is. Where that is `allowed`, one change gives
+/// one to this `next` zone only: an answer that is wrong about many never costs more.
+fn keep_lost_zones(drifts: &mut [Drift], names: &Names, next: Option<Place>, allowed: bool) {
+    let mut lost: Vec<Place> = drifts
         .iter()
-        .filter(is_lost)
+        .filter(|drift| is_lost(drift))
         .map(|drift| drift.place.clone())
         .collect();
+    lost.retain(|place| Some(place) != next.as_ref());
     for drift in drifts
         .iter_mut()
         .filter(|drift| lost.contains(&drift.place))
@@ -298,6 +310,7 @@ fn keep_lost_zones(drifts: &mut [Drift], names: &Names) {
         };
         let gateway = names.part(zone, Part::NatGateway);
         match &drift.cure {
+            Cure::NewIp(_) if allowed => drift.cure = Cure::Passes,
             Cure::NewIp(_) => {
                 drift.cure = Cure::ByHand(
                     "set --allow-new-eips to give the zone a new static IP, and tell everybody who has allow-listed the old one",

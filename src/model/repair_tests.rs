@@ -42,6 +42,7 @@ impl Scene {
                 health: Health::Well,
                 subnet: format!("subnet-{zone}"),
                 public_ip: Some(format!("ip-{zone}")),
+                interface: Some(format!("eni-{zone}")),
             };
             seen.gateways.insert(format!("nat-{zone}"), gateway);
             let held_by = Some(format!("eni-{zone}"));
@@ -235,13 +236,49 @@ fn a_gateway_is_made_anew_with_its_static_ip() {
     assert_eq!((plan.action, plan.drifts), (Action::Keep, vec![]));
 }
 
+/// As EC2 does: an IP can be released once its gateway is gone.
+fn release(scene: &mut Scene, zone: &str) {
+    let gateway = scene.seen.gateways.get_mut(&format!("nat-{zone}"));
+    gateway.unwrap().health = Health::Gone;
+    scene.seen.addresses.remove(&format!("ip-{zone}"));
+}
+
+#[test]
+fn one_change_gives_one_zone_a_new_static_ip() {
+    let mut scene = Scene::new();
+    scene.bench.settings.allow_new_eips = true;
+    for zone in ["a", "b"] {
+        release(&mut scene, zone);
+    }
+    for (tries, zone) in [(0, "a"), (MAX_REPAIRS, "b")] {
+        for _ in 0..tries {
+            let keys: Vec<String> = scene.plan().drifts.iter().map(Drift::key).collect();
+            let of_a = |key: &&String| key.starts_with("EIPa");
+            let keys: Vec<String> = keys.iter().filter(of_a).cloned().collect();
+            scene.bench.watch.tried(&keys);
+        }
+        scene.plan();
+        let Action::Prepare(template) = scene.plan().action else {
+            panic!("{}", scene.plan());
+        };
+        let new: Vec<String> = resources(&template)
+            .into_iter()
+            .filter(|id| id.starts_with("EIP") && id.contains("Anew"))
+            .collect();
+        assert_eq!(new, [format!("EIP{zone}Anew1")]);
+    }
+}
+
 #[test]
 fn a_static_ip_that_is_gone_is_replaced_only_if_that_is_allowed() {
     let mut scene = Scene::new();
-    scene.seen.addresses.remove("ip-a");
+    release(&mut scene, "a");
     scene.bench.network.associations.remove("subnet-b");
     let plan = scene.plan();
-    assert_eq!(told(&plan), ["StaticIpLost", "NatSubnetUnassociated"]);
+    assert_eq!(
+        told(&plan),
+        ["StaticIpLost", "NatGatewayGone", "NatSubnetUnassociated"]
+    );
     assert!(plan.refuses_something());
     // Reverting would draw a new one, so the other zone is repaired without that.
     let Action::Prepare(template) = scene.plan().action else {

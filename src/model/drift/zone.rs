@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
 
-use super::{Cure, Drift, Place, of_route};
+use super::{Cure, Drift, Place, UNPROVEN, of_route};
 use crate::model::network::{Network, Zone};
 use crate::model::observed::{Gateway, Health, Observed};
 use crate::model::resolved::{Layout, Names, Part};
@@ -68,17 +68,56 @@ impl<'a> Look<'a> {
             .collect()
     }
 
+    /// Whether the gateway is not in EC2's answer, and other answers show that it is there: its IP is associated, or not in an
+    /// answer either, and a route to it is active.
+    fn is_missed(&self) -> bool {
+        let (Some((_, gateway)), Some((_, ip))) = (self.ids(Part::NatGateway), self.ids(Part::Eip))
+        else {
+            return false;
+        };
+        let address = self.observed.addresses.get(ip);
+        let mut tables = self.network.worker_tables.values();
+        self.gateway().is_none()
+            && address.is_none_or(|address| address.held_by.is_some())
+            && tables.any(|table| {
+                let mut routes = table.routes.values();
+                routes.any(|route| route.target == gateway && !route.blackhole)
+            })
+    }
+
+    /// Whether the gateway's own network interface still has its IP. EC2 takes it away after the gateway has come to its end.
+    fn holds_on(&self) -> bool {
+        let address = self.ids(Part::Eip);
+        let address = address.and_then(|(_, ip)| self.observed.addresses.get(ip));
+        let holder = address.and_then(|address| address.held_by.as_ref());
+        let gateway = self.gateway();
+        holder.is_some() && holder == gateway.and_then(|gateway| gateway.interface.as_ref())
+    }
+
     fn at_address(&self, found: &mut Vec<Drift>) {
         let Some((id, ip)) = self.ids(Part::Eip) else {
             return;
         };
         let expected = format!("the static IP {ip}");
         let Some(address) = self.observed.addresses.get(ip) else {
+            // EC2 releases no IP that a gateway has.
+            let shown = self.gateway().is_some_and(|gateway| {
+                let ended = matches!(gateway.health, Health::Gone | Health::Failed(_));
+                !ended && gateway.public_ip.as_deref() == Some(ip)
+            });
+            if shown || self.is_missed() {
+                let seen = "is not in EC2's answer, and the zone's NAT gateway has it".to_owned();
+                found.push(self.drift(id, UNPROVEN, expected, seen, Cure::Passes));
+                return;
+            }
             let cure = Cure::NewIp(self.with(&[Part::Eip, Part::NatGateway]));
             let seen = "is released and cannot be had back".to_owned();
             found.push(self.drift(id, "StaticIpLost", expected, seen, cure));
             return;
         };
+        if self.holds_on() || self.is_missed() {
+            return;
+        }
         let moves = self
             .gateway()
             .is_some_and(|gateway| matches!(gateway.health, Health::Coming | Health::Leaving));
@@ -105,12 +144,18 @@ impl<'a> Look<'a> {
                 && matches!(drift.reason, "StaticIpLost" | "StaticIpDetached")
         });
         let subnet_gone = subnet.is_some_and(|subnet| !self.observed.subnets.contains_key(subnet));
-        let renew = if lost || subnet_gone {
+        let renew = if self.holds_on() {
+            Cure::Passes
+        } else if lost || subnet_gone {
             Cure::Follows
         } else {
             Cure::Renew(self.with(&[Part::NatGateway]))
         };
         let (reason, seen, cure) = match self.gateway() {
+            None if self.is_missed() => {
+                let seen = "is not in EC2's answer, and routes to it are active".to_owned();
+                (UNPROVEN, seen, Cure::Passes)
+            }
             None => ("NatGatewayGone", "is gone".to_owned(), renew),
             Some(gateway) => match &gateway.health {
                 Health::Gone => ("NatGatewayGone", "is gone".to_owned(), renew),
@@ -145,6 +190,16 @@ impl<'a> Look<'a> {
         };
         let expected = format!("the NAT subnet {physical}");
         let Some(subnet) = self.observed.subnets.get(physical) else {
+            // EC2 deletes no subnet that a gateway is in.
+            let used = self.gateway().is_some_and(|gateway| {
+                let ended = matches!(gateway.health, Health::Gone | Health::Failed(_));
+                !ended && gateway.subnet == physical
+            });
+            if used || self.is_missed() {
+                let seen = "is not in EC2's answer, and the zone's NAT gateway is in it".to_owned();
+                found.push(self.drift(id, UNPROVEN, expected, seen, Cure::Passes));
+                return;
+            }
             let cure = Cure::Renew(self.with(&[Part::NatSubnet, Part::NatGateway]));
             found.push(self.drift(id, "NatSubnetGone", expected, "is gone".to_owned(), cure));
             return;

@@ -158,6 +158,9 @@ impl Eyes<'_> {
                 public_ip: primary
                     .and_then(|address| address.public_ip())
                     .map(str::to_owned),
+                interface: primary
+                    .and_then(|address| address.network_interface_id())
+                    .map(str::to_owned),
             };
             Some((gateway.nat_gateway_id()?.to_owned(), seen))
         };

@@ -221,9 +221,8 @@ impl Reader<'_> {
         key: &StateKey,
     ) -> Result<Stack, ProviderError> {
         let mut status = Status(key.status.clone());
-        if let Some(running) = self.running(memory, stack, &status).await? {
-            status = Status(running.to_owned());
-        }
+        let running = self.running(memory, stack, &status).await?;
+        status = running.map_or(status, |running| Status(running.to_owned()));
         let phase = status.phase();
         let mut live = Stack {
             name: name(stack),
@@ -241,6 +240,7 @@ impl Reader<'_> {
                     .iter()
                     .map(|output| (output.output_key(), output.output_value())),
             ),
+            updated: stack.last_updated_time().is_some(),
             termination_protection: stack.enable_termination_protection().unwrap_or(false),
             status,
             version: format!("{} {:?}", key.status, key.updated),

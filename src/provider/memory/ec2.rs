@@ -194,6 +194,7 @@ impl Ec2 {
             health: Health::Well,
             subnet: subnet.to_owned(),
             public_ip: Some(ip.to_owned()),
+            interface: Some(format!("eni-{id}")),
         };
         let held_by = Some(format!("eni-{id}"));
         self.addresses.insert(ip.to_owned(), Address { held_by });
