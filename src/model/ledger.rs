@@ -2,7 +2,8 @@
 //! repaired in vain, and since when a grace period runs. One JSON document, kept by [`crate::ledger`].
 //!
 //! The ledger is believed as far as it explains what is live: while a live route is inside of nothing that it names (it is new, was
-//! deleted, could not be written for a time, or was full), it says nothing about refused entries, and removals are frozen.
+//! deleted, could not be written for a time, or was not ours), it says nothing about refused entries, and removals are frozen. Of entries that it has no room for it keeps
+//! the networks that are live, so that only their own namespaces' refused entries hold routes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,7 +19,12 @@ use super::request::{EntryId, ObjectId, Request, Snapshot};
 
 pub use super::recall::Recall;
 
-const VERSION: u32 = 1;
+mod room;
+
+const VERSION: u32 = 2;
+/// Of a document that a program that knows no short namespaces reads rightly, too. Of one that has them it must not read that a
+/// refused entry without a line has no route.
+const VERSION_WHOLE: u32 = 1;
 /// Of the entries in the document. A ConfigMap holds 1 MiB.
 pub const MAX_BYTES: usize = 700 << 10;
 
@@ -59,6 +65,8 @@ pub struct Ledger {
     entries: BTreeMap<EntryId, Line>,
     /// What entries asked for before they were changed, as long as a live route may be left of it.
     former: BTreeSet<Ipv4Net>,
+    /// Namespaces, by cluster and name, of which entries did not fit: what they asked for is in `former`, as far as it is live.
+    short: BTreeSet<(String, String)>,
     /// The next number of a [`Line`].
     next: u64,
     /// By subject, as [`super::schedule`] has them.
@@ -96,6 +104,8 @@ struct Document {
     entries: Tree,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     former: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    short: BTreeSet<(String, String)>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tries: BTreeMap<String, Tries>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -158,6 +168,7 @@ impl Ledger {
                 .iter()
                 .filter_map(|net| net.parse().ok())
                 .collect(),
+            short: document.short,
             next: document.next,
             tries: document.tries,
             repairs: document.repairs,
@@ -189,12 +200,16 @@ impl Ledger {
         let grace = self.grace;
         let large = |large: LargeRemoval| (whole_seconds(large.since), large.removed, large.of);
         let document = Document {
-            version: VERSION,
+            version: match self.short.is_empty() {
+                true => VERSION_WHOLE,
+                false => VERSION,
+            },
             stack_name: self.stack_name.clone(),
             stack: self.stack.clone(),
             next: self.next,
             entries,
             former: self.former.iter().map(Ipv4Net::to_string).collect(),
+            short: self.short.clone(),
             tries: self.tries.clone(),
             repairs: self.repairs.clone(),
             refused: self.refused.clone(),
@@ -237,13 +252,7 @@ impl Ledger {
         self.entries.get(entry).map(|line| line.number)
     }
 
-    /// Whether every live route is for an entry that the ledger names.
-    pub fn explains<'a>(&self, live: impl Iterator<Item = &'a Ipv4Net>) -> bool {
-        let lines = self.entries.values().map(|line| line.net);
-        explain(lines.chain(self.former.iter().copied()), live)
-    }
-
-    /// What it should hold after a reading of the sources, and how many entries do not fit. An entry is gone when its key is, in a
+    /// What it should hold after a reading of the sources, how many entries do not fit, and of which namespaces. An entry is gone when its key is, in a
     /// source that was listed whole; its line goes when no live route is left for it, as does what a changed entry asked for before:
     /// not while a change is `under_way`, which may make such a route.
     pub fn after<'a>(
@@ -252,7 +261,7 @@ impl Ledger {
         request: &Request,
         live: impl Iterator<Item = &'a Ipv4Net>,
         under_way: bool,
-    ) -> (Self, usize) {
+    ) -> (Self, usize, BTreeSet<(String, String)>) {
         let mut ledger = self.clone();
         for (entry, net) in &request.entries {
             match ledger.entries.get_mut(entry) {
@@ -276,58 +285,18 @@ impl Ledger {
         };
         let standing = ledger.entries.iter().filter(|(entry, _)| stands(entry));
         let standing = cidr::minimal(standing.map(|(_, line)| line.net), &BTreeSet::new());
-        let left: Vec<&Ipv4Net> = live.filter(|it| !cidr::covers(&standing, it)).collect();
+        let live: Vec<&Ipv4Net> = live.collect();
+        let left = live.iter().filter(|it| !cidr::covers(&standing, it));
+        let left: Vec<&Ipv4Net> = left.copied().collect();
         let is_left = |net: &Ipv4Net| left.iter().any(|route| overlap(net, route));
         if snapshot.missing.is_empty() {
             let keeps = |entry: &EntryId, line: &Line| stands(entry) || is_left(&line.net);
             ledger.entries.retain(|entry, line| keeps(entry, line));
             ledger.former.retain(|net| under_way || is_left(net));
         }
-        let left_out = ledger.shorten();
-        (ledger, left_out)
+        let (left_out, tenants) = ledger.shorten(&live);
+        (ledger, left_out, tenants)
     }
-
-    /// Leaves out the newest entries until the document fits.
-    fn shorten(&mut self) -> usize {
-        let mut sizes: Vec<(u64, usize)> = Vec::new();
-        let mut object: Option<&ObjectId> = None;
-        for (entry, line) in &self.entries {
-            let mut size = entry.key.len() + line.net.to_string().len() + 30;
-            if object != Some(&entry.object) {
-                object = Some(&entry.object);
-                let ObjectId {
-                    cluster,
-                    namespace,
-                    name,
-                } = &entry.object;
-                size += cluster.len() + namespace.len() + name.len() + 20;
-            }
-            sizes.push((line.number, size));
-        }
-        sizes.sort_unstable();
-        let mut room = MAX_BYTES;
-        let mut kept = 0;
-        while let Some(left) = sizes
-            .get(kept)
-            .and_then(|(_, size)| room.checked_sub(*size))
-        {
-            room = left;
-            kept += 1;
-        }
-        let left_out = sizes.len() - kept;
-        if let Some((first, _)) = sizes.get(kept) {
-            self.entries.retain(|_, line| line.number < *first);
-        }
-        left_out
-    }
-}
-
-fn explain<'a>(
-    nets: impl Iterator<Item = Ipv4Net>,
-    mut live: impl Iterator<Item = &'a Ipv4Net>,
-) -> bool {
-    let nets = cidr::minimal(nets, &BTreeSet::new());
-    live.all(|route| cidr::covers(&nets, route))
 }
 
 fn lines((cluster, namespaces): (String, Cluster)) -> Vec<(EntryId, Line)> {

@@ -72,7 +72,7 @@ fn a_source_that_is_missing_takes_nothing_out() {
         ..Snapshot::default()
     };
     let none: [Ipv4Net; 0] = [];
-    let (kept, _) = ledger.after(&missing, &Request::default(), none.iter(), false);
+    let (kept, ..) = ledger.after(&missing, &Request::default(), none.iter(), false);
     assert_eq!(kept, ledger);
 }
 
@@ -119,9 +119,9 @@ fn the_document_is_read_as_it_was_written() {
     let renamed = renamed.expect("a ledger");
     assert_eq!(renamed.asked(&entry("one", "dns")), None, "of no cluster");
 
-    let newer = text.replace("\"version\":1", "\"version\":2");
+    let newer = text.replace("\"version\":1", "\"version\":3");
     let newer = Ledger::read(&newer, "egress", &clusters());
-    assert_eq!(newer, Err(LedgerError::Newer(2)));
+    assert_eq!(newer, Err(LedgerError::Newer(3)));
     for bad in ["", "{}", "nonsense", "[1]", &text[..text.len() / 2]] {
         let read = Ledger::read(bad, "egress", &clusters());
         assert_eq!(read, Err(LedgerError::NotOurs), "{bad}");
@@ -148,10 +148,10 @@ fn the_newest_entries_are_left_out_of_a_document_that_is_full() {
     };
     let none: [Ipv4Net; 0] = [];
     let (before, first) = add(0..2_000, "old");
-    let (ledger, left_out) = Ledger::new("egress").after(&before, &first, none.iter(), false);
+    let (ledger, left_out, _) = Ledger::new("egress").after(&before, &first, none.iter(), false);
     assert_eq!(left_out, 0);
     let (then, all) = add(2_000..20_000, "new");
-    let (ledger, left_out) = ledger.after(&then, &all, none.iter(), false);
+    let (ledger, left_out, _) = ledger.after(&then, &all, none.iter(), false);
     assert!(left_out > 0 && left_out < 10_000, "{left_out}");
     let length = ledger.text().len();
     assert!(length < 1 << 20 && length > MAX_BYTES / 2, "{length}");

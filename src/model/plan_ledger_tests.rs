@@ -10,6 +10,7 @@ use super::tests::{Bench, kinds, texts};
 use super::*;
 use crate::model::desired::OnEmpty;
 use crate::model::grace::LargeRemoval;
+use crate::model::request::ObjectId;
 
 /// A world whose ledger knows what is live.
 fn noted(entries: &[(&str, &str)]) -> Bench {
@@ -259,4 +260,73 @@ fn few_networks_and_what_covers_them_are_no_large_removal() {
         !bench.reasons().contains(&"LargeRemovalWaits"),
         "a zone was decided"
     );
+}
+
+/// Gives a ConfigMap of a namespace these entries.
+fn set_object(bench: &mut Bench, namespace: &str, name: &str, entries: &[(&str, &str)]) {
+    let id = ObjectId {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        ..ObjectId::default()
+    };
+    let object = bench.snapshot.objects.entry(id).or_default();
+    object.data = texts(entries);
+}
+
+/// A world where namespace greedy fills the ledger: its entry of 9.9.9.9 does not fit.
+fn overfull() -> Bench {
+    let nets = ["8.8.8.8", "9.9.9.9", "1.1.1.1", "2.2.2.2"];
+    let mut bench = Bench::live(&nets.map(|net| (net, net)));
+    bench.snapshot.objects.clear();
+    let keys: Vec<String> = (0..1000).map(|key| format!("{key:0>253}")).collect();
+    let many: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), "8.8.8.8")).collect();
+    for name in ["a", "b", "c"] {
+        set_object(&mut bench, "greedy", name, &many);
+    }
+    set_object(&mut bench, "greedy", "z", &[("z", "9.9.9.9")]);
+    let calm = [("old", "2.2.2.2"), ("web", "1.1.1.1")];
+    set_object(&mut bench, "z-calm", "one", &calm);
+    bench.ledger = Some(Ledger::new("egress"));
+    bench.ledger = bench.plan().ledger;
+    bench
+}
+
+#[test]
+fn a_ledger_that_one_namespace_fills_freezes_no_removal_of_others() {
+    let mut bench = overfull();
+    assert!(bench.reasons().contains(&"LedgerFull"));
+    let first = bench.ledger.as_ref().unwrap().text();
+    assert!(first.contains("z-calm") && !first.contains("\"z\":{\"z\""));
+    assert!(first.starts_with("{\"version\":2,"));
+    let read = Ledger::read(&first, "egress", &[String::new()].into());
+    assert_eq!(read.as_ref(), Ok(bench.ledger.as_ref().unwrap()));
+    let again = bench.plan().ledger.unwrap().text();
+    assert!(again == first, "nothing new is nothing to write");
+
+    let all = bench.snapshot.clone();
+    set_object(&mut bench, "z-calm", "one", &[("web", "1.1.1.1")]);
+    set_object(&mut bench, "third", "one", &[("new", "nonsense")]);
+    let left = set(&["1.1.1.1/32", "8.8.8.8/32", "9.9.9.9/32"]);
+    assert_eq!(routed(&bench.plan()), left, "{}", bench.plan());
+
+    // A typo where nobody knows what it stood for keeps what it may have stood for, and nothing else: not only at once.
+    set_object(&mut bench, "greedy", "z", &[("z", "9.9.9,9")]);
+    for _ in 0..3 {
+        let plan = bench.plan();
+        assert_eq!(routed(&plan), left, "{plan}");
+        assert!(!bench.reasons().contains(&"RemovalsFrozen"));
+        bench.ledger = plan.ledger;
+    }
+    set_object(&mut bench, "greedy", "z", &[]);
+    assert_eq!(routed(&bench.plan()), set(&["1.1.1.1/32", "8.8.8.8/32"]));
+    // Where there is room again, all is as ever.
+    bench.snapshot = all;
+    for name in ["a", "b", "c"] {
+        set_object(&mut bench, "greedy", name, &[("one", "8.8.8.8")]);
+    }
+    for _ in 0..2 {
+        bench.ledger = bench.plan().ledger;
+    }
+    let text = bench.ledger.as_ref().unwrap().text();
+    assert!(text.starts_with("{\"version\":1,") && text.contains("\"z\":{\"z\""));
 }

@@ -1,12 +1,18 @@
 //! [`Recall`]: how much is known of the [`Ledger`], and what it should hold next.
 
+use std::collections::BTreeSet;
+
 use ipnet::Ipv4Net;
 
 use super::ledger::Ledger;
 use super::live::{Live, Phase};
+use super::plain::plain;
 use super::plan::World;
 use super::problem::{Problem, Subject};
 use super::request::{EntryId, Request};
+
+/// How many namespaces a message names.
+const NAMED: usize = 3;
 
 /// What is known of the ledger.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,21 +59,26 @@ impl<'a> Recall<'a> {
     ) -> (Option<Ledger>, Option<Problem>) {
         let stack_name = &world.settings.stack_name;
         let (Self::Known(ledger) | Self::Unavailable(_, Some(ledger))) = self else {
-            return (None, self.problem(stack_name, 0));
+            return (None, self.problem(stack_name, 0, &BTreeSet::new()));
         };
         let under_way = matches!(world.live, Live::Ours(stack)
             if stack.status.phase() == Phase::Busy || !stack.change_sets.is_empty());
-        let (mut next, left_out) = ledger.after(world.snapshot, request, live, under_way);
+        let (mut next, left_out, tenants) = ledger.after(world.snapshot, request, live, under_way);
         next.stack = match world.live {
             Live::Ours(stack) if stack.status.phase() != Phase::Gone => Some(stack.id.clone()),
             Live::Ours(_) | Live::Absent => None,
             // Ours may be among them, or be it.
             Live::Foreign { .. } | Live::Several(_) => next.stack,
         };
-        (Some(next), self.problem(stack_name, left_out))
+        (Some(next), self.problem(stack_name, left_out, &tenants))
     }
 
-    fn problem(self, stack: &str, left_out: usize) -> Option<Problem> {
+    fn problem(
+        self,
+        stack: &str,
+        left_out: usize,
+        tenants: &BTreeSet<(String, String)>,
+    ) -> Option<Problem> {
         let subject = Subject::Stack(stack.to_owned());
         match self {
             Self::Unavailable(why, _) => {
@@ -77,8 +88,15 @@ impl<'a> Recall<'a> {
                 Some(Problem::warning(subject, "LedgerUnavailable", text))
             }
             Self::Known(_) if left_out > 0 => {
+                let named = tenants
+                    .iter()
+                    .take(NAMED)
+                    .map(|(_, namespace)| plain(namespace).to_string());
+                let named = named.collect::<Vec<_>>().join(", ");
                 let text = format!(
-                    "{left_out} entries do not fit into the ledger; while an entry is refused, no route is removed: remove entries"
+                    "{left_out} entries do not fit into the ledger, of {} namespaces ({named}); while an entry of these is refused, \
+                     routes that may be for it stay: remove entries there",
+                    tenants.len()
                 );
                 Some(Problem::warning(subject, "LedgerFull", text))
             }

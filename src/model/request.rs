@@ -183,11 +183,13 @@ impl Request {
     ) -> Problem {
         self.refused += 1;
         self.settled &= ledger.is_some();
-        let kept = ledger.and_then(|ledger| ledger.asked(&entry));
+        let kept = self.last(&entry, ledger);
         let mut text = refusal.to_string();
         if let Some(net) = kept {
             text += &format!("; kept: {net} until it is mended or removed");
             self.keep(entry.clone(), net, rules);
+        } else if ledger.is_some_and(|ledger| ledger.is_short(&entry.object)) {
+            text += "; kept: every route that may be for it, since the ledger had no room for what it asked for last";
         }
         Problem::refused(Subject::Entry(entry), refusal.reason(), text)
     }
@@ -207,7 +209,7 @@ impl Request {
         for key in &keys {
             let (object, key) = (object.clone(), (*key).to_owned());
             let entry = EntryId { object, key };
-            if let Some(net) = ledger.and_then(|ledger| ledger.asked(&entry)) {
+            if let Some(net) = self.last(&entry, ledger) {
                 self.keep(entry, net, rules);
                 kept += 1;
             }
@@ -219,6 +221,22 @@ impl Request {
         );
         let subject = Subject::Object(object.clone());
         Problem::refused(subject, Refusal::TooMany.reason(), text)
+    }
+
+    /// Returns what a refused entry asked for last. Where the ledger had no room for that, it may be any live route that no line
+    /// explains: all of these stay.
+    fn last(&mut self, entry: &EntryId, ledger: Option<&Ledger>) -> Option<Ipv4Net> {
+        let known = ledger.and_then(|ledger| ledger.asked(entry));
+        if known.is_none() {
+            self.hold_unknown(&entry.object, ledger);
+        }
+        known
+    }
+
+    fn hold_unknown(&mut self, object: &ObjectId, ledger: Option<&Ledger>) {
+        if let Some(ledger) = ledger.filter(|ledger| ledger.is_short(object)) {
+            self.held.extend(ledger.former());
+        }
     }
 
     /// Keeps what a refused entry asked for last.
@@ -256,6 +274,7 @@ impl Request {
         }
         self.refused += object.more_keys.max(1);
         self.settled &= ledger.is_some();
+        self.hold_unknown(id, ledger);
         let mut kept = 0;
         for (key, net) in ledger.into_iter().flat_map(|ledger| ledger.of(id)) {
             if !object.data.contains_key(key) {

@@ -99,7 +99,7 @@ fn entries_that_are_not_read_keep_what_they_asked_for() {
         // The ledger keeps the lines, too.
         let live = std::iter::empty::<&Ipv4Net>();
         let request = read(&[("one", now)], Some(&ledger)).0;
-        let (next, _) = ledger.after(&snapshot(&[("one", now)]), &request, live, false);
+        let (next, ..) = ledger.after(&snapshot(&[("one", now)]), &request, live, false);
         assert_eq!(
             next.of(&id("one")).any(|(key, _)| key == "z"),
             now.hides_entries()
