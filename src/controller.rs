@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracing::{Instrument as _, Span};
 
 use crate::clock::{self, Instant};
+use crate::cluster::Cluster;
 
 use crate::lease::election::Election;
 use crate::lease::term::Term;
@@ -40,6 +41,8 @@ pub struct Conduct {
     /// How often EC2 is looked at for drift; None: never.
     pub drift_interval: Option<Duration>,
     pub dry_run: bool,
+    /// The cluster that the stack belongs to.
+    pub cluster: Cluster,
 }
 
 impl Conduct {
@@ -80,6 +83,7 @@ impl<P: Provider, E: Election> Controller<P, E> {
             schedule: conduct.schedule(),
             grace: Grace::new(conduct.empty_grace_period),
             book,
+            cluster: conduct.cluster.clone(),
         };
         Self {
             provider,

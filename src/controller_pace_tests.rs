@@ -135,12 +135,18 @@ impl Provider for Account {
         self.memory.observe(stack).await
     }
 
-    async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
+    async fn apply(
+        &self,
+        term: &Term,
+        owner: Option<&str>,
+        stack: &str,
+        action: &Action,
+    ) -> Result<(), ProviderError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.writes.fetch_add(1, Ordering::Relaxed);
         match self.shown() {
             Some(_) => Ok(()),
-            None => self.memory.apply(term, stack, action).await,
+            None => self.memory.apply(term, owner, stack, action).await,
         }
     }
 }
@@ -180,6 +186,7 @@ pub(super) fn lead(
         resync_interval: Duration::from_secs(300),
         drift_interval: Some(Duration::from_secs(300)),
         dry_run,
+        cluster: Cluster::none(),
     };
     let (told, truth) = (told.clone(), told.subscribe());
     let feed = Box::new(move |sender: watch::Sender<Option<Snapshot>>| {

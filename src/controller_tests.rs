@@ -76,6 +76,7 @@ fn telling(manifests: &Manifests, on_empty: OnEmpty, teller: Teller) -> MemoryPr
         resync_interval: Duration::from_secs(300),
         drift_interval: None,
         dry_run: false,
+        cluster: Cluster::none(),
     };
     let source = Source::Manifests(manifests.0.clone());
     let pulse = Pulse::new(Duration::from_secs(60));
@@ -200,14 +201,20 @@ impl Provider for Broken {
         self.account.observe(stack).await
     }
 
-    async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
+    async fn apply(
+        &self,
+        term: &Term,
+        owner: Option<&str>,
+        stack: &str,
+        action: &Action,
+    ) -> Result<(), ProviderError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         if matches!(action, Action::Create(_)) {
             self.creations.fetch_add(1, Ordering::Relaxed);
             let mended = self.mended.load(Ordering::Relaxed);
             self.account.spoil((!mended).then_some("a quota"));
         }
-        self.account.apply(term, stack, action).await
+        self.account.apply(term, owner, stack, action).await
     }
 }
 
@@ -244,6 +251,7 @@ fn lead(provider: &Broken, drift_interval: Option<Duration>, book: Book) -> Join
         resync_interval: Duration::from_secs(300),
         drift_interval,
         dry_run: false,
+        cluster: Cluster::none(),
     };
     let feed = Box::new(asked);
     let controller = Controller::new(

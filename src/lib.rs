@@ -4,6 +4,8 @@ pub mod config;
 
 pub mod clock;
 
+pub mod cluster;
+
 pub mod spans;
 
 pub mod model;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use kube_static_egress_controller::cluster::Cluster;
 use kube_static_egress_controller::config::{
     Cli, Clusters, Command, Config, Output, PlanArgs, ProviderConfig, Purpose, SourceConfig,
     variables,
@@ -26,7 +27,8 @@ use kube_static_egress_controller::report::pulse::Pulse;
 use kube_static_egress_controller::report::scribe::Scribe;
 use kube_static_egress_controller::report::teller::Teller;
 use kube_static_egress_controller::report::traces::Traces;
-use kube_static_egress_controller::report::{http, log, transitions};
+use kube_static_egress_controller::report::transitions::Board;
+use kube_static_egress_controller::report::{http, log};
 use kube_static_egress_controller::source::{Source, kubernetes};
 use kube_static_egress_controller::status_command::{self, Question};
 use tokio::signal::unix::{SignalKind, signal};
@@ -118,14 +120,15 @@ async fn plan(config: Config, args: &PlanArgs) -> Result<ExitCode> {
     let plan = if plan_command::is_offline(&config, network) {
         plan_command::offline(&config, &source, network).await?
     } else {
-        let mut book = book(&config).await?;
+        let (mut book, mut cluster) = (book(&config).await?, Cluster::of(&config.source).await?);
         match &config.provider {
             ProviderConfig::Aws(_) => {
                 let provider = aws(&config, &Metrics::new(), "plan").await?;
-                plan_command::look(&provider, &source, &config, &mut book).await?
+                plan_command::look(&provider, &source, &config, &mut book, &mut cluster).await?
             }
             ProviderConfig::InMemory | ProviderConfig::Noop => {
-                plan_command::look(&memory(&config), &source, &config, &mut book).await?
+                plan_command::look(&memory(&config), &source, &config, &mut book, &mut cluster)
+                    .await?
             }
         }
     };
@@ -238,7 +241,8 @@ async fn elect<P: Provider>(
                 false => scribe,
             };
             let election = LeaseElection::new(kube, election)?;
-            let telling = transitions::tell(election.view(), events, namespace, name);
+            let board = Board::new(events, namespace, name);
+            let telling = board.tell(election.view(), outlook.chronicle.issues());
             let telling = tokio::spawn(telling);
             control(config, provider, election, source, outlook, Some(scribe)).await?;
             // The last Event is on its way, and the Lease is already given up.
@@ -277,12 +281,14 @@ async fn control<P: Provider, E: Election>(
     let book = book(&config).await?;
     outlook.chronicle.follow_lease(election.view());
     let keeping = tokio::spawn(outlook.chronicle.clone().keep());
+    let cluster = Cluster::of(&config.source).await?;
     let conduct = Conduct {
         drift_interval: config.drift_interval(),
         settings: config.settings,
         empty_grace_period: config.empty_grace_period,
         resync_interval: config.resync_interval,
         dry_run: config.dry_run,
+        cluster,
     };
     let teller = Teller::new(outlook.metrics.clone(), config.dry_run)
         .with(outlook.chronicle.clone(), scribe);

@@ -4,8 +4,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::cluster::Cluster;
 use crate::config::{Config, Output, ProviderConfig, SourceConfig};
 use crate::ledger::Book;
+use crate::model::desired::Settings;
 use crate::model::grace::Grace;
 use crate::model::ledger::Recall;
 use crate::model::live::Live;
@@ -60,6 +62,7 @@ pub async fn look<P: Provider>(
     source: &Source,
     config: &Config,
     book: &mut Book,
+    cluster: &mut Cluster,
 ) -> Result<Plan, PlanError> {
     let snapshot = snapshot(config, source).await?;
     let mut grace = Grace {
@@ -72,9 +75,13 @@ pub async fn look<P: Provider>(
         watch.recall(&ledger.repairs, grace.now);
     }
     grace.observe(&snapshot);
+    let settings = Settings {
+        owner: cluster.owner(&config.settings.owner).await,
+        ..config.settings.clone()
+    };
     let view = View {
         snapshot: &snapshot,
-        settings: &config.settings,
+        settings: &settings,
         grace,
         ledger: book.recall(),
         stack: book.stack(),

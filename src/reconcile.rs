@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
+use crate::cluster::Cluster;
 use crate::lease::term::Term;
 use crate::ledger::Book;
 use crate::model::desired::{OnDrift, Settings};
@@ -12,6 +13,7 @@ use crate::model::grace::Grace;
 use crate::model::ledger::Recall;
 use crate::model::live::{Live, Phase, Stack};
 use crate::model::network::{Headroom, Later, Network};
+use crate::model::owner;
 use crate::model::plan::{self, Plan, World};
 use crate::model::problem::Problem;
 use crate::model::refused::SetAside;
@@ -65,6 +67,7 @@ pub struct Memory {
     pub schedule: Schedule,
     pub grace: Grace,
     pub book: Book,
+    pub cluster: Cluster,
 }
 
 /// What is looked at.
@@ -99,6 +102,9 @@ pub async fn look<P: Provider>(
         read_stack.instrument(spans::step("read stack"))
     );
     let (mut network, mut live) = (network?, live?);
+    if let Live::Ours(stack) = &mut live {
+        owner::set_aside_others(stack, &view.settings.owner);
+    }
     let at_rest = match &mut live {
         Live::Ours(stack) if stack.status.phase() == Phase::Settled => Some(stack),
         _ => None,
@@ -171,9 +177,10 @@ pub async fn pass<P: Provider>(
 ) -> Result<Pass, ProviderError> {
     loop {
         memory.read(frame).await;
+        let settings = memory.settings(frame.settings).await;
         let view = View {
             snapshot: frame.snapshot,
-            settings: frame.settings,
+            settings: &settings,
             grace: memory.grace,
             ledger: memory.book.recall(),
             stack: memory.book.stack(),
@@ -215,7 +222,8 @@ pub async fn pass<P: Provider>(
             return Ok(memory.dropped(plan, doubt, frame.now));
         }
         if applies {
-            let apply = provider.apply(term, &plan.stack, &plan.action);
+            let owner = settings.owner.short();
+            let apply = provider.apply(term, owner.as_deref(), &plan.stack, &plan.action);
             let sent = apply.instrument(spans::step("apply")).await;
             if let Err(error) = &sent {
                 // Only what AWS has accepted counts: a call that failed is repeated by the backoff of failures.
@@ -259,6 +267,14 @@ impl Memory {
             outcome: Outcome::Failed,
             tried: self.schedule.tried(&plan, now),
             plan,
+        }
+    }
+
+    /// The flags, with the cluster that the stack belongs to.
+    async fn settings(&mut self, flags: &Settings) -> Settings {
+        Settings {
+            owner: self.cluster.owner(&flags.owner).await,
+            ..flags.clone()
         }
     }
 

@@ -10,6 +10,7 @@ use super::{Clusters, Config, Facts, Log, Master, Mistake, ProviderConfig, Purpo
 use crate::model::desired::{self, OnDrift, OnEmpty, Settings};
 
 mod election;
+mod owner;
 mod provider;
 mod traces;
 mod zones;
@@ -305,6 +306,7 @@ impl Check {
             ),
             allow_private_ranges: self
                 .boolean("allow-private-ranges", &options.aws.allow_private_ranges),
+            owner: self.owner(&stack.take_over_stack_from),
             route_table_quota: self.value(
                 "aws-route-table-quota",
                 form::number(&options.aws.aws_route_table_quota, 1, 1_000),

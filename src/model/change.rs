@@ -13,6 +13,7 @@ use super::ledger::Ledger;
 use super::limits;
 use super::live::{Change, ChangeSet, ChangeSetState, Effect, Stack};
 use super::network::{TableId, Zone};
+use super::owner;
 use super::plan::{Action, Plan, World};
 use super::problem::{Problem, Subject};
 use super::repair;
@@ -21,12 +22,16 @@ use super::template::{self, Template};
 
 const CHANGE_SET_PREFIX: &str = "egress-";
 
-/// `egress-{fingerprint}-e{epoch}`: tells what it would make, and who made it.
-pub fn change_set_name(template: &Template, epoch: u64) -> String {
-    format!(
+/// `egress-{fingerprint}-e{epoch}-c{owner}`: tells what it would make, and who made it. `owner` is in its short form.
+pub fn change_set_name(template: &Template, epoch: u64, owner: Option<&str>) -> String {
+    let name = format!(
         "{CHANGE_SET_PREFIX}{}-e{epoch}",
         short(&template.fingerprint)
-    )
+    );
+    match owner {
+        Some(owner) => format!("{name}-c{owner}"),
+        None => name,
+    }
 }
 
 /// Whether a change set is one of ours, by its name.
@@ -35,8 +40,22 @@ pub fn is_our_change_set(name: &str) -> bool {
 }
 
 pub(super) fn fingerprint_of(name: &str) -> Option<&str> {
-    let (fingerprint, epoch) = name.strip_prefix(CHANGE_SET_PREFIX)?.split_once("-e")?;
-    (!epoch.is_empty() && epoch.bytes().all(|byte| byte.is_ascii_digit())).then_some(fingerprint)
+    Some(parts_of(name)?.0)
+}
+
+/// The cluster, in its short form, whose controller made a change set. None where its name does not say: earlier versions did not.
+pub fn owner_of(name: &str) -> Option<&str> {
+    parts_of(name)?.1
+}
+
+fn parts_of(name: &str) -> Option<(&str, Option<&str>)> {
+    let (fingerprint, rest) = name.strip_prefix(CHANGE_SET_PREFIX)?.split_once("-e")?;
+    let (epoch, owner) = match rest.split_once("-c") {
+        Some((epoch, owner)) => (epoch, Some(owner)),
+        None => (rest, None),
+    };
+    let is_number = !epoch.is_empty() && epoch.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && owner.is_none_or(owner::is_short)).then_some((fingerprint, owner))
 }
 
 fn short(fingerprint: &str) -> &str {

@@ -83,7 +83,7 @@ fn ready(plan: &Plan, template: &Template) -> ChangeSet {
         dynamic_on: Vec::new(),
     };
     ChangeSet {
-        name: change_set_name(template, 3),
+        name: change_set_name(template, 3, None),
         state: ChangeSetState::Ready,
         changes: plan.differences.iter().map(change).collect(),
     }

@@ -10,6 +10,7 @@ use super::cidr;
 use super::kept::{Kept, keep_routes};
 use super::limits;
 use super::network::{Network, RELEASED, TableId, Zone};
+use super::owner::Owner;
 use super::problem::{Problem, Subject};
 use super::refused::{self, Choice};
 use super::request::Request;
@@ -47,6 +48,7 @@ pub struct Settings {
     pub drift: OnDrift,
     /// A static IP that is gone is replaced by a new one.
     pub allow_new_eips: bool,
+    pub owner: Owner,
 }
 
 /// What to say where there is no cluster id.
@@ -81,6 +83,8 @@ pub struct Desired {
     pub tags: BTreeMap<String, String>,
     pub termination_protection: bool,
     pub stack_policy: bool,
+    /// The cluster that the stack belongs to.
+    pub owner: Option<String>,
     pub vpc_id: String,
     pub internet_gateway_id: String,
     pub zones: BTreeMap<Zone, Ipv4Net>,
@@ -127,6 +131,7 @@ pub fn build(
         tags: settings.tags.clone(),
         termination_protection: settings.termination_protection,
         stack_policy: settings.stack_policy,
+        owner: settings.owner.uid.clone(),
         vpc_id: network.vpc_id.clone(),
         internet_gateway_id: network.internet_gateway_id.clone(),
         zones,

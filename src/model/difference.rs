@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::live::{Change, Effect};
 use super::request::Request;
 use super::resolved::{Layout, Resource};
-use super::template::Template;
+use super::template::{self, Template};
 
 const OUTPUT: &str = "output";
 const TAG: &str = "tag";
@@ -43,6 +43,13 @@ impl Difference {
     /// Whether CloudFormation would make a new resource in its place.
     pub fn is_replacement(&self) -> bool {
         self.kind == Kind::Modify && self.create_only
+    }
+}
+
+impl Difference {
+    /// Whether it does nothing but name the owner of a stack that names none.
+    pub fn is_claim(&self) -> bool {
+        self.kind == Kind::Add && self.resource_type == OUTPUT && self.id == template::OWNER
     }
 }
 
@@ -132,6 +139,7 @@ fn of_texts(
         resource_type: what.to_owned(),
         what: match what {
             TAG => format!("tag {id}={value}"),
+            _ if id == template::OWNER => format!("the stack's owner, the cluster {value}"),
             _ => format!("output of {id}"),
         },
         create_only: false,

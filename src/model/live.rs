@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 /// What was found under our name and our ownership tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub struct Stack {
     pub rollback: Rollback,
     /// Change sets that this controller made (their names carry a fingerprint), oldest first.
     pub change_sets: Vec<ChangeSet>,
+    /// The operation that ended last; read only where the stack names its owner.
+    pub last_operation: Option<LastOperation>,
     /// Filled in [`Phase::DeleteFailed`].
     pub deletion: Option<Deletion>,
 }
@@ -70,6 +73,18 @@ pub struct Rollback {
     pub failures: u32,
     /// Types by logical id of the resources that the last one could not change.
     pub stuck: BTreeMap<String, String>,
+}
+
+/// An operation on the stack that has ended, whoever started it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LastOperation {
+    /// The caller's name for it, if it gave one.
+    pub token: Option<String>,
+    /// The stack's status at its end.
+    pub status: String,
+    /// Its end, since 1970, and the same in words.
+    pub at: Duration,
+    pub time: String,
 }
 
 /// Deletions that failed, one after the other.

@@ -17,10 +17,10 @@ use super::live::{Live, Phase, Stack};
 use super::network::{Later, Network, TableId, Zone};
 use super::owner;
 use super::problem::{Problem, Subject};
-use super::recovery::layout;
+use super::recovery;
 use super::refused::Failure;
 use super::request::{Request, Snapshot};
-use super::resolved::{Layout, Names};
+use super::resolved::{Layout, LayoutError, Names};
 use super::template::{self, Size, Template};
 use super::watch::Watch;
 
@@ -129,17 +129,28 @@ pub fn plan(world: &World<'_>) -> Plan {
 }
 
 fn plan_once(world: &World<'_>) -> Plan {
-    let layout = layout(world.live);
+    let layout = recovery::layout(world.live);
     let readable = layout.as_ref().and_then(|(_, layout)| layout.as_ref().ok());
-    let alien = owner::alien(world.live, readable, world.network);
-    let set_aside = alien.as_ref().map(|alien| Live::Foreign {
-        name: alien.stack.to_owned(),
-        why: alien.message.clone(),
-    });
-    // Nothing of it counts as ours: neither its routes nor its static IPs.
-    let layout = layout.filter(|_| alien.is_none());
-    let live = set_aside.as_ref().unwrap_or(world.live);
-    let world = &World { live, ..*world };
+    match owner::alien(world, readable) {
+        None => plan_for(world, layout, "StackNotOurs"),
+        // Nothing of it counts as ours: neither its routes nor its static IPs.
+        Some((live, reason)) => plan_for(
+            &World {
+                live: &live,
+                ..*world
+            },
+            None,
+            reason,
+        ),
+    }
+}
+
+/// `foreign`: the reason by which a stack that is not ours is refused.
+fn plan_for(
+    world: &World<'_>,
+    layout: Option<(&Stack, Result<Layout, LayoutError>)>,
+    foreign: &'static str,
+) -> Plan {
     let names = match &layout {
         Some((_, Ok(layout))) => layout.names(),
         Some((_, Err(_))) | None => Names::default(),
@@ -151,11 +162,9 @@ fn plan_once(world: &World<'_>) -> Plan {
     let world = &World { network, ..*world };
     let live = layout.as_ref().and_then(|(_, layout)| layout.as_ref().ok());
     let mut plan = draft(world, &names, live.unwrap_or(&Layout::default()));
+    plan.problems.extend(owner::problems(world, live));
     match (world.live, layout) {
-        (Live::Foreign { name, why }, _) => {
-            let reason = alien.as_ref().map_or("StackNotOurs", |alien| alien.reason);
-            plan.refuse(name, reason, why.clone());
-        }
+        (Live::Foreign { name, why }, _) => plan.refuse(name, foreign, why.clone()),
         (Live::Several(ids), _) => plan.refuse_several(&world.settings.stack_name, ids),
         (_, None) => plan.absent(world),
         (_, Some((stack, Err(error)))) if stack.status.phase() == Phase::Settled => {
@@ -193,40 +202,6 @@ impl Plan {
             reason,
             message,
         ));
-    }
-
-    pub(super) fn absent(&mut self, world: &World<'_>) {
-        let name = &world.settings.stack_name;
-        if self.request.entries.is_empty() {
-            self.set(
-                Action::Keep,
-                "no ConfigMap asks for a route, and there is no stack",
-            );
-        } else if self.desired.routes.is_empty() {
-            let text =
-                "no route can be made: see the problems of zones and route tables".to_owned();
-            self.refuse(name, "NothingToRoute", text);
-        } else {
-            let names = Names::default();
-            match template::render(
-                &self.desired,
-                &names,
-                &Layout::default(),
-                world.settings.template_bucket,
-            ) {
-                Ok(template) => {
-                    self.size = Some(template.size);
-                    self.differences =
-                        difference::between(&Layout::default(), &template, &self.request);
-                    self.set(Action::Create(template), "there is no stack yet");
-                }
-                Err(error) => self.refuse(
-                    name,
-                    "TemplateTooLarge",
-                    format!("{error}; nothing is changed until it fits"),
-                ),
-            }
-        }
     }
 
     pub(super) fn settled(
@@ -283,6 +258,12 @@ impl Plan {
         self.differences = difference::between(layout, &template, &self.request);
         self.differences
             .extend(difference::of_tags(&stack.tags, &template.tags));
+        // An adopted stack is claimed by its next change, and none is made for that alone.
+        if let [only] = self.differences.as_slice()
+            && only.is_claim()
+        {
+            self.differences.clear();
+        }
         let allowed = |id: &str| self.may_go(names, id);
         if let Some(text) = difference::refusal(&self.differences, &names.strangers, allowed) {
             return self.refuse(&stack.name, "WouldLoseStaticIp", text);

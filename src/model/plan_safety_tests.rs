@@ -213,6 +213,7 @@ fn a_stranger_in_the_stack_stops_everything() {
     );
     bench.ask(&[("dns", "9.9.9.9")]);
     assert_eq!(bench.plan().action, Action::Refuse);
+    assert!(bench.reasons().contains(&"WouldLoseStaticIp"));
 }
 
 #[test]

@@ -173,7 +173,7 @@ fn an_edit_goes_through_a_change_set_that_is_read_before_it_is_executed() {
             .all(|(kind, id)| *kind == difference::Kind::Add && id.starts_with("RouteToNAT"))
     );
     let set = |state, effect, kind: &str| ChangeSet {
-        name: change_set_name(&template, 3),
+        name: change_set_name(&template, 3, None),
         state,
         changes: vec![Change {
             logical_id: added[0].1.clone(),
@@ -235,7 +235,7 @@ pub(super) fn ready(plan: &Plan, effect: Effect) -> ChangeSet {
         dynamic_on: Vec::new(),
     };
     ChangeSet {
-        name: change_set_name(template, 3),
+        name: change_set_name(template, 3, None),
         state: ChangeSetState::Ready,
         changes: plan.differences.iter().map(change).collect(),
     }

@@ -32,7 +32,7 @@ fn prepared(bench: &mut Bench) {
     let resources = plan.differences.iter();
     let resources = resources.filter(|difference| difference.resource_type.starts_with("AWS::"));
     let set = ChangeSet {
-        name: crate::model::change::change_set_name(template, 1),
+        name: crate::model::change::change_set_name(template, 1, None),
         state: ChangeSetState::Ready,
         changes: resources.map(change).collect(),
     };

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::desired::OnEmpty;
+use super::difference;
 use super::live::{Live, Phase, Stack};
 use super::plan::{Action, Plan, World};
 use super::resolved::{Layout, LayoutError, Names};
+use super::template;
 
 /// After so many deletions that failed, the next one leaves behind what would not go.
 const RETAINED_AFTER: u32 = 2;
@@ -21,6 +23,40 @@ pub(super) fn layout(live: &Live) -> Option<(&Stack, Result<Layout, LayoutError>
 }
 
 impl Plan {
+    pub(super) fn absent(&mut self, world: &World<'_>) {
+        let name = &world.settings.stack_name;
+        if self.request.entries.is_empty() {
+            self.set(
+                Action::Keep,
+                "no ConfigMap asks for a route, and there is no stack",
+            );
+        } else if self.desired.routes.is_empty() {
+            let text =
+                "no route can be made: see the problems of zones and route tables".to_owned();
+            self.refuse(name, "NothingToRoute", text);
+        } else {
+            let names = Names::default();
+            match template::render(
+                &self.desired,
+                &names,
+                &Layout::default(),
+                world.settings.template_bucket,
+            ) {
+                Ok(template) => {
+                    self.size = Some(template.size);
+                    self.differences =
+                        difference::between(&Layout::default(), &template, &self.request);
+                    self.set(Action::Create(template), "there is no stack yet");
+                }
+                Err(error) => self.refuse(
+                    name,
+                    "TemplateTooLarge",
+                    format!("{error}; nothing is changed until it fits"),
+                ),
+            }
+        }
+    }
+
     pub(super) fn present(
         &mut self,
         world: &World<'_>,

@@ -180,7 +180,7 @@ fn set_of(plan: &Plan, template: &Template) -> ChangeSet {
         dynamic_on: Vec::new(),
     };
     ChangeSet {
-        name: crate::model::change::change_set_name(template, 1),
+        name: crate::model::change::change_set_name(template, 1, None),
         state: ChangeSetState::Ready,
         changes: plan.differences.iter().map(change).collect(),
     }

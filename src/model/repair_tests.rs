@@ -103,7 +103,7 @@ impl Scene {
             dynamic_on: Vec::new(),
         };
         self.bench.stack().change_sets = vec![ChangeSet {
-            name: crate::model::change::change_set_name(template, 1),
+            name: crate::model::change::change_set_name(template, 1, None),
             state: ChangeSetState::Ready,
             changes: changes.iter().map(change).collect(),
         }];

@@ -94,6 +94,8 @@ pub enum TemplateError {
 }
 
 pub(super) const VPC: &str = "VPCIDParameter";
+/// The output that names the cluster which owns the stack.
+pub const OWNER: &str = "OwnerCluster";
 const INTERNET_GATEWAY: &str = "InternetGatewayIDParameter";
 
 /// Renders the desired stack. What is live keeps its name and its spelling; `live` and its `names` are empty when there is
@@ -111,6 +113,11 @@ pub fn render(
         if desired.frozen.contains(zone) {
             freeze(zone, names, live, &mut resources);
         }
+    }
+    if let Some(owner) = &desired.owner {
+        let text = "UID of the namespace kube-system of the cluster that this stack belongs to";
+        let output = json!({ "Description": text, "Value": owner });
+        outputs.insert(OWNER.to_owned(), output);
     }
     let mut parameters = BTreeMap::from([
         (VPC.to_owned(), desired.vpc_id.clone()),

@@ -80,16 +80,20 @@ impl MemoryProvider {
         account
     }
 
-    /// What the account does with a call that has reached it: like CloudFormation, it knows of no term.
-    fn carry_out(&self, epoch: u64, stack: &str, action: &Action) -> Result<(), ProviderError> {
+    /// What the account does with a call that has reached it: like CloudFormation, it knows of no term. `by`: the epoch and the
+    /// cluster that name a change set.
+    fn carry_out(
+        &self,
+        by: (u64, Option<&str>),
+        stack: &str,
+        action: &Action,
+    ) -> Result<(), ProviderError> {
         let mut account = self.account();
         account.is_named(stack)?;
         match action {
             Action::Keep | Action::Wait | Action::Refuse => Ok(()),
             Action::Create(template) => account.create(template),
-            Action::Prepare(template) | Action::Revert(template) => {
-                account.prepare(template, epoch)
-            }
+            Action::Prepare(template) | Action::Revert(template) => account.prepare(template, by),
             Action::Execute { change_set } => account.execute(change_set),
             Action::Discard { change_set } => {
                 account.change_sets.remove(change_set);
@@ -126,7 +130,7 @@ impl Provider for MemoryProvider {
         Ok(match &account.stack {
             Some(stack) => Live::Ours(Box::new(Stack {
                 change_sets: account.change_sets(),
-                version: account.generation.to_string(),
+                version: account.version(stack),
                 ..stack.clone()
             })),
             None => Live::Absent,
@@ -141,14 +145,20 @@ impl Provider for MemoryProvider {
         self.account().ec2.headroom(zones)
     }
 
-    async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
+    async fn apply(
+        &self,
+        term: &Term,
+        owner: Option<&str>,
+        stack: &str,
+        action: &Action,
+    ) -> Result<(), ProviderError> {
         if term.is_over() {
             return Err(refused(
                 "TermOver",
                 "this replica no longer leads; the next leader goes on",
             ));
         }
-        self.carry_out(term.epoch(), stack, action)
+        self.carry_out((term.epoch(), owner), stack, action)
     }
 }
 
@@ -167,3 +177,7 @@ pub(crate) mod crowd;
 #[cfg(test)]
 #[path = "../simulation/tables.rs"]
 pub(crate) mod tables;
+
+#[cfg(test)]
+#[path = "../simulation/owners.rs"]
+pub(crate) mod owners;

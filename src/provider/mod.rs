@@ -50,11 +50,12 @@ pub trait Provider: Send + Sync {
     }
 
     /// Starts the action's one mutating call and returns when it has been accepted, not when its operation has ended.
-    /// `stack` is the stack's ARN, or its name when it is to be created. [`Action::Keep`], [`Action::Wait`] and
+    /// `owner` is the cluster that acts, in its short form; `stack` is the stack's ARN, or its name when it is to be created. [`Action::Keep`], [`Action::Wait`] and
     /// [`Action::Refuse`] do nothing.
     fn apply(
         &self,
         term: &Term,
+        owner: Option<&str>,
         stack: &str,
         action: &Action,
     ) -> impl Future<Output = Result<(), ProviderError>> + Send;

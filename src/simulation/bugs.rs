@@ -59,11 +59,13 @@ pub enum Bug {
     StaleTrusted,
     /// The sources are not read again before what cannot be undone.
     Unconfirmed,
+    /// Whose stack it is, is not looked at.
+    OwnerNotCompared,
 }
 
 impl Bug {
     /// Each with the number of histories that are enough to find it.
-    pub const PLANTED: [(Self, u64); 27] = [
+    pub const PLANTED: [(Self, u64); 28] = [
         (Self::EmptyTrusted, 200),
         (Self::TyposDropped, 250),
         (Self::EditsMissed, 60),
@@ -91,5 +93,6 @@ impl Bug {
         (Self::FullIsEmpty, 200),
         (Self::StaleTrusted, 200),
         (Self::Unconfirmed, 400),
+        (Self::OwnerNotCompared, 20),
     ];
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, sleep_until};
 
 use super::maps::Edit;
-use super::replica::Order;
+use super::replica::{CLUSTER, Order, RIVAL};
 use super::script::{Deed, Hand, LedgerHand, Script};
 use super::world::World;
 use crate::lease::tests::process::Process;
@@ -131,6 +131,9 @@ impl Director {
                     self.in_time(lasts, move |world| world.account.take(net));
                 }
             }
+            Deed::Taken { lasts } if world.account.pass_to(RIVAL) => {
+                tokio::spawn(give_back(Arc::clone(world), lasts));
+            }
             Deed::Full { zone, told, lasts } => {
                 world.account.leave_gateways(zone, told);
                 self.in_time(lasts, |world| world.account.raise_gateways());
@@ -168,4 +171,14 @@ impl Director {
             Hand::Frees => api.edit(json!({ "holderIdentity": "" })),
         }
     }
+}
+
+/// As soon as nothing is under way.
+async fn give_back(world: Arc<World>, lasts: Duration) {
+    sleep(lasts).await;
+    while !world.account.pass_to(CLUSTER) {
+        sleep(Duration::from_secs(1)).await;
+    }
+    world.note("the stack is the first cluster's again");
+    world.edited.notify_waiters();
 }

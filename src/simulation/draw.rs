@@ -5,7 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::flags::Flags;
-use super::harms::{Harm, Reverting};
+use super::harms::{self, Harm, Reverting};
 use super::maps::{CLUSTERS, Edit, Maps};
 use super::script::{Deed, Foul, Hand, LedgerHand, Place, REPLICAS, Script, StackHand, Stage};
 use crate::lease::tests::secs;
@@ -55,6 +55,7 @@ impl Script {
         flags(&mut rng.fork(), length, &mut deeds);
         wide(&mut rng.fork(), length, &mut deeds);
         refusals(&mut rng.fork(), length, &mut deeds);
+        harms::taken(&mut rng.fork(), length, &mut deeds);
         deeds.sort_by_key(|(at, _)| *at);
         let quiet = if seed.is_multiple_of(100) {
             3_600.0
@@ -74,7 +75,7 @@ fn one<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
 }
 
 /// On average one in `gap` seconds.
-fn moments(rng: &mut Rng, gap: f64, length: f64) -> Vec<Duration> {
+pub(super) fn moments(rng: &mut Rng, gap: f64, length: f64) -> Vec<Duration> {
     let mut moments = Vec::new();
     let mut at = rng.f64() * gap * 2.0;
     while at < length {

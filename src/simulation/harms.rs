@@ -1,8 +1,13 @@
 //! What others do in EC2 behind CloudFormation's back, as data.
 
 use std::fmt;
+use std::time::Duration;
 
 use fastrand::Rng;
+
+use super::draw::moments;
+use super::script::Deed;
+use crate::lease::tests::secs;
 
 /// One harm, in one zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,4 +97,15 @@ pub enum Reverting {
     Vain,
     /// It would replace a static IP that has not drifted.
     Greedy,
+}
+
+/// In one of three histories another cluster has the same id.
+pub fn taken(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
+    if rng.u8(0..3) > 0 {
+        return;
+    }
+    for at in moments(rng, 50.0, length) {
+        let lasts = secs(5.0 + rng.f64() * 60.0);
+        deeds.push((at, Deed::Taken { lasts }));
+    }
 }

@@ -34,6 +34,7 @@ pub enum Law {
     Settles,
     StaysQuiet,
     NoPanic,
+    OneOwner,
 }
 
 /// A law, and how it was broken.

@@ -1,6 +1,7 @@
 //! A replica's way to the account: slow, lossy, throttled, and it ends with the term.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use tokio::time::{sleep, timeout};
 
 use super::bent;
 use super::bugs::Bug;
+use super::laws::Law;
+use super::replica::{CLUSTER, RIVAL};
 use super::script::{Place, Stage};
 use super::weather::Luck;
 use super::world::World;
@@ -20,10 +23,14 @@ use crate::model::observed::Observed;
 use crate::model::plan::Action;
 use crate::model::repair::is_revert;
 use crate::model::request::{Object, ObjectId, Snapshot};
+use crate::provider::memory::owners;
 use crate::provider::{Provider, ProviderError, Retry};
 
 /// How long a replica waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The epoch of a call, and the cluster in its short form.
+type By = (u64, Option<String>);
 
 /// The account's end of the line for one replica.
 pub struct Link {
@@ -31,6 +38,8 @@ pub struct Link {
     process: Process,
     /// What the replica was shown when its pass began.
     basis: Mutex<Snapshot>,
+    /// Whether the stack was another cluster's when the pass looked at it.
+    rivals: AtomicBool,
 }
 
 /// What a replica goes by.
@@ -56,6 +65,7 @@ impl Link {
             },
             process: process.clone(),
             basis: Mutex::default(),
+            rivals: AtomicBool::default(),
         }
     }
 }
@@ -84,6 +94,14 @@ impl Provider for Link {
         if let (Bug::NeverContent, Live::Ours(stack)) = (self.courier.world.bug, &mut live) {
             stack.tags.insert("seen".to_owned(), "wrong".to_owned());
         }
+        let is_rivals = |stack: &Stack| owners::names(stack, RIVAL);
+        let rivals = matches!(&live, Live::Ours(stack) if is_rivals(stack));
+        self.rivals.store(rivals, Ordering::Relaxed);
+        if let (Bug::OwnerNotCompared, true, Live::Ours(stack)) =
+            (self.courier.world.bug, rivals, &mut live)
+        {
+            owners::name(stack, CLUSTER);
+        }
         if let Live::Ours(stack) = &mut live {
             bent::unread(self.courier.world.bug, stack);
         }
@@ -106,7 +124,18 @@ impl Provider for Link {
         }
     }
 
-    async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
+    async fn apply(
+        &self,
+        term: &Term,
+        owner: Option<&str>,
+        stack: &str,
+        action: &Action,
+    ) -> Result<(), ProviderError> {
+        if self.rivals.load(Ordering::Relaxed) {
+            let (who, call) = (self.courier.who, action.name());
+            let text = format!("replica {who} decided on {call} for a stack of another cluster");
+            self.courier.world.fail(Law::OneOwner, text);
+        }
         let (bug, mut action) = (self.courier.world.bug, action.clone());
         if let Action::Prepare(template) = &action {
             let account = &self.courier.world.account;
@@ -127,9 +156,10 @@ impl Provider for Link {
         let (courier, shown) = (self.courier.clone(), self.basis.lock().unwrap().clone());
         let truth = courier.world.shared().truth[courier.who].clone();
         let basis = Basis { shown, truth };
-        let (epoch, stack) = (term.epoch(), stack.to_owned());
+        let by = (term.epoch(), owner.map(str::to_owned));
+        let stack = stack.to_owned();
         let process = self.process.clone();
-        let call = async move { courier.send(&process, epoch, stack, action, basis).await };
+        let call = async move { courier.send(&process, by, stack, action, basis).await };
         if bug == Bug::TermUnchecked {
             let task = tokio::spawn(self.process.run(call));
             return task
@@ -169,7 +199,7 @@ impl Courier {
     async fn send(
         self,
         process: &Process,
-        epoch: u64,
+        by: By,
         stack: String,
         action: Action,
         basis: Basis,
@@ -177,7 +207,7 @@ impl Courier {
         // Signing, a new connection, a retry of the SDK: a call that is dropped by now was never made.
         self.trip(Stage::Sending, process);
         sleep(self.luck(12.0).before).await;
-        self.world.sent(self.who, epoch, action.name());
+        self.world.sent(self.who, by.0, action.name());
         let luck = self.luck(self.world.slowest.as_secs_f64());
         if luck.lost {
             sleep(PATIENCE).await;
@@ -191,12 +221,12 @@ impl Courier {
         // It lands whether or not somebody waits for its answer.
         tokio::spawn(async move {
             sleep(luck.before).await;
-            let result = self.land(epoch, &stack, &action, &basis);
+            let result = self.land(&by, &stack, &action, &basis);
             if let Some(later) = luck.again {
                 let (courier, stack, action) = (self.clone(), stack.clone(), action.clone());
                 tokio::spawn(async move {
                     sleep(later).await;
-                    let _nobody_waits = courier.land(epoch, &stack, &action, &basis);
+                    let _nobody_waits = courier.land(&by, &stack, &action, &basis);
                 });
             }
             sleep(if luck.unanswered {
@@ -215,7 +245,7 @@ impl Courier {
 
     fn land(
         &self,
-        epoch: u64,
+        (epoch, owner): &By,
         stack: &str,
         action: &Action,
         basis: &Basis,
@@ -238,7 +268,9 @@ impl Courier {
             Action::Execute { change_set } => is_revert(change_set),
             _ => false,
         };
-        let result = world.account.lands(epoch, stack, action);
+        let result = world
+            .account
+            .lands((*epoch, owner.as_deref()), stack, action);
         match (&result, action) {
             (Err(_), Action::Revert(_)) => world.has_repaired(&repairs),
             (Ok(()), Action::Revert(_)) => world.account.spoil_reversion(world.reverting),
@@ -266,7 +298,7 @@ impl Courier {
                     world.account.get_stuck();
                 }
                 world.note(&format!("{call} of replica {who} is accepted{end}"));
-                world.accepted(epoch, action, basis, &before);
+                world.accepted(*epoch, action, basis, &before);
             }
             Err(error) => world.note(&format!("{call} of replica {who}: {error}")),
         }

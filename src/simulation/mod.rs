@@ -30,6 +30,7 @@
 //!     [`history::SETTLED`] and the longest patience after it does not any more.
 //! 11. `StaysQuiet`: from then on no call is sent: for a minute, and in one of a hundred histories for an hour.
 //! 12. `NoPanic`: no process panics.
+//! 13. `OneOwner`: no call is decided on by whoever was shown that the stack belongs to another cluster.
 //!
 //! What is simulated of the world: processes that freeze, also in the middle of a pass, crash and stop; machines whose clocks drift
 //! apart, by just less than a twentieth, and whose wall clocks are off by an hour; cuts between a replica and the API server or the
@@ -38,8 +39,9 @@
 //! ConfigMaps edited at any moment; others who delete, retarget, detach, release, fail and retag what the stack has made in EC2, once,
 //! again and again for a while, or for ever; and change sets that revert drift which are refused, fail, see nothing, do nothing or
 //! would do too much; others who take up routes, static IPs and the quota of NAT gateways, which the account tells or not, and leave them
-//! again; worker tables that come, go and lose their tags for a while; routes that AWS refuses, for a while or to the end; others who delete the stack, switch its
-//! protection off or replace its policy; a ledger that is deleted, overwritten or shut; and a selector that finds nothing for less
+//! again; worker tables that come, go and lose their tags for a while; routes that AWS refuses, for a while or to the end; others who
+//! delete the stack, switch its protection off or replace its policy; another cluster that takes the stack over and gives it back; a
+//! ledger that is deleted, overwritten or shut; and a selector that finds nothing for less
 //! than the grace period; and flags that can cost a static IP: `--on-empty=delete`, no grace period or a long one, `--allow-new-eips`; everybody
 //! who has had enough, for good or for a moment; watches that say nothing and lists that fail; wide entries that come and go with more inside
 //! of them than fit; clusters that are restored from a backup.

@@ -17,6 +17,7 @@ use super::script::Place;
 use super::seat::Seat;
 use super::weather::Weather;
 use super::world::World;
+use crate::cluster::Cluster;
 use crate::controller::{Conduct, Controller};
 use crate::lease::Spawn;
 use crate::lease::tests::fake::{Ask, Fate, Net};
@@ -37,6 +38,12 @@ pub enum Order {
     Crash,
     Stop,
 }
+
+/// The UID of the cluster that all replicas work for.
+pub const CLUSTER: &str = "11111111-2222-3333-4444-555555555555";
+
+/// The UID of another cluster, which takes the stack over for a time.
+pub const RIVAL: &str = "99999999-8888-7777-6666-555555555555";
 
 /// Two zones: a third one makes templates longer, and nothing new happens in it.
 pub fn settings() -> Settings {
@@ -140,6 +147,7 @@ fn controller(
         resync_interval: secs(300.0),
         drift_interval: Some(secs(120.0)),
         dry_run: false,
+        cluster: Cluster::named(CLUSTER),
     };
     let controller = Controller::new(
         Link::new(world, who, process),

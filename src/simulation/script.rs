@@ -97,6 +97,8 @@ pub enum Deed {
     Deaf { lasts: Duration },
     /// The label selector finds nothing, though it is asked of everything.
     Blank { lasts: Duration },
+    /// Another cluster has taken the stack over.
+    Taken { lasts: Duration },
     /// What becomes of change sets that are to revert drift, from the beginning.
     Reverting(Reverting),
     /// Somebody edits the Lease.
@@ -187,6 +189,7 @@ impl Deed {
             | Self::Crowd { lasts, .. }
             | Self::Scarce { lasts, .. }
             | Self::Untag { lasts, .. }
+            | Self::Taken { lasts }
             | Self::Full { lasts, .. } => *lasts,
             Self::Harm { lasts, .. } | Self::Grow { lasts, .. } | Self::Refuse { lasts, .. } => {
                 lasts.unwrap_or_default()
@@ -323,6 +326,9 @@ impl Deed {
             }
             Self::Deaf { lasts } => write!(f, "nobody hears of edits for {lasts:.1?}"),
             Self::Flags(flags) => write!(f, "the operator has set {flags:?}"),
+            Self::Taken { lasts } => {
+                write!(f, "another cluster owns the stack for {lasts:.1?}")
+            }
             Self::Reverting(how) => write!(f, "reverting drift: {how:?}"),
             // Everything else is named where this is called.
             _ => Ok(()),

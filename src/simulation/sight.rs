@@ -11,6 +11,7 @@ use crate::model::network::{TableId, Zone};
 use crate::model::observed::Health;
 use crate::model::request::Request;
 use crate::model::resolved::Layout;
+use crate::model::template::OWNER;
 use crate::model::template::Template;
 
 /// Operations so far, and when the one under way ends.
@@ -62,7 +63,10 @@ impl MemoryProvider {
             ips: stack
                 .filter(|stack| made(&stack.status.0))
                 .map(|stack| stack.outputs.clone())
-                .unwrap_or_default(),
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|(output, _)| output != OWNER)
+                .collect(),
             addresses: account.ec2.addresses.keys().cloned().collect(),
             status: stack
                 .map(|stack| stack.status.to_string())
@@ -104,11 +108,11 @@ impl MemoryProvider {
     /// A call reaches the account, whoever sent it and whenever.
     pub(crate) fn lands(
         &self,
-        epoch: u64,
+        by: (u64, Option<&str>),
         stack: &str,
         action: &Action,
     ) -> Result<(), ProviderError> {
-        self.carry_out(epoch, stack, action)
+        self.carry_out(by, stack, action)
     }
 
     /// A ready change set of an earlier template all of whose changes are still wanted, whatever it leaves out.

@@ -117,6 +117,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - {{ printf "--drift-detection=%s" $v.stack.driftDetection | quote }}
 - {{ printf "--drift-interval=%s" $v.stack.driftInterval | quote }}
 - {{ printf "--allow-new-eips=%t" $v.stack.allowNewEips | quote }}
+{{- with $v.stack.takeOverFrom }}
+- {{ printf "--take-over-stack-from=%s" . | quote }}
+{{- end }}
 {{- if $v.dryRun }}
 - "--dry-run=true"
 {{- end }}

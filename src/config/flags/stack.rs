@@ -95,6 +95,15 @@ pub struct StackOptions {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_NEW_EIPS", hide_env_values = true)]
     pub allow_new_eips: String,
+    /// Take the stack over from the cluster with this UID (of its namespace kube-system), which owns it until now. Stop that
+    /// cluster's controller first. Default: none.
+    #[arg(
+        long,
+        value_name = "UID",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_TAKE_OVER_STACK_FROM",
+        hide_env_values = true
+    )]
+    pub take_over_stack_from: Option<String>,
     /// Policy of the stack: protect (nobody's update may replace or remove EIPs, NAT gateways and NAT subnets) or none.
     #[arg(
         long,

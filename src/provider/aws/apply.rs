@@ -1,6 +1,5 @@
 //! The mutating calls: one per action, each under its term.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use aws_sdk_cloudformation::operation::create_change_set::builders::CreateChangeSetFluentBuilder;
@@ -13,6 +12,7 @@ use super::memory::Memory;
 use super::operation::Operation;
 use crate::lease::term::Term;
 use crate::model::change;
+use crate::model::owner;
 use crate::model::plan::Action;
 use crate::model::policy;
 use crate::model::template::Template;
@@ -25,6 +25,8 @@ pub struct Writer<'a> {
     /// The role that CloudFormation acts with; without one, with the caller's rights.
     pub role_arn: Option<&'a str>,
     pub term: &'a Term,
+    /// The cluster that acts, in its short form.
+    pub owner: Option<&'a str>,
 }
 
 impl Writer<'_> {
@@ -98,7 +100,7 @@ impl Writer<'_> {
     }
 
     fn change_set(&self, stack: &str, template: &Template) -> CreateChangeSetFluentBuilder {
-        let name = change::change_set_name(template, self.term.epoch());
+        let name = change::change_set_name(template, self.term.epoch(), self.owner);
         self.cloudformation
             .create_change_set()
             .stack_name(stack)
@@ -285,9 +287,9 @@ impl Writer<'_> {
         self.started(memory, answer).map(drop)
     }
 
-    /// `e{epoch}-{what}-{n}`: the same when a call is repeated whose fate is unknown, another one once it was accepted.
+    /// The same when a call is repeated whose fate is unknown, another one once it was accepted.
     fn token(&self, memory: &Memory, what: &str) -> String {
-        token(self.term.epoch(), what, memory.started)
+        owner::token(self.term.epoch(), self.owner, what, memory.started)
     }
 
     /// What the answer to a call that starts an operation means for it. None: an earlier attempt of the call did it.
@@ -330,20 +332,6 @@ impl Writer<'_> {
     }
 }
 
-/// At most 128 characters of `[A-Za-z0-9-]`, as the API wants it.
-fn token(epoch: u64, what: &str, started: u64) -> String {
-    let what: Cow<'_, str> = match what.strip_prefix("egress-") {
-        Some(rest) => rest.into(),
-        None => what.chars().take(16).collect::<String>().into(),
-    };
-    format!("e{epoch}-{what}-{started}")
-}
-
-/// The term in which an operation with this token was started, where it is one of ours.
-pub(super) fn epoch_of(token: &str) -> Option<u64> {
-    token.strip_prefix('e')?.split_once('-')?.0.parse().ok()
-}
-
 fn parameters(template: &Template) -> Vec<Parameter> {
     let parameter = |(key, value)| {
         Parameter::builder()
@@ -370,21 +358,4 @@ fn tags(template: &Template) -> Vec<Tag> {
         .iter()
         .map(|(key, value)| Tag::builder().key(key).value(value).build())
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_are_what_the_api_takes() {
-        assert_eq!(token(7, &"ab".repeat(32), 3), "e7-abababababababab-3");
-        assert_eq!(
-            token(7, "egress-0123456789abcdef-e7", 0),
-            "e7-0123456789abcdef-e7-0"
-        );
-        assert_eq!(token(7, "delete", 1), "e7-delete-1");
-        assert_eq!(epoch_of("e7-delete-1"), Some(7));
-        assert_eq!(epoch_of("egress-7"), None);
-    }
 }

@@ -113,6 +113,15 @@ pub fn why_foreign(stack: &Stack, ownership: &BTreeMap<String, String>) -> Strin
     )
 }
 
+/// Keys and values as a map; what has no key is left out.
+pub fn pairs<'a>(
+    pairs: impl Iterator<Item = (Option<&'a str>, Option<&'a str>)>,
+) -> BTreeMap<String, String> {
+    pairs
+        .filter_map(|(key, value)| Some((key?.to_owned(), value.unwrap_or_default().to_owned())))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use aws_smithy_types::DateTime;
 
 use super::failure::Failure;
 use super::operation::Operation;
-use crate::model::live::Deletion;
+use crate::model::live::{Deletion, LastOperation};
 use crate::model::network::SubnetId;
 use crate::model::observed::Subnet;
 
@@ -40,6 +40,8 @@ pub struct Memory {
     pub policy: Option<(StateKey, Option<String>)>,
     /// The failure that led to that state.
     pub failure: Option<(StateKey, Failure)>,
+    /// The operation that led to that state.
+    pub latest: Option<(StateKey, Option<LastOperation>)>,
     /// The deletions that failed and led to that state.
     pub deletion: Option<(StateKey, Deletion)>,
     /// The last operation that was started here, until its end has been seen.

@@ -49,6 +49,7 @@ mod detection;
 mod error;
 mod failure;
 mod ground;
+mod latest;
 mod memory;
 mod observe;
 mod operation;
@@ -251,7 +252,13 @@ impl Provider for AwsProvider {
         surveyor.headroom(zones).await
     }
 
-    async fn apply(&self, term: &Term, stack: &str, action: &Action) -> Result<(), ProviderError> {
+    async fn apply(
+        &self,
+        term: &Term,
+        owner: Option<&str>,
+        stack: &str,
+        action: &Action,
+    ) -> Result<(), ProviderError> {
         let mut memory = self.memory.lock().await;
         let writer = Writer {
             calls: &self.calls,
@@ -259,6 +266,7 @@ impl Provider for AwsProvider {
             bucket: self.bucket.as_ref(),
             role_arn: self.config.role_arn.as_deref(),
             term,
+            owner,
         };
         writer.apply(&mut memory, stack, action).await
     }

@@ -9,9 +9,9 @@ use aws_sdk_cloudformation::types::{Stack, StackEvent};
 use aws_smithy_types::DateTime;
 use tokio::time::Instant;
 
-use super::apply;
 use super::calls::Calls;
 use super::error::{Failure, Kind, Service};
+use crate::model::owner::epoch_of;
 
 /// How long DescribeStacks may contradict what we know before it is believed. Its lag is not documented; seconds are
 /// usual.
@@ -93,8 +93,8 @@ impl Operation {
         };
         if !ours(&newest) {
             // One of a later term has begun: ours may be too many events ago to be seen.
-            let theirs = newest.client_request_token().and_then(apply::epoch_of);
-            let later = theirs > apply::epoch_of(&self.token);
+            let theirs = newest.client_request_token().and_then(epoch_of);
+            let later = theirs > epoch_of(&self.token);
             return later || of_stack.any(|event| ours(&event));
         }
         let end = newest.resource_status().map(|status| status.as_str());

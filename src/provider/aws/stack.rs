@@ -7,11 +7,12 @@ use aws_sdk_cloudformation::types::{Stack as CfnStack, TemplateStage};
 
 use super::calls::Calls;
 use super::changeset;
-use super::claim::{self, Claim};
+use super::claim::{self, Claim, pairs};
 use super::codes;
 use super::deletion;
 use super::error::{Failure, Kind, Service};
 use super::failure;
+use super::latest;
 use super::memory::{Memory, Search, StateKey};
 use super::operation::{self, Operation};
 use super::policy;
@@ -243,7 +244,7 @@ impl Reader<'_> {
             updated: stack.last_updated_time().is_some(),
             termination_protection: stack.enable_termination_protection().unwrap_or(false),
             status,
-            version: format!("{} {:?}", key.status, key.updated),
+            version: format!("{} {} {:?}", key.id, key.status, key.updated),
             ..Stack::default()
         };
         if live.status.0.contains("ROLLBACK") || live.status.0.contains("FAILED") {
@@ -255,6 +256,7 @@ impl Reader<'_> {
             _ => self.template(memory, key, phase).await?,
         };
         live.policy = policy::read(self, memory, key, phase).await?;
+        live.last_operation = latest::read(self, memory, key, &live).await;
         if has_failed(&live.status, phase) {
             let failure = self.failure(memory, key).await?;
             live.cause = failure.cause.or(live.cause);
@@ -306,6 +308,7 @@ impl Reader<'_> {
         let events = operation::newest_events(self.calls, self.cloudformation, id(stack)).await?;
         if operation.has_ended(stack, &events) || operation.is_out_of_patience() {
             memory.operation = None;
+            latest::note(memory, &StateKey::of(stack), &events);
             // What was read while the operation ran may be from before its end, and a deletion that fails again changes nothing else.
             memory.template = None;
             memory.deletion = None;
@@ -389,12 +392,4 @@ fn id(stack: &CfnStack) -> &str {
 
 fn name(stack: &CfnStack) -> String {
     stack.stack_name().unwrap_or_default().to_owned()
-}
-
-fn pairs<'a>(
-    pairs: impl Iterator<Item = (Option<&'a str>, Option<&'a str>)>,
-) -> BTreeMap<String, String> {
-    pairs
-        .filter_map(|(key, value)| Some((key?.to_owned(), value.unwrap_or_default().to_owned())))
-        .collect()
 }

@@ -30,6 +30,8 @@ pub(super) struct Account {
     pub(super) change_sets: BTreeMap<String, Prepared>,
     /// Counts changes of the stack: a change set made before the last one is obsolete.
     pub(super) generation: u64,
+    /// LastUpdatedTime: None for a stack that was only created.
+    updated: Option<Instant>,
     /// Stacks created so far: one that is created again has another ARN.
     created: u32,
     /// How long an operation on the stack takes, and a change set half as long.
@@ -73,6 +75,7 @@ impl Account {
             ends: None,
             change_sets: BTreeMap::new(),
             generation: 0,
+            updated: None,
             created: 0,
             pace: OPERATION,
             mishap: None,
@@ -127,7 +130,23 @@ impl Account {
             stack.status = status(during);
         }
         self.generation += 1;
+        self.updated = match during {
+            "CREATE_IN_PROGRESS" | "ROLLBACK_IN_PROGRESS" => None,
+            _ => Some(Instant::now()),
+        };
         self.ends = Some((Instant::now() + self.pace, ending));
+    }
+
+    /// Somebody else's operation on the stack has ended.
+    #[cfg(test)]
+    pub(super) fn was_changed(&mut self) {
+        self.generation += 1;
+        self.updated = Some(Instant::now());
+    }
+
+    /// As much as CloudFormation's answer tells one version from another by.
+    pub(super) fn version(&self, stack: &Stack) -> String {
+        format!("{} {} {:?}", stack.id, stack.status, self.updated)
     }
 
     pub(super) fn idle_stack(&mut self) -> Result<&mut Stack, ProviderError> {
@@ -192,9 +211,13 @@ impl Account {
         Ok(())
     }
 
-    pub(super) fn prepare(&mut self, template: &Template, epoch: u64) -> Result<(), ProviderError> {
+    pub(super) fn prepare(
+        &mut self,
+        template: &Template,
+        (epoch, owner): (u64, Option<&str>),
+    ) -> Result<(), ProviderError> {
         let mut changes = changes(self.idle_stack()?, template);
-        let name = change::change_set_name(template, epoch);
+        let name = change::change_set_name(template, epoch, owner);
         if repair::is_revert(&name) && !self.reverts {
             return Err(ProviderError::after_fix(
                 "Rejected",
@@ -310,7 +333,7 @@ impl Account {
                 ChangeSetState::Dead(why.clone())
             } else if prepared.ready > now {
                 ChangeSetState::Pending
-            } else if changes.is_empty() && stack.tags == template.tags {
+            } else if changes.is_empty() && says_the_same(stack, template) {
                 ChangeSetState::NoChanges
             } else {
                 ChangeSetState::Ready
@@ -335,6 +358,12 @@ impl Refusal {
         stack.failed = self.id.map(|id| (id, failed)).into_iter().collect();
         stack.cause = Some(self.why);
     }
+}
+
+/// Whether nothing but resources could differ.
+fn says_the_same(stack: &Stack, template: &Template) -> bool {
+    let wanted = Layout::read(&template.text, &template.parameters).unwrap_or_default();
+    stack.tags == template.tags && layout(stack).outputs == wanted.outputs
 }
 
 fn is_loss(change: &Change) -> bool {

@@ -104,8 +104,11 @@ impl Account {
         let eips = self.made.iter();
         let eips = eips.filter(|(_, made)| made.wish.kind == "AWS::EC2::EIP");
         let outputs = eips.map(|(logical, made)| (logical.clone(), made.id.clone()));
+        let literals = layout.outputs.iter();
+        let literals =
+            literals.filter_map(|(id, value)| Some((id.clone(), value.as_str()?.to_owned())));
         if let Some(stack) = &mut self.stack {
-            stack.outputs = outputs.collect();
+            stack.outputs = outputs.chain(literals).collect();
         }
         Ok(())
     }

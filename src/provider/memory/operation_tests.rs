@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+use crate::cluster::Cluster;
 use crate::lease::{Alone, Election as _, Term};
 use crate::ledger::Book;
 use crate::model::desired::{OnDrift, OnEmpty, Settings, example_zones};
@@ -77,6 +78,7 @@ impl Bench {
                 ),
                 grace: Grace::new(Duration::from_secs(600)),
                 book: Book::nowhere(),
+                cluster: Cluster::none(),
             },
             term: Alone::new().campaign().await,
             now: Duration::ZERO,

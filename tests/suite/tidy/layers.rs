@@ -6,12 +6,13 @@ use super::code::{is_test_file, shipped};
 use super::{files, none};
 
 /// A module, and what of the crate it may name besides itself. The longest prefix of a file's path decides.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("config", &["model"]),
     ("model", &[]),
     ("retry", &[]),
     ("clock", &[]),
     ("spans", &[]),
+    ("cluster", &["model", "config", "source", "clock"]),
     ("lease", &["clock"]),
     ("ledger", &["model", "clock", "spans", "lease::term"]),
     ("source", &["model", "config", "retry"]),
@@ -36,6 +37,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
     (
         "reconcile",
         &[
+            "cluster",
             "provider",
             "source",
             "report",
@@ -48,6 +50,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
     (
         "controller",
         &[
+            "cluster",
             "reconcile",
             "provider",
             "source",
@@ -63,6 +66,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
     (
         "plan_command",
         &[
+            "cluster",
             "reconcile",
             "provider",
             "source",

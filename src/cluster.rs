@@ -1,0 +1,120 @@
+//! Which cluster this is: the UID of its namespace `kube-system`. No copy of values, and no restored ConfigMap, carries it along.
+
+use std::fmt;
+use std::time::Duration;
+
+use kube::Client;
+use serde::Deserialize;
+
+use crate::clock::{self, Instant, timeout};
+use crate::config::SourceConfig;
+use crate::model::owner::{Owner, is_uid};
+use crate::source::kubernetes::{self, ConnectError};
+
+const PATH: &str = "/api/v1/namespaces/kube-system";
+/// No more than the metadata is needed, and of that only one field is read.
+const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+/// The time limit of one request.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The time between a request that failed and the next one.
+const AGAIN: Duration = Duration::from_secs(15);
+
+/// The cluster that holds the Lease. It is asked until it has answered once; the answer holds for as long as the cluster does.
+#[derive(Clone, Default)]
+pub struct Cluster {
+    config: Option<kube::Config>,
+    uid: Option<String>,
+    unknown: Option<String>,
+    asked: Option<Instant>,
+}
+
+#[derive(Deserialize)]
+struct Namespace {
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    uid: String,
+}
+
+impl Cluster {
+    /// The first of the clusters that are watched; from files, none.
+    ///
+    /// # Errors
+    /// If kubeconfig or pod name no cluster.
+    pub async fn of(source: &SourceConfig) -> Result<Self, ConnectError> {
+        let SourceConfig::Kubernetes(clusters) = source else {
+            return Ok(Self::none());
+        };
+        let first = kubernetes::configs(clusters).await?.into_iter().next();
+        Ok(Self {
+            config: first.map(|(_, config)| config),
+            ..Self::default()
+        })
+    }
+
+    /// Where ConfigMaps come from files, no cluster owns the stack.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// A cluster with this UID, which nobody has to ask.
+    #[cfg(test)]
+    pub fn named(uid: &str) -> Self {
+        Self {
+            uid: Some(uid.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// What is known of the cluster, besides what the flags say. It waits for one request at most.
+    pub async fn owner(&mut self, flags: &Owner) -> Owner {
+        let waits = self.asked.is_some_and(|at| clock::since(at) < AGAIN);
+        if let Some(config) = self
+            .config
+            .as_ref()
+            .filter(|_| self.uid.is_none() && !waits)
+        {
+            self.asked = Some(clock::now());
+            match read(config).await {
+                Ok(uid) => (self.uid, self.unknown) = (Some(uid), None),
+                Err(why) => self.unknown = Some(why),
+            }
+        }
+        Owner {
+            uid: self.uid.clone(),
+            unknown: self.unknown.clone(),
+            ..flags.clone()
+        }
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("uid", &self.uid).finish()
+    }
+}
+
+async fn read(config: &kube::Config) -> Result<String, String> {
+    let client = Client::try_from(config.clone()).map_err(|error| error.to_string())?;
+    let request = http::Request::get(PATH).header(http::header::ACCEPT, METADATA_ONLY);
+    let request = request
+        .body(Vec::new())
+        .map_err(|error| error.to_string())?;
+    let answer = timeout(PATIENCE, client.request::<Namespace>(request)).await;
+    match answer {
+        Ok(Ok(namespace)) if is_uid(&namespace.metadata.uid) => Ok(namespace.metadata.uid),
+        Ok(Ok(_)) => Err("the namespace kube-system has a UID that is none".to_owned()),
+        Ok(Err(kube::Error::Api(status))) if status.code == 403 => Err(format!(
+            "the namespace kube-system may not be read ({}): bind a cluster role with get on it, as deploy/manifests.yaml has it",
+            status.message
+        )),
+        Ok(Err(error)) => Err(format!(
+            "the namespace kube-system cannot be read ({error})"
+        )),
+        Err(_) => Err(format!(
+            "the namespace kube-system: the API server has not answered for {PATIENCE:?}"
+        )),
+    }
+}

@@ -1,0 +1,42 @@
+//! A stack that another cluster takes over, and gives back: a part of the account in memory.
+
+use serde_json::{Value, json};
+
+use super::MemoryProvider;
+use crate::model::live::{Phase, Stack};
+use crate::model::template::OWNER;
+
+impl MemoryProvider {
+    /// The stack, at rest, names this cluster as its owner. False while something is under way; without a stack there is nothing to
+    /// be done.
+    pub(crate) fn pass_to(&self, uid: &str) -> bool {
+        let mut account = self.account();
+        if account.ends.is_some() {
+            return false;
+        }
+        match &mut account.stack {
+            Some(stack) if !names(stack, uid) => {
+                if stack.status.phase() != Phase::Settled {
+                    return false;
+                }
+                name(stack, uid);
+            }
+            _ => return true,
+        }
+        account.was_changed();
+        true
+    }
+}
+
+/// Whether a stack names this cluster as its owner.
+pub(crate) fn names(stack: &Stack, uid: &str) -> bool {
+    stack.outputs.get(OWNER).is_some_and(|owner| owner == uid)
+}
+
+/// Writes this cluster into a stack as its owner.
+pub(crate) fn name(stack: &mut Stack, uid: &str) {
+    let mut template: Value = serde_json::from_str(&stack.template).expect("our own template");
+    template["Outputs"][OWNER] = json!({ "Value": uid });
+    stack.template = template.to_string();
+    stack.outputs.insert(OWNER.to_owned(), uid.to_owned());
+}
