@@ -83,7 +83,6 @@ pub struct Desired {
     pub tags: BTreeMap<String, String>,
     pub termination_protection: bool,
     pub stack_policy: bool,
-    /// The cluster that the stack belongs to.
     pub owner: Option<String>,
     pub vpc_id: String,
     pub internet_gateway_id: String,

@@ -10,7 +10,6 @@ use super::maps::{CLUSTERS, Edit, Maps};
 use super::script::{Deed, Foul, Hand, LedgerHand, Place, REPLICAS, Script, StackHand, Stage};
 use crate::lease::tests::secs;
 use crate::model::request::ObjectId;
-use crate::provider::memory::crowd::REFUSED;
 
 /// How far a clock may be off: two are less than a twentieth apart.
 const DRIFT: f64 = 0.0243;
@@ -54,7 +53,7 @@ impl Script {
         tables(&mut rng.fork(), length, &mut deeds);
         flags(&mut rng.fork(), length, &mut deeds);
         wide(&mut rng.fork(), length, &mut deeds);
-        refusals(&mut rng.fork(), length, &mut deeds);
+        harms::refusals(&mut rng.fork(), length, &mut deeds);
         harms::taken(&mut rng.fork(), length, &mut deeds);
         deeds.sort_by_key(|(at, _)| *at);
         let quiet = if seed.is_multiple_of(100) {
@@ -70,7 +69,7 @@ impl Script {
     }
 }
 
-fn one<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
+pub fn one<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
     of[rng.usize(0..of.len())]
 }
 
@@ -377,19 +376,6 @@ fn wide(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
     ] {
         deeds.push((secs(at), Deed::Edit(edit)));
         at += 5.0 + rng.f64() * most;
-    }
-}
-
-/// In every other history AWS takes every route.
-fn refusals(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
-    let gap = one(rng, &[60.0, 150.0, 1e3, 1e3]);
-    for at in moments(rng, gap, length) {
-        let lasts = secs(rng.f64() * 100.0);
-        let deed = Deed::Refuse {
-            net: rng.usize(0..REFUSED.len()),
-            lasts: Some(lasts).filter(|_| rng.u8(0..3) > 0),
-        };
-        deeds.push((at, deed));
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::draw::moments;
+use super::draw::{moments, one};
 use super::script::Deed;
 use crate::lease::tests::secs;
+use crate::provider::memory::crowd::REFUSED;
 
 /// One harm, in one zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,5 +108,18 @@ pub fn taken(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
     for at in moments(rng, 50.0, length) {
         let lasts = secs(5.0 + rng.f64() * 60.0);
         deeds.push((at, Deed::Taken { lasts }));
+    }
+}
+
+/// In every other history AWS takes every route.
+pub fn refusals(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
+    let gap = one(rng, &[60.0, 150.0, 1e3, 1e3]);
+    for at in moments(rng, gap, length) {
+        let lasts = secs(rng.f64() * 100.0);
+        let deed = Deed::Refuse {
+            net: rng.usize(0..REFUSED.len()),
+            lasts: Some(lasts).filter(|_| rng.u8(0..3) > 0),
+        };
+        deeds.push((at, deed));
     }
 }

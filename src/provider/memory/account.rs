@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::OPERATION;
-use super::ec2::{Ec2, NO_ROOM};
+use super::ec2::Ec2;
 use super::operation::Refusal;
 use super::wish::Made;
 use crate::model::change;
 use crate::model::difference::{self, Kind};
-use crate::model::live::{Change, ChangeSet, ChangeSetState, Effect, Failed, Stack, Status};
+use crate::model::live::{Change, ChangeSet, ChangeSetState, Effect, Stack, Status};
 use crate::model::network::Network;
 use crate::model::policy;
 use crate::model::repair;
@@ -345,18 +345,6 @@ impl Account {
             }
         };
         self.change_sets.iter().map(set).collect()
-    }
-}
-
-impl Refusal {
-    /// As the stack's events tell it.
-    fn explain(self, stack: &mut Stack) {
-        let failed = Failed {
-            reason: self.why.clone(),
-            table_is_full: self.why.ends_with(NO_ROOM),
-        };
-        stack.failed = self.id.map(|id| (id, failed)).into_iter().collect();
-        stack.cause = Some(self.why);
     }
 }
 

@@ -5,9 +5,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::account::{Account, layout};
-use super::ec2::{Ec2, State};
+use super::ec2::{Ec2, NO_ROOM, State};
 use super::wish::{Made, Wish};
-use crate::model::live::{Change, Effect};
+use crate::model::live::{Change, Effect, Failed, Stack};
 use crate::model::observed::Observed;
 use crate::model::resolved::Layout;
 
@@ -24,6 +24,16 @@ impl Refusal {
     pub(super) fn of(id: &str, why: String) -> Self {
         let id = Some(id.to_owned());
         Self { id, why }
+    }
+
+    /// As the stack's events tell it.
+    pub(super) fn explain(self, stack: &mut Stack) {
+        let failed = Failed {
+            reason: self.why.clone(),
+            table_is_full: self.why.ends_with(NO_ROOM),
+        };
+        stack.failed = self.id.map(|id| (id, failed)).into_iter().collect();
+        stack.cause = Some(self.why);
     }
 }
 
