@@ -27,8 +27,7 @@ use kube_static_egress_controller::report::pulse::Pulse;
 use kube_static_egress_controller::report::scribe::Scribe;
 use kube_static_egress_controller::report::teller::Teller;
 use kube_static_egress_controller::report::traces::Traces;
-use kube_static_egress_controller::report::transitions::Board;
-use kube_static_egress_controller::report::{http, log};
+use kube_static_egress_controller::report::{http, log, transitions};
 use kube_static_egress_controller::source::{Source, kubernetes};
 use kube_static_egress_controller::status_command::{self, Question};
 use tokio::signal::unix::{SignalKind, signal};
@@ -241,7 +240,7 @@ async fn elect<P: Provider>(
                 false => scribe,
             };
             let election = LeaseElection::new(kube, election)?;
-            let board = Board::new(events, namespace, name);
+            let board = transitions::Board::new(events, namespace, name);
             let telling = board.tell(election.view(), outlook.chronicle.issues());
             let telling = tokio::spawn(telling);
             control(config, provider, election, source, outlook, Some(scribe)).await?;
@@ -281,14 +280,13 @@ async fn control<P: Provider, E: Election>(
     let book = book(&config).await?;
     outlook.chronicle.follow_lease(election.view());
     let keeping = tokio::spawn(outlook.chronicle.clone().keep());
-    let cluster = Cluster::of(&config.source).await?;
     let conduct = Conduct {
+        cluster: Cluster::of(&config.source).await?,
         drift_interval: config.drift_interval(),
         settings: config.settings,
         empty_grace_period: config.empty_grace_period,
         resync_interval: config.resync_interval,
         dry_run: config.dry_run,
-        cluster,
     };
     let teller = Teller::new(outlook.metrics.clone(), config.dry_run)
         .with(outlook.chronicle.clone(), scribe);

@@ -217,7 +217,6 @@ pub async fn pass<P: Provider>(
             continue;
         }
         if applies && let Some(doubt) = doubt(&plan, frame).await {
-            // Nothing was tried.
             memory.schedule = patience;
             return Ok(memory.dropped(plan, doubt, frame.now));
         }

@@ -287,7 +287,8 @@ impl Plan {
         let template = template::render(&desired, names, layout, bucket).ok()?;
         let mut differences = difference::between(layout, &template, &self.request);
         differences.extend(difference::of_tags(&stack.tags, &template.tags));
-        (!differences.is_empty()).then_some((template, differences))
+        // A change of the owner alone may not be seen, and takes the turn of what is left out.
+        (!differences.iter().all(Difference::names_owner)).then_some((template, differences))
     }
 
     /// Whether a change set takes a route out and does not make those that are to stand for it or parts of it. It is of a time when

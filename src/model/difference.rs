@@ -47,9 +47,14 @@ impl Difference {
 }
 
 impl Difference {
+    /// Whether it does nothing but name the owner of the stack.
+    pub fn names_owner(&self) -> bool {
+        self.resource_type == OUTPUT && self.id == template::OWNER
+    }
+
     /// Whether it does nothing but name the owner of a stack that names none.
     pub fn is_claim(&self) -> bool {
-        self.kind == Kind::Add && self.resource_type == OUTPUT && self.id == template::OWNER
+        self.kind == Kind::Add && self.names_owner()
     }
 }
 

@@ -175,6 +175,43 @@ fn a_stack_moves_to_the_cluster_that_takes_it_over_and_keeps_its_resources() {
 }
 
 #[test]
+fn a_move_that_cloudformation_does_not_see_holds_up_no_route() {
+    let mut bench = owned_by(THEIRS);
+    bench.settings.owner = cluster(OURS);
+    bench.settings.owner.takes_over = Some(THEIRS.to_owned());
+    let mut unseen = super::tests::ready(&bench.plan(), live::Effect::Add);
+    unseen.state = live::ChangeSetState::NoChanges;
+    unseen.changes.clear();
+    bench.stack().change_sets = vec![unseen];
+    assert_eq!(bench.plan().action, Action::Keep);
+    assert_eq!(bench.reasons(), ["NotSeenByCloudFormation"]);
+    // The move goes along with the next change.
+    bench.ask(&[("dns", "9.9.9.9")]);
+    let Action::Prepare(template) = bench.plan().action else {
+        panic!("{}", bench.plan())
+    };
+    assert!(template.text.contains(OURS) && !template.text.contains(THEIRS));
+    assert_eq!(bench.reasons(), Vec::<&str>::new());
+}
+
+#[test]
+fn a_removal_does_not_wait_for_a_claim_that_changes_nothing_else() {
+    let mut bench = Bench::live(&[("dns", "8.8.8.8"), ("web", "9.9.9.9")]);
+    bench.settings.owner = cluster(OURS);
+    bench.ask(&[("dns", "8.8.8.8")]);
+    let mut called_off = super::tests::ready(&bench.plan(), live::Effect::Remove);
+    called_off
+        .changes
+        .retain(|change| change.logical_id != template::OWNER);
+    bench.stack().change_sets = vec![called_off];
+    bench.ask(&[("web", "9.9.9.9")]);
+    let plan = bench.plan();
+    assert!(matches!(plan.action, Action::Prepare(_)), "{plan}");
+    let removed = |it: &difference::Difference| it.kind == difference::Kind::Remove;
+    assert!(plan.differences.iter().any(removed), "{plan}");
+}
+
+#[test]
 fn who_acts_is_told_by_tokens_and_names() {
     let short = cluster(OURS).short().expect("a UID");
     let by = Some(short.as_str());

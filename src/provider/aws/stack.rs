@@ -275,11 +275,8 @@ impl Reader<'_> {
                 .change_sets
                 .iter()
                 .any(|set| set.state != ChangeSetState::Executed);
-            if live
-                .change_sets
-                .iter()
-                .any(|set| set.state == ChangeSetState::NoChanges)
-            {
+            let mut sets = live.change_sets.iter();
+            if sets.any(|set| set.state == ChangeSetState::NoChanges) {
                 // Somebody wanted a change where there was none: what we know of the template may be old.
                 memory.template = None;
             }
