@@ -119,7 +119,7 @@ pub struct Plan {
 /// Makes the plan. Total: whatever the world looks like, there is one.
 pub fn plan(world: &World<'_>) -> Plan {
     let plan = plan_once(world);
-    match plan.retry(world.network) {
+    match plan.retry(world) {
         Some(network) => plan_once(&World {
             network: &network,
             ..*world

@@ -251,11 +251,8 @@ pub(super) fn unturned(
                  AWS names, the change is tried again by itself, ever more seldom",
                 route.1, waits.why
             );
-            problems.push(Problem::warning(
-                Subject::RouteTable(table.clone()),
-                REASON,
-                text,
-            ));
+            let table = Subject::RouteTable(table.clone());
+            problems.push(Problem::warning(table, REASON, text));
             unturned.insert(route, zone.clone());
         }
     }
@@ -360,15 +357,17 @@ fn route_of(id: &str, network: &Network, names: &Names) -> Option<(TableId, Ipv4
 
 impl Plan {
     /// The same network where those that are due may be tried again, if nothing else is left to do.
-    pub(super) fn retry(&self, network: &Network) -> Option<Network> {
-        let aside = &network.headroom.refused;
-        let is_idle = matches!(self.action, Action::Keep | Action::Discard { .. })
-            && self.differences.is_empty();
+    pub(super) fn retry(&self, world: &World<'_>) -> Option<Network> {
+        let aside = &world.network.headroom.refused;
+        let rests = matches!(self.action, Action::Keep | Action::Discard { .. });
+        // Where every route waits there may be no stack to keep.
+        let has_none = matches!((&self.action, world.live), (Action::Refuse, Live::Absent));
+        let is_idle = (rests || has_none) && self.differences.is_empty();
         let is_due = aside.routes.values().any(|waits| waits.left.is_zero());
         if !is_idle || !(is_due || aside.additions == Some(0)) {
             return None;
         }
-        let mut network = network.clone();
+        let mut network = world.network.clone();
         network.headroom.refused.retries = true;
         Some(network)
     }

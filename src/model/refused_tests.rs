@@ -5,6 +5,7 @@ use super::tests::{Bench, stack_of, texts};
 use super::*;
 use crate::model::cidr;
 use crate::model::live::{Failed, Status};
+use crate::model::refused::Waits;
 use crate::model::schedule::Schedule;
 
 #[path = "refused_bench_tests.rs"]
@@ -296,6 +297,30 @@ fn a_creation_goes_on_without_the_zone_or_route_that_failed() {
         };
         assert!(reasons.contains(&reason), "{reasons:?}");
     }
+}
+
+/// Where all that is requested waits there is no stack: it is tried again all the same.
+#[test]
+fn a_creation_of_which_every_route_was_refused_is_tried_again() {
+    let mut bench = Bench::new(&[("dns", "8.8.8.8")]);
+    let refused = |left| {
+        let waits = |table: &&str| {
+            let waits = Waits {
+                why: WHY.to_owned(),
+                left: Duration::from_secs(left),
+                room: 1,
+            };
+            (((*table).to_owned(), Some(net("8.8.8.8"))), waits)
+        };
+        ["rtb-a", "rtb-b"].iter().map(waits).collect()
+    };
+    bench.network.headroom.refused.routes = refused(60);
+    let plan = bench.plan();
+    assert!(matches!(plan.action, Action::Refuse), "{plan}");
+    assert_eq!(plan.again, Some(Duration::from_secs(60)));
+    bench.network.headroom.refused.routes = refused(0);
+    let plan = bench.plan();
+    assert!(matches!(plan.action, Action::Create(_)), "{plan}");
 }
 
 /// A stack without any zone serves nobody: where all have failed, all are tried again.

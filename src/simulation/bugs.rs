@@ -61,11 +61,15 @@ pub enum Bug {
     Unconfirmed,
     /// Whose stack it is, is not looked at.
     OwnerNotCompared,
+    /// An earlier change set is not executed if it has anything in it that is not wanted any more.
+    Starved,
+    /// All is looked at again every second.
+    Restless,
 }
 
 impl Bug {
     /// Each with the number of histories that are enough to find it.
-    pub const PLANTED: [(Self, u64); 28] = [
+    pub const PLANTED: [(Self, u64); 30] = [
         (Self::EmptyTrusted, 200),
         (Self::TyposDropped, 250),
         (Self::EditsMissed, 60),
@@ -94,5 +98,7 @@ impl Bug {
         (Self::StaleTrusted, 200),
         (Self::Unconfirmed, 400),
         (Self::OwnerNotCompared, 20),
+        (Self::Starved, 60),
+        (Self::Restless, 4),
     ];
 }

@@ -41,6 +41,8 @@ impl Director {
             | Deed::Pace(_)
             | Deed::Reverting(_)
             | Deed::Flags(_) => {}
+            // It is when all is well.
+            Deed::Churn { .. } => {}
             Deed::Deaf { lasts } => world.news().deaf(lasts),
             Deed::Freeze { who, lasts } => self.processes[who].stop(lasts),
             Deed::Trip { who, stage, lasts } => world.shared().trips[who] = Some((stage, lasts)),

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::flags::Flags;
 use super::harms::{self, Harm, Reverting};
 use super::maps::{CLUSTERS, Edit, Maps};
 use super::script::{Deed, Foul, Hand, LedgerHand, Place, REPLICAS, Script, StackHand, Stage};
+use super::{churn, flags};
 use crate::lease::tests::secs;
 use crate::model::request::ObjectId;
 
@@ -51,9 +51,10 @@ impl Script {
         limits(&mut rng.fork(), length, &mut deeds);
         hands(&mut rng.fork(), length, &mut deeds);
         tables(&mut rng.fork(), length, &mut deeds);
-        flags(&mut rng.fork(), length, &mut deeds);
+        flags::draw(&mut rng.fork(), length, &mut deeds);
         wide(&mut rng.fork(), length, &mut deeds);
         harms::refusals(&mut rng.fork(), length, &mut deeds);
+        churn::draw(&mut rng.fork(), pace, &mut deeds);
         harms::taken(&mut rng.fork(), length, &mut deeds);
         deeds.sort_by_key(|(at, _)| *at);
         let quiet = if seed.is_multiple_of(100) {
@@ -74,7 +75,7 @@ pub fn one<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
 }
 
 /// On average one in `gap` seconds.
-pub(super) fn moments(rng: &mut Rng, gap: f64, length: f64) -> Vec<Duration> {
+pub fn moments(rng: &mut Rng, gap: f64, length: f64) -> Vec<Duration> {
     let mut moments = Vec::new();
     let mut at = rng.f64() * gap * 2.0;
     while at < length {
@@ -316,49 +317,6 @@ fn hands(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
     if rng.u8(0..4) == 0 {
         let lasts = secs(rng.f64() * 40.0);
         deeds.push((secs(rng.f64() * length), Deed::Blank { lasts }));
-    }
-}
-
-/// The operator takes risks, and everybody has had enough, perhaps for a moment only.
-fn flags(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
-    let greedy = Deed::Reverting(Reverting::Greedy);
-    let is_greedy = deeds.iter().any(|(_, deed)| *deed == greedy);
-    let flags = Flags {
-        deletes: rng.bool(),
-        grace: one(rng, &[60, 60, 0, 180]),
-        // A change set that may replace a static IP is read; one that then replaces another is not to be helped.
-        new_eips: rng.u8(0..4) == 0 && !is_greedy,
-    };
-    if flags.grace == 0 {
-        // What is believed at once must not be wrong.
-        deeds.retain(|(_, deed)| !matches!(deed, Deed::Blank { .. }));
-    }
-    deeds.push((Duration::ZERO, Deed::Flags(flags)));
-    for at in moments(rng, 60.0, length) {
-        let lasts = secs(rng.f64() * 40.0);
-        let (now, soon) = (at + secs(rng.f64() * 5.0), at + secs(rng.f64() * 30.0));
-        match rng.u8(0..4) {
-            0 => {
-                deeds.push((at, Deed::Edit(Edit::Clear)));
-                let end = f64::from(flags.grace) - rng.f64() * 15.0;
-                let lasts = secs(10.0 + rng.f64() * 30.0);
-                deeds.push((at + secs(end.max(0.5)), Deed::Deaf { lasts }));
-                let back = rng.f64() * (f64::from(flags.grace) + 40.0);
-                if rng.bool() {
-                    deeds.push((at + secs(back), Deed::Edit(Edit::Back)));
-                }
-            }
-            1 => {
-                deeds.push((at, Deed::Deaf { lasts }));
-                deeds.push((now, Deed::Edit(Edit::Clear)));
-                deeds.push((soon, Deed::Edit(Edit::Back)));
-            }
-            2 => {
-                deeds.push((at, Deed::Deaf { lasts }));
-                deeds.push((now, Deed::Edit(Edit::Restore)));
-            }
-            _ => deeds.push((at, Deed::Deaf { lasts })),
-        }
     }
 }
 

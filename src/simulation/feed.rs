@@ -91,6 +91,7 @@ pub fn taken(world: &Arc<World>, who: usize) -> Taken {
         let mut shared = world.shared();
         shared.basis[who] = shared.shown[who].clone();
         shared.truth[who] = truth;
+        shared.passes += 1;
     })
 }
 

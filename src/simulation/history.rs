@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::bugs::Bug;
+use super::churn;
 use super::director::Director;
 use super::laws::{Law, Wrong};
 use super::replica::{replica, settings};
@@ -23,6 +24,8 @@ pub const SETTLED: Duration = Duration::from_secs(900);
 /// How long all must have been as asked for before it counts as settled: what was on its way by then has landed, and the grace
 /// period of a large removal, which is no change yet, is over.
 const CALM: Duration = Duration::from_secs(80);
+/// Passes a minute when nothing is to be done: what may still be repaired is looked at every five seconds.
+const MOST_PASSES: f64 = 20.0;
 /// A look for drift comes in this time, by any clock.
 const LOOK: Duration = Duration::from_secs(150);
 
@@ -118,21 +121,53 @@ async fn play(world: &World, script: &Script) -> Duration {
         false => SETTLED,
     };
     let settled = settled + 2 * secs(f64::from(world.flags.grace)) + 4 * world.pace;
-    let settled = settled
-        + if script.refuses() {
-            PATIENCE
-        } else {
-            Duration::ZERO
-        };
+    let patience = if script.refuses() {
+        PATIENCE
+    } else {
+        Duration::ZERO
+    };
+    let settled = settled + patience;
     let wrong = || world.shared().wrong.is_some();
     while Instant::now() < world.faults_until && !wrong() {
-        step(world).await;
+        step(world, world.faults_until).await;
     }
     world.note("the faults are over");
+    let mut after = settle(world, settled, world.faults_until).await;
+    if !wrong() && world.account.take_all() {
+        world.note("AWS takes every route again");
+        settle(world, PATIENCE + settled, Instant::now()).await;
+    }
+    if let Some((habit, gap)) = script.churn().filter(|_| !wrong()) {
+        churn::play(world, habit, gap).await;
+        after = after.max(settle(world, settled, Instant::now()).await);
+    }
+    // What was refused is tried again in its own time.
+    let is_quiet = world.shared().refused.is_empty();
+    if is_quiet && !wrong() {
+        world.be_quiet();
+    }
+    let (end, passes) = (Instant::now() + quiet, world.shared().passes);
+    while !wrong() && Instant::now() < end {
+        step(world, end).await;
+    }
+    if let Some(what) = world.unsettled().filter(|_| is_quiet && !wrong()) {
+        world.fail(Law::StaysQuiet, format!("after {quiet:?} of quiet {what}"));
+    }
+    let passes = world.shared().passes - passes;
+    if !wrong() && passes as f64 > MOST_PASSES * quiet.as_secs_f64() / 60.0 {
+        let text = format!("{passes} passes in {quiet:?} in which nothing was to be done");
+        world.fail(Law::Paced, text);
+    }
+    after
+}
+
+/// Waits until all has been as asked for, for a while, which comes `within` a time `from` some moment: how long it took.
+async fn settle(world: &World, within: Duration, from: Instant) -> Duration {
+    let wrong = || world.shared().wrong.is_some();
     let mut calm = Instant::now();
     let (mut last, mut calls) = (None, world.shared().calls);
     while !wrong() && calm.elapsed() < calm_enough(world) {
-        step(world).await;
+        step(world, Instant::now() + secs(1.0)).await;
         // Nothing has changed without a reason.
         let reason = world.reason_to_look();
         let (_, unsettled) = match last.take() {
@@ -146,52 +181,19 @@ async fn play(world: &World, script: &Script) -> Duration {
         calls = more;
         if let Some(what) = unsettled.or(under_way) {
             calm = Instant::now();
-            if calm > world.faults_until + settled {
-                let text = format!("{settled:?} after the faults {what}");
+            if calm > from + within {
+                let text = format!("after {within:?} without faults {what}");
                 world.fail(Law::Settles, text);
             }
         }
     }
-    let after = calm - world.faults_until;
-    if !wrong() && world.account.take_all() {
-        settle_refused(world, settled).await;
-    }
-    // What was refused is tried again in its own time.
-    if !wrong() && world.shared().refused.is_empty() {
-        world.be_quiet();
-    }
-    let end = Instant::now() + quiet;
-    while !wrong() && Instant::now() < end {
-        step(world).await;
-    }
-    let is_quiet = world.shared().refused.is_empty();
-    if let Some(what) = world.unsettled().filter(|_| is_quiet && !wrong()) {
-        world.fail(Law::StaysQuiet, format!("after {quiet:?} of quiet {what}"));
-    }
-    after
+    calm - from
 }
 
-/// What AWS has refused until now is served as well once its patience is over.
-async fn settle_refused(world: &World, settled: Duration) {
-    world.note("AWS takes every route again");
-    let wrong = || world.shared().wrong.is_some();
-    let (since, mut calm) = (Instant::now(), Instant::now());
-    while !wrong() && calm.elapsed() < CALM {
-        step(world).await;
-        if let Some(what) = world.unsettled() {
-            calm = Instant::now();
-            if since.elapsed() > PATIENCE + settled {
-                let text = format!("long after AWS takes every route again {what}");
-                world.fail(Law::Settles, text);
-            }
-        }
-    }
-}
-
-/// Until the operation under way ends, or a second has passed: calls and edits are looked at when they are made.
-async fn step(world: &World) {
+/// Until the operation under way ends, a second has passed or `next` has come: calls and edits are looked at when they are made.
+pub async fn step(world: &World, next: Instant) {
     let (_, ends) = world.account.stamp();
-    let second = Instant::now() + secs(1.0);
+    let second = next.min(Instant::now() + secs(1.0));
     sleep_until(ends.map_or(second, |ends| ends.min(second))).await;
     world.judge();
     world.harm_again();

@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::bent;
 use super::bugs::Bug;
 use super::laws::Law;
+use super::maps;
 use super::replica::{CLUSTER, RIVAL};
 use super::script::{Place, Stage};
 use super::weather::Luck;
@@ -156,6 +157,15 @@ impl Provider for Link {
         let (courier, shown) = (self.courier.clone(), self.basis.lock().unwrap().clone());
         let truth = courier.world.shared().truth[courier.who].clone();
         let basis = Basis { shown, truth };
+        if let (Bug::Starved, Action::Execute { change_set }) = (bug, &action)
+            && courier
+                .world
+                .account
+                .adds_more(change_set, &maps::entries(&basis.shown.objects))
+        {
+            let change_set = change_set.clone();
+            action = Action::Discard { change_set };
+        }
         let by = (term.epoch(), owner.map(str::to_owned));
         let stack = stack.to_owned();
         let process = self.process.clone();

@@ -31,6 +31,9 @@
 //! 11. `StaysQuiet`: from then on no call is sent: for a minute, and in one of a hundred histories for an hour.
 //! 12. `NoPanic`: no process panics.
 //! 13. `OneOwner`: no call is decided on by whoever was shown that the stack belongs to another cluster.
+//! 14. `Progress`: an entry that stays the same is served within a bound, whatever others edit meanwhile; asked in one of four
+//!     histories, once all is as asked for.
+//! 15. `Paced`: when nothing is to be done, passes are few.
 //!
 //! What is simulated of the world: processes that freeze, also in the middle of a pass, crash and stop; machines whose clocks drift
 //! apart, by just less than a twentieth, and whose wall clocks are off by an hour; cuts between a replica and the API server or the
@@ -41,13 +44,14 @@
 //! would do too much; others who take up routes, static IPs and the quota of NAT gateways, which the account tells or not, and leave them
 //! again; worker tables that come, go and lose their tags for a while; routes that AWS refuses, for a while or to the end; others who
 //! delete the stack, switch its protection off or replace its policy; another cluster that takes the stack over and gives it back; a
-//! ledger that is deleted, overwritten or shut; and a selector that finds nothing for less
-//! than the grace period; and flags that can cost a static IP: `--on-empty=delete`, no grace period or a long one, `--allow-new-eips`; everybody
+//! ledger that is deleted, overwritten or shut; a selector that finds nothing for less
+//! than the grace period; flags that can cost a static IP: `--on-empty=delete`, no grace period or a long one, `--allow-new-eips`; everybody
 //! who has had enough, for good or for a moment; watches that say nothing and lists that fail; wide entries that come and go with more inside
-//! of them than fit; clusters that are restored from a backup.
+//! of them than fit; clusters that are restored from a backup; and somebody who edits faster than change sets are made.
 
 mod bent;
 mod bugs;
+mod churn;
 mod director;
 mod draw;
 mod feed;

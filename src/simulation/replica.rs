@@ -144,7 +144,10 @@ fn controller(
             Bug::GraceSkipped => secs(0.0),
             _ => secs(f64::from(world.flags.grace)),
         },
-        resync_interval: secs(300.0),
+        resync_interval: match world.bug {
+            Bug::Restless => secs(1.0),
+            _ => secs(300.0),
+        },
         drift_interval: Some(secs(120.0)),
         dry_run: false,
         cluster: Cluster::named(CLUSTER),

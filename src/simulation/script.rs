@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::churn::Habit;
 use super::flags::Flags;
 use super::harms::{Harm, Reverting};
 use super::maps::Edit;
@@ -56,6 +57,8 @@ pub enum Deed {
     },
     /// News of ConfigMaps is slow.
     Late { who: usize, lasts: Duration },
+    /// When all is well, somebody edits this often.
+    Churn { habit: Habit, gap: Duration },
     /// The next operation fails, and so does the rollback of a change if it is stuck.
     Spoil { stuck: bool },
     /// Somebody does something to a zone in EC2, and does it again whenever it is undone, for this long; None: for ever.
@@ -330,6 +333,9 @@ impl Deed {
                 write!(f, "another cluster owns the stack for {lasts:.1?}")
             }
             Self::Reverting(how) => write!(f, "reverting drift: {how:?}"),
+            Self::Churn { habit, gap } => {
+                write!(f, "somebody will edit every {gap:.1?}: {habit:?}")
+            }
             // Everything else is named where this is called.
             _ => Ok(()),
         }

@@ -9,7 +9,7 @@ use crate::model::difference;
 use crate::model::live::{ChangeSet, ChangeSetState, Phase};
 use crate::model::network::{TableId, Zone};
 use crate::model::observed::Health;
-use crate::model::request::Request;
+use crate::model::request::{EntryId, Request};
 use crate::model::resolved::Layout;
 use crate::model::template::OWNER;
 use crate::model::template::Template;
@@ -130,6 +130,22 @@ impl MemoryProvider {
                 && difference::unplanned(&set.changes, &wanted, |_| false).is_none()
         };
         sets.find(useful).map(|set| set.name)
+    }
+
+    /// Whether a change set adds a route for something that is not among these.
+    pub(crate) fn adds_more(&self, name: &str, asked: &BTreeMap<EntryId, Ipv4Net>) -> bool {
+        let before = self.asked();
+        let account = self.account();
+        let Some(prepared) = account.change_sets.get(name) else {
+            return false;
+        };
+        let mut new = routes_of(&prepared.template).into_iter();
+        new.any(|route| {
+            let wanted = asked
+                .values()
+                .any(|net| net.contains(&route.1) || route.1.contains(net));
+            !before.contains(&route) && !wanted
+        })
     }
 
     /// When the operation under way ends, and what has happened so far: equal stamps, equal routes.

@@ -75,6 +75,8 @@ pub struct Shared {
     pub terms: usize,
     pub calls: usize,
     pub failures: usize,
+    /// Passes begun.
+    pub passes: usize,
     /// From when on no call may be sent.
     quiet: bool,
     terms_of: [Option<Reign>; REPLICAS],

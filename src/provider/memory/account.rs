@@ -44,7 +44,7 @@ pub(super) struct Account {
 
 /// A change set, computed when it was asked for.
 pub(super) struct Prepared {
-    template: Template,
+    pub(super) template: Template,
     pub(super) changes: Vec<Change>,
     ready: Instant,
     /// Why it can never be executed.

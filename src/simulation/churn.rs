@@ -1,0 +1,120 @@
+//! Somebody who edits all the time, faster than change sets are computed, while somebody else waits for a route.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::time::Instant;
+
+use super::draw::one;
+use super::history::step;
+use super::laws::Law;
+use super::maps::{CHURN, CLUSTERS, Edit, VICTIM};
+use super::script::{Deed, Script};
+use super::world::World;
+use crate::lease::tests::secs;
+use crate::model::request::ObjectId;
+use crate::provider::memory::crowd::ROUTES;
+
+/// What is edited again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Habit {
+    /// An entry has another value each time.
+    Renews,
+    /// An entry has one of two values by turns.
+    Toggles,
+    /// Two entries have one of two values by turns, one after the other.
+    TogglesTwo,
+    /// An entry is removed and comes back.
+    Flickers,
+}
+
+impl Habit {
+    fn edits(self, turn: usize) -> Vec<Edit> {
+        let id = ObjectId {
+            cluster: CLUSTERS[0].to_owned(),
+            namespace: "churn".to_owned(),
+            name: "churn".to_owned(),
+        };
+        let set = |key: &str, value: usize| Edit::Set(id.clone(), key.to_owned(), &CHURN[value]);
+        match self {
+            Self::Renews => vec![set("one", turn % CHURN.len())],
+            Self::Toggles => vec![set("one", turn % 2)],
+            Self::TogglesTwo => vec![set("one", turn % 2), set("two", 2 + (turn + 1) % 2)],
+            Self::Flickers if turn % 2 == 1 => vec![Edit::Remove(id, "one".to_owned())],
+            Self::Flickers => vec![set("one", 0)],
+        }
+    }
+}
+
+impl Script {
+    /// What somebody edits when all is well, and how often.
+    pub fn churn(&self) -> Option<(Habit, Duration)> {
+        self.deeds.iter().find_map(|(_, deed)| match deed {
+            Deed::Churn { habit, gap } => Some((*habit, *gap)),
+            _ => None,
+        })
+    }
+}
+
+/// How long somebody may wait who has nothing to do with it: one change that is under way, one that is of no use any more, and
+/// their own; a failover, and a change that was to fail.
+fn bound(world: &World) -> Duration {
+    secs(240.0) + 8 * world.pace
+}
+
+/// Edits every `gap`, until somebody who asks for a new route has it.
+pub async fn play(world: &World, habit: Habit, gap: Duration) {
+    let sight = world.account.sight();
+    let most = sight.tables.values().map(|routes| routes.len()).max();
+    if most.is_none_or(|most| most + 6 > ROUTES) || !world.lost().zones.is_empty() {
+        return;
+    }
+    world.note(&format!("somebody edits every {gap:.1?}: {habit:?}"));
+    let (begin, mut turn, mut asked) = (Instant::now(), 0, None::<Instant>);
+    let wrong = || world.shared().wrong.is_some();
+    let mut next = begin;
+    while !wrong() {
+        if next <= Instant::now() {
+            for edit in habit.edits(turn) {
+                world.edit(&edit);
+            }
+            world.edited.notify_waiters();
+            (turn, next) = (turn + 1, next + gap);
+        }
+        let late = begin.elapsed() > gap.mul_f64(2.5) + world.pace;
+        if asked.is_none() && late {
+            world.note("somebody else asks for a route");
+            let id = ObjectId {
+                cluster: CLUSTERS[1].to_owned(),
+                namespace: "victim".to_owned(),
+                name: "victim".to_owned(),
+            };
+            world.edit(&Edit::Set(id, "one".to_owned(), VICTIM));
+            asked = Some(Instant::now());
+        }
+        step(world, next).await;
+        let Some(asked) = asked else { continue };
+        if world.serves(VICTIM) {
+            return world.note(&format!("it is served after {:.1?}", asked.elapsed()));
+        }
+        if asked.elapsed() > bound(world) {
+            let text = format!("nobody is served for {:?} of edits", bound(world));
+            return world.fail(Law::Progress, text);
+        }
+    }
+}
+
+/// Draws somebody who edits all the time, in one of four histories.
+pub fn draw(rng: &mut Rng, pace: f64, deeds: &mut Vec<(Duration, Deed)>) {
+    let of = [
+        Habit::Renews,
+        Habit::Toggles,
+        Habit::TogglesTwo,
+        Habit::Flickers,
+    ];
+    let (habit, gap) = (one(rng, &of), one(rng, &[0.3, 0.5, 0.5, 0.7]));
+    if rng.u8(0..4) == 0 {
+        let gap = secs(gap * pace);
+        deeds.push((Duration::ZERO, Deed::Churn { habit, gap }));
+    }
+}
