@@ -390,11 +390,10 @@ impl fmt::Display for Deed {
                 lasts,
             } => write!(f, "replica {who} loses sight of {cluster} for {lasts:.1?}"),
             Self::Late { who, lasts } => write!(f, "replica {who} gets news late for {lasts:.1?}"),
-            Self::Spoil { stuck } => write!(
-                f,
-                "the next operation will fail{}",
-                if *stuck { " and get stuck" } else { "" }
-            ),
+            Self::Spoil { stuck: false } => f.write_str("the next operation will fail"),
+            Self::Spoil { stuck: true } => {
+                f.write_str("the next operation will fail and get stuck")
+            }
             Self::Lease(hand) => write!(f, "somebody edits the Lease: {hand:?}"),
             Self::Edit(edit) => write!(f, "somebody edits: {edit}"),
             others => others.of_others(f),
