@@ -130,7 +130,8 @@ fn each_drift_of_tables_and_routes_has_its_reason() {
 
 #[test]
 fn answers_that_contradict_each_other_prove_nothing() {
-    let cases: [(fn(&mut Observed), &[&str]); 5] = [
+    type Case = (fn(&mut Observed), &'static [&'static str]);
+    let cases: [Case; 5] = [
         (|seen| seen.addresses.clear(), &["AnswersContradict"; 2]),
         (|seen| seen.gateways.clear(), &["AnswersContradict"; 2]),
         (|seen| seen.subnets.clear(), &["AnswersContradict"; 2]),
@@ -168,8 +169,10 @@ fn answers_that_contradict_each_other_prove_nothing() {
 fn a_route_is_not_taken_out_of_a_table_into_which_it_cannot_be_put_back() {
     let mut scene = Scene::new();
     let worker = scene.bench.network.worker_tables.remove("rtb-a").unwrap();
-    let mut other = OtherTable::default();
-    other.routes = worker.routes;
+    let mut other = OtherTable {
+        routes: worker.routes,
+        ..OtherTable::default()
+    };
     other.routes.insert(dns(), leads_to("nat-b"));
     scene
         .bench

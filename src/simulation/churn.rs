@@ -97,6 +97,10 @@ pub async fn play(world: &World, habit: Habit, gap: Duration) {
         if world.serves(VICTIM) {
             return world.note(&format!("it is served after {:.1?}", asked.elapsed()));
         }
+        // A zone that others have harmed for ever serves nobody, also where that came after the first edit.
+        if !world.lost().zones.is_empty() {
+            return world.note("a zone is lost: who waits there is not looked at");
+        }
         if asked.elapsed() > bound(world) {
             let text = format!("nobody is served for {:?} of edits", bound(world));
             return world.fail(Law::Progress, text);

@@ -384,11 +384,13 @@ impl fmt::Display for Deed {
                 "replica {who}'s way to {place:?} is foul for {lasts:.1?}: {foul:?}"
             ),
             Self::Restart { lasts } => write!(f, "the API server is away for {lasts:.1?}"),
-            Self::Blind {
-                who,
-                cluster,
-                lasts,
-            } => write!(f, "replica {who} loses sight of {cluster} for {lasts:.1?}"),
+            Self::Blind { who, cluster, .. } => {
+                write!(
+                    f,
+                    "replica {who} cannot see {cluster} for {:.1?}",
+                    self.lasts()
+                )
+            }
             Self::Late { who, lasts } => write!(f, "replica {who} gets news late for {lasts:.1?}"),
             Self::Spoil { stuck: false } => f.write_str("the next operation will fail"),
             Self::Spoil { stuck: true } => {
