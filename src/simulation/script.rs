@@ -346,16 +346,18 @@ impl fmt::Display for Deed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Join(who) => write!(f, "replica {who} is there"),
-            Self::Clock { who, rate, ahead } => write!(
-                f,
-                "replica {who}'s clock makes {rate:.4} s of a second, its wall clock is {ahead} s ahead"
-            ),
+            Self::Clock { who, rate, ahead } => {
+                write!(
+                    f,
+                    "replica {who}'s clock runs at {rate:.4}, {ahead} s ahead"
+                )
+            }
             Self::Pace(pace) => write!(f, "operations take {pace:?}"),
             Self::Freeze { who, lasts } => write!(f, "replica {who} is frozen for {lasts:.1?}"),
             Self::Trip { who, stage, lasts } => {
                 write!(
                     f,
-                    "replica {who} will be frozen for {lasts:.1?} when it is {stage:?}"
+                    "replica {who} will freeze for {lasts:.1?} when it is {stage:?}"
                 )
             }
             Self::Crash(who) => write!(f, "replica {who} crashes"),
@@ -385,11 +387,8 @@ impl fmt::Display for Deed {
             ),
             Self::Restart { lasts } => write!(f, "the API server is away for {lasts:.1?}"),
             Self::Blind { who, cluster, .. } => {
-                write!(
-                    f,
-                    "replica {who} cannot see {cluster} for {:.1?}",
-                    self.lasts()
-                )
+                let lasts = self.lasts();
+                write!(f, "replica {who} cannot see {cluster} for {lasts:.1?}")
             }
             Self::Late { who, lasts } => write!(f, "replica {who} gets news late for {lasts:.1?}"),
             Self::Spoil { stuck: false } => f.write_str("the next operation will fail"),
