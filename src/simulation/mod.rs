@@ -56,6 +56,7 @@ mod director;
 mod draw;
 mod feed;
 mod flags;
+mod hands;
 pub(crate) mod harms;
 mod history;
 mod laws;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::churn::Habit;
 use super::flags::Flags;
+pub use super::hands::{Hand, LedgerHand, StackHand};
 use super::harms::{Harm, Reverting};
 use super::maps::Edit;
 
@@ -136,36 +137,6 @@ pub enum Foul {
     Twice,
     /// 409, 429, 500 and 503; throttling and internal failures.
     Errors,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hand {
-    Deletes,
-    Empties,
-    /// Writes a renewal of long ago, or of the far future.
-    Dates(&'static str),
-    /// Writes another duration, in seconds.
-    Lasts(u32),
-    /// Takes the holder out.
-    Frees,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StackHand {
-    /// With all that it has made, while it is at rest.
-    Deletes,
-    Unprotects,
-    /// Its policy is replaced.
-    Repolicies,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LedgerHand {
-    Deletes,
-    /// Writes something else into it.
-    Writes(&'static str),
-    /// It can neither be read nor written.
-    Shuts(Duration),
 }
 
 #[derive(Clone, Debug, PartialEq)]
