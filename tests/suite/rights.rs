@@ -72,7 +72,7 @@ pub async fn take(stage: &Stage, right: &Right) {
         stage.namespace
     );
     let group = match right.resource.as_str() {
-        "configmaps" => "",
+        "configmaps" | "namespaces" => "",
         "leases" => "coordination.k8s.io",
         "events" => "events.k8s.io",
         other => panic!("the group of {other}"),
