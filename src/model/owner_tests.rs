@@ -4,6 +4,7 @@ use super::tests::Bench;
 use super::*;
 use crate::model::desired;
 use crate::model::live::{self, Deletion, Status};
+use crate::model::refused::{SetAside, Waits};
 
 const STATUSES: [&str; 8] = [
     "UPDATE_COMPLETE",
@@ -185,6 +186,13 @@ fn a_move_that_cloudformation_does_not_see_holds_up_no_route() {
     bench.stack().change_sets = vec![unseen];
     assert_eq!(bench.plan().action, Action::Keep);
     assert_eq!(bench.reasons(), ["NotSeenByCloudFormation"]);
+    // Routes that AWS refused are tried again all the same.
+    let refused = bench.network.worker_tables.keys().cloned();
+    let refused = refused.map(|table| ((table, "9.9.9.9/32".parse().ok()), Waits::default()));
+    bench.network.headroom.refused.routes = refused.collect();
+    bench.ask(&[("dns", "8.8.8.8"), ("web", "9.9.9.9")]);
+    assert!(matches!(bench.plan().action, Action::Prepare(_)));
+    bench.network.headroom.refused = SetAside::default();
     // The move goes along with the next change.
     bench.ask(&[("dns", "9.9.9.9")]);
     let Action::Prepare(template) = bench.plan().action else {

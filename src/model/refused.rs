@@ -11,6 +11,7 @@ use ipnet::Ipv4Net;
 
 use super::admitted::Admitted;
 use super::cidr;
+use super::difference::Difference;
 use super::live::{Live, Phase, Stack};
 use super::network::{Network, TableId, Zone};
 use super::plan::{Action, Plan, World};
@@ -362,7 +363,7 @@ impl Plan {
         let rests = matches!(self.action, Action::Keep | Action::Discard { .. });
         // Where every route waits there may be no stack to keep.
         let has_none = matches!((&self.action, world.live), (Action::Refuse, Live::Absent));
-        let is_idle = (rests || has_none) && self.differences.is_empty();
+        let is_idle = (rests || has_none) && self.differences.iter().all(Difference::names_owner);
         let is_due = aside.routes.values().any(|waits| waits.left.is_zero());
         if !is_idle || !(is_due || aside.additions == Some(0)) {
             return None;
