@@ -273,6 +273,10 @@ impl Courier {
             Action::Delete { .. } if world.account.has_made() => world.account.asked(),
             _ => BTreeSet::new(),
         };
+        let adds = match action {
+            Action::Execute { change_set } => world.account.added_by(change_set),
+            _ => BTreeSet::new(),
+        };
         let repairs = world.repairs(action);
         let reverts = match action {
             Action::Execute { change_set } => is_revert(change_set),
@@ -303,6 +307,7 @@ impl Courier {
                 if failed {
                     let mut shared = world.shared();
                     (shared.spoilt, shared.failures) = (None, shared.failures + 1);
+                    shared.adds = adds.into_iter().map(|(_, cidr)| cidr).collect();
                 }
                 if failed && stuck {
                     world.account.get_stuck();

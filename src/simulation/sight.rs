@@ -132,19 +132,23 @@ impl MemoryProvider {
         sets.find(useful).map(|set| set.name)
     }
 
-    /// Whether a change set adds a route for something that is not among these.
-    pub(crate) fn adds_more(&self, name: &str, asked: &BTreeMap<EntryId, Ipv4Net>) -> bool {
+    /// The routes that a change set adds.
+    pub(crate) fn added_by(&self, name: &str) -> BTreeSet<(TableId, Ipv4Net)> {
         let before = self.asked();
         let account = self.account();
         let Some(prepared) = account.change_sets.get(name) else {
-            return false;
+            return BTreeSet::new();
         };
-        let mut new = routes_of(&prepared.template).into_iter();
-        new.any(|route| {
-            let wanted = asked
-                .values()
-                .any(|net| net.contains(&route.1) || route.1.contains(net));
-            !before.contains(&route) && !wanted
+        let mut routes = routes_of(&prepared.template);
+        routes.retain(|route| !before.contains(route));
+        routes
+    }
+
+    /// Whether a change set adds a route for something that is not among these.
+    pub(crate) fn adds_more(&self, name: &str, asked: &BTreeMap<EntryId, Ipv4Net>) -> bool {
+        self.added_by(name).into_iter().any(|(_, cidr)| {
+            let mut asked = asked.values();
+            !asked.any(|net| net.contains(&cidr) || cidr.contains(net))
         })
     }
 

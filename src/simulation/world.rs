@@ -91,6 +91,10 @@ pub struct Shared {
     pub refused: BTreeSet<Ipv4Net>,
     /// Until when a table that was full may go without new routes.
     pub full: BTreeMap<TableId, Instant>,
+    /// Networks that the operation that fails adds routes for.
+    pub adds: BTreeSet<Ipv4Net>,
+    /// Networks whose addition has failed: how often, and until when they may wait.
+    failed: BTreeMap<Ipv4Net, (u32, Instant)>,
     /// Until when entries may wait for room.
     tight_until: Option<Instant>,
     crowded_at: Option<Instant>,
@@ -285,10 +289,12 @@ impl World {
         self.shared().refused.insert(refusable(net));
     }
 
-    /// Whether what this network is routed by has ever been refused.
+    /// Whether AWS has ever refused a route for this network, or a change that adds one has failed a while ago.
     pub fn was_refused(&self, net: &Ipv4Net) -> bool {
         let shared = self.shared();
-        let mut refused = shared.refused.iter();
+        let waiting = shared.failed.iter();
+        let waiting = waiting.filter(|(_, (_, until))| *until > Instant::now());
+        let mut refused = shared.refused.iter().chain(waiting.map(|(other, _)| other));
         refused.any(|other| other.contains(net) || net.contains(other))
     }
 
@@ -301,8 +307,13 @@ impl World {
         let now = Instant::now();
         let mut shared = self.shared();
         shared.tight_until = shared.tight_until.max(Some(now + parts));
+        let patience = Duration::from_secs(400);
+        for net in std::mem::take(&mut shared.adds) {
+            let (times, until) = shared.failed.entry(net).or_insert((0, now));
+            *times += 1;
+            *until = now + parts + *times * patience;
+        }
         if let Some(table) = table {
-            let patience = Duration::from_secs(400);
             shared.full.insert(table, now + parts + patience);
         }
     }
