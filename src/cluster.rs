@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::clock::{self, Instant, timeout};
 use crate::config::SourceConfig;
-use crate::model::owner::{Owner, is_uid};
+use crate::model::plan::owner::{Owner, is_uid};
 use crate::source::kubernetes::{self, ConnectError};
 
 const PATH: &str = "/api/v1/namespaces/kube-system";

@@ -9,12 +9,12 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::lease::Alone;
+use crate::model::cloud::live::{Live, Phase, Stack, Status};
+use crate::model::cloud::network::Network;
+use crate::model::cloud::observed::Observed;
 use crate::model::desired::{OnDrift, OnEmpty, example_zones};
-use crate::model::live::{Live, Phase, Stack, Status};
-use crate::model::network::Network;
-use crate::model::observed::Observed;
+use crate::model::input::request::{Object, ObjectId};
 use crate::model::plan::Action;
-use crate::model::request::{Object, ObjectId};
 use crate::provider::memory::MemoryProvider;
 use crate::report::metrics::Metrics;
 use crate::source::Again;

@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 
 use crate::clock::{self, Instant, timeout};
 use crate::lease::term::Term;
-use crate::model::ledger::{Ledger, LedgerError, Recall};
+use crate::model::persisted::ledger::{Ledger, LedgerError, Recall};
 use crate::spans;
 
 /// The key of the document in the ConfigMap.
@@ -48,7 +48,7 @@ pub struct Place {
     pub namespace: String,
     pub name: String,
     pub stack_name: String,
-    /// Names of the clusters that are watched, as [`crate::model::request::ObjectId`] has them.
+    /// Names of the clusters that are watched, as [`crate::model::input::request::ObjectId`] has them.
     pub clusters: BTreeSet<String>,
 }
 

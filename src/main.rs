@@ -14,8 +14,8 @@ use kube_static_egress_controller::config::{
 use kube_static_egress_controller::controller::{Conduct, Controller};
 use kube_static_egress_controller::lease::{self, Alone, Election, ElectionConfig, LeaseElection};
 use kube_static_egress_controller::ledger::{self, Book};
+use kube_static_egress_controller::model::base::plain::plain;
 use kube_static_egress_controller::model::desired;
-use kube_static_egress_controller::model::plain::plain;
 use kube_static_egress_controller::plan_command;
 use kube_static_egress_controller::provider::Provider;
 use kube_static_egress_controller::provider::aws::{AwsConfig, AwsProvider};

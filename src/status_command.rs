@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 
 use crate::config::{Config, Output, SourceConfig};
-use crate::model::plain;
+use crate::model::base::plain;
 use crate::model::status::{SCHEMA_VERSION, Status};
 use crate::report::scribe;
 use crate::source::kubernetes;

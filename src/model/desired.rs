@@ -1,20 +1,27 @@
 //! What should be: zones with a NAT gateway each, and a route per destination CIDR and worker route table.
 
+pub mod admitted;
+pub(crate) mod capacity;
+pub(crate) mod retained;
+pub(crate) mod rules;
+pub mod template;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::admitted::Admitted;
-use super::cidr;
-use super::kept::{Kept, keep_routes};
-use super::limits;
-use super::network::{Network, RELEASED, TableId, Zone};
-use super::owner::Owner;
-use super::problem::{Problem, Subject};
-use super::refused::{self, Choice};
-use super::request::Request;
-use super::resolved::Names;
+use crate::model::base::cidr;
+use crate::model::desired::admitted::Admitted;
+use crate::model::desired::retained::{Kept, keep_routes};
+
+use crate::model::base::problem::{Problem, Subject};
+use crate::model::cloud::layout::Names;
+use crate::model::cloud::network::{Network, RELEASED, TableId, Zone};
+use crate::model::input::request::Request;
+use crate::model::plan::owner::Owner;
+use crate::model::plan::refused_routes;
+use crate::model::plan::refused_routes::Choice;
 
 /// The operator's settings, as far as the model needs them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +39,7 @@ pub struct Settings {
     pub termination_protection: bool,
     /// The stack has a policy that protects what a static IP hangs on.
     pub stack_policy: bool,
-    /// A template of more than [`super::template::MAX_INLINE_BYTES`] can be sent through S3.
+    /// A template of more than [`crate::model::desired::template::MAX_INLINE_BYTES`] can be sent through S3.
     pub template_bucket: bool,
     /// Zones that are no longer configured, and are removed with their static IPs.
     pub remove_zones: BTreeSet<Zone>,
@@ -116,7 +123,7 @@ pub fn build(
     let mut tables = tables(network, &zones, &mut problems);
     let mut routes = routes(request, network, names, (&tables, &zones), &mut problems);
     let aside = &network.headroom.refused;
-    let unturned = refused::unturned(aside, names, &tables, &zones, &mut problems);
+    let unturned = refused_routes::unturned(aside, names, &tables, &zones, &mut problems);
     let kept = Kept {
         admitted: request,
         network,
@@ -209,12 +216,12 @@ fn waits(
     if addresses == Some(0) {
         let text = "it gets no NAT gateway yet, since the account may have no more static IPs in this region; release one \
                     that is not needed, or have the quota \"EC2-VPC Elastic IPs\" raised";
-        return Some((limits::REASON, text.to_owned()));
+        return Some((capacity::REASON, text.to_owned()));
     }
     if headroom.nat_gateways.get(zone) == Some(&0) {
         let text = "it gets no NAT gateway yet, since the account may have no more of them in this zone; delete one that is \
                     not needed, or have the quota \"NAT gateways per Availability Zone\" raised";
-        return Some((limits::REASON, text.to_owned()));
+        return Some((capacity::REASON, text.to_owned()));
     }
     headroom.later.get(&(zone.clone(), cidr))?;
     // Without the time that is left: what is told anew at each pass is noise.
@@ -314,7 +321,8 @@ fn routes(
     let all = cidr::minimal(asked.iter().copied(), &never);
     for table in tables.keys() {
         let refused = network.headroom.refused.refused_in(table, names, &all);
-        let fewer = (!refused.is_empty()).then(|| refused::without(&asked, &never, &refused));
+        let fewer =
+            (!refused.is_empty()).then(|| refused_routes::without(&asked, &never, &refused));
         for cidr in fewer.as_ref().unwrap_or(&all) {
             let taken = foreign.get(cidr);
             if !taken.is_some_and(|tables| tables.contains(&table)) {
@@ -394,7 +402,7 @@ pub fn stack_name(cluster_id: &str) -> String {
     if cleaned == cluster_id && name.len() <= 128 {
         return name;
     }
-    let hash = super::template::digest(cluster_id.as_bytes());
+    let hash = crate::model::desired::template::digest(cluster_id.as_bytes());
     let cut: String = name.chars().take(128 - 9).collect();
     format!("{cut}-{}", &hash[..8])
 }

@@ -1,13 +1,16 @@
 //! Where EC2 itself differs from what the stack believes: somebody acted behind CloudFormation, which sees none of it.
 
+pub mod cfn_detection;
+pub mod tracker;
+
 use ipnet::Ipv4Net;
 
-use super::desired::Desired;
-use super::network::{Network, Route, TableId, Zone};
-use super::observed::Observed;
-use super::problem::{Problem, Severity, Subject};
-use super::remake::renewal;
-use super::resolved::{Layout, Names, Part};
+use crate::model::base::problem::{Problem, Severity, Subject};
+use crate::model::cloud::layout::{Layout, Names, Part};
+use crate::model::cloud::network::{Network, Route, TableId, Zone};
+use crate::model::cloud::observed::Observed;
+use crate::model::desired::Desired;
+use crate::model::plan::patched_template::renewal;
 
 mod zone;
 

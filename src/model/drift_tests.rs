@@ -2,10 +2,10 @@
 
 use super::repair_tests::{Scene, dns, leads_to, text, told};
 use super::*;
+use crate::model::cloud::network::OtherTable;
+use crate::model::cloud::observed::{Health, Observed};
 use crate::model::desired::OnDrift;
 use crate::model::drift::Cure;
-use crate::model::network::OtherTable;
-use crate::model::observed::{Health, Observed};
 
 type Harm = fn(&mut Scene);
 

@@ -1,28 +1,41 @@
 //! The one next step, with its reasons. It leaves no choice to whoever applies it.
 
+pub mod change_set;
+pub mod diff;
+pub(crate) mod draft;
+pub mod drift_repair;
+pub(crate) mod mass_removal;
+pub mod owner;
+pub(crate) mod patched_template;
+pub(crate) mod recovery;
+pub mod refused_routes;
+pub mod stack_policy;
+pub(crate) mod unroutable_zones;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::admitted::Admitted;
-use super::change::Whole;
-use super::desired::{Desired, Settings};
-use super::difference::{self, Difference};
-use super::draft::draft;
-use super::drift::Drift;
-use super::grace::Grace;
-use super::ledger::{Ledger, Recall};
-use super::live::{Live, Phase, Stack};
-use super::network::{Later, Network, TableId, Zone};
-use super::owner;
-use super::problem::{Problem, Subject};
-use super::recovery;
-use super::refused::Failure;
-use super::request::{Request, Snapshot};
-use super::resolved::{Layout, LayoutError, Names};
-use super::template::{self, Size, Template};
-use super::watch::Watch;
+use crate::model::cloud::live::{Live, Phase, Stack};
+use crate::model::cloud::network::{Later, Network, TableId, Zone};
+use crate::model::desired::admitted::Admitted;
+use crate::model::desired::{Desired, Settings};
+use crate::model::drift::Drift;
+use crate::model::persisted::grace::Grace;
+use crate::model::persisted::ledger::{Ledger, Recall};
+use crate::model::plan::change_set::Whole;
+use crate::model::plan::diff::Difference;
+use crate::model::plan::draft::draft;
+
+use crate::model::base::problem::{Problem, Subject};
+
+use crate::model::cloud::layout::{Layout, LayoutError, Names};
+use crate::model::desired::template;
+use crate::model::desired::template::{Size, Template};
+use crate::model::drift::tracker::Watch;
+use crate::model::input::request::{Request, Snapshot};
+use crate::model::plan::refused_routes::Failure;
 
 /// What to do now: at most one mutating call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +47,7 @@ pub enum Action {
     Wait,
     /// CreateStack.
     Create(Template),
-    /// CreateChangeSet of type UPDATE, named by [`super::change::change_set_name`].
+    /// CreateChangeSet of type UPDATE, named by [`crate::model::plan::change_set::change_set_name`].
     Prepare(Template),
     /// CreateChangeSet of what the stack already says, to undo what others did in EC2. Only text, parameters and tags of the
     /// live stack are in it.
@@ -255,9 +268,9 @@ impl Plan {
             }
         };
         self.size = Some(template.size);
-        self.differences = difference::between(layout, &template, &self.request);
+        self.differences = diff::between(layout, &template, &self.request);
         self.differences
-            .extend(difference::of_tags(&stack.tags, &template.tags));
+            .extend(diff::of_tags(&stack.tags, &template.tags));
         // An adopted stack is claimed by its next change, and none is made for that alone.
         if let [only] = self.differences.as_slice()
             && only.is_claim()
@@ -265,7 +278,7 @@ impl Plan {
             self.differences.clear();
         }
         let allowed = |id: &str| self.may_go(names, id);
-        if let Some(text) = difference::refusal(&self.differences, &names.strangers, allowed) {
+        if let Some(text) = diff::refusal(&self.differences, &names.strangers, allowed) {
             return self.refuse(&stack.name, "WouldLoseStaticIp", text);
         }
         if stack.status.0.contains("ROLLBACK") && !self.differences.is_empty() {
@@ -299,31 +312,31 @@ impl Plan {
 mod tests;
 
 #[cfg(test)]
-#[path = "change_tests.rs"]
+#[path = "plan/change_set_tests.rs"]
 mod change_tests;
 
 #[cfg(test)]
-#[path = "plan_limits_tests.rs"]
+#[path = "plan/limits_tests.rs"]
 mod limits_tests;
 
 #[cfg(test)]
-#[path = "refused_tests.rs"]
+#[path = "plan/refused_routes_tests.rs"]
 mod refused_tests;
 
 #[cfg(test)]
-#[path = "plan_reasons_tests.rs"]
+#[path = "plan/reasons_tests.rs"]
 mod reasons_tests;
 
 #[cfg(test)]
-#[path = "plan_safety_tests.rs"]
+#[path = "plan/safety_tests.rs"]
 mod safety_tests;
 
 #[cfg(test)]
-#[path = "owner_tests.rs"]
+#[path = "plan/owner_tests.rs"]
 mod owner_tests;
 
 #[cfg(test)]
-#[path = "plan_ledger_tests.rs"]
+#[path = "plan/ledger_tests.rs"]
 mod ledger_tests;
 
 #[cfg(test)]
@@ -331,13 +344,13 @@ mod ledger_tests;
 mod drift_tests;
 
 #[cfg(test)]
-#[path = "repair_tests.rs"]
+#[path = "plan/drift_repair_tests.rs"]
 mod repair_tests;
 
 #[cfg(test)]
-#[path = "dead_end_tests.rs"]
+#[path = "plan/unroutable_zones_tests.rs"]
 mod dead_end_tests;
 
 #[cfg(test)]
-#[path = "policy_tests.rs"]
+#[path = "plan/stack_policy_tests.rs"]
 mod policy_tests;

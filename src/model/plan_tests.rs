@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::model::change::change_set_name;
-use crate::model::grace::LargeRemoval;
-use crate::model::live::{Change, Effect, Status};
-use crate::model::live::{ChangeSet, ChangeSetState};
-use crate::model::network::{Route, WorkerTable};
-use crate::model::request::{Object, ObjectId};
+use crate::model::cloud::live::{Change, Effect, Status};
+use crate::model::cloud::live::{ChangeSet, ChangeSetState};
+use crate::model::cloud::network::{Route, WorkerTable};
+use crate::model::input::request::{Object, ObjectId};
+use crate::model::persisted::grace::LargeRemoval;
+use crate::model::plan::change_set::change_set_name;
 
 /// One world, to be bent by each test.
 pub(super) struct Bench {
@@ -145,7 +145,7 @@ pub(super) fn stack_of(template: &Template) -> Stack {
     }
 }
 
-pub(super) fn kinds(plan: &Plan) -> Vec<(difference::Kind, String)> {
+pub(super) fn kinds(plan: &Plan) -> Vec<(diff::Kind, String)> {
     plan.differences
         .iter()
         .map(|difference| (difference.kind, difference.id.clone()))
@@ -170,7 +170,7 @@ fn an_edit_goes_through_a_change_set_that_is_read_before_it_is_executed() {
     assert!(
         added
             .iter()
-            .all(|(kind, id)| *kind == difference::Kind::Add && id.starts_with("RouteToNAT"))
+            .all(|(kind, id)| *kind == diff::Kind::Add && id.starts_with("RouteToNAT"))
     );
     let set = |state, effect, kind: &str| ChangeSet {
         name: change_set_name(&template, 3, None),

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::grace::whole_seconds;
-use super::ledger::Tries;
-use super::network::{Later, Zone};
-use super::plan::{Action, Plan};
-use super::refusals::Refusals;
-use super::refused::Failure;
-use super::watch::Watch;
+use crate::model::cloud::network::{Later, Zone};
+use crate::model::drift::tracker::Watch;
+use crate::model::persisted::grace::whole_seconds;
+use crate::model::persisted::ledger::Tries;
+use crate::model::persisted::refusals::Refusals;
+use crate::model::plan::refused_routes::Failure;
+use crate::model::plan::{Action, Plan};
 
 /// An operation under way is looked at again after half the time it has taken so far, within these limits.
 const FIRST_POLL: Duration = Duration::from_millis(400);

@@ -64,7 +64,7 @@ fn looks_follow_the_age_of_the_operation_not_their_number() {
 fn the_same_is_not_tried_again_at_once() {
     let mut schedule = Schedule::new(RESYNC, Watch::default());
     let template = |fingerprint: &str| {
-        Action::Create(crate::model::template::Template {
+        Action::Create(crate::model::desired::template::Template {
             fingerprint: fingerprint.to_owned(),
             ..Default::default()
         })
@@ -127,7 +127,9 @@ fn a_new_leader_waits_for_what_was_done_and_not_for_what_was_cut_off() {
 
     let prepare = |status: &str| Plan {
         status: Some(status.to_owned()),
-        ..plan(Action::Prepare(crate::model::template::Template::default()))
+        ..plan(Action::Prepare(
+            crate::model::desired::template::Template::default(),
+        ))
     };
     let untouched = prepare("UPDATE_COMPLETE");
     former.tries(&untouched, Duration::ZERO, 0.5);

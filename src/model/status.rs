@@ -1,11 +1,17 @@
 //! What a leader tells of its work: the schema of `/api/status` and of the status ConfigMap. README.md documents it.
 
+pub mod annotations;
+pub mod from_plan;
+pub mod notifications;
+pub(crate) mod plan_text;
+pub(crate) mod text;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::problem::{Problem, Severity};
-use super::share::in_turn;
+use crate::model::base::problem::{Problem, Severity};
+use crate::model::base::share::in_turn;
 
 /// Grows when a reader of the one before would misread this one; new fields alone do not make it grow.
 pub const SCHEMA_VERSION: u32 = 1;

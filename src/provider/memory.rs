@@ -10,11 +10,11 @@ use ipnet::Ipv4Net;
 use self::account::{Account, Ending, refused, status};
 use super::{Provider, ProviderError};
 use crate::lease::term::Term;
-use crate::model::live::{Live, Stack};
-use crate::model::network::{Headroom, Network, Route, WorkerTable, Zone};
-use crate::model::observed::Observed;
+use crate::model::cloud::live::{Live, Stack};
+use crate::model::cloud::network::{Headroom, Network, Route, WorkerTable, Zone};
+use crate::model::cloud::observed::Observed;
 use crate::model::plan::Action;
-use crate::model::policy;
+use crate::model::plan::stack_policy;
 
 mod account;
 mod ec2;
@@ -104,7 +104,7 @@ impl MemoryProvider {
                 Ok(())
             }
             Action::SetPolicy { open } => {
-                account.idle_stack()?.policy = Some(policy::text(*open));
+                account.idle_stack()?.policy = Some(stack_policy::text(*open));
                 Ok(())
             }
             Action::ContinueRollback => {

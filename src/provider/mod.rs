@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::future::Future;
 
 use crate::lease::term::Term;
-use crate::model::detection::Detection;
-use crate::model::live::{Live, Stack};
-use crate::model::network::{Headroom, Network, Zone};
-use crate::model::observed::Observed;
+use crate::model::cloud::live::{Live, Stack};
+use crate::model::cloud::network::{Headroom, Network, Zone};
+use crate::model::cloud::observed::Observed;
+use crate::model::drift::cfn_detection::Detection;
 use crate::model::plan::Action;
 
 pub mod aws;

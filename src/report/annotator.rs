@@ -13,8 +13,9 @@ use tokio::time::Instant;
 use super::chronicle::Issue;
 use super::turns::Turns;
 use super::writes::{Failure, Fate, Kind, Writes, answered};
-use crate::model::annotation::{self, Annotations};
-use crate::model::request::ObjectId;
+use crate::model::input::request::ObjectId;
+use crate::model::status::annotations;
+use crate::model::status::annotations::Annotations;
 
 /// Not that of the status ConfigMap: an apply takes away what the same manager applied before and does not any more.
 const MANAGER: &str = "kube-static-egress-controller-annotations";
@@ -190,7 +191,7 @@ impl Annotator {
             Ok(list) => {
                 for object in list.items {
                     let metadata = object.metadata;
-                    let ours = annotation::ours(&metadata.annotations.unwrap_or_default());
+                    let ours = annotations::ours(&metadata.annotations.unwrap_or_default());
                     let id = ObjectId {
                         cluster: sweep.cluster.clone(),
                         namespace: metadata.namespace.unwrap_or_default(),
@@ -233,7 +234,7 @@ impl Slate {
             if !object.bears.is_empty() {
                 self.bearing.insert(id.clone(), object.uid.clone());
             }
-            let wanted = annotation::wanted(object).filter(|wanted| *wanted != object.bears);
+            let wanted = annotations::wanted(object).filter(|wanted| *wanted != object.bears);
             if let Some(annotations) = wanted {
                 let uid = object.uid.clone();
                 self.due.insert(id.clone(), Duty { uid, annotations });
@@ -312,8 +313,8 @@ impl Slate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::notice::{OfObject, Standing};
     use crate::model::status::State;
+    use crate::model::status::notifications::{OfObject, Standing};
 
     fn id(name: &str) -> ObjectId {
         ObjectId {

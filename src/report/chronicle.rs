@@ -10,14 +10,15 @@ use tokio::sync::watch;
 
 use crate::clock::wall;
 use crate::lease::LeaseView;
-use crate::model::notice::{self, Notices};
-use crate::model::plain::{plain, short};
+use crate::model::base::plain::{plain, short};
+use crate::model::desired::template;
+use crate::model::input::request::Snapshot;
 use crate::model::plan::Action;
-use crate::model::request::Snapshot;
 use crate::model::schedule::Outcome;
+use crate::model::status::from_plan;
+use crate::model::status::notifications;
+use crate::model::status::notifications::Notices;
 use crate::model::status::{Failure, Leader, SCHEMA_VERSION, Status, Step};
-use crate::model::survey;
-use crate::model::template;
 use crate::provider::ProviderError;
 use crate::reconcile::Pass;
 
@@ -251,9 +252,9 @@ impl Chronicle {
             Ok(pass) => {
                 let setback = &look.past.setback;
                 let held = match pass.outcome {
-                    Outcome::Held(_) => {
-                        Some(survey::failed(setback.as_deref().unwrap_or(&pass.plan.why)))
-                    }
+                    Outcome::Held(_) => Some(from_plan::failed(
+                        setback.as_deref().unwrap_or(&pass.plan.why),
+                    )),
                     _ if self.inner.dry_run && pass.plan.action.mutates() => {
                         let text = "nothing is written with --dry-run; leave it out".to_owned();
                         Some(("DryRun", text))
@@ -264,7 +265,7 @@ impl Chronicle {
                     setback: setback.clone(),
                     time: look.time.clone(),
                     plan: look.past.steps.last().cloned().unwrap_or_default(),
-                    ..survey::survey(&pass.plan, &look.snapshot, held)
+                    ..from_plan::survey(&pass.plan, &look.snapshot, held)
                 }
             }
             Err(failure) => Status {
@@ -284,7 +285,7 @@ impl Chronicle {
         status.next_look.clone_from(&look.next_look);
         status.operation.clone_from(&look.past.operation);
         status.timeline.clone_from(&look.past.steps);
-        let notices = notice::notices(&status, &look.snapshot);
+        let notices = notifications::notices(&status, &look.snapshot);
         status.fit(MOST_BYTES);
         let json = Bytes::from(text(&status));
         let brief = status.fitting(BRIEF_BYTES);

@@ -11,7 +11,7 @@ use kube::{Api, Client, Config};
 
 use super::writes::{Fate, Kind, Writes};
 use crate::clock::wall;
-use crate::model::plain::plain;
+use crate::model::base::plain::plain;
 
 /// Who writes them, as `kubectl describe` calls it.
 const CONTROLLER: &str = "kube-static-egress-controller";

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::problem::{Problem, Severity, Subject};
-use crate::model::share;
+use crate::model::base::problem::{Problem, Severity, Subject};
+use crate::model::base::share;
 
 /// Lines a minute: of one namespace, of all namespaces, and of what is nobody's.
 const OF_ONE: u32 = 20;

@@ -13,7 +13,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::traces::Traces;
 use crate::config::Log;
-use crate::model::plain;
+use crate::model::base::plain;
 use crate::spans;
 
 /// Bytes of a line, and of a field where a longer line has several.

@@ -14,8 +14,8 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::lease::LeaseView;
+use crate::model::base::problem::{Severity, Subject};
 use crate::model::plan::Action;
-use crate::model::problem::{Severity, Subject};
 use crate::reconcile::Pass;
 
 use super::lease_metrics::LeaseGauges;
@@ -178,7 +178,7 @@ impl Metrics {
             gauges.stack_status.get_or_create(&Status { status }).set(1);
         }
         gauges.routes.set(count(plan.desired.routes.len()));
-        let entry_refused = |problem: &&crate::model::problem::Problem| {
+        let entry_refused = |problem: &&crate::model::base::problem::Problem| {
             let of_owner = matches!(problem.subject, Subject::Entry(_) | Subject::Object(_));
             problem.severity == Severity::Refused && of_owner
         };

@@ -14,9 +14,9 @@ use serde_json::json;
 use super::chronicle::Chronicle;
 use super::host;
 use super::places::Place;
-use crate::model::plain::short;
+use crate::model::base::plain::short;
+use crate::model::desired::template::digest;
 use crate::model::status::SCHEMA_VERSION;
-use crate::model::template::digest;
 
 /// Bytes of the name in the Lease: it may be anybody's.
 const MAX_HOLDER: usize = 300;

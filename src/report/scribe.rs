@@ -20,8 +20,8 @@ use super::events::{self, Events, Weight};
 use super::turns::Turns;
 use super::writes::{Failure, Fate, Kind, Writes, answered};
 use crate::lease::Term;
-use crate::model::notice::{Memory, Notice, OfObject};
-use crate::model::request::ObjectId;
+use crate::model::input::request::ObjectId;
+use crate::model::status::notifications::{Memory, Notice, OfObject};
 
 /// Field manager.
 const MANAGER: &str = "kube-static-egress-controller";

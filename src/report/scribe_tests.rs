@@ -1,6 +1,6 @@
 use super::*;
-use crate::model::notice::{Notices, notices};
-use crate::model::request::{Object, Snapshot};
+use crate::model::input::request::{Object, Snapshot};
+use crate::model::status::notifications::{Notices, notices};
 use crate::model::status::{Entry, State, Status};
 
 fn desk() -> Desk {

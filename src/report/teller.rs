@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::lease::Term;
+use crate::model::input::request::Snapshot;
 use crate::model::plan::Action;
-use crate::model::request::Snapshot;
 use crate::provider::ProviderError;
 use crate::reconcile::Pass;
 use crate::report::chronicle::Chronicle;

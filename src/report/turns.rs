@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::request::ObjectId;
+use crate::model::input::request::ObjectId;
 
 /// Remembers who was served when. A namespace stands in it as an object without a name.
 #[derive(Default)]

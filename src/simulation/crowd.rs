@@ -7,9 +7,9 @@ use ipnet::Ipv4Net;
 
 use super::MemoryProvider;
 use super::ec2::NO_ROOM;
-use crate::model::live::Stack;
-use crate::model::network::{Route, TableId, Zone};
-use crate::model::policy;
+use crate::model::cloud::live::Stack;
+use crate::model::cloud::network::{Route, TableId, Zone};
+use crate::model::plan::stack_policy;
 use crate::simulation::script::StackHand;
 
 /// Routes that a table takes.
@@ -125,7 +125,7 @@ impl MemoryProvider {
         };
         match hand {
             StackHand::Unprotects => stack.termination_protection = false,
-            StackHand::Repolicies => stack.policy = Some(policy::text(true)),
+            StackHand::Repolicies => stack.policy = Some(stack_policy::text(true)),
             StackHand::Deletes => {
                 account.clear();
                 account.stack = None;
@@ -138,7 +138,7 @@ impl MemoryProvider {
     /// Whether the stack is protected as it should be.
     pub(crate) fn is_protected(&self) -> bool {
         let account = self.account();
-        let is = |stack: &Stack| stack.termination_protection && policy::is(stack, false);
+        let is = |stack: &Stack| stack.termination_protection && stack_policy::is(stack, false);
         account.stack.as_ref().is_none_or(is)
     }
 

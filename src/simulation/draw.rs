@@ -9,7 +9,7 @@ use super::maps::{CLUSTERS, Edit, Maps};
 use super::script::{Deed, Foul, Hand, LedgerHand, Place, REPLICAS, Script, StackHand, Stage};
 use super::{churn, flags};
 use crate::lease::tests::secs;
-use crate::model::request::ObjectId;
+use crate::model::input::request::ObjectId;
 
 /// How far a clock may be off: two are less than a twentieth apart.
 const DRIFT: f64 = 0.0243;

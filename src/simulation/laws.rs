@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use super::link::Basis;
 use super::maps::{self, covered};
 use super::world::{Standing, World};
-use crate::model::network::TableId;
+use crate::model::cloud::network::TableId;
+use crate::model::desired::template::Template;
+use crate::model::input::request::{Object, ObjectId, Snapshot};
 use crate::model::plan::Action;
-use crate::model::request::{Object, ObjectId, Snapshot};
-use crate::model::template::Template;
 use crate::provider::memory::sight::{self, Stamp};
 
 /// For how long an entry has to stand unchanged before nothing may take its route away, besides the length of an operation: as

@@ -18,12 +18,12 @@ use super::weather::Luck;
 use super::world::World;
 use crate::lease::Term;
 use crate::lease::tests::process::Process;
-use crate::model::live::{Live, Stack};
-use crate::model::network::{Headroom, Network, OtherTable, Zone};
-use crate::model::observed::Observed;
+use crate::model::cloud::live::{Live, Stack};
+use crate::model::cloud::network::{Headroom, Network, OtherTable, Zone};
+use crate::model::cloud::observed::Observed;
+use crate::model::input::request::{Object, ObjectId, Snapshot};
 use crate::model::plan::Action;
-use crate::model::repair::is_revert;
-use crate::model::request::{Object, ObjectId, Snapshot};
+use crate::model::plan::drift_repair::is_revert;
 use crate::provider::memory::owners;
 use crate::provider::{Provider, ProviderError, Retry};
 

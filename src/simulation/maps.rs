@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use fastrand::Rng;
 use ipnet::Ipv4Net;
 
-use crate::model::cidr;
-use crate::model::request::{EntryId, Object, ObjectId};
+use crate::model::base::cidr;
+use crate::model::input::request::{EntryId, Object, ObjectId};
 
 pub const CLUSTERS: [&str; 2] = ["blue", "green"];
 /// Neighbours that are merged into one route, networks inside of others, and some that stand alone.

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::MemoryProvider;
-use crate::model::live::{Phase, Stack};
-use crate::model::template::OWNER;
+use crate::model::cloud::live::{Phase, Stack};
+use crate::model::desired::template::OWNER;
 
 impl MemoryProvider {
     /// The stack, at rest, names this cluster as its owner. False while something is under way; without a stack there is nothing to

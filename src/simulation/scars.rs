@@ -11,11 +11,11 @@ use super::maps::covered;
 use super::replica::settings;
 use super::script::StackHand;
 use super::world::World;
-use crate::model::network::{TableId, Zone};
+use crate::model::cloud::network::{TableId, Zone};
+use crate::model::drift::tracker::MAX_REPAIRS;
 use crate::model::plan::Action;
-use crate::model::remake::renewal;
-use crate::model::repair::is_revert;
-use crate::model::watch::MAX_REPAIRS;
+use crate::model::plan::drift_repair::is_revert;
+use crate::model::plan::patched_template::renewal;
 use crate::provider::memory::sight::{Sight, Stamp};
 use crate::provider::memory::tamper::Stray;
 

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Action, Duration, Ending, Ipv4Net, MemoryProvider, ProviderError, status};
 use tokio::time::Instant;
 
-use crate::model::difference;
-use crate::model::live::{ChangeSet, ChangeSetState, Phase};
-use crate::model::network::{TableId, Zone};
-use crate::model::observed::Health;
-use crate::model::request::{EntryId, Request};
-use crate::model::resolved::Layout;
-use crate::model::template::OWNER;
-use crate::model::template::Template;
+use crate::model::cloud::layout::Layout;
+use crate::model::cloud::live::{ChangeSet, ChangeSetState, Phase};
+use crate::model::cloud::network::{TableId, Zone};
+use crate::model::cloud::observed::Health;
+use crate::model::desired::template::OWNER;
+use crate::model::desired::template::Template;
+use crate::model::input::request::{EntryId, Request};
+use crate::model::plan::diff;
 
 /// Operations so far, and when the one under way ends.
 pub(crate) type Stamp = (u64, Option<Instant>);
@@ -45,7 +45,7 @@ impl MemoryProvider {
             let gateway = account.ec2.gateways.get(gateway);
             gateway.is_some_and(|gateway| gateway.health == Health::Well)
         };
-        let table = |(id, table): (&TableId, &crate::model::network::WorkerTable)| {
+        let table = |(id, table): (&TableId, &crate::model::cloud::network::WorkerTable)| {
             let routes = table.routes.iter();
             let nat = routes.filter(|(_, route)| is_well(&route.target));
             (id.clone(), nat.map(|(cidr, _)| *cidr).collect())
@@ -120,14 +120,14 @@ impl MemoryProvider {
         let account = self.account();
         let stack = account.stack.as_ref()?;
         let layout = Layout::read(&stack.template, &stack.parameters).ok()?;
-        let wanted = difference::between(&layout, template, &Request::default());
+        let wanted = diff::between(&layout, template, &Request::default());
         let mut sets = account.change_sets().into_iter().rev();
         let useful = |set: &ChangeSet| {
             let mut changes = set.changes.iter();
             set.state == ChangeSetState::Ready
                 && !set.changes.is_empty()
                 && changes.all(|change| wanted.iter().any(|it| it.id == change.logical_id))
-                && difference::unplanned(&set.changes, &wanted, |_| false).is_none()
+                && diff::unplanned(&set.changes, &wanted, |_| false).is_none()
         };
         sets.find(useful).map(|set| set.name)
     }

@@ -8,11 +8,11 @@ use super::MemoryProvider;
 use super::account::{Account, Ending, layout};
 use super::ec2::{Ec2, State};
 use super::wish::Made;
-use crate::model::live::{Change, Effect};
-use crate::model::network::{Route, TableId, Zone};
-use crate::model::observed::{Gateway, Health};
-use crate::model::repair::is_revert;
-use crate::model::resolved::Part;
+use crate::model::cloud::layout::Part;
+use crate::model::cloud::live::{Change, Effect};
+use crate::model::cloud::network::{Route, TableId, Zone};
+use crate::model::cloud::observed::{Gateway, Health};
+use crate::model::plan::drift_repair::is_revert;
 use crate::simulation::harms::{Harm, Reverting};
 
 const EIP: &str = "AWS::EC2::EIP";

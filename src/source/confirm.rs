@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{Source, directory};
-use crate::model::request::{Object, ObjectId, Snapshot};
+use crate::model::input::request::{Object, ObjectId, Snapshot};
 
 /// How long all sources together may take.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::manifest;
-use crate::model::request::{Object, ObjectId, Snapshot};
+use crate::model::input::request::{Object, ObjectId, Snapshot};
 
 const MAX_FILES: usize = 1_000;
 const MAX_FILE_BYTES: u64 = 1024 * 1024;

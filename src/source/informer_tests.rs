@@ -17,7 +17,7 @@ use tokio::time::advance;
 
 use super::super::board::Boards;
 use super::*;
-use crate::model::request::Snapshot;
+use crate::model::input::request::Snapshot;
 
 const RESYNC: Duration = Duration::from_secs(300);
 const POISON: &str = r#"[{"time":"9999-12-31T23:59:59Z","fieldsV1":DEEP}]"#;

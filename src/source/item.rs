@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use crate::model::request::Object;
+use crate::model::input::request::Object;
 
 /// One ConfigMap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -21,7 +21,7 @@ use super::confirm::Doubt;
 use super::informer::Informer;
 use super::reader::{ReadError, Reader};
 use crate::config;
-use crate::model::request::Snapshot;
+use crate::model::input::request::Snapshot;
 
 /// Which ConfigMaps count.
 pub const SELECTOR: &str = "egress=static";

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::names;
-use crate::model::request::{Object, ObjectId};
+use crate::model::input::request::{Object, ObjectId};
 
 const LABEL: (&str, &str) = ("egress", "static");
 const MAX_LISTS: usize = 4;
@@ -205,7 +205,10 @@ mod tests {
         assert_eq!(values[0].1, "8.8.8.8/32");
         assert_eq!(values[3].1.trim(), "9.9.9.9");
         for (key, value) in &values[1..3] {
-            assert!(crate::model::cidr::parse(value).is_err(), "{key}: {value}");
+            assert!(
+                crate::model::base::cidr::parse(value).is_err(),
+                "{key}: {value}"
+            );
         }
         let long = format!(
             "kind: ConfigMap\n{META}\ndata:\n  a: 8.8.8.8{}\n",
@@ -213,7 +216,7 @@ mod tests {
         );
         let value = &data(&long)[0].1;
         assert!(
-            value.len() < 140 && crate::model::cidr::parse(value).is_err(),
+            value.len() < 140 && crate::model::base::cidr::parse(value).is_err(),
             "{value}"
         );
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::model::request::Snapshot;
+use crate::model::input::request::Snapshot;
 
 mod board;
 pub mod confirm;

@@ -98,7 +98,7 @@ mod tests {
                 why.starts_with("ConfigMap team/name: data has the key \""),
                 "{why}"
             );
-            assert_eq!(crate::model::plain::plain(&why), why);
+            assert_eq!(crate::model::base::plain::plain(&why), why);
         }
     }
 }

@@ -17,8 +17,8 @@ use tokio::time::timeout;
 use super::item::{self, Event};
 use super::kubernetes::{SELECTOR, TokenError};
 use super::split::{Lines, List};
-use crate::model::object;
-use crate::model::request::{Object, ObjectId};
+use crate::model::input::object;
+use crate::model::input::request::{Object, ObjectId};
 
 /// Objects of one page: the API server holds a page whole.
 const PAGE: usize = 50;

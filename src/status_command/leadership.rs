@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::PATIENCE;
 use crate::clock::wall;
-use crate::model::plain::{plain, short};
+use crate::model::base::plain::{plain, short};
 
 /// Bytes of a holder's name, which may be anybody's, and of an error.
 const MAX_NAME: usize = 300;

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
-use kube_static_egress_controller::model::cidr::minimal;
+use kube_static_egress_controller::model::base::cidr::minimal;
 
 /// The best of several runs: the machine's noise only ever adds.
 const RUNS: usize = 5;

@@ -118,7 +118,7 @@ fn plans_are_as_written_down() {
 /// The reasons that the model can give, from its own text: a new one without a scenario fails here.
 #[test]
 fn every_reason_to_refuse_or_warn_of_has_its_scenario() {
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/model/refusal.rs");
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/model/base/refusal.rs");
     let model = std::fs::read_to_string(model).unwrap();
     let reasons: BTreeSet<&str> = model
         .lines()

@@ -7,8 +7,8 @@ use ipnet::Ipv4Net;
 use super::super::flags::{Options, StackOptions};
 use super::super::form;
 use super::{Check, split};
+use crate::model::cloud::network::Zone;
 use crate::model::desired;
-use crate::model::network::Zone;
 
 const MAX_ZONES: usize = 20;
 

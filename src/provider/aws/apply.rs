@@ -11,11 +11,11 @@ use super::error::{Failure, Kind, Service};
 use super::memory::Memory;
 use super::operation::Operation;
 use crate::lease::term::Term;
-use crate::model::change;
-use crate::model::owner;
+use crate::model::desired::template::Template;
 use crate::model::plan::Action;
-use crate::model::policy;
-use crate::model::template::Template;
+use crate::model::plan::change_set;
+use crate::model::plan::owner;
+use crate::model::plan::stack_policy;
 use crate::provider::ProviderError;
 
 pub struct Writer<'a> {
@@ -73,7 +73,7 @@ impl Writer<'_> {
             .set_parameters(Some(parameters(template)))
             .set_tags(Some(tags(template)))
             .enable_termination_protection(template.termination_protection)
-            .set_stack_policy_body(template.stack_policy.then(|| policy::text(false)))
+            .set_stack_policy_body(template.stack_policy.then(|| stack_policy::text(false)))
             .set_role_arn(self.role_arn.map(str::to_owned))
             .client_request_token(&token);
         let operation = Operation::new(
@@ -100,7 +100,7 @@ impl Writer<'_> {
     }
 
     fn change_set(&self, stack: &str, template: &Template) -> CreateChangeSetFluentBuilder {
-        let name = change::change_set_name(template, self.term.epoch(), self.owner);
+        let name = change_set::change_set_name(template, self.term.epoch(), self.owner);
         self.cloudformation
             .create_change_set()
             .stack_name(stack)
@@ -214,7 +214,7 @@ impl Writer<'_> {
             .cloudformation
             .set_stack_policy()
             .stack_name(stack)
-            .stack_policy_body(policy::text(open));
+            .stack_policy_body(stack_policy::text(open));
         memory.policy = None;
         let answer = self
             .calls

@@ -5,7 +5,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use super::calls::Calls;
 use super::error::Service;
 use crate::lease::term::Term;
-use crate::model::template::{MAX_INLINE_BYTES, Template};
+use crate::model::desired::template::{MAX_INLINE_BYTES, Template};
 use crate::provider::ProviderError;
 
 /// A bucket in the stack's region.

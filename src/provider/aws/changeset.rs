@@ -8,8 +8,8 @@ use aws_sdk_cloudformation::types::{
 use super::calls::Calls;
 use super::codes;
 use super::error::{Failure, Kind, Service};
-use crate::model::change;
-use crate::model::live::{Change, ChangeSet, ChangeSetState, Effect};
+use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect};
+use crate::model::plan::change_set;
 
 /// Pages read of a list of change sets or of one set's changes.
 const MAX_PAGES: usize = 20;
@@ -125,7 +125,7 @@ fn from_summaries(mut summaries: Vec<ChangeSetSummary>, changed: i64, now: i64) 
     summaries.retain(|summary| {
         summary
             .change_set_name()
-            .is_some_and(change::is_our_change_set)
+            .is_some_and(change_set::is_our_change_set)
     });
     summaries.sort_by_key(|summary| {
         summary

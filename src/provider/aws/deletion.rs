@@ -5,7 +5,7 @@ use aws_sdk_cloudformation::types::StackEvent;
 use super::calls::Calls;
 use super::error::Failure;
 use super::operation::{MAX_PAGES, is_of_stack, page};
-use crate::model::live::{Deletion, Status};
+use crate::model::cloud::live::{Deletion, Status};
 
 /// Reads the stack's events back to what was before the deletions.
 pub async fn read(

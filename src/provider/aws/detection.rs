@@ -10,8 +10,8 @@ use super::calls::Calls;
 use super::codes;
 use super::error::{Failure, Service};
 use super::memory::Memory;
-use crate::model::detection::{Detection, Property, Verdict};
-use crate::model::live::Stack;
+use crate::model::cloud::live::Stack;
+use crate::model::drift::cfn_detection::{Detection, Property, Verdict};
 use crate::provider::ProviderError;
 
 /// Pages of what has drifted (100 each): a stack has at most 500 resources.

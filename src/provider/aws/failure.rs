@@ -8,7 +8,7 @@ use super::calls::Calls;
 use super::codes;
 use super::error;
 use super::operation::{MAX_PAGES, is_of_stack, page};
-use crate::model::live::{Failed, Rollback};
+use crate::model::cloud::live::{Failed, Rollback};
 
 /// Resources that are named of one operation.
 const MAX_NAMED: usize = 500;

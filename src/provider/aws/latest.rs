@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::memory::{Memory, StateKey};
 use super::operation;
 use super::stack::Reader;
-use crate::model::live::{LastOperation, Phase, Stack};
-use crate::model::template::OWNER;
+use crate::model::cloud::live::{LastOperation, Phase, Stack};
+use crate::model::desired::template::OWNER;
 
 /// Reads it once in each state of a stack that names its owner: of any other stack nobody knows whose controller may act on it.
 /// None where it is not known; nothing depends on it.

@@ -31,10 +31,10 @@ use self::quota::Surveyor;
 use self::stack::Reader;
 use super::{Provider, ProviderError};
 use crate::lease::term::Term;
-use crate::model::detection::Detection;
-use crate::model::live::{Live, Stack};
-use crate::model::network::{Headroom, Network, Zone};
-use crate::model::observed::Observed;
+use crate::model::cloud::live::{Live, Stack};
+use crate::model::cloud::network::{Headroom, Network, Zone};
+use crate::model::cloud::observed::Observed;
+use crate::model::drift::cfn_detection::Detection;
 use crate::model::plan::Action;
 
 mod apply;

@@ -11,8 +11,8 @@ use super::error::{Failure, Service};
 use super::memory::Memory;
 use super::policy;
 use super::tables::{parse_cidr, tags};
-use crate::model::live::Stack;
-use crate::model::observed::{Address, Gateway, Health, Observed, Subnet};
+use crate::model::cloud::live::Stack;
+use crate::model::cloud::observed::{Address, Gateway, Health, Observed, Subnet};
 use crate::provider::ProviderError;
 
 /// Pages of a stack's resources (100 each): a stack has at most 500.

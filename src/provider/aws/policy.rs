@@ -4,7 +4,7 @@ use super::calls::Calls;
 use super::error::{Failure, Kind, Service};
 use super::memory::{Memory, StateKey};
 use super::stack::Reader;
-use crate::model::live::Phase;
+use crate::model::cloud::live::Phase;
 
 /// Read once in each state of the stack, and when drift is looked for ([`super::observe`]). None where it is not kept, or there is
 /// none.

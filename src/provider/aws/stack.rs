@@ -16,7 +16,7 @@ use super::latest;
 use super::memory::{Memory, Search, StateKey};
 use super::operation::{self, Operation};
 use super::policy;
-use crate::model::live::{ChangeSetState, Deletion, Live, Phase, Stack, Status};
+use crate::model::cloud::live::{ChangeSetState, Deletion, Live, Phase, Stack, Status};
 use crate::provider::ProviderError;
 
 /// Pages of stacks read in a search; CloudFormation's default quota is 2,000 stacks, a page holds about 100.

@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use super::calls::Calls;
 use super::error::Service;
 use super::ground::Ground;
-use crate::model::network::{OtherTable, Route, WorkerTable};
+use crate::model::cloud::network::{OtherTable, Route, WorkerTable};
 use crate::provider::ProviderError;
 
 /// Names the zone of a worker route table, and makes it one.

@@ -9,15 +9,16 @@ use super::OPERATION;
 use super::ec2::Ec2;
 use super::operation::Refusal;
 use super::wish::Made;
-use crate::model::change;
-use crate::model::difference::{self, Kind};
-use crate::model::live::{Change, ChangeSet, ChangeSetState, Effect, Stack, Status};
-use crate::model::network::Network;
-use crate::model::policy;
-use crate::model::repair;
-use crate::model::request::Request;
-use crate::model::resolved::Layout;
-use crate::model::template::Template;
+use crate::model::cloud::layout::Layout;
+use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack, Status};
+use crate::model::cloud::network::Network;
+use crate::model::desired::template::Template;
+use crate::model::input::request::Request;
+use crate::model::plan::change_set;
+use crate::model::plan::diff;
+use crate::model::plan::diff::Kind;
+use crate::model::plan::drift_repair;
+use crate::model::plan::stack_policy;
 use crate::provider::{ProviderError, Retry};
 
 pub(super) struct Account {
@@ -188,7 +189,7 @@ impl Account {
                 template.stack_name, self.created
             ),
             termination_protection: template.termination_protection,
-            policy: template.stack_policy.then(|| policy::text(false)),
+            policy: template.stack_policy.then(|| stack_policy::text(false)),
             ..Stack::default()
         });
         let before = self.stack.clone().unwrap_or_default();
@@ -217,8 +218,8 @@ impl Account {
         (epoch, owner): (u64, Option<&str>),
     ) -> Result<(), ProviderError> {
         let mut changes = changes(self.idle_stack()?, template);
-        let name = change::change_set_name(template, epoch, owner);
-        if repair::is_revert(&name) && !self.reverts {
+        let name = change_set::change_set_name(template, epoch, owner);
+        if drift_repair::is_revert(&name) && !self.reverts {
             return Err(ProviderError::after_fix(
                 "Rejected",
                 "the account in memory does not revert drift".to_owned(),
@@ -230,7 +231,7 @@ impl Account {
                 "a change set of this name exists",
             ));
         }
-        if repair::is_revert(&name) {
+        if drift_repair::is_revert(&name) {
             changes = self.reversions();
         }
         let prepared = Prepared {
@@ -258,7 +259,7 @@ impl Account {
             ));
         };
         self.change_sets.clear();
-        let revert = repair::is_revert(name);
+        let revert = drift_repair::is_revert(name);
         match self.conflict(&template, revert) {
             None => {
                 self.adopt(&template);
@@ -306,7 +307,7 @@ impl Account {
             return Some(Refusal { id: None, why });
         }
         let stack = self.stack.as_ref()?;
-        if policy::is(stack, false)
+        if stack_policy::is(stack, false)
             && let Some(lost) = changes(stack, template)
                 .iter()
                 .find(|change| is_loss(change))
@@ -361,11 +362,11 @@ fn is_loss(change: &Change) -> bool {
 }
 
 fn changes(stack: &Stack, template: &Template) -> Vec<Change> {
-    let differences = difference::between(&layout(stack), template, &Request::default());
+    let differences = diff::between(&layout(stack), template, &Request::default());
     let resources = differences
         .into_iter()
         .filter(|difference| difference.resource_type.starts_with("AWS::"));
-    let change = |difference: difference::Difference| Change {
+    let change = |difference: diff::Difference| Change {
         effect: match difference.kind {
             Kind::Add => Effect::Add,
             Kind::Remove => Effect::Remove,

@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::wish::{Made, Wish};
-use crate::model::network::{Headroom, Network, OtherTable, Route, SubnetId, Zone};
-use crate::model::observed::{Address, Gateway, Health, Subnet};
+use crate::model::cloud::network::{Headroom, Network, OtherTable, Route, SubnetId, Zone};
+use crate::model::cloud::observed::{Address, Gateway, Health, Subnet};
 
 /// The first static IP is the next one.
 const ADDRESSES: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 0);

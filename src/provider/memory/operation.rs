@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use super::account::{Account, layout};
 use super::ec2::{Ec2, NO_ROOM, State};
 use super::wish::{Made, Wish};
-use crate::model::live::{Change, Effect, Failed, Stack};
-use crate::model::observed::Observed;
-use crate::model::resolved::Layout;
+use crate::model::cloud::layout::Layout;
+use crate::model::cloud::live::{Change, Effect, Failed, Stack};
+use crate::model::cloud::observed::Observed;
 
 /// EC2 after an operation, and what the stack has made there, by logical id.
 type Done = (Ec2, BTreeMap<String, Made>);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ipnet::Ipv4Net;
 use serde_json::Value;
 
-use crate::model::resolved::Resource;
+use crate::model::cloud::layout::Resource;
 
 /// A resource as EC2 is asked for it: what it refers to is named by physical ids.
 #[derive(Clone, Debug, PartialEq)]

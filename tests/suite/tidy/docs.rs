@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Arg, CommandFactory as _};
 use kube_static_egress_controller::config::Cli;
 use kube_static_egress_controller::model;
-use kube_static_egress_controller::model::live::{Phase, Status};
+use kube_static_egress_controller::model::cloud::live::{Phase, Status};
 
 use super::{files, none, read};
 
@@ -101,22 +101,22 @@ fn every_flag_has_its_variable() {
 fn the_reasons() {
     let mut reasons = BTreeSet::new();
     for file in [
-        "refusal",
-        "request",
+        "base/refusal",
+        "input/request",
         "desired",
         "plan",
-        "change",
+        "plan/change_set",
         "drift",
-        "ledger",
-        "recall",
-        "removal",
+        "persisted/ledger",
+        "persisted/recall",
+        "plan/mass_removal",
         "drift/zone",
-        "repair",
-        "limits",
-        "kept",
-        "recovery",
-        "owner",
-        "refused",
+        "plan/drift_repair",
+        "desired/capacity",
+        "desired/retained",
+        "plan/recovery",
+        "plan/owner",
+        "plan/refused_routes",
     ] {
         let text = read(format!("src/model/{file}.rs"));
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
@@ -257,14 +257,17 @@ fn the_status() {
     );
     assert_eq!(
         names(&section("events")),
-        named("src/model/notice.rs", "impl Kind {")
+        named("src/model/status/notifications.rs", "impl Kind {")
     );
 }
 
 #[test]
 fn the_annotations() {
     let told = names(&section("annotations"));
-    assert_eq!(told, model::annotation::KEYS.map(str::to_owned).into());
+    assert_eq!(
+        told,
+        model::status::annotations::KEYS.map(str::to_owned).into()
+    );
 }
 
 #[test]

@@ -240,7 +240,7 @@ fn the_policies_have_every_right_of_the_handlers() {
     }
     // Those of the program's own templates are all known.
     let known: Value = serde_json::from_str(&read("tests/standin/handlers.json")).unwrap();
-    let template = read("src/model/difference.rs");
+    let template = read("src/model/plan/diff.rs");
     let types: BTreeSet<&str> = template
         .split("\"AWS::EC2::")
         .skip(1)

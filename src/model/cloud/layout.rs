@@ -1,0 +1,355 @@
+//! A template with its parameters put in: what two stacks are compared by, and where live names are found.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::Ipv4Net;
+use serde_json::{Map, Value};
+
+use crate::model::cloud::network::{TableId, Zone};
+
+/// The template's text cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    #[error(
+        "the stack's template is not JSON; a stack with a YAML template was not made by this controller"
+    )]
+    NotJson,
+    #[error("the stack's template has no Resources object")]
+    NoResources,
+}
+
+/// One resource, with parameters replaced by their values.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Resource {
+    /// `AWS::EC2::Route`, …
+    pub kind: String,
+    pub properties: Value,
+}
+
+/// What a template says once its parameters are known. Texts that differ only in how they say it are equal here.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Layout {
+    pub resources: BTreeMap<String, Resource>,
+    /// Output name to its resolved value.
+    pub outputs: BTreeMap<String, Value>,
+    /// The parameter by which a Route names its route table.
+    table_parameters: BTreeMap<TableId, String>,
+    /// The resources' bodies as they stand in the text.
+    bodies: BTreeMap<String, Value>,
+    parameters: BTreeMap<String, String>,
+}
+
+/// A piece of a zone's NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    Eip,
+    NatGateway,
+    NatSubnet,
+    NatSubnetRouteTable,
+    NatSubnetRoute,
+    NatSubnetRouteTableAssociation,
+}
+
+/// How many resources a zone has.
+pub const PARTS: usize = 6;
+
+/// The logical ids that live resources have, by what they stand for: whoever named them, they keep their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    pub parts: BTreeMap<(Zone, Part), String>,
+    pub nat_cidrs: BTreeMap<Zone, Ipv4Net>,
+    pub routes: BTreeMap<(TableId, Ipv4Net), String>,
+    /// The zone of the NAT gateway that each route leads to.
+    pub route_zones: BTreeMap<(TableId, Ipv4Net), Zone>,
+    pub table_parameters: BTreeMap<TableId, String>,
+    /// Resources that are none of the above.
+    pub strangers: Vec<String>,
+}
+
+impl Names {
+    /// The logical id of a piece of the zone.
+    pub fn part(&self, zone: &Zone, part: Part) -> Option<&String> {
+        self.parts.get(&(zone.clone(), part))
+    }
+}
+
+impl Layout {
+    pub fn read(text: &str, parameters: &BTreeMap<String, String>) -> Result<Self, LayoutError> {
+        let mut template: Value = serde_json::from_str(text).map_err(|_| LayoutError::NotJson)?;
+        let Some(Value::Object(declared)) = template.get_mut("Resources").map(Value::take) else {
+            return Err(LayoutError::NoResources);
+        };
+        let mut layout = Self {
+            parameters: parameters.clone(),
+            ..Self::default()
+        };
+        for (id, body) in declared {
+            let kind = body
+                .get("Type")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
+            let raw = body.get("Properties");
+            let properties =
+                raw.map_or_else(|| Value::Object(Map::new()), |raw| resolve(raw, parameters));
+            if let (Some(parameter), Some(table)) = (
+                raw.and_then(|raw| referenced(&raw["RouteTableId"])),
+                properties["RouteTableId"].as_str(),
+            ) {
+                layout
+                    .table_parameters
+                    .insert(table.to_owned(), parameter.to_owned());
+            }
+            layout
+                .resources
+                .insert(id.clone(), Resource { kind, properties });
+            layout.bodies.insert(id, body);
+        }
+        for (name, output) in template
+            .get("Outputs")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            layout
+                .outputs
+                .insert(name.clone(), resolve(&output["Value"], parameters));
+        }
+        Ok(layout)
+    }
+
+    /// Finds what each resource stands for by following references, not by its name.
+    pub fn names(&self) -> Names {
+        let mut names = Names {
+            table_parameters: self.table_parameters.clone(),
+            ..Names::default()
+        };
+        let known = self.parts(&mut names.nat_cidrs);
+        for (id, resource) in &self.resources {
+            let route = (
+                text(&resource.properties, "RouteTableId"),
+                net(&resource.properties, "DestinationCidrBlock"),
+            );
+            match (known.get(id.as_str()), route) {
+                (Some(part), _) if !names.parts.contains_key(part) => {
+                    names.parts.insert(part.clone(), id.clone());
+                }
+                (None, (Some(table), Some(cidr)))
+                    if resource.kind == "AWS::EC2::Route"
+                        && !names.routes.contains_key(&(table.to_owned(), cidr)) =>
+                {
+                    let gateway = referenced(&resource.properties["NatGatewayId"]);
+                    if let Some((zone, _)) = gateway.and_then(|gateway| known.get(gateway)) {
+                        names
+                            .route_zones
+                            .insert((table.to_owned(), cidr), zone.clone());
+                    }
+                    names.routes.insert((table.to_owned(), cidr), id.clone());
+                }
+                _ => names.strangers.push(id.clone()),
+            }
+        }
+        names
+    }
+
+    /// The pieces of zones, found from their NAT subnets on.
+    fn parts(&self, nat_cidrs: &mut BTreeMap<Zone, Ipv4Net>) -> BTreeMap<&str, (Zone, Part)> {
+        let mut known: BTreeMap<&str, (Zone, Part)> = BTreeMap::new();
+        for (id, resource) in self.of_kind("AWS::EC2::Subnet") {
+            let properties = &resource.properties;
+            if let (Some(zone), Some(cidr)) = (
+                text(properties, "AvailabilityZone"),
+                net(properties, "CidrBlock"),
+            ) {
+                known.insert(id, (zone.to_owned(), Part::NatSubnet));
+                nat_cidrs.insert(zone.to_owned(), cidr);
+            }
+        }
+        self.follow(
+            "AWS::EC2::NatGateway",
+            "SubnetId",
+            Part::NatSubnet,
+            Part::NatGateway,
+            &mut known,
+        );
+        for (id, resource) in self.of_kind("AWS::EC2::NatGateway") {
+            let zone = known.get(id.as_str()).map(|(zone, _)| zone.clone());
+            if let (Some(zone), Some(eip)) =
+                (zone, referenced(&resource.properties["AllocationId"]))
+            {
+                known.insert(eip, (zone, Part::Eip));
+            }
+        }
+        let association = "AWS::EC2::SubnetRouteTableAssociation";
+        self.follow(
+            association,
+            "SubnetId",
+            Part::NatSubnet,
+            Part::NatSubnetRouteTableAssociation,
+            &mut known,
+        );
+        for (id, resource) in self.of_kind(association) {
+            let zone = known.get(id.as_str()).map(|(zone, _)| zone.clone());
+            if let (Some(zone), Some(table)) =
+                (zone, referenced(&resource.properties["RouteTableId"]))
+            {
+                known.insert(table, (zone, Part::NatSubnetRouteTable));
+            }
+        }
+        self.follow(
+            "AWS::EC2::Route",
+            "RouteTableId",
+            Part::NatSubnetRouteTable,
+            Part::NatSubnetRoute,
+            &mut known,
+        );
+        known
+    }
+
+    /// A resource as it should stand in a new template, and the live parameters that it needs for that. One that says the same
+    /// already is not respelt, since CloudFormation may see a change in that; and what others have put on it besides its
+    /// properties (such as a DeletionPolicy) stays.
+    pub fn written(
+        &self,
+        id: &str,
+        body: Value,
+        parameters: &BTreeMap<String, String>,
+    ) -> (Value, BTreeMap<String, String>) {
+        let Some(live) = self.bodies.get(id) else {
+            return (body, BTreeMap::new());
+        };
+        let says_the_same = body == *live
+            || self.resources.get(id).is_some_and(|has| {
+                has.kind == body["Type"].as_str().unwrap_or_default()
+                    && has.properties == resolve(&body["Properties"], parameters)
+            });
+        if says_the_same {
+            let needed = |(name, _): &(&String, &String)| names_parameter(live, name);
+            let needed = self.parameters.iter().filter(needed);
+            return (
+                live.clone(),
+                needed.map(|(k, v)| (k.clone(), v.clone())).collect(),
+            );
+        }
+        let (Value::Object(mut merged), Value::Object(ours)) = (live.clone(), body.clone()) else {
+            return (body, BTreeMap::new());
+        };
+        merged.extend(ours);
+        (Value::Object(merged), BTreeMap::new())
+    }
+
+    /// A resource as it stands in the text.
+    pub fn body(&self, id: &str) -> Option<&Value> {
+        self.bodies.get(id)
+    }
+
+    /// The tags that the template sets on a resource.
+    pub fn tags(&self, id: &str) -> BTreeMap<&str, &str> {
+        let properties = self.resources.get(id).map(|resource| &resource.properties);
+        let tags = properties.and_then(|properties| properties["Tags"].as_array());
+        let tags = tags.into_iter().flatten();
+        tags.filter_map(|tag| Some((tag["Key"].as_str()?, tag["Value"].as_str()?)))
+            .collect()
+    }
+
+    /// The VPCs that its subnets and route tables are in, as far as the text and its parameters say.
+    pub fn vpcs(&self) -> BTreeSet<&str> {
+        let kinds = ["AWS::EC2::Subnet", "AWS::EC2::RouteTable"];
+        let resources = kinds.into_iter().flat_map(|kind| self.of_kind(kind));
+        resources
+            .filter_map(|(_, resource)| text(&resource.properties, "VpcId"))
+            .collect()
+    }
+
+    fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = (&String, &Resource)> {
+        self.resources
+            .iter()
+            .filter(move |(_, resource)| resource.kind == kind)
+    }
+
+    /// What refers, by `property`, to a known `from` is the `to` of the same zone.
+    fn follow<'a>(
+        &'a self,
+        kind: &'static str,
+        property: &str,
+        from: Part,
+        to: Part,
+        known: &mut BTreeMap<&'a str, (Zone, Part)>,
+    ) {
+        for (id, resource) in self.of_kind(kind) {
+            let zone = referenced(&resource.properties[property])
+                .and_then(|target| known.get(target))
+                .filter(|(_, part)| *part == from)
+                .map(|(zone, _)| zone.clone());
+            if let Some(zone) = zone {
+                known.insert(id, (zone, to));
+            }
+        }
+    }
+}
+
+/// The logical id that a `Ref` or `Fn::GetAtt` names.
+fn referenced(value: &Value) -> Option<&str> {
+    let name = value
+        .get("Ref")
+        .or_else(|| value.get("Fn::GetAtt").and_then(|parts| parts.get(0)));
+    name.and_then(Value::as_str)
+}
+
+/// Whether a parameter is referred to anywhere inside.
+fn names_parameter(value: &Value, name: &str) -> bool {
+    match value {
+        Value::Object(fields) => {
+            fields.get("Ref").and_then(Value::as_str) == Some(name)
+                || fields.values().any(|field| names_parameter(field, name))
+        }
+        Value::Array(items) => items.iter().any(|item| names_parameter(item, name)),
+        _ => false,
+    }
+}
+
+fn text<'a>(properties: &'a Value, key: &str) -> Option<&'a str> {
+    properties.get(key).and_then(Value::as_str)
+}
+
+fn net(properties: &Value, key: &str) -> Option<Ipv4Net> {
+    text(properties, key)
+        .and_then(|cidr| cidr.parse().ok())
+        .map(|cidr: Ipv4Net| cidr.trunc())
+}
+
+/// Puts parameters in and brings what has several spellings into one: `Fn::GetAtt`, the order of tags.
+fn resolve(value: &Value, parameters: &BTreeMap<String, String>) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let value_of = |name: &str| {
+                parameters
+                    .get(name)
+                    .map(|value| Value::String(value.clone()))
+            };
+            if let Some(known) = fields.get("Ref").and_then(Value::as_str).and_then(value_of) {
+                return known;
+            }
+            if let Some((id, attribute)) = fields
+                .get("Fn::GetAtt")
+                .and_then(Value::as_str)
+                .and_then(|path| path.split_once('.'))
+            {
+                return serde_json::json!({ "Fn::GetAtt": [id, attribute] });
+            }
+            let field = |(key, field): (&String, &Value)| (key.clone(), resolve(field, parameters));
+            Value::Object(fields.iter().map(field).collect())
+        }
+        Value::Array(items) => {
+            let mut items: Vec<Value> =
+                items.iter().map(|item| resolve(item, parameters)).collect();
+            if items.iter().all(|item| item.get("Key").is_some()) {
+                items.sort_by_key(|item| item["Key"].to_string());
+            }
+            Value::Array(items)
+        }
+        // CloudFormation takes `true` for `"true"` and 1 for `"1"`.
+        Value::Bool(_) | Value::Number(_) => Value::String(value.to_string()),
+        Value::String(_) | Value::Null => value.clone(),
+    }
+}

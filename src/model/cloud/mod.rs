@@ -1,0 +1,6 @@
+//! The account as observed: the stack, its layout and the VPC.
+
+pub mod layout;
+pub mod live;
+pub mod network;
+pub mod observed;

@@ -1,0 +1,201 @@
+//! What the VPC looks like: the part of it that egress depends on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use serde::Deserialize;
+
+use crate::model::base::cidr;
+use crate::model::cloud::layout::Names;
+use crate::model::plan::refused_routes::SetAside;
+
+/// Availability zone name, such as `eu-west-1a`.
+pub type Zone = String;
+/// `rtb-…`
+pub type TableId = String;
+/// `subnet-…`
+pub type SubnetId = String;
+
+/// The VPC that holds the workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    pub vpc_id: String,
+    /// Every IPv4 CIDR associated with the VPC.
+    pub vpc_cidrs: Vec<Ipv4Net>,
+    pub internet_gateway_id: String,
+    /// The workers' route tables: those with tag `AvailabilityZone` that pass the filters.
+    pub worker_tables: BTreeMap<TableId, WorkerTable>,
+    /// The VPC's other route tables.
+    pub other_tables: BTreeMap<TableId, OtherTable>,
+    /// The route table of each subnet that has one of its own choice.
+    pub associations: BTreeMap<SubnetId, TableId>,
+    pub headroom: Headroom,
+}
+
+/// What may be added to what is there; known as far as something is to be added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headroom {
+    /// How many more static IPs the account may have; None where that is not known.
+    pub addresses: Option<usize>,
+    /// How many more NAT gateways each zone may have, where that is known.
+    pub nat_gateways: BTreeMap<Zone, usize>,
+    pub later: Later,
+    /// Routes that AWS has refused.
+    pub refused: SetAside,
+}
+
+impl Headroom {
+    /// Whether all these zones can be added, as far as it is known.
+    pub fn is_enough_for(&self, zones: &BTreeSet<Zone>) -> bool {
+        let is_full = |zone: &Zone| self.nat_gateways.get(zone) == Some(&0);
+        self.addresses.is_none_or(|free| free >= zones.len()) && !zones.iter().any(is_full)
+    }
+}
+
+/// Zones, with their NAT subnets' ranges, that could not be added, and how much longer they wait.
+pub type Later = BTreeMap<(Zone, Ipv4Net), Duration>;
+
+impl Network {
+    /// The routes of any table of the VPC; None when there is no such table.
+    pub fn routes(&self, table: &str) -> Option<&BTreeMap<Ipv4Net, Route>> {
+        let worker = self.worker_tables.get(table).map(|table| &table.routes);
+        worker.or_else(|| self.other_tables.get(table).map(|table| &table.routes))
+    }
+
+    /// Whether an operator has said, on the table itself, that it is to lose the routes of ours.
+    pub fn is_released(&self, table: &TableId) -> bool {
+        let worker = self.worker_tables.get(table);
+        let other = self.other_tables.get(table);
+        let tag = other.and_then(|other| other.tags.get(ZONE_TAG));
+        let zone = worker.map(|worker| worker.zone.as_str());
+        zone.or(tag.map(|tag| tag.trim())) == Some(RELEASED)
+    }
+
+    /// Takes a table, as it is, out of the workers'; its zone, if it was one of them.
+    pub fn set_aside(&mut self, table: &str) -> Option<Zone> {
+        let (id, worker) = self.worker_tables.remove_entry(table)?;
+        let other = OtherTable {
+            routes: worker.routes,
+            ..OtherTable::default()
+        };
+        self.other_tables.insert(id, other);
+        Some(worker.zone)
+    }
+
+    /// Without the routes that an operation of the stack may be making: those to NAT gateways that the template of before, with
+    /// these names, does not know. In a table with routes of ours it is told which gateway is ours.
+    pub fn before(&self, names: &Names) -> Self {
+        let mut network = self.clone();
+        for (id, table) in &mut network.worker_tables {
+            let known = |cidr: &Ipv4Net| names.routes.contains_key(&(id.clone(), *cidr));
+            let routes = table.routes.iter().filter(|(cidr, _)| known(cidr));
+            let ours: BTreeSet<String> = routes.map(|(_, route)| route.target.clone()).collect();
+            table.routes.retain(|cidr, route| {
+                let ours = ours.is_empty() || ours.contains(&route.target);
+                known(cidr) || !ours || !route.target.starts_with("nat-")
+            });
+        }
+        network
+    }
+}
+
+/// The value of the tag `AvailabilityZone` by which an operator says that a table is to lose the routes of ours.
+pub const RELEASED: &str = "none";
+/// The tag that names a worker table's zone.
+pub const ZONE_TAG: &str = "AvailabilityZone";
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerTable {
+    /// The value of its `AvailabilityZone` tag.
+    pub zone: Zone,
+    /// IPv4 routes by destination, whoever made them.
+    pub routes: BTreeMap<Ipv4Net, Route>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OtherTable {
+    pub routes: BTreeMap<Ipv4Net, Route>,
+    pub tags: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// `local`, `igw-…`, `nat-…`, `pcx-…`, …
+    pub target: String,
+    /// The target is gone.
+    pub blackhole: bool,
+}
+
+/// A network as people describe it in a file, for planning without an account.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NetworkFile {
+    pub vpc_id: String,
+    pub vpc_cidrs: Vec<String>,
+    pub internet_gateway_id: String,
+    pub worker_tables: BTreeMap<TableId, WorkerTableFile>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorkerTableFile {
+    pub zone: Zone,
+    /// Destination to target.
+    #[serde(default)]
+    pub routes: BTreeMap<String, String>,
+}
+
+/// A field of a network file that is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {value:?} is not an IPv4 CIDR such as 172.31.0.0/16; correct it")]
+pub struct NetworkFileError {
+    field: String,
+    value: String,
+}
+
+impl TryFrom<NetworkFile> for Network {
+    type Error = NetworkFileError;
+
+    fn try_from(file: NetworkFile) -> Result<Self, Self::Error> {
+        let net = |field: &str, value: &str| {
+            let wrong = |_| NetworkFileError {
+                field: field.to_owned(),
+                value: value.to_owned(),
+            };
+            cidr::parse(value).map(|(net, _)| net).map_err(wrong)
+        };
+        let mut worker_tables = BTreeMap::new();
+        for (id, table) in file.worker_tables {
+            let mut routes = BTreeMap::new();
+            for (destination, target) in table.routes {
+                let cidr = net(&format!("workerTables.{id}.routes"), &destination)?;
+                routes.insert(
+                    cidr,
+                    Route {
+                        target,
+                        blackhole: false,
+                    },
+                );
+            }
+            worker_tables.insert(
+                id,
+                WorkerTable {
+                    zone: table.zone,
+                    routes,
+                },
+            );
+        }
+        Ok(Self {
+            vpc_id: file.vpc_id,
+            vpc_cidrs: file
+                .vpc_cidrs
+                .iter()
+                .map(|cidr| net("vpcCidrs", cidr))
+                .collect::<Result<_, _>>()?,
+            internet_gateway_id: file.internet_gateway_id,
+            worker_tables,
+            ..Self::default()
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! Routes that stay although nothing asks for them: only a removed key, ConfigMap or label takes a route away.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::Ipv4Net;
+
+use crate::model::base::problem::{Problem, Subject};
+use crate::model::cloud::layout::Names;
+use crate::model::cloud::network::{Network, TableId, Zone};
+use crate::model::desired::Settings;
+use crate::model::desired::admitted::Admitted;
+
+/// Adds the live routes that nobody asks to remove: all of them while absence proves nothing, and those of a table that has
+/// lost its tag, which is a mistake more often than a wish.
+pub fn keep_routes(
+    kept: Kept<'_>,
+    tables: &mut BTreeMap<TableId, Zone>,
+    routes: &mut BTreeSet<(TableId, Ipv4Net)>,
+) -> Vec<Problem> {
+    let Kept {
+        admitted,
+        network,
+        names,
+        settings,
+        zones,
+    } = kept;
+    let mut problems = Vec::new();
+    let mut lost = BTreeSet::new();
+    let mut frozen = 0;
+    // Merging changes no address, so the entries themselves tell whether a route still serves one.
+    let asked = |cidr: &Ipv4Net| {
+        let mut nets = admitted.entries.values();
+        nets.any(|net| overlap(net, cidr))
+    };
+    for (route, zone) in names
+        .route_zones
+        .iter()
+        .filter(|(_, zone)| zones.contains_key(*zone))
+    {
+        if routes.contains(route) {
+            continue;
+        }
+        let (table, cidr) = route;
+        let is_lost = !network
+            .worker_tables
+            .get(table)
+            .is_some_and(|worker| zones.contains_key(&worker.zone));
+        let exists = network.routes(table).is_some();
+        let untagged = is_lost && exists && !network.is_released(table) && asked(cidr);
+        let held = admitted.held.iter().any(|net| overlap(net, cidr));
+        if admitted.settled && !untagged && !held {
+            continue;
+        }
+        if untagged {
+            lost.insert(table.clone());
+        } else if !held {
+            frozen += 1;
+        }
+        tables.entry(table.clone()).or_insert_with(|| zone.clone());
+        routes.insert(route.clone());
+    }
+    if !admitted.settled {
+        drop_covered(names, network, routes);
+    }
+    problems.extend(lost.into_iter().map(|table| {
+        Problem::warning(
+            Subject::RouteTable(table),
+            "RouteTableKept",
+            "it is no longer a worker's by its tags, but its routes stay as they are; restore its tag AvailabilityZone (and \
+             those of --aws-route-table-tag), or give it the tag AvailabilityZone=none to have its routes removed"
+                .to_owned(),
+        )
+    }));
+    if frozen > 0 {
+        let text = format!(
+            "{frozen} routes that nobody asks for stay until every source is read and every refused entry is mended or \
+             removed: nobody knows what these stand for"
+        );
+        let subject = Subject::Stack(settings.stack_name.clone());
+        problems.push(Problem::warning(subject, "RemovalsFrozen", text));
+    }
+    problems
+}
+
+pub(in crate::model) fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
+    one.contains(other) || other.contains(one)
+}
+
+/// What a live route that stays covers anyway needs no route of its own, unless somebody has taken that one away: nothing brings it
+/// back.
+fn drop_covered(names: &Names, network: &Network, routes: &mut BTreeSet<(TableId, Ipv4Net)>) {
+    let live = |route: &(TableId, Ipv4Net)| names.routes.contains_key(route);
+    let is_there = |(table, cidr): &(TableId, Ipv4Net)| {
+        let there = network.routes(table).and_then(|routes| routes.get(cidr));
+        there.is_some_and(|route| route.target.starts_with("nat-") && !route.blackhole)
+    };
+    let stays = routes.iter().filter(|route| live(route) && is_there(route));
+    let stays: Vec<(TableId, Ipv4Net)> = stays.cloned().collect();
+    routes.retain(|route| {
+        let (table, cidr) = route;
+        let covers = |(other, wide): &(TableId, Ipv4Net)| {
+            other == table && wide != cidr && wide.contains(cidr)
+        };
+        live(route) || !stays.iter().any(covers)
+    });
+}
+
+/// What [`keep_routes`] judges by.
+pub struct Kept<'a> {
+    pub admitted: &'a Admitted,
+    pub network: &'a Network,
+    pub names: &'a Names,
+    pub settings: &'a Settings,
+    pub zones: &'a BTreeMap<Zone, Ipv4Net>,
+}

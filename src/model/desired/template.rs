@@ -1,0 +1,366 @@
+//! The desired stack as CloudFormation takes it: the same input gives the same bytes.
+
+use std::collections::BTreeMap;
+
+use ipnet::Ipv4Net;
+use serde_json::{Map, Value, json};
+
+use crate::model::cloud::layout::{Layout, Names, Part};
+use crate::model::cloud::network::{TableId, Zone};
+use crate::model::desired::Desired;
+
+/// Of a template body in the request (CloudFormation quota).
+pub const MAX_INLINE_BYTES: usize = 51_200;
+/// Of a template in S3 (CloudFormation quota).
+pub const MAX_S3_BYTES: usize = 1_000_000;
+/// Resources in a template (CloudFormation quota).
+pub const MAX_RESOURCES: usize = 500;
+/// Parameters in a template (CloudFormation quota).
+pub const MAX_PARAMETERS: usize = 200;
+
+/// Everything that a CreateStack or CreateChangeSet says of the stack.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Template {
+    pub stack_name: String,
+    /// JSON.
+    pub text: String,
+    pub parameters: BTreeMap<String, String>,
+    pub tags: BTreeMap<String, String>,
+    pub termination_protection: bool,
+    /// It is created with a stack policy.
+    pub stack_policy: bool,
+    /// Hex, over text, parameters and tags: names the change set.
+    pub fingerprint: String,
+    pub size: Size,
+}
+
+/// What a template takes of CloudFormation's quotas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    pub resources: usize,
+    pub parameters: usize,
+    pub bytes: usize,
+    /// Whether there is a bucket for a template that is too long for a request.
+    pub bucket: bool,
+}
+
+impl Size {
+    /// Each quota by name, and how much of it is taken: 1 is all.
+    pub fn shares(&self) -> [(&'static str, f64); 3] {
+        let max_bytes = match self.bucket {
+            true => MAX_S3_BYTES,
+            false => MAX_INLINE_BYTES,
+        };
+        let share = |used: usize, of: usize| used as f64 / of as f64;
+        [
+            ("stack_resources", share(self.resources, MAX_RESOURCES)),
+            (
+                "template_parameters",
+                share(self.parameters, MAX_PARAMETERS),
+            ),
+            ("template_bytes", share(self.bytes, max_bytes)),
+        ]
+    }
+}
+
+impl Template {
+    /// Whether it must go through S3.
+    pub fn needs_bucket(&self) -> bool {
+        self.text.len() > MAX_INLINE_BYTES
+    }
+}
+
+/// A CloudFormation quota that the template would break, with the remedy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    #[error(
+        "the stack would need {0} resources and CloudFormation takes {MAX_RESOURCES}: ask for fewer or wider networks \
+         ({1} routes), or use fewer route tables"
+    )]
+    TooManyResources(usize, usize),
+    #[error(
+        "the stack would need {0} parameters and CloudFormation takes {MAX_PARAMETERS}: use fewer worker route tables"
+    )]
+    TooManyParameters(usize),
+    #[error(
+        "the template has {0} bytes and CloudFormation takes {MAX_INLINE_BYTES} in a request: set --cf-template-bucket \
+         to an S3 bucket, or ask for fewer or wider networks"
+    )]
+    NeedsBucket(usize),
+    #[error(
+        "the template has {0} bytes and CloudFormation takes {MAX_S3_BYTES}: ask for fewer or wider networks"
+    )]
+    TooLong(usize),
+}
+
+pub(in crate::model) const VPC: &str = "VPCIDParameter";
+/// The output that names the cluster which owns the stack.
+pub const OWNER: &str = "OwnerCluster";
+const INTERNET_GATEWAY: &str = "InternetGatewayIDParameter";
+
+/// Renders the desired stack. What is live keeps its name and its spelling; `live` and its `names` are empty when there is
+/// no stack.
+pub fn render(
+    desired: &Desired,
+    names: &Names,
+    live: &Layout,
+    bucket: bool,
+) -> Result<Template, TemplateError> {
+    let mut resources = Map::new();
+    let mut outputs = Map::new();
+    for (zone, cidr) in &desired.zones {
+        add_zone(zone, *cidr, names, &mut resources, &mut outputs);
+        if desired.frozen.contains(zone) {
+            freeze(zone, names, live, &mut resources);
+        }
+    }
+    if let Some(owner) = &desired.owner {
+        let text = "UID of the namespace kube-system of the cluster that this stack belongs to";
+        let output = json!({ "Description": text, "Value": owner });
+        outputs.insert(OWNER.to_owned(), output);
+    }
+    let mut parameters = BTreeMap::from([
+        (VPC.to_owned(), desired.vpc_id.clone()),
+        (
+            INTERNET_GATEWAY.to_owned(),
+            desired.internet_gateway_id.clone(),
+        ),
+    ]);
+    add_routes(desired, names, &mut resources, &mut parameters)?;
+    keep_spelling(&mut resources, &mut parameters, live);
+    let resource_count = resources.len();
+    let declared: Map<String, Value> = parameters
+        .keys()
+        .map(|name| (name.clone(), json!({ "Type": "String" })))
+        .collect();
+    let text = json!({
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": "Static IPs for egress traffic",
+        "Parameters": declared,
+        "Resources": resources,
+        "Outputs": outputs,
+    })
+    .to_string();
+    let size = Size {
+        resources: resource_count,
+        parameters: parameters.len(),
+        bytes: text.len(),
+        bucket,
+    };
+    check_limits(size)?;
+    let sealed = json!([text, parameters, desired.tags]).to_string();
+    Ok(Template {
+        stack_name: desired.stack_name.clone(),
+        fingerprint: digest(sealed.as_bytes()),
+        text,
+        parameters,
+        tags: desired.tags.clone(),
+        termination_protection: desired.termination_protection,
+        stack_policy: desired.stack_policy,
+        size,
+    })
+}
+
+fn add_routes(
+    desired: &Desired,
+    names: &Names,
+    resources: &mut Map<String, Value>,
+    parameters: &mut BTreeMap<String, String>,
+) -> Result<(), TemplateError> {
+    let routes = || {
+        let routes = desired.routes.iter();
+        routes.filter_map(|route| {
+            let unturned = desired.unturned.get(route);
+            let zone = unturned.or_else(|| desired.tables.get(&route.0))?;
+            Some((&route.0, &route.1, zone))
+        })
+    };
+    // Before they are written: of thousands of entries, as many as fit are looked for by rendering.
+    let count = resources.len() + routes().count();
+    if count > MAX_RESOURCES {
+        return Err(TemplateError::TooManyResources(count, desired.routes.len()));
+    }
+    for (table, cidr, zone) in routes() {
+        let live = names.table_parameters.get(table).cloned();
+        let parameter = live.unwrap_or_else(|| alphanumeric(table));
+        let named = names.routes.get(&(table.clone(), *cidr)).cloned();
+        let id = named.unwrap_or_else(|| route_name(table, *cidr));
+        let properties = json!({
+            "DestinationCidrBlock": cidr.to_string(),
+            "NatGatewayId": { "Ref": part_name(names, zone, Part::NatGateway) },
+            "RouteTableId": { "Ref": parameter },
+        });
+        parameters.insert(parameter, table.clone());
+        resources.insert(id, resource("AWS::EC2::Route", properties));
+    }
+    Ok(())
+}
+
+fn keep_spelling(
+    resources: &mut Map<String, Value>,
+    parameters: &mut BTreeMap<String, String>,
+    live: &Layout,
+) {
+    let mut needed = BTreeMap::new();
+    for (id, body) in resources.iter_mut() {
+        let (written, needs) = live.written(id, body.take(), parameters);
+        *body = written;
+        needed.extend(needs);
+    }
+    for (name, value) in needed {
+        parameters.entry(name).or_insert(value);
+    }
+}
+
+fn check_limits(size: Size) -> Result<(), TemplateError> {
+    let Size {
+        parameters,
+        bytes,
+        bucket,
+        ..
+    } = size;
+    if parameters > MAX_PARAMETERS {
+        Err(TemplateError::TooManyParameters(parameters))
+    } else if bytes > MAX_S3_BYTES {
+        Err(TemplateError::TooLong(bytes))
+    } else if bytes > MAX_INLINE_BYTES && !bucket {
+        Err(TemplateError::NeedsBucket(bytes))
+    } else {
+        Ok(())
+    }
+}
+
+fn add_zone(
+    zone: &Zone,
+    cidr: Ipv4Net,
+    names: &Names,
+    resources: &mut Map<String, Value>,
+    outputs: &mut Map<String, Value>,
+) {
+    let name = |part| part_name(names, zone, part);
+    let tags = json!([{ "Key": "Name", "Value": format!("nat-{zone}") }]);
+    let mut add = |part, kind, properties| resources.insert(name(part), resource(kind, properties));
+    add(Part::Eip, "AWS::EC2::EIP", json!({ "Domain": "vpc" }));
+    let gateway = json!({
+        "AllocationId": { "Fn::GetAtt": [name(Part::Eip), "AllocationId"] },
+        "SubnetId": { "Ref": name(Part::NatSubnet) },
+    });
+    add(Part::NatGateway, "AWS::EC2::NatGateway", gateway);
+    let subnet = json!({
+        "AvailabilityZone": zone,
+        "CidrBlock": cidr.to_string(),
+        "Tags": tags,
+        "VpcId": { "Ref": VPC },
+    });
+    add(Part::NatSubnet, "AWS::EC2::Subnet", subnet);
+    let table = json!({ "Tags": tags, "VpcId": { "Ref": VPC } });
+    add(Part::NatSubnetRouteTable, "AWS::EC2::RouteTable", table);
+    let route = json!({
+        "DestinationCidrBlock": "0.0.0.0/0",
+        "GatewayId": { "Ref": INTERNET_GATEWAY },
+        "RouteTableId": { "Ref": name(Part::NatSubnetRouteTable) },
+    });
+    add(Part::NatSubnetRoute, "AWS::EC2::Route", route);
+    let association = json!({
+        "RouteTableId": { "Ref": name(Part::NatSubnetRouteTable) },
+        "SubnetId": { "Ref": name(Part::NatSubnet) },
+    });
+    add(
+        Part::NatSubnetRouteTableAssociation,
+        "AWS::EC2::SubnetRouteTableAssociation",
+        association,
+    );
+    let eip = name(Part::Eip);
+    let output = json!({ "Description": format!("Static IP of {zone}"), "Value": { "Ref": eip } });
+    outputs.insert(eip, output);
+}
+
+/// Whatever would be changed of the zone stays as it is.
+fn freeze(zone: &Zone, names: &Names, live: &Layout, resources: &mut Map<String, Value>) {
+    let of_zone = names.parts.iter().filter(|((of, _), _)| of == zone);
+    for (id, body) in of_zone.filter_map(|(_, id)| Some((id, live.body(id)?))) {
+        resources.insert(id.clone(), body.clone());
+    }
+    // Of all pieces only this one is ever out of the stack, between two steps of its repair.
+    if names.part(zone, Part::NatSubnetRoute).is_none() {
+        resources.remove(&part_name(names, zone, Part::NatSubnetRoute));
+    }
+}
+
+fn resource(kind: &str, properties: Value) -> Value {
+    json!({ "Type": kind, "Properties": properties })
+}
+
+/// How the logical ids of a zone's parts begin.
+const PARTS: [(Part, &str); 6] = [
+    (Part::Eip, "EIP"),
+    (Part::NatGateway, "NATGateway"),
+    (Part::NatSubnet, "NATSubnet"),
+    (Part::NatSubnetRouteTable, "NATSubnetRouteTable"),
+    (Part::NatSubnetRoute, "NATSubnetRoute"),
+    (
+        Part::NatSubnetRouteTableAssociation,
+        "NATSubnetRouteTableAssociation",
+    ),
+];
+
+fn part_name(names: &Names, zone: &Zone, part: Part) -> String {
+    let live = names.part(zone, part).cloned();
+    live.unwrap_or_else(|| {
+        let base = PARTS.iter().find(|(of, _)| *of == part);
+        let base = base.map_or("", |(_, base)| base);
+        format!("{base}{}", alphanumeric(zone))
+    })
+}
+
+pub(in crate::model) fn route_name(table: &str, cidr: Ipv4Net) -> String {
+    let cidr = cidr.to_string().replace('.', "x").replace('/', "y");
+    format!("RouteToNAT{}z{cidr}", alphanumeric(table))
+}
+
+/// The network of a route of this table, by the logical id that [`route_name`] gives it.
+pub(in crate::model) fn routed(id: &str, table: &TableId) -> Option<Ipv4Net> {
+    let rest = id.strip_prefix(&format!("RouteToNAT{}z", alphanumeric(table)))?;
+    rest.replace('x', ".").replace('y', "/").parse().ok()
+}
+
+/// Whether it is the logical id of a new zone's part.
+pub(in crate::model) fn is_part(id: &str, zone: &Zone) -> bool {
+    let base = id.strip_suffix(&alphanumeric(zone));
+    base.is_some_and(|base| PARTS.iter().any(|(_, name)| *name == base))
+}
+
+/// Logical ids take nothing else.
+fn alphanumeric(text: &str) -> String {
+    text.chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
+/// SHA-256 as lower-case hex.
+pub fn digest(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    use std::fmt::Write as _;
+    sha2::Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_takes_longer_templates() {
+        let mut size = Size {
+            resources: 250,
+            parameters: 20,
+            bytes: 25_600,
+            bucket: false,
+        };
+        assert_eq!(size.shares().map(|(_, share)| share), [0.5, 0.1, 0.5]);
+        size.bucket = true;
+        assert_eq!(size.shares()[2], ("template_bytes", 0.0256));
+    }
+}

@@ -1,0 +1,325 @@
+//! What outlives a leader: what each entry asked for when it was last accepted, which stack is ours, what was tried and
+//! repaired in vain, and since when a grace period runs. One JSON document, kept by [`crate::ledger`].
+//!
+//! The ledger is believed as far as it explains what is live: while a live route is inside of nothing that it names (it is new, was
+//! deleted, could not be written for a time, or was not ours), it says nothing about refused entries, and removals are frozen. Of entries that it has no room for it keeps
+//! the networks that are live, so that only their own namespaces' refused entries hold routes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use crate::model::base::cidr;
+use crate::model::desired::retained::overlap;
+use crate::model::input::request::{EntryId, ObjectId, Request, Snapshot};
+use crate::model::persisted::grace::{Grace, LargeRemoval, whole_seconds};
+use crate::model::persisted::refusals::Kepts;
+
+pub use crate::model::persisted::recall::Recall;
+
+mod room;
+
+const VERSION: u32 = 2;
+/// Of a document that a program that knows no short namespaces reads rightly, too. Of one that has them it must not read that a
+/// refused entry without a line has no route.
+const VERSION_WHOLE: u32 = 1;
+/// Of the entries in the document. A ConfigMap holds 1 MiB.
+pub const MAX_BYTES: usize = 700 << 10;
+
+/// Of what entries asked for before they were changed. Where there is more, removals are frozen while an entry is refused.
+const MAX_FORMER: usize = 2_000;
+
+/// One entry that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// What it asked for when it was last accepted.
+    pub net: Ipv4Net,
+    /// Counts the entries in the order in which they were first accepted.
+    pub number: u64,
+}
+
+/// How often something was tried in vain, and when it may be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tries {
+    pub times: u32,
+    /// Seconds since 1970.
+    pub not_before: u64,
+}
+
+/// How often a drift was repaired, and until when that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repairs {
+    pub times: u32,
+    /// Seconds since 1970.
+    pub until: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Name of the stack that it is about.
+    pub stack_name: String,
+    /// ARN of our stack, so that a new leader need not search for it.
+    pub stack: Option<String>,
+    entries: BTreeMap<EntryId, Line>,
+    /// What entries asked for before they were changed, as long as a live route may be left of it.
+    former: BTreeSet<Ipv4Net>,
+    /// Namespaces, by cluster and name, of which entries did not fit: what they asked for is in `former`, as far as it is live.
+    short: BTreeSet<(String, String)>,
+    /// The next number of a [`Line`].
+    next: u64,
+    /// By subject, as [`crate::model::schedule`] has them.
+    pub tries: BTreeMap<String, Tries>,
+    /// By drift, as [`crate::model::drift::tracker`] has them.
+    pub repairs: BTreeMap<String, Repairs>,
+    /// What AWS refused, as [`crate::model::persisted::refusals`] has it.
+    pub refused: Kepts,
+    /// Only what outlives a leader: no period.
+    pub grace: Grace,
+}
+
+/// The document is not one that this version can go on with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    #[error(
+        "it is of version {0}, and this program knows version {VERSION}: delete it, or run the program that made it"
+    )]
+    Newer(u32),
+    #[error("it is not what this program wrote")]
+    NotOurs,
+}
+
+/// As JSON. An entry is found by cluster, namespace, ConfigMap and key, and is its network and number.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    version: u32,
+    stack_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stack: Option<String>,
+    #[serde(default)]
+    next: u64,
+    #[serde(default)]
+    entries: Tree,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    short: BTreeSet<(String, String)>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    tries: BTreeMap<String, Tries>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    repairs: BTreeMap<String, Repairs>,
+    #[serde(default, skip_serializing_if = "Kepts::is_empty")]
+    refused: Kepts,
+    /// When the periods that follow were last looked at, by the clock that they began by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    as_of: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    empty_since: Option<u64>,
+    /// Since when, how many, of how many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    large_removal: Option<(u64, usize, usize)>,
+}
+
+/// By namespace, ConfigMap and key.
+type Cluster = BTreeMap<String, BTreeMap<String, BTreeMap<String, (String, u64)>>>;
+type Tree = BTreeMap<String, Cluster>;
+
+impl Ledger {
+    pub fn new(stack_name: &str) -> Self {
+        Self {
+            stack_name: stack_name.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Reads the document. What is about another stack, or of a cluster that is not watched any more, says nothing: it is left out.
+    ///
+    /// # Errors
+    /// If it is not a ledger, or of a later version.
+    pub fn read(
+        text: &str,
+        stack_name: &str,
+        clusters: &BTreeSet<String>,
+    ) -> Result<Self, LedgerError> {
+        let value: serde_json::Value =
+            serde_json::from_str(text).map_err(|_| LedgerError::NotOurs)?;
+        let version = value["version"].as_u64().ok_or(LedgerError::NotOurs)?;
+        let version = u32::try_from(version).unwrap_or(u32::MAX);
+        if version > VERSION {
+            return Err(LedgerError::Newer(version));
+        }
+        let document: Document = serde_json::from_value(value).map_err(|_| LedgerError::NotOurs)?;
+        if document.stack_name != stack_name {
+            return Ok(Self::new(stack_name));
+        }
+        let watched = document
+            .entries
+            .into_iter()
+            .filter(|(cluster, _)| clusters.contains(cluster));
+        Ok(Self {
+            stack_name: document.stack_name,
+            stack: document.stack,
+            entries: watched.flat_map(lines).collect(),
+            // One that somebody has spoilt is as good as none.
+            former: document
+                .former
+                .iter()
+                .filter_map(|net| net.parse().ok())
+                .collect(),
+            short: document.short,
+            next: document.next,
+            tries: document.tries,
+            repairs: document.repairs,
+            refused: document.refused,
+            grace: Grace {
+                now: Duration::from_secs(document.as_of.unwrap_or_default()),
+                empty_since: document.empty_since.map(Duration::from_secs),
+                large_removal: document
+                    .large_removal
+                    .map(|(since, removed, of)| LargeRemoval {
+                        since: Duration::from_secs(since),
+                        removed,
+                        of,
+                    }),
+                ..Grace::default()
+            },
+        })
+    }
+
+    /// The document: the same for the same content.
+    pub fn text(&self) -> String {
+        let mut entries = Tree::new();
+        for (id, line) in &self.entries {
+            let objects = entries.entry(id.object.cluster.clone()).or_default();
+            let names = objects.entry(id.object.namespace.clone()).or_default();
+            let keys = names.entry(id.object.name.clone()).or_default();
+            keys.insert(id.key.clone(), (line.net.to_string(), line.number));
+        }
+        let grace = self.grace;
+        let large = |large: LargeRemoval| (whole_seconds(large.since), large.removed, large.of);
+        let document = Document {
+            version: match self.short.is_empty() {
+                true => VERSION_WHOLE,
+                false => VERSION,
+            },
+            stack_name: self.stack_name.clone(),
+            stack: self.stack.clone(),
+            next: self.next,
+            entries,
+            former: self.former.iter().map(Ipv4Net::to_string).collect(),
+            short: self.short.clone(),
+            tries: self.tries.clone(),
+            repairs: self.repairs.clone(),
+            refused: self.refused.clone(),
+            as_of: Some(whole_seconds(grace.now)).filter(|now| *now > 0),
+            empty_since: grace.empty_since.map(whole_seconds),
+            large_removal: grace.large_removal.map(large),
+        };
+        // Maps with text for keys, and numbers, are always JSON.
+        serde_json::to_string(&document).unwrap_or_default()
+    }
+
+    /// What a refused entry asked for when it was last accepted.
+    pub fn asked(&self, entry: &EntryId) -> Option<Ipv4Net> {
+        self.entries.get(entry).map(|line| line.net)
+    }
+
+    /// What the entries of an object asked for when they were last accepted, by key.
+    pub fn of<'a>(&'a self, object: &'a ObjectId) -> impl Iterator<Item = (&'a str, Ipv4Net)> {
+        let first = EntryId {
+            object: object.clone(),
+            key: String::new(),
+        };
+        let from = self.entries.range(first..);
+        from.take_while(|(entry, _)| entry.object == *object)
+            .map(|(entry, line)| (entry.key.as_str(), line.net))
+    }
+
+    /// Notes routes that a change set is to make. What it was made for may have changed by the time that it is executed.
+    pub(in crate::model) fn note_planned(&mut self, routes: impl Iterator<Item = Ipv4Net>) {
+        self.former.extend(routes);
+    }
+
+    /// Networks that were asked for before, of which routes may be left or under way.
+    pub(in crate::model) fn former(&self) -> &BTreeSet<Ipv4Net> {
+        &self.former
+    }
+
+    /// When an entry was first accepted, in comparison with others.
+    pub fn number(&self, entry: &EntryId) -> Option<u64> {
+        self.entries.get(entry).map(|line| line.number)
+    }
+
+    /// What it should hold after a reading of the sources, how many entries do not fit, and of which namespaces. An entry is gone when its key is, in a
+    /// source that was listed whole; its line goes when no live route is left for it, as does what a changed entry asked for before:
+    /// not while a change is `under_way`, which may make such a route.
+    pub fn after<'a>(
+        &self,
+        snapshot: &Snapshot,
+        request: &Request,
+        live: impl Iterator<Item = &'a Ipv4Net>,
+        under_way: bool,
+    ) -> (Self, usize, BTreeSet<(String, String)>) {
+        let mut ledger = self.clone();
+        for (entry, net) in &request.entries {
+            match ledger.entries.get_mut(entry) {
+                Some(line) => {
+                    let former = std::mem::replace(&mut line.net, *net);
+                    if former != *net && ledger.former.len() < MAX_FORMER {
+                        ledger.former.insert(former);
+                    }
+                }
+                None => {
+                    let number = ledger.next;
+                    ledger.next = ledger.next.saturating_add(1);
+                    let line = Line { net: *net, number };
+                    ledger.entries.insert(entry.clone(), line);
+                }
+            }
+        }
+        let stands = |entry: &EntryId| {
+            let object = snapshot.objects.get(&entry.object);
+            object.is_some_and(|object| object.may_have(&entry.key))
+        };
+        let standing = ledger.entries.iter().filter(|(entry, _)| stands(entry));
+        let standing = cidr::minimal(standing.map(|(_, line)| line.net), &BTreeSet::new());
+        let live: Vec<&Ipv4Net> = live.collect();
+        let left = live.iter().filter(|it| !cidr::covers(&standing, it));
+        let left: Vec<&Ipv4Net> = left.copied().collect();
+        let is_left = |net: &Ipv4Net| left.iter().any(|route| overlap(net, route));
+        if snapshot.missing.is_empty() {
+            let keeps = |entry: &EntryId, line: &Line| stands(entry) || is_left(&line.net);
+            ledger.entries.retain(|entry, line| keeps(entry, line));
+            ledger.former.retain(|net| under_way || is_left(net));
+        }
+        let (left_out, tenants) = ledger.shorten(&live);
+        (ledger, left_out, tenants)
+    }
+}
+
+fn lines((cluster, namespaces): (String, Cluster)) -> Vec<(EntryId, Line)> {
+    let mut lines = Vec::new();
+    for (namespace, names) in namespaces {
+        for (name, keys) in names {
+            let object = ObjectId {
+                cluster: cluster.clone(),
+                namespace: namespace.clone(),
+                name,
+            };
+            for (key, (net, number)) in keys {
+                // A line that somebody has spoilt is as good as none.
+                if let Ok(net) = net.parse() {
+                    let object = object.clone();
+                    lines.push((EntryId { object, key }, Line { net, number }));
+                }
+            }
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

@@ -1,0 +1,168 @@
+use super::*;
+use crate::model::input::request::Object;
+
+fn entry(name: &str, key: &str) -> EntryId {
+    let object = ObjectId {
+        cluster: "blue".to_owned(),
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
+    };
+    EntryId {
+        object,
+        key: key.to_owned(),
+    }
+}
+
+fn net(text: &str) -> Ipv4Net {
+    text.parse().expect("a network")
+}
+
+/// What ConfigMap one says, and what of it is accepted.
+fn asked(entries: &[(&str, &str)]) -> (Snapshot, Request) {
+    let mut snapshot = Snapshot::default();
+    let mut request = Request::default();
+    for (key, value) in entries {
+        let entry = entry("one", key);
+        let object: &mut Object = snapshot.objects.entry(entry.object.clone()).or_default();
+        object.data.insert((*key).to_owned(), (*value).to_owned());
+        if let Ok(net) = value.parse() {
+            request.entries.insert(entry, net);
+        }
+    }
+    (snapshot, request)
+}
+
+fn after(ledger: &Ledger, entries: &[(&str, &str)], live: &[&str]) -> Ledger {
+    let (snapshot, request) = asked(entries);
+    let live: Vec<Ipv4Net> = live.iter().map(|text| net(text)).collect();
+    ledger.after(&snapshot, &request, live.iter(), false).0
+}
+
+fn clusters() -> BTreeSet<String> {
+    ["blue".to_owned()].into()
+}
+
+#[test]
+fn it_keeps_what_was_accepted_last_and_forgets_what_is_gone() {
+    let dns = entry("one", "dns");
+    let ledger = Ledger::new("egress");
+    let ledger = after(
+        &ledger,
+        &[("dns", "8.8.8.8/32"), ("web", "9.9.9.0/24")],
+        &[],
+    );
+    assert_eq!(ledger.asked(&dns), Some(net("8.8.8.8/32")));
+    assert!(ledger.number(&dns) < ledger.number(&entry("one", "web")));
+    let changed = after(&ledger, &[("dns", "1.1.1.1/32"), ("web", "oops")], &[]);
+    assert_eq!(changed.asked(&dns), Some(net("1.1.1.1/32")));
+    assert_eq!(changed.number(&dns), ledger.number(&dns));
+    assert_eq!(changed.asked(&entry("one", "web")), Some(net("9.9.9.0/24")));
+
+    let routed = after(&changed, &[("dns", "1.1.1.1/32")], &["9.9.9.0/24"]);
+    assert_eq!(routed.asked(&entry("one", "web")), Some(net("9.9.9.0/24")));
+    let gone = after(&routed, &[("dns", "1.1.1.1/32")], &["1.1.1.1/32"]);
+    assert_eq!(gone.asked(&entry("one", "web")), None);
+}
+
+#[test]
+fn a_source_that_is_missing_takes_nothing_out() {
+    let ledger = after(&Ledger::new("egress"), &[("dns", "8.8.8.8/32")], &[]);
+    let missing = Snapshot {
+        missing: BTreeMap::from([("blue".to_owned(), "away".to_owned())]),
+        ..Snapshot::default()
+    };
+    let none: [Ipv4Net; 0] = [];
+    let (kept, ..) = ledger.after(&missing, &Request::default(), none.iter(), false);
+    assert_eq!(kept, ledger);
+}
+
+#[test]
+fn it_is_believed_as_far_as_it_explains_what_is_live() {
+    let entries = [("left", "9.9.8.0/25"), ("right", "9.9.8.128/25")];
+    let ledger = after(&Ledger::new("egress"), &entries, &[]);
+    let explains = |live: &[&str]| {
+        let live: Vec<Ipv4Net> = live.iter().map(|text| net(text)).collect();
+        ledger.explains(live.iter())
+    };
+    assert!(explains(&[]) && explains(&["9.9.8.0/24"]) && explains(&["9.9.8.7/32"]));
+    assert!(!explains(&["9.9.8.0/23"]) && !explains(&["9.9.8.0/24", "8.8.8.8/32"]));
+}
+
+#[test]
+fn the_document_is_read_as_it_was_written() {
+    let mut ledger = after(&Ledger::new("egress"), &[("dns", "8.8.8.8/32")], &[]);
+    ledger.stack = Some("arn:one".to_owned());
+    let tries = Tries {
+        times: 3,
+        not_before: 1_800_000_000,
+    };
+    ledger.tries.insert("delete arn:one".to_owned(), tries);
+    let repairs = Repairs {
+        times: 2,
+        until: 1_800_000_900,
+    };
+    ledger
+        .repairs
+        .insert("one RouteMissing".to_owned(), repairs);
+    ledger.grace.empty_since = Some(Duration::from_secs(7));
+    let since = Duration::from_secs(9);
+    ledger.grace.large_removal = Some(LargeRemoval {
+        since,
+        removed: 4,
+        of: 5,
+    });
+    let text = ledger.text();
+    assert_eq!(Ledger::read(&text, "egress", &clusters()), Ok(ledger));
+    let other = Ledger::read(&text, "another", &clusters());
+    assert_eq!(other, Ok(Ledger::new("another")), "of another stack");
+    let renamed = Ledger::read(&text, "egress", &["green".to_owned()].into());
+    let renamed = renamed.expect("a ledger");
+    assert_eq!(renamed.asked(&entry("one", "dns")), None, "of no cluster");
+
+    let newer = text.replace("\"version\":1", "\"version\":3");
+    let newer = Ledger::read(&newer, "egress", &clusters());
+    assert_eq!(newer, Err(LedgerError::Newer(3)));
+    for bad in ["", "{}", "nonsense", "[1]", &text[..text.len() / 2]] {
+        let read = Ledger::read(bad, "egress", &clusters());
+        assert_eq!(read, Err(LedgerError::NotOurs), "{bad}");
+    }
+    let spoilt = text.replace("8.8.8.8/32", "8.8.8,8");
+    let spoilt = Ledger::read(&spoilt, "egress", &clusters()).expect("the rest");
+    assert_eq!(spoilt.asked(&entry("one", "dns")), None);
+}
+
+#[test]
+fn the_newest_entries_are_left_out_of_a_document_that_is_full() {
+    let (mut snapshot, mut request) = asked(&[]);
+    let number = |number: u32| Ipv4Net::new_assert((0x0800_0000 + number * 2).into(), 32);
+    let mut add = |numbers: std::ops::Range<u32>, name: &str| {
+        for value in numbers {
+            let entry = entry(name, &format!("key-{value:05}"));
+            let object = snapshot.objects.entry(entry.object.clone()).or_default();
+            object
+                .data
+                .insert(entry.key.clone(), number(value).to_string());
+            request.entries.insert(entry, number(value));
+        }
+        (snapshot.clone(), request.clone())
+    };
+    let none: [Ipv4Net; 0] = [];
+    let (before, first) = add(0..2_000, "old");
+    let (ledger, left_out, _) = Ledger::new("egress").after(&before, &first, none.iter(), false);
+    assert_eq!(left_out, 0);
+    let (then, all) = add(2_000..20_000, "new");
+    let (ledger, left_out, _) = ledger.after(&then, &all, none.iter(), false);
+    assert!(left_out > 0 && left_out < 10_000, "{left_out}");
+    let length = ledger.text().len();
+    assert!(length < 1 << 20 && length > MAX_BYTES / 2, "{length}");
+    assert!((0..2_000).all(|key| {
+        ledger
+            .asked(&entry("old", &format!("key-{key:05}")))
+            .is_some()
+    }));
+    assert_eq!(ledger.asked(&entry("new", "key-19999")), None);
+    assert!(
+        !ledger.explains([number(19_999)].iter()),
+        "it does not know"
+    );
+}

@@ -1,0 +1,6 @@
+//! Data that outlives a leader, in the ledger.
+
+pub mod grace;
+pub mod ledger;
+pub(crate) mod recall;
+pub mod refusals;

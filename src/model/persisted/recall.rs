@@ -1,0 +1,106 @@
+//! [`Recall`]: how much is known of the [`Ledger`], and what it should hold next.
+
+use std::collections::BTreeSet;
+
+use ipnet::Ipv4Net;
+
+use crate::model::base::plain::plain;
+use crate::model::base::problem::{Problem, Subject};
+use crate::model::cloud::live::{Live, Phase};
+use crate::model::input::request::{EntryId, Request};
+use crate::model::persisted::ledger::Ledger;
+use crate::model::plan::World;
+
+/// How many namespaces a message names.
+const NAMED: usize = 3;
+
+/// What is known of the ledger.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Recall<'a> {
+    /// There is no cluster to keep it in.
+    #[default]
+    Nowhere,
+    /// Why it cannot be read or written, with the remedy, and what it held if it could be read.
+    Unavailable(&'a str, Option<&'a Ledger>),
+    Known(&'a Ledger),
+}
+
+impl<'a> Recall<'a> {
+    /// When an entry was first accepted, as far as anything is known of it.
+    pub fn number(self, entry: &EntryId) -> Option<u64> {
+        match self {
+            Self::Known(ledger) | Self::Unavailable(_, Some(ledger)) => ledger.number(entry),
+            Self::Nowhere | Self::Unavailable(_, None) => None,
+        }
+    }
+
+    /// What an entry asked for when it was last accepted, as far as anything is known of it.
+    pub fn asked(self, entry: &EntryId) -> Option<Ipv4Net> {
+        match self {
+            Self::Known(ledger) | Self::Unavailable(_, Some(ledger)) => ledger.asked(entry),
+            Self::Nowhere | Self::Unavailable(_, None) => None,
+        }
+    }
+
+    /// The ledger, if it explains what is live.
+    pub fn trusted<'b>(self, live: impl Iterator<Item = &'b Ipv4Net>) -> Option<&'a Ledger> {
+        match self {
+            Self::Known(ledger) => ledger.explains(live).then_some(ledger),
+            Self::Nowhere | Self::Unavailable(..) => None,
+        }
+    }
+
+    /// What the ledger should hold from now on, and what people have to be told of it.
+    pub fn next<'b>(
+        self,
+        world: &World<'_>,
+        request: &Request,
+        live: impl Iterator<Item = &'b Ipv4Net>,
+    ) -> (Option<Ledger>, Option<Problem>) {
+        let stack_name = &world.settings.stack_name;
+        let (Self::Known(ledger) | Self::Unavailable(_, Some(ledger))) = self else {
+            return (None, self.problem(stack_name, 0, &BTreeSet::new()));
+        };
+        let under_way = matches!(world.live, Live::Ours(stack)
+            if stack.status.phase() == Phase::Busy || !stack.change_sets.is_empty());
+        let (mut next, left_out, tenants) = ledger.after(world.snapshot, request, live, under_way);
+        next.stack = match world.live {
+            Live::Ours(stack) if stack.status.phase() != Phase::Gone => Some(stack.id.clone()),
+            Live::Ours(_) | Live::Absent => None,
+            // Ours may be among them, or be it.
+            Live::Foreign { .. } | Live::Several(_) => next.stack,
+        };
+        (Some(next), self.problem(stack_name, left_out, &tenants))
+    }
+
+    fn problem(
+        self,
+        stack: &str,
+        left_out: usize,
+        tenants: &BTreeSet<(String, String)>,
+    ) -> Option<Problem> {
+        let subject = Subject::Stack(stack.to_owned());
+        match self {
+            Self::Unavailable(why, _) => {
+                let text = format!(
+                    "{why}; until then routes are added, and removed only while no entry is refused"
+                );
+                Some(Problem::warning(subject, "LedgerUnavailable", text))
+            }
+            Self::Known(_) if left_out > 0 => {
+                let named = tenants
+                    .iter()
+                    .take(NAMED)
+                    .map(|(_, namespace)| plain(namespace).to_string());
+                let named = named.collect::<Vec<_>>().join(", ");
+                let text = format!(
+                    "{left_out} entries do not fit into the ledger, of {} namespaces ({named}); while an entry of these is refused, \
+                     routes that may be for it stay: remove entries there",
+                    tenants.len()
+                );
+                Some(Problem::warning(subject, "LedgerFull", text))
+            }
+            Self::Nowhere | Self::Known(_) => None,
+        }
+    }
+}

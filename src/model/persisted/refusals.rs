@@ -1,0 +1,267 @@
+//! What AWS refused, remembered from pass to pass: since when, how often, and when it is tried again. Time is an argument: the
+//! duration since the term began.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use crate::model::cloud::network::TableId;
+use crate::model::persisted::grace::whole_seconds;
+use crate::model::plan::refused_routes::{Failure, Key, SetAside, Waits};
+
+/// Each try is a change that fails for everybody.
+const FIRST: Duration = Duration::from_secs(120);
+const LAST: Duration = Duration::from_secs(1_800);
+/// Of AWS's words.
+const MAX_WHY: usize = 300;
+/// Refusals that are remembered.
+const MAX: usize = 100;
+
+/// A refusal as the ledger keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kept {
+    pub times: u32,
+    /// Seconds since 1970.
+    pub not_before: u64,
+    #[serde(default)]
+    pub why: String,
+}
+
+/// What a later leader has to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Kepts {
+    /// By table, or by table and network with a blank between.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub routes: BTreeMap<String, Kept>,
+    /// The failed operation that was counted last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+}
+
+impl Kepts {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Refusal {
+    times: u32,
+    not_before: Duration,
+    why: String,
+    room: usize,
+    /// It has failed in another table only.
+    beside: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Refusals {
+    known: BTreeMap<Key, Refusal>,
+    /// The operation that was counted last, and the last of those that failed.
+    seen: Option<String>,
+    failed: Option<String>,
+    /// Changes that failed, one after the other.
+    streak: u32,
+    additions: Option<usize>,
+    /// The new routes of the change that was executed last; None where another leader executed it.
+    attempt: Option<BTreeSet<(TableId, Ipv4Net)>>,
+}
+
+impl Refusals {
+    /// What plans leave out now.
+    pub fn set_aside(&self, now: Duration) -> SetAside {
+        let waits = |(key, refusal): (&Key, &Refusal)| {
+            let waits = Waits {
+                why: refusal.why.clone(),
+                left: refusal.not_before.saturating_sub(now),
+                room: refusal.room,
+            };
+            (key.clone(), waits)
+        };
+        SetAside {
+            routes: self.known.iter().map(waits).collect(),
+            additions: self.additions,
+            ..SetAside::default()
+        }
+    }
+
+    /// Notes what a change is about to add.
+    pub fn tries(&mut self, attempt: &BTreeSet<(TableId, Ipv4Net)>) {
+        self.attempt = Some(attempt.clone());
+    }
+
+    /// Notes how the last operation ended; true where it failed and that was not known.
+    pub fn note(&mut self, failure: &Failure, now: Duration, jitter: f64) -> bool {
+        let is_known = failure.operation == self.seen || failure.operation == self.failed;
+        if failure.operation.is_none() || is_known {
+            return false;
+        }
+        self.seen.clone_from(&failure.operation);
+        let adds_nothing = self.attempt.as_ref().is_some_and(BTreeSet::is_empty);
+        let tried = self.attempt.take().unwrap_or_default();
+        let nets: BTreeSet<Ipv4Net> = tried.iter().map(|(_, net)| *net).collect();
+        if !failure.failed {
+            self.streak = 0;
+            self.additions = self.additions.map(|most| most.max(2 * nets.len()));
+            let tables: BTreeSet<&TableId> = tried.iter().map(|(table, _)| table).collect();
+            for table in tables {
+                // It takes some again: it may take more.
+                if let Some(full) = self.known.get_mut(&(table.clone(), None)) {
+                    full.room = full.room.saturating_mul(2);
+                }
+            }
+            return false;
+        }
+        self.failed.clone_from(&failure.operation);
+        let is_retry = !tried.is_empty() && tried.iter().all(|route| self.knows(route));
+        self.streak += u32::from(!is_retry);
+        for (key, why) in &failure.routes {
+            self.refuse_beside(key, why, &tried, (now, jitter));
+            self.refuse(key.clone(), why, &tried, (now, jitter));
+        }
+        if failure.unexplained && (is_retry || nets.len() == 1) {
+            // Of several that were tried again, one half is tried without the other next time.
+            let half: BTreeSet<Ipv4Net> =
+                nets.iter().copied().take(nets.len().div_ceil(2)).collect();
+            for (table, net) in tried.iter().filter(|(_, net)| half.contains(net)) {
+                let key = (table.clone(), Some(*net));
+                self.refuse(key, &failure.cause, &tried, (now, jitter));
+            }
+        } else if adds_nothing {
+            // It is not for what is added.
+            self.additions = None;
+        } else if !is_retry && (failure.unexplained || self.streak > 1) {
+            self.additions = match self.additions {
+                None if failure.unexplained => Some(0),
+                _ => Some((nets.len() / 2).max(1)),
+            };
+        }
+        // One retry that fails is enough for a while.
+        let pause = now + FIRST.mul_f64(0.5 + jitter);
+        for refusal in self.known.values_mut() {
+            refusal.not_before = refusal.not_before.max(pause);
+        }
+        true
+    }
+
+    /// What one table is refused, the others would be, too: one failure is enough. Where it fails at the same table again, the others
+    /// go on without that one.
+    fn refuse_beside(
+        &mut self,
+        key: &Key,
+        why: &str,
+        tried: &BTreeSet<(TableId, Ipv4Net)>,
+        time: (Duration, f64),
+    ) {
+        let (table, Some(net)) = (&key.0, key.1) else {
+            return;
+        };
+        if self.known.contains_key(key) {
+            let is_beside = |(of, it): (&Key, &Refusal)| it.beside && of.1 == Some(net);
+            self.known
+                .retain(|of, it| !is_beside((of, it)) || of == key);
+            return;
+        }
+        for (other, _) in tried.iter().filter(|(of, it)| of != table && *it == net) {
+            let other = (other.clone(), Some(net));
+            self.refuse(other.clone(), why, tried, time);
+            if let Some(refusal) = self.known.get_mut(&other) {
+                refusal.beside = true;
+            }
+        }
+    }
+
+    fn knows(&self, (table, net): &(TableId, Ipv4Net)) -> bool {
+        let is_known = |net| self.known.contains_key(&(table.clone(), net));
+        is_known(Some(*net)) || is_known(None)
+    }
+
+    fn refuse(
+        &mut self,
+        key: Key,
+        why: &str,
+        tried: &BTreeSet<(TableId, Ipv4Net)>,
+        (now, jitter): (Duration, f64),
+    ) {
+        let in_table = tried.iter().filter(|(table, _)| *table == key.0).count();
+        let times = self.known.get(&key).map_or(0, |known| known.times + 1);
+        let wait = FIRST.saturating_mul(1 << times.min(10)).min(LAST);
+        let refusal = Refusal {
+            times,
+            not_before: now + wait.mul_f64(0.5 + jitter),
+            why: why.chars().take(MAX_WHY).collect(),
+            room: (in_table / 2).max(1),
+            beside: false,
+        };
+        if self.known.len() >= MAX && !self.known.contains_key(&key) {
+            let soonest = self.known.iter().min_by_key(|(_, it)| it.not_before);
+            if let Some(soonest) = soonest.map(|(key, _)| key.clone()) {
+                self.known.remove(&soonest);
+            }
+        }
+        self.known.insert(key, refusal);
+    }
+
+    /// Nothing is left to do, not even what was due: that is there now, or nobody wants it.
+    pub fn succeeded(&mut self, now: Duration) {
+        self.known.retain(|_, refusal| refusal.not_before > now);
+        self.additions = None;
+    }
+
+    /// What a later leader has to know; `began` is the beginning of the term, since 1970.
+    pub fn kept(&self, began: Duration) -> Kepts {
+        let kept = |(key, refusal): (&Key, &Refusal)| {
+            let kept = Kept {
+                times: refusal.times,
+                not_before: whole_seconds(began + refusal.not_before),
+                why: refusal.why.clone(),
+            };
+            (text(key), kept)
+        };
+        Kepts {
+            routes: self.known.iter().map(kept).collect(),
+            operation: self.failed.clone(),
+        }
+    }
+
+    /// Takes over from an earlier leader. Whatever its clock has shown, nothing waits for longer than after a try made now.
+    pub fn recall(&mut self, kept: &Kepts, began: Duration, now: Duration) {
+        self.failed = self.failed.take().or_else(|| kept.operation.clone());
+        for (key, kept) in kept.routes.iter().take(MAX) {
+            let Some(key) = key_of(key) else { continue };
+            let longest = FIRST.saturating_mul(1 << kept.times.min(10)).min(LAST);
+            let at = Duration::from_secs(kept.not_before).saturating_sub(began);
+            let refusal = Refusal {
+                times: kept.times,
+                not_before: at.min(now + longest.mul_f64(1.5)),
+                why: kept.why.chars().take(MAX_WHY).collect(),
+                room: 1,
+                beside: false,
+            };
+            self.known.entry(key).or_insert(refusal);
+        }
+    }
+}
+
+fn text((table, net): &Key) -> String {
+    match net {
+        Some(net) => format!("{table} {net}"),
+        None => table.clone(),
+    }
+}
+
+/// None where somebody has spoilt it.
+fn key_of(text: &str) -> Option<Key> {
+    match text.split_once(' ') {
+        Some((table, net)) => Some((table.to_owned(), Some(net.parse().ok()?))),
+        None => Some((text.to_owned(), None)),
+    }
+}
+
+#[cfg(test)]
+#[path = "refusals_tests.rs"]
+mod tests;

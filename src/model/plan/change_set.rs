@@ -1,0 +1,344 @@
+//! A change of a live stack: prepared as a change set, read, executed.
+//!
+//! A change set takes its time, and others edit meanwhile. Whoever edits one entry every few seconds must not hold up everybody, so a
+//! change set is executed when all that it does is safe, although it is not all that is asked for any more. Waiting with an entry
+//! that keeps changing would do as well, but needs a memory of all entries and of times, and delays honest edits.
+
+use std::collections::BTreeSet;
+
+use ipnet::Ipv4Net;
+
+use crate::model::base::problem::{Problem, Subject};
+use crate::model::cloud::layout::{Layout, Names};
+use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack};
+use crate::model::cloud::network::{TableId, Zone};
+use crate::model::desired::capacity;
+use crate::model::desired::template;
+use crate::model::desired::template::Template;
+use crate::model::persisted::ledger::Ledger;
+use crate::model::plan::diff;
+use crate::model::plan::diff::{Difference, Kind};
+use crate::model::plan::drift_repair;
+use crate::model::plan::owner;
+use crate::model::plan::{Action, Plan, World};
+
+const CHANGE_SET_PREFIX: &str = "egress-";
+
+/// `egress-{fingerprint}-e{epoch}-c{owner}`: tells what it would make, and who made it. `owner` is in its short form.
+pub fn change_set_name(template: &Template, epoch: u64, owner: Option<&str>) -> String {
+    let name = format!(
+        "{CHANGE_SET_PREFIX}{}-e{epoch}",
+        short(&template.fingerprint)
+    );
+    match owner {
+        Some(owner) => format!("{name}-c{owner}"),
+        None => name,
+    }
+}
+
+/// Whether a change set is one of ours, by its name.
+pub fn is_our_change_set(name: &str) -> bool {
+    fingerprint_of(name).is_some()
+}
+
+pub(in crate::model) fn fingerprint_of(name: &str) -> Option<&str> {
+    Some(parts_of(name)?.0)
+}
+
+/// The cluster, in its short form, whose controller made a change set. None where its name does not say: earlier versions did not.
+pub fn owner_of(name: &str) -> Option<&str> {
+    parts_of(name)?.1
+}
+
+fn parts_of(name: &str) -> Option<(&str, Option<&str>)> {
+    let (fingerprint, rest) = name.strip_prefix(CHANGE_SET_PREFIX)?.split_once("-e")?;
+    let (epoch, owner) = match rest.split_once("-c") {
+        Some((epoch, owner)) => (epoch, Some(owner)),
+        None => (rest, None),
+    };
+    let is_number = !epoch.is_empty() && epoch.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && owner.is_none_or(owner::is_short)).then_some((fingerprint, owner))
+}
+
+fn short(fingerprint: &str) -> &str {
+    fingerprint.get(..16).unwrap_or(fingerprint)
+}
+
+/// What a template of all that is asked for was made from.
+pub(in crate::model) struct Whole<'a> {
+    world: &'a World<'a>,
+    layout: &'a Layout,
+    /// As [`Plan::taken`] has them.
+    taken: BTreeSet<Zone>,
+}
+
+impl<'a> Whole<'a> {
+    pub fn new(world: &'a World<'a>, layout: &'a Layout, taken: BTreeSet<Zone>) -> Self {
+        Self {
+            world,
+            layout,
+            taken,
+        }
+    }
+}
+
+impl Plan {
+    /// Every change goes through a change set: CloudFormation says what it would do before it does it, and executes it
+    /// only on the stack it was made for. `whole`: the template is all that is asked for, not a step of a repair.
+    pub(in crate::model) fn change(
+        &mut self,
+        stack: &Stack,
+        template: Template,
+        names: &Names,
+        whole: Option<Whole<'_>>,
+    ) {
+        if let Some(found) = set_for(stack, &template) {
+            return self.go_on(stack, found, names);
+        }
+        if self.use_earlier(stack, names, whole.is_some()) {
+            return;
+        }
+        let spared = whole.and_then(|whole| self.sparing(&whole, stack, names));
+        let template = match spared {
+            None => template,
+            Some((template, differences)) => {
+                self.differences = differences;
+                if let Some(found) = set_for(stack, &template) {
+                    return self.go_on(stack, found, names);
+                }
+                template
+            }
+        };
+        let new = self.desired.routes.iter();
+        let new = new.filter(|route| !names.routes.contains_key(route));
+        if let Some(ledger) = &mut self.ledger {
+            ledger.note_planned(new.map(|(_, cidr)| *cidr));
+        }
+        let count = self.differences.len();
+        let why = format!("{count} differences from what is asked for");
+        self.set(Action::Prepare(template), why);
+    }
+
+    /// A change set is left over. While it is computed CloudFormation does not delete it, and it may be wanted again by then.
+    pub(in crate::model) fn tidy_up(&mut self, left: &ChangeSet) {
+        let text = "the stack is as it should be; a change set is left over";
+        match left.state {
+            ChangeSetState::Pending => self.set(Action::Wait, text),
+            _ => self.set(discard(left), text),
+        }
+    }
+
+    /// There is a change set for just this template.
+    fn go_on(&mut self, stack: &Stack, found: &ChangeSet, names: &Names) {
+        match &found.state {
+            ChangeSetState::Pending => {
+                self.set(Action::Wait, "CloudFormation is computing the change set")
+            }
+            ChangeSetState::NoChanges => {
+                let text = "CloudFormation sees nothing to change, though the stack differs from what is asked for (see the \
+                            differences); if routes are missing, delete the change set to have it made again";
+                self.problems.push(Problem::warning(
+                    Subject::Stack(stack.name.clone()),
+                    "NotSeenByCloudFormation",
+                    text.to_owned(),
+                ));
+                self.set(
+                    Action::Keep,
+                    "CloudFormation sees no difference in the resources",
+                );
+            }
+            ChangeSetState::Dead(reason) => {
+                self.setback = Some(reason.clone());
+                self.set(
+                    discard(found),
+                    format!("the change set cannot be executed: {reason}"),
+                );
+            }
+            ChangeSetState::Executed => {
+                self.setback = Some(
+                    stack
+                        .cause
+                        .clone()
+                        .unwrap_or_else(|| "its execution changed nothing".to_owned()),
+                );
+                self.set(
+                    discard(found),
+                    "the change set was executed without the intended effect",
+                );
+            }
+            ChangeSetState::Ready => {
+                let allowed = |id: &str| self.may_go(names, id);
+                match diff::unplanned(&found.changes, &self.differences, allowed) {
+                    Some(text) => self.refuse(&stack.name, "UnplannedChange", text),
+                    None => {
+                        let change_set = found.name.clone();
+                        let why =
+                            format!("{} resource changes, all as planned", found.changes.len());
+                        self.set(Action::Execute { change_set }, why);
+                    }
+                }
+            }
+        }
+    }
+
+    /// There is no change set for just this template. One for an earlier template is executed if all that it does is safe: else
+    /// a stream of edits, each outdating the change set before, would starve all of them.
+    ///
+    /// Safe is what is still wanted, and a route that was asked for when the change set was made: for the moment until the
+    /// next one takes it out again it does no harm.
+    fn use_earlier(&mut self, stack: &Stack, names: &Names, whole: bool) -> bool {
+        let mut sets = stack.change_sets.iter().rev();
+        if sets.clone().any(|set| set.state == ChangeSetState::Pending) {
+            self.set(Action::Wait, "CloudFormation is computing a change set");
+            return true;
+        }
+        let passing = match whole && self.drifts.is_empty() {
+            true => self.passing(),
+            false => BTreeSet::new(),
+        };
+        let allowed = |id: &str| self.may_go(names, id);
+        let useful = |set: &&ChangeSet| {
+            let passes = |change: &&Change| {
+                change.effect == Effect::Add && passing.contains(&change.logical_id)
+            };
+            let wanted: Vec<Change> = set
+                .changes
+                .iter()
+                .filter(|it| !passes(it))
+                .cloned()
+                .collect();
+            let is_wanted = |change: &Change| self.differs(&change.logical_id);
+            set.state == ChangeSetState::Ready
+                && !wanted.is_empty()
+                && !drift_repair::is_revert(&set.name)
+                && diff::unplanned(&wanted, &self.differences, allowed).is_none()
+                && wanted.iter().all(is_wanted)
+                && !self.leaves_a_gap(set, names)
+        };
+        let Some(set) = sets.find(useful) else {
+            return false;
+        };
+        let (change_set, count) = (set.name.clone(), set.changes.len());
+        let why = format!("{count} resource changes of an earlier plan, none of which does harm");
+        self.set(Action::Execute { change_set }, why);
+        true
+    }
+
+    fn differs(&self, id: &str) -> bool {
+        self.differences.iter().any(|it| it.id == id)
+    }
+
+    /// Logical ids of the routes for what was asked for before.
+    fn passing(&self) -> BTreeSet<String> {
+        let former = self.ledger.iter().flat_map(Ledger::former);
+        let tables = self.desired.tables.keys();
+        let ids = |net: &Ipv4Net| {
+            let id = |table: &TableId| template::route_name(table, *net);
+            tables.clone().map(id).collect::<Vec<_>>()
+        };
+        former
+            .flat_map(ids)
+            .filter(|id| !self.differs(id))
+            .collect()
+    }
+
+    /// The change without removals that somebody may call off again. A change set that removes what is wanted by the time that
+    /// it is ready is of no use; who asks for the same again and again, and knows when, could hold up everybody so. Therefore the
+    /// next one removes only what the one before would remove as well, and the one after that nothing while there is something
+    /// to add. What is left out follows. None: there is no need, or it would not fit.
+    fn sparing(
+        &self,
+        whole: &Whole<'_>,
+        stack: &Stack,
+        names: &Names,
+    ) -> Option<(Template, Vec<Difference>)> {
+        let removes = |id: &str| {
+            let mut differences = self.differences.iter();
+            differences.any(|it| it.kind == Kind::Remove && it.id == id)
+        };
+        let removed_by = |set: &ChangeSet| -> BTreeSet<String> {
+            let changes = set.changes.iter();
+            let removed = changes.filter(|change| change.effect == Effect::Remove);
+            removed.map(|change| change.logical_id.clone()).collect()
+        };
+        let ready = stack.change_sets.iter();
+        let ready = ready.filter(|set| set.state == ChangeSetState::Ready);
+        let called_off: Vec<BTreeSet<String>> = ready
+            .map(removed_by)
+            .filter(|removed| removed.iter().any(|id| !removes(id)))
+            .collect();
+        let adds = self.differences.iter().any(|it| it.kind != Kind::Remove);
+        let nothing = called_off.len() > 1 && adds;
+        let stays = |((table, _), id): &(&(TableId, Ipv4Net), &String)| {
+            let lasting = called_off.iter().all(|removed| removed.contains(*id)) && !nothing;
+            self.desired.tables.contains_key(table) && removes(id) && !lasting
+        };
+        let spared: Vec<_> = names.routes.iter().filter(stays).collect();
+        if spared.is_empty() {
+            return None;
+        }
+        let (world, layout, taken) = (whole.world, whole.layout, whole.taken.clone());
+        let mut desired = self.passable(world, stack, names, taken).into_owned();
+        desired
+            .routes
+            .extend(spared.into_iter().map(|(route, _)| route.clone()));
+        if capacity::overflows(world, &desired, names, layout) {
+            return None;
+        }
+        let bucket = world.settings.template_bucket;
+        let template = template::render(&desired, names, layout, bucket).ok()?;
+        let mut differences = diff::between(layout, &template, &self.request);
+        differences.extend(diff::of_tags(&stack.tags, &template.tags));
+        // A change of the owner alone may not be seen, and takes the turn of what is left out.
+        (!differences.iter().all(Difference::names_owner)).then_some((template, differences))
+    }
+
+    /// Whether a change set takes a route out and does not make those that are to stand for it or parts of it. It is of a time when
+    /// nobody asked for these.
+    fn leaves_a_gap(&self, set: &ChangeSet, names: &Names) -> bool {
+        let has = |effect, id: &str| {
+            let mut changes = set.changes.iter();
+            changes.any(|change| change.effect == effect && change.logical_id == id)
+        };
+        let removed = names
+            .routes
+            .iter()
+            .filter(|(_, id)| has(Effect::Remove, id));
+        removed.into_iter().any(|((table, route), _)| {
+            let mut parts =
+                self.desired.routes.iter().filter(|(of, part)| {
+                    of == table && (route.contains(part) || part.contains(route))
+                });
+            parts.any(|(table, part)| {
+                !names.routes.contains_key(&(table.clone(), *part))
+                    && !has(Effect::Add, &template::route_name(table, *part))
+            })
+        })
+    }
+
+    /// Whether a live resource belongs to a zone that is to go, or is made anew because it is gone. [`desired::build`] only
+    /// drops a zone when the operator allowed it.
+    pub(in crate::model) fn may_go(&self, names: &Names, id: &str) -> bool {
+        if self.renewed.contains(id) {
+            return true;
+        }
+        let zone = names
+            .parts
+            .iter()
+            .find(|(_, name)| name.as_str() == id)
+            .map(|((zone, _), _)| zone);
+        zone.is_some_and(|zone| !self.desired.zones.contains_key(zone))
+    }
+}
+
+/// The change set that makes just this template.
+fn set_for<'a>(stack: &'a Stack, template: &Template) -> Option<&'a ChangeSet> {
+    let ours = |set: &&ChangeSet| fingerprint_of(&set.name) == Some(short(&template.fingerprint));
+    stack.change_sets.iter().rev().find(ours)
+}
+
+pub(in crate::model) fn discard(set: &ChangeSet) -> Action {
+    Action::Discard {
+        change_set: set.name.clone(),
+    }
+}

@@ -1,0 +1,197 @@
+//! Progress while somebody else edits: change sets are executed, and none that does harm.
+
+use std::collections::BTreeMap;
+
+use super::tests::{Bench, stack_of};
+use super::*;
+use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect};
+use crate::model::plan::change_set::change_set_name;
+use crate::model::plan::diff::Kind;
+
+/// A stack that is changed by what the plan says, while entries are edited whenever a change set is ready.
+struct Churn {
+    bench: Bench,
+    /// Templates of change sets, by name.
+    templates: BTreeMap<String, Template>,
+    prepared: usize,
+    executed: usize,
+}
+
+impl Churn {
+    fn new(entries: &[(&str, &str)]) -> Self {
+        let mut bench = Bench::live(entries);
+        bench.ledger = Some(Ledger::new("egress"));
+        bench.ledger = bench.plan().ledger;
+        Self {
+            bench,
+            templates: BTreeMap::new(),
+            prepared: 0,
+            executed: 0,
+        }
+    }
+
+    /// One pass with these entries; a change set that it prepares is ready at the next one.
+    fn pass(&mut self, entries: &[(&str, &str)]) -> Plan {
+        self.bench.ask(entries);
+        let plan = self.bench.plan();
+        self.bench.ledger.clone_from(&plan.ledger);
+        match &plan.action {
+            Action::Prepare(template) => {
+                self.prepared += 1;
+                let set = ready(&plan, template);
+                self.templates.insert(set.name.clone(), template.clone());
+                self.bench.stack().change_sets.push(set);
+            }
+            Action::Execute { change_set } => {
+                self.executed += 1;
+                let template = self.templates[change_set].clone();
+                *self.bench.stack() = stack_of(&template);
+                self.templates.clear();
+            }
+            Action::Discard { change_set } => {
+                let sets = &mut self.bench.stack().change_sets;
+                sets.retain(|set| set.name != *change_set);
+            }
+            Action::Keep => {}
+            other => panic!("{other:?}"),
+        }
+        plan
+    }
+
+    fn routes(&mut self) -> Vec<String> {
+        let stack = self.bench.stack();
+        let layout = Layout::read(&stack.template, &stack.parameters).unwrap();
+        let names = layout.names();
+        let mine = names.routes.keys().filter(|(table, _)| table == "rtb-a");
+        mine.map(|(_, cidr)| cidr.to_string()).collect()
+    }
+
+    fn has(&mut self, route: &str) -> bool {
+        self.routes().iter().any(|has| has == route)
+    }
+}
+
+fn ready(plan: &Plan, template: &Template) -> ChangeSet {
+    let change = |difference: &Difference| Change {
+        logical_id: difference.id.clone(),
+        resource_type: difference.resource_type.clone(),
+        effect: match difference.kind {
+            Kind::Add => Effect::Add,
+            Kind::Modify => Effect::Modify,
+            Kind::Remove => Effect::Remove,
+        },
+        dynamic_on: Vec::new(),
+    };
+    ChangeSet {
+        name: change_set_name(template, 3, None),
+        state: ChangeSetState::Ready,
+        changes: plan.differences.iter().map(change).collect(),
+    }
+}
+
+#[test]
+fn who_changes_a_value_all_the_time_holds_up_nobody() {
+    let mut churn = Churn::new(&[("bad", "8.8.8.1"), ("gone", "9.9.9.1"), ("dns", "8.8.4.4")]);
+    for number in 2..40 {
+        let value = format!("8.8.8.{number}");
+        churn.pass(&[("bad", &value), ("new", "9.9.9.9"), ("dns", "8.8.4.4")]);
+        assert!(churn.has("8.8.4.4/32"), "what stays the same stays routed");
+        if number == 3 {
+            assert!(churn.has("9.9.9.9/32"), "{:?}", churn.routes());
+            assert!(!churn.has("9.9.9.1/32"), "{:?}", churn.routes());
+        }
+    }
+    assert_eq!((churn.prepared, churn.executed), (19, 19));
+    // What had been asked for while change sets were made is gone in the end, though somebody has a typo.
+    let rest = [
+        ("bad", "8.8.8.40"),
+        ("new", "9.9.9.9"),
+        ("dns", "8.8.4.4"),
+        ("typo", "9.9,9.9"),
+    ];
+    for _ in 0..4 {
+        churn.pass(&rest);
+    }
+    assert_eq!(churn.routes(), ["8.8.4.4/32", "8.8.8.40/32", "9.9.9.9/32"]);
+    assert!(
+        churn
+            .bench
+            .ledger
+            .as_ref()
+            .expect("it is there")
+            .former()
+            .is_empty()
+    );
+}
+
+/// Who knows when change sets are ready asks again just then for what they would remove.
+#[test]
+fn who_calls_off_removals_in_turn_holds_up_nobody() {
+    let live = ["8.8.8.1", "8.8.8.3", "8.8.8.5", "8.8.8.7"];
+    for others in 1..=live.len() {
+        let name = |number: usize| format!("bad{number}");
+        let names: Vec<String> = (0..others).map(name).collect();
+        let mut all: Vec<(&str, &str)> = names.iter().map(String::as_str).zip(live).collect();
+        all.extend([("dns", "8.8.4.4"), ("gone", "9.9.9.1")]);
+        let mut churn = Churn::new(&all);
+        let mut served = None;
+        for turn in 0..30 {
+            let mut now: Vec<(&str, &str)> = vec![("dns", "8.8.4.4"), ("new", "9.9.9.9")];
+            for (number, (name, value)) in names.iter().zip(live).enumerate() {
+                // One after the other asks for something else for a while.
+                let away = match others {
+                    1 => turn % 2 == 0,
+                    _ => turn % others == number,
+                };
+                let other = ["8.8.9.1", "8.8.9.3", "8.8.9.5", "8.8.9.7"][number];
+                now.push((name, if away { other } else { value }));
+            }
+            let plan = churn.pass(&now);
+            if let Action::Execute { .. } = plan.action {
+                for (_, value) in &now {
+                    let routed = churn.has(&format!("{value}/32"));
+                    assert!(
+                        routed || plan.differences.iter().any(|it| it.what.contains(value)),
+                        "{value} lost its route"
+                    );
+                }
+            }
+            if served.is_none() && churn.has("9.9.9.9/32") {
+                served = Some(turn);
+            }
+        }
+        assert!(
+            served.is_some_and(|turn| turn <= 4),
+            "{others} others: {served:?}"
+        );
+        assert!(
+            !churn.has("9.9.9.1/32"),
+            "{others} others: what nobody asks for stays"
+        );
+    }
+}
+
+#[test]
+fn a_change_set_that_does_harm_is_not_used() {
+    let entries = [("a", "8.8.8.1"), ("b", "9.9.9.1")];
+    let mut churn = Churn::new(&entries);
+    // It removes what is wanted again.
+    churn.pass(&[("a", "8.8.8.1"), ("new", "1.1.1.1")]);
+    let plan = churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.1"), ("new", "1.1.1.2")]);
+    assert_eq!(plan.action.name(), "CreateChangeSet");
+    assert!(
+        plan.differences.iter().all(|it| it.kind == Kind::Add),
+        "{plan}"
+    );
+    // It adds what nobody has ever asked for.
+    let mut churn = Churn::new(&entries);
+    churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.1"), ("new", "1.1.1.1")]);
+    churn.bench.ledger = Some(Ledger::new("egress"));
+    let plan = churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.1"), ("new", "1.1.1.2")]);
+    assert_eq!(plan.action.name(), "CreateChangeSet");
+    // Nothing of it is wanted any more.
+    let mut churn = Churn::new(&entries);
+    churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.1"), ("new", "1.1.1.1")]);
+    let plan = churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.1"), ("new", "1.1.1.2")]);
+    assert_eq!(plan.action.name(), "CreateChangeSet");
+}

@@ -1,0 +1,329 @@
+//! How the live stack differs from the desired one, and which differences must never be made.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ipnet::Ipv4Net;
+use serde_json::Value;
+
+use crate::model::cloud::layout::{Layout, Resource};
+use crate::model::cloud::live::{Change, Effect};
+use crate::model::desired::template;
+use crate::model::desired::template::Template;
+use crate::model::input::request::Request;
+
+const OUTPUT: &str = "output";
+const TAG: &str = "tag";
+/// Entries named for one route; more are counted.
+const NAMED_ENTRIES: usize = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kind {
+    Add,
+    Modify,
+    Remove,
+}
+
+/// One difference, told so that a person can judge it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    pub kind: Kind,
+    /// Logical id of a resource, name of an output or key of a tag.
+    pub id: String,
+    /// `AWS::EC2::Route`, …, `output` or `tag`.
+    pub resource_type: String,
+    pub what: String,
+    /// What would be replaced when modified.
+    #[serde(skip)]
+    create_only: bool,
+}
+
+impl Difference {
+    /// Whether CloudFormation would make a new resource in its place.
+    pub fn is_replacement(&self) -> bool {
+        self.kind == Kind::Modify && self.create_only
+    }
+}
+
+impl Difference {
+    /// Whether it does nothing but name the owner of the stack.
+    pub fn names_owner(&self) -> bool {
+        self.resource_type == OUTPUT && self.id == template::OWNER
+    }
+
+    /// Whether it does nothing but name the owner of a stack that names none.
+    pub fn is_claim(&self) -> bool {
+        self.kind == Kind::Add && self.names_owner()
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.kind {
+            Kind::Add => '+',
+            Kind::Modify => '~',
+            Kind::Remove => '-',
+        };
+        write!(f, "{sign} {} ({})", self.what, self.id)
+    }
+}
+
+/// From the live layout to the template, by logical id.
+pub fn between(live: &Layout, template: &Template, request: &Request) -> Vec<Difference> {
+    // A template of our own making is always readable.
+    let wanted = Layout::read(&template.text, &template.parameters).unwrap_or_default();
+    let resource = |kind, id: &String, resource: &Resource, create_only| Difference {
+        kind,
+        id: id.clone(),
+        resource_type: resource.kind.clone(),
+        what: describe(
+            resource,
+            if kind == Kind::Remove {
+                None
+            } else {
+                Some(request)
+            },
+        ),
+        create_only,
+    };
+    let mut differences = Vec::new();
+    for (id, wants) in &wanted.resources {
+        match live.resources.get(id) {
+            None => differences.push(resource(Kind::Add, id, wants, false)),
+            Some(has) if has != wants => {
+                differences.push(resource(Kind::Modify, id, wants, replaced(has, wants)))
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = live
+        .resources
+        .iter()
+        .filter(|(id, _)| !wanted.resources.contains_key(*id));
+    differences.extend(gone.map(|(id, has)| resource(Kind::Remove, id, has, true)));
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    let as_text = |outputs: &BTreeMap<String, Value>| {
+        outputs.iter().map(|(k, v)| (k.clone(), text(v))).collect()
+    };
+    differences.extend(of_texts(
+        OUTPUT,
+        &as_text(&live.outputs),
+        &as_text(&wanted.outputs),
+    ));
+    differences
+}
+
+/// Stack tags; those of others (`aws:…` or not in the settings) count as differences too, since a change replaces all.
+pub fn of_tags(
+    live: &BTreeMap<String, String>,
+    wanted: &BTreeMap<String, String>,
+) -> Vec<Difference> {
+    let live = live.iter().filter(|(key, _)| !key.starts_with("aws:"));
+    of_texts(
+        TAG,
+        &live
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
+        wanted,
+    )
+}
+
+fn of_texts(
+    what: &'static str,
+    live: &BTreeMap<String, String>,
+    wanted: &BTreeMap<String, String>,
+) -> Vec<Difference> {
+    let one = |kind, id: &String, value: &String| Difference {
+        kind,
+        id: id.clone(),
+        resource_type: what.to_owned(),
+        what: match what {
+            TAG => format!("tag {id}={value}"),
+            _ if id == template::OWNER => format!("the stack's owner, the cluster {value}"),
+            _ => format!("output of {id}"),
+        },
+        create_only: false,
+    };
+    let missing = wanted.iter().filter_map(|(id, value)| match live.get(id) {
+        None => Some(one(Kind::Add, id, value)),
+        Some(other) if other != value => Some(one(Kind::Modify, id, value)),
+        Some(_) => None,
+    });
+    let surplus = live.iter().filter(|(id, _)| !wanted.contains_key(*id));
+    missing
+        .chain(surplus.map(|(id, value)| one(Kind::Remove, id, value)))
+        .collect()
+}
+
+/// What a static IP hangs on.
+pub(in crate::model) const PROTECTED: [&str; 3] =
+    ["AWS::EC2::EIP", "AWS::EC2::NatGateway", "AWS::EC2::Subnet"];
+
+pub(in crate::model) fn is_protected(resource_type: &str) -> bool {
+    PROTECTED.contains(&resource_type)
+}
+
+/// Whether CloudFormation would make a new resource in its place. Create-only properties are those of CloudFormation's
+/// resource schemas; of the six types only tags and a Route's target can be changed in place.
+fn replaced(has: &Resource, wants: &Resource) -> bool {
+    let in_place = |key: &str| {
+        key == "Tags"
+            || (wants.kind == "AWS::EC2::Route" && key.ends_with("Id") && key != "RouteTableId")
+    };
+    let fixed = |resource: &Resource| -> BTreeMap<String, Value> {
+        let fields = resource.properties.as_object().into_iter().flatten();
+        fields
+            .filter(|(key, _)| !in_place(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    };
+    has.kind != wants.kind || fixed(has) != fixed(wants)
+}
+
+/// Why these differences must not be made, if they must not. `allowed` says whether a resource may go.
+pub fn refusal(
+    differences: &[Difference],
+    strangers: &[String],
+    allowed: impl Fn(&str) -> bool,
+) -> Option<String> {
+    if !strangers.is_empty() {
+        return Some(format!(
+            "it has resources that this controller did not make ({}), and a change would delete them; move them to a \
+             stack of their own",
+            strangers.join(", ")
+        ));
+    }
+    let lost = differences
+        .iter()
+        .find(|d| is_protected(&d.resource_type) && d.create_only && !allowed(&d.id))?;
+    Some(format!(
+        "the change would replace or remove {} ({}), and its static IP with it; undo what asks for it (VPC, zone, NAT \
+         CIDR)",
+        lost.what, lost.id
+    ))
+}
+
+/// Why a change set must not be executed: it does more than was planned.
+pub fn unplanned(
+    changes: &[Change],
+    planned: &[Difference],
+    allowed: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let planned = |id: &str, kind| planned.iter().any(|d| d.id == id && d.kind == kind);
+    let surprise = changes.iter().find(|change| {
+        let id = change.logical_id.as_str();
+        if stays_in_place(change, changes) {
+            return false;
+        }
+        let expected = match change.effect {
+            Effect::Add => planned(id, Kind::Add),
+            Effect::Modify => true,
+            Effect::MayReplace => planned(id, Kind::Modify),
+            Effect::Remove => planned(id, Kind::Remove),
+            Effect::Other => false,
+        };
+        let loss = matches!(
+            change.effect,
+            Effect::MayReplace | Effect::Remove | Effect::Other
+        );
+        !expected || (loss && is_protected(&change.resource_type) && !allowed(id))
+    })?;
+    Some(surprise_text(surprise))
+}
+
+/// Why a change set that is to undo drift must not be executed: it touches what a static IP hangs on, and that is not there to
+/// be `renewed`.
+pub fn beyond_repair(changes: &[Change], renewed: impl Fn(&str) -> bool) -> Option<String> {
+    let surprise = changes.iter().find(|change| match change.effect {
+        Effect::Modify => false,
+        Effect::Add | Effect::MayReplace => {
+            is_protected(&change.resource_type)
+                && !renewed(&change.logical_id)
+                && !stays_in_place(change, changes)
+        }
+        Effect::Remove | Effect::Other => true,
+    })?;
+    Some(surprise_text(surprise))
+}
+
+/// CloudFormation cannot tell before that an attribute stays as it is. It does when its resource is modified in place.
+fn stays_in_place(change: &Change, changes: &[Change]) -> bool {
+    let in_place = |id: &String| {
+        let mut others = changes.iter();
+        others.any(|other| other.logical_id == *id && other.effect == Effect::Modify)
+    };
+    change.effect == Effect::MayReplace
+        && !change.dynamic_on.is_empty()
+        && change.dynamic_on.iter().all(in_place)
+}
+
+fn surprise_text(surprise: &Change) -> String {
+    format!(
+        "CloudFormation would {} {} ({}), which was not planned, so the change set is not executed; look at it in \
+         CloudFormation, and delete it to have it made again",
+        match surprise.effect {
+            Effect::Add => "add",
+            Effect::Modify => "modify",
+            Effect::MayReplace => "replace",
+            Effect::Remove => "remove",
+            Effect::Other => "act on",
+        },
+        surprise.logical_id,
+        surprise.resource_type
+    )
+}
+
+fn describe(resource: &Resource, request: Option<&Request>) -> String {
+    let text = |key: &str| resource.properties[key].as_str().unwrap_or("?").to_owned();
+    match resource.kind.as_str() {
+        "AWS::EC2::EIP" => "static IP".to_owned(),
+        "AWS::EC2::NatGateway" => "NAT gateway".to_owned(),
+        "AWS::EC2::Subnet" => format!(
+            "NAT subnet {} in {}",
+            text("CidrBlock"),
+            text("AvailabilityZone")
+        ),
+        "AWS::EC2::RouteTable" => "route table of a NAT subnet".to_owned(),
+        "AWS::EC2::SubnetRouteTableAssociation" => {
+            "association of a NAT subnet with its route table".to_owned()
+        }
+        "AWS::EC2::Route" => {
+            let Some(gateway) = resource.properties["NatGatewayId"]["Ref"].as_str() else {
+                return format!("route {} of a NAT subnet", text("DestinationCidrBlock"));
+            };
+            let cidr = text("DestinationCidrBlock");
+            let entries = request
+                .map(|request| entries_of(&cidr, request))
+                .unwrap_or_default();
+            format!(
+                "route {cidr} in {} to {gateway}{entries}",
+                text("RouteTableId")
+            )
+        }
+        other => format!("resource of type {other}"),
+    }
+}
+
+/// ` for ns/name key "k"`, of the entries that a route serves.
+fn entries_of(cidr: &str, request: &Request) -> String {
+    let Ok(cidr) = cidr.parse::<Ipv4Net>() else {
+        return String::new();
+    };
+    let served: Vec<String> = request
+        .entries
+        .iter()
+        .filter(|(_, net)| cidr.contains(*net))
+        .map(|(entry, _)| entry.to_string())
+        .collect();
+    match served.as_slice() {
+        [] => String::new(),
+        few if few.len() <= NAMED_ENTRIES => format!(" for {}", few.join(" and ")),
+        [first, rest @ ..] => format!(" for {first} and {} more", rest.len()),
+    }
+}

@@ -1,0 +1,45 @@
+//! What is requested and what should be, before the next step is decided.
+
+use crate::model::cloud::layout::{Layout, Names};
+use crate::model::cloud::live::Live;
+use crate::model::desired::capacity;
+use crate::model::desired::rules;
+use crate::model::input::request;
+use crate::model::input::request::EntryId;
+use crate::model::plan::refused_routes::Failure;
+use crate::model::plan::{Action, Plan, World};
+use crate::model::status::from_plan;
+
+/// Reads what is requested, and what should be: a plan without an action yet.
+pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout) -> Plan {
+    let rules = rules::rules(world.network, world.settings, names);
+    let routed = || names.routes.keys().map(|(_, cidr)| cidr);
+    let trusted = world.ledger.trusted(routed());
+    let (request, mut problems) = request::parse(world.snapshot, &rules, world.ledger, trusted);
+    let (ledger, problem) = world.ledger.next(world, &request, routed());
+    problems.extend(problem);
+    let number = |entry: &EntryId| trusted?.number(entry);
+    let none = capacity::Unasked::new();
+    let fitted = capacity::fit(world, &request, names, layout, number, &none);
+    problems.extend(fitted.problems);
+    Plan {
+        action: Action::Refuse,
+        stack: world.settings.stack_name.clone(),
+        why: String::new(),
+        differences: Vec::new(),
+        problems,
+        request,
+        admitted: fitted.admitted,
+        desired: fitted.desired,
+        status: match world.live {
+            Live::Ours(stack) => Some(stack.status.to_string()),
+            Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
+        },
+        static_ips: from_plan::static_ips(world.live, names),
+        live_routes: from_plan::live_routes(world.network, names),
+        grace: world.grace,
+        ledger,
+        failure: Failure::of(world, names),
+        ..Plan::default()
+    }
+}

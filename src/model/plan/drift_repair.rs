@@ -1,0 +1,360 @@
+//! Undoing what others did in EC2 behind CloudFormation's back: by a change set that reverts drift, else by a change of the
+//! stack that comes to the same. All of it goes the way of every change: prepared, read, executed.
+
+use std::collections::BTreeSet;
+
+use ipnet::Ipv4Net;
+use serde_json::json;
+
+use crate::model::base::cidr;
+use crate::model::base::problem::{Problem, Subject};
+use crate::model::cloud::layout::{Layout, Names, Part};
+use crate::model::cloud::live::{ChangeSet, ChangeSetState, Stack};
+use crate::model::cloud::network::TableId;
+use crate::model::desired;
+use crate::model::desired::OnDrift;
+use crate::model::desired::retained::overlap;
+use crate::model::desired::template;
+use crate::model::drift;
+use crate::model::drift::tracker::{MAX_REPAIRS, Stage};
+use crate::model::drift::{Cure, Drift, Place};
+use crate::model::plan::change_set::{change_set_name, discard, fingerprint_of};
+use crate::model::plan::diff;
+use crate::model::plan::patched_template::{as_it_is, without};
+use crate::model::plan::unroutable_zones::leave_routes;
+use crate::model::plan::{Action, Plan, World};
+
+/// In the place of a template's fingerprint; no hexadecimal number begins so.
+const REVERT: &str = "revert";
+
+/// Whether a change set of ours is to revert drift, by its name.
+pub fn is_revert(name: &str) -> bool {
+    fingerprint_of(name).is_some_and(|fingerprint| fingerprint.starts_with(REVERT))
+}
+
+impl Plan {
+    /// Fills `drifts`, and tells each.
+    pub(in crate::model) fn look_for_drift(
+        &mut self,
+        world: &World<'_>,
+        stack: &Stack,
+        layout: &Layout,
+        names: &Names,
+    ) {
+        if world.settings.drift == OnDrift::Off {
+            return;
+        }
+        let observed = world.watch.observed(&stack.version);
+        self.drifts = drift::of(world.network, layout, names, observed);
+        let is_spent = |drift: &Drift| world.watch.stage(drift) == Stage::Spent;
+        let mut lost = self.drifts.iter().filter(|drift| is_lost(drift));
+        let first = lost.find(|drift| !is_spent(drift));
+        let first = first.map(|drift| drift.place.clone());
+        let allowed = world.settings.allow_new_eips;
+        keep_lost_zones(&mut self.drifts, names, first.filter(|_| allowed), allowed);
+        leave_routes(&mut self.drifts, names, is_spent);
+        for drift in &self.drifts {
+            let spent = is_spent(drift);
+            let mut problem = drift.problem(outlook(drift, world.settings.drift, spent));
+            if let Some(said) = world.watch.inquiry().says(&drift.id) {
+                problem.message = format!("{}; {said}", problem.message);
+            }
+            self.problems.push(problem);
+            if spent && world.settings.drift == OnDrift::Repair {
+                let text = format!(
+                    "{} ({}) {}; {MAX_REPAIRS} repairs were in vain, so it is left alone until it changes: find out who \
+                     changes it, and restore it by hand",
+                    drift.expected, drift.id, drift.seen
+                );
+                self.problems
+                    .push(Problem::warning(drift.subject(), "DriftRepairFailed", text));
+            }
+        }
+        let known = |id: &str| self.drifts.iter().any(|drift| drift.id == id);
+        for (id, verdict) in world.watch.inquiry().others(known) {
+            let text = format!(
+                "CloudFormation's drift detection says of {id}: {verdict}; no route hangs on it, so it is not repaired: restore it by \
+                 hand, or leave it"
+            );
+            let subject = Subject::Stack(stack.name.clone());
+            self.problems
+                .push(Problem::warning(subject, "PropertiesChanged", text));
+        }
+        if let Some(complaint) = world.watch.complaint() {
+            let text = format!(
+                "whether NAT gateways, static IPs, NAT subnets and their route tables are as the stack says cannot be seen, only \
+                 routes are compared: {complaint}"
+            );
+            let subject = Subject::Stack(stack.name.clone());
+            self.problems
+                .push(Problem::warning(subject, "DriftNotSeen", text));
+        }
+    }
+
+    /// Sets the next step of a repair. False when there is none to be made now.
+    pub(in crate::model) fn repair(
+        &mut self,
+        world: &World<'_>,
+        stack: &Stack,
+        layout: &Layout,
+        names: &Names,
+    ) -> bool {
+        if world.settings.drift != OnDrift::Repair || !names.strangers.is_empty() {
+            return false;
+        }
+        let curable = |drift: &&Drift| {
+            let cure = matches!(
+                drift.cure,
+                Cure::Retake | Cure::Retag | Cure::Renew(_) | Cure::NewIp(_)
+            );
+            cure && drift.is_wanted(&self.desired) && world.watch.stage(drift) != Stage::Spent
+        };
+        let curable: Vec<Drift> = self.drifts.iter().filter(curable).cloned().collect();
+        // Such a change set takes in all drift there is, so none may be there that it must not or cannot undo.
+        let revertible = self
+            .drifts
+            .iter()
+            .all(|drift| !matches!(drift.cure, Cure::ByHand(_) | Cure::Passes));
+        let new = |drift: &&Drift| revertible && world.watch.stage(drift) == Stage::New;
+        let fresh: Vec<Drift> = curable.iter().filter(new).cloned().collect();
+        if !fresh.is_empty() {
+            self.revert(stack, &fresh);
+            return true;
+        }
+        self.remake(world, stack, layout, names, curable)
+    }
+
+    /// A change set with DeploymentMode REVERT_DRIFT.
+    fn revert(&mut self, stack: &Stack, drifts: &[Drift]) {
+        let keys = keys(drifts);
+        let digest = template::digest(json!(keys).to_string().as_bytes());
+        let mut template = as_it_is(stack, stack.template.clone());
+        template.fingerprint = format!("{REVERT}{}", &digest[..10]);
+        let name = change_set_name(&template, 0, None);
+        let of_these = |set: &&ChangeSet| fingerprint_of(&set.name) == fingerprint_of(&name);
+        let Some(found) = stack.change_sets.iter().rev().find(of_these) else {
+            let why = format!(
+                "{} in EC2 differ from the stack, such as {}",
+                drifts.len(),
+                named(drifts)
+            );
+            return self.set(Action::Revert(template), why);
+        };
+        self.renewed = renewed(drifts);
+        let in_vain = match &found.state {
+            ChangeSetState::Pending => {
+                return self.set(
+                    Action::Wait,
+                    "CloudFormation is computing how to revert drift",
+                );
+            }
+            ChangeSetState::Ready => {
+                let ours = |id: &str| drifts.iter().any(|drift| drift.id == id);
+                if !found.changes.iter().any(|change| ours(&change.logical_id)) {
+                    "it would not touch what differs".to_owned()
+                } else if let Some(text) =
+                    diff::beyond_repair(&found.changes, |id| self.renewed.contains(id))
+                {
+                    text
+                } else {
+                    let change_set = found.name.clone();
+                    let why = format!("{} resource changes revert drift", found.changes.len());
+                    self.repairs = keys;
+                    return self.set(Action::Execute { change_set }, why);
+                }
+            }
+            ChangeSetState::NoChanges => "CloudFormation sees no drift".to_owned(),
+            ChangeSetState::Dead(reason) => reason.clone(),
+            ChangeSetState::Executed => "its execution changed nothing".to_owned(),
+        };
+        self.set(
+            discard(found),
+            format!("CloudFormation cannot revert the drift: {in_vain}"),
+        );
+        self.setback = Some(in_vain);
+        self.repairs = keys;
+    }
+
+    /// A change of the stack that comes to the same: routes and tags are taken out, and put back by the plan that follows, as it
+    /// misses them; what is gone is made anew under another name.
+    fn remake(
+        &mut self,
+        world: &World<'_>,
+        stack: &Stack,
+        layout: &Layout,
+        names: &Names,
+        mut drifts: Vec<Drift>,
+    ) -> bool {
+        drifts.retain(|drift| world.watch.is_firm(drift));
+        let back = self.that_come_back(world, names, &drifts);
+        drifts.retain(|drift| match &drift.place {
+            Place::Route(table, cidr) => back.contains(&(table.clone(), *cidr)),
+            Place::Zone(_) => true,
+        });
+        one_zone_at_last(&mut drifts, names, |drift| {
+            world.watch.stage(drift) == Stage::Last
+        });
+        drifts.extend(self.in_the_way(names, &drifts));
+        let Some(template) = without(stack, &drifts).filter(|_| !drifts.is_empty()) else {
+            return false;
+        };
+        let differences = diff::between(layout, &template, &self.request);
+        let renewed = renewed(&drifts);
+        if diff::refusal(&differences, &[], |id| renewed.contains(id)).is_some() {
+            return false;
+        }
+        (self.differences, self.renewed) = (differences, renewed);
+        self.change(stack, template, names, None);
+        if self.action == Action::Refuse {
+            // A repair that cannot be made keeps nothing else from being done.
+            self.setback = self.problems.pop().map(|problem| problem.message);
+            let surprising = |set: &&ChangeSet| set.state == ChangeSetState::Ready;
+            let Some(set) = stack.change_sets.iter().rev().find(surprising) else {
+                return false;
+            };
+            self.set(discard(set), "CloudFormation would do more than repair");
+        }
+        // A change set of an earlier plan may have less in it.
+        if let Action::Execute { change_set } = &self.action {
+            let mut sets = stack.change_sets.iter();
+            let set = sets.find(|set| set.name == *change_set);
+            let changes = set.map(|set| set.changes.as_slice()).unwrap_or_default();
+            drifts.retain(|drift| changes.iter().any(|change| change.logical_id == drift.id));
+        }
+        if matches!(self.action, Action::Execute { .. } | Action::Discard { .. }) {
+            self.repairs = keys(&drifts);
+        }
+        self.why = format!("{}; it repairs {}", self.why, named(&drifts));
+        true
+    }
+
+    /// Routes that are gone, though nobody would put them back, where their NAT gateway is made anew: leading to the new one they
+    /// would fail the change.
+    fn in_the_way(&self, names: &Names, drifts: &[Drift]) -> Vec<Drift> {
+        let renewed = renewed(drifts);
+        let is_in_the_way = |drift: &&Drift| {
+            let Place::Route(table, cidr) = &drift.place else {
+                return false;
+            };
+            let zone = names.route_zones.get(&(table.clone(), *cidr));
+            let gateway = zone.and_then(|zone| names.part(zone, Part::NatGateway));
+            drift.reason == "RouteMissing"
+                && gateway.is_some_and(|gateway| renewed.contains(gateway))
+                && !drifts.contains(drift)
+        };
+        let missing = self.drifts.iter().filter(is_in_the_way).cloned();
+        let taken_out = |drift| Drift {
+            cure: Cure::Retake,
+            ..drift
+        };
+        missing.map(taken_out).collect()
+    }
+
+    /// Of the routes to be taken out those that the next plan will ask for again. What stays only because it is there must not be
+    /// touched: nothing would bring it back.
+    fn that_come_back(
+        &self,
+        world: &World<'_>,
+        names: &Names,
+        drifts: &[Drift],
+    ) -> BTreeSet<(TableId, Ipv4Net)> {
+        let (mut names, mut network) = (names.clone(), world.network.clone());
+        for drift in drifts {
+            if let Place::Route(table, cidr) = &drift.place {
+                names.routes.remove(&(table.clone(), *cidr));
+                names.route_zones.remove(&(table.clone(), *cidr));
+                if let Some(worker) = network.worker_tables.get_mut(table) {
+                    worker.routes.remove(cidr);
+                }
+            }
+        }
+        let (mut desired, _) = desired::build(&self.admitted, &network, &names, world.settings);
+        let only_live = cidr::minimal(self.request.only_live.iter().copied(), &BTreeSet::new());
+        let comes_back =
+            |(_, cidr): &(TableId, Ipv4Net)| !only_live.iter().any(|net| overlap(net, cidr));
+        desired.routes.retain(comes_back);
+        desired.routes
+    }
+}
+
+/// What cannot be repaired fails the whole change. So that it uses up nobody else's tries, the last one is made zone by zone.
+fn one_zone_at_last(drifts: &mut Vec<Drift>, names: &Names, is_last: impl Fn(&Drift) -> bool) {
+    if !drifts.iter().all(is_last) {
+        return;
+    }
+    let zone = |drift: &Drift| match &drift.place {
+        Place::Route(table, cidr) => names.route_zones.get(&(table.clone(), *cidr)).cloned(),
+        Place::Zone(zone) => Some(zone.clone()),
+    };
+    let first = drifts.iter().map(zone).min();
+    drifts.retain(|drift| Some(zone(drift)) == first);
+}
+
+fn is_lost(drift: &Drift) -> bool {
+    matches!(drift.cure, Cure::NewIp(_))
+}
+
+/// A zone whose static IP is gone, and must not get another one now, is left as it is. Where that is `allowed`, one change gives
+/// one to this `next` zone only: an answer that is wrong about many never costs more.
+fn keep_lost_zones(drifts: &mut [Drift], names: &Names, next: Option<Place>, allowed: bool) {
+    let mut lost: Vec<Place> = drifts
+        .iter()
+        .filter(|drift| is_lost(drift))
+        .map(|drift| drift.place.clone())
+        .collect();
+    lost.retain(|place| Some(place) != next.as_ref());
+    for drift in drifts
+        .iter_mut()
+        .filter(|drift| lost.contains(&drift.place))
+    {
+        let Place::Zone(zone) = &drift.place else {
+            continue;
+        };
+        let gateway = names.part(zone, Part::NatGateway);
+        match &drift.cure {
+            Cure::NewIp(_) if allowed => drift.cure = Cure::Passes,
+            Cure::NewIp(_) => {
+                drift.cure = Cure::ByHand(
+                    "set --allow-new-eips to give the zone a new static IP, and tell everybody who has allow-listed the old one",
+                );
+            }
+            Cure::Renew(ids) if gateway.is_some_and(|gateway| ids.contains(gateway)) => {
+                drift.cure = Cure::Follows;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What becomes of a drift.
+fn outlook(drift: &Drift, mode: OnDrift, spent: bool) -> &'static str {
+    match (&drift.cure, mode) {
+        (Cure::ByHand(remedy), _) => remedy,
+        (Cure::Follows, _) => "it is set right together with what it depends on",
+        (Cure::Passes, _) => "it is looked at again soon",
+        (_, OnDrift::Repair) if spent => "it is left alone",
+        (_, OnDrift::Repair) => "it is repaired",
+        (_, OnDrift::Report | OnDrift::Off) => "restore it, or set --drift-detection=repair",
+    }
+}
+
+fn keys(drifts: &[Drift]) -> Vec<String> {
+    drifts.iter().map(Drift::key).collect()
+}
+
+fn named(drifts: &[Drift]) -> String {
+    match drifts {
+        [] => "nothing".to_owned(),
+        [one] => one.expected.clone(),
+        [first, rest @ ..] => format!("{} and {} more", first.expected, rest.len()),
+    }
+}
+
+/// What may be replaced, since it is gone or of no use.
+fn renewed(drifts: &[Drift]) -> BTreeSet<String> {
+    let ids = |drift: &Drift| match &drift.cure {
+        Cure::Renew(ids) | Cure::NewIp(ids) => ids.clone(),
+        _ => Vec::new(),
+    };
+    drifts.iter().flat_map(ids).collect()
+}

@@ -1,0 +1,218 @@
+//! Whose stack it is: the cluster that owns it, and the VPC that it serves. Nothing is written to a stack that is another's.
+//!
+//! The owner is the UID of the namespace `kube-system` of the cluster that holds the Lease: copying a cluster's values does not
+//! copy it. It stands in the stack as an output, since an output changes no resource, as a tag would.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::model::base::problem::{Problem, Subject};
+use crate::model::cloud::layout::Layout;
+use crate::model::cloud::live::{LastOperation, Live, Stack};
+use crate::model::cloud::network::Network;
+use crate::model::desired::template;
+use crate::model::desired::template::OWNER;
+use crate::model::plan::World;
+use crate::model::plan::change_set;
+
+/// Characters of a UID that stand for it in names and tokens.
+const SHORT: usize = 8;
+/// Characters of a UID that are believed to be one.
+const MAX_UID: usize = 64;
+/// Characters of a token of others that are shown.
+const MAX_TOKEN: usize = 64;
+/// How long an operation of others is reported.
+const REPORTED: Duration = Duration::from_secs(86_400);
+
+/// The cluster that this controller works for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// None without a cluster, and while it cannot be read.
+    pub uid: Option<String>,
+    /// Why it cannot be read, where there is a cluster.
+    pub unknown: Option<String>,
+    /// The cluster whose stack becomes this one's.
+    pub takes_over: Option<String>,
+}
+
+impl Owner {
+    /// What stands for it in the names of change sets and in tokens.
+    pub fn short(&self) -> Option<String> {
+        self.uid.as_deref().map(short)
+    }
+}
+
+/// Whether a text can be the UID of an object.
+pub fn is_uid(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (1..=MAX_UID).contains(&text.len()) && text.bytes().all(is_plain)
+}
+
+fn short(uid: &str) -> String {
+    let plain = uid.chars().filter(char::is_ascii_alphanumeric);
+    let padded = plain.chain(std::iter::repeat('0')).take(SHORT);
+    padded.collect::<String>().to_ascii_lowercase()
+}
+
+pub(in crate::model) fn is_short(text: &str) -> bool {
+    text.len() == SHORT && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// The token of an operation, `e{epoch}-c{owner}-{what}-{n}`: at most 128 characters of `[A-Za-z0-9-]`, as the API wants it.
+pub fn token(epoch: u64, owner: Option<&str>, what: &str, n: u64) -> String {
+    let what = match what.strip_prefix("egress-") {
+        Some(rest) => rest,
+        None => what.get(..16).unwrap_or(what),
+    };
+    match owner {
+        Some(owner) => format!("e{epoch}-c{owner}-{what}-{n}"),
+        None => format!("e{epoch}-{what}-{n}"),
+    }
+}
+
+/// The term in which an operation with this token was started, where it is a controller's.
+pub fn epoch_of(token: &str) -> Option<u64> {
+    token.strip_prefix('e')?.split_once('-')?.0.parse().ok()
+}
+
+/// The cluster, in its short form, whose controller started an operation with this token.
+pub fn owner_of(token: &str) -> Option<&str> {
+    epoch_of(token)?;
+    let owner = token.split('-').nth(1)?.strip_prefix('c')?;
+    is_short(owner).then_some(owner)
+}
+
+/// Leaves out the change sets that another cluster's controller has made: they are not used, waited for or deleted.
+pub fn set_aside_others(stack: &mut Stack, owner: &Owner) {
+    let ours = owner.short();
+    stack.change_sets.retain(|set| {
+        let by = change_set::owner_of(&set.name);
+        by.is_none() || by == ours.as_deref()
+    });
+}
+
+/// What the live stack counts as where it is another's in spite of our ownership tags, and the reason. `layout` is what its template
+/// holds, where that can be read.
+pub(in crate::model) fn alien(
+    world: &World<'_>,
+    layout: Option<&Layout>,
+) -> Option<(Live, &'static str)> {
+    let Live::Ours(stack) = world.live else {
+        return None;
+    };
+    let (reason, why) = in_another_vpc(stack, layout, world.network)
+        .or_else(|| of_another(stack, layout, &world.settings.owner))?;
+    let name = stack.name.clone();
+    Some((Live::Foreign { name, why }, reason))
+}
+
+/// The routes of another VPC's workers would be planned away, and what is not in this VPC would look deleted and be repaired.
+fn in_another_vpc(
+    stack: &Stack,
+    layout: Option<&Layout>,
+    network: &Network,
+) -> Option<(&'static str, String)> {
+    let named = stack.parameters.get(template::VPC).map(String::as_str);
+    let mut vpcs: BTreeSet<&str> = layout.map(Layout::vpcs).unwrap_or_default();
+    vpcs.extend(named);
+    let other = vpcs.into_iter().find(|vpc| *vpc != network.vpc_id)?;
+    let message = format!(
+        "the stack serves the VPC {other}, and this controller the VPC {}, so it is left alone; if it is another cluster's, \
+         give each cluster a --cluster-id of its own; if it is this cluster's, correct --vpc-id, AWS_REGION or the credentials",
+        network.vpc_id
+    );
+    Some(("StackInAnotherVpc", message))
+}
+
+/// The clusters that a stack names as its owner: two only while an operation changes it.
+pub(in crate::model) fn owners<'a>(
+    stack: &'a Stack,
+    layout: Option<&'a Layout>,
+) -> BTreeSet<&'a str> {
+    let shown = stack.outputs.get(OWNER).map(String::as_str);
+    let written = layout.and_then(|layout| layout.outputs.get(OWNER)?.as_str());
+    shown.into_iter().chain(written).collect()
+}
+
+fn of_another(
+    stack: &Stack,
+    layout: Option<&Layout>,
+    owner: &Owner,
+) -> Option<(&'static str, String)> {
+    let is_ours = |named: &str| {
+        let own = owner.uid.as_deref();
+        own == Some(named) || (own.is_some() && owner.takes_over.as_deref() == Some(named))
+    };
+    let other = owners(stack, layout)
+        .into_iter()
+        .find(|named| !is_ours(named))?;
+    // Whatever somebody has written there, it is shown as a UID or not at all.
+    let other = if is_uid(other) { other } else { "unreadable" };
+    Some(match &owner.uid {
+        Some(own) => (
+            "OwnedByAnotherCluster",
+            format!(
+                "the stack belongs to the cluster {other} and this is the cluster {own} (UID of the namespace kube-system), so \
+                 nothing of it is changed; give each cluster a --cluster-id of its own; or, to move the stack here with its static \
+                 IPs, stop the other cluster's controller and set --take-over-stack-from={other}"
+            ),
+        ),
+        None => (
+            "OwnerUnknown",
+            format!(
+                "the stack belongs to the cluster {other}, and it is not known whether that is this one: {}; nothing of the stack \
+                 is changed until the namespace kube-system can be read",
+                owner.unknown.as_deref().unwrap_or("there is no cluster")
+            ),
+        ),
+    })
+}
+
+/// What people have to know of who owns the stack and who works on it. `layout` is what the template of a stack of ours holds.
+pub(in crate::model) fn problems(world: &World<'_>, layout: Option<&Layout>) -> Vec<Problem> {
+    let (owner, now) = (&world.settings.owner, world.grace.now);
+    let subject = |name: &str| Subject::Stack(name.to_owned());
+    let unknown = owner.unknown.as_ref().map(|why| {
+        let text = format!(
+            "{why}; until then the stack names no owner, and another cluster with the same --cluster-id could change it"
+        );
+        Problem::warning(subject(&world.settings.stack_name), "OwnerUnknown", text)
+    });
+    let foreign = match (world.live, &owner.uid) {
+        (Live::Ours(stack), Some(own)) if owners(stack, layout).contains(own.as_str()) => {
+            let others = |last: &&LastOperation| {
+                let ours = last.token.as_deref().and_then(owner_of) == Some(short(own).as_str());
+                !ours && now.saturating_sub(last.at) < REPORTED
+            };
+            stack.last_operation.as_ref().filter(others).map(|last| {
+                let text = format!(
+                    "the last operation on the stack, which ended {} as {}, was started by {} and not by this cluster's controller; \
+                     find out who it was, and leave changes of the stack to the controller",
+                    last.time,
+                    last.status,
+                    starter(last.token.as_deref())
+                );
+                Problem::warning(subject(&stack.name), "ForeignOperation", text)
+            })
+        }
+        _ => None,
+    };
+    unknown.into_iter().chain(foreign).collect()
+}
+
+/// Who has started an operation, as far as its token says.
+fn starter(token: Option<&str>) -> String {
+    let Some(token) = token.filter(|token| !token.is_empty()) else {
+        return "somebody without a token (the AWS CLI, an SDK or another tool)".to_owned();
+    };
+    if token.starts_with("Console-") {
+        "somebody in the AWS console".to_owned()
+    } else if let Some(owner) = owner_of(token) {
+        format!("the controller of another cluster (its UID begins with {owner})")
+    } else if epoch_of(token).is_some() {
+        "a controller that names no cluster (an older version, or one that cannot read its cluster's UID)".to_owned()
+    } else {
+        let shown: String = token.chars().take(MAX_TOKEN).collect();
+        format!("somebody with the token {}", shown.escape_default())
+    }
+}

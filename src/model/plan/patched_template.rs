@@ -1,0 +1,140 @@
+//! The live stack's template with something taken out of it, or under another name.
+
+use serde_json::{Value, json};
+
+use crate::model::cloud::live::Stack;
+use crate::model::desired::template;
+use crate::model::desired::template::Template;
+use crate::model::drift::{Cure, Drift};
+
+/// The live stack with another text.
+pub(in crate::model) fn as_it_is(stack: &Stack, text: String) -> Template {
+    let mut tags = stack.tags.clone();
+    tags.retain(|key, _| !key.starts_with("aws:"));
+    let sealed = json!([text, stack.parameters, tags]).to_string();
+    Template {
+        stack_name: stack.name.clone(),
+        fingerprint: template::digest(sealed.as_bytes()),
+        text,
+        parameters: stack.parameters.clone(),
+        tags,
+        termination_protection: stack.termination_protection,
+        stack_policy: stack.policy.is_some(),
+        // It takes no more than the live one.
+        size: template::Size::default(),
+    }
+}
+
+/// The live stack without what has drifted, and with other names for what is to be made anew. None when its text is not as it
+/// was read.
+pub(in crate::model) fn without(stack: &Stack, drifts: &[Drift]) -> Option<Template> {
+    let mut text: Value = serde_json::from_str(&stack.template).ok()?;
+    for drift in drifts {
+        let id = drift.id.as_str();
+        let resources = text.get_mut("Resources")?.as_object_mut()?;
+        match drift.cure {
+            Cure::Retake => {
+                resources.remove(id)?;
+            }
+            Cure::Retag => {
+                let body = resources.get_mut(id)?.get_mut("Properties")?;
+                body.as_object_mut()?.remove("Tags")?;
+            }
+            Cure::Renew(_) | Cure::NewIp(_) => {
+                let new = next_name(id);
+                let body = resources.remove(id)?;
+                resources.insert(new.clone(), body);
+                rename(&mut text, id, &new);
+                let outputs = text.get_mut("Outputs").and_then(Value::as_object_mut);
+                if let Some((outputs, output)) =
+                    outputs.and_then(|outputs| outputs.remove(id).map(|output| (outputs, output)))
+                {
+                    outputs.insert(new, output);
+                }
+            }
+            Cure::Follows | Cure::Passes | Cure::ByHand(_) => {}
+        }
+    }
+    Some(as_it_is(stack, text.to_string()))
+}
+
+/// `NATGateway1Anew2` → `NATGateway1`, 2: how often something was made anew under another logical id.
+pub(crate) fn renewal(id: &str) -> (&str, u32) {
+    let split = id.rsplit_once("Anew");
+    split
+        .and_then(|(base, count)| Some((base, count.parse().ok()?)))
+        .unwrap_or((id, 0))
+}
+
+fn next_name(id: &str) -> String {
+    let (base, count) = renewal(id);
+    format!("{base}Anew{}", count.saturating_add(1))
+}
+
+/// Lets every reference to a resource refer to its new name.
+fn rename(value: &mut Value, old: &str, new: &str) {
+    match value {
+        Value::Object(fields) => {
+            for (key, field) in fields.iter_mut() {
+                match (key.as_str(), &mut *field) {
+                    ("Ref" | "DependsOn", Value::String(name)) if name == old => {
+                        *name = new.to_owned()
+                    }
+                    ("Fn::GetAtt", Value::String(path)) => {
+                        let of_old = path.strip_prefix(old).filter(|rest| rest.starts_with('.'));
+                        if let Some(attribute) = of_old {
+                            *path = format!("{new}{attribute}");
+                        }
+                    }
+                    ("Fn::GetAtt" | "DependsOn", Value::Array(names)) => {
+                        let first = if key == "Fn::GetAtt" { 1 } else { names.len() };
+                        for name in names.iter_mut().take(first).filter(|name| *name == old) {
+                            *name = json!(new);
+                        }
+                    }
+                    _ => rename(field, old, new),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| rename(item, old, new)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_count_and_every_reference_follows() {
+        assert_eq!(next_name("NATGateway1"), "NATGateway1Anew1");
+        assert_eq!(next_name("NATGateway1Anew9"), "NATGateway1Anew10");
+        assert_eq!(next_name("Anew"), "AnewAnew1");
+        let mut text = json!({
+            "a": { "Ref": "One" }, "b": [{ "Fn::GetAtt": ["One", "Id"] }, { "Fn::GetAtt": "One.Id" }],
+            "c": { "DependsOn": ["One", "Two"] }, "d": { "DependsOn": "One" },
+            "kept": [{ "Ref": "One1" }, { "Fn::GetAtt": "One1.Id" }, { "Fn::GetAtt": ["Two", "One"] }, "One"],
+        });
+        rename(&mut text, "One", "New");
+        let expected = json!({
+            "a": { "Ref": "New" }, "b": [{ "Fn::GetAtt": ["New", "Id"] }, { "Fn::GetAtt": "New.Id" }],
+            "c": { "DependsOn": ["New", "Two"] }, "d": { "DependsOn": "New" },
+            "kept": [{ "Ref": "One1" }, { "Fn::GetAtt": "One1.Id" }, { "Fn::GetAtt": ["Two", "One"] }, "One"],
+        });
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_was_made_anew_and_is_gone_again_is_the_same_drift() {
+        let gone = |id: &str| Drift {
+            id: id.to_owned(),
+            place: crate::model::drift::Place::Zone("a".to_owned()),
+            reason: "NatGatewayGone",
+            expected: String::new(),
+            seen: "is gone".to_owned(),
+            cure: Cure::Passes,
+        };
+        assert_eq!(gone("NAT1").key(), gone("NAT1Anew4").key());
+        assert_ne!(gone("NAT1").key(), gone("NAT2").key());
+    }
+}

@@ -1,0 +1,189 @@
+//! What is done with a stack in each of its phases, and how one that failed is brought back.
+
+use std::collections::BTreeSet;
+
+use crate::model::cloud::layout::{Layout, LayoutError, Names};
+use crate::model::cloud::live::{Live, Phase, Stack};
+use crate::model::desired::OnEmpty;
+use crate::model::desired::template;
+use crate::model::plan::diff;
+use crate::model::plan::{Action, Plan, World};
+
+/// After so many deletions that failed, the next one leaves behind what would not go.
+const RETAINED_AFTER: u32 = 2;
+
+/// The stack and what its template holds, where there is one that is ours.
+pub(in crate::model) fn layout(live: &Live) -> Option<(&Stack, Result<Layout, LayoutError>)> {
+    match live {
+        Live::Ours(stack) if stack.status.phase() != Phase::Gone => {
+            Some((stack, Layout::read(&stack.template, &stack.parameters)))
+        }
+        Live::Ours(_) | Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
+    }
+}
+
+impl Plan {
+    pub(in crate::model) fn absent(&mut self, world: &World<'_>) {
+        let name = &world.settings.stack_name;
+        if self.request.entries.is_empty() {
+            self.set(
+                Action::Keep,
+                "no ConfigMap asks for a route, and there is no stack",
+            );
+        } else if self.desired.routes.is_empty() {
+            let text =
+                "no route can be made: see the problems of zones and route tables".to_owned();
+            self.refuse(name, "NothingToRoute", text);
+        } else {
+            let names = Names::default();
+            match template::render(
+                &self.desired,
+                &names,
+                &Layout::default(),
+                world.settings.template_bucket,
+            ) {
+                Ok(template) => {
+                    self.size = Some(template.size);
+                    self.differences = diff::between(&Layout::default(), &template, &self.request);
+                    self.set(Action::Create(template), "there is no stack yet");
+                }
+                Err(error) => self.refuse(
+                    name,
+                    "TemplateTooLarge",
+                    format!("{error}; nothing is changed until it fits"),
+                ),
+            }
+        }
+    }
+
+    pub(in crate::model) fn present(
+        &mut self,
+        world: &World<'_>,
+        stack: &Stack,
+        layout: &Layout,
+        names: &Names,
+    ) {
+        let cause = stack
+            .cause
+            .clone()
+            .unwrap_or_else(|| "no reason given".to_owned());
+        let status = &stack.status;
+        match status.phase() {
+            Phase::Settled => {
+                self.look_for_drift(world, stack, layout, names);
+                self.settled(world, stack, layout, names);
+            }
+            Phase::Busy => self.set(Action::Wait, format!("the stack is {status}")),
+            Phase::Gone => self.absent(world),
+            Phase::RollbackFailed => {
+                self.setback = Some(cause.clone());
+                self.set(
+                    Action::ContinueRollback,
+                    format!("the stack is {status}: {cause}"),
+                );
+            }
+            Phase::CreateFailed if stack.has_served() => self.refuse_to_believe(stack, &status.0),
+            Phase::CreateFailed => {
+                self.setback = Some(cause.clone());
+                let why = format!(
+                    "the stack is {status} and can only be deleted and created again: {cause}"
+                );
+                self.delete(stack, why);
+            }
+            Phase::DeleteFailed => self.deleted_halfway(world, stack, &cause),
+            Phase::Review => {
+                let text = "somebody made a change set that would create the stack, and did not execute it; delete \
+                            the empty stack, then it is created anew"
+                    .to_owned();
+                self.refuse(&stack.name, "InReview", text);
+            }
+            Phase::Unknown => {
+                let text = format!(
+                    "its status {status} is not one that this version can act on ({cause}); bring it to a *_COMPLETE \
+                     state by hand"
+                );
+                self.refuse(&stack.name, "UnknownStatus", text);
+            }
+        }
+    }
+
+    pub(in crate::model) fn refuse_several(&mut self, stack: &str, ids: &[String]) {
+        let text = format!(
+            "{} stacks carry this cluster's ownership tags ({}); remove the tags from, or delete, all but the one whose \
+             static IPs are in use",
+            ids.len(),
+            ids.join(", ")
+        );
+        self.refuse(stack, "SeveralStacks", text);
+    }
+
+    /// A status alone is no proof that no static IP is in use.
+    fn refuse_to_believe(&mut self, stack: &Stack, status: &str) {
+        let ips: Vec<&str> = stack.outputs.values().map(String::as_str).collect();
+        let proof = if ips.is_empty() {
+            "it was updated before".to_owned()
+        } else {
+            format!("it has outputs ({})", ips.join(", "))
+        };
+        let text = format!(
+            "its status {status} says that it was never created, and {proof}: it is not deleted; if nobody uses its static \
+             IPs, delete the stack by hand, else find out why CloudFormation shows this status"
+        );
+        self.refuse(&stack.name, "StatusContradicted", text);
+    }
+
+    /// Such a stack can only be deleted.
+    fn deleted_halfway(&mut self, world: &World<'_>, stack: &Stack, cause: &str) {
+        let deletion = stack.deletion.clone().unwrap_or_default();
+        // With on-empty=delete the IPs may go, and a stack that is half deleted serves nobody; one that was never created has
+        // served nobody. While a source is in doubt, nothing that has served goes.
+        let may_go = self.deletion_is_due(world)
+            || world.settings.on_empty == OnEmpty::Delete && world.snapshot.is_certain()
+            || deletion.before.phase() == Phase::CreateFailed && !stack.has_served();
+        if !may_go {
+            let text = format!(
+                "a deletion has failed halfway ({cause}); such a stack can only be deleted: save its static IPs if partners \
+                 rely on them, then delete it"
+            );
+            return self.refuse(&stack.name, "DeleteFailed", text);
+        }
+        self.setback = Some(cause.to_owned());
+        if deletion.failures < RETAINED_AFTER || deletion.stuck.is_empty() {
+            return self.delete(stack, format!("the last deletion failed: {cause}"));
+        }
+        let left: Vec<&str> = deletion.stuck.iter().map(String::as_str).collect();
+        let why = format!(
+            "{} deletions failed, so what would not go is left behind, to be removed by hand: {} ({cause})",
+            deletion.failures,
+            left.join(", ")
+        );
+        self.delete(stack, why);
+        if let Action::Delete { retain } = &mut self.action {
+            *retain = deletion.stuck;
+        }
+    }
+
+    pub(in crate::model) fn deletion_is_due(&self, world: &World<'_>) -> bool {
+        self.nothing_asked()
+            && world.grace.empty_left().is_zero()
+            && world.settings.on_empty == OnEmpty::Delete
+    }
+
+    /// Truly empty: every source was listed whole, and there is no entry, not even one that cannot be read.
+    pub fn nothing_asked(&self) -> bool {
+        let request = &self.request;
+        request.settled && request.entries.is_empty() && request.refused == 0
+    }
+
+    pub(in crate::model) fn delete(&mut self, stack: &Stack, why: String) {
+        if stack.termination_protection {
+            self.set(
+                Action::Protect(false),
+                format!("{why}; its termination protection is switched off for that"),
+            );
+        } else {
+            let retain = BTreeSet::new();
+            self.set(Action::Delete { retain }, why);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The stack policy: what CloudFormation lets an update do to what a static IP hangs on, whoever asks for it.
+
+use serde_json::{Value, json};
+
+use crate::model::cloud::layout::Names;
+use crate::model::cloud::live::{Change, Effect, Stack};
+use crate::model::plan::diff::{PROTECTED, is_protected};
+use crate::model::plan::{Action, Plan, World};
+
+/// Everything may be updated; EIPs, NAT gateways and NAT subnets may neither be replaced nor removed, unless `open`.
+pub fn text(open: bool) -> String {
+    let mut statements = vec![json!({
+        "Effect": "Allow", "Action": "Update:*", "Principal": "*", "Resource": "*",
+    })];
+    if !open {
+        statements.push(json!({
+            "Effect": "Deny", "Action": ["Update:Replace", "Update:Delete"], "Principal": "*", "Resource": "*",
+            "Condition": { "StringEquals": { "ResourceType": PROTECTED } },
+        }));
+    }
+    json!({ "Statement": statements }).to_string()
+}
+
+/// Whether a stack's policy is the one or the other.
+pub fn is(stack: &Stack, open: bool) -> bool {
+    let read = |text: &str| serde_json::from_str::<Value>(text).ok();
+    stack.policy.as_deref().and_then(read) == read(&text(open))
+}
+
+impl Plan {
+    /// The policy is opened before a change set that needs it, and closed when nothing else is to be done. All that is needed
+    /// for that is seen in the stack, so whoever leads goes on.
+    pub(in crate::model) fn keep_policy(
+        &mut self,
+        world: &World<'_>,
+        stack: &Stack,
+        names: &Names,
+    ) {
+        if !world.settings.stack_policy {
+            return;
+        }
+        let takes_away = |change: &Change| {
+            change.effect != Effect::Modify
+                && is_protected(&change.resource_type)
+                && self.may_go(names, &change.logical_id)
+        };
+        let opens = match &self.action {
+            Action::Execute { change_set } => {
+                let mut sets = stack.change_sets.iter();
+                let set = sets.find(|set| set.name == *change_set);
+                set.is_some_and(|set| set.changes.iter().any(takes_away))
+            }
+            Action::Keep => false,
+            _ => return,
+        };
+        if is(stack, opens) || (!opens && self.action != Action::Keep) {
+            return;
+        }
+        self.repairs.clear();
+        let why = if opens {
+            "the stack policy is opened for a change set that removes or replaces what may go"
+        } else {
+            "the stack policy is to keep static IPs, NAT gateways and NAT subnets from everybody"
+        };
+        self.set(Action::SetPolicy { open: opens }, why);
+    }
+}

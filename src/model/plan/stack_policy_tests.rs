@@ -1,0 +1,80 @@
+//! The stack policy is closed, but for a change set that may take something away.
+
+use super::tests::Bench;
+use super::*;
+use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect};
+use crate::model::plan::stack_policy;
+
+/// A stack that is as asked for, with this policy.
+fn bench(policy: Option<String>) -> Bench {
+    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
+    bench.settings.stack_policy = true;
+    bench.stack().policy = policy;
+    bench
+}
+
+/// The change set for what the plan wants to prepare.
+fn prepared(bench: &mut Bench) {
+    let plan = bench.plan();
+    let Action::Prepare(template) = &plan.action else {
+        panic!("{plan}");
+    };
+    let change = |difference: &Difference| Change {
+        logical_id: difference.id.clone(),
+        resource_type: difference.resource_type.clone(),
+        effect: match difference.kind {
+            diff::Kind::Add => Effect::Add,
+            diff::Kind::Modify => Effect::Modify,
+            diff::Kind::Remove => Effect::Remove,
+        },
+        dynamic_on: Vec::new(),
+    };
+    let resources = plan.differences.iter();
+    let resources = resources.filter(|difference| difference.resource_type.starts_with("AWS::"));
+    let set = ChangeSet {
+        name: crate::model::plan::change_set::change_set_name(template, 1, None),
+        state: ChangeSetState::Ready,
+        changes: resources.map(change).collect(),
+    };
+    bench.stack().change_sets = vec![set];
+}
+
+#[test]
+fn it_is_set_when_nothing_else_is_to_be_done() {
+    let close = Action::SetPolicy { open: false };
+    let (open, closed) = (stack_policy::text(true), stack_policy::text(false));
+    for (has, expected) in [
+        (None, close.clone()),
+        (Some("{}".to_owned()), close.clone()),
+        (Some(open), close),
+        (
+            Some(closed.replace(':', " : ")),
+            Action::SetPolicy { open: false },
+        ),
+        (Some(closed.replace(",", ", ")), Action::Keep),
+    ] {
+        let mut bench = bench(has.clone());
+        assert_eq!(bench.plan().action, expected, "{has:?}");
+        bench.settings.stack_policy = false;
+        assert_eq!(bench.plan().action, Action::Keep, "left alone");
+        bench.settings.stack_policy = true;
+        bench.ask(&[("other", "9.9.9.9")]);
+        assert!(matches!(bench.plan().action, Action::Prepare(_)), "later");
+        prepared(&mut bench);
+        assert!(
+            matches!(bench.plan().action, Action::Execute { .. }),
+            "later"
+        );
+    }
+}
+
+#[test]
+fn it_is_opened_for_a_zone_that_may_go() {
+    let mut bench = bench(Some(stack_policy::text(false)));
+    bench.settings.zones.remove("b");
+    bench.settings.remove_zones = ["b".to_owned()].into();
+    prepared(&mut bench);
+    assert_eq!(bench.plan().action, Action::SetPolicy { open: true });
+    bench.stack().policy = Some(stack_policy::text(true));
+    assert!(matches!(bench.plan().action, Action::Execute { .. }));
+}

@@ -1,0 +1,144 @@
+//! Zones whose NAT gateway is gone: EC2 refuses a route to it, and one route that is refused fails the whole change of the stack.
+//! So until the gateway is made anew no route there is begun or taken out, nor is anything of the zone changed, and all other routes
+//! go their way. The same holds for a NAT subnet whose route to the internet is out, and another one in its place.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use ipnet::Ipv4Net;
+
+use crate::model::base::problem::{Problem, Subject};
+use crate::model::cloud::layout::{Names, Part};
+use crate::model::cloud::live::Stack;
+use crate::model::cloud::network::{TableId, Zone};
+use crate::model::desired::Desired;
+use crate::model::desired::retained::overlap;
+use crate::model::drift::{Cure, Drift, Place};
+use crate::model::plan::{Plan, World};
+
+impl Plan {
+    /// What is desired, with the routes as far as they can be made now.
+    pub(in crate::model) fn passable(
+        &self,
+        world: &World<'_>,
+        stack: &Stack,
+        names: &Names,
+        taken: BTreeSet<Zone>,
+    ) -> Cow<'_, Desired> {
+        let mut dead = match world.watch.observed(&stack.version) {
+            Some(_) => dead_ends(&self.drifts),
+            None => blackholes(world, names),
+        };
+        if dead.is_empty() && taken.is_empty() {
+            return Cow::Borrowed(&self.desired);
+        }
+        let waits = |(table, cidr): &(TableId, Ipv4Net)| {
+            let zone = self.desired.tables.get(table);
+            let live = names.routes.contains_key(&(table.clone(), *cidr));
+            zone.is_some_and(|zone| dead.contains(zone)) && !live
+        };
+        let (waiting, mut routes): (BTreeSet<_>, BTreeSet<_>) =
+            self.desired.routes.iter().cloned().partition(waits);
+        // Until then what the new ones are to stand for stays.
+        let stays = |(table, cidr): &&(TableId, Ipv4Net)| {
+            let mut waiting = waiting.iter().filter(|(of, _)| of == table);
+            waiting.any(|(_, new)| overlap(new, cidr))
+        };
+        routes.extend(names.routes.keys().filter(stays).cloned());
+        dead.extend(taken);
+        Cow::Owned(Desired {
+            routes,
+            frozen: dead,
+            ..self.desired.clone()
+        })
+    }
+
+    /// Zones where the stack has no route to the internet, and EC2 has somebody else's: while ours was out to be put back.
+    pub(in crate::model) fn taken(
+        &mut self,
+        world: &World<'_>,
+        stack: &Stack,
+        names: &Names,
+    ) -> BTreeSet<Zone> {
+        let Some(observed) = world.watch.observed(&stack.version) else {
+            return BTreeSet::new();
+        };
+        let mut zones = BTreeSet::new();
+        for zone in names.nat_cidrs.keys() {
+            let table = names.part(zone, Part::NatSubnetRouteTable);
+            let table = table.and_then(|table| observed.ids.get(table));
+            let out = names.part(zone, Part::NatSubnetRoute).is_none();
+            if let Some(table) = table.filter(|_| out)
+                && let Some(routes) = world.network.routes(table)
+                && let Some(route) = routes.get(&Ipv4Net::default())
+            {
+                let text = format!(
+                    "its route to 0.0.0.0/0 by {} was not made by the controller, so the NAT subnet of {zone} gets none of its own; \
+                     delete that route to have it replaced",
+                    route.target
+                );
+                let subject = Subject::RouteTable(table.clone());
+                self.problems
+                    .push(Problem::warning(subject, "RouteExists", text));
+                zones.insert(zone.clone());
+            }
+        }
+        zones
+    }
+}
+
+/// Leaves routes alone that lead to a NAT gateway which is gone and not about to be made anew: once they were out of the stack, they
+/// could not be put back.
+pub(in crate::model) fn leave_routes(
+    drifts: &mut [Drift],
+    names: &Names,
+    is_spent: impl Fn(&Drift) -> bool,
+) {
+    let comes_back = |zone: &Zone| {
+        let gateway = names.part(zone, Part::NatGateway);
+        drifts.iter().any(|drift| match &drift.cure {
+            Cure::Renew(ids) | Cure::NewIp(ids) => {
+                gateway.is_some_and(|id| ids.contains(id)) && !is_spent(drift)
+            }
+            _ => false,
+        })
+    };
+    let mut dead = dead_ends(drifts);
+    dead.retain(|zone| !comes_back(zone));
+    for drift in drifts {
+        if let Place::Route(table, cidr) = &drift.place
+            && let Some(zone) = names.route_zones.get(&(table.clone(), *cidr))
+            && dead.contains(zone)
+        {
+            drift.cure = Cure::Follows;
+        }
+    }
+}
+
+fn dead_ends(drifts: &[Drift]) -> BTreeSet<Zone> {
+    let zone = |drift: &Drift| match &drift.place {
+        Place::Zone(zone) => {
+            let is_gone = matches!(drift.reason, "NatGatewayGone" | "NatGatewayFailed");
+            is_gone.then(|| zone.clone())
+        }
+        Place::Route(..) => None,
+    };
+    drifts.iter().filter_map(zone).collect()
+}
+
+/// Where EC2 is not looked at: zones none of whose routes leads anywhere.
+fn blackholes(world: &World<'_>, names: &Names) -> BTreeSet<Zone> {
+    let (mut dead, mut well) = (BTreeSet::new(), BTreeSet::new());
+    for ((table, cidr), zone) in &names.route_zones {
+        let routes = world.network.routes(table);
+        if let Some(route) = routes.and_then(|routes| routes.get(cidr)) {
+            let zones = if route.blackhole {
+                &mut dead
+            } else {
+                &mut well
+            };
+            zones.insert(zone.clone());
+        }
+    }
+    dead.difference(&well).cloned().collect()
+}

@@ -1,0 +1,184 @@
+//! Zones whose NAT gateway is gone, while others have nothing to do with that.
+
+use super::repair_tests::{Scene, dns, leads_to, lose_gateway, resources, text};
+use super::*;
+use crate::model::cloud::live::Effect;
+use crate::model::desired::OnDrift;
+use crate::model::drift::tracker::MAX_REPAIRS;
+
+/// EC2 refuses a route to a gateway that is gone, and that would fail the whole change.
+#[test]
+fn a_zone_that_cannot_be_repaired_holds_up_no_other() {
+    let at_rest = |mut scene: Scene| {
+        scene.bench.settings.drift = OnDrift::Report;
+        scene
+    };
+    let mut lost = Scene::new();
+    lose_gateway(&mut lost);
+    lost.seen.addresses.remove("ip-a");
+    let mut spent = Scene::new();
+    lose_gateway(&mut spent);
+    spent.plan_after(MAX_REPAIRS);
+    let mut told = Scene::new();
+    lose_gateway(&mut told);
+    for mut scene in [lost, spent, at_rest(told)] {
+        // Nor is a route taken out that could not be put back.
+        let worker = scene.bench.network.worker_tables.get_mut("rtb-a").unwrap();
+        worker.routes.insert(dns(), leads_to("pcx-1"));
+        scene
+            .bench
+            .ask(&[("dns", "8.8.8.8/31"), ("other", "9.9.9.9")]);
+        scene.plan();
+        let plan = scene.plan();
+        let Action::Prepare(template) = &plan.action else {
+            panic!("{plan}");
+        };
+        let ids = resources(template);
+        assert!(ids.contains(&text("RouteToNATrtbbz9x9x9x9y32")));
+        assert!(ids.contains(&text("RouteToNATrtbbz8x8x8x8y31")));
+        assert!(ids.contains(&text("RouteToNATrtbaz8x8x8x8y32")), "{ids:?}");
+        assert!(
+            !ids.iter()
+                .any(|id| id.contains("rtbaz9") || id.contains("rtbaz8x8x8x8y31"))
+        );
+        assert!(!ids.contains(&text("RouteToNATrtbbz8x8x8x8y32")));
+    }
+    // Where EC2 is not looked at, the routes tell.
+    let mut scene = Scene::new();
+    scene.bench.settings.drift = OnDrift::Off;
+    let worker = scene.bench.network.worker_tables.get_mut("rtb-a").unwrap();
+    worker.routes.get_mut(&dns()).unwrap().blackhole = true;
+    scene.bench.ask(&[("dns", "8.8.8.8"), ("other", "9.9.9.9")]);
+    scene.bench.watch = Watch::new(None);
+    let Action::Prepare(template) = scene.bench.plan().action else {
+        panic!("{}", scene.bench.plan());
+    };
+    let ids = resources(&template);
+    assert!(ids.contains(&text("RouteToNATrtbbz9x9x9x9y32")));
+    assert!(!ids.contains(&text("RouteToNATrtbaz9x9x9x9y32")));
+}
+
+/// CloudFormation would let it lead to the new gateway, and fail since it is not there.
+#[test]
+fn a_route_that_is_gone_and_not_wanted_is_no_obstacle_to_its_gateway() {
+    let mut scene = Scene::new();
+    lose_gateway(&mut scene);
+    let worker = scene.bench.network.worker_tables.get_mut("rtb-a").unwrap();
+    worker.routes.remove(&dns());
+    scene.bench.ask(&[("other", "9.9.9.9")]);
+    let Action::Prepare(template) = scene.plan_after(1).action else {
+        panic!("{}", scene.plan());
+    };
+    let ids = resources(&template);
+    assert!(ids.contains(&text("NATGatewayaAnew1")));
+    assert!(
+        !ids.contains(&text("RouteToNATrtbaz8x8x8x8y32"))
+            && ids.contains(&text("RouteToNATrtbbz8x8x8x8y32"))
+    );
+}
+
+#[test]
+fn a_repair_counts_where_it_is_tried() {
+    let mut scene = Scene::new();
+    lose_gateway(&mut scene);
+    let Action::Prepare(template) = scene.plan_after(1).action else {
+        panic!("{}", scene.plan());
+    };
+    let renamed = [
+        ("NATGatewayaAnew1", "NatGateway", Effect::Add),
+        ("NATGatewaya", "NatGateway", Effect::Remove),
+        ("RouteToNATrtbaz8x8x8x8y32", "Route", Effect::Modify),
+    ];
+    scene.change_set(&template, &renamed);
+    // Something else is wrong by now, which that change set knows nothing of.
+    scene.bench.network.associations.remove("subnet-b");
+    let mut keys: Vec<String> = scene.plan().drifts.iter().map(Drift::key).collect();
+    assert_eq!(keys.len(), 2, "{keys:?}");
+    keys.retain(|key| key.contains("Association"));
+    scene.bench.watch.tried(&keys);
+    let plan = scene.plan();
+    assert!(matches!(plan.action, Action::Execute { .. }), "{plan}");
+    assert_eq!(plan.repairs, ["NATGatewaya NatGatewayGone is gone"]);
+}
+
+/// One that cannot be repaired fails the change that it is in.
+#[test]
+fn the_last_repair_of_a_zone_is_tried_apart_from_other_zones() {
+    let mut scene = Scene::new();
+    lose_gateway(&mut scene);
+    let worker = scene.bench.network.worker_tables.get_mut("rtb-b").unwrap();
+    worker.routes.remove(&dns());
+    let repairs = |plan: &Plan| {
+        let Action::Prepare(template) = &plan.action else {
+            panic!("{plan}");
+        };
+        let ids = resources(template);
+        let renewed = ids.contains(&text("NATGatewayaAnew1"));
+        (renewed, !ids.contains(&text("RouteToNATrtbbz8x8x8x8y32")))
+    };
+    assert_eq!(repairs(&scene.plan_after(1)), (true, true));
+    let keys: Vec<String> = scene.plan().drifts.iter().map(Drift::key).collect();
+    scene.bench.watch.tried(&keys);
+    assert_eq!(repairs(&scene.plan()), (true, false));
+    let of_a = |plan: &Plan| {
+        let drifts = plan.drifts.iter();
+        let drifts = drifts.filter(|drift| !drift.id.contains("rtbb"));
+        drifts.map(Drift::key).collect::<Vec<_>>()
+    };
+    let keys = of_a(&scene.plan());
+    scene.bench.watch.tried(&keys);
+    assert_eq!(repairs(&scene.plan()), (false, true));
+}
+
+/// Changing what is gone would fail, too.
+#[test]
+fn nothing_of_a_zone_that_cannot_be_repaired_is_changed() {
+    let mut scene = Scene::new();
+    lose_gateway(&mut scene);
+    scene.seen.subnets.remove("subnet-a");
+    scene.plan_after(MAX_REPAIRS);
+    // Somebody's mistake, or the first half of a repair.
+    let tags = ",\"Tags\":[{\"Key\":\"Name\",\"Value\":\"nat-a\"}]";
+    let stack = scene.bench.stack();
+    assert!(stack.template.contains(tags), "{}", stack.template);
+    stack.template = stack.template.replace(tags, "");
+    scene.plan();
+    assert_eq!(scene.plan().action, Action::Keep);
+    scene.bench.ask(&[("dns", "8.8.8.8"), ("other", "9.9.9.9")]);
+    let plan = scene.plan();
+    let ids: Vec<&str> = plan.differences.iter().map(|it| it.id.as_str()).collect();
+    assert_eq!(ids, ["RouteToNATrtbbz9x9x9x9y32"], "{plan}");
+}
+
+#[test]
+fn a_nat_subnet_with_another_route_to_the_internet_holds_up_nobody() {
+    let mut scene = Scene::new();
+    let stack = scene.bench.stack();
+    let mut template: serde_json::Value = serde_json::from_str(&stack.template).unwrap();
+    let resources = template["Resources"].as_object_mut().unwrap();
+    resources.remove("NATSubnetRoutea").unwrap();
+    stack.template = template.to_string();
+    let lead = |scene: &mut Scene, target: Option<&str>| {
+        let tables = &mut scene.bench.network.other_tables;
+        let routes = &mut tables.get_mut("rtb-nat-a").unwrap().routes;
+        routes.clear();
+        routes.extend(target.map(|target| (ipnet::Ipv4Net::default(), leads_to(target))));
+    };
+    lead(&mut scene, Some("vpce-1"));
+    scene.bench.ask(&[("dns", "8.8.8.8"), ("other", "9.9.9.9")]);
+    let adds = |plan: &Plan| {
+        let added = plan.differences.iter().map(|it| it.id.clone());
+        added.collect::<BTreeSet<String>>()
+    };
+    let plan = scene.plan();
+    let routes = ["RouteToNATrtbaz9x9x9x9y32", "RouteToNATrtbbz9x9x9x9y32"].map(text);
+    assert_eq!(adds(&plan), BTreeSet::from(routes), "{plan}");
+    let told = |problem: &&Problem| {
+        let subject = Subject::RouteTable(text("rtb-nat-a"));
+        problem.subject == subject && problem.reason == "RouteExists"
+    };
+    let told = plan.problems.iter().find(told).expect("it is told");
+    assert!(told.message.contains("vpce-1"), "{}", told.message);
+    lead(&mut scene, None);
+    assert!(adds(&scene.plan()).contains("NATSubnetRoutea"));
+}

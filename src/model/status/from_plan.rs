@@ -1,0 +1,377 @@
+//! What became of each entry and route: from what a pass knows to a [`Status`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::Ipv4Net;
+
+use crate::model::base::cidr;
+use crate::model::base::plain::plain;
+use crate::model::base::problem::{Problem, Severity, Subject};
+use crate::model::cloud::layout::{Names, Part};
+use crate::model::cloud::live::Live;
+use crate::model::cloud::network::{Network, TableId, Zone};
+use crate::model::desired::capacity;
+use crate::model::input::request::{EntryId, ObjectId, Snapshot};
+use crate::model::plan::{Action, Plan};
+use crate::model::status::{Counts, Entry, Route, RouteState, Stack, State, Status, Told, parts};
+
+/// Of what is told besides entries.
+const MAX_PROBLEMS: usize = 200;
+const MAX_ROUTES: usize = 500;
+const MAX_DIFFERENCES: usize = 100;
+
+type Tables<'a> = BTreeSet<&'a TableId>;
+
+/// Why the plan's step was not made now: reason and message.
+pub type Hold = (&'static str, String);
+
+/// Everything that a plan and its snapshot tell; leader, times, steps and failures are the caller's to add.
+pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
+    let map = Map::of(plan);
+    let held_up = held_up(plan, held);
+    let mut of_entry: BTreeMap<&EntryId, &Problem> = BTreeMap::new();
+    let mut of_object: BTreeMap<&ObjectId, Vec<&Problem>> = BTreeMap::new();
+    let (mut problems, mut drifted) = (Vec::new(), Vec::new());
+    for problem in &plan.problems {
+        match &problem.subject {
+            // They are sorted: the most severe one comes first.
+            Subject::Entry(id) => {
+                of_entry.entry(id).or_insert(problem);
+            }
+            Subject::Object(id) => of_object.entry(id).or_default().push(problem),
+            _ if is_drift(plan, problem) => drifted.push(Told::from(problem)),
+            _ => problems.push(Told::from(problem)),
+        }
+    }
+    let mut entries = Vec::new();
+    for (object, content) in &snapshot.objects {
+        let is_cut = of_object.get(object).is_some_and(|told| is_cut(told));
+        for (key, value) in &content.data {
+            let id = EntryId {
+                object: object.clone(),
+                key: key.clone(),
+            };
+            let problem = of_entry.get(&id).copied();
+            if is_cut && problem.is_none() && !plan.request.entries.contains_key(&id) {
+                continue;
+            }
+            let cidr = understood(plan, &id, value, problem);
+            let mut entry = map.entry(cidr.as_ref(), problem, held_up.as_ref());
+            entry.asked = plain(value.trim()).into_owned();
+            entry.cidr = entry.cidr.filter(|cidr| *cidr != entry.asked);
+            entries.push(named(entry, id));
+        }
+        // What is not read is told where its owner looks: among the entries, under a name that no key can have.
+        for problem in of_object.remove(object).into_iter().flatten() {
+            let id = EntryId {
+                object: object.clone(),
+                key: format!("({})", problem.reason),
+            };
+            entries.push(named(map.entry(None, Some(problem), None), id));
+        }
+    }
+    let mut status = Status {
+        stack: Stack {
+            name: name_of(&plan.stack).to_owned(),
+            arn: plan.stack.starts_with("arn:").then(|| plan.stack.clone()),
+            status: plan.status.clone(),
+        },
+        static_ips: plan.static_ips.clone(),
+        setback: plan.setback.clone(),
+        differences: plan.differences.iter().map(ToString::to_string).collect(),
+        routes: map.routes(),
+        counts: counts(&entries, snapshot, plan),
+        entries,
+        problems,
+        drift: drifted,
+        ..Status::default()
+    };
+    let omitted = &mut status.omitted;
+    omitted.problems = cut(&mut status.problems, MAX_PROBLEMS);
+    omitted.drift = cut(&mut status.drift, MAX_PROBLEMS);
+    omitted.routes = cut(&mut status.routes, MAX_ROUTES);
+    omitted.differences = cut(&mut status.differences, MAX_DIFFERENCES);
+    status
+}
+
+/// The routes that the stack's template has, and whether EC2 shows them to lead to a NAT gateway.
+pub fn live_routes(network: &Network, names: &Names) -> BTreeMap<(TableId, Ipv4Net), bool> {
+    let shown = |(table, cidr): &(TableId, Ipv4Net)| {
+        let route = network.routes(table).and_then(|routes| routes.get(cidr));
+        route.is_some_and(|route| route.target.starts_with("nat-") && !route.blackhole)
+    };
+    let routes = names.routes.keys();
+    routes.map(|route| (route.clone(), shown(route))).collect()
+}
+
+/// The static IPs by zone: every EIP has an output of its own name.
+pub(in crate::model) fn static_ips(live: &Live, names: &Names) -> BTreeMap<Zone, String> {
+    let Live::Ours(stack) = live else {
+        return BTreeMap::new();
+    };
+    let eips = names
+        .parts
+        .iter()
+        .filter(|((_, part), _)| *part == Part::Eip);
+    let address = |((zone, _), id): (&(Zone, Part), &String)| {
+        Some((zone.clone(), stack.outputs.get(id)?.clone()))
+    };
+    eips.filter_map(address).collect()
+}
+
+/// Whether there are entries that are not read, which is told once for all of them.
+fn is_cut(of_object: &[&Problem]) -> bool {
+    let mut problems = of_object.iter();
+    problems.any(|problem| problem.reason == "TooManyEntries")
+}
+
+fn named(entry: Entry, id: EntryId) -> Entry {
+    Entry {
+        cluster: id.object.cluster,
+        namespace: plain(&id.object.namespace).into_owned(),
+        name: plain(&id.object.name).into_owned(),
+        key: plain(&id.key).into_owned(),
+        ..entry
+    }
+}
+
+impl Plan {
+    /// Whether everything that is requested has its live route in every table that should have one.
+    pub fn serves_all(&self) -> bool {
+        let live = self.live_routes.iter().filter(|(_, shown)| **shown);
+        let live = capacity::by_table(&self.desired, live.map(|(route, _)| route));
+        let mut nets = self.request.entries.values();
+        nets.all(|net| capacity::in_all(&live, net))
+    }
+}
+
+fn cut<T>(list: &mut Vec<T>, most: usize) -> usize {
+    let more = list.len().saturating_sub(most);
+    list.truncate(most);
+    more
+}
+
+fn is_drift(plan: &Plan, problem: &Problem) -> bool {
+    let mut drifts = plan.drifts.iter();
+    drifts.any(|drift| drift.reason == problem.reason && drift.subject() == problem.subject)
+}
+
+/// The network that an entry stands for. One that is good and has no room is no part of the request, and may be served all the same.
+fn understood(
+    plan: &Plan,
+    id: &EntryId,
+    value: &str,
+    problem: Option<&Problem>,
+) -> Option<Ipv4Net> {
+    let bad = |problem: &Problem| {
+        problem.severity == Severity::Refused && !capacity::waits(problem.reason)
+    };
+    let accepted = plan.request.entries.get(id).copied();
+    accepted.or_else(|| match problem.is_some_and(bad) {
+        true => None,
+        false => cidr::parse(value).ok().map(|(net, _)| net),
+    })
+}
+
+/// A stack that was taken over keeps its own name: `arn:aws:cloudformation:REGION:ACCOUNT:stack/NAME/ID`.
+fn name_of(stack: &str) -> &str {
+    let path = stack.strip_prefix("arn:");
+    path.and_then(|path| path.split('/').nth(1))
+        .unwrap_or(stack)
+}
+
+fn counts(entries: &[Entry], snapshot: &Snapshot, plan: &Plan) -> Counts {
+    let of = |state| entries.iter().filter(|entry| entry.state == state).count();
+    let cidrs: BTreeSet<&Ipv4Net> = plan.desired.routes.iter().map(|(_, cidr)| cidr).collect();
+    Counts {
+        config_maps: snapshot.objects.len(),
+        entries: entries.len(),
+        routed: of(State::Routed),
+        pending: of(State::Pending),
+        waiting: of(State::Waiting),
+        kept: of(State::Kept),
+        drifted: of(State::Drifted),
+        refused: of(State::Refused),
+        routes: cidrs.len(),
+        route_tables: plan.desired.tables.len(),
+    }
+}
+
+/// The last operation failed, with this cause.
+pub fn failed(cause: &str) -> Hold {
+    let text = format!("{cause}; it is tried again by itself, and sooner when an entry changes");
+    ("OperationFailed", text)
+}
+
+/// What keeps accepted entries from their routes.
+fn held_up(plan: &Plan, held: Option<Hold>) -> Option<Hold> {
+    let of_stack = |problem: &&Problem| {
+        problem.severity == Severity::Refused && matches!(problem.subject, Subject::Stack(_))
+    };
+    match (&plan.action, &plan.setback) {
+        (Action::Refuse, _) => {
+            let problem = plan.problems.iter().find(of_stack);
+            Some(problem.map_or(("Refused", plan.why.clone()), |problem| {
+                (problem.reason, problem.message.clone())
+            }))
+        }
+        (_, Some(setback)) => Some(failed(setback)),
+        (Action::Keep, None) => Some(("NoRoute", plan.why.clone())),
+        (_, None) => held,
+    }
+}
+
+/// Routes by destination, as they are and as they should be.
+struct Map<'a> {
+    plan: &'a Plan,
+    /// Those that EC2 shows.
+    live: BTreeMap<Ipv4Net, Tables<'a>>,
+    /// Those of the stack that EC2 does not show.
+    drifted: BTreeMap<Ipv4Net, Tables<'a>>,
+    desired: BTreeMap<Ipv4Net, Tables<'a>>,
+}
+
+impl<'a> Map<'a> {
+    fn of(plan: &'a Plan) -> Self {
+        let mut map = Self {
+            plan,
+            live: BTreeMap::new(),
+            drifted: BTreeMap::new(),
+            desired: BTreeMap::new(),
+        };
+        for ((table, cidr), shown) in &plan.live_routes {
+            let routes = if *shown {
+                &mut map.live
+            } else {
+                &mut map.drifted
+            };
+            routes.entry(*cidr).or_default().insert(table);
+        }
+        for (table, cidr) in &plan.desired.routes {
+            map.desired.entry(*cidr).or_default().insert(table);
+        }
+        map
+    }
+
+    fn entry(
+        &self,
+        cidr: Option<&Ipv4Net>,
+        problem: Option<&Problem>,
+        held_up: Option<&Hold>,
+    ) -> Entry {
+        let mut entry = Entry::default();
+        if let Some(problem) = problem {
+            explain(&mut entry, problem.reason, &problem.message);
+        }
+        let Some(cidr) = cidr else {
+            entry.state = State::Refused;
+            return entry;
+        };
+        entry.cidr = Some(cidr.to_string());
+        let (route, should) = serving(&self.desired, *cidr);
+        let (serves, are) = serving(&self.live, *cidr);
+        entry.route = serves.or(route).map(|cidr| cidr.to_string());
+        let tables = if are.is_empty() { &should } else { &are };
+        entry.static_ips = self.ips(tables);
+        let refused = problem.filter(|problem| problem.severity == Severity::Refused);
+        if refused.is_some_and(|problem| capacity::waits(problem.reason)) {
+            entry.state = State::Waiting;
+        } else if refused.is_some() {
+            entry.state = State::Kept;
+        } else if should.is_empty() {
+            entry.state = State::Waiting;
+            if problem.is_none() {
+                let text =
+                    "no route table can have its route; see the problems of zones and route tables";
+                explain(&mut entry, "NoRouteTable", text);
+            }
+        } else if should.is_subset(&are) {
+            entry.state = State::Routed;
+        } else if !self.plan.drifts.is_empty() && !serving(&self.drifted, *cidr).1.is_empty() {
+            entry.state = State::Drifted;
+            let text =
+                "its route was changed behind CloudFormation; see what is told of its route table";
+            explain(&mut entry, "Drifted", text);
+        } else if let Some((reason, message)) = held_up {
+            entry.state = State::Waiting;
+            explain(&mut entry, reason, message);
+        }
+        entry
+    }
+
+    /// Of the zones that these tables lead to.
+    fn ips(&self, tables: &Tables<'_>) -> Vec<String> {
+        let zones: BTreeSet<_> = tables
+            .iter()
+            .filter_map(|table| self.plan.desired.tables.get(*table))
+            .collect();
+        let ips = zones
+            .into_iter()
+            .filter_map(|zone| self.plan.static_ips.get(zone));
+        ips.cloned().collect()
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        let asked: BTreeSet<Ipv4Net> = self.plan.request.entries.values().copied().collect();
+        let is_asked = |cidr: &Ipv4Net| {
+            asked
+                .range(*cidr..)
+                .next()
+                .is_some_and(|net| cidr.contains(net))
+                || cidr::supernets(*cidr).any(|wide| asked.contains(&wide))
+        };
+        let all: BTreeSet<&Ipv4Net> = [&self.desired, &self.live, &self.drifted]
+            .into_iter()
+            .flat_map(BTreeMap::keys)
+            .collect();
+        let route = |cidr: &Ipv4Net| {
+            let of = |routes: &BTreeMap<Ipv4Net, Tables<'a>>| {
+                routes.get(cidr).cloned().unwrap_or_default()
+            };
+            let (live, desired, drifted) = (of(&self.live), of(&self.desired), of(&self.drifted));
+            let state = if !drifted.is_empty() && !self.plan.drifts.is_empty() {
+                RouteState::Drifted
+            } else if desired.is_empty() {
+                RouteState::Leaving
+            } else if !desired.is_subset(&live) {
+                RouteState::Pending
+            } else if is_asked(cidr) {
+                RouteState::Live
+            } else {
+                RouteState::Kept
+            };
+            let tables: Tables<'_> = live.into_iter().chain(desired).chain(drifted).collect();
+            Route {
+                cidr: cidr.to_string(),
+                state,
+                route_tables: tables.into_iter().cloned().collect(),
+            }
+        };
+        all.into_iter().map(route).collect()
+    }
+}
+
+fn explain(entry: &mut Entry, reason: &str, text: &str) {
+    let (message, remedy) = parts(text);
+    entry.reason = Some(reason.to_owned());
+    entry.message = Some(message);
+    entry.remedy = Some(remedy).filter(|remedy| !remedy.is_empty());
+}
+
+/// The most specific of the routes that contain the network, and the tables that have any of them.
+fn serving<'a>(
+    routes: &BTreeMap<Ipv4Net, Tables<'a>>,
+    cidr: Ipv4Net,
+) -> (Option<Ipv4Net>, Tables<'a>) {
+    let mut found = cidr::supernets(cidr).filter_map(|wide| Some((wide, routes.get(&wide)?)));
+    let Some((most_specific, of)) = found.next() else {
+        return (None, Tables::new());
+    };
+    let mut tables = of.clone();
+    tables.extend(found.flat_map(|(_, of)| of));
+    (Some(most_specific), tables)
+}
+
+#[cfg(test)]
+#[path = "from_plan_tests.rs"]
+mod tests;

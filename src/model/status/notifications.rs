@@ -1,0 +1,318 @@
+//! What the owners of each ConfigMap are told, and what they have been told already: one word of progress, and one of what is
+//! refused, each only when it says something new.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::desired::template::digest;
+use crate::model::input::request::{ObjectId, Snapshot};
+use crate::model::status::annotations::Annotations;
+use crate::model::status::{Entry, State, Status, joined};
+
+/// Faults named in one note, and entries of each; more are counted.
+const NAMED: usize = 3;
+/// ConfigMaps of which is remembered what was told: 200 kB.
+const MAX_REMEMBERED: usize = 3_000;
+
+/// By ConfigMap. Without a uid there is nothing to tell it to.
+pub type Notices = BTreeMap<ObjectId, OfObject>;
+
+/// What is to be said about one ConfigMap now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OfObject {
+    /// Empty when only one cluster is watched.
+    pub cluster: String,
+    pub uid: String,
+    pub refused: Option<Notice>,
+    pub progress: Option<Notice>,
+    pub standing: Standing,
+    /// What the ConfigMap bears already.
+    pub bears: Annotations,
+    /// A mark of the accepted entries.
+    pub asked: String,
+}
+
+impl OfObject {
+    /// Returns what no other ConfigMap has in any cluster. Clusters that were restored from one backup share uids.
+    pub fn key(&self) -> String {
+        match self.cluster.as_str() {
+            "" => self.uid.clone(),
+            cluster => digest(format!("{cluster}\0{}", self.uid).as_bytes())[..32].to_owned(),
+        }
+    }
+}
+
+/// What became of a ConfigMap's entries altogether.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It has not been looked at yet.
+    #[default]
+    Unknown,
+    /// It has no entries.
+    Nothing,
+    /// The worst state of all, and the static IPs of any.
+    Is(State, Vec<String>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub kind: Kind,
+    pub note: String,
+    mark: String,
+}
+
+impl Notice {
+    /// The same for the same content.
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+}
+
+/// The reasons of Events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Accepted, and under way.
+    Accepted,
+    Routed,
+    Waiting,
+    EntriesRefused,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::Routed => "Routed",
+            Self::Waiting => "Waiting",
+            Self::EntriesRefused => "EntriesRefused",
+        }
+    }
+
+    /// Whether somebody has to look at it.
+    pub fn is_warning(self) -> bool {
+        matches!(self, Self::Waiting | Self::EntriesRefused)
+    }
+}
+
+/// What was told last about each ConfigMap, by its key. A leader takes it over from the one before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Memory {
+    told: BTreeMap<String, Told>,
+}
+
+/// Marks: of what was refused, of the accepted entries, of the last word of progress.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Told(String, String, String);
+
+/// All that could be told about a status. Of a ConfigMap whose entries were cut nothing is known.
+pub fn notices(status: &Status, snapshot: &Snapshot) -> Notices {
+    let same = |a: &Entry, b: &Entry| {
+        (&a.cluster, &a.namespace, &a.name) == (&b.cluster, &b.namespace, &b.name)
+    };
+    let chunks = status.entries.chunk_by(same);
+    let chunks: BTreeMap<[&str; 3], &[Entry]> = chunks
+        .map(|of| {
+            let Entry {
+                cluster,
+                namespace,
+                name,
+                ..
+            } = &of[0];
+            ([cluster.as_str(), namespace, name], of)
+        })
+        .collect();
+    let mut notices = Notices::new();
+    let objects = snapshot.objects.iter();
+    for (id, object) in objects.filter(|(_, object)| !object.uid.is_empty()) {
+        let key = [id.cluster.as_str(), &id.namespace, &id.name];
+        let mut told = match chunks.get(&key) {
+            Some(entries) => of_object(entries),
+            None if object.is_empty() => OfObject {
+                standing: Standing::Nothing,
+                ..OfObject::default()
+            },
+            None => OfObject::default(),
+        };
+        told.cluster.clone_from(&id.cluster);
+        told.uid.clone_from(&object.uid);
+        told.bears.clone_from(&object.annotations);
+        notices.insert(id.clone(), told);
+    }
+    notices
+}
+
+/// `entries`: at least one.
+fn of_object(entries: &[Entry]) -> OfObject {
+    let refused = |entry: &&Entry| matches!(entry.state, State::Refused | State::Kept);
+    let (bad, good): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(refused);
+    let asked = mark(good.iter().flat_map(|entry| [&entry.key, &entry.asked]));
+    let worst = entries.iter().map(|entry| entry.state).min();
+    let ips = static_ips(entries).into_iter().map(str::to_owned);
+    OfObject {
+        standing: Standing::Is(worst.unwrap_or_default(), ips.collect()),
+        refused: (!bad.is_empty()).then(|| {
+            let parts = bad.iter().flat_map(|entry| [&entry.key, &entry.asked]);
+            let reasons = bad.iter().filter_map(|entry| entry.reason.as_ref());
+            Notice {
+                kind: Kind::EntriesRefused,
+                note: note(&bad, entries.len(), "refused"),
+                mark: mark(parts.chain(reasons)),
+            }
+        }),
+        progress: (!good.is_empty()).then(|| progress(&good, &asked)),
+        asked,
+        ..OfObject::default()
+    }
+}
+
+fn static_ips<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> BTreeSet<&'a str> {
+    let ips = entries.into_iter().flat_map(|entry| &entry.static_ips);
+    ips.map(String::as_str).collect()
+}
+
+fn progress(good: &[&Entry], asked: &str) -> Notice {
+    let of = |states: &[State]| -> Vec<&Entry> {
+        let of_these = good.iter().filter(|entry| states.contains(&entry.state));
+        of_these.copied().collect()
+    };
+    let (stuck, pending) = (of(&[State::Waiting, State::Drifted]), of(&[State::Pending]));
+    let ips: Vec<&str> = static_ips(good.iter().copied()).into_iter().collect();
+    let from = ips.join(", ");
+    let (kind, note, more) = if let Some(first) = stuck.first() {
+        let text = note(&stuck, good.len(), "waiting");
+        (
+            Kind::Waiting,
+            text,
+            first.reason.clone().unwrap_or_default(),
+        )
+    } else if !pending.is_empty() {
+        let leave = match ips.is_empty() {
+            true => "the static IPs are being made".to_owned(),
+            false => format!("traffic will leave from {from}"),
+        };
+        let text = format!(
+            "{} of {} being routed: {leave}",
+            pending.len(),
+            counted(good.len())
+        );
+        (Kind::Accepted, text, String::new())
+    } else {
+        let text = format!("{} routed: traffic leaves from {from}", counted(good.len()));
+        (Kind::Routed, text, from)
+    };
+    Notice {
+        kind,
+        note,
+        mark: mark([kind.name(), asked, &more]),
+    }
+}
+
+/// `1 of 3 entries refused: "key": what is wrong; what to do`. Entries with the same fault share their words.
+fn note(entries: &[&Entry], all: usize, what: &str) -> String {
+    let mut faults: Vec<(String, Vec<&str>)> = Vec::new();
+    for entry in entries {
+        let message = entry.message.as_deref().unwrap_or("no reason is known");
+        let text = joined(message, entry.remedy.as_deref());
+        match faults.iter().position(|(fault, _)| *fault == text) {
+            Some(at) => faults[at].1.push(&entry.key),
+            None if faults.len() < NAMED => faults.push((text, vec![&entry.key])),
+            None => {}
+        }
+    }
+    let named = |(fault, keys): &(String, Vec<&str>)| {
+        let first: Vec<String> = keys
+            .iter()
+            .take(NAMED)
+            .map(|key| format!("{key:?}"))
+            .collect();
+        let more = match keys.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("{}{more}: {fault}", first.join(", "))
+    };
+    let told: Vec<String> = faults.iter().map(named).collect();
+    let rest = match entries.len() - faults.iter().map(|(_, keys)| keys.len()).sum::<usize>() {
+        0 => String::new(),
+        rest => format!(" | and {rest} more: see the status"),
+    };
+    let head = format!("{} of {} {what}", entries.len(), counted(all));
+    format!("{head}: {}{rest}", told.join(" | "))
+}
+
+fn counted(entries: usize) -> String {
+    match entries {
+        1 => "1 entry".to_owned(),
+        _ => format!("{entries} entries"),
+    }
+}
+
+fn mark<T: AsRef<str>>(parts: impl IntoIterator<Item = T>) -> String {
+    let mut text = String::new();
+    for part in parts {
+        text += part.as_ref();
+        text.push('\0');
+    }
+    digest(text.as_bytes())[..8].to_owned()
+}
+
+impl Memory {
+    /// What is new about a ConfigMap, the worse first.
+    pub fn news<'a>(&self, object: &'a OfObject) -> Vec<&'a Notice> {
+        let unknown = Told::default();
+        let Told(refused, asked, progress) = self.told.get(&object.key()).unwrap_or(&unknown);
+        let bad = object
+            .refused
+            .iter()
+            .filter(|notice| notice.mark != *refused);
+        let new = |notice: &&Notice| match notice.kind {
+            // That the same is tried again is no news.
+            Kind::Accepted => object.asked != *asked,
+            _ => notice.mark != *progress,
+        };
+        bad.chain(object.progress.iter().filter(new)).collect()
+    }
+
+    /// Notes that it has been told.
+    pub fn told(&mut self, object: &OfObject, notice: &Notice) {
+        let told = self.told.entry(object.key()).or_default();
+        if notice.kind == Kind::EntriesRefused {
+            told.0.clone_from(&notice.mark);
+        } else {
+            told.1.clone_from(&object.asked);
+            told.2.clone_from(&notice.mark);
+        }
+    }
+
+    /// Forgets ConfigMaps that are gone or empty, and refusals that are mended.
+    pub fn tidy(&mut self, notices: &Notices) {
+        let known: BTreeMap<String, &OfObject> = notices
+            .values()
+            .filter(|object| object.standing != Standing::Nothing)
+            .map(|object| (object.key(), object))
+            .collect();
+        self.told.retain(|key, _| known.contains_key(key));
+        for (key, told) in &mut self.told {
+            let object = known[key];
+            if object.refused.is_none() && object.standing != Standing::Unknown {
+                told.0.clear();
+            }
+        }
+    }
+
+    /// As much of it as there is room for in the status ConfigMap: the rest is told again by the next leader.
+    pub fn brief(&self) -> Self {
+        let told = self.told.iter().take(MAX_REMEMBERED);
+        Self {
+            told: told
+                .map(|(key, told)| (key.clone(), told.clone()))
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "notifications_tests.rs"]
+mod tests;

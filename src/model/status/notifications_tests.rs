@@ -1,0 +1,187 @@
+use super::*;
+use crate::model::input::request::Object;
+
+fn entry(key: &str, asked: &str, state: State) -> Entry {
+    let bad = !matches!(state, State::Routed | State::Pending);
+    let text = |text: &str| bad.then(|| text.to_owned());
+    Entry {
+        namespace: "default".to_owned(),
+        name: "one".to_owned(),
+        key: key.to_owned(),
+        asked: asked.to_owned(),
+        state,
+        static_ips: match state {
+            State::Routed => vec!["198.51.100.1".to_owned(), "198.51.100.2".to_owned()],
+            _ => Vec::new(),
+        },
+        reason: text("Reason"),
+        message: text("it is wrong"),
+        remedy: text("mend it"),
+        ..Entry::default()
+    }
+}
+
+fn object(entries: Vec<Entry>) -> OfObject {
+    let id = ObjectId {
+        namespace: "default".to_owned(),
+        name: "one".to_owned(),
+        ..ObjectId::default()
+    };
+    let content = Object {
+        uid: "uid-1".to_owned(),
+        ..Object::default()
+    };
+    let snapshot = Snapshot {
+        objects: BTreeMap::from([(id.clone(), content)]),
+        ..Snapshot::default()
+    };
+    let status = Status {
+        entries,
+        ..Status::default()
+    };
+    notices(&status, &snapshot)
+        .remove(&id)
+        .expect("it has entries")
+}
+
+/// What is new about the object; told from then on.
+fn tell(memory: &mut Memory, entries: Vec<Entry>) -> Vec<&'static str> {
+    let object = object(entries);
+    let news: Vec<Notice> = memory.news(&object).into_iter().cloned().collect();
+    for notice in &news {
+        memory.told(&object, notice);
+    }
+    memory.tidy(&BTreeMap::from([(ObjectId::default(), object)]));
+    news.iter().map(|notice| notice.kind.name()).collect()
+}
+
+#[test]
+fn each_word_is_said_once() {
+    let mut memory = Memory::default();
+    let dns = |state| vec![entry("dns", "8.8.8.8", state)];
+    assert_eq!(tell(&mut memory, dns(State::Pending)), ["Accepted"]);
+    assert_eq!(tell(&mut memory, dns(State::Pending)), [""; 0]);
+    assert_eq!(tell(&mut memory, dns(State::Routed)), ["Routed"]);
+    // A successor that has read what was told says nothing again.
+    let text = serde_json::to_string(&memory.brief()).expect("JSON");
+    let mut memory: Memory = serde_json::from_str(&text).expect("a memory");
+    for state in [State::Routed, State::Pending, State::Routed] {
+        assert_eq!(
+            tell(&mut memory, dns(state)),
+            [""; 0],
+            "{state:?}: nothing that was asked has changed"
+        );
+    }
+    let other = vec![entry("dns", "9.9.9.9", State::Routed)];
+    assert_eq!(tell(&mut memory, other), ["Routed"]);
+}
+
+#[test]
+fn a_typo_is_told_beside_the_progress_and_again_when_it_comes_back() {
+    let mut memory = Memory::default();
+    let good = || entry("dns", "8.8.8.8", State::Routed);
+    let both = || vec![good(), entry("typo", "8.8.8.8/33", State::Refused)];
+    assert_eq!(tell(&mut memory, both()), ["EntriesRefused", "Routed"]);
+    assert_eq!(tell(&mut memory, both()), [""; 0]);
+    assert_eq!(tell(&mut memory, vec![good()]), [""; 0]);
+    assert_eq!(tell(&mut memory, both()), ["EntriesRefused"]);
+}
+
+#[test]
+fn an_operation_that_fails_again_and_again_is_told_once() {
+    let mut memory = Memory::default();
+    let dns = |state| vec![entry("dns", "8.8.8.8", state)];
+    assert_eq!(tell(&mut memory, dns(State::Waiting)), ["Waiting"]);
+    for _ in 0..3 {
+        assert_eq!(tell(&mut memory, dns(State::Pending)), [""; 0]);
+        assert_eq!(tell(&mut memory, dns(State::Waiting)), [""; 0]);
+    }
+    assert_eq!(tell(&mut memory, dns(State::Routed)), ["Routed"]);
+    assert_eq!(tell(&mut memory, dns(State::Drifted)), ["Waiting"]);
+}
+
+#[test]
+fn notes_name_the_remedy_and_the_static_ips() {
+    let bad = |key: usize, fault: usize| Entry {
+        message: Some(format!("fault {fault}")),
+        ..entry(&format!("k{key}"), "x", State::Refused)
+    };
+    let note = |faults: &[usize]| {
+        let entries = (0..).zip(faults).map(|(key, fault)| bad(key, *fault));
+        let good = entry("good", "8.8.8.8", State::Routed);
+        object(entries.chain([good]).collect())
+            .refused
+            .expect("some are")
+            .note
+    };
+    assert_eq!(
+        note(&[1]),
+        "1 of 2 entries refused: \"k0\": fault 1; mend it"
+    );
+    assert_eq!(
+        note(&[1, 1, 2, 1, 1]),
+        "5 of 6 entries refused: \"k0\", \"k1\", \"k3\" and 1 more: fault 1; mend it | \"k2\": fault 2; mend it"
+    );
+    let many = note(&[1, 2, 3, 4, 5]);
+    assert!(
+        many.ends_with("| \"k2\": fault 3; mend it | and 2 more: see the status"),
+        "{many}"
+    );
+    let well = object(vec![entry("good", "8.8.8.8", State::Routed)]);
+    let progress = well.progress.expect("one is").note;
+    assert_eq!(
+        progress,
+        "1 entry routed: traffic leaves from 198.51.100.1, 198.51.100.2"
+    );
+}
+
+#[test]
+fn what_is_remembered_has_a_limit_and_forgets_what_is_gone() {
+    let mut memory = Memory::default();
+    let mut all = Notices::new();
+    for number in 0..MAX_REMEMBERED + 10 {
+        let mut object = object(vec![entry("dns", "8.8.8.8", State::Routed)]);
+        object.uid = format!("uid-{number}");
+        let notice = object.progress.clone().expect("one");
+        memory.told(&object, &notice);
+        let id = ObjectId {
+            name: format!("n{number}"),
+            ..ObjectId::default()
+        };
+        all.insert(id, object);
+    }
+    assert!(all.values().all(|object| memory.news(object).is_empty()));
+    let text = serde_json::to_string(&memory.brief()).expect("JSON");
+    assert!(text.len() < 300_000, "{}", text.len());
+    memory.tidy(&Notices::new());
+    assert_eq!(memory, Memory::default());
+}
+
+#[test]
+fn clusters_with_the_same_uids_are_not_mixed_up() {
+    let mut east = object(vec![entry("a", "8.8.8.8", State::Routed)]);
+    let mut west = object(vec![entry("a", "9.9.9.9", State::Refused)]);
+    (east.cluster, west.cluster) = ("east".to_owned(), "west".to_owned());
+    let all: Notices = [&east, &west]
+        .into_iter()
+        .map(|object| {
+            let cluster = object.cluster.clone();
+            let id = ObjectId {
+                cluster,
+                ..ObjectId::default()
+            };
+            (id, object.clone())
+        })
+        .collect();
+    let mut memory = Memory::default();
+    for object in all.values() {
+        for notice in memory.news(object).into_iter().cloned().collect::<Vec<_>>() {
+            memory.told(object, &notice);
+        }
+    }
+    for _ in 0..3 {
+        memory.tidy(&all);
+        assert!(all.values().all(|object| memory.news(object).is_empty()));
+    }
+    assert!(memory.told.keys().all(|key| key.len() <= 36));
+}

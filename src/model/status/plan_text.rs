@@ -1,0 +1,124 @@
+//! A plan in words and as JSON: the dry-run output, the log line and the golden files.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use crate::model::base::plain::plain;
+use crate::model::base::problem::{Problem, Severity};
+use crate::model::plan::diff::Kind;
+use crate::model::plan::{Action, Plan};
+
+impl Action {
+    /// The CloudFormation call it makes, or what it does instead or by it; stable: a label of metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Keep => "Keep",
+            Self::Wait => "Wait",
+            Self::Create(_) => "CreateStack",
+            Self::Prepare(_) => "CreateChangeSet",
+            Self::Revert(_) => "RevertDrift",
+            Self::Execute { .. } => "ExecuteChangeSet",
+            Self::Discard { .. } => "DeleteChangeSet",
+            Self::Protect(_) => "UpdateTerminationProtection",
+            Self::SetPolicy { .. } => "SetStackPolicy",
+            Self::ContinueRollback => "ContinueUpdateRollback",
+            Self::Delete { .. } => "DeleteStack",
+            Self::Refuse => "Refuse",
+        }
+    }
+
+    /// Whether it makes a mutating call.
+    pub fn mutates(&self) -> bool {
+        !matches!(self, Self::Keep | Self::Wait | Self::Refuse)
+    }
+}
+
+impl Plan {
+    /// Whether something differs from what is asked for, now or after what is under way.
+    pub fn changes_something(&self) -> bool {
+        self.action.mutates() || matches!(self.action, Action::Wait)
+    }
+
+    /// Whether EC2 differs from what the stack believes, or has a route in the way that seems to be another's: it may be one that
+    /// the stack has just given up.
+    pub fn is_doubtful(&self) -> bool {
+        let foreign = |problem: &Problem| problem.reason == "RouteExists";
+        !self.drifts.is_empty() || self.problems.iter().any(foreign)
+    }
+
+    /// Whether an entry, a zone or the stack needs a person.
+    pub fn refuses_something(&self) -> bool {
+        self.problems
+            .iter()
+            .any(|problem| problem.severity == Severity::Refused)
+    }
+
+    /// One line for the log.
+    pub fn summary(&self) -> String {
+        let count = |kind| {
+            self.differences
+                .iter()
+                .filter(|difference| difference.kind == kind)
+                .count()
+        };
+        let (add, modify, remove) = (count(Kind::Add), count(Kind::Modify), count(Kind::Remove));
+        let changes = match add + modify + remove {
+            0 => String::new(),
+            _ => format!(" (+{add} ~{modify} -{remove})"),
+        };
+        format!("{}: {}{changes}", self.action.name(), self.why)
+    }
+
+    /// For machines; the schema is in the README.
+    pub fn to_json(&self) -> Value {
+        let entry = |(entry, cidr): (&crate::model::input::request::EntryId, &ipnet::Ipv4Net)| {
+            let mut value = json!(entry);
+            value["cidr"] = json!(cidr.to_string());
+            value
+        };
+        let route = |(table, cidr): &(String, ipnet::Ipv4Net)| json!({ "routeTable": table, "cidr": cidr.to_string(), "zone": self.desired.tables.get(table) });
+        json!({
+            "action": self.action.name(),
+            "stack": self.stack,
+            "why": self.why,
+            "differences": self.differences,
+            "problems": self.problems,
+            "entries": self.admitted.entries.iter().map(entry).collect::<Vec<_>>(),
+            "status": self.status,
+            "staticIps": self.static_ips,
+            "routes": self.desired.routes.iter().map(route).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} on stack {}: {}",
+            self.action.name(),
+            plain(&self.stack),
+            plain(&self.why)
+        )?;
+        for difference in &self.differences {
+            writeln!(f, "  {}", plain(&difference.to_string()))?;
+        }
+        if let Some(setback) = &self.setback {
+            writeln!(f, "  an earlier attempt failed: {}", plain(setback))?;
+        }
+        for problem in &self.problems {
+            writeln!(f, "  ! {problem}")?;
+        }
+        for (zone, ip) in &self.static_ips {
+            writeln!(f, "  static IP {} ({})", plain(ip), plain(zone))?;
+        }
+        let entries = self.admitted.entries.len();
+        let routes = self.desired.routes.len();
+        write!(
+            f,
+            "{entries} entries accepted, {routes} routes in {} route tables",
+            self.desired.tables.len()
+        )
+    }
+}

@@ -1,0 +1,208 @@
+//! A status in words: the answers of the subcommands `status` and `check`.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::Serialize;
+
+use crate::model::base::plain::plain;
+use crate::model::status::{Entry, RouteState, State, Status, joined};
+
+/// How an address is left for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    pub address: String,
+    /// Whether a route to it is there.
+    pub routed: bool,
+    /// The most specific one that is there, else the one that will be.
+    pub route: Option<String>,
+    /// From which traffic to it leaves; empty when not routed.
+    pub static_ips: Vec<String>,
+    /// Those that ask for it.
+    pub entries: Vec<Entry>,
+    /// Entries that are not in the status for lack of room.
+    pub omitted: usize,
+}
+
+impl Status {
+    /// The same with the entries of one namespace, of ConfigMaps of one name, or of both only.
+    pub fn only(mut self, namespace: Option<&str>, name: Option<&str>) -> Self {
+        self.entries.retain(|entry| {
+            namespace.is_none_or(|namespace| entry.namespace == namespace)
+                && name.is_none_or(|name| entry.name == name)
+        });
+        self
+    }
+
+    /// Whether every entry that is shown is routed, and nothing is wrong with the whole.
+    pub fn is_well(&self) -> bool {
+        let routed = |entry: &Entry| entry.state == State::Routed;
+        self.entries.iter().all(routed) && self.failure.is_none() && self.plan.action != "Refuse"
+    }
+
+    /// For people.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        let stack = self.stack.status.as_deref().unwrap_or("there is none yet");
+        let plan = &self.plan;
+        let mut line = |title: &str, value: &str| {
+            let _written = writeln!(text, "{title:<12}{}", plain(value));
+        };
+        line("stack", &format!("{} {stack}", self.stack.name));
+        line("plan", &format!("{}: {}", plan.action, plan.why));
+        for (zone, ip) in &self.static_ips {
+            line("static IP", &format!("{ip} {zone}"));
+        }
+        let leader = &self.leader;
+        line(
+            "leader",
+            &format!("{} epoch {}", leader.identity, leader.epoch),
+        );
+        line("as of", &self.time);
+        if let Some(failure) = &self.failure {
+            let since = &failure.since;
+            line(
+                "failing",
+                &format!("{} since {since}: {}", failure.reason, failure.message),
+            );
+        }
+        if let Some(setback) = &self.setback {
+            line("setback", setback);
+        }
+        for problem in self.drift.iter().chain(&self.problems) {
+            let message = joined(&problem.message, Some(&problem.remedy));
+            line(
+                "problem",
+                &format!("{}: {message} ({})", problem.subject, problem.reason),
+            );
+        }
+        text.push('\n');
+        text + &rows(&self.entries) + &left_out(self.omitted.entries)
+    }
+
+    /// What serves one address.
+    pub fn check(&self, address: Ipv4Addr) -> Answer {
+        let net = Ipv4Net::from(address);
+        let contains = |text: &str| text.parse().is_ok_and(|wide: Ipv4Net| wide.contains(&net));
+        let asks = |entry: &&Entry| contains(entry.cidr.as_ref().unwrap_or(&entry.asked));
+        let mut routes: Vec<_> = self
+            .routes
+            .iter()
+            .filter(|route| contains(&route.cidr))
+            .collect();
+        let length = |cidr: &str| cidr.parse().map_or(0, |net: Ipv4Net| net.prefix_len());
+        routes.sort_by_key(|route| {
+            (
+                route.state == RouteState::Pending,
+                std::cmp::Reverse(length(&route.cidr)),
+            )
+        });
+        let route = routes.first();
+        let routed = route.is_some_and(|route| route.state != RouteState::Pending);
+        let entries: Vec<Entry> = self.entries.iter().filter(asks).cloned().collect();
+        let of_entries: BTreeSet<&String> = entries
+            .iter()
+            .filter(|entry| entry.state == State::Routed)
+            .flat_map(|entry| &entry.static_ips)
+            .collect();
+        let ips: Vec<String> = match of_entries.is_empty() {
+            true => self.static_ips.values().cloned().collect(),
+            false => of_entries.into_iter().cloned().collect(),
+        };
+        Answer {
+            address: address.to_string(),
+            routed,
+            route: route.map(|route| route.cidr.clone()),
+            static_ips: if routed { ips } else { Vec::new() },
+            entries,
+            omitted: self.omitted.entries,
+        }
+    }
+}
+
+impl Answer {
+    /// For people.
+    pub fn text(&self) -> String {
+        let address = &self.address;
+        let route = plain(self.route.as_deref().unwrap_or_default());
+        let head = if self.routed {
+            let ips = self.static_ips.join(", ");
+            format!(
+                "{address} leaves from {} by the route to {route}\n",
+                plain(&ips)
+            )
+        } else if !route.is_empty() {
+            format!("{address} has no static IP yet: the route to {route} is still to be made\n")
+        } else if self.entries.is_empty() {
+            format!("{address} has no static IP: no ConfigMap asks for it\n")
+        } else {
+            format!("{address} has no static IP: see why below\n")
+        };
+        let rows = match self.entries.is_empty() {
+            true => String::new(),
+            false => format!("\n{}", rows(&self.entries)),
+        };
+        head + &rows + &left_out(self.omitted)
+    }
+}
+
+fn left_out(entries: usize) -> String {
+    match entries {
+        0 => String::new(),
+        _ => format!("{entries} routed entries are left out for lack of room\n"),
+    }
+}
+
+fn rows(entries: &[Entry]) -> String {
+    let head = ["STATE", "CONFIGMAP", "KEY", "ASKED", "ROUTE", "STATIC IPS"].map(str::to_owned);
+    let cells = |entry: &Entry| {
+        let cluster = match entry.cluster.as_str() {
+            "" => String::new(),
+            cluster => format!("{cluster}/"),
+        };
+        [
+            entry.state.name().to_owned(),
+            plain(&format!("{cluster}{}/{}", entry.namespace, entry.name)).into_owned(),
+            plain(&entry.key).into_owned(),
+            plain(&entry.asked).into_owned(),
+            plain(entry.route.as_deref().unwrap_or("-")).into_owned(),
+            plain(&entry.static_ips.join(",")).into_owned(),
+        ]
+    };
+    let table: Vec<[String; 6]> = std::iter::once(head)
+        .chain(entries.iter().map(cells))
+        .collect();
+    let widths: Vec<usize> = (0..6)
+        .map(|column| {
+            table
+                .iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
+    let why = |entry: &Entry| {
+        let (reason, message) = (entry.reason.as_ref()?, entry.message.as_ref()?);
+        let told = joined(message, entry.remedy.as_deref());
+        Some(format!("  {}: {}\n", plain(reason), plain(&told)))
+    };
+    let mut text = String::new();
+    for (number, row) in table.iter().enumerate() {
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
+        text += cells.collect::<Vec<_>>().join("  ").trim_end();
+        text.push('\n');
+        let entry = number.checked_sub(1).map(|number| &entries[number]);
+        text += &entry.and_then(why).unwrap_or_default();
+    }
+    text
+}
+
+#[cfg(test)]
+#[path = "text_tests.rs"]
+mod tests;
