@@ -6,10 +6,12 @@ use std::time::Duration;
 use kube::Client;
 use serde::Deserialize;
 
-use crate::clock::{self, Instant, timeout};
+use crate::clock;
+use crate::clock::{Instant, timeout};
 use crate::config::SourceConfig;
-use crate::model::plan::owner::{Owner, is_uid};
-use crate::source::kubernetes::{self, ConnectError};
+use crate::model::base::owner::{Owner, is_uid};
+use crate::source::kubernetes;
+use crate::source::kubernetes::ConnectError;
 
 const PATH: &str = "/api/v1/namespaces/kube-system";
 /// No more than the metadata is needed, and of that only one field is read.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::desired::{OnDrift, Settings};
+use crate::model::base::settings::{OnDrift, Settings};
 
 mod check;
 mod flags;

@@ -6,24 +6,23 @@ use std::time::Duration;
 
 use tracing::{Instrument as _, Span};
 
-use crate::clock::{self, Instant};
+use crate::clock::Instant;
 use crate::cluster::Cluster;
-
 use crate::lease::election::Election;
 use crate::lease::term::Term;
 use crate::ledger::Book;
-use crate::model::desired::Settings;
+use crate::model::base::settings::Settings;
 use crate::model::drift::tracker::Watch;
 use crate::model::input::request::Snapshot;
 use crate::model::persisted::grace::Grace;
 use crate::model::schedule::{Outcome, Schedule};
 use crate::provider::{Provider, ProviderError, Retry};
-use crate::reconcile::{self, Frame, Memory, Pass};
+use crate::reconcile::{Frame, Memory, Pass};
 use crate::report::pulse::Pulse;
 use crate::report::teller::Teller;
 use crate::retry::Backoff;
 use crate::source::{Source, Watching};
-use crate::spans;
+use crate::{clock, reconcile, spans};
 
 /// Failures of passes: the first is retried after about a second.
 const FIRST_RETRY: Duration = Duration::from_secs(1);

@@ -1,20 +1,21 @@
 //! How many passes and calls the loop makes, on virtual time: at rest in each state of a stack, and while others edit.
 
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::lease::Alone;
+use crate::model::base::ids::ObjectId;
+use crate::model::base::settings::{OnDrift, OnEmpty};
 use crate::model::cloud::live::{Live, Phase, Stack, Status};
 use crate::model::cloud::network::Network;
 use crate::model::cloud::observed::Observed;
-use crate::model::desired::{OnDrift, OnEmpty, example_zones};
-use crate::model::input::request::{Object, ObjectId};
-use crate::model::plan::Action;
+use crate::model::desired::example_zones;
+use crate::model::input::request::Object;
+use crate::model::plan::types::Action;
 use crate::provider::memory::MemoryProvider;
 use crate::report::metrics::Metrics;
 use crate::source::Again;

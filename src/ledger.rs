@@ -11,10 +11,11 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use tracing::Instrument as _;
 
-use crate::clock::{self, Instant, timeout};
+use crate::clock::{Instant, timeout};
 use crate::lease::term::Term;
-use crate::model::persisted::ledger::{Ledger, LedgerError, Recall};
-use crate::spans;
+use crate::model::persisted::ledger::{Ledger, LedgerError};
+use crate::model::persisted::recall::Recall;
+use crate::{clock, spans};
 
 /// The key of the document in the ConfigMap.
 pub const KEY: &str = "ledger.json";
@@ -48,7 +49,7 @@ pub struct Place {
     pub namespace: String,
     pub name: String,
     pub stack_name: String,
-    /// Names of the clusters that are watched, as [`crate::model::input::request::ObjectId`] has them.
+    /// Names of the clusters that are watched, as [`ObjectId`] has them.
     pub clusters: BTreeSet<String>,
 }
 

@@ -12,11 +12,10 @@ use kube_static_egress_controller::config::{
     variables,
 };
 use kube_static_egress_controller::controller::{Conduct, Controller};
-use kube_static_egress_controller::lease::{self, Alone, Election, ElectionConfig, LeaseElection};
-use kube_static_egress_controller::ledger::{self, Book};
+use kube_static_egress_controller::lease::{Alone, Election, ElectionConfig, LeaseElection};
+use kube_static_egress_controller::ledger::Book;
 use kube_static_egress_controller::model::base::plain::plain;
-use kube_static_egress_controller::model::desired;
-use kube_static_egress_controller::plan_command;
+use kube_static_egress_controller::model::base::settings::NAMELESS;
 use kube_static_egress_controller::provider::Provider;
 use kube_static_egress_controller::provider::aws::{AwsConfig, AwsProvider};
 use kube_static_egress_controller::provider::memory::MemoryProvider;
@@ -29,7 +28,8 @@ use kube_static_egress_controller::report::teller::Teller;
 use kube_static_egress_controller::report::traces::Traces;
 use kube_static_egress_controller::report::{http, log, transitions};
 use kube_static_egress_controller::source::{Source, kubernetes};
-use kube_static_egress_controller::status_command::{self, Question};
+use kube_static_egress_controller::status_command::Question;
+use kube_static_egress_controller::{lease, ledger, plan_command, status_command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -169,7 +169,7 @@ async fn run(config: Config) -> Result<ExitCode> {
         "starting"
     );
     if config.settings.nameless {
-        tracing::warn!("{}", desired::NAMELESS);
+        tracing::warn!("{}", NAMELESS);
     }
     let metrics = Metrics::new();
     let listener = http::listen(config.address).await?;

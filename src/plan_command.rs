@@ -8,18 +8,20 @@ use crate::cluster::Cluster;
 use crate::config::{Config, Output, ProviderConfig, SourceConfig};
 use crate::ledger::Book;
 use crate::model::base::plain;
+use crate::model::base::settings::Settings;
 use crate::model::cloud::live::Live;
 use crate::model::cloud::network::{Later, Network, NetworkFile, NetworkFileError};
-use crate::model::desired::Settings;
+use crate::model::cloud::set_aside::SetAside;
 use crate::model::drift::tracker::Watch;
 use crate::model::input::request::Snapshot;
 use crate::model::persisted::grace::Grace;
-use crate::model::persisted::ledger::Recall;
-use crate::model::plan::refused_routes::SetAside;
-use crate::model::plan::{self, Action, Plan, World};
+use crate::model::persisted::recall::Recall;
+use crate::model::plan;
+use crate::model::plan::types::{Action, Plan, World};
 use crate::provider::Provider;
 use crate::provider::memory::MemoryProvider;
-use crate::reconcile::{self, View};
+use crate::reconcile;
+use crate::reconcile::View;
 use crate::source::{Source, directory};
 
 /// How long to wait until every cluster has been listed.

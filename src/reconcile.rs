@@ -8,17 +8,18 @@ use crate::cluster::Cluster;
 use crate::lease::term::Term;
 use crate::ledger::Book;
 use crate::model::base::problem::Problem;
+use crate::model::base::settings::{OnDrift, Settings};
 use crate::model::cloud::live::{Live, Phase, Stack};
 use crate::model::cloud::network::{Headroom, Later, Network};
-use crate::model::desired::{OnDrift, Settings};
+use crate::model::cloud::set_aside::SetAside;
 use crate::model::drift::Drift;
 use crate::model::drift::tracker::{Stage, Watch};
 use crate::model::input::request::Snapshot;
 use crate::model::persisted::grace::Grace;
-use crate::model::persisted::ledger::Recall;
+use crate::model::persisted::recall::Recall;
+use crate::model::plan;
 use crate::model::plan::owner;
-use crate::model::plan::refused_routes::SetAside;
-use crate::model::plan::{self, Plan, World};
+use crate::model::plan::types::{Action, Plan, World};
 use crate::model::schedule::{Outcome, Schedule};
 use crate::provider::{Provider, ProviderError, Retry};
 use crate::source::Source;
@@ -39,8 +40,8 @@ impl Pass {
     /// How it ended, in one word.
     pub fn outcome_name(&self) -> &'static str {
         match (&self.plan.action, self.applied) {
-            (plan::Action::Refuse, _) => "refused",
-            (plan::Action::Keep, _) => "settled",
+            (Action::Refuse, _) => "refused",
+            (Action::Keep, _) => "settled",
             (_, true) => "applied",
             (_, false) => "waiting",
         }
@@ -143,7 +144,7 @@ pub async fn look<P: Provider>(
             plan = made(&network);
         }
     }
-    let idle = matches!(plan.action, plan::Action::Keep | plan::Action::Refuse);
+    let idle = matches!(plan.action, Action::Keep | Action::Refuse);
     watch.note(&plan.drifts, view.settings.drift == OnDrift::Repair, idle);
     Ok(plan)
 }
@@ -193,7 +194,7 @@ pub async fn pass<P: Provider>(
         if memory.schedule.failed(&plan, frame.now, frame.jitter) {
             continue;
         }
-        if matches!(plan.action, plan::Action::Keep) {
+        if matches!(plan.action, Action::Keep) {
             memory.schedule.succeeded(&plan, frame.now);
         }
         let patience = memory.schedule.clone();
@@ -204,7 +205,7 @@ pub async fn pass<P: Provider>(
         }
         // Before anything is done: what is done without being noted, a later leader could take back. What a change set makes was
         // noted when it was prepared, and a later leader does not count its first execution.
-        let is_noted = matches!(plan.action, plan::Action::Execute { .. })
+        let is_noted = matches!(plan.action, Action::Execute { .. })
             && plan.new_zones.is_empty()
             && memory.schedule.tried(&plan, frame.now).0 <= 1;
         let note = Note {
@@ -315,7 +316,7 @@ struct Note<'a> {
 
 /// Where AWS does not revert drift, there is another way.
 fn not_reverted(watch: &mut Watch, plan: &Plan, error: &ProviderError) {
-    if matches!(plan.action, plan::Action::Revert(_)) && error.retry == Retry::AfterFix {
+    if matches!(plan.action, Action::Revert(_)) && error.retry == Retry::AfterFix {
         let new = |drift: &&Drift| watch.stage(drift) == Stage::New;
         let keys: Vec<String> = plan.drifts.iter().filter(new).map(Drift::key).collect();
         watch.tried(&keys);
@@ -331,8 +332,8 @@ fn outcome(plan: &Plan, applied: bool, held: Option<Duration>) -> Outcome {
         return Outcome::Held(wait);
     }
     match plan.action {
-        plan::Action::Refuse => Outcome::Failed,
-        plan::Action::Wait => Outcome::UnderWay,
+        Action::Refuse => Outcome::Failed,
+        Action::Wait => Outcome::UnderWay,
         _ => Outcome::Settled(plan.again),
     }
 }

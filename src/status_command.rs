@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
+use leadership::Leadership;
 
 use crate::config::{Config, Output, SourceConfig};
 use crate::model::base::plain;
 use crate::model::status::{SCHEMA_VERSION, Status};
 use crate::report::scribe;
 use crate::source::kubernetes;
-use leadership::Leadership;
 
 mod leadership;
 

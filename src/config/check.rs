@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::flags::{Options, ProcessOptions, SourceOptions};
-use super::form::{self, Judged};
-use super::{Clusters, Config, Facts, Log, Master, Mistake, ProviderConfig, Purpose, SourceConfig};
-use crate::model::desired::{self, OnDrift, OnEmpty, Settings};
+use super::form::Judged;
+use super::{
+    Clusters, Config, Facts, Log, Master, Mistake, ProviderConfig, Purpose, SourceConfig, form,
+};
+use crate::model::base::settings::{OnDrift, OnEmpty, Settings, stack_name};
 
 mod election;
 mod owner;
@@ -274,7 +276,7 @@ impl Check {
             &[("keep", OnEmpty::Keep), ("delete", OnEmpty::Delete)],
         );
         Settings {
-            stack_name: desired::stack_name(&id),
+            stack_name: stack_name(&id),
             nameless: aws && id.is_empty(),
             tags: self.tags(
                 "additional-stack-tags",

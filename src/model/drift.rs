@@ -5,12 +5,13 @@ pub mod tracker;
 
 use ipnet::Ipv4Net;
 
+use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::problem::{Problem, Severity, Subject};
 use crate::model::cloud::layout::{Layout, Names, Part};
-use crate::model::cloud::network::{Network, Route, TableId, Zone};
+use crate::model::cloud::logical_id::renewal;
+use crate::model::cloud::network::{Network, Route};
 use crate::model::cloud::observed::Observed;
 use crate::model::desired::Desired;
-use crate::model::plan::patched_template::renewal;
 
 mod zone;
 

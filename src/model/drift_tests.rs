@@ -2,9 +2,9 @@
 
 use super::repair_tests::{Scene, dns, leads_to, text, told};
 use super::*;
+use crate::model::base::settings::OnDrift;
 use crate::model::cloud::network::OtherTable;
 use crate::model::cloud::observed::{Health, Observed};
-use crate::model::desired::OnDrift;
 use crate::model::drift::Cure;
 
 type Harm = fn(&mut Scene);

@@ -6,9 +6,10 @@
 //! - [`status`]: what to publish.
 //! - [`plan`]: the one next step, with its reasons.
 //! - [`drift`]: how EC2 differs from the stack.
-//! - [`desired`]: what the stack should contain; [`persisted`]: what outlives a leader.
+//! - [`desired`]: what the stack should contain.
+//! - [`persisted`]: what outlives a leader.
 //! - [`input`]: what ConfigMaps request; [`cloud`]: the stack and the network.
-//! - [`base`]: CIDRs, problems, and text.
+//! - [`base`]: identifiers, CIDRs, problems and settings.
 
 pub mod base;
 pub mod cloud;

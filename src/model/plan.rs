@@ -1,133 +1,27 @@
 //! The one next step, with its reasons. It leaves no choice to whoever applies it.
 
+pub(crate) mod capacity;
 pub mod change_set;
 pub mod diff;
 pub(crate) mod draft;
 pub mod drift_repair;
+pub mod failure;
 pub(crate) mod mass_removal;
 pub mod owner;
 pub(crate) mod patched_template;
 pub(crate) mod recovery;
-pub mod refused_routes;
+pub mod refusals;
 pub mod stack_policy;
+pub mod types;
 pub(crate) mod unroutable_zones;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
-use ipnet::Ipv4Net;
-
-use crate::model::cloud::live::{Live, Phase, Stack};
-use crate::model::cloud::network::{Later, Network, TableId, Zone};
-use crate::model::desired::admitted::Admitted;
-use crate::model::desired::{Desired, Settings};
-use crate::model::drift::Drift;
-use crate::model::persisted::grace::Grace;
-use crate::model::persisted::ledger::{Ledger, Recall};
-use crate::model::plan::change_set::Whole;
-use crate::model::plan::diff::Difference;
-use crate::model::plan::draft::draft;
-
 use crate::model::base::problem::{Problem, Subject};
-
 use crate::model::cloud::layout::{Layout, LayoutError, Names};
+use crate::model::cloud::live::{Live, Phase, Stack};
 use crate::model::desired::template;
-use crate::model::desired::template::{Size, Template};
-use crate::model::drift::tracker::Watch;
-use crate::model::input::request::{Request, Snapshot};
-use crate::model::plan::refused_routes::Failure;
-
-/// What to do now: at most one mutating call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Action {
-    /// The stack is as it should be.
-    #[default]
-    Keep,
-    /// Something is under way; look again soon.
-    Wait,
-    /// CreateStack.
-    Create(Template),
-    /// CreateChangeSet of type UPDATE, named by [`crate::model::plan::change_set::change_set_name`].
-    Prepare(Template),
-    /// CreateChangeSet of what the stack already says, to undo what others did in EC2. Only text, parameters and tags of the
-    /// live stack are in it.
-    Revert(Template),
-    /// ExecuteChangeSet.
-    Execute { change_set: String },
-    /// DeleteChangeSet.
-    Discard { change_set: String },
-    /// UpdateTerminationProtection.
-    Protect(bool),
-    /// SetStackPolicy.
-    SetPolicy { open: bool },
-    /// ContinueUpdateRollback.
-    ContinueRollback,
-    /// DeleteStack: of a stack that nobody asks for any more, or whose creation failed. `retain`: logical ids of resources that
-    /// are left behind, since they would not go.
-    Delete { retain: BTreeSet<String> },
-    /// Nothing may be done until a person has acted; the reasons say what.
-    Refuse,
-}
-
-/// Everything that a plan is made from.
-#[derive(Clone, Copy, Debug)]
-pub struct World<'a> {
-    pub snapshot: &'a Snapshot,
-    pub network: &'a Network,
-    pub live: &'a Live,
-    pub settings: &'a Settings,
-    pub grace: Grace,
-    pub ledger: Recall<'a>,
-    /// What EC2 was last seen to hold of the stack.
-    pub watch: &'a Watch,
-}
-
-/// The next step and what to tell about it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Plan {
-    pub action: Action,
-    /// ARN, or name when there is none yet.
-    pub stack: String,
-    /// One sentence: why this action.
-    pub why: String,
-    /// What the stack lacks or has too much, in the order of logical ids.
-    pub differences: Vec<Difference>,
-    pub problems: Vec<Problem>,
-    /// What users request. Whether nobody requests anything, or less than before, is decided by this alone.
-    pub request: Request,
-    /// The part of it that gets routes.
-    pub admitted: Admitted,
-    pub desired: Desired,
-    /// The live stack's status.
-    pub status: Option<String>,
-    /// The live static IPs by zone.
-    pub static_ips: BTreeMap<Zone, String>,
-    /// The live stack's routes, and whether EC2 has them so, as far as it can be seen.
-    pub live_routes: BTreeMap<(TableId, Ipv4Net), bool>,
-    /// Look again after this long, though nothing may have changed.
-    pub again: Option<Duration>,
-    /// Why an earlier attempt at the same failed.
-    pub setback: Option<String>,
-    pub grace: Grace,
-    /// What the ledger should hold, before the action is taken; None where nothing is known of it.
-    pub ledger: Option<Ledger>,
-    /// Where EC2 differs from what the stack believes.
-    pub drifts: Vec<Drift>,
-    /// The drifts, by their keys, that the action is a repair of.
-    pub repairs: Vec<String>,
-    /// Zones that the differences add.
-    pub new_zones: BTreeSet<Zone>,
-    /// Those that are left out now.
-    pub later: Later,
-    /// Logical ids of what is gone and made anew by the action.
-    pub(super) renewed: BTreeSet<String>,
-    /// What the template takes of CloudFormation's quotas, when one was made.
-    pub size: Option<Size>,
-    /// Why the stack's last operation failed.
-    pub failure: Failure,
-    /// The new routes of the change set that is executed.
-    pub attempt: BTreeSet<(TableId, Ipv4Net)>,
-}
+use crate::model::plan::change_set::Whole;
+use crate::model::plan::draft::draft;
+use crate::model::plan::types::{Action, Plan, World};
 
 /// Makes the plan. Total: whatever the world looks like, there is one.
 pub fn plan(world: &World<'_>) -> Plan {

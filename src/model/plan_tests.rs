@@ -4,12 +4,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
-use crate::model::cloud::live::{Change, Effect, Status};
-use crate::model::cloud::live::{ChangeSet, ChangeSetState};
-use crate::model::cloud::network::{Route, WorkerTable};
-use crate::model::input::request::{Object, ObjectId};
-use crate::model::persisted::grace::LargeRemoval;
-use crate::model::plan::change_set::change_set_name;
+use crate::model::base::ids::{ObjectId, Zone};
+use crate::model::base::settings::Settings;
+use crate::model::cloud::change_set_name::change_set_name;
+use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Status};
+use crate::model::cloud::network::{Network, Route, WorkerTable};
+use crate::model::desired::template::Template;
+use crate::model::drift::tracker::Watch;
+use crate::model::input::request::{Object, Snapshot};
+use crate::model::persisted::grace::{Grace, LargeRemoval};
+use crate::model::persisted::ledger::Ledger;
+use crate::model::persisted::recall::Recall;
+use crate::model::plan::diff::Difference;
 
 /// One world, to be bent by each test.
 pub(super) struct Bench {
@@ -173,7 +179,7 @@ fn an_edit_goes_through_a_change_set_that_is_read_before_it_is_executed() {
             .all(|(kind, id)| *kind == diff::Kind::Add && id.starts_with("RouteToNAT"))
     );
     let set = |state, effect, kind: &str| ChangeSet {
-        name: change_set_name(&template, 3, None),
+        name: change_set_name(&template.fingerprint, 3, None),
         state,
         changes: vec![Change {
             logical_id: added[0].1.clone(),
@@ -235,7 +241,7 @@ pub(super) fn ready(plan: &Plan, effect: Effect) -> ChangeSet {
         dynamic_on: Vec::new(),
     };
     ChangeSet {
-        name: change_set_name(template, 3, None),
+        name: change_set_name(&template.fingerprint, 3, None),
         state: ChangeSetState::Ready,
         changes: plan.differences.iter().map(change).collect(),
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use crate::model::cloud::network::{Later, Zone};
+use crate::model::base::ids::Zone;
+use crate::model::cloud::network::Later;
 use crate::model::drift::tracker::Watch;
 use crate::model::persisted::grace::whole_seconds;
 use crate::model::persisted::ledger::Tries;
-use crate::model::persisted::refusals::Refusals;
-use crate::model::plan::refused_routes::Failure;
-use crate::model::plan::{Action, Plan};
+use crate::model::plan::refusals::Refusals;
+use crate::model::plan::types::{Action, Failure, Plan};
 
 /// An operation under way is looked at again after half the time it has taken so far, within these limits.
 const FIRST_POLL: Duration = Duration::from_millis(400);

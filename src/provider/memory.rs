@@ -10,11 +10,12 @@ use ipnet::Ipv4Net;
 use self::account::{Account, Ending, refused, status};
 use super::{Provider, ProviderError};
 use crate::lease::term::Term;
+use crate::model::base::ids::Zone;
 use crate::model::cloud::live::{Live, Stack};
-use crate::model::cloud::network::{Headroom, Network, Route, WorkerTable, Zone};
+use crate::model::cloud::network::{Headroom, Network, Route, WorkerTable};
 use crate::model::cloud::observed::Observed;
-use crate::model::plan::Action;
 use crate::model::plan::stack_policy;
+use crate::model::plan::types::Action;
 
 mod account;
 mod ec2;

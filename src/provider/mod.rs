@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::future::Future;
 
 use crate::lease::term::Term;
+use crate::model::base::ids::Zone;
 use crate::model::cloud::live::{Live, Stack};
-use crate::model::cloud::network::{Headroom, Network, Zone};
+use crate::model::cloud::network::{Headroom, Network};
 use crate::model::cloud::observed::Observed;
 use crate::model::drift::cfn_detection::Detection;
-use crate::model::plan::Action;
+use crate::model::plan::types::Action;
 
 pub mod aws;
 pub mod memory;

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use super::chronicle::Issue;
 use super::turns::Turns;
 use super::writes::{Failure, Fate, Kind, Writes, answered};
-use crate::model::input::request::ObjectId;
+use crate::model::base::ids::ObjectId;
+use crate::model::input::annotations::{Annotations, ours};
 use crate::model::status::annotations;
-use crate::model::status::annotations::Annotations;
 
 /// Not that of the status ConfigMap: an apply takes away what the same manager applied before and does not any more.
 const MANAGER: &str = "kube-static-egress-controller-annotations";
@@ -191,7 +191,7 @@ impl Annotator {
             Ok(list) => {
                 for object in list.items {
                     let metadata = object.metadata;
-                    let ours = annotations::ours(&metadata.annotations.unwrap_or_default());
+                    let ours = ours(&metadata.annotations.unwrap_or_default());
                     let id = ObjectId {
                         cluster: sweep.cluster.clone(),
                         namespace: metadata.namespace.unwrap_or_default(),

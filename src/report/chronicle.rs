@@ -10,15 +10,15 @@ use tokio::sync::watch;
 
 use crate::clock::wall;
 use crate::lease::LeaseView;
+use crate::model::base::digest::digest;
 use crate::model::base::plain::{plain, short};
-use crate::model::desired::template;
 use crate::model::input::request::Snapshot;
-use crate::model::plan::Action;
+use crate::model::plan::types::Action;
 use crate::model::schedule::Outcome;
-use crate::model::status::from_plan;
-use crate::model::status::notifications;
 use crate::model::status::notifications::Notices;
-use crate::model::status::{Failure, Leader, SCHEMA_VERSION, Status, Step};
+use crate::model::status::{
+    Failure, Leader, SCHEMA_VERSION, Status, Step, from_plan, notifications,
+};
 use crate::provider::ProviderError;
 use crate::reconcile::Pass;
 
@@ -290,9 +290,9 @@ impl Chronicle {
         let json = Bytes::from(text(&status));
         let brief = status.fitting(BRIEF_BYTES);
         Issue {
-            digest: template::digest(&json),
+            digest: digest(&json),
             json,
-            mark: template::digest(text(&brief.timeless()).as_bytes()),
+            mark: digest(text(&brief.timeless()).as_bytes()),
             brief: text(&brief),
             status,
             notices,

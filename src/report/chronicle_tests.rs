@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::plan::{Action, Plan};
+use crate::model::plan::types::{Action, Plan};
 use crate::model::status::RouteState;
 
 fn pass(action: Action, why: &str, applied: bool) -> Result<Pass, ProviderError> {

@@ -4,7 +4,7 @@ use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use super::*;
-use crate::model::input::request::{EntryId, ObjectId};
+use crate::model::base::ids::{EntryId, ObjectId};
 
 /// The messages of all lines that are written meanwhile.
 #[derive(Clone, Default)]

@@ -13,13 +13,12 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
-use crate::lease::LeaseView;
-use crate::model::base::problem::{Severity, Subject};
-use crate::model::plan::Action;
-use crate::reconcile::Pass;
-
 use super::lease_metrics::LeaseGauges;
 use super::writes::Writes;
+use crate::lease::LeaseView;
+use crate::model::base::problem::{Severity, Subject};
+use crate::model::plan::types::Action;
+use crate::reconcile::Pass;
 
 /// In front of every name.
 pub const PREFIX: &str = "kube_static_egress_controller";

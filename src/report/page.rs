@@ -14,8 +14,8 @@ use serde_json::json;
 use super::chronicle::Chronicle;
 use super::host;
 use super::places::Place;
+use crate::model::base::digest::digest;
 use crate::model::base::plain::short;
-use crate::model::desired::template::digest;
 use crate::model::status::SCHEMA_VERSION;
 
 /// Bytes of the name in the Lease: it may be anybody's.

@@ -16,11 +16,12 @@ use tokio::time::Instant;
 use super::annotator::{Annotator, Chore, Slate};
 use super::bucket::Bucket;
 use super::chronicle::Issue;
-use super::events::{self, Events, Weight};
+use super::events;
+use super::events::{Events, Weight};
 use super::turns::Turns;
 use super::writes::{Failure, Fate, Kind, Writes, answered};
 use crate::lease::Term;
-use crate::model::input::request::ObjectId;
+use crate::model::base::ids::ObjectId;
 use crate::model::status::notifications::{Memory, Notice, OfObject};
 
 /// Field manager.

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use crate::lease::Term;
 use crate::model::input::request::Snapshot;
-use crate::model::plan::Action;
+use crate::model::plan::types::Action;
 use crate::provider::ProviderError;
 use crate::reconcile::Pass;
 use crate::report::chronicle::Chronicle;
-use crate::report::journal::{self, Journal};
+use crate::report::journal;
+use crate::report::journal::Journal;
 use crate::report::metrics::Metrics;
 use crate::report::scribe::Scribe;
 

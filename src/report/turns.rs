@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::input::request::ObjectId;
+use crate::model::base::ids::ObjectId;
 
 /// Remembers who was served when. A namespace stands in it as an object without a name.
 #[derive(Default)]

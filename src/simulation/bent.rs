@@ -2,11 +2,11 @@
 
 use super::bugs::Bug;
 use super::world::World;
+use crate::model::cloud::change_set_name::is_revert;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::{Network, Route};
 use crate::model::cloud::observed::{Gateway, Health};
 use crate::model::desired::template::Template;
-use crate::model::plan::drift_repair::is_revert;
 use crate::provider::Provider as _;
 use crate::provider::memory::MemoryProvider;
 

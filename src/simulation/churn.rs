@@ -12,7 +12,7 @@ use super::maps::{CHURN, CLUSTERS, Edit, VICTIM};
 use super::script::{Deed, Script};
 use super::world::World;
 use crate::lease::tests::secs;
-use crate::model::input::request::ObjectId;
+use crate::model::base::ids::ObjectId;
 use crate::provider::memory::crowd::ROUTES;
 
 /// What is edited again and again.

@@ -7,8 +7,9 @@ use ipnet::Ipv4Net;
 
 use super::MemoryProvider;
 use super::ec2::NO_ROOM;
+use crate::model::base::ids::{TableId, Zone};
 use crate::model::cloud::live::Stack;
-use crate::model::cloud::network::{Route, TableId, Zone};
+use crate::model::cloud::network::Route;
 use crate::model::plan::stack_policy;
 use crate::simulation::script::StackHand;
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::harms::{self, Harm, Reverting};
+use super::harms::{Harm, Reverting};
 use super::maps::{CLUSTERS, Edit, Maps};
 use super::script::{Deed, Foul, Hand, LedgerHand, Place, REPLICAS, Script, StackHand, Stage};
-use super::{churn, flags};
+use super::{churn, flags, harms};
 use crate::lease::tests::secs;
-use crate::model::input::request::ObjectId;
+use crate::model::base::ids::ObjectId;
 
 /// How far a clock may be off: two are less than a twentieth apart.
 const DRIFT: f64 = 0.0243;

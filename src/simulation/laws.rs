@@ -7,13 +7,15 @@ use ipnet::Ipv4Net;
 use tokio::time::Instant;
 
 use super::link::Basis;
-use super::maps::{self, covered};
+use super::maps;
+use super::maps::covered;
 use super::world::{Standing, World};
-use crate::model::cloud::network::TableId;
+use crate::model::base::ids::{ObjectId, TableId};
 use crate::model::desired::template::Template;
-use crate::model::input::request::{Object, ObjectId, Snapshot};
-use crate::model::plan::Action;
-use crate::provider::memory::sight::{self, Stamp};
+use crate::model::input::request::{Object, Snapshot};
+use crate::model::plan::types::Action;
+use crate::provider::memory::sight;
+use crate::provider::memory::sight::Stamp;
 
 /// For how long an entry has to stand unchanged before nothing may take its route away, besides the length of an operation: as
 /// long as a leader can act on what it has seen before, that is the slowest news, the longest term and the slowest call together.

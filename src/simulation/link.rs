@@ -8,22 +8,22 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::bent;
 use super::bugs::Bug;
 use super::laws::Law;
-use super::maps;
 use super::replica::{CLUSTER, RIVAL};
 use super::script::{Place, Stage};
 use super::weather::Luck;
 use super::world::World;
+use super::{bent, maps};
 use crate::lease::Term;
 use crate::lease::tests::process::Process;
+use crate::model::base::ids::{ObjectId, Zone};
+use crate::model::cloud::change_set_name::is_revert;
 use crate::model::cloud::live::{Live, Stack};
-use crate::model::cloud::network::{Headroom, Network, OtherTable, Zone};
+use crate::model::cloud::network::{Headroom, Network, OtherTable};
 use crate::model::cloud::observed::Observed;
-use crate::model::input::request::{Object, ObjectId, Snapshot};
-use crate::model::plan::Action;
-use crate::model::plan::drift_repair::is_revert;
+use crate::model::input::request::{Object, Snapshot};
+use crate::model::plan::types::Action;
 use crate::provider::memory::owners;
 use crate::provider::{Provider, ProviderError, Retry};
 

@@ -8,7 +8,8 @@ use fastrand::Rng;
 use ipnet::Ipv4Net;
 
 use crate::model::base::cidr;
-use crate::model::input::request::{EntryId, Object, ObjectId};
+use crate::model::base::ids::{EntryId, ObjectId};
+use crate::model::input::request::Object;
 
 pub const CLUSTERS: [&str; 2] = ["blue", "green"];
 /// Neighbours that are merged into one route, networks inside of others, and some that stand alone.

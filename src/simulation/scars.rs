@@ -11,11 +11,11 @@ use super::maps::covered;
 use super::replica::settings;
 use super::script::StackHand;
 use super::world::World;
-use crate::model::cloud::network::{TableId, Zone};
+use crate::model::base::ids::{TableId, Zone};
+use crate::model::cloud::change_set_name::is_revert;
+use crate::model::cloud::logical_id::renewal;
 use crate::model::drift::tracker::MAX_REPAIRS;
-use crate::model::plan::Action;
-use crate::model::plan::drift_repair::is_revert;
-use crate::model::plan::patched_template::renewal;
+use crate::model::plan::types::Action;
 use crate::provider::memory::sight::{Sight, Stamp};
 use crate::provider::memory::tamper::Stray;
 

@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Duration, Ending, Ipv4Net, MemoryProvider, ProviderError, status};
 use tokio::time::Instant;
 
+use super::{Action, Duration, Ending, Ipv4Net, MemoryProvider, ProviderError, status};
+use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::cloud::layout::Layout;
 use crate::model::cloud::live::{ChangeSet, ChangeSetState, Phase};
-use crate::model::cloud::network::{TableId, Zone};
 use crate::model::cloud::observed::Health;
-use crate::model::desired::template::OWNER;
-use crate::model::desired::template::Template;
-use crate::model::input::request::{EntryId, Request};
+use crate::model::desired::template::{OWNER, Template};
+use crate::model::input::request::Request;
 use crate::model::plan::diff;
 
 /// Operations so far, and when the one under way ends.

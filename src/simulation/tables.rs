@@ -3,7 +3,8 @@
 use ipnet::Ipv4Net;
 
 use super::MemoryProvider;
-use crate::model::cloud::network::{Route, TableId, WorkerTable, Zone};
+use crate::model::base::ids::{TableId, Zone};
+use crate::model::cloud::network::{Route, WorkerTable};
 
 impl MemoryProvider {
     /// A worker table loses its tags: its id and what it was. None if there are not so many.

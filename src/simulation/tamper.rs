@@ -8,11 +8,12 @@ use super::MemoryProvider;
 use super::account::{Account, Ending, layout};
 use super::ec2::{Ec2, State};
 use super::wish::Made;
+use crate::model::base::ids::{TableId, Zone};
+use crate::model::cloud::change_set_name::is_revert;
 use crate::model::cloud::layout::Part;
 use crate::model::cloud::live::{Change, Effect};
-use crate::model::cloud::network::{Route, TableId, Zone};
+use crate::model::cloud::network::Route;
 use crate::model::cloud::observed::{Gateway, Health};
-use crate::model::plan::drift_repair::is_revert;
 use crate::simulation::harms::{Harm, Reverting};
 
 const EIP: &str = "AWS::EC2::EIP";

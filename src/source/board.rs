@@ -9,8 +9,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::reader::Listing;
+use crate::model::base::ids::ObjectId;
 use crate::model::input::object;
-use crate::model::input::request::{Object, ObjectId, Snapshot};
+use crate::model::input::request::{Object, Snapshot};
 
 /// Bytes of one reason that is shown.
 const MAX_REASON: usize = 400;

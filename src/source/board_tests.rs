@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::status::annotations;
+use crate::model::input::annotations::KEYS;
 
 fn config_map(name: &str, value: &str) -> Object {
     let mut object = Object::default();
@@ -235,7 +235,7 @@ fn annotations_are_known_and_wake_nobody() {
     list(&mut rig.a, &[("one", "8.8.8.8")]);
     list(&mut rig.b, &[]);
     rig.woken();
-    let key = annotations::KEYS[0];
+    let key = KEYS[0];
     let annotated = |value: &str| {
         let mut object = config_map("one", "8.8.8.8");
         object.annotate(key, value);

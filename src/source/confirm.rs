@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{Source, directory};
-use crate::model::input::request::{Object, ObjectId, Snapshot};
+use crate::model::base::ids::ObjectId;
+use crate::model::input::request::{Object, Snapshot};
 
 /// How long all sources together may take.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,7 +1,8 @@
 //! ConfigMaps from YAML manifests on disk: for trying things out without a cluster, and for checks of pull requests.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
+use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::manifest;
-use crate::model::input::request::{Object, ObjectId, Snapshot};
+use crate::model::base::ids::ObjectId;
+use crate::model::input::request::{Object, Snapshot};
 
 const MAX_FILES: usize = 1_000;
 const MAX_FILE_BYTES: u64 = 1024 * 1024;

@@ -1,6 +1,6 @@
 use super::*;
+use crate::model::input::annotations::KEYS;
 use crate::model::input::request::MAX_ENTRIES_PER_OBJECT;
-use crate::model::status::annotations::KEYS;
 
 fn good() -> serde_json::Value {
     serde_json::json!({

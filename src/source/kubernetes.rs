@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use http::{HeaderValue, Request, header::AUTHORIZATION};
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Request};
 use kube::client::{Body, ClientBuilder};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::names;
-use crate::model::input::request::{Object, ObjectId};
+use crate::model::base::ids::ObjectId;
+use crate::model::input::request::Object;
 
 const LABEL: (&str, &str) = ("egress", "static");
 const MAX_LISTS: usize = 4;

@@ -14,11 +14,13 @@ use kube::client::Body;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::timeout;
 
-use super::item::{self, Event};
+use super::item;
+use super::item::Event;
 use super::kubernetes::{SELECTOR, TokenError};
 use super::split::{Lines, List};
+use crate::model::base::ids::ObjectId;
 use crate::model::input::object;
-use crate::model::input::request::{Object, ObjectId};
+use crate::model::input::request::Object;
 
 /// Objects of one page: the API server holds a page whole.
 const PAGE: usize = 50;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use clap::Parser as _;
 use kube_static_egress_controller::config::{Cli, Config, Facts, Purpose, SourceConfig};
-use kube_static_egress_controller::model::plan::Action;
+use kube_static_egress_controller::model::plan::types::Action;
 use kube_static_egress_controller::plan_command;
 use kube_static_egress_controller::source::Source;
 

@@ -1,7 +1,7 @@
 //! Whose stack it is.
 
 use super::{Check, form};
-use crate::model::plan::owner::{Owner, is_uid};
+use crate::model::base::owner::{Owner, is_uid};
 
 impl Check {
     pub(super) fn owner(&mut self, takes_over: &Option<String>) -> Owner {

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use super::super::flags::{Options, StackOptions};
 use super::super::form;
 use super::{Check, split};
-use crate::model::cloud::network::Zone;
+use crate::model::base::ids::Zone;
 use crate::model::desired;
 
 const MAX_ZONES: usize = 20;

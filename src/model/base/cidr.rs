@@ -229,6 +229,11 @@ fn without(net: Ipv4Net, never: &BTreeSet<Ipv4Net>) -> Vec<Ipv4Net> {
     }
 }
 
+/// Whether two networks have addresses in common.
+pub fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
+    one.contains(other) || other.contains(one)
+}
+
 #[cfg(test)]
 #[path = "cidr_tests.rs"]
 mod tests;

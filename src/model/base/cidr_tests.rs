@@ -1,7 +1,8 @@
 //! The rules of entries, and the merge against oracles.
 
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 fn nets(texts: &[&str]) -> Vec<Ipv4Net> {
     texts.iter().map(|text| parse(text).unwrap().0).collect()

@@ -1,7 +1,11 @@
 //! Identifiers, networks, problems and settings: what every other folder of the model uses.
 
 pub mod cidr;
+pub mod digest;
+pub mod ids;
+pub mod owner;
 pub mod plain;
 pub mod problem;
 pub(crate) mod refusal;
+pub mod settings;
 pub mod share;

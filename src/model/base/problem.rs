@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::model::base::ids::{EntryId, ObjectId};
 use crate::model::base::plain::{plain, short};
-use crate::model::input::request::{EntryId, ObjectId};
 
 /// Bytes of a message: it may quote what a server answers.
 const MAX_MESSAGE: usize = 4_000;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::Ipv4Net;
 use serde_json::{Map, Value};
 
-use crate::model::cloud::network::{TableId, Zone};
+use crate::model::base::ids::{TableId, Zone};
 
 /// The template's text cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

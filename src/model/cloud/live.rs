@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use crate::model::base::ids::Zone;
+use crate::model::cloud::layout::{Names, Part};
+
 /// What was found under our name and our ownership tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Live {
@@ -194,4 +197,19 @@ pub enum Effect {
     Remove,
     /// Anything else CloudFormation may announce.
     Other,
+}
+
+/// The static IPs by zone: every EIP has an output of its own name.
+pub(in crate::model) fn static_ips(live: &Live, names: &Names) -> BTreeMap<Zone, String> {
+    let Live::Ours(stack) = live else {
+        return BTreeMap::new();
+    };
+    let eips = names
+        .parts
+        .iter()
+        .filter(|((_, part), _)| *part == Part::Eip);
+    let address = |((zone, _), id): (&(Zone, Part), &String)| {
+        Some((zone.clone(), stack.outputs.get(id)?.clone()))
+    };
+    eips.filter_map(address).collect()
 }

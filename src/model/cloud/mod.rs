@@ -1,6 +1,9 @@
 //! The account as observed: the stack, its layout and the VPC.
 
+pub mod change_set_name;
 pub mod layout;
 pub mod live;
+pub mod logical_id;
 pub mod network;
 pub mod observed;
+pub mod set_aside;

@@ -7,15 +7,9 @@ use ipnet::Ipv4Net;
 use serde::Deserialize;
 
 use crate::model::base::cidr;
+use crate::model::base::ids::{SubnetId, TableId, Zone};
 use crate::model::cloud::layout::Names;
-use crate::model::plan::refused_routes::SetAside;
-
-/// Availability zone name, such as `eu-west-1a`.
-pub type Zone = String;
-/// `rtb-…`
-pub type TableId = String;
-/// `subnet-…`
-pub type SubnetId = String;
+use crate::model::cloud::set_aside::SetAside;
 
 /// The VPC that holds the workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -198,4 +192,14 @@ impl TryFrom<NetworkFile> for Network {
             ..Self::default()
         })
     }
+}
+
+/// The routes that the stack's template has, and whether EC2 shows them to lead to a NAT gateway.
+pub fn live_routes(network: &Network, names: &Names) -> BTreeMap<(TableId, Ipv4Net), bool> {
+    let shown = |(table, cidr): &(TableId, Ipv4Net)| {
+        let route = network.routes(table).and_then(|routes| routes.get(cidr));
+        route.is_some_and(|route| route.target.starts_with("nat-") && !route.blackhole)
+    };
+    let routes = names.routes.keys();
+    routes.map(|route| (route.clone(), shown(route))).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
 
-use crate::model::cloud::network::{SubnetId, Zone};
+use crate::model::base::ids::{SubnetId, Zone};
 
 /// EC2 as it was at one look. What the look did not find is not in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

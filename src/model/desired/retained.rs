@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 
+use crate::model::base::cidr::overlap;
+use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::settings::Settings;
 use crate::model::cloud::layout::Names;
-use crate::model::cloud::network::{Network, TableId, Zone};
-use crate::model::desired::Settings;
+use crate::model::cloud::network::Network;
 use crate::model::desired::admitted::Admitted;
 
 /// Adds the live routes that nobody asks to remove: all of them while absence proves nothing, and those of a table that has
@@ -80,10 +82,6 @@ pub fn keep_routes(
         problems.push(Problem::warning(subject, "RemovalsFrozen", text));
     }
     problems
-}
-
-pub(in crate::model) fn overlap(one: &Ipv4Net, other: &Ipv4Net) -> bool {
-    one.contains(other) || other.contains(one)
 }
 
 /// What a live route that stays covers anyway needs no route of its own, unless somebody has taken that one away: nothing brings it

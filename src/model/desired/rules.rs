@@ -6,9 +6,10 @@ use ipnet::Ipv4Net;
 
 use crate::model::base::cidr;
 use crate::model::base::cidr::{Elsewhere, Rules};
+use crate::model::base::ids::{TableId, Zone};
+use crate::model::base::settings::Settings;
 use crate::model::cloud::layout::Names;
-use crate::model::cloud::network::{Network, Route, TableId, Zone};
-use crate::model::desired::Settings;
+use crate::model::cloud::network::{Network, Route};
 
 /// What no entry may be inside of: the VPC's networks and every NAT subnet, configured or live; and for new ones what would be
 /// taken off a path that works.

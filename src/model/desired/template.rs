@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use ipnet::Ipv4Net;
 use serde_json::{Map, Value, json};
 
+use crate::model::base::digest::digest;
+use crate::model::base::ids::{TableId, Zone};
 use crate::model::cloud::layout::{Layout, Names, Part};
-use crate::model::cloud::network::{TableId, Zone};
 use crate::model::desired::Desired;
 
 /// Of a template body in the request (CloudFormation quota).
@@ -333,18 +334,6 @@ pub(in crate::model) fn is_part(id: &str, zone: &Zone) -> bool {
 /// Logical ids take nothing else.
 fn alphanumeric(text: &str) -> String {
     text.chars().filter(char::is_ascii_alphanumeric).collect()
-}
-
-/// SHA-256 as lower-case hex.
-pub fn digest(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    use std::fmt::Write as _;
-    sha2::Sha256::digest(bytes)
-        .iter()
-        .fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
 }
 
 #[cfg(test)]

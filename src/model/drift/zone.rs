@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use ipnet::Ipv4Net;
 
 use super::{Cure, Drift, Place, UNPROVEN, of_route};
+use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::{Layout, Names, Part};
-use crate::model::cloud::network::{Network, Zone};
+use crate::model::cloud::network::Network;
 use crate::model::cloud::observed::{Gateway, Health, Observed};
 
 /// A piece whose physical id is not known is not judged.

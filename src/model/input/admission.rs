@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::model::input::request::ObjectId;
+use crate::model::base::ids::ObjectId;
 
 /// How many namespaces a message names.
 const NAMED: usize = 3;

@@ -1,6 +1,6 @@
 //! Requests: what users write into ConfigMaps, read and admitted.
 
 pub(crate) mod admission;
+pub mod annotations;
 pub mod object;
-pub(crate) mod reading;
 pub mod request;

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::input::request::ObjectId;
-use crate::model::status::annotations;
-use crate::model::status::annotations::Annotations;
+use crate::model::base::ids::ObjectId;
+use crate::model::input::annotations::{Annotations, keep};
 
 /// Entries read from one ConfigMap: the first in key order. The others are counted.
 pub const MAX_ENTRIES_PER_OBJECT: usize = 1_000;
@@ -69,7 +68,7 @@ impl Object {
 
     /// Adds an annotation, if it is one of ours.
     pub fn annotate(&mut self, key: &str, value: &str) {
-        annotations::keep(&mut self.annotations, key, value);
+        keep(&mut self.annotations, key, value);
     }
 
     pub fn set_uid(&mut self, uid: &str) {

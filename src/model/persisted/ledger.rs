@@ -12,12 +12,11 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::model::base::cidr;
-use crate::model::desired::retained::overlap;
-use crate::model::input::request::{EntryId, ObjectId, Request, Snapshot};
+use crate::model::base::cidr::overlap;
+use crate::model::base::ids::{EntryId, ObjectId};
+use crate::model::input::request::{Request, Snapshot};
 use crate::model::persisted::grace::{Grace, LargeRemoval, whole_seconds};
-use crate::model::persisted::refusals::Kepts;
-
-pub use crate::model::persisted::recall::Recall;
+use crate::model::persisted::refusal_record::Kepts;
 
 mod room;
 
@@ -73,7 +72,7 @@ pub struct Ledger {
     pub tries: BTreeMap<String, Tries>,
     /// By drift, as [`crate::model::drift::tracker`] has them.
     pub repairs: BTreeMap<String, Repairs>,
-    /// What AWS refused, as [`crate::model::persisted::refusals`] has it.
+    /// What AWS refused, as [`crate::model::plan::refusals`] has it.
     pub refused: Kepts,
     /// Only what outlives a leader: no period.
     pub grace: Grace,

@@ -3,4 +3,4 @@
 pub mod grace;
 pub mod ledger;
 pub(crate) mod recall;
-pub mod refusals;
+pub mod refusal_record;

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 
+use crate::model::base::ids::EntryId;
 use crate::model::base::plain::plain;
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::cloud::live::{Live, Phase};
-use crate::model::input::request::{EntryId, Request};
+use crate::model::input::request::{Request, Snapshot};
 use crate::model::persisted::ledger::Ledger;
-use crate::model::plan::World;
 
 /// How many namespaces a message names.
 const NAMED: usize = 3;
@@ -53,18 +53,17 @@ impl<'a> Recall<'a> {
     /// What the ledger should hold from now on, and what people have to be told of it.
     pub fn next<'b>(
         self,
-        world: &World<'_>,
+        (live_stack, snapshot, stack_name): (&Live, &Snapshot, &str),
         request: &Request,
         live: impl Iterator<Item = &'b Ipv4Net>,
     ) -> (Option<Ledger>, Option<Problem>) {
-        let stack_name = &world.settings.stack_name;
         let (Self::Known(ledger) | Self::Unavailable(_, Some(ledger))) = self else {
             return (None, self.problem(stack_name, 0, &BTreeSet::new()));
         };
-        let under_way = matches!(world.live, Live::Ours(stack)
+        let under_way = matches!(live_stack, Live::Ours(stack)
             if stack.status.phase() == Phase::Busy || !stack.change_sets.is_empty());
-        let (mut next, left_out, tenants) = ledger.after(world.snapshot, request, live, under_way);
-        next.stack = match world.live {
+        let (mut next, left_out, tenants) = ledger.after(snapshot, request, live, under_way);
+        next.stack = match live_stack {
             Live::Ours(stack) if stack.status.phase() != Phase::Gone => Some(stack.id.clone()),
             Live::Ours(_) | Live::Absent => None,
             // Ours may be among them, or be it.

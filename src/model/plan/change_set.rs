@@ -8,61 +8,17 @@ use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 
+use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::cloud::change_set_name::{fingerprint_of, is_revert, short};
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack};
-use crate::model::cloud::network::{TableId, Zone};
-use crate::model::desired::capacity;
 use crate::model::desired::template;
 use crate::model::desired::template::Template;
 use crate::model::persisted::ledger::Ledger;
-use crate::model::plan::diff;
 use crate::model::plan::diff::{Difference, Kind};
-use crate::model::plan::drift_repair;
-use crate::model::plan::owner;
-use crate::model::plan::{Action, Plan, World};
-
-const CHANGE_SET_PREFIX: &str = "egress-";
-
-/// `egress-{fingerprint}-e{epoch}-c{owner}`: tells what it would make, and who made it. `owner` is in its short form.
-pub fn change_set_name(template: &Template, epoch: u64, owner: Option<&str>) -> String {
-    let name = format!(
-        "{CHANGE_SET_PREFIX}{}-e{epoch}",
-        short(&template.fingerprint)
-    );
-    match owner {
-        Some(owner) => format!("{name}-c{owner}"),
-        None => name,
-    }
-}
-
-/// Whether a change set is one of ours, by its name.
-pub fn is_our_change_set(name: &str) -> bool {
-    fingerprint_of(name).is_some()
-}
-
-pub(in crate::model) fn fingerprint_of(name: &str) -> Option<&str> {
-    Some(parts_of(name)?.0)
-}
-
-/// The cluster, in its short form, whose controller made a change set. None where its name does not say: earlier versions did not.
-pub fn owner_of(name: &str) -> Option<&str> {
-    parts_of(name)?.1
-}
-
-fn parts_of(name: &str) -> Option<(&str, Option<&str>)> {
-    let (fingerprint, rest) = name.strip_prefix(CHANGE_SET_PREFIX)?.split_once("-e")?;
-    let (epoch, owner) = match rest.split_once("-c") {
-        Some((epoch, owner)) => (epoch, Some(owner)),
-        None => (rest, None),
-    };
-    let is_number = !epoch.is_empty() && epoch.bytes().all(|byte| byte.is_ascii_digit());
-    (is_number && owner.is_none_or(owner::is_short)).then_some((fingerprint, owner))
-}
-
-fn short(fingerprint: &str) -> &str {
-    fingerprint.get(..16).unwrap_or(fingerprint)
-}
+use crate::model::plan::types::{Action, Plan, World, discard};
+use crate::model::plan::{capacity, diff};
 
 /// What a template of all that is asked for was made from.
 pub(in crate::model) struct Whole<'a> {
@@ -210,7 +166,7 @@ impl Plan {
             let is_wanted = |change: &Change| self.differs(&change.logical_id);
             set.state == ChangeSetState::Ready
                 && !wanted.is_empty()
-                && !drift_repair::is_revert(&set.name)
+                && !is_revert(&set.name)
                 && diff::unplanned(&wanted, &self.differences, allowed).is_none()
                 && wanted.iter().all(is_wanted)
                 && !self.leaves_a_gap(set, names)
@@ -335,10 +291,4 @@ impl Plan {
 fn set_for<'a>(stack: &'a Stack, template: &Template) -> Option<&'a ChangeSet> {
     let ours = |set: &&ChangeSet| fingerprint_of(&set.name) == Some(short(&template.fingerprint));
     stack.change_sets.iter().rev().find(ours)
-}
-
-pub(in crate::model) fn discard(set: &ChangeSet) -> Action {
-    Action::Discard {
-        change_set: set.name.clone(),
-    }
 }

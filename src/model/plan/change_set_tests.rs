@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use super::tests::{Bench, stack_of};
 use super::*;
+use crate::model::cloud::change_set_name::change_set_name;
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect};
-use crate::model::plan::change_set::change_set_name;
-use crate::model::plan::diff::Kind;
+use crate::model::desired::template::Template;
+use crate::model::persisted::ledger::Ledger;
+use crate::model::plan::diff::{Difference, Kind};
 
 /// A stack that is changed by what the plan says, while entries are edited whenever a change set is ready.
 struct Churn {
@@ -83,7 +85,7 @@ fn ready(plan: &Plan, template: &Template) -> ChangeSet {
         dynamic_on: Vec::new(),
     };
     ChangeSet {
-        name: change_set_name(template, 3, None),
+        name: change_set_name(&template.fingerprint, 3, None),
         state: ChangeSetState::Ready,
         changes: plan.differences.iter().map(change).collect(),
     }

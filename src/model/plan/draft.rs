@@ -1,22 +1,23 @@
 //! What is requested and what should be, before the next step is decided.
 
+use crate::model::base::ids::EntryId;
 use crate::model::cloud::layout::{Layout, Names};
-use crate::model::cloud::live::Live;
-use crate::model::desired::capacity;
+use crate::model::cloud::live::{Live, static_ips};
+use crate::model::cloud::network::live_routes;
+use crate::model::desired::parse::parse;
 use crate::model::desired::rules;
-use crate::model::input::request;
-use crate::model::input::request::EntryId;
-use crate::model::plan::refused_routes::Failure;
-use crate::model::plan::{Action, Plan, World};
-use crate::model::status::from_plan;
+use crate::model::plan::capacity;
+use crate::model::plan::types::{Action, Failure, Plan, World};
 
 /// Reads what is requested, and what should be: a plan without an action yet.
 pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout) -> Plan {
     let rules = rules::rules(world.network, world.settings, names);
     let routed = || names.routes.keys().map(|(_, cidr)| cidr);
     let trusted = world.ledger.trusted(routed());
-    let (request, mut problems) = request::parse(world.snapshot, &rules, world.ledger, trusted);
-    let (ledger, problem) = world.ledger.next(world, &request, routed());
+    let (request, mut problems) = parse(world.snapshot, &rules, world.ledger, trusted);
+    let stack_name = world.settings.stack_name.as_str();
+    let stack = (world.live, world.snapshot, stack_name);
+    let (ledger, problem) = world.ledger.next(stack, &request, routed());
     problems.extend(problem);
     let number = |entry: &EntryId| trusted?.number(entry);
     let none = capacity::Unasked::new();
@@ -35,8 +36,8 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
             Live::Ours(stack) => Some(stack.status.to_string()),
             Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
         },
-        static_ips: from_plan::static_ips(world.live, names),
-        live_routes: from_plan::live_routes(world.network, names),
+        static_ips: static_ips(world.live, names),
+        live_routes: live_routes(world.network, names),
         grace: world.grace,
         ledger,
         failure: Failure::of(world, names),

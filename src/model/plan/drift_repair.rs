@@ -7,30 +7,21 @@ use ipnet::Ipv4Net;
 use serde_json::json;
 
 use crate::model::base::cidr;
+use crate::model::base::cidr::overlap;
+use crate::model::base::digest::digest;
+use crate::model::base::ids::TableId;
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::settings::OnDrift;
+use crate::model::cloud::change_set_name::{REVERT, change_set_name, fingerprint_of};
 use crate::model::cloud::layout::{Layout, Names, Part};
 use crate::model::cloud::live::{ChangeSet, ChangeSetState, Stack};
-use crate::model::cloud::network::TableId;
-use crate::model::desired;
-use crate::model::desired::OnDrift;
-use crate::model::desired::retained::overlap;
-use crate::model::desired::template;
-use crate::model::drift;
 use crate::model::drift::tracker::{MAX_REPAIRS, Stage};
 use crate::model::drift::{Cure, Drift, Place};
-use crate::model::plan::change_set::{change_set_name, discard, fingerprint_of};
 use crate::model::plan::diff;
 use crate::model::plan::patched_template::{as_it_is, without};
+use crate::model::plan::types::{Action, Plan, World, discard};
 use crate::model::plan::unroutable_zones::leave_routes;
-use crate::model::plan::{Action, Plan, World};
-
-/// In the place of a template's fingerprint; no hexadecimal number begins so.
-const REVERT: &str = "revert";
-
-/// Whether a change set of ours is to revert drift, by its name.
-pub fn is_revert(name: &str) -> bool {
-    fingerprint_of(name).is_some_and(|fingerprint| fingerprint.starts_with(REVERT))
-}
+use crate::model::{desired, drift};
 
 impl Plan {
     /// Fills `drifts`, and tells each.
@@ -127,10 +118,10 @@ impl Plan {
     /// A change set with DeploymentMode REVERT_DRIFT.
     fn revert(&mut self, stack: &Stack, drifts: &[Drift]) {
         let keys = keys(drifts);
-        let digest = template::digest(json!(keys).to_string().as_bytes());
+        let digest = digest(json!(keys).to_string().as_bytes());
         let mut template = as_it_is(stack, stack.template.clone());
         template.fingerprint = format!("{REVERT}{}", &digest[..10]);
-        let name = change_set_name(&template, 0, None);
+        let name = change_set_name(&template.fingerprint, 0, None);
         let of_these = |set: &&ChangeSet| fingerprint_of(&set.name) == fingerprint_of(&name);
         let Some(found) = stack.change_sets.iter().rev().find(of_these) else {
             let why = format!(

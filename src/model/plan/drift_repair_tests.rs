@@ -1,12 +1,18 @@
 //! What drifts in a zone or a route, what is done about it, and what must never be.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use super::tests::Bench;
 use super::*;
+use crate::model::base::settings::OnDrift;
+use crate::model::cloud::change_set_name::change_set_name;
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect};
 use crate::model::cloud::network::{OtherTable, Route};
 use crate::model::cloud::observed::{Address, Gateway, Health, Observed, Subnet};
-use crate::model::desired::OnDrift;
-use crate::model::drift::tracker::MAX_REPAIRS;
+use crate::model::desired::template::Template;
+use crate::model::drift::Drift;
+use crate::model::drift::tracker::{MAX_REPAIRS, Watch};
 
 /// Long enough ago that a drift is firm.
 const LONG: Duration = Duration::from_secs(60);
@@ -103,7 +109,7 @@ impl Scene {
             dynamic_on: Vec::new(),
         };
         self.bench.stack().change_sets = vec![ChangeSet {
-            name: crate::model::plan::change_set::change_set_name(template, 1, None),
+            name: change_set_name(&template.fingerprint, 1, None),
             state: ChangeSetState::Ready,
             changes: changes.iter().map(change).collect(),
         }];

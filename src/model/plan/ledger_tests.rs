@@ -1,6 +1,6 @@
 //! What the ledger and the share of a removal change about a plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -8,9 +8,11 @@ use ipnet::Ipv4Net;
 use super::diff::Kind;
 use super::tests::{Bench, kinds, texts};
 use super::*;
-use crate::model::desired::OnEmpty;
-use crate::model::input::request::ObjectId;
-use crate::model::persisted::grace::LargeRemoval;
+use crate::model::base::ids::ObjectId;
+use crate::model::base::settings::OnEmpty;
+use crate::model::persisted::grace::{Grace, LargeRemoval};
+use crate::model::persisted::ledger::Ledger;
+use crate::model::persisted::recall::Recall;
 
 /// A world whose ledger knows what is live.
 fn noted(entries: &[(&str, &str)]) -> Bench {

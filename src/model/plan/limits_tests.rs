@@ -1,9 +1,13 @@
 //! What fits is served, what is served stays, and the newest entries wait.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
 
 use super::tests::{Bench, texts};
 use super::*;
+use crate::model::base::ids::{ObjectId, Zone};
 use crate::model::cloud::network::{Headroom, Route, WorkerTable};
 use crate::model::plan::diff::Kind;
 
@@ -303,7 +307,7 @@ fn a_new_entry_does_not_wait_for_what_is_new_of_a_greedy_namespace() {
     done(&mut bench);
     let greedy = bench.snapshot.objects.keys().next().unwrap().clone();
     ask(&mut bench, &many(0..400));
-    let victim = crate::model::input::request::ObjectId {
+    let victim = ObjectId {
         namespace: "zzz".to_owned(),
         ..greedy
     };

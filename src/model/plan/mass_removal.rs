@@ -7,14 +7,13 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use crate::model::base::cidr;
+use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::cloud::layout::{Layout, Names};
-use crate::model::cloud::network::{TableId, Zone};
-use crate::model::desired::capacity;
-use crate::model::desired::capacity::Unasked;
-use crate::model::input::request::EntryId;
+use crate::model::plan::capacity;
+use crate::model::plan::capacity::Unasked;
 use crate::model::plan::diff::Kind;
-use crate::model::plan::{Action, Plan, World};
+use crate::model::plan::types::{Action, Plan, World};
 
 impl Plan {
     /// Whether the step takes away what cannot be given back, or much at once, since users do not request it any more. Then the sources are

@@ -6,87 +6,26 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::model::base::owner::{Owner, epoch_of, is_uid, owner_of_token, short};
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::cloud::change_set_name::owner_of_change_set;
 use crate::model::cloud::layout::Layout;
 use crate::model::cloud::live::{LastOperation, Live, Stack};
 use crate::model::cloud::network::Network;
 use crate::model::desired::template;
 use crate::model::desired::template::OWNER;
-use crate::model::plan::World;
-use crate::model::plan::change_set;
+use crate::model::plan::types::World;
 
-/// Characters of a UID that stand for it in names and tokens.
-const SHORT: usize = 8;
-/// Characters of a UID that are believed to be one.
-const MAX_UID: usize = 64;
 /// Characters of a token of others that are shown.
 const MAX_TOKEN: usize = 64;
 /// How long an operation of others is reported.
 const REPORTED: Duration = Duration::from_secs(86_400);
 
-/// The cluster that this controller works for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Owner {
-    /// None without a cluster, and while it cannot be read.
-    pub uid: Option<String>,
-    /// Why it cannot be read, where there is a cluster.
-    pub unknown: Option<String>,
-    /// The cluster whose stack becomes this one's.
-    pub takes_over: Option<String>,
-}
-
-impl Owner {
-    /// What stands for it in the names of change sets and in tokens.
-    pub fn short(&self) -> Option<String> {
-        self.uid.as_deref().map(short)
-    }
-}
-
-/// Whether a text can be the UID of an object.
-pub fn is_uid(text: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    (1..=MAX_UID).contains(&text.len()) && text.bytes().all(is_plain)
-}
-
-fn short(uid: &str) -> String {
-    let plain = uid.chars().filter(char::is_ascii_alphanumeric);
-    let padded = plain.chain(std::iter::repeat('0')).take(SHORT);
-    padded.collect::<String>().to_ascii_lowercase()
-}
-
-pub(in crate::model) fn is_short(text: &str) -> bool {
-    text.len() == SHORT && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
-
-/// The token of an operation, `e{epoch}-c{owner}-{what}-{n}`: at most 128 characters of `[A-Za-z0-9-]`, as the API wants it.
-pub fn token(epoch: u64, owner: Option<&str>, what: &str, n: u64) -> String {
-    let what = match what.strip_prefix("egress-") {
-        Some(rest) => rest,
-        None => what.get(..16).unwrap_or(what),
-    };
-    match owner {
-        Some(owner) => format!("e{epoch}-c{owner}-{what}-{n}"),
-        None => format!("e{epoch}-{what}-{n}"),
-    }
-}
-
-/// The term in which an operation with this token was started, where it is a controller's.
-pub fn epoch_of(token: &str) -> Option<u64> {
-    token.strip_prefix('e')?.split_once('-')?.0.parse().ok()
-}
-
-/// The cluster, in its short form, whose controller started an operation with this token.
-pub fn owner_of(token: &str) -> Option<&str> {
-    epoch_of(token)?;
-    let owner = token.split('-').nth(1)?.strip_prefix('c')?;
-    is_short(owner).then_some(owner)
-}
-
 /// Leaves out the change sets that another cluster's controller has made: they are not used, waited for or deleted.
 pub fn set_aside_others(stack: &mut Stack, owner: &Owner) {
     let ours = owner.short();
     stack.change_sets.retain(|set| {
-        let by = change_set::owner_of(&set.name);
+        let by = owner_of_change_set(&set.name);
         by.is_none() || by == ours.as_deref()
     });
 }
@@ -181,7 +120,8 @@ pub(in crate::model) fn problems(world: &World<'_>, layout: Option<&Layout>) -> 
     let foreign = match (world.live, &owner.uid) {
         (Live::Ours(stack), Some(own)) if owners(stack, layout).contains(own.as_str()) => {
             let others = |last: &&LastOperation| {
-                let ours = last.token.as_deref().and_then(owner_of) == Some(short(own).as_str());
+                let ours =
+                    last.token.as_deref().and_then(owner_of_token) == Some(short(own).as_str());
                 !ours && now.saturating_sub(last.at) < REPORTED
             };
             stack.last_operation.as_ref().filter(others).map(|last| {
@@ -207,7 +147,7 @@ fn starter(token: Option<&str>) -> String {
     };
     if token.starts_with("Console-") {
         "somebody in the AWS console".to_owned()
-    } else if let Some(owner) = owner_of(token) {
+    } else if let Some(owner) = owner_of_token(token) {
         format!("the controller of another cluster (its UID begins with {owner})")
     } else if epoch_of(token).is_some() {
         "a controller that names no cluster (an older version, or one that cannot read its cluster's UID)".to_owned()

@@ -1,11 +1,18 @@
 //! Whose stack it is.
 
+use std::time::Duration;
+
 use super::tests::Bench;
 use super::*;
+use crate::model::base::owner::{Owner, epoch_of, is_uid, owner_of_token, token};
+use crate::model::base::settings::{OnDrift, OnEmpty};
+use crate::model::cloud::change_set_name::owner_of_change_set;
+use crate::model::cloud::change_set_name::{change_set_name, is_our_change_set};
 use crate::model::cloud::live;
 use crate::model::cloud::live::{Deletion, Status};
-use crate::model::desired;
-use crate::model::plan::refused_routes::{SetAside, Waits};
+use crate::model::cloud::set_aside::{SetAside, Waits};
+use crate::model::desired::template::Template;
+use crate::model::persisted::ledger::Ledger;
 
 const STATUSES: [&str; 8] = [
     "UPDATE_COMPLETE",
@@ -38,8 +45,8 @@ fn is_refused(bench: &mut Bench, reason: &str) {
 #[test]
 fn a_stack_of_another_vpc_is_refused_before_anything_else() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
-    bench.settings.drift = desired::OnDrift::Repair;
-    bench.settings.on_empty = desired::OnEmpty::Delete;
+    bench.settings.drift = OnDrift::Repair;
+    bench.settings.on_empty = OnEmpty::Delete;
     bench.network.vpc_id = "vpc-2".to_owned();
     bench.ask(&[("dns", "9.9.9.9")]);
     is_refused(&mut bench, "StackInAnotherVpc");
@@ -61,10 +68,10 @@ fn a_stack_of_another_vpc_is_refused_before_anything_else() {
 const OURS: &str = "0a1b2c3d-aaaa-bbbb-cccc-dddddddddddd";
 const THEIRS: &str = "4e5f6071-aaaa-bbbb-cccc-dddddddddddd";
 
-fn cluster(uid: &str) -> owner::Owner {
-    owner::Owner {
+fn cluster(uid: &str) -> Owner {
+    Owner {
         uid: Some(uid.to_owned()),
-        ..owner::Owner::default()
+        ..Owner::default()
     }
 }
 
@@ -85,8 +92,8 @@ fn owned_by(uid: &str) -> Bench {
 #[test]
 fn a_stack_of_another_cluster_is_refused_whatever_its_state() {
     let mut bench = owned_by(THEIRS);
-    bench.settings.drift = desired::OnDrift::Repair;
-    bench.settings.on_empty = desired::OnEmpty::Delete;
+    bench.settings.drift = OnDrift::Repair;
+    bench.settings.on_empty = OnEmpty::Delete;
     bench.settings.owner = cluster(OURS);
     bench.ask(&[("dns", "9.9.9.9")]);
     is_refused(&mut bench, "OwnedByAnotherCluster");
@@ -116,10 +123,10 @@ fn a_stack_of_another_cluster_is_refused_whatever_its_state() {
 #[test]
 fn a_cluster_that_is_not_known_changes_no_stack_that_has_an_owner() {
     let mut bench = owned_by(OURS);
-    bench.settings.owner = owner::Owner {
+    bench.settings.owner = Owner {
         unknown: Some("the namespace kube-system may not be read".to_owned()),
         takes_over: Some(OURS.to_owned()),
-        ..owner::Owner::default()
+        ..Owner::default()
     };
     bench.ask(&[("dns", "9.9.9.9")]);
     is_refused(&mut bench, "OwnerUnknown");
@@ -228,12 +235,11 @@ fn who_acts_is_told_by_tokens_and_names() {
         fingerprint: "0123456789abcdef01".to_owned(),
         ..Template::default()
     };
-    let name = crate::model::plan::change_set::change_set_name(&template, 7, by);
+    let name = change_set_name(&template.fingerprint, 7, by);
     assert_eq!(name, "egress-0123456789abcdef-e7-c0a1b2c3d");
-    let owner_of_set = crate::model::plan::change_set::owner_of;
-    assert_eq!(owner_of_set(&name), by);
-    assert_eq!(owner_of_set("egress-0123456789abcdef-e7"), None);
-    let ours = crate::model::plan::change_set::is_our_change_set;
+    assert_eq!(owner_of_change_set(&name), by);
+    assert_eq!(owner_of_change_set("egress-0123456789abcdef-e7"), None);
+    let ours = is_our_change_set;
     assert!(ours(&name) && ours("egress-0123456789abcdef-e7"));
     for other in [
         "egress-0-e7-c",
@@ -245,23 +251,23 @@ fn who_acts_is_told_by_tokens_and_names() {
     }
     let cases = [
         (
-            owner::token(7, by, &name, 0),
+            token(7, by, &name, 0),
             "e7-c0a1b2c3d-0123456789abcdef-e7-c0a1b2c3d-0",
             by,
         ),
         (
-            owner::token(7, None, "egress-0123456789abcdef-e7", 0),
+            token(7, None, "egress-0123456789abcdef-e7", 0),
             "e7-0123456789abcdef-e7-0",
             None,
         ),
-        (owner::token(7, None, "delete", 1), "e7-delete-1", None),
+        (token(7, None, "delete", 1), "e7-delete-1", None),
         (
-            owner::token(7, None, &"ab".repeat(32), 3),
+            token(7, None, &"ab".repeat(32), 3),
             "e7-abababababababab-3",
             None,
         ),
         (
-            owner::token(u64::MAX, by, "rollback", u64::MAX),
+            token(u64::MAX, by, "rollback", u64::MAX),
             "e18446744073709551615-c0a1b2c3d-rollback-18446744073709551615",
             by,
         ),
@@ -269,12 +275,12 @@ fn who_acts_is_told_by_tokens_and_names() {
     for (token, expected, owner) in cases {
         assert_eq!(token, expected);
         assert!(token.len() <= 128);
-        assert_eq!(owner::owner_of(&token), owner, "{token}");
-        assert!(owner::epoch_of(&token).is_some());
+        assert_eq!(owner_of_token(&token), owner, "{token}");
+        assert!(epoch_of(&token).is_some());
     }
-    assert_eq!(owner::owner_of("Console-UpdateStack-c0a1b2c3d"), None);
-    assert_eq!(owner::epoch_of("egress-7"), None);
-    assert!(!owner::is_uid("") && !owner::is_uid("a\nb") && !owner::is_uid(&"a".repeat(65)));
+    assert_eq!(owner_of_token("Console-UpdateStack-c0a1b2c3d"), None);
+    assert_eq!(epoch_of("egress-7"), None);
+    assert!(!is_uid("") && !is_uid("a\nb") && !is_uid(&"a".repeat(65)));
 }
 
 #[test]
@@ -328,7 +334,7 @@ fn change_sets_of_another_cluster_are_neither_used_nor_deleted() {
         "egress-2-e1-c0a1b2c3d",
         "egress-3-e1-c4e5f6071",
     ];
-    let kept = |owner: &owner::Owner| {
+    let kept = |owner: &Owner| {
         let mut stack = Stack {
             change_sets: names.map(set).to_vec(),
             ..Stack::default()
@@ -336,8 +342,5 @@ fn change_sets_of_another_cluster_are_neither_used_nor_deleted() {
         owner::set_aside_others(&mut stack, owner);
         stack.change_sets.len()
     };
-    assert_eq!(
-        (kept(&cluster(OURS)), kept(&owner::Owner::default())),
-        (2, 1)
-    );
+    assert_eq!((kept(&cluster(OURS)), kept(&Owner::default())), (2, 1));
 }

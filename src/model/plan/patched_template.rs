@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::model::base::digest::digest;
 use crate::model::cloud::live::Stack;
+use crate::model::cloud::logical_id::next_name;
 use crate::model::desired::template;
 use crate::model::desired::template::Template;
 use crate::model::drift::{Cure, Drift};
@@ -14,7 +16,7 @@ pub(in crate::model) fn as_it_is(stack: &Stack, text: String) -> Template {
     let sealed = json!([text, stack.parameters, tags]).to_string();
     Template {
         stack_name: stack.name.clone(),
-        fingerprint: template::digest(sealed.as_bytes()),
+        fingerprint: digest(sealed.as_bytes()),
         text,
         parameters: stack.parameters.clone(),
         tags,
@@ -56,19 +58,6 @@ pub(in crate::model) fn without(stack: &Stack, drifts: &[Drift]) -> Option<Templ
         }
     }
     Some(as_it_is(stack, text.to_string()))
-}
-
-/// `NATGateway1Anew2` → `NATGateway1`, 2: how often something was made anew under another logical id.
-pub(crate) fn renewal(id: &str) -> (&str, u32) {
-    let split = id.rsplit_once("Anew");
-    split
-        .and_then(|(base, count)| Some((base, count.parse().ok()?)))
-        .unwrap_or((id, 0))
-}
-
-fn next_name(id: &str) -> String {
-    let (base, count) = renewal(id);
-    format!("{base}Anew{}", count.saturating_add(1))
 }
 
 /// Lets every reference to a resource refer to its new name.

@@ -6,6 +6,7 @@ use super::super::tests::{Bench, stack_of};
 use super::super::*;
 use crate::model::base::problem::Severity;
 use crate::model::cloud::network::Route;
+use crate::model::persisted::ledger::Ledger;
 
 fn lead(bench: &mut Bench, table: &str, cidr: &str, target: &str) {
     let route = Route {

@@ -1,10 +1,10 @@
 //! Reasons that need a world of their own, each with what is done about it.
 
 use super::tests::{Bench, ready};
-use super::*;
+use crate::model::base::settings::OnDrift;
 use crate::model::cloud::live::{ChangeSet, ChangeSetState, Deletion, Effect, Status};
 use crate::model::cloud::network::Route;
-use crate::model::desired::OnDrift;
+use crate::model::persisted::ledger::Ledger;
 
 #[path = "ranges_tests.rs"]
 mod ranges;

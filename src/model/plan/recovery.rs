@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use crate::model::base::settings::OnEmpty;
 use crate::model::cloud::layout::{Layout, LayoutError, Names};
 use crate::model::cloud::live::{Live, Phase, Stack};
-use crate::model::desired::OnEmpty;
 use crate::model::desired::template;
 use crate::model::plan::diff;
-use crate::model::plan::{Action, Plan, World};
+use crate::model::plan::types::{Action, Plan, World};
 
 /// After so many deletions that failed, the next one leaves behind what would not go.
 const RETAINED_AFTER: u32 = 2;

@@ -1,10 +1,19 @@
 //! Operations that fail at one route, for the tests of what is planned then.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
 use super::super::tests::{Bench, stack_of};
 use super::super::*;
 use crate::model::base::cidr;
+use crate::model::base::ids::TableId;
+use crate::model::cloud::change_set_name::change_set_name;
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Failed, Status};
-use crate::model::plan::diff::Kind;
+use crate::model::desired::template::Template;
+use crate::model::drift::tracker::Watch;
+use crate::model::plan::diff::{Difference, Kind};
 use crate::model::schedule::Schedule;
 
 pub(super) const WHY: &str = "the range is reserved";
@@ -180,7 +189,7 @@ fn set_of(plan: &Plan, template: &Template) -> ChangeSet {
         dynamic_on: Vec::new(),
     };
     ChangeSet {
-        name: crate::model::plan::change_set::change_set_name(template, 1, None),
+        name: change_set_name(&template.fingerprint, 1, None),
         state: ChangeSetState::Ready,
         changes: plan.differences.iter().map(change).collect(),
     }

@@ -1,11 +1,18 @@
 //! One route or zone that AWS refuses stops nobody else, and takes no route from anybody.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
 use self::bench::{Aws, WHY, net, nets, told};
 use super::tests::{Bench, stack_of, texts};
 use super::*;
 use crate::model::base::cidr;
+use crate::model::base::ids::TableId;
 use crate::model::cloud::live::{Failed, Status};
-use crate::model::plan::refused_routes::Waits;
+use crate::model::cloud::set_aside::Waits;
+use crate::model::drift::tracker::Watch;
 use crate::model::schedule::Schedule;
 
 #[path = "refused_routes_bench_tests.rs"]

@@ -1,12 +1,14 @@
 //! What must never happen to a route or a static IP.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::tests::{Bench, kinds, texts};
 use super::*;
+use crate::model::base::settings::OnEmpty;
 use crate::model::cloud::live::{Change, Deletion, Effect, Status};
 use crate::model::cloud::network::WorkerTable;
-use crate::model::desired::OnEmpty;
+use crate::model::input::request::Snapshot;
 
 #[test]
 fn absence_that_proves_nothing_removes_nothing() {

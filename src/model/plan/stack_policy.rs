@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::live::{Change, Effect, Stack};
 use crate::model::plan::diff::{PROTECTED, is_protected};
-use crate::model::plan::{Action, Plan, World};
+use crate::model::plan::types::{Action, Plan, World};
 
 /// Everything may be updated; EIPs, NAT gateways and NAT subnets may neither be replaced nor removed, unless `open`.
 pub fn text(open: bool) -> String {

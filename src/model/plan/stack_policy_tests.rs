@@ -2,7 +2,9 @@
 
 use super::tests::Bench;
 use super::*;
+use crate::model::cloud::change_set_name::change_set_name;
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect};
+use crate::model::plan::diff::Difference;
 use crate::model::plan::stack_policy;
 
 /// A stack that is as asked for, with this policy.
@@ -32,7 +34,7 @@ fn prepared(bench: &mut Bench) {
     let resources = plan.differences.iter();
     let resources = resources.filter(|difference| difference.resource_type.starts_with("AWS::"));
     let set = ChangeSet {
-        name: crate::model::plan::change_set::change_set_name(template, 1, None),
+        name: change_set_name(&template.fingerprint, 1, None),
         state: ChangeSetState::Ready,
         changes: resources.map(change).collect(),
     };

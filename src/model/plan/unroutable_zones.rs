@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 
+use crate::model::base::cidr::overlap;
+use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::cloud::layout::{Names, Part};
 use crate::model::cloud::live::Stack;
-use crate::model::cloud::network::{TableId, Zone};
 use crate::model::desired::Desired;
-use crate::model::desired::retained::overlap;
 use crate::model::drift::{Cure, Drift, Place};
-use crate::model::plan::{Plan, World};
+use crate::model::plan::types::{Plan, World};
 
 impl Plan {
     /// What is desired, with the routes as far as they can be made now.

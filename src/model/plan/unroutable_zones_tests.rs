@@ -1,10 +1,13 @@
 //! Zones whose NAT gateway is gone, while others have nothing to do with that.
 
+use std::collections::BTreeSet;
+
 use super::repair_tests::{Scene, dns, leads_to, lose_gateway, resources, text};
 use super::*;
+use crate::model::base::settings::OnDrift;
 use crate::model::cloud::live::Effect;
-use crate::model::desired::OnDrift;
-use crate::model::drift::tracker::MAX_REPAIRS;
+use crate::model::drift::Drift;
+use crate::model::drift::tracker::{MAX_REPAIRS, Watch};
 
 /// EC2 refuses a route to a gateway that is gone, and that would fail the whole change.
 #[test]

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use ipnet::Ipv4Net;
+
 use super::*;
+use crate::model::base::ids::{ObjectId, TableId};
 use crate::model::base::problem::Severity;
-use crate::model::desired::OnEmpty;
+use crate::model::base::settings::OnEmpty;
 
 /// The route to a /8 is live, `inside` entries are inside of it, and nobody requests it any more.
 fn removed_wide(inside: u32) -> Bench {
@@ -180,7 +183,7 @@ fn the_most_entries_in_many_tables_are_planned_in_no_time() {
     };
     let objects = (0..20).map(|object| {
         let entries = (object * 1_000..object * 1_000 + 1_000).map(entry);
-        let id = crate::model::input::request::ObjectId {
+        let id = ObjectId {
             namespace: "default".to_owned(),
             name: format!("map-{object}"),
             ..Default::default()

@@ -1,5 +1,7 @@
 use super::*;
-use crate::model::input::request::{Object, ObjectId, Snapshot};
+use crate::model::base::ids::ObjectId;
+use crate::model::input::annotations::ours;
+use crate::model::input::request::{Object, Snapshot};
 use crate::model::status::notifications::notices;
 use crate::model::status::{Entry, State, Status};
 

@@ -5,14 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::Ipv4Net;
 
 use crate::model::base::cidr;
+use crate::model::base::ids::{EntryId, ObjectId, TableId};
 use crate::model::base::plain::plain;
 use crate::model::base::problem::{Problem, Severity, Subject};
-use crate::model::cloud::layout::{Names, Part};
-use crate::model::cloud::live::Live;
-use crate::model::cloud::network::{Network, TableId, Zone};
-use crate::model::desired::capacity;
-use crate::model::input::request::{EntryId, ObjectId, Snapshot};
-use crate::model::plan::{Action, Plan};
+use crate::model::input::request::Snapshot;
+use crate::model::plan::capacity;
+use crate::model::plan::types::{Action, Plan};
 use crate::model::status::{Counts, Entry, Route, RouteState, Stack, State, Status, Told, parts};
 
 /// Of what is told besides entries.
@@ -92,31 +90,6 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
     omitted.routes = cut(&mut status.routes, MAX_ROUTES);
     omitted.differences = cut(&mut status.differences, MAX_DIFFERENCES);
     status
-}
-
-/// The routes that the stack's template has, and whether EC2 shows them to lead to a NAT gateway.
-pub fn live_routes(network: &Network, names: &Names) -> BTreeMap<(TableId, Ipv4Net), bool> {
-    let shown = |(table, cidr): &(TableId, Ipv4Net)| {
-        let route = network.routes(table).and_then(|routes| routes.get(cidr));
-        route.is_some_and(|route| route.target.starts_with("nat-") && !route.blackhole)
-    };
-    let routes = names.routes.keys();
-    routes.map(|route| (route.clone(), shown(route))).collect()
-}
-
-/// The static IPs by zone: every EIP has an output of its own name.
-pub(in crate::model) fn static_ips(live: &Live, names: &Names) -> BTreeMap<Zone, String> {
-    let Live::Ours(stack) = live else {
-        return BTreeMap::new();
-    };
-    let eips = names
-        .parts
-        .iter()
-        .filter(|((_, part), _)| *part == Part::Eip);
-    let address = |((zone, _), id): (&(Zone, Part), &String)| {
-        Some((zone.clone(), stack.outputs.get(id)?.clone()))
-    };
-    eips.filter_map(address).collect()
 }
 
 /// Whether there are entries that are not read, which is told once for all of them.

@@ -1,6 +1,7 @@
 use super::*;
+use crate::model::base::ids::ObjectId;
 use crate::model::drift::{Cure, Drift, Place};
-use crate::model::input::request::{Object, ObjectId};
+use crate::model::input::request::Object;
 
 fn net(text: &str) -> Ipv4Net {
     text.parse().expect("a network")

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::desired::template::digest;
-use crate::model::input::request::{ObjectId, Snapshot};
-use crate::model::status::annotations::Annotations;
+use crate::model::base::digest::digest;
+use crate::model::base::ids::ObjectId;
+use crate::model::input::annotations::Annotations;
+use crate::model::input::request::Snapshot;
 use crate::model::status::{Entry, State, Status, joined};
 
 /// Faults named in one note, and entries of each; more are counted.

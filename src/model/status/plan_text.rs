@@ -4,10 +4,11 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::model::base::ids::EntryId;
 use crate::model::base::plain::plain;
 use crate::model::base::problem::{Problem, Severity};
 use crate::model::plan::diff::Kind;
-use crate::model::plan::{Action, Plan};
+use crate::model::plan::types::{Action, Plan};
 
 impl Action {
     /// The CloudFormation call it makes, or what it does instead or by it; stable: a label of metrics.
@@ -72,7 +73,7 @@ impl Plan {
 
     /// For machines; the schema is in the README.
     pub fn to_json(&self) -> Value {
-        let entry = |(entry, cidr): (&crate::model::input::request::EntryId, &ipnet::Ipv4Net)| {
+        let entry = |(entry, cidr): (&EntryId, &ipnet::Ipv4Net)| {
             let mut value = json!(entry);
             value["cidr"] = json!(cidr.to_string());
             value

@@ -5,17 +5,18 @@ use std::collections::BTreeSet;
 use aws_sdk_cloudformation::operation::create_change_set::builders::CreateChangeSetFluentBuilder;
 use aws_sdk_cloudformation::types::{ChangeSetType, DeploymentMode, Parameter, Tag};
 
-use super::bucket::{self, Bucket};
+use super::bucket;
+use super::bucket::Bucket;
 use super::calls::Calls;
 use super::error::{Failure, Kind, Service};
 use super::memory::Memory;
 use super::operation::Operation;
 use crate::lease::term::Term;
+use crate::model::base::owner::token;
+use crate::model::cloud::change_set_name::change_set_name;
 use crate::model::desired::template::Template;
-use crate::model::plan::Action;
-use crate::model::plan::change_set;
-use crate::model::plan::owner;
 use crate::model::plan::stack_policy;
+use crate::model::plan::types::Action;
 use crate::provider::ProviderError;
 
 pub struct Writer<'a> {
@@ -100,7 +101,7 @@ impl Writer<'_> {
     }
 
     fn change_set(&self, stack: &str, template: &Template) -> CreateChangeSetFluentBuilder {
-        let name = change_set::change_set_name(template, self.term.epoch(), self.owner);
+        let name = change_set_name(&template.fingerprint, self.term.epoch(), self.owner);
         self.cloudformation
             .create_change_set()
             .stack_name(stack)
@@ -289,7 +290,7 @@ impl Writer<'_> {
 
     /// The same when a call is repeated whose fate is unknown, another one once it was accepted.
     fn token(&self, memory: &Memory, what: &str) -> String {
-        owner::token(self.term.epoch(), self.owner, what, memory.started)
+        token(self.term.epoch(), self.owner, what, memory.started)
     }
 
     /// What the answer to a call that starts an operation means for it. None: an earlier attempt of the call did it.

@@ -8,8 +8,8 @@ use aws_sdk_cloudformation::types::{
 use super::calls::Calls;
 use super::codes;
 use super::error::{Failure, Kind, Service};
+use crate::model::cloud::change_set_name::is_our_change_set;
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect};
-use crate::model::plan::change_set;
 
 /// Pages read of a list of change sets or of one set's changes.
 const MAX_PAGES: usize = 20;
@@ -122,11 +122,7 @@ async fn changes(
 
 /// `changed`: when the stack was last updated; both in seconds since 1970.
 fn from_summaries(mut summaries: Vec<ChangeSetSummary>, changed: i64, now: i64) -> Vec<ChangeSet> {
-    summaries.retain(|summary| {
-        summary
-            .change_set_name()
-            .is_some_and(change_set::is_our_change_set)
-    });
+    summaries.retain(|summary| summary.change_set_name().is_some_and(is_our_change_set));
     summaries.sort_by_key(|summary| {
         summary
             .creation_time()

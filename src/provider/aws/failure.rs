@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use aws_sdk_cloudformation::types::StackEvent;
 
 use super::calls::Calls;
-use super::codes;
-use super::error;
 use super::operation::{MAX_PAGES, is_of_stack, page};
+use super::{codes, error};
 use crate::model::cloud::live::{Failed, Rollback};
 
 /// Resources that are named of one operation.

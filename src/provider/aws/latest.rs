@@ -1,8 +1,9 @@
 //! The operation on the stack that ended last, whoever started it.
 
+use std::time::Duration;
+
 use aws_sdk_cloudformation::types::StackEvent;
 use aws_smithy_types::date_time::Format;
-use std::time::Duration;
 
 use super::memory::{Memory, StateKey};
 use super::operation;

@@ -7,8 +7,8 @@ use aws_smithy_types::DateTime;
 
 use super::failure::Failure;
 use super::operation::Operation;
+use crate::model::base::ids::SubnetId;
 use crate::model::cloud::live::{Deletion, LastOperation};
-use crate::model::cloud::network::SubnetId;
 use crate::model::cloud::observed::Subnet;
 
 /// What is remembered between passes, to save calls and to see through late answers. Losing it costs a few calls and

@@ -21,6 +21,7 @@ use tokio::sync::Mutex;
 use self::apply::Writer;
 use self::bucket::Bucket;
 use self::calls::Calls;
+
 pub use self::calls::{CallReport, Observer};
 use self::credentials::Renewable;
 use self::detection::Detective;
@@ -31,11 +32,12 @@ use self::quota::Surveyor;
 use self::stack::Reader;
 use super::{Provider, ProviderError};
 use crate::lease::term::Term;
+use crate::model::base::ids::Zone;
 use crate::model::cloud::live::{Live, Stack};
-use crate::model::cloud::network::{Headroom, Network, Zone};
+use crate::model::cloud::network::{Headroom, Network};
 use crate::model::cloud::observed::Observed;
 use crate::model::drift::cfn_detection::Detection;
-use crate::model::plan::Action;
+use crate::model::plan::types::Action;
 
 mod apply;
 mod bucket;

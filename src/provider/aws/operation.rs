@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::calls::Calls;
 use super::error::{Failure, Kind, Service};
-use crate::model::plan::owner::epoch_of;
+use crate::model::base::owner::epoch_of;
 
 /// How long DescribeStacks may contradict what we know before it is believed. Its lag is not documented; seconds are
 /// usual.

@@ -12,7 +12,8 @@ use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::calls::Calls;
 use super::error::{Failure, Service};
-use crate::model::cloud::network::{Headroom, SubnetId, Zone};
+use crate::model::base::ids::{SubnetId, Zone};
+use crate::model::cloud::network::Headroom;
 
 /// As in the API reference of DescribeAccountAttributes.
 const STATIC_IPS: &str = "vpc-max-elastic-ips";

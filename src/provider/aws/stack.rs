@@ -6,16 +6,11 @@ use std::collections::BTreeMap;
 use aws_sdk_cloudformation::types::{Stack as CfnStack, TemplateStage};
 
 use super::calls::Calls;
-use super::changeset;
-use super::claim::{self, Claim, pairs};
-use super::codes;
-use super::deletion;
+use super::claim::{Claim, pairs};
 use super::error::{Failure, Kind, Service};
-use super::failure;
-use super::latest;
 use super::memory::{Memory, Search, StateKey};
-use super::operation::{self, Operation};
-use super::policy;
+use super::operation::Operation;
+use super::{changeset, claim, codes, deletion, failure, latest, operation, policy};
 use crate::model::cloud::live::{ChangeSetState, Deletion, Live, Phase, Stack, Status};
 use crate::provider::ProviderError;
 

@@ -9,16 +9,14 @@ use super::OPERATION;
 use super::ec2::Ec2;
 use super::operation::Refusal;
 use super::wish::Made;
+use crate::model::cloud::change_set_name::{change_set_name, is_revert};
 use crate::model::cloud::layout::Layout;
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack, Status};
 use crate::model::cloud::network::Network;
 use crate::model::desired::template::Template;
 use crate::model::input::request::Request;
-use crate::model::plan::change_set;
-use crate::model::plan::diff;
 use crate::model::plan::diff::Kind;
-use crate::model::plan::drift_repair;
-use crate::model::plan::stack_policy;
+use crate::model::plan::{diff, stack_policy};
 use crate::provider::{ProviderError, Retry};
 
 pub(super) struct Account {
@@ -218,8 +216,8 @@ impl Account {
         (epoch, owner): (u64, Option<&str>),
     ) -> Result<(), ProviderError> {
         let mut changes = changes(self.idle_stack()?, template);
-        let name = change_set::change_set_name(template, epoch, owner);
-        if drift_repair::is_revert(&name) && !self.reverts {
+        let name = change_set_name(&template.fingerprint, epoch, owner);
+        if is_revert(&name) && !self.reverts {
             return Err(ProviderError::after_fix(
                 "Rejected",
                 "the account in memory does not revert drift".to_owned(),
@@ -231,7 +229,7 @@ impl Account {
                 "a change set of this name exists",
             ));
         }
-        if drift_repair::is_revert(&name) {
+        if is_revert(&name) {
             changes = self.reversions();
         }
         let prepared = Prepared {
@@ -259,7 +257,7 @@ impl Account {
             ));
         };
         self.change_sets.clear();
-        let revert = drift_repair::is_revert(name);
+        let revert = is_revert(name);
         match self.conflict(&template, revert) {
             None => {
                 self.adopt(&template);

@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::wish::{Made, Wish};
-use crate::model::cloud::network::{Headroom, Network, OtherTable, Route, SubnetId, Zone};
+use crate::model::base::ids::{SubnetId, Zone};
+use crate::model::cloud::network::{Headroom, Network, OtherTable, Route};
 use crate::model::cloud::observed::{Address, Gateway, Health, Subnet};
 
 /// The first static IP is the next one.

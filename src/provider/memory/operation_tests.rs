@@ -7,16 +7,19 @@ use ipnet::Ipv4Net;
 use crate::cluster::Cluster;
 use crate::lease::{Alone, Election as _, Term};
 use crate::ledger::Book;
+use crate::model::base::ids::ObjectId;
+use crate::model::base::settings::{OnDrift, OnEmpty, Settings};
 use crate::model::cloud::network::{Network, Route};
-use crate::model::desired::{OnDrift, OnEmpty, Settings, example_zones};
+use crate::model::desired::example_zones;
 use crate::model::drift::tracker::{MAX_REPAIRS, Watch};
-use crate::model::input::request::{Object, ObjectId, Snapshot};
+use crate::model::input::request::{Object, Snapshot};
 use crate::model::persisted::grace::Grace;
-use crate::model::plan::Action;
+use crate::model::plan::types::Action;
 use crate::model::schedule::{Outcome, Schedule};
 use crate::provider::Provider as _;
 use crate::provider::memory::MemoryProvider;
-use crate::reconcile::{self, Frame, Memory, Pass};
+use crate::reconcile;
+use crate::reconcile::{Frame, Memory, Pass};
 use crate::source::Source;
 
 impl MemoryProvider {

@@ -7,6 +7,7 @@ use clap::{Arg, CommandFactory as _};
 use kube_static_egress_controller::config::Cli;
 use kube_static_egress_controller::model;
 use kube_static_egress_controller::model::cloud::live::{Phase, Status};
+use kube_static_egress_controller::model::input::annotations::KEYS;
 
 use super::{files, none, read};
 
@@ -102,7 +103,7 @@ fn the_reasons() {
     let mut reasons = BTreeSet::new();
     for file in [
         "base/refusal",
-        "input/request",
+        "desired/parse",
         "desired",
         "plan",
         "plan/change_set",
@@ -112,11 +113,11 @@ fn the_reasons() {
         "plan/mass_removal",
         "drift/zone",
         "plan/drift_repair",
-        "desired/capacity",
+        "plan/capacity",
         "desired/retained",
         "plan/recovery",
         "plan/owner",
-        "plan/refused_routes",
+        "desired/refused_routes",
     ] {
         let text = read(format!("src/model/{file}.rs"));
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
@@ -264,10 +265,7 @@ fn the_status() {
 #[test]
 fn the_annotations() {
     let told = names(&section("annotations"));
-    assert_eq!(
-        told,
-        model::status::annotations::KEYS.map(str::to_owned).into()
-    );
+    assert_eq!(told, KEYS.map(str::to_owned).into());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use kube_static_egress_controller::model::base::settings::stack_name;
 use serde_json::{Map, Value, json};
 
 use super::{none, read};
@@ -165,7 +166,7 @@ fn the_template_makes_the_roles_of_the_policies() {
 #[test]
 fn the_rights_are_for_the_stack_of_the_cluster_id() {
     let roles = Evaluation::of(json!({ "ClusterId": "prod-1" }));
-    let name = kube_static_egress_controller::model::desired::stack_name("prod-1");
+    let name = stack_name("prod-1");
     let texts = ["ControllerRole", "CloudFormationRole"]
         .map(|role| json!(roles.role(role).unwrap()).to_string());
     let arn = format!("arn:aws:cloudformation:REGION:ACCOUNT-ID:stack/{name}/*");
@@ -187,7 +188,7 @@ fn the_rights_are_for_the_stack_of_the_cluster_id() {
     let pattern = &roles.template["Parameters"]["ClusterId"]["AllowedPattern"];
     assert_eq!(pattern, "[-A-Za-z0-9]{0,110}");
     let longest = "a".repeat(110);
-    let made = kube_static_egress_controller::model::desired::stack_name(&longest);
+    let made = stack_name(&longest);
     assert_eq!(made, format!("egress-static-nat-{longest}"));
 }
 

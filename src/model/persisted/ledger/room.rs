@@ -6,8 +6,8 @@ use ipnet::Ipv4Net;
 
 use super::{Ledger, MAX_BYTES};
 use crate::model::base::cidr;
+use crate::model::base::ids::{EntryId, ObjectId};
 use crate::model::input::admission::Tenant;
-use crate::model::input::request::{EntryId, ObjectId};
 
 impl Ledger {
     /// Whether entries of this namespace may have been accepted without having a line.

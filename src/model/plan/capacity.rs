@@ -5,27 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::Ipv4Net;
 
 use crate::model::base::cidr;
+use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::cloud::layout::{Layout, Names, PARTS};
-use crate::model::cloud::network::{Network, TableId, Zone};
+use crate::model::cloud::network::Network;
 use crate::model::desired;
-use crate::model::desired::Desired;
 use crate::model::desired::admitted::{Admitted, Choice};
-use crate::model::desired::template;
 use crate::model::desired::template::{MAX_RESOURCES, TemplateError};
-use crate::model::input::request::{EntryId, Request};
+use crate::model::desired::{Desired, LIMIT_REACHED, refused_routes, template};
+use crate::model::input::request::Request;
 use crate::model::plan::diff::{Difference, Kind};
-use crate::model::plan::refused_routes;
-use crate::model::plan::{Plan, World};
+use crate::model::plan::types::{Plan, World};
 
-/// The reason of everything that waits for room.
-pub(in crate::model) const REASON: &str = "LimitReached";
 /// How many routes a message names.
 const NAMED: usize = 3;
 
 /// Whether an entry that is refused with this reason is good, and only waits.
 pub(in crate::model) fn waits(reason: &str) -> bool {
-    [REASON, refused_routes::REASON].contains(&reason)
+    [LIMIT_REACHED, refused_routes::REASON].contains(&reason)
 }
 
 /// What fits of a request, and the stack for it.
@@ -255,7 +252,11 @@ fn set_aside_for(all: &Network, rest: &Network, limit: &str) -> Vec<Problem> {
     tables.retain(|table| !rest.worker_tables.contains_key(*table));
     let text = format!("nothing is routed from it yet, since not everything fits: {limit}");
     let problem = |table: &TableId| {
-        Problem::warning(Subject::RouteTable(table.clone()), REASON, text.clone())
+        Problem::warning(
+            Subject::RouteTable(table.clone()),
+            LIMIT_REACHED,
+            text.clone(),
+        )
     };
     tables.into_iter().map(problem).collect()
 }
@@ -279,12 +280,12 @@ fn waiting(request: &Request, admitted: &Admitted, desired: &Desired, limit: &st
             let text = format!(
                 "it waits, since not everything fits, and older entries come first, of each namespace in turn: {limit}"
             );
-            problems.push(Problem::refused(subject(), REASON, text));
+            problems.push(Problem::refused(subject(), LIMIT_REACHED, text));
         } else if !in_all(&own, net) {
             let text = format!(
                 "it is served by a wider route that nobody requests any more, and gets one of its own when there is room: {limit}"
             );
-            problems.push(Problem::warning(subject(), REASON, text));
+            problems.push(Problem::warning(subject(), LIMIT_REACHED, text));
         }
     }
     problems
@@ -331,6 +332,6 @@ fn unrequested(
             "{} routes that nobody requests stay ({named}), since they serve entries inside of them whose own routes do not fit: {limit}",
             wide.len()
         );
-        Problem::warning(Subject::Stack(world.settings.stack_name.clone()), REASON, text)
+        Problem::warning(Subject::Stack(world.settings.stack_name.clone()), LIMIT_REACHED, text)
     })
 }

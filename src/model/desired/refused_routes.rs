@@ -5,111 +5,19 @@
 //! such a change delays nobody who waits for something else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
 use crate::model::base::cidr;
+use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::cloud::layout::Names;
-use crate::model::cloud::live::{Live, Phase, Stack};
-use crate::model::cloud::network::{Network, TableId, Zone};
+use crate::model::cloud::network::Network;
+use crate::model::cloud::set_aside::SetAside;
 use crate::model::desired::admitted::Admitted;
-use crate::model::desired::template;
-use crate::model::input::request::EntryId;
-use crate::model::plan::diff::Difference;
-use crate::model::plan::{Action, Plan, World};
 
 /// The reason that the owners of refused routes read.
 pub const REASON: &str = "RouteRefused";
-
-/// A route that AWS refused; without a network it is every new route of a table that is full.
-pub type Key = (TableId, Option<Ipv4Net>);
-
-/// What is left out of a plan.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SetAside {
-    pub routes: BTreeMap<Key, Waits>,
-    /// How many new networks a change may add, after one failed; None: any number.
-    pub additions: Option<usize>,
-    /// Those whose patience is over are tried again.
-    pub retries: bool,
-}
-
-/// One refusal.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Waits {
-    /// In AWS's words.
-    pub why: String,
-    pub left: Duration,
-    /// How many new routes a full table is given when it is tried again.
-    pub room: usize,
-}
-
-/// Why the stack's last operation failed, in terms of what is planned.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Failure {
-    /// Names the operation; None while one runs.
-    pub operation: Option<String>,
-    pub failed: bool,
-    /// Nothing has ever stood.
-    pub is_creation: bool,
-    pub routes: BTreeMap<Key, String>,
-    /// New zones that could not be made.
-    pub zones: BTreeSet<(Zone, Ipv4Net)>,
-    /// The stack's events name no resource.
-    pub unexplained: bool,
-    /// The status and the first failure, for what is refused without a reason of its own.
-    pub cause: String,
-}
-
-impl SetAside {
-    fn waits(&self, key: &Key) -> Option<&Waits> {
-        let waits = self.routes.get(key)?;
-        (!self.retries || !waits.left.is_zero()).then_some(waits)
-    }
-
-    /// How many new routes a full table is given, and why not more.
-    fn room(&self, table: &TableId) -> Option<(usize, &str)> {
-        let waits = self.routes.get(&(table.clone(), None))?;
-        let is_due = self.retries && waits.left.is_zero();
-        Some((if is_due { waits.room } else { 0 }, &waits.why))
-    }
-
-    /// The networks that this table is not given. `wanted` are the routes that it would have otherwise, sorted and disjoint: what one
-    /// of them serves already is there.
-    pub(in crate::model) fn refused_in(
-        &self,
-        table: &TableId,
-        names: &Names,
-        wanted: &[Ipv4Net],
-    ) -> BTreeSet<Ipv4Net> {
-        let is_served = |net: &Ipv4Net| {
-            let after = wanted.partition_point(|wide| wide.network() <= net.network());
-            let wide = after.checked_sub(1).and_then(|at| wanted.get(at));
-            wide.is_some_and(|wide| {
-                wide.contains(net) && names.routes.contains_key(&(table.clone(), *wide))
-            })
-        };
-        let nets = self.routes.keys().filter(|(of, _)| of == table);
-        let nets = nets.filter_map(|(of, net)| Some((of.clone(), (*net)?)));
-        nets.filter(|(_, net)| !is_served(net))
-            .filter(|route| !names.routes.contains_key(route))
-            .filter(|(of, net)| self.waits(&(of.clone(), Some(*net))).is_some())
-            .map(|(_, net)| net)
-            .collect()
-    }
-
-    /// Why this table is not given a route to this network.
-    fn why(&self, table: &TableId, net: &Ipv4Net) -> Option<&str> {
-        let overlaps = |other: &Ipv4Net| other.contains(net) || net.contains(other);
-        let mut of_table = self.routes.keys().filter(|(of, _)| of == table);
-        let one = of_table.find(|(_, other)| other.is_some_and(|it| overlaps(&it)));
-        let waits = one.and_then(|key| self.waits(key));
-        let full = || self.room(table).map(|(_, why)| why);
-        waits.map(|waits| waits.why.as_str()).or_else(full)
-    }
-}
 
 /// What the routes are chosen by.
 pub(in crate::model) struct Choice<'a> {
@@ -291,109 +199,4 @@ fn nets_of<'a>(
 fn touches(minimal: &[Ipv4Net], net: &Ipv4Net) -> bool {
     let next = minimal.partition_point(|other| other.network() < net.network());
     cidr::covers(minimal, net) || minimal.get(next).is_some_and(|other| net.contains(other))
-}
-
-impl Failure {
-    /// What the stack's last operation failed of.
-    pub(in crate::model) fn of(world: &World<'_>, names: &Names) -> Self {
-        let Live::Ours(stack) = world.live else {
-            return Self::default();
-        };
-        let is_creation = stack.status.phase() == Phase::CreateFailed;
-        if !is_creation && stack.status.phase() != Phase::Settled {
-            return Self::default();
-        }
-        let status = &stack.status.0;
-        let mut failure = Self {
-            operation: Some(format!("{} {}", stack.id, stack.version)),
-            failed: status.contains("ROLLBACK") || status.contains("FAILED"),
-            is_creation,
-            cause: stack.cause.clone().unwrap_or_else(|| status.clone()),
-            ..Self::default()
-        };
-        failure.unexplained = failure.failed && !is_creation && stack.failed.is_empty();
-        for (id, failed) in &stack.failed {
-            if let Some((zone, cidr)) = zone_of(id, world, names, is_creation) {
-                failure.zones.insert((zone, cidr));
-            } else if let Some((table, cidr)) = route_of(id, world.network, names) {
-                let key = (table, Some(cidr).filter(|_| !failed.table_is_full));
-                failure.routes.insert(key, failed.reason.clone());
-            }
-        }
-        failure
-    }
-}
-
-/// The new zone that a resource is a part of.
-fn zone_of(
-    id: &str,
-    world: &World<'_>,
-    names: &Names,
-    is_creation: bool,
-) -> Option<(Zone, Ipv4Net)> {
-    let live = names.parts.iter().find(|(_, name)| *name == id);
-    let new = || {
-        let mut zones = world.settings.zones.keys();
-        zones.find(|zone| template::is_part(id, zone)).cloned()
-    };
-    let zone = match live {
-        Some(((zone, _), _)) => zone.clone(),
-        None => new()?,
-    };
-    if !is_creation && names.nat_cidrs.contains_key(&zone) {
-        return None;
-    }
-    let cidr = world.settings.zones.get(&zone);
-    Some((zone.clone(), *cidr.or(names.nat_cidrs.get(&zone))?))
-}
-
-fn route_of(id: &str, network: &Network, names: &Names) -> Option<(TableId, Ipv4Net)> {
-    let mut live = names.routes.iter();
-    let live = live.find(|(_, name)| *name == id);
-    let tables = network.worker_tables.keys();
-    let mut tables = tables.chain(network.other_tables.keys());
-    live.map(|(route, _)| route.clone())
-        .or_else(|| tables.find_map(|table| Some((table.clone(), template::routed(id, table)?))))
-}
-
-impl Plan {
-    /// The same network where those that are due may be tried again, if nothing else is left to do.
-    pub(in crate::model) fn retry(&self, world: &World<'_>) -> Option<Network> {
-        let aside = &world.network.headroom.refused;
-        let rests = matches!(self.action, Action::Keep | Action::Discard { .. });
-        // Where every route waits there may be no stack to keep.
-        let has_none = matches!((&self.action, world.live), (Action::Refuse, Live::Absent));
-        let is_idle = (rests || has_none) && self.differences.iter().all(Difference::names_owner);
-        let is_due = aside.routes.values().any(|waits| waits.left.is_zero());
-        if !is_idle || !(is_due || aside.additions == Some(0)) {
-            return None;
-        }
-        let mut network = world.network.clone();
-        network.headroom.refused.retries = true;
-        Some(network)
-    }
-
-    /// Notes what the next change tries, and when the next refused route is due.
-    pub(in crate::model) fn mark_refused(&mut self, world: &World<'_>, names: &Names) {
-        let waits = world.network.headroom.refused.routes.values();
-        let next = waits.map(|waits| waits.left).filter(|left| !left.is_zero());
-        self.again = self.again.into_iter().chain(next).min();
-        let (Action::Execute { change_set }, Live::Ours(stack)) = (&self.action, world.live) else {
-            return;
-        };
-        self.attempt = additions(stack, change_set, world.network);
-        // What a repair makes again is no addition.
-        self.attempt
-            .retain(|route| !names.routes.contains_key(route));
-    }
-}
-
-/// The routes that a change set makes.
-fn additions(stack: &Stack, change_set: &str, network: &Network) -> BTreeSet<(TableId, Ipv4Net)> {
-    let mut sets = stack.change_sets.iter();
-    let set = sets.find(|set| set.name == change_set);
-    let changes = set.into_iter().flat_map(|set| &set.changes);
-    let added = changes.filter(|change| change.effect == crate::model::cloud::live::Effect::Add);
-    let route = |id: &str| route_of(id, network, &Names::default());
-    added.filter_map(|it| route(&it.logical_id)).collect()
 }

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use serde::{Deserialize, Serialize};
 
-use crate::model::cloud::network::TableId;
+use crate::model::base::ids::TableId;
+use crate::model::cloud::set_aside::{Key, SetAside, Waits};
 use crate::model::persisted::grace::whole_seconds;
-use crate::model::plan::refused_routes::{Failure, Key, SetAside, Waits};
+use crate::model::persisted::refusal_record::{Kept, Kepts};
+use crate::model::plan::types::Failure;
 
 /// Each try is a change that fails for everybody.
 const FIRST: Duration = Duration::from_secs(120);
@@ -18,35 +19,6 @@ const LAST: Duration = Duration::from_secs(1_800);
 const MAX_WHY: usize = 300;
 /// Refusals that are remembered.
 const MAX: usize = 100;
-
-/// A refusal as the ledger keeps it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Kept {
-    pub times: u32,
-    /// Seconds since 1970.
-    pub not_before: u64,
-    #[serde(default)]
-    pub why: String,
-}
-
-/// What a later leader has to know.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Kepts {
-    /// By table, or by table and network with a blank between.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub routes: BTreeMap<String, Kept>,
-    /// The failed operation that was counted last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub operation: Option<String>,
-}
-
-impl Kepts {
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
 
 #[derive(Clone, Debug)]
 struct Refusal {

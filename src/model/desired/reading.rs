@@ -6,10 +6,11 @@ use ipnet::Ipv4Net;
 
 use crate::model::base::cidr;
 use crate::model::base::cidr::{Caution, Refusal, Rules};
+use crate::model::base::ids::{EntryId, ObjectId};
 use crate::model::input::admission;
 use crate::model::input::admission::Tenant;
-use crate::model::input::request::{EntryId, MAX_ENTRIES, Object, ObjectId, Snapshot};
-use crate::model::persisted::ledger::Recall;
+use crate::model::input::request::{MAX_ENTRIES, Object, Snapshot};
+use crate::model::persisted::recall::Recall;
 
 /// One value, read and judged.
 pub struct Reading<'a> {

@@ -1,6 +1,10 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::model::base::cidr::Rules;
+use crate::model::base::problem::{Problem, Subject};
+use crate::model::persisted::ledger::Ledger;
+use crate::model::persisted::recall::Recall;
 
 fn id(name: &str) -> ObjectId {
     ObjectId {

@@ -1,0 +1,69 @@
+//! [`Owner`]: the cluster that a stack belongs to, and its short form in names and tokens.
+//!
+//! The owner is the UID of the namespace `kube-system` of the cluster that holds the Lease: copying a cluster's values does not copy it.
+
+/// Characters of a UID that stand for it in names and tokens.
+const SHORT: usize = 8;
+
+/// Characters of a UID that are believed to be one.
+const MAX_UID: usize = 64;
+
+/// The cluster that this controller works for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// None without a cluster, and while it cannot be read.
+    pub uid: Option<String>,
+    /// Why it cannot be read, where there is a cluster.
+    pub unknown: Option<String>,
+    /// The cluster whose stack becomes this one's.
+    pub takes_over: Option<String>,
+}
+
+impl Owner {
+    /// What stands for it in the names of change sets and in tokens.
+    pub fn short(&self) -> Option<String> {
+        self.uid.as_deref().map(short)
+    }
+}
+
+/// Whether a text can be the UID of an object.
+pub fn is_uid(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (1..=MAX_UID).contains(&text.len()) && text.bytes().all(is_plain)
+}
+
+/// Returns the short form of a UID: eight lower-case characters of `[a-z0-9]`.
+pub fn short(uid: &str) -> String {
+    let plain = uid.chars().filter(char::is_ascii_alphanumeric);
+    let padded = plain.chain(std::iter::repeat('0')).take(SHORT);
+    padded.collect::<String>().to_ascii_lowercase()
+}
+
+/// Whether a text has the short form of a UID.
+pub fn is_short(text: &str) -> bool {
+    text.len() == SHORT && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// The token of an operation, `e{epoch}-c{owner}-{what}-{n}`: at most 128 characters of `[A-Za-z0-9-]`, as the API wants it.
+pub fn token(epoch: u64, owner: Option<&str>, what: &str, n: u64) -> String {
+    let what = match what.strip_prefix("egress-") {
+        Some(rest) => rest,
+        None => what.get(..16).unwrap_or(what),
+    };
+    match owner {
+        Some(owner) => format!("e{epoch}-c{owner}-{what}-{n}"),
+        None => format!("e{epoch}-{what}-{n}"),
+    }
+}
+
+/// The term in which an operation with this token was started, where it is a controller's.
+pub fn epoch_of(token: &str) -> Option<u64> {
+    token.strip_prefix('e')?.split_once('-')?.0.parse().ok()
+}
+
+/// The cluster, in its short form, whose controller started an operation with this token.
+pub fn owner_of_token(token: &str) -> Option<&str> {
+    epoch_of(token)?;
+    let owner = token.split('-').nth(1)?.strip_prefix('c')?;
+    is_short(owner).then_some(owner)
+}

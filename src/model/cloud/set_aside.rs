@@ -1,0 +1,80 @@
+//! Routes that AWS refused, and how long they wait: what the plans leave out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use crate::model::base::ids::TableId;
+use crate::model::cloud::layout::Names;
+
+/// A route that AWS refused; without a network it is every new route of a table that is full.
+pub type Key = (TableId, Option<Ipv4Net>);
+
+/// What is left out of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetAside {
+    pub routes: BTreeMap<Key, Waits>,
+    /// How many new networks a change may add, after one failed; None: any number.
+    pub additions: Option<usize>,
+    /// Those whose patience is over are tried again.
+    pub retries: bool,
+}
+
+/// One refusal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// In AWS's words.
+    pub why: String,
+    pub left: Duration,
+    /// How many new routes a full table is given when it is tried again.
+    pub room: usize,
+}
+
+impl SetAside {
+    pub(in crate::model) fn waits(&self, key: &Key) -> Option<&Waits> {
+        let waits = self.routes.get(key)?;
+        (!self.retries || !waits.left.is_zero()).then_some(waits)
+    }
+
+    /// How many new routes a full table is given, and why not more.
+    pub(in crate::model) fn room(&self, table: &TableId) -> Option<(usize, &str)> {
+        let waits = self.routes.get(&(table.clone(), None))?;
+        let is_due = self.retries && waits.left.is_zero();
+        Some((if is_due { waits.room } else { 0 }, &waits.why))
+    }
+
+    /// The networks that this table is not given. `wanted` are the routes that it would have otherwise, sorted and disjoint: what one
+    /// of them serves already is there.
+    pub(in crate::model) fn refused_in(
+        &self,
+        table: &TableId,
+        names: &Names,
+        wanted: &[Ipv4Net],
+    ) -> BTreeSet<Ipv4Net> {
+        let is_served = |net: &Ipv4Net| {
+            let after = wanted.partition_point(|wide| wide.network() <= net.network());
+            let wide = after.checked_sub(1).and_then(|at| wanted.get(at));
+            wide.is_some_and(|wide| {
+                wide.contains(net) && names.routes.contains_key(&(table.clone(), *wide))
+            })
+        };
+        let nets = self.routes.keys().filter(|(of, _)| of == table);
+        let nets = nets.filter_map(|(of, net)| Some((of.clone(), (*net)?)));
+        nets.filter(|(_, net)| !is_served(net))
+            .filter(|route| !names.routes.contains_key(route))
+            .filter(|(of, net)| self.waits(&(of.clone(), Some(*net))).is_some())
+            .map(|(_, net)| net)
+            .collect()
+    }
+
+    /// Why this table is not given a route to this network.
+    pub(in crate::model) fn why(&self, table: &TableId, net: &Ipv4Net) -> Option<&str> {
+        let overlaps = |other: &Ipv4Net| other.contains(net) || net.contains(other);
+        let mut of_table = self.routes.keys().filter(|(of, _)| of == table);
+        let one = of_table.find(|(_, other)| other.is_some_and(|it| overlaps(&it)));
+        let waits = one.and_then(|key| self.waits(key));
+        let full = || self.room(table).map(|(_, why)| why);
+        waits.map(|waits| waits.why.as_str()).or_else(full)
+    }
+}

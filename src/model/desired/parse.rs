@@ -1,0 +1,231 @@
+//! Reads requests: [`Snapshot`] in, [`Request`] and [`Problem`]s out. A bad entry never harms a good one.
+
+use ipnet::Ipv4Net;
+
+use crate::model::base::cidr::Rules;
+use crate::model::base::ids::{EntryId, ObjectId};
+use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::refusal::{Caution, Refusal};
+use crate::model::desired::reading;
+use crate::model::desired::reading::{Reading, Unread};
+use crate::model::input::object::{MAX_ENTRIES_PER_OBJECT, Object};
+use crate::model::input::request::{MAX_ENTRIES, Request, Snapshot};
+use crate::model::persisted::ledger::Ledger;
+use crate::model::persisted::recall::Recall;
+
+/// Reports what is not known as it is now.
+fn doubts(snapshot: &Snapshot, problems: &mut Vec<Problem>) {
+    for (source, why) in &snapshot.missing {
+        problems.push(Problem::warning(
+            Subject::Source(source.clone()),
+            "SourceNotLoaded",
+            format!("{why}; until it has been listed whole, routes are only added, never removed"),
+        ));
+    }
+    for (source, why) in &snapshot.stale {
+        problems.push(Problem::warning(
+            Subject::Source(source.clone()),
+            "SourceStale",
+            format!("{why}; what it had asked for stays, changes are not seen, and no route is removed until it can be read again"),
+        ));
+    }
+    for (source, why) in &snapshot.went_back {
+        problems.push(Problem::warning(
+            Subject::Source(source.clone()),
+            "SourceWentBack",
+            format!("{why}; apply again what was changed after that state was saved"),
+        ));
+    }
+}
+
+/// Reads every entry of the snapshot under the rules of the network. `recall` tells what was accepted before. `ledger` is one that explains what is live: what it does not
+/// know of a refused entry has no route.
+pub fn parse(
+    snapshot: &Snapshot,
+    rules: &Rules,
+    recall: Recall<'_>,
+    ledger: Option<&Ledger>,
+) -> (Request, Vec<Problem>) {
+    let mut request = Request {
+        // Whatever a source in doubt does not show may have been requested again, or still: nothing that is routed is removed then, not
+        // even one route, since nobody can tell which.
+        settled: snapshot.is_certain(),
+        ..Request::default()
+    };
+    let mut problems = Vec::new();
+    doubts(snapshot, &mut problems);
+    for (id, object) in &snapshot.objects {
+        request.hidden(id, object, rules, ledger, &mut problems);
+    }
+    let readings = reading::read(snapshot, rules, recall);
+    for (entry, read) in readings.entries {
+        match read {
+            Ok(reading) => request.accept(entry, reading, &mut problems),
+            Err(refusal) => problems.push(request.refuse(entry, &refusal, rules, ledger)),
+        }
+    }
+    for unread in readings.unread {
+        let problem = request.leave_out(unread, &readings.largest, rules, ledger);
+        problems.push(problem);
+    }
+    (request, problems)
+}
+
+impl Request {
+    fn accept(&mut self, entry: EntryId, reading: Reading<'_>, problems: &mut Vec<Problem>) {
+        let Reading {
+            text,
+            net,
+            masked,
+            caution,
+            known,
+        } = reading;
+        if masked {
+            let text = format!("{:?} has host bits set and is read as {net}", text.trim());
+            let subject = Subject::Entry(entry.clone());
+            problems.push(Problem::note(subject, "HostBitsMasked", text));
+        }
+        if let Some(caution) = caution {
+            if !known && matches!(caution, Caution::Kept(_)) {
+                self.only_live.insert(net);
+            }
+            let subject = Subject::Entry(entry.clone());
+            let text = caution.to_string();
+            problems.push(Problem::warning(subject, caution.reason(), text));
+        }
+        self.entries.insert(entry, net);
+    }
+
+    fn refuse(
+        &mut self,
+        entry: EntryId,
+        refusal: &Refusal,
+        rules: &Rules,
+        ledger: Option<&Ledger>,
+    ) -> Problem {
+        self.refused += 1;
+        self.settled &= ledger.is_some();
+        let kept = self.last(&entry, ledger);
+        let mut text = refusal.to_string();
+        if let Some(net) = kept {
+            text += &format!("; kept: {net} until it is mended or removed");
+            self.keep(entry.clone(), net, rules);
+        } else if ledger.is_some_and(|ledger| ledger.is_short(&entry.object)) {
+            text += "; kept: every route that may be for it, since the ledger had no room for what it asked for last";
+        }
+        Problem::refused(Subject::Entry(entry), refusal.reason(), text)
+    }
+
+    /// Reports the entries of one object that are not read since there are too many of all. They keep what they asked for last.
+    fn leave_out(
+        &mut self,
+        unread: Unread<'_>,
+        largest: &str,
+        rules: &Rules,
+        ledger: Option<&Ledger>,
+    ) -> Problem {
+        let Unread { object, keys } = unread;
+        self.refused += keys.len();
+        self.settled &= ledger.is_some();
+        let mut kept = 0;
+        for key in &keys {
+            let (object, key) = (object.clone(), (*key).to_owned());
+            let entry = EntryId { object, key };
+            if let Some(net) = self.last(&entry, ledger) {
+                self.keep(entry, net, rules);
+                kept += 1;
+            }
+        }
+        let text = format!(
+            "{} of its entries are not read ({kept} of them keep the network that they asked for last): all ConfigMaps together have more \
+             than the {MAX_ENTRIES} that are read, shared out by namespace, and {largest}; merge networks or remove entries there",
+            keys.len()
+        );
+        let subject = Subject::Object(object.clone());
+        Problem::refused(subject, Refusal::TooMany.reason(), text)
+    }
+
+    /// Returns what a refused entry asked for last. Where the ledger had no room for that, it may be any live route that no line
+    /// explains: all of these stay.
+    fn last(&mut self, entry: &EntryId, ledger: Option<&Ledger>) -> Option<Ipv4Net> {
+        let known = ledger.and_then(|ledger| ledger.asked(entry));
+        if known.is_none() {
+            self.hold_unknown(&entry.object, ledger);
+        }
+        known
+    }
+
+    fn hold_unknown(&mut self, object: &ObjectId, ledger: Option<&Ledger>) {
+        if let Some(ledger) = ledger.filter(|ledger| ledger.is_short(object)) {
+            self.held.extend(ledger.former());
+        }
+    }
+
+    /// Keeps what a refused entry asked for last.
+    fn keep(&mut self, entry: EntryId, net: Ipv4Net, rules: &Rules) {
+        if rules.check(net, true).is_ok() {
+            self.entries.insert(entry, net);
+        } else {
+            self.held.insert(net);
+        }
+    }
+
+    /// Reports what is not read of an object, once for all of it. Entries that are there unread keep what they asked for last.
+    fn hidden(
+        &mut self,
+        id: &ObjectId,
+        object: &Object,
+        rules: &Rules,
+        ledger: Option<&Ledger>,
+        problems: &mut Vec<Problem>,
+    ) {
+        let mut tell = |reason, text| {
+            problems.push(Problem::refused(Subject::Object(id.clone()), reason, text));
+        };
+        if object.binary_keys > 0 {
+            let keys = object.binary_keys;
+            tell(
+                "BinaryData",
+                format!(
+                    "it has {keys} keys under binaryData, which is not read; write the networks as text under data"
+                ),
+            );
+        }
+        if !object.hides_entries() {
+            return;
+        }
+        self.refused += object.more_keys.max(1);
+        self.settled &= ledger.is_some();
+        self.hold_unknown(id, ledger);
+        let mut kept = 0;
+        for (key, net) in ledger.into_iter().flat_map(|ledger| ledger.of(id)) {
+            if !object.data.contains_key(key) {
+                let (object, key) = (id.clone(), key.to_owned());
+                self.keep(EntryId { object, key }, net, rules);
+                kept += 1;
+            }
+        }
+        let kept = match kept {
+            0 => String::new(),
+            kept => format!("; {kept} of them keep the network that they asked for last"),
+        };
+        if let Some(why) = &object.unreadable {
+            let text = format!(
+                "it cannot be read ({why}), so its entries are unknown{kept}; write it as kubectl would, or delete it"
+            );
+            tell("ObjectUnreadable", text);
+        }
+        if object.more_keys > 0 {
+            let text = format!(
+                "it has {} entries more than the {MAX_ENTRIES_PER_OBJECT} that are read, in the order of their keys{kept}; merge \
+                 networks, remove entries, or use a second ConfigMap",
+                object.more_keys
+            );
+            tell(Refusal::TooMany.reason(), text);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;

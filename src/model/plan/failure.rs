@@ -1,0 +1,118 @@
+//! [`Failure`]: why the stack's last operation failed, in terms of the plan.
+
+use std::collections::BTreeSet;
+
+use ipnet::Ipv4Net;
+
+use crate::model::base::ids::{TableId, Zone};
+use crate::model::cloud::layout::Names;
+use crate::model::cloud::live::{Live, Phase, Stack};
+use crate::model::cloud::network::Network;
+use crate::model::desired::template;
+use crate::model::plan::diff::Difference;
+use crate::model::plan::types::{Action, Failure, Plan, World};
+
+impl Failure {
+    /// What the stack's last operation failed of.
+    pub(in crate::model) fn of(world: &World<'_>, names: &Names) -> Self {
+        let Live::Ours(stack) = world.live else {
+            return Self::default();
+        };
+        let is_creation = stack.status.phase() == Phase::CreateFailed;
+        if !is_creation && stack.status.phase() != Phase::Settled {
+            return Self::default();
+        }
+        let status = &stack.status.0;
+        let mut failure = Self {
+            operation: Some(format!("{} {}", stack.id, stack.version)),
+            failed: status.contains("ROLLBACK") || status.contains("FAILED"),
+            is_creation,
+            cause: stack.cause.clone().unwrap_or_else(|| status.clone()),
+            ..Self::default()
+        };
+        failure.unexplained = failure.failed && !is_creation && stack.failed.is_empty();
+        for (id, failed) in &stack.failed {
+            if let Some((zone, cidr)) = zone_of(id, world, names, is_creation) {
+                failure.zones.insert((zone, cidr));
+            } else if let Some((table, cidr)) = route_of(id, world.network, names) {
+                let key = (table, Some(cidr).filter(|_| !failed.table_is_full));
+                failure.routes.insert(key, failed.reason.clone());
+            }
+        }
+        failure
+    }
+}
+
+/// The new zone that a resource is a part of.
+fn zone_of(
+    id: &str,
+    world: &World<'_>,
+    names: &Names,
+    is_creation: bool,
+) -> Option<(Zone, Ipv4Net)> {
+    let live = names.parts.iter().find(|(_, name)| *name == id);
+    let new = || {
+        let mut zones = world.settings.zones.keys();
+        zones.find(|zone| template::is_part(id, zone)).cloned()
+    };
+    let zone = match live {
+        Some(((zone, _), _)) => zone.clone(),
+        None => new()?,
+    };
+    if !is_creation && names.nat_cidrs.contains_key(&zone) {
+        return None;
+    }
+    let cidr = world.settings.zones.get(&zone);
+    Some((zone.clone(), *cidr.or(names.nat_cidrs.get(&zone))?))
+}
+
+fn route_of(id: &str, network: &Network, names: &Names) -> Option<(TableId, Ipv4Net)> {
+    let mut live = names.routes.iter();
+    let live = live.find(|(_, name)| *name == id);
+    let tables = network.worker_tables.keys();
+    let mut tables = tables.chain(network.other_tables.keys());
+    live.map(|(route, _)| route.clone())
+        .or_else(|| tables.find_map(|table| Some((table.clone(), template::routed(id, table)?))))
+}
+
+impl Plan {
+    /// The same network where those that are due may be tried again, if nothing else is left to do.
+    pub(in crate::model) fn retry(&self, world: &World<'_>) -> Option<Network> {
+        let aside = &world.network.headroom.refused;
+        let rests = matches!(self.action, Action::Keep | Action::Discard { .. });
+        // Where every route waits there may be no stack to keep.
+        let has_none = matches!((&self.action, world.live), (Action::Refuse, Live::Absent));
+        let is_idle = (rests || has_none) && self.differences.iter().all(Difference::names_owner);
+        let is_due = aside.routes.values().any(|waits| waits.left.is_zero());
+        if !is_idle || !(is_due || aside.additions == Some(0)) {
+            return None;
+        }
+        let mut network = world.network.clone();
+        network.headroom.refused.retries = true;
+        Some(network)
+    }
+
+    /// Notes what the next change tries, and when the next refused route is due.
+    pub(in crate::model) fn mark_refused(&mut self, world: &World<'_>, names: &Names) {
+        let waits = world.network.headroom.refused.routes.values();
+        let next = waits.map(|waits| waits.left).filter(|left| !left.is_zero());
+        self.again = self.again.into_iter().chain(next).min();
+        let (Action::Execute { change_set }, Live::Ours(stack)) = (&self.action, world.live) else {
+            return;
+        };
+        self.attempt = additions(stack, change_set, world.network);
+        // What a repair makes again is no addition.
+        self.attempt
+            .retain(|route| !names.routes.contains_key(route));
+    }
+}
+
+/// The routes that a change set makes.
+fn additions(stack: &Stack, change_set: &str, network: &Network) -> BTreeSet<(TableId, Ipv4Net)> {
+    let mut sets = stack.change_sets.iter();
+    let set = sets.find(|set| set.name == change_set);
+    let changes = set.into_iter().flat_map(|set| &set.changes);
+    let added = changes.filter(|change| change.effect == crate::model::cloud::live::Effect::Add);
+    let route = |id: &str| route_of(id, network, &Names::default());
+    added.filter_map(|it| route(&it.logical_id)).collect()
+}
