@@ -73,6 +73,18 @@ impl MemoryProvider {
             .filter(|cause| rolls_back && is_it(cause))
     }
 
+    /// Whether some worker table takes no more routes until the stack has removed some: a change adds before it removes.
+    pub(crate) fn is_packed(&self, asked: &BTreeSet<(TableId, Ipv4Net)>) -> bool {
+        let account = self.account();
+        let mut tables = account.ec2.network.worker_tables.iter();
+        tables.any(|(id, table)| {
+            let there = table.routes.values().filter(|it| it.target != "local");
+            let is_new =
+                |(of, cidr): &&(TableId, Ipv4Net)| of == id && !table.routes.contains_key(cidr);
+            there.count() + asked.iter().filter(is_new).count() >= ROUTES
+        })
+    }
+
     /// AWS makes no route to this network any more.
     pub(crate) fn refuse(&self, net: usize) {
         self.account().ec2.refused.insert(refusable(net));

@@ -119,6 +119,7 @@ impl World {
     fn judge_template(&self, template: &Template, basis: &Snapshot) {
         let (asked, before) = (sight::routes_of(template), self.account.asked());
         let astray = self.account.astray();
+        let is_tight = self.is_tight() || self.account.is_packed(&asked);
         let repairs = asked.is_subset(&before) && !astray.is_empty();
         let zones = self.account.zones();
         let in_table = |routes: &BTreeSet<(TableId, Ipv4Net)>, table: &TableId| {
@@ -131,7 +132,7 @@ impl World {
             // A zone that could not be added is left out for a time; that it comes is looked at in the end.
             let is_out = !self.account.has_gateway(zone);
             let is_astray = astray.values().any(|stray| stray.zone == *zone);
-            let is_tight = self.is_tight() || self.was_full(table);
+            let is_tight = is_tight || self.was_full(table);
             let stays = repairs || is_out || is_tight || is_astray;
             let had = in_table(&before, table);
             let mut entries = maps::entries(&basis.objects).into_iter();
