@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::model::base::settings::{OnDrift, Settings};
 
 mod check;
+mod cli;
 mod flags;
 mod form;
 mod subcommands;
@@ -16,7 +17,8 @@ mod subcommands;
 mod tests;
 pub mod variables;
 
-pub use flags::{Cli, Options};
+pub use cli::Cli;
+pub use flags::Options;
 pub use subcommands::{CheckArgs, Command, Output, PlanArgs, StatusArgs};
 
 /// Everything the program was told at its start. Only [`Config::check`] makes one.

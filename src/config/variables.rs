@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use clap::CommandFactory as _;
 
-use super::flags::{Cli, Options};
+use super::flags::Options;
 use super::{Config, Facts, Purpose};
+use crate::config::cli::Cli;
 
 const PREFIX: &str = "KUBE_STATIC_EGRESS_CONTROLLER_";
 /// Longest of a name that is shown.

@@ -20,10 +20,8 @@ use crate::model::plan::types::Action;
 mod account;
 mod ec2;
 mod operation;
+mod refusal;
 mod wish;
-
-/// How long an operation on the stack takes, and a change set half as long.
-const OPERATION: Duration = Duration::from_millis(1_500);
 
 /// The provider `in-memory`. Clones are the same account.
 #[derive(Clone)]

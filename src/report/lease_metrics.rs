@@ -2,12 +2,12 @@
 
 use std::sync::atomic::AtomicU64;
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::metrics::Outcome;
 use crate::lease::LeaseView;
 
 #[derive(Clone)]
@@ -88,4 +88,9 @@ impl LeaseGauges {
                 .map_or(0.0, |took| took.as_secs_f64()),
         );
     }
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct Outcome {
+    pub(super) outcome: String,
 }

@@ -13,7 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
-use super::lease_metrics::LeaseGauges;
+use super::lease_metrics::{LeaseGauges, Outcome};
 use super::writes::Writes;
 use crate::lease::LeaseView;
 use crate::model::base::problem::{Severity, Subject};
@@ -22,11 +22,6 @@ use crate::reconcile::Pass;
 
 /// In front of every name.
 pub const PREFIX: &str = "kube_static_egress_controller";
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(super) struct Outcome {
-    pub(super) outcome: String,
-}
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Reason {

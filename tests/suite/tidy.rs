@@ -4,6 +4,7 @@ mod code;
 mod deploy;
 pub mod docs;
 mod iam;
+mod imports;
 mod layers;
 mod monitoring;
 mod sizes;

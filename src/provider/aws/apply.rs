@@ -8,7 +8,7 @@ use aws_sdk_cloudformation::types::{ChangeSetType, DeploymentMode, Parameter, Ta
 use super::bucket;
 use super::bucket::Bucket;
 use super::calls::Calls;
-use super::error::{Failure, Kind, Service};
+use super::error::Failure;
 use super::memory::Memory;
 use super::operation::Operation;
 use crate::lease::term::Term;
@@ -18,6 +18,7 @@ use crate::model::desired::template::Template;
 use crate::model::plan::stack_policy;
 use crate::model::plan::types::Action;
 use crate::provider::ProviderError;
+use crate::provider::aws::kind::{Kind, Service};
 
 pub struct Writer<'a> {
     pub calls: &'a Calls,

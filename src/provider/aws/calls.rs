@@ -21,8 +21,9 @@ use aws_types::request_id::RequestId as _;
 use tracing::{Instrument as _, Span};
 
 use super::credentials::Renewable;
-use super::error::{Failure, Kind, Service};
+use super::error::Failure;
 use crate::lease::term::{Term, TermGuard, TermOver};
+use crate::provider::aws::kind::{Kind, Service};
 use crate::spans;
 
 /// What one call came to, its retries included.
@@ -330,10 +331,7 @@ mod tests {
             election.campaign().await
         };
         let (failure, _next) = tokio::join!(call, ender);
-        assert_eq!(
-            failure.unwrap_err().kind,
-            crate::provider::aws::error::Kind::TermOver
-        );
+        assert_eq!(failure.unwrap_err().kind, Kind::TermOver);
         let reports = reports.lock().unwrap();
         assert_eq!(
             (reports.len(), reports[0].attempts, reports[0].code.as_str()),
@@ -381,10 +379,7 @@ mod tests {
         let answer = calls.read(Service::Ec2, "DescribeVpcs", |gate| {
             ec2.describe_vpcs().customize().interceptor(gate).send()
         });
-        assert_eq!(
-            answer.await.unwrap_err().kind,
-            crate::provider::aws::error::Kind::Server
-        );
+        assert_eq!(answer.await.unwrap_err().kind, Kind::Server);
         let reports = reports.lock().unwrap();
         assert_eq!(
             (reports[0].service, reports[0].action, reports[0].attempts),

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use aws_sdk_ec2::types::{Filter, NatGatewayState};
 
 use super::calls::Calls;
-use super::error::{Failure, Service};
+use super::error::Failure;
 use super::memory::Memory;
 use super::policy;
-use super::tables::{parse_cidr, tags};
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::observed::{Address, Gateway, Health, Observed, Subnet};
 use crate::provider::ProviderError;
+use crate::provider::aws::ec2_values::{parse_cidr, tags};
+use crate::provider::aws::kind::Service;
 
 /// Pages of a stack's resources (100 each): a stack has at most 500.
 const MAX_PAGES: usize = 10;

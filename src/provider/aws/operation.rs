@@ -10,8 +10,9 @@ use aws_smithy_types::DateTime;
 use tokio::time::Instant;
 
 use super::calls::Calls;
-use super::error::{Failure, Kind, Service};
+use super::error::Failure;
 use crate::model::base::owner::epoch_of;
+use crate::provider::aws::kind::{Kind, Service};
 
 /// How long DescribeStacks may contradict what we know before it is believed. Its lag is not documented; seconds are
 /// usual.

@@ -1,10 +1,11 @@
 //! The stack policy as CloudFormation has it.
 
 use super::calls::Calls;
-use super::error::{Failure, Kind, Service};
+use super::error::Failure;
 use super::memory::{Memory, StateKey};
-use super::stack::Reader;
 use crate::model::cloud::live::Phase;
+use crate::provider::aws::kind::{Kind, Service};
+use crate::provider::aws::reader::Reader;
 
 /// Read once in each state of the stack, and when drift is looked for ([`super::observe`]). None where it is not kept, or there is
 /// none.

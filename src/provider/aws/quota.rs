@@ -11,9 +11,10 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::calls::Calls;
-use super::error::{Failure, Service};
+use super::error::Failure;
 use crate::model::base::ids::{SubnetId, Zone};
 use crate::model::cloud::network::Headroom;
+use crate::provider::aws::kind::Service;
 
 /// As in the API reference of DescribeAccountAttributes.
 const STATIC_IPS: &str = "vpc-max-elastic-ips";

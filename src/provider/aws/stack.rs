@@ -7,12 +7,14 @@ use aws_sdk_cloudformation::types::{Stack as CfnStack, TemplateStage};
 
 use super::calls::Calls;
 use super::claim::{Claim, pairs};
-use super::error::{Failure, Kind, Service};
+use super::error::Failure;
 use super::memory::{Memory, Search, StateKey};
 use super::operation::Operation;
+use super::reader::Reader;
 use super::{changeset, claim, codes, deletion, failure, latest, operation, policy};
 use crate::model::cloud::live::{ChangeSetState, Deletion, Live, Phase, Stack, Status};
 use crate::provider::ProviderError;
+use crate::provider::aws::kind::{Kind, Service};
 
 /// Pages of stacks read in a search; CloudFormation's default quota is 2,000 stacks, a page holds about 100.
 const MAX_PAGES: usize = 500;
@@ -21,17 +23,6 @@ const MAX_CLAIMS: usize = 5;
 
 /// Of a stack that has no template yet: no resources.
 const NO_TEMPLATE: &str = r#"{"Resources":{}}"#;
-
-/// Reads the stack with what it needs for it.
-#[derive(Debug)]
-pub struct Reader<'a> {
-    pub calls: &'a Calls,
-    pub cloudformation: &'a aws_sdk_cloudformation::Client,
-    pub name: &'a str,
-    pub ownership: &'a BTreeMap<String, String>,
-    /// Whether the stack policy matters.
-    pub policy: bool,
-}
 
 impl Reader<'_> {
     /// The second value tells that what is known of the VPC may be why an operation has just failed, or outdated: the

@@ -6,10 +6,11 @@ use aws_sdk_ec2::types::{Filter, RouteState, RouteTable, Tag};
 use ipnet::Ipv4Net;
 
 use super::calls::Calls;
-use super::error::Service;
+use super::ec2_values::{parse_cidr, tag, tags};
 use super::ground::Ground;
 use crate::model::cloud::network::{OtherTable, Route, WorkerTable};
 use crate::provider::ProviderError;
+use crate::provider::aws::kind::Service;
 
 /// Names the zone of a worker route table, and makes it one.
 const ZONE_TAG: &str = "AvailabilityZone";
@@ -107,22 +108,6 @@ impl Tables {
     }
 }
 
-pub fn tags(tags: &[Tag]) -> BTreeMap<String, String> {
-    let tag = |tag: &Tag| {
-        Some((
-            tag.key()?.to_owned(),
-            tag.value().unwrap_or_default().to_owned(),
-        ))
-    };
-    tags.iter().filter_map(tag).collect()
-}
-
-fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
-    tags.iter()
-        .find(|tag| tag.key() == Some(key))
-        .map(|tag| tag.value().unwrap_or_default())
-}
-
 /// None when the table is not a worker's after all.
 fn worker_table(table: &RouteTable, filters: &[(String, String)]) -> Option<(String, WorkerTable)> {
     let zone = tag(table.tags(), ZONE_TAG)?.trim().to_owned();
@@ -165,11 +150,6 @@ fn route(route: &aws_sdk_ec2::types::Route) -> Option<(Ipv4Net, Route)> {
             blackhole: route.state() == Some(&RouteState::Blackhole),
         },
     ))
-}
-
-/// Canonical; None when it is not IPv4.
-pub fn parse_cidr(text: &str) -> Option<Ipv4Net> {
-    text.parse::<Ipv4Net>().ok().map(|net| net.trunc())
 }
 
 fn no_tables(vpc_id: &str, filters: &[(String, String)]) -> ProviderError {

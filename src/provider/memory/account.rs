@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::OPERATION;
 use super::ec2::Ec2;
-use super::operation::Refusal;
 use super::wish::Made;
 use crate::model::cloud::change_set_name::{change_set_name, is_revert};
 use crate::model::cloud::layout::Layout;
@@ -17,6 +15,7 @@ use crate::model::desired::template::Template;
 use crate::model::input::request::Request;
 use crate::model::plan::diff::Kind;
 use crate::model::plan::{diff, stack_policy};
+use crate::provider::memory::refusal::Refusal;
 use crate::provider::{ProviderError, Retry};
 
 pub(super) struct Account {
@@ -395,3 +394,6 @@ pub(super) fn refused(reason: &'static str, text: &str) -> ProviderError {
         source: None,
     }
 }
+
+/// How long an operation on the stack takes, and a change set half as long.
+const OPERATION: Duration = Duration::from_millis(1_500);

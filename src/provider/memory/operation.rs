@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::account::{Account, layout};
 use super::ec2::{Ec2, NO_ROOM, State};
+use super::refusal::Refusal;
 use super::wish::{Made, Wish};
 use crate::model::cloud::layout::Layout;
 use crate::model::cloud::live::{Change, Effect, Failed, Stack};
@@ -13,29 +14,6 @@ use crate::model::cloud::observed::Observed;
 
 /// EC2 after an operation, and what the stack has made there, by logical id.
 type Done = (Ec2, BTreeMap<String, Made>);
-
-/// Why an operation fails, and at which resource, where it is one.
-pub(super) struct Refusal {
-    pub(super) id: Option<String>,
-    pub(super) why: String,
-}
-
-impl Refusal {
-    pub(super) fn of(id: &str, why: String) -> Self {
-        let id = Some(id.to_owned());
-        Self { id, why }
-    }
-
-    /// As the stack's events tell it.
-    pub(super) fn explain(self, stack: &mut Stack) {
-        let failed = Failed {
-            reason: self.why.clone(),
-            table_is_full: self.why.ends_with(NO_ROOM),
-        };
-        stack.failed = self.id.map(|id| (id, failed)).into_iter().collect();
-        stack.cause = Some(self.why);
-    }
-}
 
 impl Account {
     /// What becomes of EC2 when this is what is wanted, or why that fails.

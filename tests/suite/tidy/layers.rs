@@ -218,7 +218,7 @@ fn nothing_shipped_panics_on_purpose() {
 }
 
 /// `provider/aws/stack` of `src/provider/aws/stack.rs`.
-fn module(path: &Path) -> String {
+pub fn module(path: &Path) -> String {
     path.strip_prefix("src")
         .unwrap()
         .with_extension("")
