@@ -1,11 +1,8 @@
 //! The stack as it is: found by name and tags, read no more often than it changes, and never taken for finished while an
 //! operation of ours may still run.
 
-use std::collections::BTreeMap;
-
 use aws_sdk_cloudformation::types::{Stack as CfnStack, TemplateStage};
 
-use super::calls::Calls;
 use super::claim::{Claim, pairs};
 use super::error::Failure;
 use super::memory::{Memory, Search, StateKey};

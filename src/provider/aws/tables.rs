@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_ec2::types::{Filter, RouteState, RouteTable, Tag};
+use aws_sdk_ec2::types::{Filter, RouteState, RouteTable};
 use ipnet::Ipv4Net;
 
 use super::calls::Calls;

@@ -5,11 +5,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::account::{Account, layout};
-use super::ec2::{Ec2, NO_ROOM, State};
+use super::ec2::{Ec2, State};
 use super::refusal::Refusal;
 use super::wish::{Made, Wish};
 use crate::model::cloud::layout::Layout;
-use crate::model::cloud::live::{Change, Effect, Failed, Stack};
+use crate::model::cloud::live::{Change, Effect};
 use crate::model::cloud::observed::Observed;
 
 /// EC2 after an operation, and what the stack has made there, by logical id.
