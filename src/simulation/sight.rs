@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
-use super::{Action, Duration, Ending, Ipv4Net, MemoryProvider, ProviderError, status};
+use std::time::Duration;
+
+use super::{Action, Ending, Ipv4Net, MemoryProvider, ProviderError, status};
 use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::cloud::layout::Layout;
 use crate::model::cloud::live::{ChangeSet, ChangeSetState, Phase};

@@ -174,6 +174,8 @@ fn no_tables(vpc_id: &str, filters: &[(String, String)]) -> ProviderError {
 mod tests {
     use aws_sdk_ec2::types::Route as Ec2Route;
 
+    use aws_sdk_ec2::types::Tag;
+
     use super::*;
 
     #[test]
