@@ -1,5 +1,6 @@
 //! One pass: read, plan, note, apply at most one step. It takes no input but the world, and never waits for an operation.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tracing::Instrument as _;
@@ -7,6 +8,7 @@ use tracing::Instrument as _;
 use crate::cluster::Cluster;
 use crate::lease::term::Term;
 use crate::ledger::Book;
+use crate::model::base::ids::Zone;
 use crate::model::base::problem::Problem;
 use crate::model::base::settings::{OnDrift, Settings};
 use crate::model::cloud::live::{Live, Phase, Stack};
@@ -106,6 +108,7 @@ pub async fn look<P: Provider>(
     if let Live::Ours(stack) = &mut live {
         owner::set_aside_others(stack, &view.settings.owner);
     }
+    watch.follow(&live);
     let at_rest = match &mut live {
         Live::Ours(stack) if stack.status.phase() == Phase::Settled => Some(stack),
         _ => None,
@@ -132,21 +135,40 @@ pub async fn look<P: Provider>(
         network = read_network().await?;
         plan = made(&network);
     }
-    if !plan.new_zones.is_empty() {
-        let ask = provider.headroom(&plan.new_zones);
-        let headroom = ask.instrument(spans::step("ask for quotas")).await;
-        if !headroom.is_enough_for(&plan.new_zones) {
+    let zones = plan.new_zones.clone();
+    if !zones.is_empty() {
+        let waits = matches!(plan.action, Action::Wait);
+        let headroom = headroom(provider, &zones, watch.headroom(&zones), waits).await;
+        if !headroom.is_enough_for(&zones) {
             network.headroom = Headroom {
                 later: network.headroom.later,
                 refused: network.headroom.refused,
-                ..headroom
+                ..headroom.clone()
             };
             plan = made(&network);
         }
+        watch.has_room(zones, headroom);
     }
     let idle = matches!(plan.action, Action::Keep | Action::Refuse);
     watch.note(&plan.drifts, view.settings.drift == OnDrift::Repair, idle);
     Ok(plan)
+}
+
+/// Returns what the account may still have. While CloudFormation computes the change set, the answer changes nothing, so a `known` one
+/// is good enough.
+async fn headroom<P: Provider>(
+    provider: &P,
+    zones: &BTreeSet<Zone>,
+    known: Option<&Headroom>,
+    waits: bool,
+) -> Headroom {
+    match known.filter(|_| waits) {
+        Some(known) => known.clone(),
+        None => {
+            let ask = provider.headroom(zones);
+            ask.instrument(spans::step("ask for quotas")).await
+        }
+    }
 }
 
 /// Where it is time for it. What fails is told, and keeps nothing else from being done.

@@ -275,15 +275,13 @@ impl Check {
             &stack.on_empty,
             &[("keep", OnEmpty::Keep), ("delete", OnEmpty::Delete)],
         );
+        let flag = "additional-stack-tags";
+        let tags = self.tags(flag, additional, MAX_ADDITIONAL_TAGS, ownership.clone());
+        self.no_zone_tag(&tags);
         Settings {
             stack_name: stack_name(&id),
             nameless: aws && id.is_empty(),
-            tags: self.tags(
-                "additional-stack-tags",
-                additional,
-                MAX_ADDITIONAL_TAGS,
-                ownership.clone(),
-            ),
+            tags,
             ownership,
             zones: self.zones(options, aws),
             termination_protection: self.boolean(

@@ -7,6 +7,7 @@ pub(crate) mod draft;
 pub mod drift_repair;
 pub mod failure;
 pub(crate) mod mass_removal;
+pub(crate) mod own_tables;
 pub mod owner;
 pub(crate) mod patched_template;
 pub(crate) mod recovery;
@@ -62,6 +63,9 @@ fn plan_for(
         Some((_, Ok(layout))) => layout.names(),
         Some((_, Err(_))) | None => Names::default(),
     };
+    let aside = own_tables::set_aside(world);
+    let network = aside.as_ref().unwrap_or(world.network);
+    let world = &World { network, ..*world };
     // While an operation runs, the template is the one of before.
     let busy = matches!(world.live, Live::Ours(stack) if stack.status.phase() == Phase::Busy);
     let before = busy.then(|| world.network.before(&names));
@@ -70,6 +74,7 @@ fn plan_for(
     let live = layout.as_ref().and_then(|(_, layout)| layout.as_ref().ok());
     let mut plan = draft(world, &names, live.unwrap_or(&Layout::default()));
     plan.problems.extend(owner::problems(world, live));
+    plan.problems.extend(own_tables::problems(world.network));
     match (world.live, layout) {
         (Live::Foreign { name, why }, _) => plan.refuse(name, foreign, why.clone()),
         (Live::Several(ids), _) => plan.refuse_several(&world.settings.stack_name, ids),
@@ -224,6 +229,10 @@ mod reasons_tests;
 #[cfg(test)]
 #[path = "plan/safety_tests.rs"]
 mod safety_tests;
+
+#[cfg(test)]
+#[path = "plan/own_tables_tests.rs"]
+mod own_tables_tests;
 
 #[cfg(test)]
 #[path = "plan/owner_tests.rs"]

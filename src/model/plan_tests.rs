@@ -51,6 +51,7 @@ impl Bench {
                     blackhole: false,
                 },
             )]),
+            ..WorkerTable::default()
         };
         let mut bench = Self {
             snapshot: Snapshot::default(),

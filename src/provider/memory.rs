@@ -59,6 +59,7 @@ impl MemoryProvider {
                 WorkerTable {
                     zone: zone.clone(),
                     routes,
+                    tags: BTreeMap::new(),
                 },
             )
         };

@@ -1,5 +1,7 @@
 //! Worker tables that come, go and lose their tags: a part of the account in memory.
 
+use std::collections::BTreeMap;
+
 use ipnet::Ipv4Net;
 
 use super::MemoryProvider;
@@ -22,6 +24,7 @@ impl MemoryProvider {
             let worker = WorkerTable {
                 zone: zone.clone(),
                 routes: table.routes,
+                tags: table.tags,
             };
             network.worker_tables.insert(id.clone(), worker);
         }
@@ -41,6 +44,7 @@ impl MemoryProvider {
         let worker = WorkerTable {
             zone,
             routes: [(Ipv4Net::default(), out)].into(),
+            tags: BTreeMap::new(),
         };
         network.worker_tables.insert(id.to_owned(), worker);
     }

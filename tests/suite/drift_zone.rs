@@ -246,3 +246,49 @@ async fn a_static_ip_that_was_released() {
         replica.assert_well();
     }
 }
+
+/// A tag bot, or a hand in a hurry, tags every table of the VPC as a worker's.
+#[tokio::test]
+async fn the_table_of_a_nat_subnet_is_no_workers_whatever_its_tags() {
+    let stage = Stage::open("nat-table-tagged").await;
+    let replica = kept(&stage, looking(&stage)).await;
+    let Pieces { table, .. } = of_a(&stage);
+    let zone = format!("{REGION}a");
+    let fields = [
+        ("ResourceId.1", table.as_str()),
+        ("Tag.1.Key", "AvailabilityZone"),
+        ("Tag.1.Value", zone.as_str()),
+    ];
+    stage.aws.call("ec2", "CreateTags", &fields);
+    stage.config_map("egress-t9", &[("dns", "9.9.9.9")]).await;
+    wait::until("told", || replica.said(&["NatTableTagged", &table])).await;
+    let own = || {
+        let state = stage.aws.state();
+        let own = found(&state, "route_tables", |it| it["id"] == table.as_str());
+        own.unwrap()["routes"].clone()
+    };
+    wait::until("the workers have the route", || {
+        let served = stage.aws.routes();
+        let served = served.iter().filter(|((id, _), _)| *id != table);
+        let all = served
+            .clone()
+            .all(|(_, routes)| routes.contains_key("9.9.9.9/32"));
+        wait::check(all, || format!("{:?}", stage.aws.routes()))
+    })
+    .await;
+    let routes = own();
+    assert!(!routes.to_string().contains("nat-"), "{routes}");
+    let fields = [
+        ("ResourceId.1", table.as_str()),
+        ("Tag.1.Key", "AvailabilityZone"),
+    ];
+    stage.aws.call("ec2", "DeleteTags", &fields);
+    wait::until("it is over", || {
+        replica.said(&["no longer", "NatTableTagged"])
+    })
+    .await;
+    replica.said(&["TagsChanged"]).unwrap_err();
+    stage
+        .routed(&[&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat())
+        .await;
+}

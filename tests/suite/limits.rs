@@ -179,6 +179,24 @@ fn subnet_of_others(stage: &Stage, cidr: &str) -> String {
     element(&stage.aws.call("ec2", "CreateSubnet", &fields), "subnetId")
 }
 
+#[tokio::test]
+async fn quotas_are_asked_once_while_a_change_set_is_computed() {
+    let stage = Stage::open("quota-once").await;
+    let mut replica = stage.replica("r1").zones(&["a", "b"]).start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    exits(&stage, 2).await;
+    replica.terminate().await;
+    stage.aws.settings(json!({ "changeset_ms": 6_000 }));
+    let mark = stage.aws.mark();
+    let _replica = stage.replica("r2").start();
+    exits(&stage, 3).await;
+    let asked = stage.aws.count_since(mark, "DescribeAccountAttributes");
+    let polls = stage.aws.count_since(mark, "ListChangeSets");
+    // Before the change set is made, and before it is executed.
+    assert!(asked <= 3 && polls > 4, "{asked} of {polls}");
+}
+
 async fn exits(stage: &Stage, count: usize) {
     wait::until("as many zones have NAT gateways", || {
         let exits = stage.aws.exits();

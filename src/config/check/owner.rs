@@ -1,9 +1,22 @@
 //! Whose stack it is.
 
+use std::collections::BTreeMap;
+
 use super::{Check, form};
 use crate::model::base::owner::{Owner, is_uid};
+use crate::model::cloud::network::ZONE_TAG;
 
 impl Check {
+    /// CloudFormation gives a stack's tags to the route tables of the NAT subnets, too.
+    pub(super) fn no_zone_tag(&mut self, tags: &BTreeMap<String, String>) {
+        if tags.contains_key(ZONE_TAG) {
+            let problem = format!(
+                "the stack would give {ZONE_TAG} to the route tables of the NAT subnets, and they would look like those of workers"
+            );
+            self.mistake("additional-stack-tags", problem, "leave that tag out");
+        }
+    }
+
     pub(super) fn owner(&mut self, takes_over: &Option<String>) -> Owner {
         let judge = |text: &str| {
             match is_uid(text) {

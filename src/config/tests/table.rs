@@ -110,6 +110,10 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
     ("--additional-stack-tags=team=a,b|stage=x=y", &[]),
     ("--additional-stack-tags=team", &["additional-stack-tags"]),
     ("--additional-stack-tags==team", &["additional-stack-tags"]),
+    (
+        "--additional-stack-tags=AvailabilityZone=a",
+        &["additional-stack-tags"],
+    ),
     ("--additional-stack-tags=team=", &["additional-stack-tags"]),
     (
         "--additional-stack-tags=AWS:team=a",

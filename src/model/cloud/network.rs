@@ -20,6 +20,8 @@ pub struct Network {
     pub internet_gateway_id: String,
     /// The workers' route tables: those with tag `AvailabilityZone` that pass the filters.
     pub worker_tables: BTreeMap<TableId, WorkerTable>,
+    /// Tables with the tags of a worker's that are none, since NAT subnets use them; the plan fills it.
+    pub nat_tables: BTreeMap<TableId, NatTable>,
     /// The VPC's other route tables.
     pub other_tables: BTreeMap<TableId, OtherTable>,
     /// The route table of each subnet that has one of its own choice.
@@ -71,7 +73,7 @@ impl Network {
         let (id, worker) = self.worker_tables.remove_entry(table)?;
         let other = OtherTable {
             routes: worker.routes,
-            ..OtherTable::default()
+            tags: worker.tags,
         };
         self.other_tables.insert(id, other);
         Some(worker.zone)
@@ -105,6 +107,16 @@ pub struct WorkerTable {
     pub zone: Zone,
     /// IPv4 routes by destination, whoever made them.
     pub routes: BTreeMap<Ipv4Net, Route>,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// Why a table with the tags of a worker's is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NatTable {
+    /// The stack has made it for a NAT subnet.
+    OfStack,
+    /// A NAT subnet of the stack is associated with it.
+    Associated,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -177,6 +189,7 @@ impl TryFrom<NetworkFile> for Network {
                 WorkerTable {
                     zone: table.zone,
                     routes,
+                    tags: BTreeMap::new(),
                 },
             );
         }

@@ -9,7 +9,7 @@ use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::settings::Settings;
 use crate::model::cloud::layout::Names;
-use crate::model::cloud::network::Network;
+use crate::model::cloud::network::{NatTable, Network};
 use crate::model::desired::admitted::Admitted;
 
 /// Adds the live routes that nobody asks to remove: all of them while absence proves nothing, and those of a table that has
@@ -47,15 +47,14 @@ pub fn keep_routes(
             .worker_tables
             .get(table)
             .is_some_and(|worker| zones.contains_key(&worker.zone));
-        let exists = network.routes(table).is_some();
-        let untagged = is_lost && exists && !network.is_released(table) && asked(cidr);
+        let untagged = is_lost && may_serve(network, table) && asked(cidr);
         let held = admitted.held.iter().any(|net| overlap(net, cidr));
         if admitted.settled && !untagged && !held {
             continue;
         }
-        if untagged {
+        if untagged && !network.nat_tables.contains_key(table) {
             lost.insert(table.clone());
-        } else if !held {
+        } else if !untagged && !held {
             frozen += 1;
         }
         tables.entry(table.clone()).or_insert_with(|| zone.clone());
@@ -82,6 +81,12 @@ pub fn keep_routes(
         problems.push(Problem::warning(subject, "RemovalsFrozen", text));
     }
     problems
+}
+
+/// Whether routes in a table that is no worker's any more may still serve workers: not in one that the stack made for a NAT subnet.
+fn may_serve(network: &Network, table: &TableId) -> bool {
+    let is_own = network.nat_tables.get(table) == Some(&NatTable::OfStack);
+    network.routes(table).is_some() && !network.is_released(table) && !is_own
 }
 
 /// What a live route that stays covers anyway needs no route of its own, unless somebody has taken that one away: nothing brings it

@@ -1,9 +1,12 @@
 //! When EC2 is looked at for drift, what was last seen there, and how often the same was repaired in vain. Time is an
 //! argument: the duration since 1970.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::model::base::ids::{SubnetId, Zone};
+use crate::model::cloud::live::Live;
+use crate::model::cloud::network::Headroom;
 use crate::model::cloud::observed::Observed;
 use crate::model::drift::cfn_detection::{Detection, Inquiry};
 use crate::model::drift::{Cure, Drift};
@@ -38,9 +41,15 @@ pub struct Watch {
     seen: Option<Result<Observed, String>>,
     /// By [`Drift::key`].
     attempts: BTreeMap<String, Attempt>,
+    /// ARN of the stack that all this is about, once it is known.
+    stack: Option<String>,
+    /// The NAT subnets that a look has last shown. Where the next look fails, they are still known.
+    nat_subnets: BTreeSet<SubnetId>,
     /// Something is not as it should be, and may still be repaired.
     restless: bool,
     inquiry: Inquiry,
+    /// What the account last said of these zones, which are to be added.
+    headroom: Option<(BTreeSet<Zone>, Headroom)>,
 }
 
 /// What was done about one drift.
@@ -77,6 +86,40 @@ impl Watch {
     pub fn begin(&mut self, now: Duration, possible: bool) {
         self.now = now;
         self.possible = possible;
+    }
+
+    /// Notes which stack is there. What was seen of another one, or repaired in it, says nothing about this one.
+    pub fn follow(&mut self, live: &Live) {
+        let stack = match live {
+            Live::Ours(stack) => Some(stack.id.clone()),
+            Live::Absent => None,
+            Live::Foreign { .. } | Live::Several(_) => return,
+        };
+        if self.stack.is_some() && self.stack != stack {
+            *self = Self {
+                interval: self.interval,
+                now: self.now,
+                headroom: self.headroom.take(),
+                ..Self::default()
+            };
+        }
+        self.stack = stack;
+    }
+
+    /// Returns the NAT subnets of the stack, as far as a look has shown them.
+    pub fn nat_subnets(&self) -> &BTreeSet<SubnetId> {
+        &self.nat_subnets
+    }
+
+    /// Returns what the account last said about exactly these zones.
+    pub fn headroom(&self, zones: &BTreeSet<Zone>) -> Option<&Headroom> {
+        let (of, headroom) = self.headroom.as_ref()?;
+        (of == zones).then_some(headroom)
+    }
+
+    /// Notes what the account says about zones that are to be added.
+    pub fn has_room(&mut self, zones: BTreeSet<Zone>, headroom: Headroom) {
+        self.headroom = Some((zones, headroom));
     }
 
     /// Takes over from an earlier leader. Whatever another clock has shown, nothing counts for longer than if it were seen now.
@@ -121,6 +164,10 @@ impl Watch {
     /// What a look has shown, or why it failed.
     pub fn looked(&mut self, version: &str, seen: Result<Observed, String>) {
         self.looked = Some((self.now, version.to_owned()));
+        if let Ok(seen) = &seen {
+            let used = seen.gateways.values().map(|gateway| &gateway.subnet);
+            self.nat_subnets = seen.subnets.keys().chain(used).cloned().collect();
+        }
         self.seen = Some(seen);
     }
 
@@ -232,115 +279,5 @@ impl Watch {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::drift::{Cure, Place};
-
-    const INTERVAL: Duration = Duration::from_secs(300);
-
-    fn drift(cure: Cure) -> Drift {
-        Drift {
-            id: "one".to_owned(),
-            place: Place::Zone("a".to_owned()),
-            reason: "RouteMissing",
-            expected: String::new(),
-            seen: String::new(),
-            cure,
-        }
-    }
-
-    /// A look at this time, which finds these.
-    fn look(watch: &mut Watch, seconds: u64, drifts: &[Drift]) {
-        watch.begin(Duration::from_secs(seconds), true);
-        watch.looked("1", Ok(Observed::default()));
-        watch.note(drifts, true, false);
-    }
-
-    #[test]
-    fn looks_are_an_interval_apart_and_after_each_change_of_the_stack() {
-        let mut watch = Watch::new(Some(INTERVAL));
-        assert!(watch.is_due("1"), "the first pass of a term");
-        look(&mut watch, 1_000, &[]);
-        assert!(!watch.is_due("1") && watch.is_due("2"));
-        watch.begin(Duration::from_secs(1_200), true);
-        assert_eq!(watch.next(), Some(Duration::from_secs(100)));
-        watch.begin(Duration::from_secs(1_300), true);
-        assert!(watch.is_due("1"));
-        watch.begin(Duration::from_secs(9_000), false);
-        assert_eq!(watch.next(), None, "there is nothing to look at");
-        let off = Watch::new(None);
-        assert!(!off.is_due("1") && off.next().is_none());
-    }
-
-    #[test]
-    fn while_something_may_be_repaired_looks_follow_quickly_but_not_for_ever() {
-        let mut watch = Watch::new(Some(INTERVAL));
-        look(&mut watch, 0, &[drift(Cure::ByHand("help"))]);
-        assert_eq!(watch.next(), Some(INTERVAL));
-        let route = drift(Cure::Retake);
-        look(&mut watch, 0, std::slice::from_ref(&route));
-        assert_eq!(watch.next(), Some(AGAIN));
-        assert!(!watch.is_firm(&route));
-        look(&mut watch, 5, std::slice::from_ref(&route));
-        assert!(watch.is_firm(&route));
-        watch.note(std::slice::from_ref(&route), false, false);
-        assert_eq!(watch.next(), Some(INTERVAL), "it is only told");
-        look(&mut watch, HURRY.as_secs(), &[route]);
-        assert_eq!(watch.next(), Some(INTERVAL));
-    }
-
-    #[test]
-    fn each_try_is_followed_by_a_look_and_the_third_is_the_last() {
-        let mut watch = Watch::new(Some(INTERVAL));
-        let route = drift(Cure::Retake);
-        look(&mut watch, 0, std::slice::from_ref(&route));
-        for stage in [Stage::New, Stage::Tried, Stage::Last] {
-            assert_eq!(watch.stage(&route), stage);
-            watch.tried(&[route.key()]);
-            assert!(watch.is_due("1"));
-            look(&mut watch, 0, std::slice::from_ref(&route));
-        }
-        assert_eq!(watch.stage(&route), Stage::Spent);
-        assert_eq!(watch.next(), Some(INTERVAL));
-        look(&mut watch, MEMORY.as_secs(), &[]);
-        assert_eq!(watch.stage(&route), Stage::New, "it has been well for long");
-    }
-
-    #[test]
-    fn a_later_leader_goes_on_counting() {
-        let mut first = Watch::new(Some(INTERVAL));
-        let route = drift(Cure::Retake);
-        look(&mut first, 10_000, std::slice::from_ref(&route));
-        assert!(first.repairs_made().is_empty(), "nothing was tried");
-        first.tried(&[route.key(), route.key()]);
-        let told = first.repairs_made();
-        look(&mut first, 10_100, std::slice::from_ref(&route));
-        assert_eq!(
-            first.repairs_made(),
-            told,
-            "it is not written at every look"
-        );
-
-        let later = |seconds: u64| {
-            let now = Duration::from_secs(seconds);
-            let mut watch = Watch::new(Some(INTERVAL));
-            watch.begin(now, true);
-            watch.recall(&told, now);
-            watch
-        };
-        let mut second = later(10_100);
-        assert_eq!(second.stage(&route), Stage::Last);
-        assert_eq!(second.repairs_made(), told);
-        second.recall(&told, Duration::from_secs(10_200));
-        second.tried(&[route.key()]);
-        assert_eq!(second.stage(&route), Stage::Spent);
-        // Of a leader whose clock was ahead, and of one long ago.
-        let mut behind = later(0);
-        look(&mut behind, MEMORY.as_secs() + GRAIN, &[]);
-        assert_eq!(behind.stage(&route), Stage::New);
-        assert_eq!(
-            later(10_000 + 2 * MEMORY.as_secs()).stage(&route),
-            Stage::New
-        );
-    }
-}
+#[path = "tracker_tests.rs"]
+mod tests;

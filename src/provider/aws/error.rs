@@ -38,6 +38,19 @@ impl Failure {
         }
     }
 
+    /// A list that is longer than anything of ours is not believed.
+    pub fn too_many_pages(service: Service, action: &'static str, most: usize) -> Self {
+        Self {
+            service,
+            action,
+            kind: Kind::Invalid,
+            code: "TooManyPages".to_owned(),
+            text: format!("the answer has more than {most} pages"),
+            attempts: 1,
+            source: None,
+        }
+    }
+
     pub fn new<E>(
         service: Service,
         action: &'static str,

@@ -57,6 +57,7 @@ mod latest;
 mod memory;
 mod observe;
 mod operation;
+mod pages;
 mod policy;
 mod quota;
 mod reader;
@@ -208,7 +209,7 @@ impl Provider for AwsProvider {
             worker_tables: tables.workers,
             other_tables: tables.others,
             associations: tables.associations,
-            headroom: Headroom::default(),
+            ..Network::default()
         })
     }
 

@@ -9,6 +9,7 @@ use aws_sdk_ec2::types::{Filter, NatGatewayState};
 use super::calls::Calls;
 use super::error::Failure;
 use super::memory::Memory;
+use super::pages;
 use super::policy;
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::observed::{Address, Gateway, Health, Observed, Subnet};
@@ -16,7 +17,7 @@ use crate::provider::ProviderError;
 use crate::provider::aws::ec2_values::{parse_cidr, tags};
 use crate::provider::aws::kind::Service;
 
-/// Pages of a stack's resources (100 each): a stack has at most 500.
+/// Pages of one list that are read: a stack has at most 500 resources, a page holds 100 of them.
 const MAX_PAGES: usize = 10;
 
 pub struct Eyes<'a> {
@@ -91,34 +92,37 @@ impl Eyes<'_> {
         {
             return Ok(ids.clone());
         }
-        let mut ids = BTreeMap::new();
-        let mut next = None;
-        for _ in 0..MAX_PAGES {
-            let request = self
-                .cloudformation
-                .list_stack_resources()
-                .stack_name(&stack.id)
-                .set_next_token(next.take());
-            let answer = self
-                .calls
-                .read(Service::CloudFormation, "ListStackResources", |gate| {
-                    request.customize().interceptor(gate).send()
-                })
-                .await?;
-            for resource in answer.stack_resource_summaries() {
-                let kind = resource.resource_type().unwrap_or_default();
-                let logical = resource.logical_resource_id().unwrap_or_default();
-                if let Some(physical) = resource.physical_resource_id()
-                    && kind != "AWS::EC2::Route"
-                {
-                    // An EIP may be named by its address and its allocation.
-                    let physical = physical.split('|').next().unwrap_or(physical);
-                    ids.insert(logical.to_owned(), (kind.to_owned(), physical.to_owned()));
-                }
+        let list = |next| {
+            let request = self.cloudformation.list_stack_resources();
+            let request = request.stack_name(&stack.id).set_next_token(next);
+            async move {
+                let answer =
+                    self.calls
+                        .read(Service::CloudFormation, "ListStackResources", |gate| {
+                            request.customize().interceptor(gate).send()
+                        });
+                let answer = answer.await?;
+                let all = answer.stack_resource_summaries.unwrap_or_default();
+                Ok((all, answer.next_token))
             }
-            next = answer.next_token;
-            if next.is_none() {
-                break;
+        };
+        let resources = pages::all(
+            Service::CloudFormation,
+            "ListStackResources",
+            MAX_PAGES,
+            list,
+        )
+        .await?;
+        let mut ids = BTreeMap::new();
+        for resource in &resources {
+            let kind = resource.resource_type().unwrap_or_default();
+            let logical = resource.logical_resource_id().unwrap_or_default();
+            if let Some(physical) = resource.physical_resource_id()
+                && kind != "AWS::EC2::Route"
+            {
+                // An EIP may be named by its address and its allocation.
+                let physical = physical.split('|').next().unwrap_or(physical);
+                ids.insert(logical.to_owned(), (kind.to_owned(), physical.to_owned()));
             }
         }
         memory.ids = Some((version, ids.clone()));
@@ -129,13 +133,20 @@ impl Eyes<'_> {
         let Some(filter) = filter("nat-gateway-id", ids) else {
             return Ok(BTreeMap::new());
         };
-        let answer = self
-            .calls
-            .read(Service::Ec2, "DescribeNatGateways", |gate| {
-                let request = self.ec2.describe_nat_gateways().filter(filter);
-                request.customize().interceptor(gate).send()
-            })
-            .await?;
+        let list = |next| {
+            let request = self.ec2.describe_nat_gateways();
+            let request = request.filter(filter.clone()).set_next_token(next);
+            async move {
+                let answer = self
+                    .calls
+                    .read(Service::Ec2, "DescribeNatGateways", |gate| {
+                        request.customize().interceptor(gate).send()
+                    });
+                let answer = answer.await?;
+                Ok((answer.nat_gateways.unwrap_or_default(), answer.next_token))
+            }
+        };
+        let gateways = pages::all(Service::Ec2, "DescribeNatGateways", MAX_PAGES, list).await?;
         let gateway = |gateway: &aws_sdk_ec2::types::NatGateway| {
             let why = gateway.failure_message().or(gateway.failure_code());
             let health = match gateway.state() {
@@ -165,7 +176,7 @@ impl Eyes<'_> {
             };
             Some((gateway.nat_gateway_id()?.to_owned(), seen))
         };
-        Ok(answer.nat_gateways().iter().filter_map(gateway).collect())
+        Ok(gateways.iter().filter_map(gateway).collect())
     }
 
     async fn addresses(&self, ips: Vec<String>) -> Result<BTreeMap<String, Address>, Failure> {
@@ -195,13 +206,18 @@ impl Eyes<'_> {
         let Some(filter) = filter("subnet-id", ids) else {
             return Ok(BTreeMap::new());
         };
-        let answer = self
-            .calls
-            .read(Service::Ec2, "DescribeSubnets", |gate| {
-                let request = self.ec2.describe_subnets().filters(filter);
-                request.customize().interceptor(gate).send()
-            })
-            .await?;
+        let list = |next| {
+            let request = self.ec2.describe_subnets();
+            let request = request.filters(filter.clone()).set_next_token(next);
+            async move {
+                let answer = self.calls.read(Service::Ec2, "DescribeSubnets", |gate| {
+                    request.customize().interceptor(gate).send()
+                });
+                let answer = answer.await?;
+                Ok((answer.subnets.unwrap_or_default(), answer.next_token))
+            }
+        };
+        let subnets = pages::all(Service::Ec2, "DescribeSubnets", MAX_PAGES, list).await?;
         let subnet = |subnet: &aws_sdk_ec2::types::Subnet| {
             let seen = Subnet {
                 cidr: subnet.cidr_block().and_then(parse_cidr),
@@ -210,7 +226,7 @@ impl Eyes<'_> {
             };
             Some((subnet.subnet_id()?.to_owned(), seen))
         };
-        Ok(answer.subnets().iter().filter_map(subnet).collect())
+        Ok(subnets.iter().filter_map(subnet).collect())
     }
 }
 

@@ -117,7 +117,8 @@ fn worker_table(table: &RouteTable, filters: &[(String, String)]) -> Option<(Str
     }
     let id = table.route_table_id()?.to_owned();
     let routes = table.routes().iter().filter_map(route).collect();
-    Some((id, WorkerTable { zone, routes }))
+    let tags = tags(table.tags());
+    Some((id, WorkerTable { zone, routes, tags }))
 }
 
 /// None for IPv6 and prefix-list destinations: they never meet ours.

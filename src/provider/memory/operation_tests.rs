@@ -20,6 +20,7 @@ use crate::provider::Provider as _;
 use crate::provider::memory::MemoryProvider;
 use crate::reconcile;
 use crate::reconcile::{Frame, Memory, Pass};
+use crate::simulation::script::StackHand;
 use crate::source::Source;
 
 impl MemoryProvider {
@@ -196,6 +197,16 @@ async fn what_is_only_told_stays_through_other_changes() {
     bench.settle().await;
     assert_eq!(bench.sent, CHANGED);
     assert_eq!(bench.target().await, None);
+}
+
+/// It begins with the same status, and like that one it was never updated.
+#[tokio::test(start_paused = true)]
+async fn a_stack_that_is_created_again_is_not_judged_by_the_one_before() {
+    let mut bench = Bench::new(OnDrift::Repair).await;
+    bench.provider.be_handled(StackHand::Deletes);
+    let pass = bench.settle().await;
+    assert_eq!(bench.sent, ["CreateStack"]);
+    assert_eq!((pass.plan.problems, pass.plan.drifts), (vec![], vec![]));
 }
 
 /// Somebody takes the route out again whenever it is there.

@@ -117,6 +117,7 @@ fn the_reasons() {
         "desired/retained",
         "plan/recovery",
         "plan/owner",
+        "plan/own_tables",
         "desired/refused_routes",
     ] {
         let text = read(format!("src/model/{file}.rs"));

@@ -1,0 +1,143 @@
+//! When EC2 is looked at, and what is remembered of it.
+
+use super::*;
+use crate::model::cloud::live::Stack;
+use crate::model::drift::{Cure, Place};
+
+const INTERVAL: Duration = Duration::from_secs(300);
+
+fn drift(cure: Cure) -> Drift {
+    Drift {
+        id: "one".to_owned(),
+        place: Place::Zone("a".to_owned()),
+        reason: "RouteMissing",
+        expected: String::new(),
+        seen: String::new(),
+        cure,
+    }
+}
+
+/// A look at this time, which finds these.
+fn look(watch: &mut Watch, seconds: u64, drifts: &[Drift]) {
+    watch.begin(Duration::from_secs(seconds), true);
+    watch.looked("1", Ok(Observed::default()));
+    watch.note(drifts, true, false);
+}
+
+#[test]
+fn looks_are_an_interval_apart_and_after_each_change_of_the_stack() {
+    let mut watch = Watch::new(Some(INTERVAL));
+    assert!(watch.is_due("1"), "the first pass of a term");
+    look(&mut watch, 1_000, &[]);
+    assert!(!watch.is_due("1") && watch.is_due("2"));
+    watch.begin(Duration::from_secs(1_200), true);
+    assert_eq!(watch.next(), Some(Duration::from_secs(100)));
+    watch.begin(Duration::from_secs(1_300), true);
+    assert!(watch.is_due("1"));
+    watch.begin(Duration::from_secs(9_000), false);
+    assert_eq!(watch.next(), None, "there is nothing to look at");
+    let off = Watch::new(None);
+    assert!(!off.is_due("1") && off.next().is_none());
+}
+
+#[test]
+fn while_something_may_be_repaired_looks_follow_quickly_but_not_for_ever() {
+    let mut watch = Watch::new(Some(INTERVAL));
+    look(&mut watch, 0, &[drift(Cure::ByHand("help"))]);
+    assert_eq!(watch.next(), Some(INTERVAL));
+    let route = drift(Cure::Retake);
+    look(&mut watch, 0, std::slice::from_ref(&route));
+    assert_eq!(watch.next(), Some(AGAIN));
+    assert!(!watch.is_firm(&route));
+    look(&mut watch, 5, std::slice::from_ref(&route));
+    assert!(watch.is_firm(&route));
+    watch.note(std::slice::from_ref(&route), false, false);
+    assert_eq!(watch.next(), Some(INTERVAL), "it is only told");
+    look(&mut watch, HURRY.as_secs(), &[route]);
+    assert_eq!(watch.next(), Some(INTERVAL));
+}
+
+fn stack(id: &str) -> Live {
+    Live::Ours(Box::new(Stack {
+        id: id.to_owned(),
+        ..Stack::default()
+    }))
+}
+
+#[test]
+fn another_stack_begins_without_the_repairs_of_the_one_before() {
+    let mut watch = Watch::new(Some(INTERVAL));
+    let route = drift(Cure::Retake);
+    // What an earlier leader has noted is about the stack that is there.
+    let made = Repairs {
+        times: 1,
+        until: 3_600,
+    };
+    watch.recall(&[(route.key(), made)].into(), Duration::ZERO);
+    watch.follow(&stack("arn:one"));
+    look(&mut watch, 0, std::slice::from_ref(&route));
+    watch.follow(&stack("arn:one"));
+    assert_eq!(watch.stage(&route), Stage::Tried);
+    for next in [stack("arn:two"), Live::Absent] {
+        watch.tried(&[route.key()]);
+        look(&mut watch, 0, std::slice::from_ref(&route));
+        watch.follow(&next);
+        assert_eq!(watch.stage(&route), Stage::New);
+        assert!(watch.is_due("1") && watch.repairs_made().is_empty());
+    }
+}
+
+#[test]
+fn each_try_is_followed_by_a_look_and_the_third_is_the_last() {
+    let mut watch = Watch::new(Some(INTERVAL));
+    let route = drift(Cure::Retake);
+    look(&mut watch, 0, std::slice::from_ref(&route));
+    for stage in [Stage::New, Stage::Tried, Stage::Last] {
+        assert_eq!(watch.stage(&route), stage);
+        watch.tried(&[route.key()]);
+        assert!(watch.is_due("1"));
+        look(&mut watch, 0, std::slice::from_ref(&route));
+    }
+    assert_eq!(watch.stage(&route), Stage::Spent);
+    assert_eq!(watch.next(), Some(INTERVAL));
+    look(&mut watch, MEMORY.as_secs(), &[]);
+    assert_eq!(watch.stage(&route), Stage::New, "it has been well for long");
+}
+
+#[test]
+fn a_later_leader_goes_on_counting() {
+    let mut first = Watch::new(Some(INTERVAL));
+    let route = drift(Cure::Retake);
+    look(&mut first, 10_000, std::slice::from_ref(&route));
+    assert!(first.repairs_made().is_empty(), "nothing was tried");
+    first.tried(&[route.key(), route.key()]);
+    let told = first.repairs_made();
+    look(&mut first, 10_100, std::slice::from_ref(&route));
+    assert_eq!(
+        first.repairs_made(),
+        told,
+        "it is not written at every look"
+    );
+
+    let later = |seconds: u64| {
+        let now = Duration::from_secs(seconds);
+        let mut watch = Watch::new(Some(INTERVAL));
+        watch.begin(now, true);
+        watch.recall(&told, now);
+        watch
+    };
+    let mut second = later(10_100);
+    assert_eq!(second.stage(&route), Stage::Last);
+    assert_eq!(second.repairs_made(), told);
+    second.recall(&told, Duration::from_secs(10_200));
+    second.tried(&[route.key()]);
+    assert_eq!(second.stage(&route), Stage::Spent);
+    // Of a leader whose clock was ahead, and of one long ago.
+    let mut behind = later(0);
+    look(&mut behind, MEMORY.as_secs() + GRAIN, &[]);
+    assert_eq!(behind.stage(&route), Stage::New);
+    assert_eq!(
+        later(10_000 + 2 * MEMORY.as_secs()).stage(&route),
+        Stage::New
+    );
+}
