@@ -2,7 +2,8 @@
 
 use std::future::Future;
 
-use super::error::{Failure, Service};
+use crate::provider::aws::error::Failure;
+use crate::provider::aws::kind::Service;
 
 /// Reads all pages of a list, each by the token of the one before.
 ///
