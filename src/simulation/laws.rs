@@ -60,7 +60,14 @@ impl World {
         let mut shared = self.shared();
         shared.calls += 1;
         let latest = shared.operation_epoch;
-        let operation = !matches!(action, Action::Prepare(_) | Action::Discard { .. });
+        // Termination protection and stack policy are set whatever goes on: the next pass sees what a late call has set.
+        let operation = matches!(
+            action,
+            Action::Create(_)
+                | Action::Execute { .. }
+                | Action::Delete { .. }
+                | Action::ContinueRollback
+        );
         if operation {
             shared.operation_epoch = latest.max(epoch);
         }
