@@ -62,3 +62,23 @@ fn functions_are_found() {
     let code = "trait T { fn a(x: [u8; 2]) -> u8; fn b() -> [u8; 1] {\n\n[0]\n} }\nlet f: fn (u8); pub async fn c() { d }";
     assert_eq!(functions(code), [("b".to_owned(), 4), ("c".to_owned(), 1)]);
 }
+
+#[test]
+fn the_architecture_is_one_page() {
+    let lines = super::read("src/ARCHITECTURE.md").lines().count();
+    assert!(
+        lines <= 150,
+        "src/ARCHITECTURE.md has {lines} lines: move decisions to src/decisions"
+    );
+}
+
+#[test]
+fn every_decision_is_listed() {
+    let index = super::read("src/decisions/README.md");
+    let pages = super::files("src/decisions", &["md"]).into_iter();
+    let names = pages.filter_map(|page| Some(page.file_name()?.to_str()?.to_owned()));
+    let missing: Vec<String> = names
+        .filter(|name| name != "README.md" && !index.contains(&format!("({name})")))
+        .collect();
+    super::none("src/decisions/README.md lists every page", &missing);
+}
