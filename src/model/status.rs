@@ -33,6 +33,8 @@ pub struct Status {
     pub stack: Stack,
     /// By zone.
     pub static_ips: BTreeMap<String, String>,
+    /// More public IPs of the NAT gateways, by zone, which somebody added: traffic leaves from these, too.
+    pub secondary_ips: BTreeMap<String, Vec<String>>,
     /// The latest plan's step.
     pub plan: Step,
     /// What the plan would change, in words.
@@ -53,6 +55,15 @@ pub struct Status {
     /// What this leader has seen and done, oldest first.
     pub timeline: Vec<Step>,
     pub omitted: Omitted,
+}
+
+impl Status {
+    /// Returns each IP that traffic leaves from, with its zone.
+    pub fn exits(&self) -> impl Iterator<Item = (&String, &String)> {
+        let more = self.secondary_ips.iter();
+        let more = more.flat_map(|(zone, ips)| ips.iter().map(move |ip| (zone, ip)));
+        self.static_ips.iter().chain(more)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

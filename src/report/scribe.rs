@@ -214,7 +214,7 @@ impl Scribe {
     }
 
     async fn put(&self, issue: &Issue, memory: &Memory) -> bool {
-        let ips = issue.status.static_ips.iter();
+        let ips = issue.status.exits();
         let ips: String = ips.map(|(zone, ip)| format!("{zone} {ip}\n")).collect();
         let object = ConfigMap {
             metadata: ObjectMeta {

@@ -33,6 +33,7 @@ struct Last {
     summary: String,
     text: String,
     static_ips: BTreeMap<String, String>,
+    secondary_ips: BTreeMap<String, Vec<String>>,
     error: Option<String>,
     /// Whether this term of leadership has made a plan.
     decided: bool,
@@ -149,6 +150,12 @@ impl Last {
                 tracing::info!(zone, "static IP {ip}");
             }
             self.static_ips.clone_from(&plan.static_ips);
+        }
+        if plan.secondary_ips != self.secondary_ips {
+            for (zone, ips) in &plan.secondary_ips {
+                tracing::info!(zone, "secondary IPs {}", ips.join(", "));
+            }
+            self.secondary_ips.clone_from(&plan.secondary_ips);
         }
         if print {
             let text = plan.to_string();

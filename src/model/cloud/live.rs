@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::{Names, Part};
+use crate::model::cloud::observed::Observed;
 
 /// What was found under our name and our ownership tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -212,4 +213,21 @@ pub(in crate::model) fn static_ips(live: &Live, names: &Names) -> BTreeMap<Zone,
         Some((zone.clone(), stack.outputs.get(id)?.clone()))
     };
     eips.filter_map(address).collect()
+}
+
+/// Returns the public IPs that somebody gave the NAT gateways besides their static IPs, by zone; `seen`: what EC2 last showed.
+pub(in crate::model) fn secondary_ips(
+    seen: Option<&Observed>,
+    names: &Names,
+) -> BTreeMap<Zone, Vec<String>> {
+    let gateways = names
+        .parts
+        .iter()
+        .filter(|((_, part), _)| *part == Part::NatGateway);
+    let more = |((zone, _), id): (&(Zone, Part), &String)| {
+        let gateway = seen?.gateways.get(seen?.ids.get(id)?)?;
+        let ips = gateway.secondary_ips.clone();
+        (!ips.is_empty()).then(|| (zone.clone(), ips))
+    };
+    gateways.filter_map(more).collect()
 }

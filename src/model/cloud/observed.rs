@@ -20,11 +20,21 @@ pub struct Observed {
     pub policy: Option<String>,
 }
 
+impl Observed {
+    /// Returns the subnets of the stack's NAT gateways.
+    pub fn nat_subnets(&self) -> impl Iterator<Item = &SubnetId> {
+        let used = self.gateways.values().map(|gateway| &gateway.subnet);
+        self.subnets.keys().chain(used)
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gateway {
     pub health: Health,
     pub subnet: SubnetId,
     pub public_ip: Option<String>,
+    /// More public IPs that traffic may leave from, as somebody added them; in EC2's order.
+    pub secondary_ips: Vec<String>,
     /// The network interface by which it has that IP, `eni-…`.
     pub interface: Option<String>,
 }

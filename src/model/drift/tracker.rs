@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::base::ids::{SubnetId, Zone};
+use crate::model::base::ids::Zone;
 use crate::model::cloud::live::Live;
 use crate::model::cloud::network::Headroom;
 use crate::model::cloud::observed::Observed;
@@ -43,8 +43,8 @@ pub struct Watch {
     attempts: BTreeMap<String, Attempt>,
     /// ARN of the stack that all this is about, once it is known.
     stack: Option<String>,
-    /// The NAT subnets that a look has last shown. Where the next look fails, they are still known.
-    nat_subnets: BTreeSet<SubnetId>,
+    /// What a look has last shown. Where the next look fails, or the stack is just being changed, it is still known.
+    known: Option<Observed>,
     /// Something is not as it should be, and may still be repaired.
     restless: bool,
     inquiry: Inquiry,
@@ -106,9 +106,9 @@ impl Watch {
         self.stack = stack;
     }
 
-    /// Returns the NAT subnets of the stack, as far as a look has shown them.
-    pub fn nat_subnets(&self) -> &BTreeSet<SubnetId> {
-        &self.nat_subnets
+    /// Returns what was last seen of any version of the stack. It is not fresh enough to judge drift by.
+    pub fn last_seen(&self) -> Option<&Observed> {
+        self.known.as_ref()
     }
 
     /// Returns what the account last said about exactly these zones.
@@ -165,8 +165,7 @@ impl Watch {
     pub fn looked(&mut self, version: &str, seen: Result<Observed, String>) {
         self.looked = Some((self.now, version.to_owned()));
         if let Ok(seen) = &seen {
-            let used = seen.gateways.values().map(|gateway| &gateway.subnet);
-            self.nat_subnets = seen.subnets.keys().chain(used).cloned().collect();
+            self.known = Some(seen.clone());
         }
         self.seen = Some(seen);
     }

@@ -49,6 +49,7 @@ impl Scene {
                 subnet: format!("subnet-{zone}"),
                 public_ip: Some(format!("ip-{zone}")),
                 interface: Some(format!("eni-{zone}")),
+                ..Gateway::default()
             };
             seen.gateways.insert(format!("nat-{zone}"), gateway);
             let held_by = Some(format!("eni-{zone}"));
@@ -350,4 +351,18 @@ fn what_was_seen_of_another_version_of_the_stack_is_not_believed() {
     scene.bench.stack().version = text("2");
     assert!(scene.bench.watch.is_due("2"));
     assert_eq!(scene.bench.plan().drifts, []);
+}
+
+#[test]
+fn an_address_that_somebody_added_is_known_while_ec2_cannot_be_seen() {
+    let mut scene = Scene::new();
+    let more = [text("203.0.113.7")].to_vec();
+    let gateway = scene.seen.gateways.get_mut("nat-b").unwrap();
+    gateway.secondary_ips.clone_from(&more);
+    let all = BTreeMap::from([(text("b"), more)]);
+    assert_eq!(scene.plan().secondary_ips, all);
+    scene.bench.watch.looked("", Err(text("throttled")));
+    assert_eq!(scene.bench.plan().secondary_ips, all);
+    scene.bench.stack().status = crate::model::cloud::live::Status(text("UPDATE_IN_PROGRESS"));
+    assert_eq!(scene.bench.plan().secondary_ips, all);
 }

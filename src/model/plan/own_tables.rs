@@ -1,12 +1,13 @@
 //! Route tables that NAT subnets use. They are never the workers', whatever tags they have: a route there that leads to the NAT
 //! gateway in the same subnet is a loop, and takes the static egress of the whole zone away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::base::ids::TableId;
+use crate::model::base::ids::{SubnetId, TableId};
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::{NatTable, Network};
+use crate::model::cloud::observed::Observed;
 use crate::model::plan::types::World;
 
 /// CloudFormation sets it on what a stack has made, and nobody else can.
@@ -31,9 +32,10 @@ pub(in crate::model) fn set_aside(world: &World<'_>) -> Option<Network> {
 
 fn nat_tables(world: &World<'_>, stack: &Stack) -> BTreeMap<TableId, NatTable> {
     let observed = world.watch.observed(&stack.version);
-    let subnets = world.watch.nat_subnets();
+    let last = world.watch.last_seen();
+    let subnets: BTreeSet<&SubnetId> = last.into_iter().flat_map(Observed::nat_subnets).collect();
     let associations = world.network.associations.iter();
-    let used = associations.filter(|(subnet, _)| subnets.contains(*subnet));
+    let used = associations.filter(|(subnet, _)| subnets.contains(subnet));
     let mut found: BTreeMap<TableId, NatTable> = used
         .filter(|(_, table)| world.network.worker_tables.contains_key(*table))
         .map(|(_, table)| (table.clone(), NatTable::Associated))

@@ -87,6 +87,8 @@ pub struct Plan {
     pub status: Option<String>,
     /// The live static IPs by zone.
     pub static_ips: BTreeMap<Zone, String>,
+    /// More public IPs of the NAT gateways, which somebody added; traffic leaves from any of them.
+    pub secondary_ips: BTreeMap<Zone, Vec<String>>,
     /// The live stack's routes, and whether EC2 has them so, as far as it can be seen.
     pub live_routes: BTreeMap<(TableId, Ipv4Net), bool>,
     /// Look again after this long, though nothing may have changed.

@@ -75,6 +75,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
             status: plan.status.clone(),
         },
         static_ips: plan.static_ips.clone(),
+        secondary_ips: plan.secondary_ips.clone(),
         setback: plan.setback.clone(),
         differences: plan.differences.iter().map(ToString::to_string).collect(),
         routes: map.routes(),
@@ -278,10 +279,13 @@ impl<'a> Map<'a> {
             .iter()
             .filter_map(|table| self.plan.desired.tables.get(*table))
             .collect();
-        let ips = zones
-            .into_iter()
-            .filter_map(|zone| self.plan.static_ips.get(zone));
-        ips.cloned().collect()
+        let first = zones
+            .iter()
+            .filter_map(|zone| self.plan.static_ips.get(*zone));
+        let more = zones
+            .iter()
+            .filter_map(|zone| self.plan.secondary_ips.get(*zone));
+        first.chain(more.flatten()).cloned().collect()
     }
 
     fn routes(&self) -> Vec<Route> {

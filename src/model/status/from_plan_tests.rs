@@ -67,6 +67,32 @@ fn only((plan, snapshot): &(Plan, Snapshot), held: Option<Hold>) -> Entry {
 
 const BOTH: [&str; 2] = ["198.51.100.a", "198.51.100.b"];
 
+/// Partners have to admit each address that traffic may leave from.
+#[test]
+fn secondary_addresses_are_among_the_static_ips_wherever_these_are_shown() {
+    let (mut plan, snapshot) = world(
+        &[("dns", "8.8.8.8/32")],
+        &["8.8.8.8/32"],
+        &[("8.8.8.8/32", true)],
+    );
+    let more = vec!["203.0.113.1".to_owned(), "203.0.113.2".to_owned()];
+    plan.secondary_ips = [("b".to_owned(), more)].into();
+    let status = survey(&plan, &snapshot, None);
+    let all = [&BOTH[..], &["203.0.113.1", "203.0.113.2"]].concat();
+    assert_eq!(status.entries[0].static_ips, all);
+    assert_eq!(
+        status.exits().map(|(_, ip)| ip).collect::<Vec<_>>(),
+        all.iter().collect::<Vec<_>>()
+    );
+    assert_eq!(status.check([8, 8, 8, 8].into()).static_ips, all);
+    for shown in [status.table(), plan.to_string(), plan.to_json().to_string()] {
+        assert!(
+            shown.contains("203.0.113.1") && shown.contains("203.0.113.2"),
+            "{shown}"
+        );
+    }
+}
+
 #[test]
 fn an_entry_is_routed_by_the_route_that_contains_it() {
     let world = world(

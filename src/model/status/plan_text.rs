@@ -79,7 +79,7 @@ impl Plan {
             value
         };
         let route = |(table, cidr): &(String, ipnet::Ipv4Net)| json!({ "routeTable": table, "cidr": cidr.to_string(), "zone": self.desired.tables.get(table) });
-        json!({
+        let mut plan = json!({
             "action": self.action.name(),
             "stack": self.stack,
             "why": self.why,
@@ -89,7 +89,11 @@ impl Plan {
             "status": self.status,
             "staticIps": self.static_ips,
             "routes": self.desired.routes.iter().map(route).collect::<Vec<_>>(),
-        })
+        });
+        if !self.secondary_ips.is_empty() {
+            plan["secondaryIps"] = json!(self.secondary_ips);
+        }
+        plan
     }
 }
 
@@ -113,6 +117,10 @@ impl fmt::Display for Plan {
         }
         for (zone, ip) in &self.static_ips {
             writeln!(f, "  static IP {} ({})", plain(ip), plain(zone))?;
+        }
+        for (zone, ips) in &self.secondary_ips {
+            let (ips, zone) = (ips.join(", "), plain(zone));
+            writeln!(f, "  secondary IPs {} ({zone})", plain(&ips))?;
         }
         let entries = self.admitted.entries.len();
         let routes = self.desired.routes.len();

@@ -53,7 +53,7 @@ impl Status {
         };
         line("stack", &format!("{} {stack}", self.stack.name));
         line("plan", &format!("{}: {}", plan.action, plan.why));
-        for (zone, ip) in &self.static_ips {
+        for (zone, ip) in self.exits() {
             line("static IP", &format!("{ip} {zone}"));
         }
         let leader = &self.leader;
@@ -109,7 +109,7 @@ impl Status {
             .flat_map(|entry| &entry.static_ips)
             .collect();
         let ips: Vec<String> = match of_entries.is_empty() {
-            true => self.static_ips.values().cloned().collect(),
+            true => self.exits().map(|(_, ip)| ip.clone()).collect(),
             false => of_entries.into_iter().cloned().collect(),
         };
         Answer {

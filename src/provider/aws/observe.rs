@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_ec2::types::{Filter, NatGatewayState};
+use aws_sdk_ec2::types::{Filter, NatGateway, NatGatewayAddressStatus, NatGatewayState};
 
 use super::calls::Calls;
 use super::error::Failure;
@@ -147,35 +147,6 @@ impl Eyes<'_> {
             }
         };
         let gateways = pages::all(Service::Ec2, "DescribeNatGateways", MAX_PAGES, list).await?;
-        let gateway = |gateway: &aws_sdk_ec2::types::NatGateway| {
-            let why = gateway.failure_message().or(gateway.failure_code());
-            let health = match gateway.state() {
-                Some(NatGatewayState::Pending) => Health::Coming,
-                Some(NatGatewayState::Deleting) => Health::Leaving,
-                Some(NatGatewayState::Deleted) => Health::Gone,
-                Some(NatGatewayState::Failed) => {
-                    Health::Failed(why.unwrap_or("no reason given").to_owned())
-                }
-                _ => Health::Well,
-            };
-            let addresses = gateway.nat_gateway_addresses();
-            // An answer from before there were several says nothing about which is the first.
-            let primary = addresses
-                .iter()
-                .find(|address| address.is_primary() == Some(true))
-                .or(addresses.first());
-            let seen = Gateway {
-                health,
-                subnet: gateway.subnet_id().unwrap_or_default().to_owned(),
-                public_ip: primary
-                    .and_then(|address| address.public_ip())
-                    .map(str::to_owned),
-                interface: primary
-                    .and_then(|address| address.network_interface_id())
-                    .map(str::to_owned),
-            };
-            Some((gateway.nat_gateway_id()?.to_owned(), seen))
-        };
         Ok(gateways.iter().filter_map(gateway).collect())
     }
 
@@ -234,4 +205,78 @@ impl Eyes<'_> {
 fn filter(name: &str, values: Vec<String>) -> Option<Filter> {
     let filter = Filter::builder().name(name);
     (!values.is_empty()).then(|| filter.set_values(Some(values)).build())
+}
+
+/// Returns a NAT gateway as it is seen, by its id.
+fn gateway(gateway: &NatGateway) -> Option<(String, Gateway)> {
+    let why = gateway.failure_message().or(gateway.failure_code());
+    let health = match gateway.state() {
+        Some(NatGatewayState::Pending) => Health::Coming,
+        Some(NatGatewayState::Deleting) => Health::Leaving,
+        Some(NatGatewayState::Deleted) => Health::Gone,
+        Some(NatGatewayState::Failed) => {
+            Health::Failed(why.unwrap_or("no reason given").to_owned())
+        }
+        _ => Health::Well,
+    };
+    let addresses = gateway.nat_gateway_addresses();
+    // An answer from before there were several says nothing about which is the first.
+    let primary = addresses
+        .iter()
+        .find(|address| address.is_primary() == Some(true))
+        .or(addresses.first());
+    // No traffic leaves from an address that EC2 could not associate.
+    let is_other = |address: &&aws_sdk_ec2::types::NatGatewayAddress| {
+        let failed = address.status() == Some(&NatGatewayAddressStatus::Failed);
+        !failed && primary.is_none_or(|primary| !std::ptr::eq(*address, primary))
+    };
+    let others = addresses.iter().filter(is_other);
+    let secondary = others.filter_map(|address| address.public_ip());
+    let seen = Gateway {
+        health,
+        secondary_ips: secondary.map(str::to_owned).collect(),
+        subnet: gateway.subnet_id().unwrap_or_default().to_owned(),
+        public_ip: primary
+            .and_then(|address| address.public_ip())
+            .map(str::to_owned),
+        interface: primary
+            .and_then(|address| address.network_interface_id())
+            .map(str::to_owned),
+    };
+    Some((gateway.nat_gateway_id()?.to_owned(), seen))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::types::NatGatewayAddress;
+
+    use super::*;
+
+    #[test]
+    fn a_gateway_has_one_first_address_and_those_besides_it() {
+        let address = |ip: &str, primary: Option<bool>, status| {
+            let address = NatGatewayAddress::builder().public_ip(ip).status(status);
+            address.set_is_primary(primary).build()
+        };
+        let seen = |addresses: Vec<NatGatewayAddress>| {
+            let it = NatGateway::builder().nat_gateway_id("nat-1");
+            let it = it.set_nat_gateway_addresses(Some(addresses)).build();
+            let (_, seen) = gateway(&it).expect("a gateway with an id");
+            (seen.public_ip, seen.secondary_ips)
+        };
+        use NatGatewayAddressStatus::{Disassociating, Failed, Succeeded};
+        let first = address("198.51.100.1", Some(true), Succeeded);
+        let second = address("198.51.100.2", Some(false), Succeeded);
+        let leaving = address("198.51.100.3", Some(false), Disassociating);
+        let failed = address("198.51.100.4", Some(false), Failed);
+        let expected = ["198.51.100.2", "198.51.100.3"].map(str::to_owned).to_vec();
+        let ip = Some("198.51.100.1".to_owned());
+        assert_eq!(
+            seen(vec![second, first, leaving, failed]),
+            (ip.clone(), expected)
+        );
+        let only = address("198.51.100.1", None, Succeeded);
+        assert_eq!(seen(vec![only]), (ip, vec![]));
+        assert_eq!(seen(vec![]), (None, vec![]));
+    }
 }

@@ -195,6 +195,7 @@ impl Ec2 {
             health: Health::Well,
             subnet: subnet.to_owned(),
             public_ip: Some(ip.to_owned()),
+            secondary_ips: Vec::new(),
             interface: Some(format!("eni-{id}")),
         };
         let held_by = Some(format!("eni-{id}"));
