@@ -121,6 +121,16 @@ impl<'a> Choice<'a> {
         self.units.len()
     }
 
+    /// Says which namespaces have most of the routes that fit.
+    pub(in crate::model) fn largest(&self, admitted: &Admitted) -> String {
+        let fits = |unit: &&Unit<'_>| {
+            let mut entries = unit.entries.iter();
+            entries.any(|(entry, _)| admitted.entries.contains_key(*entry))
+        };
+        let tenants = self.units.iter().filter(fits).flat_map(Unit::tenants);
+        admission::largest(tenants, "routes in each table")
+    }
+
     /// Returns the request with routes for the first `count` units only. What is inside of the first `stay` wide routes gets none: these
     /// stay and serve it.
     pub(in crate::model) fn part(&self, count: usize, stay: usize) -> Admitted {

@@ -62,6 +62,7 @@ pub fn fit(
     };
     let choice = Choice::new(request, &units, names, number);
     let (network, admitted) = room.choose(&choice);
+    let limit = format!("{limit}; {}", choice.largest(&admitted));
     let (desired, mut problems) = room.build(&admitted, &network);
     if network != *world.network {
         // A table that waits is reported as such.
@@ -70,6 +71,7 @@ pub fn fit(
     }
     problems.extend(waiting(request, &admitted, &desired, &limit));
     problems.extend(unrequested(world, &choice, &desired, &limit));
+    problems.extend(full_tables(&room, request, &admitted, &network));
     Fitted {
         admitted,
         desired,
@@ -200,21 +202,28 @@ impl Room<'_> {
         if let Err(error) = template::render(desired, self.names, self.live, bucket) {
             return Some(error.to_string());
         }
+        let mut tables = desired.tables.keys();
+        tables.find_map(|table| self.is_full(table, desired, network))
+    }
+
+    /// Why the routes do not fit into the table.
+    fn is_full(&self, table: &TableId, desired: &Desired, network: &Network) -> Option<String> {
         let quota = usize::from(self.world.settings.route_table_quota);
-        desired.tables.keys().find_map(|table| {
-            let there = &network.worker_tables.get(table)?.routes;
-            // Until the stack has removed the old ones, there are both.
-            let new = (desired.routes.iter())
-                .filter(|(of, cidr)| of == table && !there.contains_key(cidr))
-                .count();
-            let counted = there.values().filter(|route| route.target != "local").count();
-            (new > 0 && counted + new > quota).then(|| {
-                format!(
-                    "route table {table} has {counted} routes and would need {new} more, and it takes {quota}: remove routes, ask \
-                     for wider networks, or have the quota \"Routes per route table\" raised and say so with \
-                     --aws-route-table-quota"
-                )
-            })
+        let there = &network.worker_tables.get(table)?.routes;
+        // Until the stack has removed the old ones, there are both.
+        let new = (desired.routes.iter())
+            .filter(|(of, cidr)| of == table && !there.contains_key(cidr))
+            .count();
+        let counted = there
+            .values()
+            .filter(|route| route.target != "local")
+            .count();
+        (new > 0 && counted + new > quota).then(|| {
+            format!(
+                "route table {table} has {counted} routes and would need {new} more, and it takes {quota}: remove routes, ask \
+                 for wider networks, or have the quota \"Routes per route table\" raised and say so with \
+                 --aws-route-table-quota"
+            )
         })
     }
 }
@@ -234,7 +243,7 @@ fn set_aside(network: &mut Network, names: &Names) {
 
 /// Returns the greatest number from `fits` on, and less than `breaks`, that fits. Each unit takes one more route in every table, so
 /// what does not fit does not fit with more of them either.
-fn most(mut fits: usize, mut breaks: usize, judge: impl Fn(usize) -> bool) -> usize {
+pub fn most(mut fits: usize, mut breaks: usize, judge: impl Fn(usize) -> bool) -> usize {
     while breaks - fits > 1 {
         let middle = fits + (breaks - fits) / 2;
         if judge(middle) {
@@ -259,6 +268,34 @@ fn set_aside_for(all: &Network, rest: &Network, limit: &str) -> Vec<Problem> {
         )
     };
     tables.into_iter().map(problem).collect()
+}
+
+/// Reports each route table in which the entries that wait would not fit. An entry gets its routes in all tables or in none: else it would
+/// depend on the node whether its traffic leaves from a static IP.
+fn full_tables(
+    room: &Room<'_>,
+    request: &Request,
+    admitted: &Admitted,
+    network: &Network,
+) -> Vec<Problem> {
+    // One more network is enough to tell.
+    let mut more = admitted.clone();
+    let waits = |(entry, _): &(&EntryId, &Ipv4Net)| !admitted.entries.contains_key(*entry);
+    let Some((entry, net)) = request.entries.iter().find(waits) else {
+        return Vec::new();
+    };
+    more.entries.insert(entry.clone(), *net);
+    let (desired, _) = room.build(&more, network);
+    let problem = |table: &TableId| {
+        let full = room.is_full(table, &desired, network)?;
+        let text = format!("it is full, so new entries wait in all route tables: {full}");
+        Some(Problem::warning(
+            Subject::RouteTable(table.clone()),
+            LIMIT_REACHED,
+            text,
+        ))
+    };
+    desired.tables.keys().filter_map(problem).collect()
 }
 
 /// Reports the entries that get no routes of their own: those that wait, and those that only a route serves which nobody requests.

@@ -14,6 +14,9 @@ use crate::model::plan::diff::Kind;
 #[path = "wide_tests.rs"]
 mod wide;
 
+#[path = "room_tests.rs"]
+mod room;
+
 /// Networks that do not touch, under keys in the order of their numbers.
 fn many(numbers: impl IntoIterator<Item = u32>) -> Vec<(String, String)> {
     let one = |n: u32| {
@@ -80,7 +83,9 @@ fn what_fits_is_created_and_the_rest_waits() {
     assert_eq!(waiting(&plan), ["k0244", "k0245"]);
     let told = &plan.problems[0].message;
     assert!(
-        told.contains("504 resources") && told.contains("older entries"),
+        told.contains("504 resources")
+            && told.contains("older entries")
+            && told.contains("most have default (244 routes in each table)"),
         "{told}"
     );
 }
@@ -282,22 +287,6 @@ fn nobody_who_is_served_loses_a_route_to_another() {
             }
         }
     }
-}
-
-#[test]
-fn what_a_large_removal_keeps_takes_room() {
-    let mut bench = bench(&many(0..150));
-    bench.settings.max_removal = 50;
-    bench.grace_left = Duration::from_secs(60);
-    done(&mut bench);
-    ask(&mut bench, &many(100..300));
-    let plan = bench.plan();
-    assert!(bench.reasons().contains(&"LargeRemovalWaits"));
-    assert!(matches!(plan.action, Action::Prepare(_)), "{plan}");
-    let added = plan.differences.iter().all(|it| it.kind == Kind::Add);
-    assert!(added && plan.desired.routes.len() == 488, "{plan}");
-    let last: Vec<String> = many(244..300).into_iter().map(|(key, _)| key).collect();
-    assert_eq!(waiting(&plan), last);
 }
 
 /// The attack: one namespace asks for all the room and more, and comes first by name and by age.

@@ -10,6 +10,8 @@ use crate::model::base::cidr;
 use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::cloud::layout::{Layout, Names};
+use crate::model::cloud::network::Network;
+use crate::model::desired::Desired;
 use crate::model::plan::capacity;
 use crate::model::plan::capacity::Unasked;
 use crate::model::plan::diff::Kind;
@@ -61,7 +63,8 @@ impl Plan {
         if !self.request.settled {
             return;
         }
-        let (gone, networks) = self.removal(names);
+        let gone = gone_without(&self.desired, names);
+        let networks = networks_of(&self.desired, names);
         let removed = gone
             .keys()
             .map(|(_, cidr)| cidr)
@@ -86,14 +89,25 @@ impl Plan {
         if left.is_zero() {
             return;
         }
-        capacity::keep(&mut self.desired, &gone);
-        if capacity::overflows(world, &self.desired, names, layout) {
-            self.make_room(world, layout, names);
-        }
+        let mut all = self.desired.clone();
+        capacity::keep(&mut all, &gone);
+        let is_short = self.admitted.entries.len() < self.request.entries.len();
+        let kept = if is_short || capacity::overflows(world, &all, names, layout) {
+            self.make_room(world, layout, names, &gone)
+        } else {
+            self.desired = all;
+            removed
+        };
         self.again = Some(self.grace.look(left));
+        let gave_way = match removed - kept {
+            0 => String::new(),
+            some => {
+                format!("; {some} more give way to what is requested and does not fit beside them")
+            }
+        };
         let text = format!(
-            "{removed} of {of} networks keep their routes until {}, though nobody asks for them: more than --max-removal={share} \
-             percent were to lose theirs at once",
+            "{kept} of {of} networks keep their routes until {}, though nobody asks for them: more than --max-removal={share} \
+             percent were to lose theirs at once{gave_way}",
             instant(until)
         );
         self.problems.push(Problem::warning(
@@ -103,44 +117,86 @@ impl Plan {
         ));
     }
 
-    /// What is kept takes room that the newest entries wait for then. All that is live stays, since what would cover some of it may
-    /// have to wait.
-    fn make_room(&mut self, world: &World<'_>, layout: &Layout, names: &Names) {
-        let stays = |((table, _), _): &(&(TableId, Ipv4Net), &Zone)| {
-            let tables = &self.desired.tables;
-            tables.contains_key(table)
-        };
-        let live = names.route_zones.iter().filter(stays);
-        let live: Unasked = live
-            .map(|(route, zone)| (route.clone(), zone.clone()))
-            .collect();
-        let trusted = world
-            .ledger
-            .trusted(names.routes.keys().map(|(_, cidr)| cidr));
+    /// Keeps as many of the networks that nobody requests as fit beside what is requested, and returns their number. The others go first
+    /// where a route table is full, and then there is room.
+    fn make_room(
+        &mut self,
+        world: &World<'_>,
+        layout: &Layout,
+        names: &Names,
+        gone: &Unasked,
+    ) -> usize {
+        let live = names.routes.keys().map(|(_, cidr)| cidr);
+        let trusted = world.ledger.trusted(live);
         let number = |entry: &EntryId| trusted?.number(entry);
-        let fitted = capacity::fit(world, &self.request, names, layout, number, &live);
+        let fit = |network: &Network, kept: &Unasked| {
+            let world = World { network, ..*world };
+            capacity::fit(&world, &self.request, names, layout, number, kept)
+        };
+        let networks: BTreeSet<Ipv4Net> = gone.keys().map(|(_, cidr)| *cidr).collect();
+        let networks: Vec<Ipv4Net> = networks.into_iter().collect();
+        // The first so many networks stay.
+        let split = |count: usize| -> (Unasked, Unasked) {
+            let first = networks.get(..count).unwrap_or(&networks);
+            let stays = |((_, cidr), _): &(_, _)| first.binary_search(cidr).is_ok();
+            gone.clone().into_iter().partition(stays)
+        };
+        let requested = fit(&without(world.network, gone), &Unasked::new()).desired;
+        let fits = |count: usize| {
+            let (stay, leave) = split(count);
+            let mut desired = requested.clone();
+            capacity::keep(&mut desired, &stay);
+            let network = &without(world.network, &leave);
+            let world = World { network, ..*world };
+            !capacity::overflows(&world, &desired, names, layout)
+        };
+        let count = capacity::most(0, networks.len() + 1, fits);
+        let (stay, leave) = split(count);
+        let mut fitted = fit(world.network, &stay);
+        let lost = gone_without(&fitted.desired, names);
+        if lost.keys().any(|route| !leave.contains_key(route)) {
+            // What is to cover some of the live routes has to wait: then these stay as well.
+            let mut kept = stay;
+            kept.extend(
+                lost.into_iter()
+                    .filter(|(route, _)| !leave.contains_key(route)),
+            );
+            fitted = fit(world.network, &kept);
+        }
         (self.admitted, self.desired) = (fitted.admitted, fitted.desired);
         self.problems.extend(fitted.problems);
+        count
     }
+}
 
-    /// The live routes whose addresses would not be routed any more from a table that stays, and how many networks these tables
-    /// have.
-    fn removal(&self, names: &Names) -> (Unasked, usize) {
-        let (mut gone, mut networks) = (Unasked::new(), BTreeSet::new());
-        for (route, zone) in &names.route_zones {
-            let (table, cidr) = route;
-            if !self.desired.tables.contains_key(table) {
-                continue;
-            }
-            networks.insert(*cidr);
-            let covered = cidr::supernets(*cidr)
-                .any(|net| self.desired.routes.contains(&(table.clone(), net)));
-            if !covered {
-                gone.insert(route.clone(), zone.clone());
-            }
+/// Returns the live routes in tables that stay whose addresses would not be routed any more.
+fn gone_without(desired: &Desired, names: &Names) -> Unasked {
+    let stays = |((table, _), _): &(&(TableId, Ipv4Net), &Zone)| desired.tables.contains_key(table);
+    let covered = |(table, cidr): &(TableId, Ipv4Net)| {
+        cidr::supernets(*cidr).any(|net| desired.routes.contains(&(table.clone(), net)))
+    };
+    let live = names.route_zones.iter().filter(stays);
+    let gone = live.filter(|(route, _)| !covered(route));
+    gone.map(|(route, zone)| (route.clone(), zone.clone()))
+        .collect()
+}
+
+/// Returns how many networks are routed from the tables that stay.
+fn networks_of(desired: &Desired, names: &Names) -> usize {
+    let live = names.route_zones.keys();
+    let stay = live.filter(|(table, _)| desired.tables.contains_key(table));
+    stay.map(|(_, cidr)| cidr).collect::<BTreeSet<_>>().len()
+}
+
+/// Returns the network without these routes of ours.
+fn without(network: &Network, routes: &Unasked) -> Network {
+    let mut network = network.clone();
+    for (table, cidr) in routes.keys() {
+        if let Some(worker) = network.worker_tables.get_mut(table) {
+            worker.routes.remove(cidr);
         }
-        (gone, networks.len())
     }
+    network
 }
 
 /// In UTC, as people and machines read it.
