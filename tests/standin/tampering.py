@@ -26,9 +26,9 @@ def _existing(items, key, test):
 
 
 def _release_address(ec2, request):
-    """Takes an address away although a NAT gateway uses it."""
+    """Takes an address away although a NAT gateway uses it: the gateway shows it no longer, as one whose address AWS took back."""
+    _detach_address(ec2, request)
     address = _address(ec2, request)
-    address.eni = address.association_id = None
     ec2.addresses.remove(address)
     ec2.tags.pop(address.allocation_id, None)
 

@@ -160,8 +160,14 @@ impl Refusals {
         (now, jitter): (Duration, f64),
     ) {
         let in_table = tried.iter().filter(|(table, _)| *table == key.0).count();
-        let times = self.known.get(&key).map_or(0, |known| known.times + 1);
-        let wait = FIRST.saturating_mul(1 << times.min(10)).min(LAST);
+        // A network that several tables refuse is not tried once for each of them.
+        let same = self.known.iter().filter(|((table, net), refusal)| {
+            *table == key.0 && *net == key.1 || net.is_some() && *net == key.1 && !refusal.beside
+        });
+        let times = same.clone().map(|(_, refusal)| refusal.times + 1).max();
+        let times = times.unwrap_or(0);
+        let most = LAST.saturating_mul(u32::try_from(same.count()).unwrap_or(u32::MAX).max(1));
+        let wait = FIRST.saturating_mul(1 << times.min(10)).min(most);
         let refusal = Refusal {
             times,
             not_before: now + wait.mul_f64(0.5 + jitter),

@@ -46,3 +46,43 @@ fn no_more_than_some_are_remembered() {
     }
     assert_eq!(refusals.set_aside(Duration::ZERO).routes.len(), MAX);
 }
+
+/// A network that every table refuses: how many changes fail for it in six hours, with one retry as soon as any is due.
+fn failures_in_six_hours(tables: usize) -> usize {
+    let net: Ipv4Net = "8.8.8.8/32".parse().unwrap();
+    let names: Vec<String> = (0..tables).map(|number| format!("rtb-{number}")).collect();
+    let (mut refusals, mut failures) = (Refusals::default(), 0);
+    for minute in 0..360 {
+        let now = Duration::from_secs(60 * minute);
+        let aside = refusals.set_aside(now).routes;
+        let is_due = |table: &&String| {
+            let waits = aside.get(&((*table).clone(), Some(net)));
+            waits.is_none_or(|waits| waits.left.is_zero())
+        };
+        let tried: BTreeSet<_> = names
+            .iter()
+            .filter(is_due)
+            .map(|it| (it.clone(), net))
+            .collect();
+        let Some((first, _)) = tried.first().cloned() else {
+            continue;
+        };
+        refusals.tries(&tried);
+        failures += 1;
+        let failure = Failure {
+            operation: Some(failures.to_string()),
+            failed: true,
+            routes: [((first, Some(net)), "no".to_owned())].into(),
+            ..Failure::default()
+        };
+        assert!(refusals.note(&failure, now, 0.5));
+    }
+    failures
+}
+
+#[test]
+fn more_tables_that_refuse_a_network_do_not_mean_more_failures() {
+    let one = failures_in_six_hours(1);
+    let nine = failures_in_six_hours(9);
+    assert!(one <= 16 && nine <= 2 * one, "{one} {nine}");
+}
