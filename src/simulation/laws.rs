@@ -88,6 +88,9 @@ impl World {
             Action::Create(template) | Action::Prepare(template) => {
                 self.judge_template(template, &basis.shown);
             }
+            Action::Delete { .. } if self.account.has_made() || !before.is_empty() => {
+                self.judge_removal(action, basis, before);
+            }
             _ if !before.is_empty() => self.judge_removal(action, basis, before),
             _ => {}
         }
