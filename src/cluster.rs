@@ -1,4 +1,4 @@
-//! Which cluster this is: the UID of its namespace `kube-system`. No copy of values, and no restored ConfigMap, carries it along.
+//! The identity of the cluster: the UID of its namespace `kube-system`. It is not copied with a cluster's values or ConfigMaps.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::source::kubernetes;
 use crate::source::kubernetes::ConnectError;
 
 const PATH: &str = "/api/v1/namespaces/kube-system";
-/// No more than the metadata is needed, and of that only one field is read.
+/// The media type of a response with metadata only.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 /// The time limit of one request.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The time between a request that failed and the next one.
 const AGAIN: Duration = Duration::from_secs(15);
 
-/// The cluster that holds the Lease. It is asked until it has answered once; the answer holds for as long as the cluster does.
+/// The cluster that holds the Lease. Its UID never changes, so it is read once.
 #[derive(Clone, Default)]
 pub struct Cluster {
     config: Option<kube::Config>,
@@ -41,10 +41,10 @@ struct Metadata {
 }
 
 impl Cluster {
-    /// The first of the clusters that are watched; from files, none.
+    /// Returns the first of the watched clusters, or none if ConfigMaps come from files.
     ///
     /// # Errors
-    /// If kubeconfig or pod name no cluster.
+    /// If neither the kubeconfig nor the pod names a cluster.
     pub async fn of(source: &SourceConfig) -> Result<Self, ConnectError> {
         let SourceConfig::Kubernetes(clusters) = source else {
             return Ok(Self::none());
@@ -56,12 +56,12 @@ impl Cluster {
         })
     }
 
-    /// Where ConfigMaps come from files, no cluster owns the stack.
+    /// Returns no cluster, for ConfigMaps that come from files.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// A cluster with this UID, which nobody has to ask.
+    /// Returns a cluster with this UID.
     #[cfg(test)]
     pub fn named(uid: &str) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Cluster {
         }
     }
 
-    /// What is known of the cluster, besides what the flags say. It waits for one request at most.
+    /// Returns the owner of the stack: the cluster's UID, and what the flags say. Makes at most one request.
     pub async fn owner(&mut self, flags: &Owner) -> Owner {
         let waits = self.asked.is_some_and(|at| clock::since(at) < AGAIN);
         if let Some(config) = self
@@ -107,7 +107,7 @@ async fn read(config: &kube::Config) -> Result<String, String> {
     let answer = timeout(PATIENCE, client.request::<Namespace>(request)).await;
     match answer {
         Ok(Ok(namespace)) if is_uid(&namespace.metadata.uid) => Ok(namespace.metadata.uid),
-        Ok(Ok(_)) => Err("the namespace kube-system has a UID that is none".to_owned()),
+        Ok(Ok(_)) => Err("the UID of the namespace kube-system is malformed".to_owned()),
         Ok(Err(kube::Error::Api(status))) if status.code == 403 => Err(format!(
             "the namespace kube-system may not be read ({}): bind a cluster role with get on it, as deploy/manifests.yaml has it",
             status.message

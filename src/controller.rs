@@ -1,4 +1,4 @@
-//! The loop: campaign, lead, and while leading one pass after the other. It decides when, never what.
+//! The control loop: campaign, lead, and run one pass after the other while leading. It decides when to run a pass, never what to do.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,42 +10,42 @@ use crate::clock::Instant;
 use crate::cluster::Cluster;
 use crate::lease::election::Election;
 use crate::lease::term::Term;
-use crate::ledger::Book;
+use crate::ledger_store::LedgerStore;
 use crate::model::base::settings::Settings;
 use crate::model::drift::tracker::Watch;
 use crate::model::input::request::Snapshot;
 use crate::model::persisted::grace::Grace;
 use crate::model::schedule::{Outcome, Schedule};
 use crate::provider::{Provider, ProviderError, Retry};
-use crate::reconcile::{Frame, Memory, Pass};
-use crate::report::pulse::Pulse;
-use crate::report::teller::Teller;
+use crate::reconcile::{LeaderState, Pass, PassInput};
+use crate::report::liveness::Liveness;
+use crate::report::reporter::Reporter;
 use crate::retry::Backoff;
 use crate::source::{Source, Watching};
 use crate::{clock, reconcile, spans};
 
-/// Failures of passes: the first is retried after about a second.
+/// The first wait after a pass that failed.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// From one pass that a source has asked for to the next one. The first after a quiet time is made at once.
+/// The minimum time between two passes that changes of sources cause. The first after a quiet time starts at once.
 const PACE: Duration = Duration::from_secs(1);
-/// Passes of a term that need not keep that pace: sources are listed one after the other.
+/// The number of passes at the start of a term without that minimum, because sources are listed one after the other.
 const FIRST_PASSES: u32 = 8;
 
-/// What the controller was told at its start.
+/// The configuration of the controller.
 #[derive(Clone, Debug)]
-pub struct Conduct {
+pub struct ControllerConfig {
     pub settings: Settings,
     pub empty_grace_period: Duration,
     pub resync_interval: Duration,
-    /// How often EC2 is looked at for drift; None: never.
+    /// The interval of drift detection in EC2; None if it is off.
     pub drift_interval: Option<Duration>,
     pub dry_run: bool,
     /// The cluster that the stack belongs to.
     pub cluster: Cluster,
 }
 
-impl Conduct {
-    /// One that has tried nothing yet.
+impl ControllerConfig {
+    /// Returns a schedule without any attempts.
     fn schedule(&self) -> Schedule {
         Schedule::new(self.resync_interval, Watch::new(self.drift_interval))
     }
@@ -55,10 +55,10 @@ pub struct Controller<P, E> {
     provider: P,
     election: E,
     source: Source,
-    conduct: Conduct,
-    memory: Memory,
-    teller: Arc<Teller>,
-    pulse: Pulse,
+    config: ControllerConfig,
+    memory: LeaderState,
+    reporter: Arc<Reporter>,
+    liveness: Liveness,
 }
 
 /// Why a term of leadership ended.
@@ -73,29 +73,29 @@ impl<P: Provider, E: Election> Controller<P, E> {
         provider: P,
         election: E,
         source: Source,
-        conduct: Conduct,
-        book: Book,
-        teller: Teller,
-        pulse: Pulse,
+        config: ControllerConfig,
+        ledger: LedgerStore,
+        reporter: Reporter,
+        liveness: Liveness,
     ) -> Self {
-        let memory = Memory {
-            schedule: conduct.schedule(),
-            grace: Grace::new(conduct.empty_grace_period),
-            book,
-            cluster: conduct.cluster.clone(),
+        let memory = LeaderState {
+            schedule: config.schedule(),
+            grace: Grace::new(config.empty_grace_period),
+            ledger,
+            cluster: config.cluster.clone(),
         };
         Self {
             provider,
             election,
             source,
-            conduct,
+            config,
             memory,
-            teller: Arc::new(teller),
-            pulse,
+            reporter: Arc::new(reporter),
+            liveness,
         }
     }
 
-    /// Runs until `stop` resolves: leads whenever it can, and gives the Lease up at the end.
+    /// Runs until `stop` resolves. Leads whenever possible, and releases the Lease at the end.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         loop {
@@ -104,15 +104,15 @@ impl<P: Provider, E: Election> Controller<P, E> {
                 () = &mut stop => return,
                 term = self.election.campaign() => term,
             };
-            self.teller.leads();
-            let teller = Arc::clone(&self.teller);
+            self.reporter.begin_term();
+            let reporter = Arc::clone(&self.reporter);
             let end = tokio::select! {
                 biased;
                 end = self.lead(&term, stop.as_mut()) => end,
-                // Beside the passes, so that a slow API server holds up none of them.
-                never = teller.write(&term) => match never {},
+                // Runs beside the passes, so that a slow API server does not delay them.
+                never = reporter.write(&term) => match never {},
             };
-            self.teller.follows();
+            self.reporter.end_term();
             match end {
                 End::Stopped => return self.election.release(term).await,
                 End::Lost => drop(term),
@@ -120,85 +120,85 @@ impl<P: Provider, E: Election> Controller<P, E> {
         }
     }
 
-    /// Leads for as long as the term lasts. Sources are read only here, so a follower costs nothing.
+    /// Leads for as long as the term lasts. Only a leader reads the sources, so a follower makes no requests for them.
     async fn lead(
         &mut self,
         term: &Term,
         mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
     ) -> End {
         let mut watching = self.source.start();
-        let mut reign = Reign::new(&self.conduct, &mut self.memory, term);
+        let mut leading = LeaderTerm::new(&self.config, &mut self.memory, term);
         loop {
             tokio::select! {
                 biased;
                 () = &mut stop => return End::Stopped,
                 () = term.ended() => return End::Lost,
-                () = changed(&mut watching, reign.heeds) => reign.woken = true,
-                () = clock::sleep_until(reign.next) => reign.woken = false,
+                () = changed(&mut watching, leading.wakes_from) => leading.woken = true,
+                () = clock::sleep_until(leading.next) => leading.woken = false,
             }
             let Some(snapshot) = watching.snapshot() else {
-                reign.next = clock::now() + FIRST_RETRY;
+                leading.next = clock::now() + FIRST_RETRY;
                 continue;
             };
-            reign.reading = None;
-            let _busy = self.pulse.busy();
-            // Dropping a pass drops the call in flight: nothing of it is polled once the term is over.
+            leading.reading = None;
+            let _busy = self.liveness.busy();
+            // When the term ends, the pass is dropped with its call in flight, and is not polled again.
             tokio::select! {
                 biased;
                 () = &mut stop => return End::Stopped,
                 () = term.ended() => return End::Lost,
-                () = reign.pass(&self.provider, term, (snapshot, &self.source), &self.conduct, &self.teller) => {}
+                () = leading.pass(&self.provider, term, (snapshot, &self.source), &self.config, &self.reporter) => {}
             }
         }
     }
 }
 
-/// Resolves when a source has changed, at this moment at the earliest. What changes before that is not lost. Cancel safe.
+/// Resolves when a source has changed, but not before `earliest`. Earlier changes are not lost. Cancel safe.
 async fn changed(source: &mut Watching, earliest: Instant) {
     clock::sleep_until(earliest).await;
     source.changed().await;
 }
 
-/// One term, from pass to pass.
+/// The state of one term of leadership, from pass to pass.
 ///
-/// Whoever may edit a ConfigMap can wake a pass as often as they like. So passes that are woken have a pace of their own; while an
-/// operation runs there is nothing to be done but to wait for its end, and a call that failed is repeated by its backoff: until
-/// then a change is remembered. A plan that was refused is made anew when its input changes, and keeps its backoff.
-struct Reign<'a> {
+/// A user who may edit a ConfigMap can cause a pass with each edit. So such passes are rate limited. While an operation runs, or after
+/// a failed call, edits wait for the next poll or retry. A plan that was refused is computed again when its input changes, and keeps
+/// its backoff.
+struct LeaderTerm<'a> {
     began: Instant,
-    /// The same since 1970.
+    /// The start of the term as time since 1970.
     wall: Duration,
     next: Instant,
-    /// From when on a change of a source wakes a pass.
-    heeds: Instant,
-    /// Whether a change of a source has woken this pass.
+    /// The earliest time at which a change of a source starts a pass.
+    wakes_from: Instant,
+    /// Whether a change of a source started this pass.
     woken: bool,
     passes: u32,
     failures: Backoff,
     /// Whether the last pass ended with a refusal.
     refused: bool,
-    memory: &'a mut Memory,
-    /// Until the first decision.
+    memory: &'a mut LeaderState,
+    /// The span of the takeover, until the first decision.
     takeover: Option<Span>,
-    /// Until the sources have been read for the first time.
+    /// The span of the first read of the sources.
     reading: Option<Span>,
 }
 
-impl<'a> Reign<'a> {
-    /// What an earlier term of this replica knew may be old: it is taken from the ledger, like another's.
-    fn new(conduct: &Conduct, memory: &'a mut Memory, term: &Term) -> Self {
+impl<'a> LeaderTerm<'a> {
+    /// Starts a term. State from an earlier term of this replica may be outdated, so it is read from the ledger.
+    fn new(config: &ControllerConfig, memory: &'a mut LeaderState, term: &Term) -> Self {
         let takeover = spans::takeover(term.epoch());
         let now = clock::now();
-        memory.schedule = conduct.schedule();
-        memory.grace = Grace::new(conduct.empty_grace_period);
+        memory.schedule = config.schedule();
+        memory.grace = Grace::new(config.empty_grace_period);
         Self {
             began: now,
-            wall: memory.book.open(),
+            wall: memory.ledger.begin_term(),
             next: now,
-            heeds: now,
+            wakes_from: now,
             woken: false,
             passes: 0,
-            failures: Backoff::new(FIRST_RETRY, conduct.resync_interval),
+            failures: Backoff::new(FIRST_RETRY, config.resync_interval),
             refused: false,
             memory,
             reading: Some(spans::step_of(&takeover, "read sources")),
@@ -211,31 +211,31 @@ impl<'a> Reign<'a> {
         provider: &P,
         term: &Term,
         (snapshot, source): (Snapshot, &Source),
-        conduct: &Conduct,
-        teller: &Teller,
+        config: &ControllerConfig,
+        reporter: &Reporter,
     ) {
         let started = clock::now();
-        let frame = Frame {
+        let input = PassInput {
             snapshot: &snapshot,
             source,
-            settings: &conduct.settings,
-            dry_run: conduct.dry_run,
+            settings: &config.settings,
+            dry_run: config.dry_run,
             began: self.wall,
             now: started - self.began,
             jitter: fastrand::f64(),
         };
         let span = spans::pass(term.epoch());
-        let pass = reconcile::pass(provider, term, self.memory, &frame);
+        let pass = reconcile::pass(provider, term, self.memory, &input);
         let result = pass.instrument(span.clone()).await;
-        tell(&span, &result);
+        record(&span, &result);
         drop(span);
         if result.is_ok() {
             self.takeover = None;
         }
         let wait = self.wait(&result);
         self.next = clock::now() + wait;
-        self.heeds = self.heeds(&result, &snapshot, started);
-        teller.passed(result, snapshot, clock::since(started), wait);
+        self.wakes_from = self.wakes_from(&result, &snapshot, started);
+        reporter.record_pass(result, snapshot, clock::since(started), wait);
     }
 
     fn wait(&mut self, result: &Result<Pass, ProviderError>) -> Duration {
@@ -248,7 +248,7 @@ impl<'a> Reign<'a> {
         match self.memory.schedule.next(outcome, clock::since(self.began)) {
             Some(wait) => {
                 self.failures.reset();
-                let owes = self.memory.book.owes();
+                let owes = self.memory.ledger.flush_due();
                 owes.map_or(wait, |owes| wait.min(owes.max(PACE)))
             }
             None if again => {
@@ -260,8 +260,8 @@ impl<'a> Reign<'a> {
         }
     }
 
-    /// From when on a change of a source wakes the next pass, after one that `started` then and ended so.
-    fn heeds(
+    /// Returns the earliest time at which a change of a source starts the next pass, after a pass with this start and result.
+    fn wakes_from(
         &mut self,
         result: &Result<Pass, ProviderError>,
         snapshot: &Snapshot,
@@ -272,13 +272,13 @@ impl<'a> Reign<'a> {
             Err(_) | Ok(Outcome::Started | Outcome::UnderWay) => self.next,
             Ok(_) if self.passes <= FIRST_PASSES && !snapshot.missing.is_empty() => started,
             Ok(_) if self.woken => started + PACE,
-            Ok(_) => self.heeds.min(started + PACE),
+            Ok(_) => self.wakes_from.min(started + PACE),
         }
     }
 }
 
-/// What the span of a pass says about it.
-fn tell(span: &Span, result: &Result<Pass, ProviderError>) {
+/// Records the result of a pass in its span.
+fn record(span: &Span, result: &Result<Pass, ProviderError>) {
     match result {
         Ok(pass) => {
             span.record("egress.action", pass.plan.action.name());

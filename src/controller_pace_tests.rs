@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::lease::Alone;
+use crate::lease::NoElection;
 use crate::model::base::ids::ObjectId;
 use crate::model::base::settings::{OnDrift, OnEmpty};
 use crate::model::cloud::live::{Live, Phase, Stack, Status};
@@ -181,7 +181,7 @@ pub(super) fn lead(
         on_empty: OnEmpty::Keep,
         ..Settings::default()
     };
-    let conduct = Conduct {
+    let config = ControllerConfig {
         settings,
         empty_grace_period: Duration::from_secs(600),
         resync_interval: Duration::from_secs(300),
@@ -205,16 +205,16 @@ pub(super) fn lead(
     });
     let controller = Controller::new(
         account.clone(),
-        Alone::new(),
+        NoElection::new(),
         Source::Simulated {
             feed,
             taken: Arc::new(|| {}),
             again,
         },
-        conduct,
-        Book::nowhere(),
-        Teller::new(Metrics::new(), false),
-        Pulse::new(Duration::from_secs(60)),
+        config,
+        LedgerStore::disabled(),
+        Reporter::new(Metrics::new(), false),
+        Liveness::new(Duration::from_secs(60)),
     );
     tokio::spawn(controller.run(std::future::pending()))
 }

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::lease::Alone;
+use crate::lease::NoElection;
 use crate::lease::tests::fake::{FakeApi, Net};
-use crate::ledger::{KEY, Place};
+use crate::ledger_store::{KEY, LedgerLocation};
 use crate::model::base::ids::ObjectId;
 use crate::model::base::settings::{OnDrift, OnEmpty};
 use crate::model::cloud::live::{Live, Stack};
@@ -23,10 +23,10 @@ use crate::model::desired::example_zones;
 use crate::model::input::request::Object;
 use crate::model::plan::types::Action;
 use crate::provider::memory::MemoryProvider;
-use crate::report::chronicle::Chronicle;
+use crate::report::cluster_writer::ClusterWriter;
 use crate::report::metrics::Metrics;
-use crate::report::scribe::Scribe;
-use crate::report::writes::Writes;
+use crate::report::status_publisher::StatusPublisher;
+use crate::report::write_metrics::WriteMetrics;
 
 /// A directory with one ConfigMap, gone at the end.
 struct Manifests(PathBuf);
@@ -59,10 +59,10 @@ impl Drop for Manifests {
 
 /// Starts a controller and returns its account.
 fn start(manifests: &Manifests, on_empty: OnEmpty) -> MemoryProvider {
-    telling(manifests, on_empty, Teller::new(Metrics::new(), false))
+    telling(manifests, on_empty, Reporter::new(Metrics::new(), false))
 }
 
-fn telling(manifests: &Manifests, on_empty: OnEmpty, teller: Teller) -> MemoryProvider {
+fn telling(manifests: &Manifests, on_empty: OnEmpty, reporter: Reporter) -> MemoryProvider {
     let settings = Settings {
         stack_name: "egress".to_owned(),
         zones: example_zones(),
@@ -72,7 +72,7 @@ fn telling(manifests: &Manifests, on_empty: OnEmpty, teller: Teller) -> MemoryPr
         ..Settings::default()
     };
     let provider = MemoryProvider::new(MemoryProvider::network_for(&settings.zones));
-    let conduct = Conduct {
+    let config = ControllerConfig {
         settings,
         empty_grace_period: Duration::from_secs(600),
         resync_interval: Duration::from_secs(300),
@@ -81,15 +81,15 @@ fn telling(manifests: &Manifests, on_empty: OnEmpty, teller: Teller) -> MemoryPr
         cluster: Cluster::none(),
     };
     let source = Source::Manifests(manifests.0.clone());
-    let pulse = Pulse::new(Duration::from_secs(60));
+    let liveness = Liveness::new(Duration::from_secs(60));
     let controller = Controller::new(
         provider.clone(),
-        Alone::new(),
+        NoElection::new(),
         source,
-        conduct,
-        Book::nowhere(),
-        teller,
-        pulse,
+        config,
+        LedgerStore::disabled(),
+        reporter,
+        liveness,
     );
     tokio::spawn(controller.run(std::future::pending()));
     provider
@@ -239,7 +239,11 @@ fn asked(sender: watch::Sender<Option<Snapshot>>) -> JoinHandle<()> {
 }
 
 /// A leader for as long as the task runs.
-fn lead(provider: &Broken, drift_interval: Option<Duration>, book: Book) -> JoinHandle<()> {
+fn lead(
+    provider: &Broken,
+    drift_interval: Option<Duration>,
+    ledger: LedgerStore,
+) -> JoinHandle<()> {
     let settings = Settings {
         stack_name: "egress".to_owned(),
         zones: example_zones(),
@@ -247,7 +251,7 @@ fn lead(provider: &Broken, drift_interval: Option<Duration>, book: Book) -> Join
         drift: drift_interval.map_or(OnDrift::Off, |_| OnDrift::Repair),
         ..Settings::default()
     };
-    let conduct = Conduct {
+    let config = ControllerConfig {
         settings,
         empty_grace_period: Duration::from_secs(600),
         resync_interval: Duration::from_secs(300),
@@ -258,24 +262,24 @@ fn lead(provider: &Broken, drift_interval: Option<Duration>, book: Book) -> Join
     let feed = Box::new(asked);
     let controller = Controller::new(
         provider.clone(),
-        Alone::new(),
+        NoElection::new(),
         Source::Simulated {
             feed,
             taken: Arc::new(|| {}),
             again: Box::new(|| Box::pin(async { Ok(snapshot()) })),
         },
-        conduct,
-        book,
-        Teller::new(Metrics::new(), false),
-        Pulse::new(Duration::from_secs(60)),
+        config,
+        ledger,
+        Reporter::new(Metrics::new(), false),
+        Liveness::new(Duration::from_secs(60)),
     );
     tokio::spawn(controller.run(std::future::pending()))
 }
 
 /// Lets one leader after the other work on it, each for a minute.
-async fn a_leader_a_minute(provider: &Broken, minutes: u32, book: impl Fn() -> Book) {
+async fn a_leader_a_minute(provider: &Broken, minutes: u32, ledger: impl Fn() -> LedgerStore) {
     for _ in 0..minutes {
-        let running = lead(provider, None, book());
+        let running = lead(provider, None, ledger());
         tokio::time::sleep(Duration::from_secs(60)).await;
         running.abort();
     }
@@ -285,8 +289,8 @@ async fn a_leader_a_minute(provider: &Broken, minutes: u32, book: impl Fn() -> B
 async fn a_template_that_always_fails_is_no_storm_with_a_failover_every_minute() {
     const MOST: usize = 110;
     let (provider, api, start) = (Broken::new(), FakeApi::new(), Instant::now());
-    let book = || {
-        let place = Place {
+    let ledger = || {
+        let place = LedgerLocation {
             namespace: "default".to_owned(),
             name: "egress-ledger".to_owned(),
             stack_name: "egress".to_owned(),
@@ -296,15 +300,15 @@ async fn a_template_that_always_fails_is_no_storm_with_a_failover_every_minute()
         // Each leader's clock is wrong in its own way.
         let skew = Duration::from_secs(fastrand::u64(0..60));
         let clock = move || Duration::from_secs(1_800_000_000) + start.elapsed() + skew;
-        Book::new(client, place, Arc::new(clock))
+        LedgerStore::new(client, place, Arc::new(clock))
     };
-    a_leader_a_minute(&provider, 24 * 60, book).await;
+    a_leader_a_minute(&provider, 24 * 60, ledger).await;
     let tries = provider.creations.load(Ordering::Relaxed);
     println!("{tries} tries in a day with 1,440 leaders");
     assert!((20..=MOST).contains(&tries), "{tries}");
 
     provider.mended.store(true, Ordering::Relaxed);
-    a_leader_a_minute(&provider, 60, book).await;
+    a_leader_a_minute(&provider, 60, ledger).await;
     assert_eq!(routes(&provider.account).await, ["8.8.8.8/32"]);
     let client = ClientBuilder::new(api.transport(&Net::good()), "default").build();
     let api: kube::Api<ConfigMap> = kube::Api::namespaced(client, "default");
@@ -317,7 +321,7 @@ async fn a_template_that_always_fails_is_no_storm_with_a_failover_every_minute()
     );
 
     let forgetful = Broken::new();
-    a_leader_a_minute(&forgetful, 60, Book::nowhere).await;
+    a_leader_a_minute(&forgetful, 60, LedgerStore::disabled).await;
     let tries = forgetful.creations.load(Ordering::Relaxed);
     assert!(tries > MOST, "without a ledger: {tries} in an hour");
 }
@@ -327,7 +331,11 @@ async fn a_template_that_always_fails_is_no_storm_with_a_failover_every_minute()
 async fn an_idle_controller_makes_at_most_sixty_calls_an_hour() {
     let provider = Broken::new();
     provider.mended.store(true, Ordering::Relaxed);
-    let leading = lead(&provider, Some(Duration::from_secs(300)), Book::nowhere());
+    let leading = lead(
+        &provider,
+        Some(Duration::from_secs(300)),
+        LedgerStore::disabled(),
+    );
     until_routes(&provider.account, &["8.8.8.8/32"]).await;
     tokio::time::sleep(Duration::from_secs(600)).await;
     for hour in 0..24 {
@@ -348,19 +356,19 @@ async fn an_api_server_that_never_answers_holds_up_no_route() {
         std::future::pending::<Result<http::Response<kube::client::Body>, tower::BoxError>>()
     });
     let client = kube::Client::new(silent, "default");
-    let chronicle = Chronicle::new(false);
-    tokio::spawn(chronicle.clone().keep());
-    let scribe = Scribe::new(
+    let publisher = StatusPublisher::new(false);
+    tokio::spawn(publisher.clone().run());
+    let writer = ClusterWriter::new(
         client,
         "default",
         "lease",
         BTreeMap::new(),
-        Writes::default(),
+        WriteMetrics::default(),
     );
-    let teller = Teller::new(Metrics::new(), false).with(chronicle, Some(scribe));
+    let reporter = Reporter::new(Metrics::new(), false).with(publisher, Some(writer));
     let manifests = Manifests::new("silent");
     manifests.ask("dns: 8.8.8.8");
-    let provider = telling(&manifests, OnEmpty::Keep, teller);
+    let provider = telling(&manifests, OnEmpty::Keep, reporter);
     let before = Instant::now();
     until_routes(&provider, &["8.8.8.8/32"]).await;
     assert!(

@@ -14,7 +14,7 @@ pub mod source;
 
 pub mod lease;
 
-pub mod ledger;
+pub mod ledger_store;
 
 pub mod provider;
 

@@ -11,49 +11,46 @@ use kube_static_egress_controller::config::{
     Cli, Clusters, Command, Config, Output, PlanArgs, ProviderConfig, Purpose, SourceConfig,
     variables,
 };
-use kube_static_egress_controller::controller::{Conduct, Controller};
-use kube_static_egress_controller::lease::{Alone, Election, ElectionConfig, LeaseElection};
-use kube_static_egress_controller::ledger::Book;
+use kube_static_egress_controller::controller::{Controller, ControllerConfig};
+use kube_static_egress_controller::lease::{Election, ElectionConfig, LeaseElection, NoElection};
+use kube_static_egress_controller::ledger_store::LedgerStore;
 use kube_static_egress_controller::model::base::plain::plain;
 use kube_static_egress_controller::model::base::settings::NAMELESS;
 use kube_static_egress_controller::provider::Provider;
 use kube_static_egress_controller::provider::aws::{AwsConfig, AwsProvider};
 use kube_static_egress_controller::provider::memory::MemoryProvider;
-use kube_static_egress_controller::report::chronicle::Chronicle;
-use kube_static_egress_controller::report::events::Events;
-use kube_static_egress_controller::report::metrics::Metrics;
-use kube_static_egress_controller::report::pulse::Pulse;
-use kube_static_egress_controller::report::scribe::Scribe;
-use kube_static_egress_controller::report::teller::Teller;
-use kube_static_egress_controller::report::traces::Traces;
-use kube_static_egress_controller::report::{http, log, transitions};
+use kube_static_egress_controller::report::{
+    cluster_writer::ClusterWriter, events::Events, http, lease_events::LeaseEvents,
+    liveness::Liveness, log, metrics::Metrics, reporter::Reporter,
+    status_publisher::StatusPublisher, traces::Traces,
+};
 use kube_static_egress_controller::source::{Source, kubernetes};
 use kube_static_egress_controller::status_command::Question;
-use kube_static_egress_controller::{lease, ledger, plan_command, status_command};
+use kube_static_egress_controller::{lease, ledger_store, plan_command, status_command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// The flags contradict themselves or each other.
+/// The exit code for invalid flags.
 const USAGE: u8 = 2;
-/// A pass makes a dozen calls at most, each bounded; one that takes longer hangs.
+/// The maximum duration of a pass. A pass makes at most a dozen calls, each with a timeout, so a longer one hangs.
 const LONGEST_PASS: Duration = Duration::from_secs(600);
 
-/// How long the end of the process waits for the Event that tells of it.
+/// How long shutdown waits for the Event about the end of leadership.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What the outside sees of this process.
-struct Outlook {
+/// What this process shows to the outside.
+struct Telemetry {
     metrics: Metrics,
-    pulse: Pulse,
+    liveness: Liveness,
     ready: watch::Sender<bool>,
-    chronicle: Chronicle,
+    publisher: StatusPublisher,
 }
 
 fn main() -> ExitCode {
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
-            // --help and --version are no errors. If nobody reads the text, there is nobody to tell so.
+            // --help and --version are not errors. If standard output is closed, there is no way to report it.
             let _printed = error.print();
             let wrong = error.use_stderr();
             let command = std::env::args().nth(1).unwrap_or_default();
@@ -97,7 +94,7 @@ fn main() -> ExitCode {
                     None => run(config).await,
                 }
             });
-            // A blocked thread (a slow file system) must not hold up the end.
+            // A blocked thread, as on a slow file system, must not delay the end of the process.
             runtime.shutdown_background();
             done
         });
@@ -107,7 +104,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// For subcommands, 2 is an answer.
+/// Returns the exit code for invalid flags. For subcommands, 2 has another meaning.
 fn usage(asks: bool) -> ExitCode {
     ExitCode::from(if asks { plan_command::ERROR } else { USAGE })
 }
@@ -119,15 +116,16 @@ async fn plan(config: Config, args: &PlanArgs) -> Result<ExitCode> {
     let plan = if plan_command::is_offline(&config, network) {
         plan_command::offline(&config, &source, network).await?
     } else {
-        let (mut book, mut cluster) = (book(&config).await?, Cluster::of(&config.source).await?);
+        let mut ledger = ledger(&config).await?;
+        let mut cluster = Cluster::of(&config.source).await?;
         match &config.provider {
             ProviderConfig::Aws(_) => {
                 let provider = aws(&config, &Metrics::new(), "plan").await?;
-                plan_command::look(&provider, &source, &config, &mut book, &mut cluster).await?
+                plan_command::look(&provider, &source, &config, &mut ledger, &mut cluster).await?
             }
             ProviderConfig::InMemory | ProviderConfig::Noop => {
-                plan_command::look(&memory(&config), &source, &config, &mut book, &mut cluster)
-                    .await?
+                let provider = memory(&config);
+                plan_command::look(&provider, &source, &config, &mut ledger, &mut cluster).await?
             }
         }
     };
@@ -148,7 +146,7 @@ async fn tell(config: Config, question: Question<'_>, output: Output) -> Result<
     Ok(ExitCode::from(code))
 }
 
-/// Only what went wrong: standard output is the answer's.
+/// Returns the log settings of subcommands, which log errors only.
 fn only_errors(config: &Config) -> kube_static_egress_controller::config::Log {
     let mut log = config.log;
     log.level = log.level.min(tracing::Level::ERROR);
@@ -174,35 +172,35 @@ async fn run(config: Config) -> Result<ExitCode> {
     let metrics = Metrics::new();
     let listener = http::listen(config.address).await?;
     let (ready, readiness) = watch::channel(false);
-    let pulse = Pulse::new(LONGEST_PASS);
-    let chronicle = Chronicle::new(config.dry_run);
+    let liveness = Liveness::new(LONGEST_PASS);
+    let publisher = StatusPublisher::new(config.dry_run);
     let serving = tokio::spawn(http::serve(
         listener,
         metrics.clone(),
-        pulse.clone(),
+        liveness.clone(),
         readiness,
-        config.status_page.then(|| chronicle.clone()),
+        config.status_page.then(|| publisher.clone()),
     ));
-    let outlook = Outlook {
+    let telemetry = Telemetry {
         metrics,
-        pulse,
+        liveness,
         ready,
-        chronicle,
+        publisher,
     };
     let source = source(&config).await?;
     match &config.provider {
         ProviderConfig::Aws(_) => {
-            let provider = aws(&config, &outlook.metrics, &pod(&config)).await?;
+            let provider = aws(&config, &telemetry.metrics, &pod(&config)).await?;
             let warm = tokio::spawn(provider.keep_warm());
-            elect(config, provider, source, &outlook).await?;
+            elect(config, provider, source, &telemetry).await?;
             warm.abort();
         }
         ProviderConfig::InMemory | ProviderConfig::Noop => {
-            elect(config.clone(), memory(&config), source, &outlook).await?;
+            elect(config.clone(), memory(&config), source, &telemetry).await?;
         }
     }
-    drop(outlook);
-    // Ends by itself once nobody can say any more that we are ready.
+    drop(telemetry);
+    // The server ends when the sender of `ready` is dropped.
     let _served = serving.await;
     tracing::info!("stopped");
     if let Some(traces) = traces {
@@ -215,7 +213,7 @@ async fn elect<P: Provider>(
     config: Config,
     provider: P,
     source: Source,
-    outlook: &Outlook,
+    telemetry: &Telemetry,
 ) -> Result<()> {
     // A dry run writes nothing, not even the Lease.
     let election = config.leader_election.clone().filter(|_| !config.dry_run);
@@ -225,7 +223,7 @@ async fn elect<P: Provider>(
             let (_, kube) =
                 first.context("no API server to hold the Lease: set --master or --kubeconfig")?;
             let identity = lease::identity(&election.identity);
-            let events = Events::new(kube.clone(), &identity, outlook.metrics.writes())
+            let events = Events::new(kube.clone(), &identity, telemetry.metrics.writes())
                 .context("cannot make a client for Events: check the kubeconfig")?;
             let (namespace, name) = (election.namespace.clone(), election.name.clone());
             let election = ElectionConfig {
@@ -234,21 +232,21 @@ async fn elect<P: Provider>(
                 retry_period: election.retry_period,
                 ..ElectionConfig::new(election.name, election.namespace, identity)
             };
-            let scribe = scribe(clusters, kube.clone(), &election, &outlook.metrics).await?;
-            let scribe = match config.annotate_configmaps {
-                true => scribe.annotating(config.namespace.clone()),
-                false => scribe,
+            let writer = writer(clusters, kube.clone(), &election, &telemetry.metrics).await?;
+            let writer = match config.annotate_configmaps {
+                true => writer.annotating(config.namespace.clone()),
+                false => writer,
             };
             let election = LeaseElection::new(kube, election)?;
-            let board = transitions::Board::new(events, namespace, name);
-            let telling = board.tell(election.view(), outlook.chronicle.issues());
+            let board = LeaseEvents::new(events, namespace, name);
+            let telling = board.tell(election.view(), telemetry.publisher.subscribe());
             let telling = tokio::spawn(telling);
-            control(config, provider, election, source, outlook, Some(scribe)).await?;
-            // The last Event is on its way, and the Lease is already given up.
+            control(config, provider, election, source, telemetry, Some(writer)).await?;
+            // The Lease is already released; this waits for the last Event.
             let _told = tokio::time::timeout(LAST_WORDS, telling).await;
             Ok(())
         }
-        _ => control(config, provider, Alone::new(), source, outlook, None).await,
+        _ => control(config, provider, NoElection::new(), source, telemetry, None).await,
     }
 }
 
@@ -257,8 +255,8 @@ async fn control<P: Provider, E: Election>(
     provider: P,
     election: E,
     source: Source,
-    outlook: &Outlook,
-    scribe: Option<Scribe>,
+    telemetry: &Telemetry,
+    writer: Option<ClusterWriter>,
 ) -> Result<()> {
     let watched = |kind| signal(kind).context("cannot watch for signals");
     let mut terminate = watched(SignalKind::terminate())?;
@@ -273,14 +271,14 @@ async fn control<P: Provider, E: Election>(
             _ = quit.recv() => "SIGQUIT",
         };
         tracing::info!("{name}: stopping");
-        // No new traffic while the Lease is given up.
-        outlook.ready.send_replace(false);
+        // The replica is not ready while it releases the Lease.
+        telemetry.ready.send_replace(false);
     };
-    outlook.metrics.follow_lease(election.view());
-    let book = book(&config).await?;
-    outlook.chronicle.follow_lease(election.view());
-    let keeping = tokio::spawn(outlook.chronicle.clone().keep());
-    let conduct = Conduct {
+    telemetry.metrics.follow_lease(election.view());
+    let ledger = ledger(&config).await?;
+    telemetry.publisher.follow_lease(election.view());
+    let keeping = tokio::spawn(telemetry.publisher.clone().run());
+    let config = ControllerConfig {
         cluster: Cluster::of(&config.source).await?,
         drift_interval: config.drift_interval(),
         settings: config.settings,
@@ -288,17 +286,17 @@ async fn control<P: Provider, E: Election>(
         resync_interval: config.resync_interval,
         dry_run: config.dry_run,
     };
-    let teller = Teller::new(outlook.metrics.clone(), config.dry_run)
-        .with(outlook.chronicle.clone(), scribe);
-    outlook.ready.send_replace(true);
+    let reporter = Reporter::new(telemetry.metrics.clone(), config.dry_run)
+        .with(telemetry.publisher.clone(), writer);
+    telemetry.ready.send_replace(true);
     Controller::new(
         provider,
         election,
         source,
-        conduct,
-        book,
-        teller,
-        outlook.pulse.clone(),
+        config,
+        ledger,
+        reporter,
+        telemetry.liveness.clone(),
     )
     .run(stop)
     .await;
@@ -306,13 +304,13 @@ async fn control<P: Provider, E: Election>(
     Ok(())
 }
 
-/// Writes the status beside the Lease, and Events into all clusters whose ConfigMaps are watched.
-async fn scribe(
+/// Creates the writer of the status beside the Lease, and of Events in all watched clusters.
+async fn writer(
     clusters: &Clusters,
     lease: kube::Config,
     election: &ElectionConfig,
     metrics: &Metrics,
-) -> Result<Scribe> {
+) -> Result<ClusterWriter> {
     let broken = "cannot make a client for the status and Events: check the kubeconfig";
     let mut events = BTreeMap::new();
     for (name, kube) in kubernetes::configs(clusters).await? {
@@ -320,7 +318,7 @@ async fn scribe(
         events.insert(name, writer.context(broken)?);
     }
     let client = kube::Client::try_from(lease).context(broken)?;
-    Ok(Scribe::new(
+    Ok(ClusterWriter::new(
         client,
         &election.namespace,
         &election.name,
@@ -343,10 +341,10 @@ async fn source(config: &Config) -> Result<Source> {
     })
 }
 
-/// The ledger, beside the Lease.
-async fn book(config: &Config) -> Result<Book> {
+/// Opens the ledger, a ConfigMap beside the Lease.
+async fn ledger(config: &Config) -> Result<LedgerStore> {
     let SourceConfig::Kubernetes(clusters) = &config.source else {
-        return Ok(Book::nowhere());
+        return Ok(LedgerStore::disabled());
     };
     let configs = kubernetes::configs(clusters).await?;
     let names = configs.iter().map(|(name, _)| name.clone()).collect();
@@ -354,16 +352,16 @@ async fn book(config: &Config) -> Result<Book> {
         tracing::warn!(
             "no ledger: a typo freezes all removals; set --leader-elect-resource-namespace to have one"
         );
-        return Ok(Book::nowhere());
+        return Ok(LedgerStore::disabled());
     };
     let client = kube::Client::try_from(kube).context("cannot make a client for the ledger")?;
-    let place = ledger::Place {
+    let place = ledger_store::LedgerLocation {
         namespace: place.namespace.clone(),
         name: place.name.clone(),
         stack_name: config.settings.stack_name.clone(),
         clusters: names,
     };
-    Ok(Book::new(client, place, ledger::wall_clock()))
+    Ok(LedgerStore::new(client, place, ledger_store::wall_clock()))
 }
 
 async fn aws(config: &Config, metrics: &Metrics, replica: &str) -> Result<AwsProvider> {
@@ -392,9 +390,6 @@ fn memory(config: &Config) -> MemoryProvider {
 }
 
 fn pod(config: &Config) -> String {
-    config
-        .leader_election
-        .as_ref()
-        .map(|election| election.identity.clone())
-        .unwrap_or_default()
+    let election = config.leader_election.as_ref();
+    election.map_or_else(String::new, |election| election.identity.clone())
 }

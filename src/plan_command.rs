@@ -1,4 +1,4 @@
-//! The subcommand `plan`: one look, printed. It needs no Lease, since it writes nothing.
+//! The subcommand `plan`, which prints the plan of one pass. It changes nothing, so it needs no Lease.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::config::{Config, Output, ProviderConfig, SourceConfig};
-use crate::ledger::Book;
+use crate::ledger_store::LedgerStore;
 use crate::model::base::plain;
 use crate::model::base::settings::Settings;
 use crate::model::cloud::live::Live;
@@ -21,19 +21,19 @@ use crate::model::plan::types::{Action, Plan, World};
 use crate::provider::Provider;
 use crate::provider::memory::MemoryProvider;
 use crate::reconcile;
-use crate::reconcile::View;
+use crate::reconcile::PlanInput;
 use crate::source::{Source, directory};
 
-/// How long to wait until every cluster has been listed.
+/// The timeout of the first list of every cluster.
 const LISTING: Duration = Duration::from_secs(30);
 const MAX_NETWORK_FILE: u64 = 1 << 20;
 
-/// Exit codes, so that a check of a pull request can use them.
+/// The exit codes, for checks of pull requests.
 pub const NO_CHANGE: u8 = 0;
 pub const ERROR: u8 = 1;
 pub const CHANGE: u8 = 2;
 
-/// What kept the plan from being made.
+/// Why the plan could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     #[error("{0}; correct it and try again")]
@@ -63,16 +63,16 @@ pub async fn look<P: Provider>(
     provider: &P,
     source: &Source,
     config: &Config,
-    book: &mut Book,
+    ledger: &mut LedgerStore,
     cluster: &mut Cluster,
 ) -> Result<Plan, PlanError> {
     let snapshot = snapshot(config, source).await?;
     let mut grace = Grace {
-        now: book.open(),
+        now: ledger.begin_term(),
         ..Grace::new(config.empty_grace_period)
     };
     let mut watch = Watch::new(config.drift_interval());
-    if let Some(ledger) = book.read().await {
+    if let Some(ledger) = ledger.read().await {
         grace.recall(&ledger.grace);
         watch.recall(&ledger.repairs, grace.now);
     }
@@ -81,12 +81,12 @@ pub async fn look<P: Provider>(
         owner: cluster.owner(&config.settings.owner).await,
         ..config.settings.clone()
     };
-    let view = View {
+    let view = PlanInput {
         snapshot: &snapshot,
         settings: &settings,
         grace,
-        ledger: book.recall(),
-        stack: book.stack(),
+        ledger: ledger.recall(),
+        stack: ledger.stack(),
         epoch: None,
         // What waits after a failure is shown as what is wanted.
         later: Later::new(),
@@ -124,7 +124,7 @@ pub async fn offline(
     }))
 }
 
-/// Whether no provider is asked: a network that is described is the one to plan for, wherever ConfigMaps come from.
+/// Whether the plan is made without a provider, because a file describes the network.
 pub fn is_offline(config: &Config, network: Option<&Path>) -> bool {
     let memory = matches!(
         config.provider,
@@ -195,7 +195,7 @@ fn read_network(path: &Path) -> Result<Network, PlanError> {
     })
 }
 
-/// The plan as it is printed.
+/// Renders the plan for printing.
 pub fn render(plan: &Plan, output: Output, template: bool) -> String {
     let text = match &plan.action {
         Action::Create(body) | Action::Prepare(body) if template => Some(body),
@@ -217,7 +217,7 @@ pub fn render(plan: &Plan, output: Output, template: bool) -> String {
     }
 }
 
-/// 1 when something is refused: a pull request that adds it should not pass.
+/// Returns the exit code: 1 if an entry is refused, so that a pull request that adds it fails.
 pub fn exit_code(plan: &Plan, allow_changes: bool) -> u8 {
     if plan.refuses_something() {
         ERROR

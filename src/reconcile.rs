@@ -1,4 +1,5 @@
-//! One pass: read, plan, note, apply at most one step. It takes no input but the world, and never waits for an operation.
+//! One pass: read, plan, update the ledger, apply at most one step. A pass depends only on the observed state, and never waits for an
+//! operation.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use tracing::Instrument as _;
 
 use crate::cluster::Cluster;
 use crate::lease::term::Term;
-use crate::ledger::Book;
+use crate::ledger_store::LedgerStore;
 use crate::model::base::ids::Zone;
 use crate::model::base::problem::Problem;
 use crate::model::base::settings::{OnDrift, Settings};
@@ -27,19 +28,19 @@ use crate::provider::{Provider, ProviderError, Retry};
 use crate::source::Source;
 use crate::spans;
 
-/// What a pass found and did.
+/// The result of a pass.
 #[derive(Debug)]
 pub struct Pass {
     pub plan: Plan,
     /// Whether the plan's step was sent to the provider.
     pub applied: bool,
     pub outcome: Outcome,
-    /// How often the plan's step has been tried since all was well, and how much longer it waits.
+    /// How often the plan's step has been tried since the stack was last as planned, and how much longer it waits.
     pub tried: (u32, Duration),
 }
 
 impl Pass {
-    /// How it ended, in one word.
+    /// Returns the outcome as the metrics name it.
     pub fn outcome_name(&self) -> &'static str {
         match (&self.plan.action, self.applied) {
             (Action::Refuse, _) => "refused",
@@ -50,46 +51,46 @@ impl Pass {
     }
 }
 
-/// What a pass works with besides the provider.
-pub struct Frame<'a> {
+/// The input of a pass.
+pub struct PassInput<'a> {
     pub snapshot: &'a Snapshot,
-    /// Where the snapshot is from.
+    /// The source of the snapshot.
     pub source: &'a Source,
     pub settings: &'a Settings,
     pub dry_run: bool,
-    /// The beginning of the term, since 1970.
+    /// The start of the term, as time since 1970.
     pub began: Duration,
-    /// Since then.
+    /// The time since the start of the term.
     pub now: Duration,
-    /// From 0 to 1.
+    /// A random number from 0 to 1.
     pub jitter: f64,
 }
 
-/// What a leader remembers from pass to pass, and the next one takes over.
-pub struct Memory {
+/// The state that a leader keeps from pass to pass. The next leader restores it from the ledger.
+pub struct LeaderState {
     pub schedule: Schedule,
     pub grace: Grace,
-    pub book: Book,
+    pub ledger: LedgerStore,
     pub cluster: Cluster,
 }
 
-/// What is looked at.
-pub struct View<'a> {
+/// The input of a plan, besides what the provider reads.
+pub struct PlanInput<'a> {
     pub snapshot: &'a Snapshot,
     pub settings: &'a Settings,
     pub grace: Grace,
     pub ledger: Recall<'a>,
-    /// ARN of our stack, as far as the ledger knows it.
+    /// The ARN of our stack from the ledger, if it is known.
     pub stack: Option<&'a str>,
     pub epoch: Option<u64>,
     pub later: Later,
     pub refused: SetAside,
 }
 
-/// Reads the world and makes the plan; writes nothing.
+/// Reads network, stack and drift, and makes the plan. Changes nothing.
 pub async fn look<P: Provider>(
     provider: &P,
-    view: &View<'_>,
+    view: &PlanInput<'_>,
     watch: &mut Watch,
 ) -> Result<Plan, ProviderError> {
     let read_network = || async {
@@ -131,7 +132,7 @@ pub async fn look<P: Provider>(
     };
     let mut plan = made(&network);
     if plan.is_doubtful() {
-        // Both were read at once: the network may be from the moment before the stack came to rest.
+        // Network and stack were read at the same time, so the network may be older than the end of the last operation.
         network = read_network().await?;
         plan = made(&network);
     }
@@ -154,8 +155,8 @@ pub async fn look<P: Provider>(
     Ok(plan)
 }
 
-/// Returns what the account may still have. While CloudFormation computes the change set, the answer changes nothing, so a `known` one
-/// is good enough.
+/// Returns the unused quotas of the account. While CloudFormation computes the change set, the quotas do not matter, so `known` ones
+/// are used.
 async fn headroom<P: Provider>(
     provider: &P,
     zones: &BTreeSet<Zone>,
@@ -171,7 +172,7 @@ async fn headroom<P: Provider>(
     }
 }
 
-/// Where it is time for it. What fails is told, and keeps nothing else from being done.
+/// Looks for drift if it is due. A failure is logged and does not fail the pass.
 async fn look_for_drift<P: Provider>(provider: &P, stack: &mut Stack, watch: &mut Watch) {
     if watch.is_due(&stack.version) {
         let look = provider.observe(stack);
@@ -191,64 +192,64 @@ async fn look_for_drift<P: Provider>(provider: &P, stack: &mut Stack, watch: &mu
     }
 }
 
-/// One pass under a term.
+/// Runs one pass.
 pub async fn pass<P: Provider>(
     provider: &P,
     term: &Term,
-    memory: &mut Memory,
-    frame: &Frame<'_>,
+    memory: &mut LeaderState,
+    input: &PassInput<'_>,
 ) -> Result<Pass, ProviderError> {
     loop {
-        memory.read(frame).await;
-        let settings = memory.settings(frame.settings).await;
-        let view = View {
-            snapshot: frame.snapshot,
+        memory.read(input).await;
+        let settings = memory.settings(input.settings).await;
+        let view = PlanInput {
+            snapshot: input.snapshot,
             settings: &settings,
             grace: memory.grace,
-            ledger: memory.book.recall(),
-            stack: memory.book.stack(),
+            ledger: memory.ledger.recall(),
+            stack: memory.ledger.stack(),
             epoch: Some(term.epoch()),
-            later: memory.schedule.later(frame.now),
-            refused: memory.schedule.refusals.set_aside(frame.now),
+            later: memory.schedule.later(input.now),
+            refused: memory.schedule.refusals.set_aside(input.now),
         };
         let mut plan = look(provider, &view, &mut memory.schedule.watch).await?;
         memory.grace = plan.grace;
-        if memory.schedule.failed(&plan, frame.now, frame.jitter) {
+        if memory.schedule.failed(&plan, input.now, input.jitter) {
             continue;
         }
         if matches!(plan.action, Action::Keep) {
-            memory.schedule.succeeded(&plan, frame.now);
+            memory.schedule.succeeded(&plan, input.now);
         }
         let patience = memory.schedule.clone();
-        let held = memory.schedule.held(&plan, frame.now);
-        let applies = plan.action.mutates() && !frame.dry_run && held.is_none();
+        let held = memory.schedule.held(&plan, input.now);
+        let applies = plan.action.mutates() && !input.dry_run && held.is_none();
         if applies {
-            memory.schedule.tries(&plan, frame.now, frame.jitter);
+            memory.schedule.tries(&plan, input.now, input.jitter);
         }
-        // Before anything is done: what is done without being noted, a later leader could take back. What a change set makes was
-        // noted when it was prepared, and a later leader does not count its first execution.
+        // The ledger is written before the step, because a later leader could revert a step that is not in the ledger. The contents
+        // of a change set were recorded when it was created, and a later leader does not count its first execution.
         let is_noted = matches!(plan.action, Action::Execute { .. })
             && plan.new_zones.is_empty()
-            && memory.schedule.tried(&plan, frame.now).0 <= 1;
+            && memory.schedule.tried(&plan, input.now).0 <= 1;
         let note = Note {
-            began: frame.began,
+            began: input.began,
             before: &patience,
             depends: applies && !is_noted,
         };
-        if !frame.dry_run && !memory.note(term, &mut plan, note).await {
+        if !input.dry_run && !memory.note(term, &mut plan, note).await {
             memory.schedule = patience;
             continue;
         }
-        if applies && let Some(doubt) = doubt(&plan, frame).await {
+        if applies && let Some(doubt) = doubt(&plan, input).await {
             memory.schedule = patience;
-            return Ok(memory.dropped(plan, doubt, frame.now));
+            return Ok(memory.dropped(plan, doubt, input.now));
         }
         if applies {
             let owner = settings.owner.short();
             let apply = provider.apply(term, owner.as_deref(), &plan.stack, &plan.action);
             let sent = apply.instrument(spans::step("apply")).await;
             if let Err(error) = &sent {
-                // Only what AWS has accepted counts: a call that failed is repeated by the backoff of failures.
+                // Only a call that AWS accepted counts as an attempt. A call that failed is retried with its own backoff.
                 memory.schedule = patience;
                 not_reverted(&mut memory.schedule.watch, &plan, error);
             }
@@ -256,20 +257,20 @@ pub async fn pass<P: Provider>(
         }
         return Ok(Pass {
             applied: applies,
-            outcome: outcome(&plan, applies, held.filter(|_| !frame.dry_run)),
-            tried: memory.schedule.tried(&plan, frame.now),
+            outcome: outcome(&plan, applies, held.filter(|_| !input.dry_run)),
+            tried: memory.schedule.tried(&plan, input.now),
             plan,
         });
     }
 }
 
-/// Why the plan's step is not made now: what users request is not what it was, or cannot be read again. Only what cannot be undone, or
-/// takes much away, is worth the lists.
-async fn doubt(plan: &Plan, frame: &Frame<'_>) -> Option<Problem> {
+/// Returns why the plan's step must not be applied: the sources have changed since the plan, or cannot be read again. Only steps that
+/// cannot be undone, or that remove much, are checked, because the check lists all sources.
+async fn doubt(plan: &Plan, input: &PassInput<'_>) -> Option<Problem> {
     if !plan.needs_proof() {
         return None;
     }
-    let confirm = frame.source.confirm(frame.snapshot);
+    let confirm = input.source.confirm(input.snapshot);
     let doubt = confirm
         .instrument(spans::step("read sources again"))
         .await
@@ -279,8 +280,8 @@ async fn doubt(plan: &Plan, frame: &Frame<'_>) -> Option<Problem> {
     Some(problem)
 }
 
-impl Memory {
-    /// Ends a pass whose step is not made.
+impl LeaderState {
+    /// Returns the result of a pass whose step was not applied.
     fn dropped(&self, mut plan: Plan, doubt: Problem, now: Duration) -> Pass {
         plan.problems.push(doubt);
         plan.problems.sort();
@@ -292,7 +293,7 @@ impl Memory {
         }
     }
 
-    /// The flags, with the cluster that the stack belongs to.
+    /// Returns the settings from the flags, with the cluster as the owner of the stack.
     async fn settings(&mut self, flags: &Settings) -> Settings {
         Settings {
             owner: self.cluster.owner(&flags.owner).await,
@@ -300,43 +301,43 @@ impl Memory {
         }
     }
 
-    async fn read(&mut self, frame: &Frame<'_>) {
-        self.grace.now = frame.began + frame.now;
-        if let Some(ledger) = self.book.read().await {
-            self.schedule.recall(&ledger.tries, frame.began, frame.now);
+    async fn read(&mut self, input: &PassInput<'_>) {
+        self.grace.now = input.began + input.now;
+        if let Some(ledger) = self.ledger.read().await {
+            self.schedule.recall(&ledger.tries, input.began, input.now);
             self.schedule.watch.recall(&ledger.repairs, self.grace.now);
             let refusals = &mut self.schedule.refusals;
-            refusals.recall(&ledger.refused, frame.began, frame.now);
+            refusals.recall(&ledger.refused, input.began, input.now);
             self.grace.recall(&ledger.grace);
         }
-        self.grace.observe(frame.snapshot);
+        self.grace.observe(input.snapshot);
     }
 
-    /// Writes into the ledger what the plan has found, and what is about to be tried. False if the plan has to be made again.
+    /// Records in the ledger what the plan found and the step to be tried. Returns false if the plan must be made again.
     async fn note(&mut self, term: &Term, plan: &mut Plan, note: Note<'_>) -> bool {
         let next = plan.ledger.take().map(|mut ledger| {
             ledger.tries = self.schedule.tries_made(note.began);
             ledger.refused = self.schedule.refusals.kept(note.began);
-            // A repair counts when it was made: one more is better than giving up too soon.
+            // A repair counts after it was made: one repair too many is better than giving up too soon.
             ledger.repairs = note.before.watch.repairs_made();
             ledger.grace = self.grace.kept();
             ledger
         });
-        self.book.write(term, next, note.depends).await
+        self.ledger.write(term, next, note.depends).await
     }
 }
 
-/// How what a pass has found goes into the ledger.
+/// What [`LeaderState::note`] needs besides the plan.
 struct Note<'a> {
-    /// The beginning of the term, since 1970.
+    /// The start of the term, as time since 1970.
     began: Duration,
-    /// What was known before the step that is about to be tried.
+    /// The schedule before the step that is about to be tried.
     before: &'a Schedule,
-    /// Whether that step depends on it.
+    /// Whether that step depends on the write.
     depends: bool,
 }
 
-/// Where AWS does not revert drift, there is another way.
+/// Counts the attempt if AWS cannot revert drift here, so that the next repair uses the other method.
 fn not_reverted(watch: &mut Watch, plan: &Plan, error: &ProviderError) {
     if matches!(plan.action, Action::Revert(_)) && error.retry == Retry::AfterFix {
         let new = |drift: &&Drift| watch.stage(drift) == Stage::New;
@@ -345,7 +346,7 @@ fn not_reverted(watch: &mut Watch, plan: &Plan, error: &ProviderError) {
     }
 }
 
-/// How a pass ends that has sent nothing, or what AWS has accepted. `held`: how long the step waits.
+/// Returns the outcome of a pass that sent nothing, or whose call AWS accepted. `held` is how long the step waits.
 fn outcome(plan: &Plan, applied: bool, held: Option<Duration>) -> Outcome {
     if applied {
         return Outcome::Started;

@@ -5,13 +5,13 @@ use std::time::Duration;
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
 
-/// A throttled caller waits at least this many times as long.
+/// The factor by which a throttled caller waits longer.
 const SLOW: u32 = 5;
 
-/// Each wait is spread by this part of it, to both sides.
+/// The jitter: each wait varies by this fraction in both directions.
 const SPREAD: f64 = 0.5;
 
-/// How long to wait before each next try. It never gives up by itself.
+/// The waits between retries. There is no maximum number of retries.
 #[derive(Debug)]
 pub struct Backoff {
     inner: ExponentialBackoff,
@@ -19,24 +19,24 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The first wait is about `initial`, each further one about twice as long, up to `max`; each is spread by ±50 %, so
-    /// that several callers do not stay in step.
+    /// Creates a backoff. The first wait is about `initial`, each further wait about twice as long, up to `max`. A jitter of ±50 %
+    /// keeps several callers from retrying at the same time.
     pub fn new(initial: Duration, max: Duration) -> Self {
         let inner = ExponentialBackoff {
             current_interval: initial,
             initial_interval: initial,
             multiplier: 2.0,
-            // Its generator cannot be seeded: waits are spread here.
+            // The crate's random generator cannot be seeded, so the jitter is added below.
             randomization_factor: 0.0,
             max_interval: max,
-            // By default it gives up after 15 minutes.
+            // The default is to give up after 15 minutes.
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
         };
         Self { inner, max }
     }
 
-    /// The next wait, at most `max`.
+    /// Returns the next wait, at most `max`.
     #[expect(
         clippy::should_implement_trait,
         reason = "it never ends, and nothing iterates over waits"
@@ -47,12 +47,12 @@ impl Backoff {
         wait.mul_f64(spread).min(self.max)
     }
 
-    /// The next wait of a caller that was asked to slow down.
+    /// Returns the next wait of a throttled caller.
     pub fn slow(&mut self) -> Duration {
         (self.next() * SLOW).min(self.max)
     }
 
-    /// Success: the next wait is the first one again.
+    /// Starts again with the first wait, after a success.
     pub fn reset(&mut self) {
         self.inner.reset();
     }

@@ -1,18 +1,18 @@
-//! The spans of a trace: one a pass, below it one for each step, below that one for each call to AWS. Where nobody collects
-//! traces they are disabled, and cost a look at a flag.
+//! The spans of a trace: one per pass, below it one per step, below that one per call to AWS. Without a collector they are disabled
+//! and cost the check of a flag.
 //!
-//! They say what was done, how long it took and how it ended, in words of the program and of AWS: nothing from ConfigMaps, and no
-//! messages. Names of calls and their attributes: OpenTelemetry's semantic conventions for AWS SDK client spans.
+//! Spans hold what was done, how long it took and how it ended. They hold no messages and nothing from ConfigMaps. Names and attributes
+//! of calls follow OpenTelemetry's semantic conventions for AWS SDK client spans.
 
 use std::fmt::Display;
 
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
-/// By it they are told from log lines, and from the spans of libraries.
+/// The target that separates these spans from log lines and from the spans of libraries.
 pub const TARGET: &str = "egress_spans";
 
-/// A pass: the root of a trace.
+/// Creates the span of a pass, the root of a trace.
 pub fn pass(epoch: u64) -> Span {
     info_span!(
         target: TARGET,
@@ -27,21 +27,22 @@ pub fn pass(epoch: u64) -> Span {
     )
 }
 
-/// From the beginning of a term to its first decision: the root of a trace.
+/// Creates the span from the start of a term to its first decision, the root of a trace.
 pub fn takeover(epoch: u64) -> Span {
     info_span!(target: TARGET, parent: None, "takeover", egress.epoch = number(epoch))
 }
 
-/// Something that the current span, or this one, is made of.
+/// Creates the span of a step below the current span.
 pub fn step(name: &'static str) -> Span {
     info_span!(target: TARGET, "step", otel.name = name)
 }
 
+/// Creates the span of a step below `parent`.
 pub fn step_of(parent: &Span, name: &'static str) -> Span {
     info_span!(target: TARGET, parent: parent, "step", otel.name = name)
 }
 
-/// A call to AWS with its retries; the service as the SDK names it: `EC2`.
+/// Creates the span of a call to AWS with its retries. `service` is the SDK's name, such as `EC2`.
 pub fn call(service: &'static str, action: &'static str, region: &str) -> Span {
     info_span!(
         target: TARGET,
@@ -61,13 +62,13 @@ pub fn call(service: &'static str, action: &'static str, region: &str) -> Span {
     )
 }
 
-/// It has failed: a stable name of how, never AWS's text.
+/// Marks a span as failed. `kind` is a stable name of the error, never a text from AWS.
 pub fn failed(span: &Span, kind: impl Display) {
     span.record("error.type", kind.to_string());
     span.record("otel.status_code", "ERROR");
 }
 
-/// The bridge to OpenTelemetry writes other numbers than this as text.
+/// Converts to `i64`, the only type that the bridge to OpenTelemetry records as a number.
 pub fn number(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }

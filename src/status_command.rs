@@ -1,4 +1,4 @@
-//! The subcommands `status` and `check`: what the leader has written down, for whoever asks.
+//! The subcommands `status` and `check`, which print the status ConfigMap and the Lease.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -10,29 +10,29 @@ use leadership::Leadership;
 use crate::config::{Config, Output, SourceConfig};
 use crate::model::base::plain;
 use crate::model::status::{SCHEMA_VERSION, Status};
-use crate::report::scribe;
+use crate::report::cluster_writer;
 use crate::source::kubernetes;
 
 mod leadership;
 
-/// How long the API server may take.
+/// The timeout of a request to the API server.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Exit codes of both.
+/// The exit codes of both subcommands.
 pub const WELL: u8 = 0;
 pub const ERROR: u8 = 1;
-/// `status`: something is refused, or not routed yet, or nothing has that name. `check`: the address has no static IP. Both: nobody
-/// leads.
+/// For `status`: an entry is refused or not routed yet, or nothing has that name. For `check`: the address has no static IP. For both:
+/// no replica leads.
 pub const NOT_WELL: u8 = 2;
 
-/// What is asked.
+/// The question to answer.
 pub enum Question<'a> {
-    /// Of all ConfigMaps, or those of this name.
+    /// The status of all ConfigMaps, or of those with this name.
     Status(Option<&'a str>),
     Check(Ipv4Addr),
 }
 
-/// There is no status to be had.
+/// Why the status cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
     #[error(
@@ -43,7 +43,7 @@ pub enum StatusError {
     Connect(#[from] kubernetes::ConnectError),
     #[error("no API server is named: set --master or --kubeconfig")]
     NoCluster,
-    #[error("no client can be made for the API server: check --kubeconfig")]
+    #[error("cannot create a client for the API server: check --kubeconfig")]
     Client(#[source] kube::Error),
     #[error(
         "the ConfigMap {namespace}/{name} cannot be read: check the right to get it, --leader-elect-resource-namespace and \
@@ -67,7 +67,7 @@ pub enum StatusError {
     Strange(String),
 }
 
-/// Reads the status and answers: the text to print, and the exit code.
+/// Answers a question from the status. Returns the text to print and the exit code.
 pub async fn answer(
     config: &Config,
     question: Question<'_>,
@@ -77,7 +77,7 @@ pub async fn answer(
     let (text, mut json, well) = match question {
         Question::Status(name) => {
             let status = status.only(config.namespace.as_deref(), name);
-            // A misspelt name, or one whose ConfigMap has no label, must not look like success.
+            // A misspelt name, or a ConfigMap without the label, must not look like success.
             let none = status.entries.is_empty() && (name.is_some() || config.namespace.is_some());
             let (mut text, well) = (status.table(), status.is_well() && !none);
             if none {
@@ -110,7 +110,10 @@ async fn read(config: &Config) -> Result<(Status, Leadership), StatusError> {
     let first = kubernetes::configs(clusters).await?.into_iter().next();
     let (_, kube) = first.ok_or(StatusError::NoCluster)?;
     let client = Client::try_from(kube).map_err(StatusError::Client)?;
-    let (namespace, name) = (place.namespace.clone(), scribe::status_name(&place.name));
+    let (namespace, name) = (
+        place.namespace.clone(),
+        cluster_writer::status_name(&place.name),
+    );
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
     let read = tokio::time::timeout(PATIENCE, api.get_opt(&name)).await;
     let object = read.map_err(|_| StatusError::Late)?.map_err(|source| {
@@ -121,8 +124,8 @@ async fn read(config: &Config) -> Result<(Status, Leadership), StatusError> {
             source,
         }
     })?;
-    // The chart makes the ConfigMap without content.
-    let text = object.and_then(|object| object.data?.remove(scribe::STATUS));
+    // The chart creates the ConfigMap without content.
+    let text = object.and_then(|object| object.data?.remove(cluster_writer::STATUS));
     let Some(text) = text else {
         return Err(StatusError::Absent { namespace, name });
     };

@@ -1,13 +1,12 @@
-//! What an election is configured with, and the times that follow from it.
+//! The configuration of an election, and the times derived from it.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// No replica may hold the Lease for longer than this without renewing it, so nobody needs to wait longer for one, whatever
-/// duration somebody wrote into the Lease by hand.
+/// The maximum lease duration. No candidate waits longer, even if the Lease has a longer duration that was written by hand.
 pub const MAX_LEASE_DURATION: Duration = Duration::from_secs(600);
 
-/// The Kubernetes API sends the holder's name along as the field manager, which may not be longer.
+/// The maximum length of an identity: it is also the field manager, whose length the API server limits.
 const MAX_IDENTITY: usize = 128;
 
 /// Where the Lease is, who we are, and client-go's three times.
@@ -88,38 +87,38 @@ impl ElectionConfig {
         Ok(())
     }
 
-    /// How much earlier than its Lease a Term ends: for clocks that tick at different rates, and for a request that is under way.
+    /// Returns how much earlier than its Lease a Term ends. The margin covers different clock rates and a request in flight.
     pub(super) fn margin(&self) -> Duration {
         self.lease_duration / 20
     }
 
-    /// How long a Term lasts after the moment its last renewal was sent.
+    /// Returns how long a Term lasts after its last renewal was sent.
     pub(super) fn term(&self) -> Duration {
         self.lease_duration - self.margin()
     }
 
-    /// The time between two renewals: as long as leaves the whole renew deadline for failures after it, but a third of the Lease's
-    /// duration at most. With client-go's times that is 4.25 s, or 847 requests an hour, where client-go makes 3,600.
+    /// Returns the time between two renewals. It leaves the whole renew deadline for retries, and is at most a third of the lease
+    /// duration. With client-go's times it is 4.25 s, or 847 requests an hour, where client-go makes 3,600.
     pub(super) fn renew_every(&self) -> Duration {
         let spare = self.term().saturating_sub(self.renew_deadline);
         spare.max(self.retry_period).min(self.lease_duration / 3)
     }
 
-    /// How long a read or write of the Lease may take where no Term's end bounds it.
+    /// Returns the timeout of a read or write of the Lease, if no Term's end bounds it.
     pub(super) fn patience(&self) -> Duration {
         (self.renew_deadline / 2).max(self.retry_period)
     }
 
-    /// A time between `retry_period` and a quarter more, so that replicas that failed together do not try again together.
+    /// Returns a wait between `retry_period` and a quarter more, so that replicas do not retry at the same time.
     pub(super) fn retry_after(&self) -> Duration {
         self.retry_period.mul_f64(1.0 + fastrand::f64() / 4.0)
     }
 }
 
-/// The election cannot be set up.
+/// Why the election cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum ElectionError {
-    /// The Lease's name or namespace is none.
+    /// The Lease's name or namespace is invalid.
     #[error(
         "the Lease cannot be {namespace:?}/{name:?}: give both as DNS names (lower case letters, digits, '-' and '.')"
     )]
@@ -129,7 +128,7 @@ pub enum ElectionError {
         /// The namespace given.
         namespace: String,
     },
-    /// The holder's name does not do as a field manager.
+    /// The holder's name is not a valid field manager.
     #[error(
         "{0:?} cannot be the holder of a Lease: use 1 to 128 printable ASCII characters without spaces"
     )]
@@ -137,10 +136,10 @@ pub enum ElectionError {
     /// The Lease's duration is out of range.
     #[error("a Lease cannot last {0:?}: set its duration to whole seconds, 1 to 600")]
     LeaseDuration(Duration),
-    /// The three times do not go together.
+    /// The three times contradict each other.
     #[error(
         "the lease duration ({lease_duration:?}), the renew deadline ({renew_deadline:?}) and the retry period \
-         ({retry_period:?}) do not go together: make each greater than the next one, and the last one greater than zero"
+         ({retry_period:?}) contradict each other: make each greater than the next one, and the last one greater than zero"
     )]
     Order {
         /// See [`ElectionConfig::lease_duration`].
@@ -150,18 +149,18 @@ pub enum ElectionError {
         /// See [`ElectionConfig::retry_period`].
         retry_period: Duration,
     },
-    /// No client can be made of the Kubernetes configuration.
+    /// No client can be created from the Kubernetes configuration.
     #[error(
-        "cannot make a client for the Lease: check the kubeconfig or the service account this process runs with"
+        "cannot create a client for the Lease: check the kubeconfig, or the service account of this process"
     )]
     Client(#[source] kube::Error),
 }
 
-/// A name for this process in the Lease: the pod's name and a random suffix, so that two starts of one pod are told apart.
-/// At most 128 characters, all of them printable ASCII.
+/// Returns the identity of this process: the pod's name and a random suffix, so that two starts of one pod differ. It has at most 128
+/// characters, all of them printable ASCII.
 #[must_use]
 pub fn identity(pod_name: &str) -> String {
-    // The keys of a RandomState come from the operating system: 64 bits that no other process has.
+    // The keys of a RandomState come from the operating system's random source.
     let suffix = format!("_{:016x}", RandomState::new().hash_one(std::process::id()));
     let clean = pod_name
         .chars()

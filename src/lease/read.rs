@@ -1,4 +1,4 @@
-//! A Lease read by its own fields alone: what cannot be understood is left out, so that no odd value keeps replicas from a leader.
+//! Reads the fields of a Lease that matter. Values that cannot be parsed are ignored, so that no odd value prevents an election.
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -6,10 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Characters of a holder's name that are kept: more than any replica's name has.
+/// The maximum length of a holder's name in characters, more than any replica's name has.
 const MAX_HOLDER: usize = 160;
 
-/// The fields that count. Others are skipped without being interpreted.
+/// The fields that matter. Others are skipped without being parsed.
 #[derive(Deserialize)]
 struct Slim {
     metadata: Metadata,
@@ -35,10 +35,10 @@ struct Spec {
     renew_time: Option<Value>,
 }
 
-/// Reads what the API server answered.
+/// Parses a response of the API server.
 ///
 /// # Errors
-/// If it is no JSON, or no object with metadata.
+/// If the response is not JSON, or not an object with metadata.
 pub(super) fn lease(bytes: &[u8]) -> Result<Lease, serde_json::Error> {
     let Slim { metadata, spec } = serde_json::from_slice(bytes)?;
     Ok(Lease {
@@ -68,13 +68,13 @@ fn number(value: Option<Value>) -> Option<i32> {
     i32::try_from(value?.as_i64()?).ok()
 }
 
-/// A time that this program cannot count with says nothing.
+/// Parses a time. A time out of range counts as missing.
 fn time(value: Option<Value>) -> Option<MicroTime> {
     let time: Timestamp = value?.as_str()?.parse().ok()?;
     Some(MicroTime(time))
 }
 
-/// The name as it may be logged. No name of ours is changed by it, and none that is changed looks like one of ours.
+/// Makes a name safe to log. A replica's own name stays the same, and no other name becomes equal to one.
 fn clean(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_graphic() { c } else { '\u{fffd}' };
     let mut clean: String = name.chars().take(MAX_HOLDER).map(plain).collect();

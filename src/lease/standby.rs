@@ -1,4 +1,4 @@
-//! How a standby waits: it watches the Lease, and acts when it is released or has been seen unchanged for its whole duration.
+//! How a standby waits: it watches the Lease until it is released, or was observed unchanged for its whole duration.
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use crate::clock::{self, Instant, sleep_until, timeout};
 
+use super::client::chain;
 use super::config::ElectionConfig;
-use super::lock::chain;
-use super::seen::Known;
-use super::view::Board;
+use super::observation::LeaseState;
+use super::status::StatusWriter;
 
-/// How long the API server keeps one watch, in seconds. A new one costs a request, so it is as long as the client allows.
+/// The duration of one watch in seconds. Each watch costs a request, so it is as long as the client allows.
 const WATCH_SECONDS: u32 = 290;
-/// How often a standby reads the Lease for nothing but to keep its connection open: setting up a new one, with TLS and delayed
-/// acknowledgements, would cost a takeover 50 ms. Servers and this client close an idle connection after 90 s.
+/// How often a standby reads the Lease only to keep its connection open. Servers and this client close an idle connection after 90 s,
+/// and a new one, with TLS and delayed acknowledgements, would delay a takeover by 50 ms.
 const KEEP_WARM: Duration = Duration::from_secs(75);
 
-/// How much later than a new one a standby that has lived for 17 minutes tries to take a released Lease. In a rolling update the
-/// leader goes while old and new replicas stand by: one that is about to go, too, would only be the next to hand over.
+/// The maximum delay before an old standby (17 minutes) takes a released Lease. In a rolling update, old and new replicas stand by. A
+/// new one should win, because an old one would soon have to hand over again.
 const DEFERENCE: Duration = Duration::from_millis(20);
 
 type Events = BoxStream<'static, kube::Result<WatchEvent<Lease>>>;
@@ -29,8 +29,8 @@ type Events = BoxStream<'static, kube::Result<WatchEvent<Lease>>>;
 pub(super) struct Standby {
     api: Api<Lease>,
     config: ElectionConfig,
-    known: Known,
-    board: Board,
+    known: LeaseState,
+    status: StatusWriter,
     watch: Option<Watch>,
     born: Instant,
 }
@@ -38,26 +38,31 @@ pub(super) struct Standby {
 struct Watch {
     events: Events,
     since: Instant,
-    /// The version that the watch has brought us to.
+    /// The last version that the watch delivered.
     version: String,
 }
 
-/// What the watch has to tell.
+/// An event of the watch.
 enum News {
     Changed,
     Deleted,
-    /// The watch ended or could not be started, for this reason; `None` if it had simply lasted its time.
+    /// The watch ended or could not be started, with the reason, or `None` if its time was over.
     Ended(Option<String>),
 }
 
 impl Standby {
-    /// `client` must have the guard on its stack.
-    pub(super) fn new(client: Client, config: ElectionConfig, known: Known, board: Board) -> Self {
+    /// Creates a standby. `client` must have the CAS layer on its stack.
+    pub(super) fn new(
+        client: Client,
+        config: ElectionConfig,
+        known: LeaseState,
+        status: StatusWriter,
+    ) -> Self {
         Self {
             api: Api::namespaced(client, &config.namespace),
             config,
             known,
-            board,
+            status,
             watch: None,
             born: clock::now(),
         }
@@ -68,19 +73,19 @@ impl Standby {
         self.watch = None;
     }
 
-    /// Waits until it makes sense to try to take the Lease: almost at once when it is released or deleted, otherwise when what is
-    /// in front of us is dead, and not before `earliest`. Returns now and then without such a reason.
+    /// Waits until an attempt to take the Lease makes sense: almost at once if it is released or deleted, otherwise when it has expired,
+    /// and not before `earliest`. May return early.
     pub(super) async fn wait(&mut self, earliest: Instant) {
         let mut earliest = earliest;
         let refresh = clock::now() + KEEP_WARM;
         loop {
             let seen = self.known.seen();
-            self.board.saw(seen.as_ref());
+            self.status.saw(seen.as_ref());
             let Some(seen) = seen else {
                 self.rest();
                 return sleep_until(earliest).await;
             };
-            // A read has shown more than the watch: it is late, or dead. A new one tells.
+            // A read has returned a newer version than the watch, which lags or is dead. A new watch replaces it.
             if self
                 .watch
                 .as_ref()
@@ -90,14 +95,14 @@ impl Standby {
             }
             let due = seen.dead_at().max(earliest).min(refresh);
             let news = tokio::select! {
-                // First, because news of a renewal saves a read.
+                // The watch comes first, because a renewal saves a read.
                 biased;
                 news = self.news(&seen.version) => news,
                 () = sleep_until(due) => return,
             };
             match news {
                 News::Changed => {
-                    // The failure that `earliest` waits out was about another version.
+                    // `earliest` is the pause after a failure with another version.
                     earliest = clock::now();
                     let seen = self.known.seen();
                     if seen.is_some_and(|seen| seen.dead_at() <= earliest) {
@@ -116,7 +121,7 @@ impl Standby {
         }
     }
 
-    /// 2 ms at the age of a second, 12 ms at that of a minute.
+    /// Returns the delay for this replica's age: 2 ms after a second, 12 ms after a minute.
     fn deference(&self) -> Duration {
         let age = clock::since(self.born).as_secs_f64();
         DEFERENCE.mul_f64((1.0 + age).log2().min(10.0) / 10.0)
@@ -146,7 +151,7 @@ impl Standby {
                     return News::Ended(Some(status.message.clone()));
                 }
                 Some(Err(error)) => return News::Ended(Some(chain(&error))),
-                // A server that ends every watch at once is not to be asked at once.
+                // A server that ends every watch at once must not be asked again at once.
                 None if clock::since(watch.since) < Duration::from_secs(1) => {
                     return News::Ended(Some("the API server ended it at once".into()));
                 }

@@ -1,7 +1,7 @@
 //! The [`Term`]: proof that this replica leads, and until when.
 //!
-//! A Term is counted on the local monotonic clock, from before the request was sent that took or renewed the Lease. Whoever
-//! waits for that Lease to run out starts counting later than that, so every Term has ended before another one can begin.
+//! A Term is measured on the local monotonic clock, from before the request that took or renewed the Lease. A candidate that waits for
+//! the Lease to expire starts counting later, so every Term has ended before another one can start.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::clock::{self, Instant};
 use tokio::sync::Notify;
 
-/// The term of leadership is over: the work it covered was not begun, or was dropped.
+/// The term of leadership is over: the work was not started, or was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "this replica's term of leadership is over: leave the work to the leader, or campaign again"
@@ -39,7 +39,7 @@ impl Shared {
         })
     }
 
-    /// False if it had been finished before.
+    /// Ends the Term. Returns false if it had ended before.
     fn finish(&self) -> bool {
         let lasted = self.end().take().is_some();
         self.changed.notify_waiters();
@@ -48,7 +48,7 @@ impl Shared {
 
     async fn ended(&self) {
         loop {
-            // Listening begins before the end is read, so that no change is missed in between.
+            // The waiter is registered before `end` is read, so that no change is missed in between.
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
             let Some(end) = *self.end() else {
@@ -72,42 +72,42 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// Proof that this replica holds the Lease. Whatever mutates needs a `&Term` and ends before the Term does.
+/// Proof that this replica holds the Lease. Every mutating call needs a `&Term` and ends before the Term does.
 ///
-/// It cannot be cloned, and only this module's siblings can make one. It is extended behind the owner's back while the Lease
-/// is renewed; once over it stays over. Dropping it ends it, and with it the renewals.
+/// A Term cannot be cloned, and only this module's siblings can create one. Renewals of the Lease extend it; a Term that is over stays
+/// over. Dropping it ends it, and its renewals.
 #[must_use = "dropping a Term gives up leadership"]
 pub struct Term {
     shared: Arc<Shared>,
 }
 
 impl Term {
-    /// A Term that lasts until `end` unless it is extended, and the handle that extends and ends it.
-    pub(super) fn begin(epoch: u64, end: Instant) -> (Self, Tenure) {
+    /// Creates a Term that lasts until `end` unless it is extended, and the handle that extends and ends it.
+    pub(super) fn begin(epoch: u64, end: Instant) -> (Self, TermHandle) {
         let shared = Arc::new(Shared {
             epoch,
             end: Mutex::new(Some(end)),
             changed: Notify::new(),
         });
-        let tenure = Tenure {
+        let handle = TermHandle {
             shared: Arc::clone(&shared),
         };
-        (Self { shared }, tenure)
+        (Self { shared }, handle)
     }
 
-    /// The number of this term: the Lease's `leaseTransitions`. A later term of any replica has a greater one.
+    /// Returns the number of this term, the Lease's `leaseTransitions`. A later term of any replica has a greater number.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.shared.epoch
     }
 
-    /// How long the Term lasts if it is not renewed again; zero once it is over.
+    /// Returns how long the Term lasts without a further renewal; zero if it is over.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.shared.remaining()
     }
 
-    /// True once the Term has run out, was lost or was given up; then for ever.
+    /// Whether the Term is over: expired, lost or released. A Term that is over stays over.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.remaining().is_zero()
@@ -126,7 +126,7 @@ impl Term {
         let mut ended = pin!(self.shared.ended());
         let mut work = pin!(work);
         poll_fn(|cx| {
-            // The clock is asked at every poll: a timer fires late when the process was stopped, the clock does not.
+            // The clock is read at every poll, because a timer fires late if the process was stopped.
             if self.is_over() || ended.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Err(TermOver));
             }
@@ -135,7 +135,7 @@ impl Term {
         .await
     }
 
-    /// A copyable view of this Term for places that cannot borrow it, such as an interceptor inside an SDK's client.
+    /// Returns a copyable view of this Term for code that cannot borrow it, such as an interceptor inside an SDK's client.
     #[must_use]
     pub fn guard(&self) -> TermGuard {
         TermGuard {
@@ -143,8 +143,8 @@ impl Term {
         }
     }
 
-    pub(super) fn is_of(&self, tenure: &Tenure) -> bool {
-        Arc::ptr_eq(&self.shared, &tenure.shared)
+    pub(super) fn is_of(&self, handle: &TermHandle) -> bool {
+        Arc::ptr_eq(&self.shared, &handle.shared)
     }
 }
 
@@ -160,20 +160,20 @@ impl fmt::Debug for Term {
     }
 }
 
-/// Tells whether a [`Term`] still lasts. It keeps nothing alive and proves nothing: what mutates still needs the Term.
+/// Shows whether a [`Term`] still lasts. It does not extend the Term and proves nothing: a mutating call still needs the Term.
 #[derive(Clone)]
 pub struct TermGuard {
     shared: Arc<Shared>,
 }
 
 impl TermGuard {
-    /// As [`Term::is_over`].
+    /// The same as [`Term::is_over`].
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.remaining().is_zero()
     }
 
-    /// As [`Term::remaining`].
+    /// The same as [`Term::remaining`].
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.shared.remaining()
@@ -186,14 +186,14 @@ impl fmt::Debug for TermGuard {
     }
 }
 
-/// The Lease's side of a Term: extends it at each renewal, ends it when leadership is lost or given up.
+/// Extends a Term at each renewal, and ends it when leadership is lost or released.
 #[derive(Clone)]
-pub(super) struct Tenure {
+pub(super) struct TermHandle {
     shared: Arc<Shared>,
 }
 
-impl Tenure {
-    /// Moves the end to `end`. False if the Term was over by now: nothing brings it back.
+impl TermHandle {
+    /// Extends the Term to `end`. Returns false if the Term is already over, which is final.
     pub(super) fn extend(&self, end: Instant) -> bool {
         match &mut *self.shared.end() {
             Some(old) if *old > clock::now() => *old = end.max(*old),
@@ -203,12 +203,12 @@ impl Tenure {
         true
     }
 
-    /// Ends the Term. False if it had been ended already: given up, lost or dropped.
+    /// Ends the Term. Returns false if it was already released, lost or dropped.
     pub(super) fn end(&self) -> bool {
         self.shared.finish()
     }
 
-    /// True if the Term ran out by itself, rather than being given up, lost or dropped.
+    /// Whether the Term expired, rather than being released, lost or dropped.
     pub(super) fn ran_out(&self) -> bool {
         let end = *self.shared.end();
         end.is_some_and(|end| end <= clock::now())

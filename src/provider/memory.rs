@@ -162,16 +162,16 @@ impl Provider for MemoryProvider {
 }
 
 #[cfg(test)]
-#[path = "../simulation/sight.rs"]
-pub(crate) mod sight;
+#[path = "../simulation/account_view.rs"]
+pub(crate) mod account_view;
 
 #[cfg(test)]
-#[path = "../simulation/tamper.rs"]
-pub(crate) mod tamper;
+#[path = "../simulation/account_faults.rs"]
+pub(crate) mod account_faults;
 
 #[cfg(test)]
-#[path = "../simulation/crowd.rs"]
-pub(crate) mod crowd;
+#[path = "../simulation/quota_faults.rs"]
+pub(crate) mod quota_faults;
 
 #[cfg(test)]
 #[path = "../simulation/tables.rs"]

@@ -1,4 +1,4 @@
-//! Events: what `kubectl describe` shows beside an object. They are for people, and nothing waits for them for long.
+//! Writes Events, which `kubectl describe` shows with an object. No pass waits for them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,51 +9,55 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, Config};
 
-use super::writes::{Fate, Kind, Writes};
+use super::write_metrics::{WriteKind, WriteMetrics, WriteResult};
 use crate::clock::wall;
 use crate::model::base::plain::plain;
 
-/// Who writes them, as `kubectl describe` calls it.
+/// The reporting controller, which `kubectl describe` shows as the source.
 const CONTROLLER: &str = "kube-static-egress-controller";
-/// What the API server takes: bytes of the note, and of the writer's name.
+/// The API server's limits for the note and for the reporting instance, in bytes.
 const MAX_NOTE: usize = 1_000;
 const MAX_INSTANCE: usize = 128;
-/// An Event is called after its object; this much of its name, so that all of it is at most 253 characters.
+/// The maximum length of the object's name within the Event's name, so that the Event's name has at most 253 characters.
 const MAX_NAME: usize = 230;
 
-/// How much an Event matters.
+/// The type of an Event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weight {
+pub enum EventType {
     Normal,
     Warning,
 }
 
-/// What has happened, or what is wrong.
+/// The content of an Event.
 #[derive(Clone, Debug)]
-pub struct Notice {
-    pub weight: Weight,
-    /// Why, in one word for machines: `LeaderElection`.
+pub struct EventContent {
+    pub type_: EventType,
+    /// The reason in CamelCase, such as `LeaderElection`.
     pub reason: &'static str,
-    /// What was done or tried, in one word for machines: `BecomeLeader`.
+    /// The action in CamelCase, such as `BecomeLeader`.
     pub action: &'static str,
-    /// For people; cut off after 1,000 bytes.
+    /// The text for people, cut after 1,000 bytes.
     pub note: String,
 }
 
-/// Writes Events into one cluster. It needs the right to create `events` of `events.k8s.io` in the object's namespace.
+/// Writes Events into one cluster. Requires the permission to create `events` of `events.k8s.io` in the object's namespace.
 pub struct Events {
     client: Client,
     instance: String,
-    writes: Writes,
+    writes: WriteMetrics,
     failing: AtomicBool,
 }
 
 impl Events {
-    /// `instance`: this process's name.
+    /// Creates a writer. `instance` is the name of this process.
     ///
     /// # Errors
     /// If no client can be made of the configuration.
-    pub fn new(mut config: Config, instance: &str, writes: Writes) -> Result<Self, kube::Error> {
+    pub fn new(
+        mut config: Config,
+        instance: &str,
+        writes: WriteMetrics,
+    ) -> Result<Self, kube::Error> {
         config.default_retry = false;
         Ok(Self {
             client: Client::try_from(config)?,
@@ -67,9 +71,9 @@ impl Events {
         self.client.clone()
     }
 
-    /// Writes one Event about the object, which needs its kind, namespace and name, and its uid for `kubectl describe` to find the
-    /// Event. Takes 5 s at most; a failure makes one line in the log until one succeeds again.
-    pub async fn write(&self, regarding: ObjectReference, notice: &Notice) {
+    /// Writes one Event about the object `regarding`, which needs kind, namespace and name, and the UID by which `kubectl describe`
+    /// finds the Event. Takes at most 5 s. A failure is logged once, until a write succeeds again.
+    pub async fn write(&self, regarding: ObjectReference, notice: &EventContent) {
         let namespace = regarding.namespace.clone().unwrap_or_default();
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
         let kind = regarding.kind.clone().unwrap_or_default();
@@ -77,39 +81,39 @@ impl Events {
         let event = self.event(regarding, notice, wall());
         let parameters = PostParams::default();
         let made = api.create(&parameters, &event);
-        let failure = match self.writes.counted(Kind::Event, made).await {
+        let failure = match self.writes.counted(WriteKind::Event, made).await {
             Ok(_) => return self.failing.store(false, Ordering::Relaxed),
             Err(failure) => failure,
         };
         let (error, note) = (failure.text, &notice.note);
-        if failure.fate == Fate::Gone || self.failing.swap(true, Ordering::Relaxed) {
+        if failure.result == WriteResult::Gone || self.failing.swap(true, Ordering::Relaxed) {
             tracing::debug!(error, note, "an Event could not be written");
         } else {
             tracing::warn!(
                 error,
                 note,
-                "an Event on the {kind} {namespace}/{name} could not be written, nothing else depends on it: check the right to \
+                "an Event on the {kind} {namespace}/{name} could not be written; routing does not depend on it: check the permission to \
                  create events.events.k8s.io"
             );
         }
     }
 
-    fn event(&self, regarding: ObjectReference, notice: &Notice, now: Timestamp) -> Event {
+    fn event(&self, regarding: ObjectReference, notice: &EventContent, now: Timestamp) -> Event {
         let name = regarding.name.as_deref().unwrap_or_default();
-        let weight = match notice.weight {
-            Weight::Normal => "Normal",
-            Weight::Warning => "Warning",
+        let type_ = match notice.type_ {
+            EventType::Normal => "Normal",
+            EventType::Warning => "Warning",
         };
         Event {
             metadata: ObjectMeta {
-                // As client-go names them: no two of one object at one nanosecond.
+                // The naming scheme of client-go: the object's name and the time in nanoseconds.
                 name: Some(format!("{}.{:x}", cut(name, MAX_NAME), now.as_nanosecond())),
                 namespace: regarding.namespace.clone(),
                 ..ObjectMeta::default()
             },
             event_time: Some(MicroTime(now)),
             regarding: Some(regarding),
-            type_: Some(weight.to_owned()),
+            type_: Some(type_.to_owned()),
             reason: Some(notice.reason.to_owned()),
             action: Some(notice.action.to_owned()),
             note: Some(cut(&plain(&notice.note), MAX_NOTE).to_owned()),
@@ -120,7 +124,7 @@ impl Events {
     }
 }
 
-/// The first so many bytes of a text, or less so as not to cut a character in two.
+/// Returns the first `bytes` bytes of a text, or fewer at a character boundary.
 fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
@@ -132,14 +136,15 @@ mod tests {
     #[tokio::test]
     async fn an_event_keeps_within_what_the_api_server_takes() {
         let config = Config::new("http://127.0.0.1:1".parse().expect("an address"));
-        let events = Events::new(config, &"i".repeat(200), Writes::default()).expect("a client");
+        let events =
+            Events::new(config, &"i".repeat(200), WriteMetrics::default()).expect("a client");
         let regarding = ObjectReference {
             name: Some("n".repeat(253)),
             namespace: Some("default".into()),
             ..ObjectReference::default()
         };
-        let notice = Notice {
-            weight: Weight::Warning,
+        let notice = EventContent {
+            type_: EventType::Warning,
             reason: "Refused",
             action: "Read",
             note: "ü".repeat(600),

@@ -1,20 +1,20 @@
-//! By which names the status may be read: those that a page from elsewhere cannot give itself.
+//! Checks the `Host` header of requests for the status, as a protection against DNS rebinding.
 //!
-//! A page of a stranger can let its own name point to an address behind which a port-forward or a pod listens (DNS rebinding). The
-//! browser then takes both for one site and lets the page read answers. It sends the stranger's name in `Host`, though.
+//! A foreign web page can let its own DNS name resolve to the address of a port-forward or a pod. The browser then treats both as one
+//! origin and lets the page read responses. The request still has the foreign name in `Host`, so it is refused.
 
 use std::net::IpAddr;
 
 use axum::http::{HeaderMap, Uri, header};
 
-/// Ends of names that no public registry sells.
+/// Suffixes of names that no public registry sells.
 const PRIVATE: [&str; 5] = [".localhost", ".svc", ".local", ".internal", ".home.arpa"];
 
-/// What is said to others.
-pub(super) const REFUSAL: &str = "the status is not served under this name, since a foreign page could have it: use \
-    localhost, an IP address, the name of a Service (NAME.NAMESPACE.svc), or let a proxy set Host to one of these\n";
+/// The response to a request under any other name.
+pub(super) const REFUSAL: &str = "the status is not served under this host name, because a foreign web page could use it: use \
+    localhost, an IP address or the name of a Service (NAME.NAMESPACE.svc), or let the proxy set Host to one of these\n";
 
-/// Whether a request names this server by an address, by a name of one label, or by a name that exists in private networks only.
+/// Whether `Host` is an IP address, a name of one label, or a name that exists only in private networks.
 pub(super) fn is_ours(headers: &HeaderMap, uri: &Uri) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     let header = match (hosts.next(), hosts.next()) {
@@ -43,7 +43,7 @@ fn is_private(host: &str) -> bool {
             || PRIVATE.iter().any(|end| name.ends_with(end)))
 }
 
-/// Nothing, or a colon and digits.
+/// Whether the text is empty, or a colon and digits.
 fn is_port(text: &str) -> bool {
     text.is_empty()
         || text

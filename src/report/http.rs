@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`, and the status page. Reads only; the probes do not depend on who leads.
+//! Serves `/healthz`, `/readyz`, `/metrics` and the status page. Requests change nothing, and the probes do not depend on leadership.
 
 use std::convert::Infallible;
 use std::io::ErrorKind;
@@ -18,26 +18,26 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
-use super::chronicle::Chronicle;
+use super::connection_slots::{self, ConnectionSlots, Slot};
+use super::liveness::Liveness;
 use super::metrics::Metrics;
 use super::page;
-use super::places::{self, Place, Places};
-use super::pulse::Pulse;
+use super::status_publisher::StatusPublisher;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// From the start of a connection, or the end of the request before, to the end of the next request's headers. Also
-/// what a connection may idle: probes and scrapes come more often, or can connect again.
+/// The time from the start of a connection, or from the end of a request, to the end of the next request's headers. It is also
+/// the idle timeout: probes and scrapes come more often, or connect again.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-/// No connection lives longer, whatever its peer does.
+/// The maximum lifetime of a connection.
 const MAX_LIFE: Duration = Duration::from_secs(300);
 const MAX_HEADERS: usize = 16 * 1_024;
-/// What the kernel keeps of an answer to a peer that does not read.
+/// The send buffer of a connection: how much of a response the kernel holds for a client that does not read.
 const SEND_BUFFER: u32 = 64 * 1_024;
-/// Connections that wait to be accepted.
+/// The number of connections that may wait to be accepted.
 const BACKLOG: u32 = 1_024;
-/// How long requests under way are waited for at the end.
+/// How long shutdown waits for requests in flight.
 const DRAIN: Duration = Duration::from_millis(500);
-/// After a connection that could not be accepted.
+/// The pause after a connection could not be accepted.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The address cannot be listened on.
@@ -51,7 +51,7 @@ pub struct ListenError {
 #[derive(Clone)]
 struct Endpoints {
     metrics: Metrics,
-    pulse: Pulse,
+    liveness: Liveness,
     ready: watch::Receiver<bool>,
 }
 
@@ -83,25 +83,25 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves, with the status page if there is something to show, until the sender of `ready` is dropped, then finishes the requests under way. Being dropped ends it at once.
+/// Serves until the sender of `ready` is dropped, then finishes the requests in flight. The status page is served if `shown` is set.
 pub async fn serve(
     listener: TcpListener,
     metrics: Metrics,
-    pulse: Pulse,
+    liveness: Liveness,
     ready: watch::Receiver<bool>,
-    shown: Option<Chronicle>,
+    shown: Option<StatusPublisher>,
 ) {
     let mut running = ready.clone();
     let mut routes = routes(Endpoints {
         metrics,
-        pulse,
+        liveness,
         ready: ready.clone(),
     });
-    if let Some(chronicle) = shown {
-        routes = routes.merge(page::routes(chronicle));
+    if let Some(publisher) = shown {
+        routes = routes.merge(page::routes(publisher));
     }
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let places = Places::within(places::open_files(&limits));
+    let slots = ConnectionSlots::within(connection_slots::open_files(&limits));
     let mut connections = JoinSet::new();
     let mut failing = false;
     loop {
@@ -111,23 +111,23 @@ pub async fn serve(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     failing = false;
-                    let (place, asked) = places.enter(peer.ip());
-                    let connection = connection(stream, routes.clone(), place, ready.clone());
+                    let (slot, asked) = slots.enter(peer.ip());
+                    let connection = connection(stream, routes.clone(), slot, ready.clone());
                     connections.spawn(async move {
-                        // Late, asked to leave or not, it is over.
+                        // The connection ends by itself, by its lifetime, or because its slot is needed.
                         tokio::select! {
                             _ended = tokio::time::timeout(MAX_LIFE, connection) => {}
                             _asked = asked => {}
                         }
                     });
-                    // A request that is there already is answered before the next connection can ask for the place.
+                    // A request that has arrived is answered before the next connection can take this slot.
                     tokio::task::yield_now().await;
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(%error, "cannot accept a connection to the endpoints{}", advice(&error));
                     }
-                    places.shed();
+                    slots.shed();
                     tokio::time::sleep(ACCEPT_RETRY).await;
                 }
             },
@@ -138,12 +138,12 @@ pub async fn serve(
     let _drained = tokio::time::timeout(DRAIN, drained).await;
 }
 
-/// Resolves when the sender is gone. Cancel safe.
+/// Resolves when the sender is dropped. Cancel safe.
 async fn closed(ready: &mut watch::Receiver<bool>) {
     while ready.changed().await.is_ok() {}
 }
 
-/// What helps, where that is known.
+/// Returns the remedy for an error of `accept`, if there is one.
 fn advice(error: &std::io::Error) -> &'static str {
     match error.raw_os_error() {
         // ENFILE, EMFILE
@@ -155,12 +155,12 @@ fn advice(error: &std::io::Error) -> &'static str {
 async fn connection(
     stream: TcpStream,
     routes: Router,
-    place: Place,
+    slot: Slot,
     mut running: watch::Receiver<bool>,
 ) {
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let stays = place.used();
-        request.extensions_mut().insert(place.clone());
+        let stays = slot.used();
+        request.extensions_mut().insert(slot.clone());
         let answer = routes.clone().oneshot(request);
         async move {
             let mut answer = answer.await?;
@@ -181,7 +181,7 @@ async fn connection(
         _ended = connection.as_mut() => return,
         () = closed(&mut running) => connection.as_mut().graceful_shutdown(),
     }
-    // What the peer did wrong is the peer's business.
+    // An error of the client needs no log line.
     let _ended = connection.await;
 }
 
@@ -193,15 +193,15 @@ fn routes(endpoints: Endpoints) -> Router {
         .with_state(endpoints)
 }
 
-/// The control loop moves; if not, starting the process again is what helps.
+/// Whether the control loop makes progress. If it does not, a restart of the process helps.
 async fn healthz(State(endpoints): State<Endpoints>) -> Response {
-    match endpoints.pulse.check() {
+    match endpoints.liveness.check() {
         Ok(()) => (StatusCode::OK, "ok\n").into_response(),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n").into_response(),
     }
 }
 
-/// Clients and configuration are there, and the process is not on its way out.
+/// Whether clients and configuration are set up, and the process is not stopping.
 async fn readyz(State(endpoints): State<Endpoints>) -> impl IntoResponse {
     if *endpoints.ready.borrow() {
         (StatusCode::OK, "ok\n")

@@ -6,7 +6,7 @@ use tokio::net::TcpSocket;
 
 use super::tests::{Server, request, start};
 use super::*;
-use crate::report::chronicle::Issue;
+use crate::report::status_publisher::StatusSnapshot;
 
 /// As many as anybody had to open to stop all probes.
 const MANY: usize = 64;
@@ -56,11 +56,11 @@ async fn passed(server: &Server) -> usize {
 }
 
 /// A status of this many bytes.
-fn large(bytes: usize) -> Arc<Issue> {
-    Arc::new(Issue {
+fn large(bytes: usize) -> Arc<StatusSnapshot> {
+    Arc::new(StatusSnapshot {
         json: format!("\"{}\"", "x".repeat(bytes)).into(),
         digest: format!("{bytes}"),
-        ..Issue::default()
+        ..StatusSnapshot::default()
     })
 }
 
@@ -91,7 +91,7 @@ async fn connections_that_say_nothing_stop_no_probe() {
 async fn readers_that_do_not_read_stop_no_probe_and_hold_one_status() {
     let server = start().await;
     let issue = large(8 << 20);
-    server.chronicle.shows(Arc::clone(&issue));
+    server.publisher.set_latest(Arc::clone(&issue));
     let mut slow = Vec::new();
     for _ in 0..MANY {
         let mut stream = connect(&server, [127, 0, 0, 1]).await;
@@ -101,7 +101,7 @@ async fn readers_that_do_not_read_stop_no_probe_and_hold_one_status() {
     assert_eq!(passed(&server).await, 20);
     // Many versions of it: readers of old ones have to go.
     for version in 1..=MANY {
-        server.chronicle.shows(large((8 << 20) + version));
+        server.publisher.set_latest(large((8 << 20) + version));
         let mut stream = connect(&server, [127, 0, 0, 1]).await;
         say(&mut stream, PAGE).await;
         slow.push(stream);

@@ -5,15 +5,15 @@ use super::*;
 
 pub(super) struct Server {
     pub(super) address: SocketAddr,
-    pub(super) chronicle: Chronicle,
-    pulse: Pulse,
+    pub(super) publisher: StatusPublisher,
+    liveness: Liveness,
     ready: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 pub(super) async fn start() -> Server {
     let (ready, readiness) = watch::channel(false);
-    let (pulse, chronicle) = (Pulse::new(Duration::ZERO), Chronicle::default());
+    let (liveness, publisher) = (Liveness::new(Duration::ZERO), StatusPublisher::default());
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0)))
         .await
         .expect("listener");
@@ -21,14 +21,14 @@ pub(super) async fn start() -> Server {
     let task = tokio::spawn(serve(
         listener,
         Metrics::new(),
-        pulse.clone(),
+        liveness.clone(),
         readiness,
-        Some(chronicle.clone()),
+        Some(publisher.clone()),
     ));
     Server {
         address,
-        chronicle,
-        pulse,
+        publisher,
+        liveness,
         ready,
         task,
     }
@@ -51,7 +51,7 @@ async fn each_endpoint_answers() {
             .await
             .starts_with("HTTP/1.1 200 ")
     );
-    let busy = server.pulse.busy();
+    let busy = server.liveness.busy();
     assert!(
         request(server.address, "GET /healthz")
             .await

@@ -1,4 +1,4 @@
-//! The Lease's part of the metrics: who leads, how renewals go, how long a takeover takes.
+//! Metrics of the Lease: leadership, renewals and the duration of takeovers.
 
 use std::sync::atomic::AtomicU64;
 

@@ -1,4 +1,4 @@
-//! Where log lines go and which ones.
+//! Sets up the log: which lines are written, where, and how they are made safe.
 
 use std::io::Write;
 
@@ -16,17 +16,17 @@ use crate::config::Log;
 use crate::model::base::plain;
 use crate::spans;
 
-/// Bytes of a line, and of a field where a longer line has several.
+/// The maximum length of a line in bytes, and of each field of a JSON line that is longer.
 const MAX_LINE: usize = 8_192;
 const MAX_FIELD: usize = 1_024;
 
-/// Sends the log to standard error, and spans where traces go. Does nothing when a log has been set up before.
+/// Sends the log to standard error and spans to `traces`. Does nothing if a log is already set up.
 pub fn init(log: Log, traces: Option<&Traces>) {
     let registry = tracing_subscriber::registry();
     let filter = filter(log.level);
     // A second initialisation only happens in tests.
     let _already = match traces {
-        // A filter for all, so that a span costs nothing where nobody wants it.
+        // One filter for all layers, so that a disabled span costs nothing.
         None => registry.with(filter).with(format(log.json)).try_init(),
         Some(traces) => registry
             .with(format(log.json).with_filter(filter))
@@ -47,7 +47,7 @@ where
     }
 }
 
-/// Writes one event, which comes whole, as one line that is safe to show and not too long: whoever names things, may name them anything.
+/// Writes each event as one line that is safe to show and of limited length. Names from outside may contain control characters.
 struct Line {
     json: bool,
 }
@@ -81,7 +81,7 @@ fn safe(line: &str, json: bool) -> String {
     }
 }
 
-/// Libraries speak up only when something is wrong, or when everything is asked for.
+/// Returns the filter. Libraries log warnings and errors, and more at level `trace`.
 fn filter(level: Level) -> Targets {
     let libraries = if level == Level::TRACE {
         Level::DEBUG
@@ -96,11 +96,11 @@ fn filter(level: Level) -> Targets {
     Targets::new()
         .with_default(libraries)
         .with_target("kube_static_egress_controller", level)
-        // At info it writes a line for every look at a Lease that somebody else holds.
+        // At level info, it logs every read of a Lease that another replica holds.
         .with_target("kube_leader_election", level.min(Level::WARN))
-        // They write a line for every request that fails; whoever sent it says so, once, with the remedy.
+        // They log every failed request. The caller logs the failure once, with the remedy.
         .with_targets(["kube_client", "kube_runtime"].map(|target| (target, kube)))
-        // They are no part of the lines.
+        // Spans are no part of the log lines.
         .with_target(spans::TARGET, LevelFilter::OFF)
 }
 

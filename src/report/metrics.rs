@@ -14,13 +14,13 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use super::lease_metrics::{LeaseGauges, Outcome};
-use super::writes::Writes;
+use super::write_metrics::WriteMetrics;
 use crate::lease::LeaseView;
 use crate::model::base::problem::{Severity, Subject};
 use crate::model::plan::types::Action;
 use crate::reconcile::Pass;
 
-/// In front of every name.
+/// The prefix of every metric's name.
 pub const PREFIX: &str = "kube_static_egress_controller";
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -61,7 +61,7 @@ struct Operation {
     action: &'static str,
 }
 
-/// A handle on all metrics of the process.
+/// All metrics of the process. All clones share them.
 #[derive(Clone)]
 pub struct Metrics {
     inner: Arc<Inner>,
@@ -72,12 +72,12 @@ struct Inner {
     lease_view: Mutex<Option<watch::Receiver<LeaseView>>>,
     lease: LeaseGauges,
     gauges: Gauges,
-    writes: Writes,
+    writes: WriteMetrics,
     pass_duration: Histogram,
     call_duration: Family<Operation, Histogram, fn() -> Histogram>,
 }
 
-/// All that starts at nothing.
+/// The metrics that start at zero.
 #[derive(Clone, Default)]
 struct Gauges {
     last_sync: Gauge<f64, AtomicU64>,
@@ -105,7 +105,7 @@ impl Metrics {
         let gauges = Gauges::default();
         gauges.register(&mut registry);
         let lease = LeaseGauges::new(&mut registry);
-        let writes = Writes::new(&mut registry);
+        let writes = WriteMetrics::new(&mut registry);
         let pass_duration = Histogram::new(exponential_buckets(0.005, 2.0, 14));
         registry.register(
             "pass_duration_seconds",
@@ -132,7 +132,7 @@ impl Metrics {
         }
     }
 
-    /// Takes the Lease's part from here whenever metrics are read.
+    /// Reads the Lease's metrics from `view` at each scrape.
     pub fn follow_lease(&self, view: watch::Receiver<LeaseView>) {
         *self
             .inner
@@ -141,12 +141,12 @@ impl Metrics {
             .unwrap_or_else(PoisonError::into_inner) = Some(view);
     }
 
-    /// Where writes into a cluster for people are counted.
-    pub fn writes(&self) -> Writes {
+    /// Returns the counters of writes that inform users.
+    pub fn writes(&self) -> WriteMetrics {
         self.inner.writes.clone()
     }
 
-    /// A pass that made a plan. Only one that found the stack as it should be, with a route for everything that is requested, is a sync.
+    /// Records a pass that made a plan. It counts as a sync only if the stack is as planned and every accepted entry has a route.
     pub fn passed(&self, pass: &Pass, took: Duration) {
         let gauges = &self.inner.gauges;
         let plan = &pass.plan;
@@ -200,7 +200,7 @@ impl Metrics {
         }
     }
 
-    /// A pass that could not be made.
+    /// Records a pass that failed.
     pub fn failed(&self, reason: &'static str, took: Duration) {
         self.count(reason, took);
     }
@@ -216,7 +216,7 @@ impl Metrics {
         self.inner.pass_duration.observe(took.as_secs_f64());
     }
 
-    /// This replica does not lead any more: what it knew of the plan is another's to tell.
+    /// Clears the metrics of the plan, because this replica no longer leads.
     pub fn forget_plan(&self) {
         let gauges = &self.inner.gauges;
         gauges.plan.clear();
@@ -229,7 +229,7 @@ impl Metrics {
         gauges.step_wait.set(0.0);
     }
 
-    /// One call of AWS came to an end; `result` is `ok` or an error code.
+    /// Records one call to AWS. `result` is `ok` or an error code.
     pub fn called(
         &self,
         service: &'static str,
@@ -249,7 +249,7 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// This replica's first decision as the leader: how long after it could have taken the Lease, if there is one.
+    /// Records this replica's first decision as the leader. Returns the time since it could have taken the Lease, if there is one.
     pub fn took_over(&self) -> Option<Duration> {
         let took = self.lease_view()?.borrow().free_since?.elapsed();
         self.inner.lease.takeover.observe(took.as_secs_f64());
@@ -261,13 +261,13 @@ impl Metrics {
         view.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The whole text, as OpenMetrics has it.
+    /// Returns all metrics in the OpenMetrics text format.
     pub fn text(&self) -> String {
         if let Some(view) = self.lease_view() {
             self.inner.lease.show(&view.borrow());
         }
         let mut text = String::new();
-        // Writing into a String does not fail.
+        // Writing into a String cannot fail.
         let _written = prometheus_client::encoding::text::encode(&mut text, &self.inner.registry);
         text
     }

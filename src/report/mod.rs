@@ -1,21 +1,21 @@
-//! What people and machines are told.
+//! Publishes what the controller found and did: log, metrics, HTTP, Events, status ConfigMap, annotations and traces.
 
-mod annotator;
-mod bucket;
-pub mod chronicle;
+mod annotation_writer;
+pub mod cluster_writer;
+mod connection_slots;
 pub mod events;
+mod fair_order;
 mod host;
 pub mod http;
-mod journal;
+pub mod lease_events;
 mod lease_metrics;
+pub mod liveness;
 pub mod log;
 pub mod metrics;
 pub mod page;
-mod places;
-pub mod pulse;
-pub mod scribe;
-pub mod teller;
+mod problem_log;
+mod rate_limiter;
+pub mod reporter;
+pub mod status_publisher;
 pub mod traces;
-pub mod transitions;
-mod turns;
-pub mod writes;
+pub mod write_metrics;

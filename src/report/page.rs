@@ -1,4 +1,4 @@
-//! The status page, and the same for machines under `/api/status`. Reads only.
+//! Serves the status page, and the same status as JSON under `/api/status`. Requests change nothing.
 
 use std::convert::Infallible;
 
@@ -11,32 +11,32 @@ use axum::{Extension, Router};
 use bytes::Bytes;
 use serde_json::json;
 
-use super::chronicle::Chronicle;
+use super::connection_slots::Slot;
 use super::host;
-use super::places::Place;
+use super::status_publisher::StatusPublisher;
 use crate::model::base::digest::digest;
 use crate::model::base::plain::short;
 use crate::model::status::SCHEMA_VERSION;
 
-/// Bytes of the name in the Lease: it may be anybody's.
+/// The maximum length of the holder's name in bytes. Other programs may write any name into the Lease.
 const MAX_HOLDER: usize = 300;
 const PAGE: &str = include_str!("page.html");
 
 #[derive(Clone)]
 struct Page {
-    chronicle: Chronicle,
+    publisher: StatusPublisher,
     policy: String,
 }
 
-pub fn routes(chronicle: Chronicle) -> Router {
+pub fn routes(publisher: StatusPublisher) -> Router {
     let policy = policy();
     Router::new()
         .route("/", get(page))
         .route("/api/status", get(status))
-        .with_state(Page { chronicle, policy })
+        .with_state(Page { publisher, policy })
 }
 
-/// Nothing but the page's own script and style runs, it talks to nobody but us, and nobody may put it into a frame.
+/// Returns the Content-Security-Policy: only the page's own script and style, only requests to this server, no frames.
 fn policy() -> String {
     format!(
         "default-src 'none'; script-src '{}'; style-src '{}'; connect-src 'self'; img-src data:; base-uri 'none'; \
@@ -46,7 +46,7 @@ fn policy() -> String {
     )
 }
 
-/// Of what stands between the only such tags of the page.
+/// Returns the CSP hash of the page's only element with this tag.
 fn hash(tag: &str) -> String {
     use sha2::Digest as _;
     let begin = format!("<{tag}>");
@@ -81,18 +81,18 @@ fn misdirected() -> Response {
     (StatusCode::MISDIRECTED_REQUEST, host::REFUSAL).into_response()
 }
 
-/// On the leader all of it, on the others who leads. All readers share one copy of it.
+/// Serves the status on the leader, and the leader's name on other replicas. All readers share one copy of the status.
 async fn status(
     State(state): State<Page>,
-    Extension(place): Extension<Place>,
+    Extension(slot): Extension<Slot>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
     if !host::is_ours(&headers, &uri) {
         return misdirected();
     }
-    let lease = state.chronicle.lease();
-    let issue = state.chronicle.issue();
+    let lease = state.publisher.lease();
+    let snapshot = state.publisher.latest();
     let head = json!({
         "schemaVersion": SCHEMA_VERSION,
         "replica": lease.us,
@@ -101,8 +101,8 @@ async fn status(
         "epoch": lease.epoch,
     })
     .to_string();
-    let (status, mark) = match &issue {
-        Some(issue) => (issue.json.clone(), issue.digest.as_str()),
+    let (status, mark) = match &snapshot {
+        Some(snapshot) => (snapshot.json.clone(), snapshot.digest.as_str()),
         None => (Bytes::from_static(b"null"), ""),
     };
     let tag = format!("\"{}\"", &digest(format!("{head}{mark}").as_bytes())[..32]);
@@ -115,7 +115,7 @@ async fn status(
         )
             .into_response();
     }
-    place.reads(mark);
+    slot.reads(mark);
     let head = format!("{},\"status\":", head.trim_end_matches('}'));
     let parts = [Bytes::from(head), status, Bytes::from_static(b"}")];
     let length = parts.iter().map(Bytes::len).sum::<usize>();

@@ -1,5 +1,5 @@
-//! Sends the spans to a collector: OTLP over HTTP, in batches, from a thread of the SDK's. Nothing waits for it: what cannot be
-//! delivered, or does not fit into its queue meanwhile, is dropped. That a collector fails is told once.
+//! Sends spans to a collector as OTLP over HTTP, in batches, from a thread of the SDK. No pass waits for it: spans that cannot be
+//! delivered, or do not fit into the queue, are dropped. A collector that fails is logged once.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,23 +36,23 @@ use crate::spans;
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 const SERVICE_NAME: &str = "service.name";
-/// How long the end of the process waits for the last spans.
+/// How long shutdown waits for the last spans.
 const FLUSH: Duration = Duration::from_secs(1);
-/// Of a collector's answer.
+/// The maximum size of a collector's response.
 const MOST_BYTES: usize = 64 << 10;
-/// Of its words, in characters.
+/// The maximum length of a collector's error message, in characters.
 const MOST_TEXT: usize = 200;
 
-/// The way from the spans of this process to a collector.
+/// The pipeline from this process's spans to a collector.
 pub struct Traces {
     provider: SdkTracerProvider,
 }
 
 impl Traces {
-    /// On the runtime it is called in. `replica` is the pod's name, empty where there is none.
+    /// Starts the pipeline on the current runtime. `replica` is the pod's name, or empty outside of a pod.
     ///
     /// # Errors
-    /// For https, when the CAs of this machine cannot be read.
+    /// If the endpoint is https and the CA certificates of this machine cannot be read.
     pub fn start(config: &config::Traces, replica: &str) -> Result<Self> {
         let exporter = Exporter {
             runtime: Handle::current(),
@@ -73,7 +73,7 @@ impl Traces {
         })
     }
 
-    /// Takes our spans and nothing else.
+    /// Returns the layer that collects this program's spans, and no library's.
     pub fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -89,7 +89,7 @@ impl Traces {
             .with_filter(Targets::new().with_target(spans::TARGET, Level::INFO))
     }
 
-    /// Sends what there is, for a moment at most; blocks the thread for it.
+    /// Sends the remaining spans. Blocks the thread for at most [`FLUSH`].
     pub fn end(self) {
         if self.provider.shutdown_with_timeout(FLUSH).is_err() {
             tracing::debug!("the last traces were not delivered");
@@ -125,7 +125,7 @@ impl Http {
     }
 }
 
-/// What the process is, as far as the environment does not say otherwise.
+/// Returns the resource attributes of this process. Attributes from the environment take precedence.
 fn resource(replica: &str) -> Resource {
     let mut ours = vec![
         KeyValue::new(SERVICE_NAME, NAME),
@@ -154,7 +154,7 @@ struct Exporter {
     post: Post,
     timeout: Duration,
     resource: ResourceAttributesWithSchema,
-    /// The last request has failed.
+    /// Whether the last request failed.
     failing: AtomicBool,
 }
 
@@ -193,10 +193,10 @@ impl Exporter {
         let before = self.failing.swap(sent.is_err(), Ordering::Relaxed);
         match sent {
             Err(error) if !before => tracing::warn!(
-                "traces are lost: {} does not take them ({error:#}); check --otlp-endpoint, and the collector there",
+                "traces are lost: {} does not accept them ({error:#}); check --otlp-endpoint, and the collector there",
                 self.post.endpoint
             ),
-            Ok(()) if before => tracing::info!("traces are taken again"),
+            Ok(()) if before => tracing::info!("traces are accepted again"),
             _ => {}
         }
     }

@@ -1,7 +1,7 @@
-//! Bugs that are planted to see whether the simulation finds them. None of them is in shipped code: each is put in where the
-//! simulation stands in for the world, such that the controller behaves as if it had the bug.
+//! Bugs that are planted to prove that the simulation finds them. None of them is in shipped code. Each is planted where the
+//! simulation replaces the outside world, so that the controller behaves as if it had the bug.
 
-/// What is wrong with all the replicas of a history.
+/// The bug that all replicas of a history have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     None,
@@ -9,15 +9,15 @@ pub enum Bug {
     EmptyTrusted,
     /// An entry that cannot be read is taken for removed.
     TyposDropped,
-    /// A change of a ConfigMap is not told, every other time.
+    /// Every other change of a ConfigMap is not delivered.
     EditsMissed,
-    /// A call that was begun goes on when its pass and its term are over.
+    /// A call in flight continues after its pass and its term are over.
     TermUnchecked,
-    /// Once a leader, always a leader: the controller never hears of the end of its term.
+    /// The controller never learns that its term has ended.
     LeaderCached,
     /// The end of a term is a flag that a task sets five seconds later.
     LeaderPolled,
-    /// The Lease is given up first, and then the work stops.
+    /// The Lease is released before the work stops.
     ReleasedFirst,
     /// Writes of the Lease replace any version.
     LeaseNotCompared,
@@ -31,44 +31,44 @@ pub enum Bug {
     GapLeft,
     /// A zone that one replica's flags do not name is removed.
     ZoneForgotten,
-    /// What is live never looks like what is asked for.
+    /// The live stack never looks like the requested one.
     NeverContent,
-    /// What others do in EC2 is not looked for.
+    /// Drift in EC2 is not detected.
     DriftUnseen,
     /// A drift looks like another one each time, so that its repairs are never counted.
     RepairedForEver,
     /// A change set that reverts drift is executed whatever it does to static IPs.
     ReversionUnread,
-    /// A NAT gateway that is made anew gets another static IP.
+    /// A NAT gateway that is replaced gets another static IP.
     IpMadeAnew,
-    /// A route to a NAT gateway that is gone is asked for all the same.
+    /// A route to a deleted NAT gateway is requested.
     DeadEndTaken,
-    /// Where there is no room for all, those that are served wait as well.
+    /// If not all entries fit, routed entries wait as well.
     ServedWait,
-    /// How much room there is, is not looked at.
+    /// Quotas are ignored.
     LimitsUnseen,
     /// A worker table that has lost its tags is taken for gone.
     TableDropped,
-    /// That a change has failed is not looked at: the same is tried again, with whatever else is asked for meanwhile.
+    /// A failed change is ignored: it is tried again at once, with later edits.
     FailureUnread,
-    /// That nobody asks for anything any more is believed at once.
+    /// An empty request is believed without a grace period.
     GraceSkipped,
-    /// A request of which nothing fits is taken for one that is empty.
+    /// A request of which nothing fits counts as empty.
     FullIsEmpty,
-    /// What a source said last is taken for what it would say now.
+    /// A stale source counts as current.
     StaleTrusted,
-    /// The sources are not read again before what cannot be undone.
+    /// The sources are not listed again before an irreversible call.
     Unconfirmed,
-    /// Whose stack it is, is not looked at.
+    /// The owner of the stack is ignored.
     OwnerNotCompared,
     /// An earlier change set is not executed if it has anything in it that is not wanted any more.
     Starved,
-    /// All is looked at again every second.
+    /// A pass runs every second.
     Restless,
 }
 
 impl Bug {
-    /// Each with the number of histories that are enough to find it.
+    /// All bugs, each with the number of histories that find it.
     pub const PLANTED: [(Self, u64); 30] = [
         (Self::EmptyTrusted, 500),
         (Self::TyposDropped, 800),

@@ -1,19 +1,19 @@
-//! Somebody who edits all the time, faster than change sets are computed, while somebody else waits for a route.
+//! A user who edits without a pause, faster than change sets are computed, while another user waits for a route.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::time::Instant;
 
+use super::config_maps::{CHURN, CLUSTERS, Edit, VICTIM};
 use super::draw::one;
 use super::history::step;
-use super::laws::Law;
-use super::maps::{CHURN, CLUSTERS, Edit, VICTIM};
-use super::script::{Deed, Script};
+use super::invariants::Invariant;
+use super::script::{Event, Script};
 use super::world::World;
 use crate::lease::tests::secs;
 use crate::model::base::ids::ObjectId;
-use crate::provider::memory::crowd::ROUTES;
+use crate::provider::memory::quota_faults::ROUTES;
 
 /// What is edited again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,29 +47,29 @@ impl Habit {
 }
 
 impl Script {
-    /// What somebody edits when all is well, and how often.
+    /// Returns what is edited after the history has settled, and how often.
     pub fn churn(&self) -> Option<(Habit, Duration)> {
-        self.deeds.iter().find_map(|(_, deed)| match deed {
-            Deed::Churn { habit, gap } => Some((*habit, *gap)),
+        self.events.iter().find_map(|(_, event)| match event {
+            Event::Churn { habit, gap } => Some((*habit, *gap)),
             _ => None,
         })
     }
 }
 
-/// How long somebody may wait who has nothing to do with it: one change that is under way, one that is of no use any more, and
-/// their own; a failover, and a change that was to fail.
+/// Returns how long the other user may wait: one change in progress, one obsolete change, and the user's own; a failover, and a change that
+/// fails.
 fn bound(world: &World) -> Duration {
     secs(240.0) + 8 * world.pace
 }
 
-/// Edits every `gap`, until somebody who asks for a new route has it.
+/// Edits every `gap`, until the other user's new entry has its route.
 pub async fn play(world: &World, habit: Habit, gap: Duration) {
     let sight = world.account.sight();
     let most = sight.tables.values().map(|routes| routes.len()).max();
     if most.is_none_or(|most| most + 6 > ROUTES) || !world.lost().zones.is_empty() {
         return;
     }
-    world.note(&format!("somebody edits every {gap:.1?}: {habit:?}"));
+    world.note(&format!("a user edits every {gap:.1?}: {habit:?}"));
     let (begin, mut turn, mut asked) = (Instant::now(), 0, None::<Instant>);
     let wrong = || world.shared().wrong.is_some();
     let mut next = begin;
@@ -83,7 +83,7 @@ pub async fn play(world: &World, habit: Habit, gap: Duration) {
         }
         let late = begin.elapsed() > gap.mul_f64(2.5) + world.pace;
         if asked.is_none() && late {
-            world.note("somebody else asks for a route");
+            world.note("another user requests a route");
             let id = ObjectId {
                 cluster: CLUSTERS[1].to_owned(),
                 namespace: "victim".to_owned(),
@@ -103,13 +103,13 @@ pub async fn play(world: &World, habit: Habit, gap: Duration) {
         }
         if asked.elapsed() > bound(world) {
             let text = format!("nobody is served for {:?} of edits", bound(world));
-            return world.fail(Law::Progress, text);
+            return world.fail(Invariant::Progress, text);
         }
     }
 }
 
-/// Draws somebody who edits all the time, in one of four histories.
-pub fn draw(rng: &mut Rng, pace: f64, deeds: &mut Vec<(Duration, Deed)>) {
+/// Draws a user who edits without a pause, in one of four histories.
+pub fn draw(rng: &mut Rng, pace: f64, events: &mut Vec<(Duration, Event)>) {
     let of = [
         Habit::Renews,
         Habit::Toggles,
@@ -119,6 +119,6 @@ pub fn draw(rng: &mut Rng, pace: f64, deeds: &mut Vec<(Duration, Deed)>) {
     let (habit, gap) = (one(rng, &of), one(rng, &[0.3, 0.5, 0.5, 0.7]));
     if rng.u8(0..4) == 0 {
         let gap = secs(gap * pace);
-        deeds.push((Duration::ZERO, Deed::Churn { habit, gap }));
+        events.push((Duration::ZERO, Event::Churn { habit, gap }));
     }
 }

@@ -1,4 +1,4 @@
-//! Makes the deeds of a script happen, each in its moment.
+//! Runs the events of a script, each at its time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, sleep_until};
 
-use super::maps::Edit;
+use super::config_maps::Edit;
 use super::replica::{CLUSTER, Order, RIVAL};
-use super::script::{Deed, Hand, LedgerHand, Script};
+use super::script::{Event, LeaseEdit, LedgerEdit, Script};
 use super::world::World;
 use crate::lease::tests::process::Process;
 use crate::lease::tests::secs;
-use crate::ledger;
+use crate::ledger_store;
 
 pub struct Director {
     pub world: Arc<World>,
@@ -23,67 +23,71 @@ pub struct Director {
 
 impl Director {
     pub async fn direct(self, script: Script) {
-        for (at, deed) in script.deeds {
+        for (at, event) in script.events {
             sleep_until(self.world.start + at).await;
-            self.world.note(&deed.to_string());
-            self.act(deed);
+            self.world.note(&event.to_string());
+            self.act(event);
             // What can be seen may be another now.
             self.world.edited.notify_waiters();
         }
     }
 
-    fn act(&self, deed: Deed) {
+    fn act(&self, event: Event) {
         let world = &self.world;
-        match deed {
+        match event {
             // They are so from the beginning.
-            Deed::Join(_)
-            | Deed::Clock { .. }
-            | Deed::Pace(_)
-            | Deed::Reverting(_)
-            | Deed::Flags(_) => {}
+            Event::Join(_)
+            | Event::Clock { .. }
+            | Event::Pace(_)
+            | Event::Reverting(_)
+            | Event::Flags(_) => {}
             // It is when all is well.
-            Deed::Churn { .. } => {}
-            Deed::Deaf { lasts } => world.news().deaf(lasts),
-            Deed::Freeze { who, lasts } => self.processes[who].stop(lasts),
-            Deed::Trip { who, stage, lasts } => world.shared().trips[who] = Some((stage, lasts)),
-            Deed::Crash(who) => self.order(who, Order::Crash),
-            Deed::Stop(who) => self.order(who, Order::Stop),
-            Deed::Cut {
+            Event::Churn { .. } => {}
+            Event::Deaf { lasts } => world.source_faults().deaf(lasts),
+            Event::Freeze { who, lasts } => self.processes[who].stop(lasts),
+            Event::Trip { who, stage, lasts } => world.shared().trips[who] = Some((stage, lasts)),
+            Event::Crash(who) => self.order(who, Order::Crash),
+            Event::Stop(who) => self.order(who, Order::Stop),
+            Event::Cut {
                 who,
                 place,
                 requests,
                 answers,
                 lasts,
-            } => world.weather().cut(who, place, requests, answers, lasts),
-            Deed::Foul {
+            } => world
+                .network_faults()
+                .cut(who, place, requests, answers, lasts),
+            Event::MessageFault {
                 who,
                 place,
                 foul,
                 lasts,
-            } => world.weather().foul(who, place, foul, lasts),
-            Deed::Restart { lasts } => {
+            } => world.network_faults().foul(who, place, foul, lasts),
+            Event::Restart { lasts } => {
                 world.api.restart(lasts);
                 world.ledger.restart(lasts);
-                world.news().away(lasts);
+                world.source_faults().away(lasts);
             }
-            Deed::Blind {
+            Event::Blind {
                 who,
                 cluster,
                 lasts,
-            } => world.news().blind(who, cluster, lasts),
-            Deed::Late { who, lasts } => world.news().late(who, lasts),
-            Deed::Spoil { stuck } => world.shared().spoilt = Some(stuck),
-            Deed::Harm { harm, zone, lasts } => world.harm(harm, zone, lasts),
-            Deed::Stack(hand) => world.have_a_hand(hand),
-            Deed::Ledger(LedgerHand::Deletes) => world.ledger.delete(),
-            Deed::Ledger(LedgerHand::Writes(text)) => world.ledger.scribble(ledger::KEY, text),
-            Deed::Ledger(LedgerHand::Shuts(lasts)) => world.ledger.restart(lasts),
-            Deed::Blank { lasts } => {
-                world.news().blank(lasts);
+            } => world.source_faults().blind(who, cluster, lasts),
+            Event::Late { who, lasts } => world.source_faults().late(who, lasts),
+            Event::Spoil { stuck } => world.shared().spoilt = Some(stuck),
+            Event::Ec2Fault { harm, zone, lasts } => world.harm(harm, zone, lasts),
+            Event::Stack(hand) => world.edit_stack(hand),
+            Event::Ledger(LedgerEdit::Deletes) => world.ledger.delete(),
+            Event::Ledger(LedgerEdit::Writes(text)) => {
+                world.ledger.scribble(ledger_store::KEY, text)
+            }
+            Event::Ledger(LedgerEdit::Shuts(lasts)) => world.ledger.restart(lasts),
+            Event::Blank { lasts } => {
+                world.source_faults().blank(lasts);
                 world.edited.notify_waiters();
             }
-            Deed::Lease(hand) => self.edit_lease(hand),
-            Deed::Edit(edit) => {
+            Event::Lease(hand) => self.edit_lease(hand),
+            Event::Edit(edit) => {
                 if matches!(edit, Edit::Wide(_) | Edit::Many(_)) {
                     // What is inside may wait for its own routes, as long as it does not fit.
                     world.is_tight_for(secs(120.0));
@@ -95,10 +99,10 @@ impl Director {
     }
 
     /// What others take up or change in the account, until they leave it again.
-    fn for_a_time(&self, deed: Deed) {
+    fn for_a_time(&self, event: Event) {
         let world = &self.world;
-        match deed {
-            Deed::Crowd {
+        match event {
+            Event::Crowd {
                 table,
                 count,
                 lasts,
@@ -106,11 +110,11 @@ impl Director {
                 world.account.crowd(table, count);
                 self.in_time(lasts, move |world| world.account.disperse());
             }
-            Deed::Scarce { free, lasts } => {
+            Event::Scarce { free, lasts } => {
                 world.account.leave_addresses(Some(free));
                 self.in_time(lasts, |world| world.account.leave_addresses(None));
             }
-            Deed::Untag { table, lasts } => {
+            Event::Untag { table, lasts } => {
                 if let Some((id, zone)) = world.account.untag(table) {
                     self.in_time(lasts, move |world| {
                         world.account.tag(&id, &zone);
@@ -118,7 +122,7 @@ impl Director {
                     });
                 }
             }
-            Deed::Grow { zone, lasts } => {
+            Event::Grow { zone, lasts } => {
                 let id = format!("rtb-grown-{}", world.start.elapsed().as_millis());
                 world.account.grow(&id, zone);
                 world.owes_nothing_in(&id);
@@ -127,16 +131,16 @@ impl Director {
                     None => world.is_tight_for(Duration::ZERO),
                 }
             }
-            Deed::Refuse { net, lasts } => {
+            Event::Refuse { net, lasts } => {
                 world.refuse(net);
                 if let Some(lasts) = lasts {
                     self.in_time(lasts, move |world| world.account.take(net));
                 }
             }
-            Deed::Taken { lasts } if world.account.pass_to(RIVAL) => {
+            Event::Taken { lasts } if world.account.pass_to(RIVAL) => {
                 tokio::spawn(give_back(Arc::clone(world), lasts));
             }
-            Deed::Full { zone, told, lasts } => {
+            Event::Full { zone, told, lasts } => {
                 world.account.leave_gateways(zone, told);
                 self.in_time(lasts, |world| world.account.raise_gateways());
             }
@@ -160,17 +164,17 @@ impl Director {
         let _full = self.orders[who].try_send(order);
     }
 
-    fn edit_lease(&self, hand: Hand) {
+    fn edit_lease(&self, hand: LeaseEdit) {
         let api = &self.world.api;
         if api.spec().is_null() {
             return;
         }
         match hand {
-            Hand::Deletes => api.delete(),
-            Hand::Empties => api.put(json!({})),
-            Hand::Dates(time) => api.edit(json!({ "renewTime": time })),
-            Hand::Lasts(seconds) => api.edit(json!({ "leaseDurationSeconds": seconds })),
-            Hand::Frees => api.edit(json!({ "holderIdentity": "" })),
+            LeaseEdit::Deletes => api.delete(),
+            LeaseEdit::Empties => api.put(json!({})),
+            LeaseEdit::Dates(time) => api.edit(json!({ "renewTime": time })),
+            LeaseEdit::Lasts(seconds) => api.edit(json!({ "leaseDurationSeconds": seconds })),
+            LeaseEdit::Frees => api.edit(json!({ "holderIdentity": "" })),
         }
     }
 }

@@ -4,59 +4,61 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::harms::{Harm, Reverting};
-use super::maps::{CLUSTERS, Edit, Maps};
-use super::script::{Deed, Foul, Hand, LedgerHand, Place, REPLICAS, Script, StackHand, Stage};
-use super::{churn, flags, harms};
+use super::config_maps::{CLUSTERS, ConfigMaps, Edit};
+use super::ec2_faults::{Ec2Fault, Reverting};
+use super::script::{
+    Endpoint, Event, LeaseEdit, LedgerEdit, MessageFault, REPLICAS, Script, StackEdit, Stage,
+};
+use super::{churn, ec2_faults, flags};
 use crate::lease::tests::secs;
 use crate::model::base::ids::ObjectId;
 
 /// How far a clock may be off: two are less than a twentieth apart.
 const DRIFT: f64 = 0.0243;
 
-/// Draws one deed.
-type Kind = fn(&mut Rng) -> Deed;
+/// Draws one event.
+type Kind = fn(&mut Rng) -> Event;
 
 impl Script {
     pub fn draw(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let length = one(&mut rng, &[60.0, 90.0, 150.0, 300.0]);
-        let mut deeds = setting(&mut rng.fork());
+        let mut events = setting(&mut rng.fork());
         // Each kind has a source of its own, so that adding to one changes no other.
         let kinds: [(f64, Kind); 7] = [
             (12.0, process),
             (25.0, cut),
             (8.0, foul),
             (40.0, sight),
-            (60.0, |rng| Deed::Spoil {
+            (60.0, |rng| Event::Spoil {
                 stuck: rng.u8(0..3) == 0,
             }),
-            (150.0, |rng| Deed::Restart {
+            (150.0, |rng| Event::Restart {
                 lasts: secs(rng.f64() * 20.0),
             }),
-            (400.0, |rng| Deed::Lease(hand(rng))),
+            (400.0, |rng| Event::Lease(hand(rng))),
         ];
         // Some histories have more of one thing than of another, and some have none of it.
         for (gap, kind) in kinds {
             let mut rng = rng.fork();
             let gap = gap * one(&mut rng, &[0.5, 1.0, 2.0, 1e3]);
             for at in moments(&mut rng, gap, length) {
-                deeds.push((at, kind(&mut rng)));
+                events.push((at, kind(&mut rng)));
             }
         }
-        roll(&mut rng.fork(), length, &mut deeds);
-        let pace = Self::pace_of(&deeds).as_secs_f64();
-        edits(&mut rng.fork(), length, pace, &mut deeds);
-        harms(&mut rng.fork(), length, &mut deeds);
-        limits(&mut rng.fork(), length, &mut deeds);
-        hands(&mut rng.fork(), length, &mut deeds);
-        tables(&mut rng.fork(), length, &mut deeds);
-        flags::draw(&mut rng.fork(), length, &mut deeds);
-        wide(&mut rng.fork(), length, &mut deeds);
-        harms::refusals(&mut rng.fork(), length, &mut deeds);
-        churn::draw(&mut rng.fork(), pace, &mut deeds);
-        harms::taken(&mut rng.fork(), length, &mut deeds);
-        deeds.sort_by_key(|(at, _)| *at);
+        roll(&mut rng.fork(), length, &mut events);
+        let pace = Self::pace_of(&events).as_secs_f64();
+        edits(&mut rng.fork(), length, pace, &mut events);
+        harms(&mut rng.fork(), length, &mut events);
+        limits(&mut rng.fork(), length, &mut events);
+        hands(&mut rng.fork(), length, &mut events);
+        tables(&mut rng.fork(), length, &mut events);
+        flags::draw(&mut rng.fork(), length, &mut events);
+        wide(&mut rng.fork(), length, &mut events);
+        ec2_faults::refusals(&mut rng.fork(), length, &mut events);
+        churn::draw(&mut rng.fork(), pace, &mut events);
+        ec2_faults::taken(&mut rng.fork(), length, &mut events);
+        events.sort_by_key(|(at, _)| *at);
         let quiet = if seed.is_multiple_of(100) {
             3_600.0
         } else {
@@ -64,7 +66,7 @@ impl Script {
         };
         Self {
             seed,
-            deeds,
+            events,
             quiet: secs(quiet),
         }
     }
@@ -89,75 +91,75 @@ fn who(rng: &mut Rng) -> usize {
     rng.usize(0..REPLICAS)
 }
 
-fn setting(rng: &mut Rng) -> Vec<(Duration, Deed)> {
+fn setting(rng: &mut Rng) -> Vec<(Duration, Event)> {
     let pace = secs(one(rng, &[1.5, 6.0, 30.0, 90.0]));
-    let mut deeds = vec![Deed::Join(1), Deed::Pace(pace)];
+    let mut events = vec![Event::Join(1), Event::Pace(pace)];
     if rng.u8(0..3) > 0 {
-        deeds.push(Deed::Join(2));
+        events.push(Event::Join(2));
     }
     for who in 0..REPLICAS {
         let drift = one(rng, &[-1.0, 1.0, 2.0 * rng.clone().f64() - 1.0]) * DRIFT;
         let ahead = one(rng, &[0, 20, -20, 3_600, -3_600]);
         let rate = 1.0 + drift;
-        deeds.push(Deed::Clock { who, rate, ahead });
+        events.push(Event::Clock { who, rate, ahead });
     }
-    deeds
+    events
         .into_iter()
-        .map(|deed| (Duration::ZERO, deed))
+        .map(|event| (Duration::ZERO, event))
         .collect()
 }
 
-fn process(rng: &mut Rng) -> Deed {
+fn process(rng: &mut Rng) -> Event {
     let (who, most) = (who(rng), one(rng, &[20.0, 60.0]));
     match rng.u8(0..8) {
-        0..2 => Deed::Freeze {
+        0..2 => Event::Freeze {
             who,
             lasts: secs(rng.f64() * most),
         },
-        2..4 => Deed::Trip {
+        2..4 => Event::Trip {
             who,
             stage: one(rng, &[Stage::Reading, Stage::Sending, Stage::Waiting]),
             lasts: secs(rng.f64() * most),
         },
-        4..6 => Deed::Crash(who),
-        _ => Deed::Stop(who),
+        4..6 => Event::Crash(who),
+        _ => Event::Stop(who),
     }
 }
 
-fn cut(rng: &mut Rng) -> Deed {
+fn cut(rng: &mut Rng) -> Event {
     let (requests, answers) = one(rng, &[(true, true), (true, false), (false, true)]);
-    Deed::Cut {
+    Event::Cut {
         who: who(rng),
-        place: one(rng, &[Place::Api, Place::Account]),
+        place: one(rng, &[Endpoint::Api, Endpoint::Account]),
         requests,
         answers,
         lasts: secs(rng.f64() * 60.0),
     }
 }
 
-fn foul(rng: &mut Rng) -> Deed {
-    Deed::Foul {
+fn foul(rng: &mut Rng) -> Event {
+    Event::MessageFault {
         who: who(rng),
-        place: one(rng, &[Place::Api, Place::Account, Place::Account]),
+        place: one(rng, &[Endpoint::Api, Endpoint::Account, Endpoint::Account]),
         foul: one(
             rng,
             &[
-                Foul::Slow,
-                Foul::Slow,
-                Foul::Lossy,
-                Foul::Twice,
-                Foul::Errors,
+                MessageFault::Slow,
+                MessageFault::Slow,
+                MessageFault::Lossy,
+                MessageFault::Twice,
+                MessageFault::Errors,
             ],
         ),
         lasts: secs(rng.f64() * 60.0),
     }
 }
 
-fn sight(rng: &mut Rng) -> Deed {
+fn sight(rng: &mut Rng) -> Event {
     let (who, lasts) = (who(rng), secs(rng.f64() * 60.0));
     match rng.bool() {
-        true => Deed::Late { who, lasts },
-        false => Deed::Blind {
+        true => Event::Late { who, lasts },
+        false => Event::Blind {
             who,
             cluster: one(rng, &CLUSTERS),
             lasts,
@@ -165,37 +167,37 @@ fn sight(rng: &mut Rng) -> Deed {
     }
 }
 
-fn hand(rng: &mut Rng) -> Hand {
+fn hand(rng: &mut Rng) -> LeaseEdit {
     match rng.u8(0..5) {
-        0 => Hand::Deletes,
-        1 => Hand::Empties,
-        2 => Hand::Dates(one(
+        0 => LeaseEdit::Deletes,
+        1 => LeaseEdit::Empties,
+        2 => LeaseEdit::Dates(one(
             rng,
             &["1990-01-01T00:00:00.000000Z", "2190-01-01T00:00:00.000000Z"],
         )),
-        3 => Hand::Lasts(one(rng, &[1, 5, 60])),
-        _ => Hand::Frees,
+        3 => LeaseEdit::Lasts(one(rng, &[1, 5, 60])),
+        _ => LeaseEdit::Frees,
     }
 }
 
 /// A rolling update, in one of three histories.
-fn roll(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
+fn roll(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     let mut at = rng.f64() * length;
     if rng.u8(0..3) == 0 {
         for who in 0..REPLICAS {
-            deeds.push((secs(at), Deed::Stop(who)));
+            events.push((secs(at), Event::Stop(who)));
             at += rng.f64() * 15.0;
         }
     }
 }
 
 /// One by one, in bursts, and thought better of while the change is under way.
-fn edits(rng: &mut Rng, length: f64, pace: f64, deeds: &mut Vec<(Duration, Deed)>) {
+fn edits(rng: &mut Rng, length: f64, pace: f64, events: &mut Vec<(Duration, Event)>) {
     let gap = one(rng, &[6.0, 15.0, 40.0]);
-    let mut maps = Maps::default();
+    let mut maps = ConfigMaps::default();
     let mut edit = |at: f64, edit: Edit| {
         maps.edit(&edit);
-        deeds.push((secs(at), Deed::Edit(edit)));
+        events.push((secs(at), Event::Edit(edit)));
         maps.wide()
     };
     for _ in 0..3 {
@@ -234,14 +236,14 @@ fn edits(rng: &mut Rng, length: f64, pace: f64, deeds: &mut Vec<(Duration, Deed)
             _ => {}
         }
     }
-    // In every other world somebody leaves a typo behind.
+    // In every other history a typo stays to the end.
     if rng.bool() {
         edit(length, Edit::Mend);
     }
 }
 
 /// What others do in EC2: in one of three histories nothing, and in most of the others once in a while.
-fn harms(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
+fn harms(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     let how = one(
         rng,
         &[
@@ -255,9 +257,9 @@ fn harms(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
         ],
     );
     let gap = one(rng, &[15.0, 40.0, 40.0, 90.0, 1e3, 1e3]);
-    deeds.push((Duration::ZERO, Deed::Reverting(how)));
+    events.push((Duration::ZERO, Event::Reverting(how)));
     for at in moments(rng, gap, length) {
-        let harm = Harm::draw(rng);
+        let harm = Ec2Fault::draw(rng);
         let long = secs(5.0 + rng.f64() * 60.0);
         let lasts = match rng.u8(0..40) {
             0 => None,
@@ -266,62 +268,62 @@ fn harms(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
             _ => Some(Duration::ZERO),
         };
         let zone = rng.usize(0..2);
-        deeds.push((at, Deed::Harm { harm, zone, lasts }));
+        events.push((at, Event::Ec2Fault { harm, zone, lasts }));
     }
 }
 
 /// Every other history has room for all.
-fn limits(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
+fn limits(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     let gap = one(rng, &[40.0, 100.0, 1e3, 1e3]);
     for at in moments(rng, gap, length) {
         let lasts = secs(rng.f64() * 100.0);
-        let deed = match rng.u8(0..8) {
-            0 => Deed::Scarce {
+        let event = match rng.u8(0..8) {
+            0 => Event::Scarce {
                 free: rng.usize(0..2),
                 lasts,
             },
-            1..3 => Deed::Full {
+            1..3 => Event::Full {
                 zone: rng.usize(0..2),
                 told: rng.bool(),
                 lasts,
             },
-            _ => Deed::Crowd {
+            _ => Event::Crowd {
                 table: rng.usize(0..2),
                 count: rng.u8(5..12),
                 lasts,
             },
         };
         // The first static IPs are asked for in the first minute.
-        let at = match deed {
-            Deed::Scarce { .. } | Deed::Full { .. } => at / 4,
+        let at = match event {
+            Event::Scarce { .. } | Event::Full { .. } => at / 4,
             _ => at,
         };
-        deeds.push((at, deed));
+        events.push((at, event));
     }
 }
 
-/// Somebody means well.
-fn hands(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
+/// Draws edits of the Lease, the stack and the ledger by hand.
+fn hands(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     for at in moments(rng, 200.0, length) {
-        let deed = match rng.u8(0..8) {
-            0 => Deed::Stack(StackHand::Deletes),
-            1..3 => Deed::Stack(StackHand::Unprotects),
-            3..5 => Deed::Stack(StackHand::Repolicies),
-            5 => Deed::Ledger(LedgerHand::Deletes),
-            6 => Deed::Ledger(LedgerHand::Writes(one(rng, &["nonsense", "{}", ""]))),
-            _ => Deed::Ledger(LedgerHand::Shuts(secs(rng.f64() * 60.0))),
+        let event = match rng.u8(0..8) {
+            0 => Event::Stack(StackEdit::Deletes),
+            1..3 => Event::Stack(StackEdit::Unprotects),
+            3..5 => Event::Stack(StackEdit::Repolicies),
+            5 => Event::Ledger(LedgerEdit::Deletes),
+            6 => Event::Ledger(LedgerEdit::Writes(one(rng, &["nonsense", "{}", ""]))),
+            _ => Event::Ledger(LedgerEdit::Shuts(secs(rng.f64() * 60.0))),
         };
-        deeds.push((at, deed));
+        events.push((at, event));
     }
     // Once, since what is empty for longer than the grace period is believed to be.
     if rng.u8(0..4) == 0 {
         let lasts = secs(rng.f64() * 40.0);
-        deeds.push((secs(rng.f64() * length), Deed::Blank { lasts }));
+        events.push((secs(rng.f64() * length), Event::Blank { lasts }));
     }
 }
 
 /// A wide entry comes, more come inside of it than fit, it goes, and they become fewer.
-fn wide(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
+fn wide(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     if rng.u8(0..3) > 0 {
         return;
     }
@@ -332,26 +334,26 @@ fn wide(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
         (Edit::Wide(false), 60.0),
         (Edit::Many(rng.u8(0..3)), 0.0),
     ] {
-        deeds.push((secs(at), Deed::Edit(edit)));
+        events.push((secs(at), Event::Edit(edit)));
         at += 5.0 + rng.f64() * most;
     }
 }
 
-/// Node groups come and go, and somebody tidies up tags.
-fn tables(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
+/// Draws worker tables that come and go, and tags that are removed.
+fn tables(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     let gap = one(rng, &[60.0, 150.0, 1e3, 1e3]);
     for at in moments(rng, gap, length) {
         let lasts = secs(rng.f64() * 60.0);
-        let deed = match rng.u8(0..4) {
-            0 => Deed::Grow {
+        let event = match rng.u8(0..4) {
+            0 => Event::Grow {
                 zone: rng.usize(0..2),
                 lasts: Some(lasts).filter(|_| rng.bool()),
             },
-            _ => Deed::Untag {
+            _ => Event::Untag {
                 table: rng.usize(0..2),
                 lasts,
             },
         };
-        deeds.push((at, deed));
+        events.push((at, event));
     }
 }

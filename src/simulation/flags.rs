@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::config_maps::Edit;
 use super::draw::{moments, one};
-use super::harms::Reverting;
-use super::maps::Edit;
-use super::script::{Deed, Script};
+use super::ec2_faults::Reverting;
+use super::script::{Event, Script};
 use crate::lease::tests::secs;
 
 /// The flags that can cost a static IP.
@@ -33,8 +33,8 @@ impl Default for Flags {
 
 impl Script {
     pub fn flags(&self) -> Flags {
-        let flags = self.deeds.iter().find_map(|(_, deed)| match deed {
-            Deed::Flags(flags) => Some(*flags),
+        let flags = self.events.iter().find_map(|(_, event)| match event {
+            Event::Flags(flags) => Some(*flags),
             _ => None,
         });
         flags.unwrap_or_default()
@@ -42,9 +42,9 @@ impl Script {
 }
 
 /// The operator takes risks, and everybody has had enough, perhaps for a moment only.
-pub fn draw(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
-    let greedy = Deed::Reverting(Reverting::Greedy);
-    let is_greedy = deeds.iter().any(|(_, deed)| *deed == greedy);
+pub fn draw(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
+    let greedy = Event::Reverting(Reverting::Greedy);
+    let is_greedy = events.iter().any(|(_, event)| *event == greedy);
     let flags = Flags {
         deletes: rng.bool(),
         grace: one(rng, &[60, 60, 0, 180]),
@@ -53,48 +53,53 @@ pub fn draw(rng: &mut Rng, length: f64, deeds: &mut Vec<(Duration, Deed)>) {
     };
     if flags.grace == 0 {
         // What is believed at once must not be wrong.
-        deeds.retain(|(_, deed)| !matches!(deed, Deed::Blank { .. }));
+        events.retain(|(_, event)| !matches!(event, Event::Blank { .. }));
     }
-    deeds.push((Duration::ZERO, Deed::Flags(flags)));
+    events.push((Duration::ZERO, Event::Flags(flags)));
     for at in moments(rng, 60.0, length) {
         let lasts = secs(rng.f64() * 40.0);
         let (now, soon) = (at + secs(rng.f64() * 5.0), at + secs(rng.f64() * 30.0));
         match rng.u8(0..4) {
             0 => {
-                deeds.push((at, Deed::Edit(Edit::Clear)));
-                empty_for_long(rng, at, secs(f64::from(flags.grace)), deeds);
+                events.push((at, Event::Edit(Edit::Clear)));
+                empty_for_long(rng, at, secs(f64::from(flags.grace)), events);
             }
             1 => {
-                deeds.push((at, Deed::Deaf { lasts }));
-                deeds.push((now, Deed::Edit(Edit::Clear)));
-                deeds.push((soon, Deed::Edit(Edit::Back)));
+                events.push((at, Event::Deaf { lasts }));
+                events.push((now, Event::Edit(Edit::Clear)));
+                events.push((soon, Event::Edit(Edit::Back)));
             }
             2 => {
-                deeds.push((at, Deed::Deaf { lasts }));
-                deeds.push((now, Deed::Edit(Edit::Restore)));
+                events.push((at, Event::Deaf { lasts }));
+                events.push((now, Event::Edit(Edit::Restore)));
             }
-            _ => deeds.push((at, Deed::Deaf { lasts })),
+            _ => events.push((at, Event::Deaf { lasts })),
         }
     }
 }
 
 /// The time until it counts that nobody requests anything passes, perhaps without another edit, and what comes back towards its end
 /// is not heard of.
-fn empty_for_long(rng: &mut Rng, at: Duration, grace: Duration, deeds: &mut Vec<(Duration, Deed)>) {
+fn empty_for_long(
+    rng: &mut Rng,
+    at: Duration,
+    grace: Duration,
+    events: &mut Vec<(Duration, Event)>,
+) {
     if rng.bool() {
         let end = at + grace + secs(20.0);
         let meanwhile = |when: Duration| when > at && when < end;
-        deeds.retain(|(when, deed)| !(matches!(deed, Deed::Edit(_)) && meanwhile(*when)));
+        events.retain(|(when, event)| !(matches!(event, Event::Edit(_)) && meanwhile(*when)));
     }
     let before = secs(rng.f64() * one(rng, &[5.0, 15.0]));
     let deaf = at + grace.saturating_sub(before).max(secs(0.5));
     let lasts = secs(10.0 + rng.f64() * 30.0);
-    deeds.push((deaf, Deed::Deaf { lasts }));
+    events.push((deaf, Event::Deaf { lasts }));
     let back = match rng.u8(0..4) {
         0 => at + (grace + secs(40.0)).mul_f64(rng.f64()),
         1 => return,
         // Soon enough that nobody knows yet that the watches say nothing.
         _ => deaf + secs(rng.f64() * 6.0),
     };
-    deeds.push((back, Deed::Edit(Edit::Back)));
+    events.push((back, Event::Edit(Edit::Back)));
 }

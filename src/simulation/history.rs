@@ -1,4 +1,4 @@
-//! One history: faults, then peace, then quiet.
+//! One history: faults, then time to settle, then a time without calls.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use super::bugs::Bug;
 use super::churn;
 use super::director::Director;
-use super::laws::{Law, Wrong};
+use super::invariants::{Invariant, Violation};
 use super::replica::{replica, settings};
 use super::script::{REPLICAS, Script};
 use super::world::World;
@@ -18,7 +18,7 @@ use crate::lease::tests::process::Process;
 use crate::lease::tests::secs;
 use crate::provider::memory::MemoryProvider;
 
-/// A Lease lasts for a quarter of a minute, or for one if somebody wrote that into it, a failed call is repeated after five minutes
+/// A Lease lasts for a quarter of a minute, or a minute if it was edited by hand; a failed call is repeated after five minutes
 /// at most, and the third failure of the same change is waited out for a minute and a half.
 pub const SETTLED: Duration = Duration::from_secs(900);
 /// How long all must have been as asked for before it counts as settled: what was on its way by then has landed, and the grace
@@ -32,11 +32,11 @@ const LOOK: Duration = Duration::from_secs(150);
 /// A route that AWS refused is tried again in this time.
 const PATIENCE: Duration = Duration::from_secs(2_700);
 
-/// What there is to tell about a history.
+/// The result of a history.
 #[derive(Debug, Default, PartialEq)]
-pub struct Story {
+pub struct History {
     pub lines: Vec<String>,
-    pub wrong: Option<Wrong>,
+    pub wrong: Option<Violation>,
     pub terms: usize,
     pub calls: usize,
     pub failures: usize,
@@ -46,7 +46,7 @@ pub struct Story {
     pub lasted: Duration,
 }
 
-pub fn run(script: &Script, bug: Bug) -> Story {
+pub fn run(script: &Script, bug: Bug) -> History {
     // What nobody else draws comes from the seed as well.
     fastrand::seed(script.seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -57,7 +57,7 @@ pub fn run(script: &Script, bug: Bug) -> Story {
     runtime.block_on(history(script, bug))
 }
 
-async fn history(script: &Script, bug: Bug) -> Story {
+async fn history(script: &Script, bug: Bug) -> History {
     let account = MemoryProvider::new(MemoryProvider::network_for(&settings().zones));
     let world = Arc::new(World::new(bug, account, script));
     let mut director = Director {
@@ -92,7 +92,7 @@ async fn history(script: &Script, bug: Bug) -> Story {
     let settled_after = play(&world, script).await;
     drop(kept);
     let mut shared = world.shared();
-    Story {
+    History {
         lines: std::mem::take(&mut shared.history),
         wrong: shared.wrong.take(),
         terms: shared.terms,
@@ -151,12 +151,15 @@ async fn play(world: &World, script: &Script) -> Duration {
         step(world, end).await;
     }
     if let Some(what) = world.unsettled().filter(|_| is_quiet && !wrong()) {
-        world.fail(Law::StaysQuiet, format!("after {quiet:?} of quiet {what}"));
+        world.fail(
+            Invariant::StaysQuiet,
+            format!("after {quiet:?} of quiet {what}"),
+        );
     }
     let passes = world.shared().passes - passes;
     if !wrong() && passes as f64 > MOST_PASSES * quiet.as_secs_f64() / 60.0 {
         let text = format!("{passes} passes in {quiet:?} in which nothing was to be done");
-        world.fail(Law::Paced, text);
+        world.fail(Invariant::Paced, text);
     }
     after
 }
@@ -183,7 +186,7 @@ async fn settle(world: &World, within: Duration, from: Instant) -> Duration {
             calm = Instant::now();
             if calm > from + within {
                 let text = format!("after {within:?} without faults {what}");
-                world.fail(Law::Settles, text);
+                world.fail(Invariant::Settles, text);
             }
         }
     }

@@ -9,29 +9,29 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::bugs::Bug;
-use super::feed::{again, feed, taken};
-use super::laws::Law;
-use super::link::Link;
-use super::maps::CLUSTERS;
-use super::script::Place;
-use super::seat::Seat;
-use super::weather::Weather;
+use super::config_maps::CLUSTERS;
+use super::election_wrapper::ElectionWrapper;
+use super::invariants::Invariant;
+use super::network_faults::NetworkFaults;
+use super::provider_wrapper::ProviderWrapper;
+use super::script::Endpoint;
+use super::source_view::{again, feed, taken};
 use super::world::World;
 use crate::cluster::Cluster;
-use crate::controller::{Conduct, Controller};
+use crate::controller::{Controller, ControllerConfig};
 use crate::lease::Spawn;
 use crate::lease::tests::fake::{Ask, Fate, Net};
 use crate::lease::tests::process::Process;
 use crate::lease::tests::secs;
 use crate::lease::tests::wall::Wall;
-use crate::ledger;
-use crate::ledger::Book;
+use crate::ledger_store;
+use crate::ledger_store::LedgerStore;
 use crate::model::base::settings::{OnDrift, OnEmpty, Settings};
 use crate::model::desired::example_zones;
-use crate::provider::memory::crowd::ROUTES;
+use crate::provider::memory::quota_faults::ROUTES;
+use crate::report::liveness::Liveness;
 use crate::report::metrics::Metrics;
-use crate::report::pulse::Pulse;
-use crate::report::teller::Teller;
+use crate::report::reporter::Reporter;
 use crate::source::Source;
 
 /// What becomes of a process.
@@ -103,7 +103,7 @@ pub async fn replica(
         };
         drop(seat);
         if ended.is_err_and(|error| error.is_panic()) {
-            world.fail(Law::NoPanic, format!("replica {who} panicked"));
+            world.fail(Invariant::NoPanic, format!("replica {who} panicked"));
         }
         world.note(&format!("replica {who} has ended"));
         sleep(secs(20.0 * luck.f64())).await;
@@ -115,16 +115,19 @@ fn controller(
     who: usize,
     start: u32,
     process: &Process,
-) -> (Controller<Link, Seat>, Seat) {
+) -> (
+    Controller<ProviderWrapper, ElectionWrapper>,
+    ElectionWrapper,
+) {
     let (watched, mut wall) = (Arc::clone(world), Wall::new(world.ahead[who]));
     wall.trusted = world.bug == Bug::WallClock;
     let net = Net::of(wall);
-    net.set(move |ask| fate(&mut watched.weather(), who, ask));
+    net.set(move |ask| fate(&mut watched.network_faults(), who, ask));
     let of = process.clone();
     let spawn: Spawn = Arc::new(move |task| tokio::spawn(of.run(task)));
     let name = format!("r{who}-{start}");
     let election = world.api.replica_over(&name, &net, spawn);
-    let seat = Seat::new(world, who, process, election);
+    let seat = ElectionWrapper::new(world, who, process, election);
     let mut settings = settings();
     if world.flags.deletes {
         settings.on_empty = OnEmpty::Delete;
@@ -140,7 +143,7 @@ fn controller(
     if world.bug == Bug::LimitsUnseen {
         settings.route_table_quota = 500;
     }
-    let conduct = Conduct {
+    let config = ControllerConfig {
         settings,
         empty_grace_period: match world.bug {
             Bug::GraceSkipped => secs(0.0),
@@ -155,25 +158,25 @@ fn controller(
         cluster: Cluster::named(CLUSTER),
     };
     let controller = Controller::new(
-        Link::new(world, who, process),
+        ProviderWrapper::new(world, who, process),
         seat.clone(),
         Source::Simulated {
             feed: feed(world, who, process),
             taken: taken(world, who),
             again: again(world, who),
         },
-        conduct,
-        book(world, who, &net),
-        Teller::new(Metrics::new(), false),
-        Pulse::new(secs(60.0)),
+        config,
+        ledger(world, who, &net),
+        Reporter::new(Metrics::new(), false),
+        Liveness::new(secs(60.0)),
     );
     (controller, seat)
 }
 
 /// The ledger, over the same network as the Lease.
-fn book(world: &World, who: usize, net: &Net) -> Book {
+fn ledger(world: &World, who: usize, net: &Net) -> LedgerStore {
     let transport = world.ledger.transport(net);
-    let place = ledger::Place {
+    let place = ledger_store::LedgerLocation {
         namespace: "default".to_owned(),
         name: "egress-ledger".to_owned(),
         stack_name: settings().stack_name,
@@ -181,7 +184,7 @@ fn book(world: &World, who: usize, net: &Net) -> Book {
     };
     let (start, ahead) = (world.start, world.ahead[who]);
     let clock = Arc::new(move || secs(1.8e9 + ahead as f64) + start.elapsed());
-    Book::new(
+    LedgerStore::new(
         ClientBuilder::new(transport, "default").build(),
         place,
         clock,
@@ -189,9 +192,9 @@ fn book(world: &World, who: usize, net: &Net) -> Book {
 }
 
 /// What becomes of one request about the Lease.
-fn fate(weather: &mut Weather, who: usize, ask: Ask) -> Fate {
+fn fate(network_faults: &mut NetworkFaults, who: usize, ask: Ask) -> Fate {
     let most = if ask == Ask::Event { 3.0 } else { 40.0 };
-    let luck = weather.luck(who, Place::Api, most);
+    let luck = network_faults.luck(who, Endpoint::Api, most);
     Fate {
         before: luck.before,
         request_lost: luck.lost,

@@ -1,20 +1,20 @@
-//! What goes wrong in a history, as data: so that it can be read, replayed, and taken out bit by bit.
+//! The events of a history as data, so that they can be printed, replayed and left out one by one.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::churn::Habit;
+use super::config_maps::Edit;
+use super::ec2_faults::{Ec2Fault, Reverting};
 use super::flags::Flags;
-pub use super::hands::{Hand, LedgerHand, StackHand};
-use super::harms::{Harm, Reverting};
-use super::maps::Edit;
+pub use super::manual_edits::{LeaseEdit, LedgerEdit, StackEdit};
 
 /// At most so many replicas. The first is always there.
 pub const REPLICAS: usize = 3;
 
-/// One thing that happens. Each can be left out, and the others stay what they are.
+/// One event. Each can be left out, and the others stay the same.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Deed {
+pub enum Event {
     /// There is one more replica, from the beginning.
     Join(usize),
     /// The replica's machine has clocks of its own: seconds shown in each second, and how far the wall clock is ahead.
@@ -36,16 +36,16 @@ pub enum Deed {
     /// Messages in one direction, or both, get lost.
     Cut {
         who: usize,
-        place: Place,
+        place: Endpoint,
         requests: bool,
         answers: bool,
         lasts: Duration,
     },
     /// Some messages have bad luck.
-    Foul {
+    MessageFault {
         who: usize,
-        place: Place,
-        foul: Foul,
+        place: Endpoint,
+        foul: MessageFault,
         lasts: Duration,
     },
     /// The API server is away: all watches are cut, and what it remembered for them is gone.
@@ -58,13 +58,13 @@ pub enum Deed {
     },
     /// News of ConfigMaps is slow.
     Late { who: usize, lasts: Duration },
-    /// When all is well, somebody edits this often.
+    /// After the history has settled, a user edits this often.
     Churn { habit: Habit, gap: Duration },
     /// The next operation fails, and so does the rollback of a change if it is stuck.
     Spoil { stuck: bool },
-    /// Somebody does something to a zone in EC2, and does it again whenever it is undone, for this long; None: for ever.
-    Harm {
-        harm: Harm,
+    /// A fault in a zone in EC2, injected again whenever it is repaired, for this long; None means for ever.
+    Ec2Fault {
+        harm: Ec2Fault,
         zone: usize,
         lasts: Option<Duration>,
     },
@@ -91,29 +91,29 @@ pub enum Deed {
         zone: usize,
         lasts: Option<Duration>,
     },
-    /// Somebody has a hand in the stack.
-    Stack(StackHand),
-    /// Somebody has a hand in the ledger.
-    Ledger(LedgerHand),
+    /// The stack is edited by hand.
+    Stack(StackEdit),
+    /// The ledger is edited by hand.
+    Ledger(LedgerEdit),
     /// How the operator has set the flags that can cost a static IP, from the beginning.
     Flags(Flags),
-    /// Nobody is told of what happens to ConfigMaps.
+    /// All watches go silent.
     Deaf { lasts: Duration },
     /// The label selector finds nothing, though it is asked of everything.
     Blank { lasts: Duration },
     /// Another cluster has taken the stack over.
     Taken { lasts: Duration },
-    /// What becomes of change sets that are to revert drift, from the beginning.
+    /// The result of change sets with `REVERT_DRIFT`, for the whole history.
     Reverting(Reverting),
-    /// Somebody edits the Lease.
-    Lease(Hand),
-    /// Somebody edits ConfigMaps.
+    /// The Lease is edited by hand.
+    Lease(LeaseEdit),
+    /// A ConfigMap is edited.
     Edit(Edit),
 }
 
 /// Where messages go. The API server has the Lease and the ConfigMaps of the first cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Endpoint {
     Api,
     Account,
 }
@@ -130,7 +130,7 @@ pub enum Stage {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Foul {
+pub enum MessageFault {
     Slow,
     Lossy,
     /// Requests arrive, and arrive again later.
@@ -143,18 +143,18 @@ pub enum Foul {
 pub struct Script {
     pub seed: u64,
     /// With the moment of each, in its order.
-    pub deeds: Vec<(Duration, Deed)>,
+    pub events: Vec<(Duration, Event)>,
     /// How long nothing may be written in the end.
     pub quiet: Duration,
 }
 
-impl Deed {
+impl Event {
     fn lasts(&self) -> Duration {
         match self {
             Self::Freeze { lasts, .. }
             | Self::Trip { lasts, .. }
             | Self::Cut { lasts, .. }
-            | Self::Foul { lasts, .. }
+            | Self::MessageFault { lasts, .. }
             | Self::Restart { lasts }
             | Self::Blind { lasts, .. }
             | Self::Late { lasts, .. }
@@ -165,10 +165,10 @@ impl Deed {
             | Self::Untag { lasts, .. }
             | Self::Taken { lasts }
             | Self::Full { lasts, .. } => *lasts,
-            Self::Harm { lasts, .. } | Self::Grow { lasts, .. } | Self::Refuse { lasts, .. } => {
-                lasts.unwrap_or_default()
-            }
-            Self::Ledger(LedgerHand::Shuts(lasts)) => *lasts,
+            Self::Ec2Fault { lasts, .. }
+            | Self::Grow { lasts, .. }
+            | Self::Refuse { lasts, .. } => lasts.unwrap_or_default(),
+            Self::Ledger(LedgerEdit::Shuts(lasts)) => *lasts,
             _ => Duration::ZERO,
         }
     }
@@ -177,22 +177,22 @@ impl Deed {
 impl Script {
     /// When all is as it should be again, from the beginning on.
     pub fn length(&self) -> Duration {
-        let ends = self.deeds.iter().map(|(at, deed)| *at + deed.lasts());
+        let ends = self.events.iter().map(|(at, event)| *at + event.lasts());
         ends.max().unwrap_or_default()
     }
 
-    /// With only these of its deeds.
+    /// With only these of its events.
     pub fn only(&self, kept: &[usize]) -> Self {
-        let deeds = kept.iter().filter_map(|index| self.deeds.get(*index));
+        let events = kept.iter().filter_map(|index| self.events.get(*index));
         Self {
-            deeds: deeds.cloned().collect(),
+            events: events.cloned().collect(),
             ..*self
         }
     }
 
     pub fn clock_of(&self, who: usize) -> (f64, i64) {
-        let clock = self.deeds.iter().find_map(|(_, deed)| match deed {
-            Deed::Clock {
+        let clock = self.events.iter().find_map(|(_, event)| match event {
+            Event::Clock {
                 who: of,
                 rate,
                 ahead,
@@ -203,24 +203,28 @@ impl Script {
     }
 
     pub fn has(&self, who: usize) -> bool {
-        who == 0 || self.deeds.iter().any(|(_, deed)| *deed == Deed::Join(who))
+        who == 0
+            || self
+                .events
+                .iter()
+                .any(|(_, event)| *event == Event::Join(who))
     }
 
     pub fn pace(&self) -> Duration {
-        Self::pace_of(&self.deeds)
+        Self::pace_of(&self.events)
     }
 
-    pub fn pace_of(deeds: &[(Duration, Deed)]) -> Duration {
-        let pace = deeds.iter().find_map(|(_, deed)| match deed {
-            Deed::Pace(pace) => Some(*pace),
+    pub fn pace_of(events: &[(Duration, Event)]) -> Duration {
+        let pace = events.iter().find_map(|(_, event)| match event {
+            Event::Pace(pace) => Some(*pace),
             _ => None,
         });
         pace.unwrap_or(Duration::from_millis(1_500))
     }
 
     pub fn reverting(&self) -> Reverting {
-        let how = self.deeds.iter().find_map(|(_, deed)| match deed {
-            Deed::Reverting(how) => Some(*how),
+        let how = self.events.iter().find_map(|(_, event)| match event {
+            Event::Reverting(how) => Some(*how),
             _ => None,
         });
         how.unwrap_or_default()
@@ -228,40 +232,40 @@ impl Script {
 
     /// Whether anybody does anything in EC2.
     pub fn harms(&self) -> bool {
-        let mut deeds = self.deeds.iter();
-        deeds.any(|(_, deed)| matches!(deed, Deed::Harm { .. }))
+        let mut events = self.events.iter();
+        events.any(|(_, event)| matches!(event, Event::Ec2Fault { .. }))
     }
 
     /// Whether AWS refuses routes.
     pub fn refuses(&self) -> bool {
-        let mut deeds = self.deeds.iter();
-        deeds.any(|(_, deed)| matches!(deed, Deed::Refuse { .. }))
+        let mut events = self.events.iter();
+        events.any(|(_, event)| matches!(event, Event::Refuse { .. }))
     }
 
     /// Whether the ledger may say less than was asked for: it is harmed, or could not be written.
     pub fn loses_ledger(&self) -> bool {
-        self.deeds.iter().any(|(_, deed)| match deed {
-            Deed::Ledger(_) | Deed::Restart { .. } => true,
-            Deed::Foul { place, .. } | Deed::Cut { place, .. } => *place == Place::Api,
+        self.events.iter().any(|(_, event)| match event {
+            Event::Ledger(_) | Event::Restart { .. } => true,
+            Event::MessageFault { place, .. } | Event::Cut { place, .. } => *place == Endpoint::Api,
             _ => false,
         })
     }
 
-    /// Whether epochs may begin anew: nobody may be left who knows of the earlier ones.
+    /// Whether epochs may start again at zero, because no replica may know the earlier ones.
     pub fn loses_epochs(&self) -> bool {
-        let lost = |hand: &Hand| matches!(hand, Hand::Deletes | Hand::Empties);
-        self.deeds
+        let lost = |hand: &LeaseEdit| matches!(hand, LeaseEdit::Deletes | LeaseEdit::Empties);
+        self.events
             .iter()
-            .any(|(_, deed)| matches!(deed, Deed::Lease(hand) if lost(hand)))
+            .any(|(_, event)| matches!(event, Event::Lease(hand) if lost(hand)))
     }
 }
 
-impl Deed {
+impl Event {
     /// What others do to the account, the ledger and the selector, as it is shown.
     fn of_others(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Harm { harm, zone, lasts } => {
-                write!(f, "somebody harms zone {zone} for {lasts:.1?}: {harm}")
+            Self::Ec2Fault { harm, zone, lasts } => {
+                write!(f, "a fault in zone {zone} for {lasts:.1?}: {harm}")
             }
             Self::Crowd {
                 table,
@@ -287,14 +291,14 @@ impl Deed {
                 write!(f, "AWS refuses network {net} for {lasts:.1?}")
             }
             Self::Full { zone, told, lasts } => {
-                let how = if *told { "as is told" } else { "untold" };
+                let how = if *told { "visibly" } else { "invisibly" };
                 write!(
                     f,
                     "no more NAT gateways in zone {zone}, {how}, for {lasts:.1?}"
                 )
             }
-            Self::Stack(hand) => write!(f, "somebody has a hand in the stack: {hand:?}"),
-            Self::Ledger(hand) => write!(f, "somebody has a hand in the ledger: {hand:?}"),
+            Self::Stack(hand) => write!(f, "the stack is edited by hand: {hand:?}"),
+            Self::Ledger(hand) => write!(f, "the ledger is edited by hand: {hand:?}"),
             Self::Blank { lasts } => {
                 write!(f, "the label selector finds nothing for {lasts:.1?}")
             }
@@ -305,7 +309,7 @@ impl Deed {
             }
             Self::Reverting(how) => write!(f, "reverting drift: {how:?}"),
             Self::Churn { habit, gap } => {
-                write!(f, "somebody will edit every {gap:.1?}: {habit:?}")
+                write!(f, "a user will edit every {gap:.1?}: {habit:?}")
             }
             // Everything else is named where this is called.
             _ => Ok(()),
@@ -313,7 +317,7 @@ impl Deed {
     }
 }
 
-impl fmt::Display for Deed {
+impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Join(who) => write!(f, "replica {who} is there"),
@@ -332,7 +336,7 @@ impl fmt::Display for Deed {
                 )
             }
             Self::Crash(who) => write!(f, "replica {who} crashes"),
-            Self::Stop(who) => write!(f, "replica {who} is told to stop"),
+            Self::Stop(who) => write!(f, "replica {who} gets its signal"),
             Self::Cut {
                 who,
                 place,
@@ -347,7 +351,7 @@ impl fmt::Display for Deed {
                 };
                 write!(f, "replica {who} {what}, {place:?}, for {lasts:.1?}")
             }
-            Self::Foul {
+            Self::MessageFault {
                 who,
                 place,
                 foul,
@@ -366,8 +370,8 @@ impl fmt::Display for Deed {
             Self::Spoil { stuck: true } => {
                 f.write_str("the next operation will fail and get stuck")
             }
-            Self::Lease(hand) => write!(f, "somebody edits the Lease: {hand:?}"),
-            Self::Edit(edit) => write!(f, "somebody edits: {edit}"),
+            Self::Lease(hand) => write!(f, "the Lease is edited by hand: {hand:?}"),
+            Self::Edit(edit) => write!(f, "edit: {edit}"),
             others => others.of_others(f),
         }
     }

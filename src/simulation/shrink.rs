@@ -1,30 +1,30 @@
-//! Takes out of a history that fails whatever it fails without.
+//! Shrinks a failing history to the events that cause the failure.
 
 use super::bugs::Bug;
-use super::history::{Story, run};
-use super::laws::Law;
+use super::history::{History, run};
+use super::invariants::Invariant;
 use super::script::Script;
 
-/// Tries at most so many histories.
+/// The maximum number of histories that are tried.
 const TRIES: usize = 500;
 
-/// A part of a script that breaks the same law.
+/// A part of a script that breaks the same invariant.
 pub struct Shrunk {
-    /// The deeds that are left, by their places in the whole script.
+    /// The events that are left, by their places in the whole script.
     pub kept: Vec<usize>,
-    pub story: Story,
+    pub story: History,
 }
 
-/// Leaves out larger and smaller runs of deeds, as long as `law` is broken without them.
-pub fn shrink(whole: &Script, bug: Bug, law: Law) -> Option<Shrunk> {
+/// Leaves out larger and smaller runs of events, as long as `law` is broken without them.
+pub fn shrink(whole: &Script, bug: Bug, law: Invariant) -> Option<Shrunk> {
     let attempt = |kept: Vec<usize>| {
         let story = run(&whole.only(&kept), bug);
         let same = story.wrong.as_ref().is_some_and(|wrong| wrong.law == law);
         same.then_some(Shrunk { kept, story })
     };
-    let mut best = attempt((0..whole.deeds.len()).collect())?;
+    let mut best = attempt((0..whole.events.len()).collect())?;
     let mut tries = 1;
-    let mut width = whole.deeds.len().div_ceil(2);
+    let mut width = whole.events.len().div_ceil(2);
     loop {
         let before = best.kept.len();
         // From the end on: what comes after the failure goes first, and consequences before causes.

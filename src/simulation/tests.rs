@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bugs::Bug;
-use super::history::{Story, run};
+use super::history::{History, run};
 use super::script::Script;
 use super::shrink::shrink;
 
@@ -26,11 +26,11 @@ fn report(script: &Script, bug: Bug) -> Option<String> {
         bug => format!("BUG={bug:?} "),
     };
     Some(format!(
-        "{:?}: {}\nall of it: {bug}SEED={seed}\n{} of its {} deeds do the same: {bug}SEED={seed} ONLY={}\n{}",
+        "{:?}: {}\nall of it: {bug}SEED={seed}\n{} of its {} events do the same: {bug}SEED={seed} ONLY={}\n{}",
         wrong.law,
         wrong.text,
         small.kept.len(),
-        script.deeds.len(),
+        script.events.len(),
         kept.join(","),
         small.story.lines.join("\n")
     ))
@@ -43,7 +43,7 @@ fn planted() -> Option<Bug> {
     bugs.find(|bug| format!("{bug:?}") == name)
 }
 
-/// The history that the environment names: `SEED`, of its deeds `ONLY` some, with a planted `BUG`.
+/// The history that the environment names: `SEED`, of its events `ONLY` some, with a planted `BUG`.
 fn named() -> Option<(Script, Bug)> {
     let mut script = Script::draw(number("SEED")?);
     if let Ok(only) = std::env::var("ONLY") {
@@ -95,14 +95,14 @@ fn whole_controllers_survive_everything() {
         let story = run(&script, Bug::None);
         match story.wrong {
             Some(_) => Err(report(&script, Bug::None).unwrap_or_default()),
-            None => Ok(Story {
+            None => Ok(History {
                 lines: Vec::new(),
                 ..story
             }),
         }
     });
     let stories = stories.unwrap_or_else(|report| panic!("{report}"));
-    let sum = |what: fn(&Story) -> usize| stories.iter().map(what).sum::<usize>();
+    let sum = |what: fn(&History) -> usize| stories.iter().map(what).sum::<usize>();
     let (terms, calls, failures) = (sum(|s| s.terms), sum(|s| s.calls), sum(|s| s.failures));
     let slowest = stories.iter().map(|story| story.settled_after).max();
     let time: Duration = stories.iter().map(|story| story.lasted).sum();
@@ -162,12 +162,12 @@ fn a_failure_shrinks_and_stays_the_same() {
         };
         let (script, law) = (0..100).find_map(failing).expect("a history that fails");
         let small = shrink(&script, bug, law).expect("it fails the same way");
-        let (all, left) = (script.deeds.len(), small.kept.len());
+        let (all, left) = (script.events.len(), small.kept.len());
         println!(
             "{bug:?}: {left} of {all} deeds break {law:?}\n{}",
             small.story.lines.join("\n")
         );
-        assert!(2 * left < all, "{left} of {all} deeds are left");
+        assert!(2 * left < all, "{left} of {all} events are left");
         let again = run(&script.only(&small.kept), bug);
         assert!(
             again == small.story,

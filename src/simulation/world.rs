@@ -1,4 +1,4 @@
-//! Everything that happened, what is known from outside, and what must never be.
+//! The state of a history as an observer outside of all replicas knows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
@@ -9,22 +9,22 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::bugs::Bug;
-use super::feed::News;
+use super::config_maps::{ConfigMaps, Edit, covered, unreadable};
+use super::ec2_faults::Reverting;
+use super::excuses::Excuses;
 use super::flags::Flags;
-use super::harms::Reverting;
-use super::laws::{FIRM, Law, Wrong};
-use super::maps::{Edit, Maps, covered, unreadable};
-use super::scars::Scars;
+use super::invariants::{FIRM, Invariant, Violation};
+use super::network_faults::NetworkFaults;
 use super::script::{REPLICAS, Script, Stage};
-use super::weather::Weather;
+use super::source_view::SourceFaults;
 use crate::lease::TermGuard;
 use crate::lease::tests::fake::FakeApi;
 use crate::lease::tests::process::Process;
 use crate::model::base::ids::{EntryId, ObjectId, TableId};
 use crate::model::input::request::{Object, Snapshot};
 use crate::provider::memory::MemoryProvider;
-use crate::provider::memory::crowd::{ROUTES, refusable};
-use crate::provider::memory::sight::Stamp;
+use crate::provider::memory::account_view::Stamp;
+use crate::provider::memory::quota_faults::{ROUTES, refusable};
 
 /// How long a request may be on its way to the account.
 const SLOWEST: Duration = Duration::from_secs(10);
@@ -34,9 +34,9 @@ pub struct World {
     /// The ledger's ConfigMap.
     pub ledger: FakeApi,
     pub account: MemoryProvider,
-    maps: Mutex<Maps>,
-    weather: Mutex<Weather>,
-    news: Mutex<News>,
+    maps: Mutex<ConfigMaps>,
+    network_faults: Mutex<NetworkFaults>,
+    source_faults: Mutex<SourceFaults>,
     /// Woken in the order of waiting: a watch channel wakes in an order of its own.
     pub edited: Notify,
     pub start: Instant,
@@ -47,7 +47,7 @@ pub struct World {
     pub pace: Duration,
     /// How long a request may be on its way to the account: less than any operation takes.
     pub slowest: Duration,
-    /// Epochs may begin anew: somebody deletes the Lease.
+    /// Whether epochs may start again at zero, because the Lease is deleted by hand.
     pub epochs_lost: bool,
     /// The ledger may say less than was asked for.
     ledger_lost: bool,
@@ -60,7 +60,7 @@ pub struct World {
 #[derive(Default)]
 pub struct Shared {
     pub history: Vec<String>,
-    pub wrong: Option<Wrong>,
+    pub wrong: Option<Violation>,
     /// What each replica was last shown, as it really was.
     pub shown: [Snapshot; REPLICAS],
     /// The same when its pass began.
@@ -79,14 +79,14 @@ pub struct Shared {
     pub passes: usize,
     /// From when on no call may be sent.
     quiet: bool,
-    terms_of: [Option<Reign>; REPLICAS],
+    terms_of: [Option<LeaderTerm>; REPLICAS],
     sent_epoch: u64,
     pub operation_epoch: u64,
     pub ips: BTreeMap<String, String>,
     pub entries: BTreeMap<EntryId, Standing>,
     /// All that each entry has ever asked for.
     pub ever: BTreeMap<EntryId, BTreeSet<Ipv4Net>>,
-    pub scars: Scars,
+    pub excuses: Excuses,
     /// Networks that AWS has ever refused.
     pub refused: BTreeSet<Ipv4Net>,
     /// Until when a table that was full may go without new routes.
@@ -103,13 +103,13 @@ pub struct Shared {
 }
 
 /// A replica's latest term.
-struct Reign {
+struct LeaderTerm {
     epoch: u64,
     guard: TermGuard,
     process: Process,
 }
 
-impl Reign {
+impl LeaderTerm {
     /// By the clock of the machine that believes in it.
     fn is_over(&self) -> bool {
         self.process.by_its_clock(|| self.guard.is_over())
@@ -143,8 +143,8 @@ impl World {
             ledger: FakeApi::new(),
             account,
             maps: Mutex::default(),
-            weather: Mutex::new(Weather::new(script.seed)),
-            news: Mutex::new(News::new()),
+            network_faults: Mutex::new(NetworkFaults::new(script.seed)),
+            source_faults: Mutex::new(SourceFaults::new()),
             edited: Notify::new(),
             start,
             faults_until: start + script.length(),
@@ -163,16 +163,16 @@ impl World {
         self.shared.lock().unwrap()
     }
 
-    pub fn maps(&self) -> MutexGuard<'_, Maps> {
+    pub fn maps(&self) -> MutexGuard<'_, ConfigMaps> {
         self.maps.lock().unwrap()
     }
 
-    pub fn weather(&self) -> MutexGuard<'_, Weather> {
-        self.weather.lock().unwrap()
+    pub fn network_faults(&self) -> MutexGuard<'_, NetworkFaults> {
+        self.network_faults.lock().unwrap()
     }
 
-    pub fn news(&self) -> MutexGuard<'_, News> {
-        self.news.lock().unwrap()
+    pub fn source_faults(&self) -> MutexGuard<'_, SourceFaults> {
+        self.source_faults.lock().unwrap()
     }
 
     pub fn note(&self, what: &str) {
@@ -181,9 +181,9 @@ impl World {
     }
 
     /// The first thing that goes wrong is what counts.
-    pub fn fail(&self, law: Law, text: String) {
+    pub fn fail(&self, law: Invariant, text: String) {
         self.note(&format!("WRONG: {text}"));
-        self.shared().wrong.get_or_insert(Wrong { law, text });
+        self.shared().wrong.get_or_insert(Violation { law, text });
     }
 
     pub fn edit(&self, edit: &Edit) {
@@ -198,14 +198,14 @@ impl World {
         self.alone(who, &format!("its epoch {epoch} began"));
         let mut shared = self.shared();
         shared.terms += 1;
-        shared.terms_of[who] = Some(Reign {
+        shared.terms_of[who] = Some(LeaderTerm {
             epoch,
             guard,
             process: process.clone(),
         });
     }
 
-    /// Fails if somebody else's term lasts.
+    /// Fails if another replica's term lasts.
     fn alone(&self, who: usize, when: &str) {
         let shared = self.shared();
         let others = (0..REPLICAS).filter(|other| *other != who);
@@ -218,7 +218,7 @@ impl World {
             let text = format!(
                 "two writers: replica {other} led in epoch {epoch} when replica {who} acted: {when}"
             );
-            self.fail(Law::OneWriter, text);
+            self.fail(Invariant::OneWriter, text);
         }
     }
 
@@ -236,15 +236,15 @@ impl World {
         if epoch < latest && !self.epochs_lost {
             let text =
                 format!("replica {who} sent {call} in epoch {epoch} after one of epoch {latest}");
-            self.fail(Law::EpochsGrow, text);
+            self.fail(Invariant::EpochsGrow, text);
         }
         if !lasts {
             let text = format!("replica {who} sent {call} when its term, epoch {epoch}, was over");
-            self.fail(Law::TermCovers, text);
+            self.fail(Invariant::TermCovers, text);
         }
         if quiet {
             let text = format!("replica {who} sent {call} in a quiet world");
-            self.fail(Law::StaysQuiet, text);
+            self.fail(Invariant::StaysQuiet, text);
         }
     }
 
@@ -257,7 +257,7 @@ impl World {
         let theirs = astray
             .filter_map(|stray| stray.route)
             .filter(|(of, _)| of == table);
-        shared.scars.took(theirs);
+        shared.excuses.took(theirs);
         let Some(routes) = sight.tables.get(table) else {
             return;
         };
@@ -269,7 +269,7 @@ impl World {
         }
     }
 
-    /// Until later than that, since somebody may act on what was seen before.
+    /// Room may be short until after `lasts`, because a replica may act on an older reading.
     pub fn is_tight_for(&self, lasts: Duration) {
         let until = Some(Instant::now() + lasts + FIRM + self.pace);
         let mut shared = self.shared();
@@ -283,7 +283,7 @@ impl World {
         at.is_some_and(|at| at.elapsed() > FIRM)
     }
 
-    /// AWS refuses a network, and whoever plans may wait for it even when it does not any more.
+    /// Records that AWS refuses a network. A plan may leave it out for a while after AWS accepts it again.
     pub fn refuse(&self, net: usize) {
         self.account.refuse(net);
         self.shared().refused.insert(refusable(net));

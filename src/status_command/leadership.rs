@@ -1,4 +1,4 @@
-//! Whether anybody leads now: what the leader has written may be old.
+//! Checks whether a replica leads, because the status may be outdated.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use super::PATIENCE;
 use crate::clock::wall;
 use crate::model::base::plain::{plain, short};
 
-/// Bytes of a holder's name, which may be anybody's, and of an error.
+/// The maximum length of a holder's name and of an error, in bytes.
 const MAX_NAME: usize = 300;
-/// A Lease that says it is longer is not waited for longer.
+/// The maximum wait for a renewal in seconds, whatever duration the Lease has.
 const MAX_DURATION: u64 = 60;
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -25,7 +25,7 @@ pub(super) enum Leadership {
         holder: String,
     },
     Nobody {
-        /// When the Lease was last renewed or given up; empty where it does not say.
+        /// When the Lease was last renewed or released; empty if the Lease has no such time.
         since: String,
         why: String,
     },
@@ -35,7 +35,7 @@ pub(super) enum Leadership {
     },
 }
 
-/// As much of a Lease as is needed, read so that nothing else in it matters.
+/// The fields of a Lease that are needed. Other fields may hold anything.
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Lease {
@@ -57,7 +57,7 @@ struct Spec {
     renew_time: Option<String>,
 }
 
-/// Looks who leads. Where the Lease seems old by this machine's clock it is watched for its duration: whoever leads renews it.
+/// Finds out who leads. If the Lease looks expired by this machine's clock, it is polled for its duration, in which a leader renews it.
 pub(super) async fn read(client: &Client, namespace: &str, name: &str) -> Leadership {
     let first = match get(client, namespace, name).await {
         Ok(Some(lease)) => lease,
@@ -126,7 +126,7 @@ impl Lease {
         self.spec.renew_time.as_deref()?.parse().ok()
     }
 
-    /// Whether it was renewed within its duration, by this clock.
+    /// Whether the Lease was renewed within its duration, by this machine's clock.
     fn is_fresh(&self, now: Timestamp) -> bool {
         let age = |renewed: Timestamp| now.as_second().saturating_sub(renewed.as_second());
         let seconds = i64::try_from(self.seconds()).unwrap_or(1);
@@ -155,7 +155,7 @@ impl Leadership {
         matches!(self, Self::Nobody { .. })
     }
 
-    /// One line where it matters, and none where somebody leads.
+    /// Returns one line if no replica leads or leadership is unknown; otherwise an empty text.
     pub(super) fn text(&self) -> String {
         match self {
             Self::Led { .. } => String::new(),

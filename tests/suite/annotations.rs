@@ -237,7 +237,7 @@ async fn without_the_right_it_is_told_once_and_routes_are_made() {
         wait::check(refused >= 2.0, || format!("{refused}"))
     })
     .await;
-    let remedy = "give the right to patch configmaps (value annotateConfigMaps)";
+    let remedy = "grant the permission to patch configmaps (value annotateConfigMaps)";
     let told = replica.when(&["WARN", "forbidden", "cannot be annotated", remedy]);
     assert_eq!(told.len(), 1, "{}", replica.log());
     assert!(ours(&get(&stage, "one").await.unwrap()).is_empty());

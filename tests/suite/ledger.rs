@@ -84,7 +84,7 @@ async fn without_a_ledger_a_typo_freezes_removals_until_it_is_mended() {
     // Its role cannot make it, and it says what does.
     replica
         .said(&[
-            "is not there and may not be created",
+            "does not exist and may not be created",
             "install the chart again",
         ])
         .unwrap();

@@ -32,11 +32,11 @@ async fn rights_to_tell_that_are_missing_are_told_once_and_harm_no_route() {
     for (what, remedy) in [
         (
             "an Event on the ConfigMap",
-            "check the right to create events.events.k8s.io",
+            "check the permission to create events.events.k8s.io",
         ),
         (
             "kube-static-egress-controller-status",
-            "the right to get and patch it",
+            "the permission to get and patch it",
         ),
     ] {
         let warned = replica.when(&["WARN", "forbidden", what, remedy]);

@@ -258,7 +258,7 @@ async fn fails(name: &str, manner: Manner, why: &str) {
     assert_eq!(collector.spans().len(), 0);
     collector.behave(Manner::Takes);
     stage.two_more_looks().await;
-    wait::until("told", || replica.said(&["traces are taken again"])).await;
+    wait::until("told", || replica.said(&["traces are accepted again"])).await;
     replica.assert_well();
     assert!(replica.terminate().await.0.success());
     assert_eq!(replica.when(&[LOST]).len(), 1);

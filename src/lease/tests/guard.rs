@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service};
 
-use super::super::fence::{Fence, FenceLayer};
-use super::super::seen::{Known, Role};
+use super::super::cas_layer::{CasLayer, CasService};
+use super::super::observation::{LeaseState, Role};
 use super::fake::{FakeApi, Net, Transport};
 use super::{TTL, secs};
 
@@ -18,15 +18,15 @@ const NOW: &str = "2026-08-02T00:00:00.000000+00:00";
 
 struct Guarded {
     api: FakeApi,
-    known: Known,
-    fence: Fence<Transport>,
+    known: LeaseState,
+    fence: CasService<Transport>,
 }
 
 impl Guarded {
     fn new(api: FakeApi) -> Self {
-        let known = Known::new("us", TTL);
+        let known = LeaseState::new("us", TTL);
         let fence =
-            FenceLayer::new("default", "egress", known.clone()).layer(api.transport(&Net::good()));
+            CasLayer::new("default", "egress", known.clone()).layer(api.transport(&Net::good()));
         Self { api, known, fence }
     }
 
@@ -172,7 +172,7 @@ async fn a_claim_needs_a_look_of_its_own_at_a_dead_lease() {
     guarded.read().await;
     assert!(guarded.take().await.is_err(), "alive");
     advance(TTL).await;
-    assert!(guarded.take().await.is_err(), "that look was used up");
+    assert!(guarded.take().await.is_err(), "that permission was used up");
     guarded.read().await;
     assert_eq!(guarded.take().await, Ok(200));
 }
@@ -209,7 +209,10 @@ async fn a_holder_reads_its_own_write_without_asking() {
     let mut guarded = Guarded::holding().await;
     let asked = guarded.api.count()[&super::fake::Ask::Get];
     for second in 1..4 {
-        assert!(guarded.renew(NOW).await.is_err(), "each write needs a look");
+        assert!(
+            guarded.renew(NOW).await.is_err(),
+            "each write needs a permission"
+        );
         assert_eq!(guarded.read().await["holderIdentity"], "us");
         assert_eq!(
             guarded

@@ -43,8 +43,8 @@ fn rival(mut election: LeaseElection) -> tokio::task::JoinHandle<(LeaseElection,
 
 /// A Term that no Lease stands behind, and what ends it: for controllers that are planted a bug.
 pub(crate) fn loose_term(epoch: u64) -> (Term, impl Fn() + Send + 'static) {
-    let (term, tenure) = Term::begin(epoch, Instant::now() + secs(1e7));
+    let (term, handle) = Term::begin(epoch, Instant::now() + secs(1e7));
     (term, move || {
-        tenure.end();
+        handle.end();
     })
 }

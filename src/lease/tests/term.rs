@@ -4,7 +4,7 @@ use std::task::Poll;
 
 use tokio::time::{Instant, advance, sleep};
 
-use super::super::{Alone, Election, Term, TermGuard, TermOver};
+use super::super::{Election, NoElection, Term, TermGuard, TermOver};
 use super::secs;
 
 fn assert_shared<T: Clone + Send + Sync + std::fmt::Debug + 'static>(_: &T) {}
@@ -22,7 +22,7 @@ async fn bound_drops_work_when_the_term_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn bound_never_polls_work_once_the_term_is_over() {
-    let (term, tenure) = Term::begin(1, Instant::now() + secs(5.0));
+    let (term, handle) = Term::begin(1, Instant::now() + secs(5.0));
     let polls = Cell::new(0);
     // It is polled once, then the clock passes the end without a timer having fired: as after a stopped process.
     let work = poll_fn(|cx| {
@@ -37,7 +37,7 @@ async fn bound_never_polls_work_once_the_term_is_over() {
     assert_eq!(polls.get(), 1);
 
     assert!(
-        !tenure.extend(Instant::now() + secs(60.0)),
+        !handle.extend(Instant::now() + secs(60.0)),
         "an ended Term came back"
     );
     assert_eq!(term.bound(async { polls.set(9) }).await, Err(TermOver));
@@ -63,13 +63,13 @@ async fn bound_asks_the_clock_and_not_a_timer() {
 #[tokio::test(start_paused = true)]
 async fn an_extended_term_ends_later_and_never_earlier() {
     let start = Instant::now();
-    let (term, tenure) = Term::begin(1, start + secs(5.0));
+    let (term, handle) = Term::begin(1, start + secs(5.0));
     let guard = term.guard();
     assert_shared::<TermGuard>(&guard);
     let later = tokio::spawn(async move {
         sleep(secs(4.0)).await;
-        assert!(tenure.extend(start + secs(9.0)));
-        assert!(tenure.extend(start + secs(8.0)));
+        assert!(handle.extend(start + secs(9.0)));
+        assert!(handle.extend(start + secs(8.0)));
     });
     term.ended().await;
     later.await.unwrap();
@@ -79,17 +79,17 @@ async fn an_extended_term_ends_later_and_never_earlier() {
 
 #[tokio::test(start_paused = true)]
 async fn dropping_the_term_ends_it_for_its_guards() {
-    let (term, tenure) = Term::begin(1, Instant::now() + secs(5.0));
+    let (term, handle) = Term::begin(1, Instant::now() + secs(5.0));
     let guard = term.guard();
     assert!(!guard.is_over());
     drop(term);
     assert!(guard.is_over());
-    assert!(!tenure.extend(Instant::now() + secs(60.0)));
+    assert!(!handle.extend(Instant::now() + secs(60.0)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn alone_leads_until_it_releases() {
-    let mut alone = Alone::new();
+    let mut alone = NoElection::new();
     let view = alone.view();
     let term = alone.campaign().await;
     let first = term.epoch();

@@ -269,7 +269,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::lease::{Alone, Election as _};
+    use crate::lease::{Election as _, NoElection};
 
     /// An EC2 that answers every request with 503, and tells of each.
     async fn unavailable() -> (aws_sdk_ec2::Client, mpsc::UnboundedReceiver<()>) {
@@ -317,7 +317,7 @@ mod tests {
     async fn the_end_of_the_term_ends_the_retries() {
         let (ec2, mut requests) = unavailable().await;
         let (calls, reports) = recorder();
-        let mut election = Alone::new();
+        let mut election = NoElection::new();
         let term = election.campaign().await;
         let call = calls.write(&term, Service::Ec2, "DeleteRoute", |gate| {
             ec2.delete_route()
@@ -347,7 +347,7 @@ mod tests {
     async fn a_term_that_is_over_sends_nothing() {
         let (ec2, mut requests) = unavailable().await;
         let (calls, reports) = recorder();
-        let mut election = Alone::new();
+        let mut election = NoElection::new();
         let term = election.campaign().await;
         let _next = election.campaign().await;
         let gate = Gate::new(Some(term.guard()), Span::none());

@@ -1,4 +1,4 @@
-//! What the account holds, and what becomes of it in time.
+//! The state of the account: the stack, its change sets, and the operation in progress.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,31 +21,31 @@ use crate::provider::{ProviderError, Retry};
 pub(super) struct Account {
     pub(super) ec2: Ec2,
     pub(super) stack: Option<Stack>,
-    /// What the stack has made, by logical id.
+    /// The stack's resources, by logical id.
     pub(super) made: BTreeMap<String, Made>,
-    /// What becomes of the stack when the operation under way ends.
+    /// The result of the operation in progress.
     pub(super) ends: Option<(Instant, Ending)>,
     pub(super) change_sets: BTreeMap<String, Prepared>,
-    /// Counts changes of the stack: a change set made before the last one is obsolete.
+    /// The number of changes of the stack. A change set created before the last change is obsolete.
     pub(super) generation: u64,
-    /// LastUpdatedTime: None for a stack that was only created.
+    /// LastUpdatedTime; None for a stack that was never updated.
     updated: Option<Instant>,
-    /// Stacks created so far: one that is created again has another ARN.
+    /// The number of stacks created so far. A stack that is created again has another ARN.
     created: u32,
     /// How long an operation on the stack takes, and a change set half as long.
     pub(super) pace: Duration,
-    /// What the next operation fails of.
+    /// Why the next operation fails, if it does.
     pub(super) mishap: Option<String>,
-    /// Whether change sets that revert drift are made, as they are not everywhere.
+    /// Whether change sets can revert drift, which not every region supports.
     pub(super) reverts: bool,
 }
 
-/// A change set, computed when it was asked for.
+/// A change set, computed when it was created.
 pub(super) struct Prepared {
     pub(super) template: Template,
     pub(super) changes: Vec<Change>,
     ready: Instant,
-    /// Why it can never be executed.
+    /// Why the change set cannot be executed.
     pub(super) failed: Option<String>,
     /// What it was made for.
     pub(super) generation: u64,
@@ -135,7 +135,7 @@ impl Account {
         self.ends = Some((Instant::now() + self.pace, ending));
     }
 
-    /// Somebody else's operation on the stack has ended.
+    /// Records the end of another principal's operation on the stack.
     #[cfg(test)]
     pub(super) fn was_changed(&mut self) {
         self.generation += 1;
@@ -161,7 +161,7 @@ impl Account {
         Ok(stack)
     }
 
-    /// A call that names a stack by its ARN is about no later one of the same name.
+    /// Whether a call that names a stack by its ARN means the current stack, not a deleted one of the same name.
     pub(super) fn is_named(&self, stack: &str) -> Result<(), ProviderError> {
         match &self.stack {
             Some(live) if stack.starts_with("arn:") && live.id != stack => {
@@ -288,7 +288,7 @@ impl Account {
         }
     }
 
-    /// Takes the template over into the stack.
+    /// Applies the template to the stack.
     fn adopt(&mut self, template: &Template) {
         let Some(stack) = &mut self.stack else { return };
         stack.template.clone_from(&template.text);
@@ -298,7 +298,7 @@ impl Account {
         stack.failed.clear();
     }
 
-    /// What the stack's policy forbids, or EC2 would refuse.
+    /// Returns what the stack policy forbids, or EC2 would refuse.
     fn conflict(&mut self, template: &Template, revert: bool) -> Option<Refusal> {
         if let Some(why) = self.mishap.take() {
             return Some(Refusal { id: None, why });
@@ -346,7 +346,7 @@ impl Account {
     }
 }
 
-/// Whether nothing but resources could differ.
+/// Whether the templates can differ only in resources.
 fn says_the_same(stack: &Stack, template: &Template) -> bool {
     let wanted = Layout::read(&template.text, &template.parameters).unwrap_or_default();
     stack.tags == template.tags && layout(stack).outputs == wanted.outputs

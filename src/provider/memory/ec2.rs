@@ -1,4 +1,4 @@
-//! EC2, as far as a stack of ours uses it: what is there, whoever made it, and what would be refused.
+//! EC2 as far as the stack uses it: all resources, whichever principal created them, and the requests that EC2 refuses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -10,7 +10,7 @@ use crate::model::base::ids::{SubnetId, Zone};
 use crate::model::cloud::network::{Headroom, Network, OtherTable, Route};
 use crate::model::cloud::observed::{Address, Gateway, Health, Subnet};
 
-/// The first static IP is the next one.
+/// The address before the first static IP.
 const ADDRESSES: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 0);
 
 pub(super) const NO_ROOM: &str = "takes no more routes";
@@ -20,22 +20,22 @@ const NOT_SUPPORTED: &str = "is not supported as a destination";
 pub(super) struct Ec2 {
     pub(super) network: Network,
     pub(super) gateways: BTreeMap<String, Gateway>,
-    /// By public IP.
+    /// The static IPs, by public IP.
     pub(super) addresses: BTreeMap<String, Address>,
     pub(super) subnets: BTreeMap<SubnetId, Subnet>,
-    /// The association of each subnet that has one.
+    /// The route table association of each subnet that has one.
     pub(super) links: BTreeMap<SubnetId, String>,
-    /// Per table; None: any number.
+    /// The quota of routes per table; None if unlimited.
     pub(super) route_quota: Option<usize>,
     pub(super) address_quota: Option<usize>,
-    /// By zone; a zone that is not here takes any number.
+    /// The quota of NAT gateways by zone; a zone without one is unlimited.
     pub(super) gateway_quotas: BTreeMap<Zone, usize>,
-    /// Routes that are refused for a reason of EC2's own.
+    /// Destinations whose routes EC2 refuses.
     pub(super) refused: BTreeSet<Ipv4Net>,
     /// The account does not tell them.
     pub(super) hides_quotas: bool,
     allocated: u32,
-    /// No id comes twice.
+    /// A counter that makes ids unique.
     ids: BTreeSet<String>,
 }
 
@@ -116,7 +116,7 @@ impl Ec2 {
         workers.chain(others)
     }
 
-    /// Its id, or why EC2 refuses to make it.
+    /// Creates a resource. Returns its id, or why EC2 refuses it.
     pub(super) fn make(&mut self, wish: &Wish) -> Result<String, String> {
         match wish.kind.as_str() {
             "AWS::EC2::EIP" if self.free_addresses() == Some(0) => {
@@ -244,7 +244,7 @@ impl Ec2 {
         Ok(format!("{table}|{cidr}"))
     }
 
-    /// Brings what is there to what is wished for, which it can [become](Wish::becomes).
+    /// Updates a resource in place, which [`Wish::becomes`] allows.
     pub(super) fn change(&mut self, made: &Made, wish: &Wish) -> Result<(), String> {
         let missing = || format!("{} was not found", made.id);
         if wish.kind == "AWS::EC2::Route" {
@@ -268,7 +268,7 @@ impl Ec2 {
         subnet.or(table.map(|table| &mut table.tags))
     }
 
-    /// What is gone already is no failure, and what others use stays behind.
+    /// Deletes a resource. A missing resource is not an error, and a resource in use stays.
     pub(super) fn remove(&mut self, made: &Made) {
         let (id, wish) = (made.id.as_str(), &made.wish);
         match wish.kind.as_str() {
@@ -310,13 +310,13 @@ impl Ec2 {
         }
     }
 
-    /// A subnet without a table of its own has the VPC's main one.
+    /// Returns the route table of a subnet: its own, or the main route table of the VPC.
     pub(super) fn unlink(&mut self, subnet: &str) {
         self.links.remove(subnet);
         self.network.associations.remove(subnet);
     }
 
-    /// A NAT gateway comes to its end: its static IP is free, and its routes lead nowhere.
+    /// Deletes a NAT gateway: its static IP is free, and its routes become blackholes.
     pub(super) fn end(&mut self, gateway: &str, health: Health) {
         let Some(it) = self.gateways.get_mut(gateway) else {
             return;
@@ -332,7 +332,7 @@ impl Ec2 {
         }
     }
 
-    /// Whether it is as it was made.
+    /// Compares the resource with what the stack created.
     pub(super) fn state(&self, made: &Made) -> State {
         let (id, wish) = (made.id.as_str(), &made.wish);
         let has = |tags: &BTreeMap<String, String>| {

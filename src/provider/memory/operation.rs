@@ -1,5 +1,5 @@
-//! What an operation does in EC2: it makes, changes and removes what the template changes, and nothing else. What others did
-//! meanwhile it sees only if it is to revert that.
+//! What an operation does in EC2: it creates, updates and deletes what the template changes, and nothing else. It ignores drift, unless
+//! it has to revert drift.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -12,11 +12,11 @@ use crate::model::cloud::layout::Layout;
 use crate::model::cloud::live::{Change, Effect};
 use crate::model::cloud::observed::Observed;
 
-/// EC2 after an operation, and what the stack has made there, by logical id.
+/// EC2 after an operation, and the stack's resources by logical id.
 type Done = (Ec2, BTreeMap<String, Made>);
 
 impl Account {
-    /// What becomes of EC2 when this is what is wanted, or why that fails.
+    /// Applies the template. Returns the new state of EC2, or why the operation fails.
     pub(super) fn bring(&self, layout: &Layout, revert: bool) -> Result<Done, Refusal> {
         let (mut ec2, mut made) = (self.ec2.clone(), self.made.clone());
         let mut left = Vec::new();
@@ -43,7 +43,7 @@ impl Account {
                     old.id
                 }
                 _ => {
-                    // An association goes before the next one comes; anything else after that.
+                    // An association is deleted before its replacement is created; other resources are deleted last.
                     if Wish::rank(&wish.kind) == Wish::rank("") {
                         ec2.remove(&old);
                     }
@@ -63,7 +63,7 @@ impl Account {
         Ok((ec2, made))
     }
 
-    /// What a change set that reverts drift announces.
+    /// Returns the changes that a change set announces if it reverts drift.
     pub(super) fn reversions(&self) -> Vec<Change> {
         let change = |(logical, made): (&String, &Made)| {
             let effect = match self.ec2.state(made) {
@@ -101,7 +101,7 @@ impl Account {
         Ok(())
     }
 
-    /// With the stack goes what it has made.
+    /// Deletes the stack's resources.
     pub(super) fn clear(&mut self) {
         let mut made: Vec<Made> = std::mem::take(&mut self.made).into_values().collect();
         made.sort_by_key(|made| Reverse(Wish::rank(&made.wish.kind)));
@@ -110,7 +110,7 @@ impl Account {
         }
     }
 
-    /// What EC2 shows of the stack's own.
+    /// Returns what EC2 shows of the stack's resources.
     pub(super) fn observed(&self) -> Observed {
         let named = |(logical, made): (&String, &Made)| {
             let has_id = made.wish.kind != "AWS::EC2::Route";
@@ -126,7 +126,7 @@ impl Account {
     }
 }
 
-/// Whether something of it can be set right in place.
+/// Whether drift of this resource can be reverted in place.
 fn can_be_changed(wish: &Wish) -> bool {
     matches!(
         wish.kind.as_str(),

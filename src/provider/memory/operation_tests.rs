@@ -5,8 +5,8 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use crate::cluster::Cluster;
-use crate::lease::{Alone, Election as _, Term};
-use crate::ledger::Book;
+use crate::lease::{Election as _, NoElection, Term};
+use crate::ledger_store::LedgerStore;
 use crate::model::base::ids::ObjectId;
 use crate::model::base::settings::{OnDrift, OnEmpty, Settings};
 use crate::model::cloud::network::{Network, Route};
@@ -19,8 +19,8 @@ use crate::model::schedule::{Outcome, Schedule};
 use crate::provider::Provider as _;
 use crate::provider::memory::MemoryProvider;
 use crate::reconcile;
-use crate::reconcile::{Frame, Memory, Pass};
-use crate::simulation::script::StackHand;
+use crate::reconcile::{LeaderState, Pass, PassInput};
+use crate::simulation::script::StackEdit;
 use crate::source::Source;
 
 impl MemoryProvider {
@@ -48,7 +48,7 @@ struct Bench {
     snapshot: Snapshot,
     /// What a list finds, where that is something else.
     truth: Option<Snapshot>,
-    memory: Memory,
+    memory: LeaderState,
     term: Term,
     now: Duration,
     sent: Vec<&'static str>,
@@ -75,16 +75,16 @@ impl Bench {
             settings,
             snapshot: Snapshot::default(),
             truth: None,
-            memory: Memory {
+            memory: LeaderState {
                 schedule: Schedule::new(
                     Duration::from_secs(300),
                     Watch::new(Some(Duration::from_secs(300))),
                 ),
                 grace: Grace::new(Duration::from_secs(600)),
-                book: Book::nowhere(),
+                ledger: LedgerStore::disabled(),
                 cluster: Cluster::none(),
             },
-            term: Alone::new().campaign().await,
+            term: NoElection::new().campaign().await,
             now: Duration::ZERO,
             sent: Vec::new(),
         };
@@ -108,7 +108,7 @@ impl Bench {
     async fn pass(&mut self) -> Pass {
         let truth = self.truth.clone().unwrap_or_else(|| self.snapshot.clone());
         let source = Source::confirming(truth);
-        let frame = Frame {
+        let frame = PassInput {
             snapshot: &self.snapshot,
             source: &source,
             settings: &self.settings,
@@ -203,7 +203,7 @@ async fn what_is_only_told_stays_through_other_changes() {
 #[tokio::test(start_paused = true)]
 async fn a_stack_that_is_created_again_is_not_judged_by_the_one_before() {
     let mut bench = Bench::new(OnDrift::Repair).await;
-    bench.provider.be_handled(StackHand::Deletes);
+    bench.provider.edit_by_hand(StackEdit::Deletes);
     let pass = bench.settle().await;
     assert_eq!(bench.sent, ["CreateStack"]);
     assert_eq!((pass.plan.problems, pass.plan.drifts), (vec![], vec![]));

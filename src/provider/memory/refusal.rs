@@ -3,7 +3,7 @@
 use super::ec2::NO_ROOM;
 use crate::model::cloud::live::{Failed, Stack};
 
-/// Why an operation fails, and at which resource, where it is one.
+/// Why an operation fails, and at which resource, if a single one is the cause.
 pub(super) struct Refusal {
     pub(super) id: Option<String>,
     pub(super) why: String,
@@ -15,7 +15,7 @@ impl Refusal {
         Self { id, why }
     }
 
-    /// As the stack's events tell it.
+    /// Formats the refusal as the stack's events show it.
     pub(super) fn explain(self, stack: &mut Stack) {
         let failed = Failed {
             reason: self.why.clone(),

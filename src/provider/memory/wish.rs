@@ -1,4 +1,4 @@
-//! What CloudFormation asks of EC2, resource by resource.
+//! The resources that CloudFormation requests from EC2.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::model::cloud::layout::Resource;
 
-/// A resource as EC2 is asked for it: what it refers to is named by physical ids.
+/// A requested resource. It refers to other resources by their physical ids.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Wish {
     pub(super) kind: String,
@@ -15,11 +15,11 @@ pub(super) struct Wish {
     pub(super) tags: BTreeMap<String, String>,
 }
 
-/// A resource that was made, as it was asked for then.
+/// A created resource, with the request that created it.
 #[derive(Clone, Debug)]
 pub(super) struct Made {
     pub(super) wish: Wish,
-    /// `nat-…`, `subnet-…`, `rtb-…`, `rtbassoc-…`, the address of an EIP; of a route its table and CIDR.
+    /// The physical id: `nat-…`, `subnet-…`, `rtb-…`, `rtbassoc-…`, the address of an EIP, or table and CIDR of a route.
     pub(super) id: String,
 }
 
@@ -54,7 +54,7 @@ impl Wish {
         self.field(key).parse().unwrap_or_default()
     }
 
-    /// What a route leads to.
+    /// Returns the target of a route.
     pub(super) fn target(&self) -> &str {
         let fields = ["NatGatewayId", "GatewayId"].map(|key| self.field(key));
         fields
@@ -63,7 +63,7 @@ impl Wish {
             .unwrap_or_default()
     }
 
-    /// What comes first is made first, and removed last.
+    /// Returns the order of creation. Resources are deleted in the reverse order.
     pub(super) fn rank(kind: &str) -> usize {
         let order = [
             "AWS::EC2::EIP",
@@ -75,7 +75,7 @@ impl Wish {
         place.unwrap_or(order.len())
     }
 
-    /// Whether EC2 can make the one of the other: tags, and what a route leads to.
+    /// Whether EC2 can update one into the other in place: tags, and the target of a route.
     pub(super) fn becomes(&self, other: &Self) -> bool {
         let is_route = self.kind == "AWS::EC2::Route";
         let fixed = |wish: &Self| -> BTreeMap<String, String> {

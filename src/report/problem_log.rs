@@ -1,0 +1,208 @@
+//! Logs each problem once when it appears and once when it is resolved, within limits.
+//!
+//! A tenant that floods the log hides other tenants' problems. So each namespace has a limit of lines per minute, a problem that
+//! flaps is not logged each time, and suppressed lines are counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::base::problem::{Problem, Severity, Subject};
+use crate::model::base::share;
+
+/// The limits of lines per minute: per namespace, for all namespaces together, and for problems without a namespace.
+const OF_ONE: u32 = 20;
+const OF_ALL: u32 = 100;
+const OF_REST: u32 = 50;
+const MINUTE: Duration = Duration::from_secs(60);
+/// The limit of lines about the same problem within `SAME_WITHIN`.
+const SAME: u32 = 4;
+const SAME_WITHIN: Duration = Duration::from_secs(600);
+/// The maximum number of problems whose lines are counted.
+const MAX_SAME: usize = 2_000;
+
+#[derive(Default)]
+pub(super) struct ProblemLog {
+    /// The current problems, and whether each was logged.
+    known: BTreeMap<Problem, bool>,
+    minute: Option<Minute>,
+    /// How many lines each problem got, and since when.
+    same: BTreeMap<Problem, (u32, Instant)>,
+    left_out: BTreeMap<&'static str, LeftOut>,
+    counted_at: Option<Instant>,
+}
+
+struct Minute {
+    began: Instant,
+    of_all: u32,
+    by_namespace: BTreeMap<String, u32>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct LeftOut {
+    new: usize,
+    gone: usize,
+}
+
+impl ProblemLog {
+    /// Returns the log of the next term, which logs all problems again within the same limits.
+    pub(super) fn next_term(self) -> Self {
+        Self {
+            known: BTreeMap::new(),
+            ..self
+        }
+    }
+
+    /// Logs the problems that are new and the problems that are resolved.
+    pub(super) fn tell(&mut self, problems: &[Problem]) {
+        let (new, gone) = self.compare(problems);
+        for problem in in_turn(new) {
+            let told = self.admits(&problem);
+            match problem.severity {
+                _ if !told => self.left_out.entry(problem.reason).or_default().new += 1,
+                Severity::Refused | Severity::Warning => {
+                    tracing::warn!(reason = problem.reason, "{problem}");
+                }
+                Severity::Note => tracing::info!(reason = problem.reason, "{problem}"),
+            }
+            self.known.insert(problem, told);
+        }
+        for problem in in_turn(gone) {
+            if self.admits(&problem) {
+                tracing::info!(reason = problem.reason, "no longer: {problem}");
+            } else {
+                self.left_out.entry(problem.reason).or_default().gone += 1;
+            }
+        }
+        self.count();
+    }
+
+    /// Compares with the problems of the last pass. Returns the new problems, and the resolved ones that were logged.
+    fn compare(&mut self, problems: &[Problem]) -> (Vec<Problem>, Vec<Problem>) {
+        let now: BTreeSet<&Problem> = problems.iter().collect();
+        let before = std::mem::take(&mut self.known);
+        let (known, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = before
+            .into_iter()
+            .partition(|(problem, _)| now.contains(problem));
+        self.known = known;
+        let mut renewed: BTreeMap<(Subject, &str, String), bool> = BTreeMap::new();
+        let mut over = Vec::new();
+        for (problem, told) in gone {
+            if let Some(kind) = kind(&problem) {
+                renewed.insert(kind, told);
+            }
+            if told {
+                over.push(problem);
+            }
+        }
+        let mut new = Vec::new();
+        let mut same = BTreeSet::new();
+        for problem in now {
+            if self.known.contains_key(problem) {
+                continue;
+            }
+            match kind(problem).filter(|kind| renewed.contains_key(kind)) {
+                Some(kind) => {
+                    self.known.insert(problem.clone(), renewed[&kind]);
+                    same.insert(kind);
+                }
+                None => new.push(problem.clone()),
+            }
+        }
+        over.retain(|problem| kind(problem).is_none_or(|kind| !same.contains(&kind)));
+        (new, over)
+    }
+
+    /// Whether the limits allow a line about this problem. Counts the line.
+    fn admits(&mut self, problem: &Problem) -> bool {
+        let now = Instant::now();
+        let fresh = |since: &Instant| now.duration_since(*since) < SAME_WITHIN;
+        if self.same.len() >= MAX_SAME {
+            self.same.retain(|_, (_, since)| fresh(since));
+        }
+        let said = self.same.get(problem).filter(|(_, since)| fresh(since));
+        let (times, since) = said.copied().unwrap_or((0, now));
+        if times >= SAME || !self.has_room(problem.namespace(), now) {
+            return false;
+        }
+        if self.same.len() < MAX_SAME || self.same.contains_key(problem) {
+            self.same.insert(problem.clone(), (times + 1, since));
+        }
+        true
+    }
+
+    fn has_room(&mut self, namespace: Option<&str>, now: Instant) -> bool {
+        let minute = match self.minute.take() {
+            Some(minute) if now.duration_since(minute.began) < MINUTE => minute,
+            _ => Minute {
+                began: now,
+                of_all: 0,
+                by_namespace: BTreeMap::new(),
+            },
+        };
+        let minute = self.minute.insert(minute);
+        let of_one = minute
+            .by_namespace
+            .entry(namespace.unwrap_or_default().to_owned())
+            .or_default();
+        let has_room = match namespace {
+            None => *of_one < OF_REST,
+            Some(_) => *of_one < OF_ONE && minute.of_all < OF_ALL,
+        };
+        if has_room {
+            *of_one += 1;
+            minute.of_all += u32::from(namespace.is_some());
+        }
+        has_room
+    }
+
+    /// Logs the number of suppressed lines, one line per reason, at most once a minute.
+    fn count(&mut self) {
+        let now = Instant::now();
+        let early = |at: Instant| now.duration_since(at) < MINUTE;
+        if self.left_out.is_empty() || self.counted_at.is_some_and(early) {
+            return;
+        }
+        self.counted_at = Some(now);
+        for (reason, LeftOut { new, gone }) in std::mem::take(&mut self.left_out) {
+            tracing::warn!(
+                reason,
+                gone,
+                "and {new} more {reason} problems; the subcommand `status` shows all of them"
+            );
+        }
+    }
+}
+
+/// Returns the identity of a problem without a namespace. It ignores figures in the message, which may change in each pass.
+fn kind(problem: &Problem) -> Option<(Subject, &'static str, String)> {
+    match problem.namespace() {
+        Some(_) => None,
+        None => Some((
+            problem.subject.clone(),
+            problem.reason,
+            skeleton(&problem.message),
+        )),
+    }
+}
+
+/// Returns a text without its words that have digits: counts, times, ids of requests.
+pub(super) fn skeleton(text: &str) -> String {
+    let words = text.split_whitespace();
+    let words = words.map(|word| {
+        let figure = word.contains(|c: char| c.is_ascii_digit());
+        if figure { "#" } else { word }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Orders problems so that namespaces take turns; the most severe of each namespace come first.
+fn in_turn(problems: Vec<Problem>) -> Vec<Problem> {
+    let turns = share::in_turn(problems.iter().map(Problem::namespace));
+    turns.iter().map(|index| problems[*index].clone()).collect()
+}
+
+#[cfg(test)]
+#[path = "problem_log_tests.rs"]
+mod tests;

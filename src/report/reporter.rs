@@ -1,0 +1,169 @@
+//! Reports the result of each pass to log, metrics and status. A problem is logged when it appears and when it is resolved, and each
+//! step is logged with its reason.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::lease::Term;
+use crate::model::input::request::Snapshot;
+use crate::model::plan::types::Action;
+use crate::provider::ProviderError;
+use crate::reconcile::Pass;
+use crate::report::cluster_writer::ClusterWriter;
+use crate::report::metrics::Metrics;
+use crate::report::problem_log;
+use crate::report::problem_log::ProblemLog;
+use crate::report::status_publisher::StatusPublisher;
+
+/// Reports for the control loop: log, metrics, status and Events.
+pub struct Reporter {
+    metrics: Metrics,
+    publisher: StatusPublisher,
+    /// None if nothing is written into a cluster.
+    writer: Option<ClusterWriter>,
+    /// Whether the plan's text is printed to standard output when it changes, as in a dry run.
+    print: bool,
+    last: Mutex<Last>,
+}
+
+#[derive(Default)]
+struct Last {
+    problem_log: ProblemLog,
+    summary: String,
+    text: String,
+    static_ips: BTreeMap<String, String>,
+    secondary_ips: BTreeMap<String, Vec<String>>,
+    error: Option<String>,
+    /// Whether this term of leadership has made a plan.
+    decided: bool,
+}
+
+impl Reporter {
+    pub fn new(metrics: Metrics, print: bool) -> Self {
+        Self {
+            metrics,
+            publisher: StatusPublisher::default(),
+            writer: None,
+            print,
+            last: Mutex::default(),
+        }
+    }
+
+    /// Adds the status and the writer into the cluster.
+    pub fn with(self, publisher: StatusPublisher, writer: Option<ClusterWriter>) -> Self {
+        Self {
+            publisher,
+            writer,
+            ..self
+        }
+    }
+
+    /// Writes into the cluster for as long as the term lasts. Never returns.
+    pub async fn write(&self, term: &Term) -> Infallible {
+        match &self.writer {
+            Some(writer) => writer.write(term, self.publisher.subscribe()).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Starts a new term of leadership, in which everything is reported again.
+    pub fn begin_term(&self) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Last {
+            problem_log: std::mem::take(&mut last.problem_log).next_term(),
+            ..Last::default()
+        };
+        drop(last);
+        self.publisher.begin_term();
+    }
+
+    pub fn end_term(&self) {
+        self.metrics.forget_plan();
+        self.publisher.end_term();
+    }
+
+    pub fn record_pass(
+        &self,
+        result: Result<Pass, ProviderError>,
+        snapshot: Snapshot,
+        took: Duration,
+        next: Duration,
+    ) {
+        self.tell(&result, took, next);
+        self.publisher.record_pass(result, snapshot, next);
+    }
+
+    fn tell(&self, result: &Result<Pass, ProviderError>, took: Duration, next: Duration) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(pass) => {
+                if last.error.take().is_some() {
+                    tracing::info!("calls succeed again");
+                }
+                self.metrics.passed(pass, took);
+                last.tell(pass, next, self.print);
+                if !std::mem::replace(&mut last.decided, true)
+                    && let Some(took) = self.metrics.took_over()
+                {
+                    tracing::info!(?took, "took over: that was the first decision");
+                }
+            }
+            Err(error) => {
+                self.metrics.failed(error.reason, took);
+                let text = error.to_string();
+                // Figures are ignored: an error with another count, time or request id is still the same error.
+                let same = Some(problem_log::skeleton(&text));
+                if last.error == same {
+                    tracing::debug!(reason = error.reason, retry_in = ?next, "{text}");
+                } else {
+                    let cause = error
+                        .source
+                        .as_ref()
+                        .map(ToString::to_string)
+                        .unwrap_or_default();
+                    tracing::error!(reason = error.reason, retry_in = ?next, cause, "{text}");
+                    last.error = same;
+                }
+            }
+        }
+    }
+}
+
+impl Last {
+    fn tell(&mut self, pass: &Pass, next: Duration, print: bool) {
+        let plan = &pass.plan;
+        self.problem_log.tell(&plan.problems);
+        let summary = plan.summary();
+        if summary != self.summary {
+            let (stack, setback) = (&plan.stack, plan.setback.as_deref().unwrap_or_default());
+            let (applied, (tries, _)) = (pass.applied, pass.tried);
+            tracing::info!(stack, applied, tries, next_look = ?next, setback, "{summary}");
+            let verbose = plan.action.mutates() && !matches!(plan.action, Action::Execute { .. });
+            for difference in plan.differences.iter().filter(|_| verbose) {
+                tracing::debug!("{difference}");
+            }
+            self.summary = summary;
+        }
+        if plan.static_ips != self.static_ips {
+            for (zone, ip) in &plan.static_ips {
+                tracing::info!(zone, "static IP {ip}");
+            }
+            self.static_ips.clone_from(&plan.static_ips);
+        }
+        if plan.secondary_ips != self.secondary_ips {
+            for (zone, ips) in &plan.secondary_ips {
+                tracing::info!(zone, "secondary IPs {}", ips.join(", "));
+            }
+            self.secondary_ips.clone_from(&plan.secondary_ips);
+        }
+        if print {
+            let text = plan.to_string();
+            if text != self.text {
+                println!("{text}");
+                self.text = text;
+            }
+        }
+    }
+}

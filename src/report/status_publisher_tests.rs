@@ -1,0 +1,117 @@
+use super::*;
+use crate::model::plan::types::{Action, Plan};
+use crate::model::status::RouteState;
+
+fn pass(action: Action, why: &str, applied: bool) -> Result<Pass, ProviderError> {
+    let mut plan = Plan::default();
+    (plan.action, plan.why) = (action, why.to_owned());
+    let route = ("rtb-1".to_owned(), "8.8.8.8/32".parse().expect("a network"));
+    plan.live_routes.insert(route, true);
+    Ok(Pass {
+        plan,
+        applied,
+        outcome: Outcome::UnderWay,
+        tried: (0, Duration::ZERO),
+    })
+}
+
+fn failure() -> Result<Pass, ProviderError> {
+    Err(ProviderError::after_fix(
+        "AccessDenied",
+        "allow it".to_owned(),
+    ))
+}
+
+async fn next(snapshots: &mut watch::Receiver<Option<Arc<StatusSnapshot>>>) -> Arc<StatusSnapshot> {
+    snapshots.changed().await.expect("the publisher is there");
+    snapshots
+        .borrow_and_update()
+        .clone()
+        .expect("this replica leads")
+}
+
+#[tokio::test]
+async fn a_failure_keeps_what_was_seen_before_it() {
+    let publisher = StatusPublisher::new(false);
+    let keeper = tokio::spawn(publisher.clone().run());
+    let mut snapshots = publisher.subscribe();
+    tokio::task::yield_now().await;
+    publisher.begin_term();
+    let tell = |result| publisher.record_pass(result, Snapshot::default(), Duration::from_secs(5));
+
+    tell(pass(Action::ContinueRollback, "a rollback failed", true));
+    let first = next(&mut snapshots).await;
+    assert_eq!(
+        first
+            .status
+            .operation
+            .as_ref()
+            .map(|step| step.action.as_str()),
+        Some("ContinueUpdateRollback")
+    );
+
+    tell(pass(Action::Keep, "all is well", false));
+    let well = next(&mut snapshots).await;
+    assert_eq!(well.status.routes[0].state, RouteState::Leaving);
+
+    tell(failure());
+    let failed = next(&mut snapshots).await;
+    let told = failed.status.failure.as_ref().expect("told");
+    assert_eq!(
+        (told.reason.as_str(), told.message.as_str()),
+        ("AccessDenied", "allow it")
+    );
+    assert_eq!(
+        failed.status.plan, well.status.plan,
+        "the last that was seen"
+    );
+    assert_eq!(
+        (&failed.status.routes, &failed.status.time),
+        (&well.status.routes, &well.status.time)
+    );
+    assert_ne!(failed.mark, well.mark);
+
+    tell(failure());
+    let again = next(&mut snapshots).await;
+    assert_eq!(again.status.timeline, failed.status.timeline, "no news");
+    assert_eq!(again.mark, failed.mark);
+
+    tell(pass(Action::Keep, "all is well", false));
+    let last = next(&mut snapshots).await;
+    assert_eq!(last.status.failure, None);
+    let steps: Vec<&str> = last
+        .status
+        .timeline
+        .iter()
+        .map(|step| step.action.as_str())
+        .collect();
+    assert_eq!(steps, ["ContinueUpdateRollback", "Keep", "Failed", "Keep"]);
+
+    publisher.end_term();
+    snapshots.changed().await.expect("the publisher is there");
+    assert!(
+        publisher.latest().is_none(),
+        "what it knew is another's to tell"
+    );
+    keeper.abort();
+}
+
+#[tokio::test]
+async fn the_timeline_is_bounded() {
+    let publisher = StatusPublisher::new(false);
+    publisher.begin_term();
+    for number in 0..2 * MAX_STEPS {
+        let why = format!("step {number}");
+        publisher.record_pass(
+            pass(Action::Wait, &why, false),
+            Snapshot::default(),
+            Duration::ZERO,
+        );
+    }
+    let history = lock(&publisher.inner.history);
+    assert_eq!(history.steps.len(), MAX_STEPS);
+    assert_eq!(
+        history.steps[MAX_STEPS - 1].why,
+        format!("step {}", 2 * MAX_STEPS - 1)
+    );
+}

@@ -1,0 +1,283 @@
+//! Changes of EC2 by other principals: a part of the account in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::Ipv4Net;
+
+use super::MemoryProvider;
+use super::account::{Account, Ending, layout};
+use super::ec2::{Ec2, State};
+use super::wish::Made;
+use crate::model::base::ids::{TableId, Zone};
+use crate::model::cloud::change_set_name::is_revert;
+use crate::model::cloud::layout::Part;
+use crate::model::cloud::live::{Change, Effect};
+use crate::model::cloud::network::Route;
+use crate::model::cloud::observed::{Gateway, Health};
+use crate::simulation::ec2_faults::{Ec2Fault, Reverting};
+
+const EIP: &str = "AWS::EC2::EIP";
+
+/// Something of the stack that is not in EC2 as it was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stray {
+    /// Where it is a worker's route.
+    pub(crate) route: Option<(TableId, Ipv4Net)>,
+    pub(crate) zone: Zone,
+}
+
+/// A zone's pieces by their ids.
+struct Pieces {
+    zone: Zone,
+    ids: BTreeMap<Part, String>,
+}
+
+impl Pieces {
+    fn of(account: &Account, number: usize) -> Option<Self> {
+        let names = layout(account.stack.as_ref()?).names();
+        let zone = names.nat_cidrs.keys().nth(number)?.clone();
+        let mine = names.parts.iter().filter(|((of, _), _)| *of == zone);
+        let id = |((_, part), logical): (&(Zone, Part), &String)| {
+            Some((*part, account.made.get(logical)?.id.clone()))
+        };
+        let ids = mine.filter_map(id).collect();
+        Some(Self { zone, ids })
+    }
+
+    fn id(&self, part: Part) -> &str {
+        self.ids.get(&part).map_or("", String::as_str)
+    }
+}
+
+/// A route that is there leads to something else, or is gone.
+fn lead(ec2: &mut Ec2, (table, cidr): &(TableId, Ipv4Net), target: Option<&str>) -> bool {
+    let Some(routes) = ec2.routes(table) else {
+        return false;
+    };
+    let Some(was) = routes.remove(cidr) else {
+        return false;
+    };
+    let route = target.map(|target| Route {
+        target: target.to_owned(),
+        blackhole: false,
+    });
+    routes.extend(route.clone().map(|route| (*cidr, route)));
+    route != Some(was)
+}
+
+fn end(ec2: &mut Ec2, gateway: &str, health: Health) -> bool {
+    let is_well = |gateway: &Gateway| gateway.health == Health::Well;
+    let was_well = ec2.gateways.get(gateway).is_some_and(is_well);
+    ec2.end(gateway, health);
+    was_well
+}
+
+fn hold(ec2: &mut Ec2, gateway: &str, ip: &str) -> bool {
+    let Some(address) = ec2.addresses.get_mut(ip) else {
+        return false;
+    };
+    let other = Some("eni-other".to_owned());
+    let was = std::mem::replace(&mut address.held_by, other.clone());
+    if let Some(gateway) = ec2.gateways.get_mut(gateway) {
+        gateway.public_ip = None;
+    }
+    was != other
+}
+
+fn take_over(ec2: &mut Ec2, subnet: &str) -> bool {
+    if !ec2.subnets.contains_key(subnet) {
+        return false;
+    }
+    let associations = &mut ec2.network.associations;
+    associations.insert(subnet.to_owned(), "rtb-other".to_owned());
+    let link = "rtbassoc-other".to_owned();
+    ec2.links.insert(subnet.to_owned(), link.clone()) != Some(link)
+}
+
+impl MemoryProvider {
+    /// Does it, if there is something to be done it to; whether there was. `victim`: the route that it is done to from then on.
+    pub(crate) fn harm(
+        &self,
+        harm: Ec2Fault,
+        zone: usize,
+        victim: &mut Option<(TableId, Ipv4Net)>,
+    ) -> bool {
+        let mut account = self.account();
+        let Some(pieces) = Pieces::of(&account, zone) else {
+            return false;
+        };
+        let (gateway, subnet) = (pieces.id(Part::NatGateway), pieces.id(Part::NatSubnet));
+        let (table, ip) = (pieces.id(Part::NatSubnetRouteTable), pieces.id(Part::Eip));
+        if let (Ec2Fault::RouteGone(number) | Ec2Fault::RouteAstray(number), None) = (harm, &victim)
+        {
+            *victim = worker_route(&account, &pieces.zone, number);
+        }
+        let ec2 = &mut account.ec2;
+        match harm {
+            Ec2Fault::RouteGone(_) => victim.as_ref().is_some_and(|route| lead(ec2, route, None)),
+            Ec2Fault::RouteAstray(_) => victim
+                .as_ref()
+                .is_some_and(|route| lead(ec2, route, Some("pcx-1"))),
+            Ec2Fault::InternetRouteGone => lead(ec2, &(table.to_owned(), Ipv4Net::default()), None),
+            Ec2Fault::InternetRouteAstray => {
+                let route = (table.to_owned(), Ipv4Net::default());
+                lead(ec2, &route, Some("eni-other"))
+            }
+            Ec2Fault::GatewayGone => end(ec2, gateway, Health::Gone),
+            Ec2Fault::GatewayFailed => end(ec2, gateway, Health::Failed("no capacity".to_owned())),
+            Ec2Fault::AddressReleased => {
+                end(ec2, gateway, Health::Gone);
+                ec2.addresses.remove(ip).is_some()
+            }
+            Ec2Fault::AddressHeld => hold(ec2, gateway, ip),
+            Ec2Fault::SubnetGone => {
+                end(ec2, gateway, Health::Gone);
+                ec2.unlink(subnet);
+                ec2.subnets.remove(subnet).is_some()
+            }
+            Ec2Fault::SubnetTags => {
+                let other = Some("other".to_owned());
+                let tags = ec2.subnets.get_mut(subnet).map(|subnet| &mut subnet.tags);
+                tags.is_some_and(|tags| tags.insert("Name".to_owned(), "other".to_owned()) != other)
+            }
+            Ec2Fault::TableGone => {
+                ec2.unlink(subnet);
+                ec2.network.other_tables.remove(table).is_some()
+            }
+            Ec2Fault::TableTags => {
+                let table = ec2.network.other_tables.get_mut(table);
+                table.is_some_and(|table| !std::mem::take(&mut table.tags).is_empty())
+            }
+            Ec2Fault::AssociationGone => {
+                let was = ec2.links.contains_key(subnet);
+                ec2.unlink(subnet);
+                was
+            }
+            Ec2Fault::AssociationElsewhere => take_over(ec2, subnet),
+        }
+    }
+
+    /// Undoes a fault that only its principal can undo.
+    pub(crate) fn undo(&self, harm: Ec2Fault, zone: usize) {
+        let mut account = self.account();
+        let Some(pieces) = Pieces::of(&account, zone) else {
+            return;
+        };
+        let (gateway, subnet) = (pieces.id(Part::NatGateway), pieces.id(Part::NatSubnet));
+        let ip = pieces.id(Part::Eip);
+        let ec2 = &mut account.ec2;
+        if harm == Ec2Fault::AssociationElsewhere
+            && ec2.links.get(subnet).map(String::as_str) == Some("rtbassoc-other")
+        {
+            ec2.unlink(subnet);
+        }
+        let Some(address) = ec2.addresses.get_mut(ip) else {
+            return;
+        };
+        if harm == Ec2Fault::AddressHeld && address.held_by.as_deref() == Some("eni-other") {
+            let gateways = &mut ec2.gateways;
+            let alive = gateways
+                .get_mut(gateway)
+                .filter(|it| it.health == Health::Well);
+            address.held_by = alive.as_ref().map(|_| format!("eni-{gateway}"));
+            if let Some(gateway) = alive {
+                gateway.public_ip = Some(ip.to_owned());
+            }
+        }
+    }
+
+    /// What of the stack is not as it was made, by logical id.
+    pub(crate) fn astray(&self) -> BTreeMap<String, Stray> {
+        let account = self.account();
+        let Some(stack) = &account.stack else {
+            return BTreeMap::new();
+        };
+        let names = layout(stack).names();
+        let stray = |(logical, made): (&String, &Made)| {
+            if account.ec2.state(made) == State::Well {
+                return None;
+            }
+            let part = names.parts.iter().find(|(_, name)| *name == logical);
+            let route = names.routes.iter().find(|(_, name)| *name == logical);
+            let stray = match (part, route) {
+                (Some(((zone, _), _)), _) => Stray {
+                    route: None,
+                    zone: zone.clone(),
+                },
+                (None, Some((route, _))) => Stray {
+                    route: Some(route.clone()),
+                    zone: names.route_zones.get(route).cloned().unwrap_or_default(),
+                },
+                // It goes with the operation under way.
+                (None, None) => return None,
+            };
+            Some((logical.clone(), stray))
+        };
+        account.made.iter().filter_map(stray).collect()
+    }
+
+    /// The first of the zones' pieces that the stack does not have, or without its tags.
+    pub(crate) fn lacks(&self, zones: &BTreeSet<Zone>) -> Option<String> {
+        let account = self.account();
+        let layout = layout(account.stack.as_ref()?);
+        let names = layout.names();
+        zones.iter().find_map(|zone| {
+            let part = |part| names.part(zone, part);
+            let parts = names.parts.keys().filter(|(of, _)| of == zone).count();
+            let tagged = [Part::NatSubnet, Part::NatSubnetRouteTable]
+                .into_iter()
+                .all(|of| part(of).is_some_and(|id| !layout.tags(id).is_empty()));
+            (parts < 6 || !tagged).then(|| format!("the stack has not all of {zone}"))
+        })
+    }
+
+    /// What a change set is about, by logical id.
+    pub(crate) fn about(&self, change_set: &str) -> Vec<String> {
+        let account = self.account();
+        let changes = account.change_sets.get(change_set);
+        let changes = changes.into_iter().flat_map(|set| &set.changes);
+        changes.map(|change| change.logical_id.clone()).collect()
+    }
+
+    /// Makes the change set of this name, just prepared, what such ones are.
+    pub(crate) fn spoil_reversion(&self, how: Reverting) {
+        let mut account = self.account();
+        let eip = account.made.iter().find(|(_, made)| made.wish.kind == EIP);
+        let eip = eip.map(|(logical, _)| logical.clone());
+        let sets = account.change_sets.iter_mut();
+        for (_, set) in sets.filter(|(name, _)| is_revert(name)) {
+            match how {
+                Reverting::Blind => set.changes.clear(),
+                Reverting::Fails => set.failed = Some("internal failure".to_owned()),
+                Reverting::Greedy if !set.changes.iter().any(|it| it.resource_type == EIP) => {
+                    set.changes.extend(eip.clone().map(|logical_id| Change {
+                        logical_id,
+                        resource_type: EIP.to_owned(),
+                        effect: Effect::MayReplace,
+                        dynamic_on: Vec::new(),
+                    }));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The reversion that has just begun has no effect, or one too many.
+    pub(crate) fn bend_reversion(&self, how: Reverting) {
+        let mut account = self.account();
+        if let (Reverting::Vain, Some((_, Ending::Settle(settling)))) = (how, &mut account.ends) {
+            settling.revert = false;
+        }
+        if how == Reverting::Greedy {
+            account.ec2.addresses.pop_first();
+        }
+    }
+}
+
+/// One of the stack's routes in the zone's worker tables.
+fn worker_route(account: &Account, zone: &Zone, number: u8) -> Option<(TableId, Ipv4Net)> {
+    let names = layout(account.stack.as_ref()?).names();
+    let mine = names.route_zones.iter().filter(|(_, of)| *of == zone);
+    let mine: Vec<_> = mine.map(|(route, _)| route.clone()).collect();
+    mine.get(usize::from(number) % mine.len().max(1)).cloned()
+}

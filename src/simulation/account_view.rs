@@ -1,0 +1,192 @@
+//! The account as its owner sees it, for checks, and switches for faults.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::time::Instant;
+
+use std::time::Duration;
+
+use super::{Action, Ending, Ipv4Net, MemoryProvider, ProviderError, status};
+use crate::model::base::ids::{EntryId, TableId, Zone};
+use crate::model::cloud::layout::Layout;
+use crate::model::cloud::live::{ChangeSet, ChangeSetState, Phase};
+use crate::model::cloud::observed::Health;
+use crate::model::desired::template::{OWNER, Template};
+use crate::model::input::request::Request;
+use crate::model::plan::diff;
+
+/// Operations so far, and when the one under way ends.
+pub(crate) type Stamp = (u64, Option<Instant>);
+
+/// What matters of an account in one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AccountView {
+    /// Routes to NAT gateways that are well, in the worker tables.
+    pub(crate) tables: BTreeMap<TableId, BTreeSet<Ipv4Net>>,
+    /// Static IPs by output, once the stack has been made.
+    pub(crate) ips: BTreeMap<String, String>,
+    /// Static IPs that EC2 has.
+    pub(crate) addresses: BTreeSet<String>,
+    /// Empty when there is no stack.
+    pub(crate) status: String,
+    pub(crate) change_sets: usize,
+    pub(crate) at_rest: bool,
+}
+
+/// The routes that a template asks for.
+pub(crate) fn routes_of(template: &Template) -> BTreeSet<(TableId, Ipv4Net)> {
+    let layout = Layout::read(&template.text, &template.parameters).expect("our own template");
+    layout.names().routes.into_keys().collect()
+}
+
+impl MemoryProvider {
+    pub(crate) fn sight(&self) -> AccountView {
+        let account = self.account();
+        let is_well = |gateway: &str| {
+            let gateway = account.ec2.gateways.get(gateway);
+            gateway.is_some_and(|gateway| gateway.health == Health::Well)
+        };
+        let table = |(id, table): (&TableId, &crate::model::cloud::network::WorkerTable)| {
+            let routes = table.routes.iter();
+            let nat = routes.filter(|(_, route)| is_well(&route.target));
+            (id.clone(), nat.map(|(cidr, _)| *cidr).collect())
+        };
+        let stack = account.stack.as_ref();
+        let made = |status: &str| status == "CREATE_COMPLETE" || status.starts_with("UPDATE_");
+        AccountView {
+            tables: account
+                .ec2
+                .network
+                .worker_tables
+                .iter()
+                .map(table)
+                .collect(),
+            ips: stack
+                .filter(|stack| made(&stack.status.0))
+                .map(|stack| stack.outputs.clone())
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|(output, _)| output != OWNER)
+                .collect(),
+            addresses: account.ec2.addresses.keys().cloned().collect(),
+            status: stack
+                .map(|stack| stack.status.to_string())
+                .unwrap_or_default(),
+            change_sets: account.change_sets.len(),
+            at_rest: stack.is_none_or(|stack| stack.status.phase() == Phase::Settled),
+        }
+    }
+
+    /// The zones of the worker tables.
+    pub(crate) fn zones(&self) -> BTreeMap<TableId, Zone> {
+        let account = self.account();
+        let tables = account.ec2.network.worker_tables.iter();
+        tables
+            .map(|(id, table)| (id.clone(), table.zone.clone()))
+            .collect()
+    }
+
+    /// Whether the stack has anything in EC2.
+    pub(crate) fn has_made(&self) -> bool {
+        !self.account().made.is_empty()
+    }
+
+    /// The routes that the stack's template asks for.
+    pub(crate) fn asked(&self) -> BTreeSet<(TableId, Ipv4Net)> {
+        let account = self.account();
+        let Some(stack) = &account.stack else {
+            return BTreeSet::new();
+        };
+        let layout = Layout::read(&stack.template, &stack.parameters).expect("our own template");
+        layout.names().routes.into_keys().collect()
+    }
+
+    /// Names of the change sets there are, oldest name first.
+    pub(crate) fn prepared(&self) -> Vec<String> {
+        self.account().change_sets.keys().cloned().collect()
+    }
+
+    /// Delivers a call to the account, whichever replica sent it.
+    pub(crate) fn lands(
+        &self,
+        by: (u64, Option<&str>),
+        stack: &str,
+        action: &Action,
+    ) -> Result<(), ProviderError> {
+        self.carry_out(by, stack, action)
+    }
+
+    /// A ready change set of an earlier template all of whose changes are still wanted, whatever it leaves out.
+    pub(crate) fn still_wanted(&self, template: &Template) -> Option<String> {
+        let account = self.account();
+        let stack = account.stack.as_ref()?;
+        let layout = Layout::read(&stack.template, &stack.parameters).ok()?;
+        let wanted = diff::between(&layout, template, &Request::default());
+        let mut sets = account.change_sets().into_iter().rev();
+        let useful = |set: &ChangeSet| {
+            let mut changes = set.changes.iter();
+            set.state == ChangeSetState::Ready
+                && !set.changes.is_empty()
+                && changes.all(|change| wanted.iter().any(|it| it.id == change.logical_id))
+                && diff::unplanned(&set.changes, &wanted, |_| false).is_none()
+        };
+        sets.find(useful).map(|set| set.name)
+    }
+
+    /// The routes that a change set adds.
+    pub(crate) fn added_by(&self, name: &str) -> BTreeSet<(TableId, Ipv4Net)> {
+        let before = self.asked();
+        let account = self.account();
+        let Some(prepared) = account.change_sets.get(name) else {
+            return BTreeSet::new();
+        };
+        let mut routes = routes_of(&prepared.template);
+        routes.retain(|route| !before.contains(route));
+        routes
+    }
+
+    /// Whether a change set adds a route for something that is not among these.
+    pub(crate) fn adds_more(&self, name: &str, asked: &BTreeMap<EntryId, Ipv4Net>) -> bool {
+        self.added_by(name).into_iter().any(|(_, cidr)| {
+            let mut asked = asked.values();
+            !asked.any(|net| net.contains(&cidr) || cidr.contains(net))
+        })
+    }
+
+    /// When the operation under way ends, and what has happened so far: equal stamps, equal routes.
+    pub(crate) fn stamp(&self) -> Stamp {
+        let account = self.account();
+        let ends = account.ends.as_ref().map(|(at, _)| *at);
+        (account.generation, ends)
+    }
+
+    pub(crate) fn set_pace(&self, pace: Duration) {
+        self.account().pace = pace;
+    }
+
+    /// What the next operation fails of, to be rolled back.
+    pub(crate) fn spoil(&self, cause: Option<&str>) {
+        self.account().mishap = cause.map(str::to_owned);
+    }
+
+    /// False once an operation has failed of it.
+    pub(crate) fn is_spoilt(&self) -> bool {
+        self.account().mishap.is_some()
+    }
+
+    /// The rollback that is under way will fail as well.
+    pub(crate) fn get_stuck(&self) {
+        if let Some((_, Ending::Become(end))) = &mut self.account().ends {
+            *end = status("UPDATE_ROLLBACK_FAILED");
+        }
+    }
+
+    /// Every change set counts as made for the stack as it is now.
+    pub(crate) fn forget_to_compare(&self) {
+        let mut account = self.account();
+        let now = account.generation;
+        for prepared in account.change_sets.values_mut() {
+            prepared.generation = now;
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Faults in EC2 that other principals cause behind CloudFormation, as data.
+
+use std::fmt;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::draw::{moments, one};
+use super::script::Event;
+use crate::lease::tests::secs;
+use crate::provider::memory::quota_faults::REFUSED;
+
+/// One fault in one zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ec2Fault {
+    /// One of the stack's routes in the zone's worker tables, by its number.
+    RouteGone(u8),
+    RouteAstray(u8),
+    GatewayGone,
+    GatewayFailed,
+    /// With its NAT gateway, which would keep it else.
+    AddressReleased,
+    /// The static IP is associated with a foreign network interface.
+    AddressHeld,
+    /// With the NAT gateway in it.
+    SubnetGone,
+    SubnetTags,
+    TableGone,
+    TableTags,
+    InternetRouteGone,
+    InternetRouteAstray,
+    AssociationGone,
+    /// A foreign route table is associated with the NAT subnet.
+    AssociationElsewhere,
+}
+
+impl Ec2Fault {
+    pub fn draw(rng: &mut Rng) -> Self {
+        let number = rng.u8(..);
+        match rng.u8(0..20) {
+            0..4 => Self::RouteGone(number),
+            4..7 => Self::RouteAstray(number),
+            7..9 => Self::GatewayGone,
+            9 => Self::GatewayFailed,
+            10 => Self::AddressReleased,
+            11 => Self::AddressHeld,
+            12 => Self::SubnetGone,
+            13 => Self::SubnetTags,
+            14 => Self::TableGone,
+            15 => Self::TableTags,
+            16 => Self::InternetRouteGone,
+            17 => Self::InternetRouteAstray,
+            18 => Self::AssociationGone,
+            _ => Self::AssociationElsewhere,
+        }
+    }
+
+    /// Whether only the principal that caused the fault can undo it.
+    pub fn is_theirs(self) -> bool {
+        matches!(self, Self::AddressHeld | Self::AssociationElsewhere)
+    }
+}
+
+impl fmt::Display for Ec2Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::RouteGone(number) => return write!(f, "route {number} is deleted"),
+            Self::RouteAstray(number) => return write!(f, "route {number} leads elsewhere"),
+            Self::GatewayGone => "the NAT gateway is deleted",
+            Self::GatewayFailed => "the NAT gateway fails",
+            Self::AddressReleased => "the static IP is released",
+            Self::AddressHeld => "the static IP is given to another interface",
+            Self::SubnetGone => "the NAT subnet is deleted",
+            Self::SubnetTags => "the NAT subnet is tagged otherwise",
+            Self::TableGone => "the NAT subnet's route table is deleted",
+            Self::TableTags => "the NAT subnet's route table loses its tags",
+            Self::InternetRouteGone => "the NAT subnet's route to the internet is deleted",
+            Self::InternetRouteAstray => "the NAT subnet's route to the internet leads elsewhere",
+            Self::AssociationGone => "the NAT subnet's association is removed",
+            Self::AssociationElsewhere => "the NAT subnet is given another route table",
+        };
+        f.write_str(text)
+    }
+}
+
+/// The result of a change set with `REVERT_DRIFT`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reverting {
+    #[default]
+    Works,
+    /// It is not made.
+    Refused,
+    /// It fails.
+    Fails,
+    /// It sees no drift.
+    Blind,
+    /// It is executed without effect.
+    Vain,
+    /// It would replace a static IP that has not drifted.
+    Greedy,
+}
+
+/// In one of three histories another cluster has the same id.
+pub fn taken(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
+    if rng.u8(0..3) > 0 {
+        return;
+    }
+    for at in moments(rng, 50.0, length) {
+        let lasts = secs(5.0 + rng.f64() * 60.0);
+        events.push((at, Event::Taken { lasts }));
+    }
+}
+
+/// In every other history AWS takes every route.
+pub fn refusals(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
+    let gap = one(rng, &[60.0, 150.0, 1e3, 1e3]);
+    for at in moments(rng, gap, length) {
+        let lasts = secs(rng.f64() * 100.0);
+        let event = Event::Refuse {
+            net: rng.usize(0..REFUSED.len()),
+            lasts: Some(lasts).filter(|_| rng.u8(0..3) > 0),
+        };
+        events.push((at, event));
+    }
+}

@@ -1,0 +1,235 @@
+//! Faults in EC2 that excuse the controller.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use tokio::time::Instant;
+
+use super::config_maps::covered;
+use super::ec2_faults::Ec2Fault;
+use super::replica::settings;
+use super::script::StackEdit;
+use super::world::World;
+use crate::model::base::ids::{TableId, Zone};
+use crate::model::cloud::change_set_name::is_revert;
+use crate::model::cloud::logical_id::renewal;
+use crate::model::drift::tracker::MAX_REPAIRS;
+use crate::model::plan::types::Action;
+use crate::provider::memory::account_faults::Stray;
+use crate::provider::memory::account_view::{AccountView, Stamp};
+
+/// A fault that is injected again whenever it is repaired.
+struct RepeatedFault {
+    harm: Ec2Fault,
+    zone: usize,
+    /// None: for ever.
+    until: Option<Instant>,
+    victim: Option<(TableId, Ipv4Net)>,
+}
+
+#[derive(Default)]
+pub struct Excuses {
+    /// Worker routes that others took away, and since when they are there again.
+    routes: BTreeMap<(TableId, Ipv4Net), Option<Instant>>,
+    /// Static IPs that others released.
+    pub released: BTreeSet<String>,
+    faults: Vec<RepeatedFault>,
+    /// What is harmed for ever, by logical id.
+    beyond_repair: BTreeSet<String>,
+    /// Repairs of what is astray, by logical id.
+    tries: BTreeMap<String, u32>,
+    /// How often something was done, and the account when it was last looked at for that.
+    pub count: usize,
+    looked: Option<Stamp>,
+}
+
+fn base(id: &str) -> &str {
+    renewal(id).0
+}
+
+impl Excuses {
+    /// Counts deleted routes as present, and for a while after they are back, because a replica may still act on an older
+    /// reading.
+    pub fn excuse(&mut self, sight: &mut AccountView, while_firm: Duration) {
+        let now = Instant::now();
+        self.routes.retain(|(table, cidr), since| {
+            let routes = sight.tables.get(table);
+            let is_there = routes.is_some_and(|routes| covered(*cidr, routes));
+            *since = is_there.then(|| since.unwrap_or(now));
+            since.is_none_or(|since| now - since < while_firm)
+        });
+        for (table, cidr) in self.routes.keys() {
+            if let Some(routes) = sight.tables.get_mut(table) {
+                routes.insert(*cidr);
+            }
+        }
+    }
+
+    /// Others have done something.
+    fn takes_away(&mut self, before: &AccountView, after: &AccountView) {
+        self.count += 1;
+        for (table, routes) in &before.tables {
+            let gone = routes.difference(&after.tables[table]);
+            let gone = gone.map(|cidr| ((table.clone(), *cidr), None));
+            self.routes.extend(gone);
+        }
+        let released = before.addresses.difference(&after.addresses);
+        self.released.extend(released.cloned());
+    }
+
+    /// Others took these away while nobody could see it.
+    pub fn took(&mut self, routes: impl Iterator<Item = (TableId, Ipv4Net)>) {
+        self.routes.extend(routes.map(|route| (route, None)));
+    }
+
+    /// Routes in a table that others took away a while ago at most.
+    pub fn excused(&self, table: &TableId) -> impl Iterator<Item = Ipv4Net> {
+        let mine = self.routes.keys().filter(move |(of, _)| of == table);
+        mine.map(|(_, cidr)| *cidr)
+    }
+
+    fn is_given_up(&self, id: &str) -> bool {
+        let id = base(id);
+        let tries = self.tries.get(id).copied().unwrap_or_default();
+        self.beyond_repair.contains(id) || tries >= MAX_REPAIRS
+    }
+}
+
+/// What may stay as it is, though nobody asked for that.
+#[derive(Debug, Default)]
+pub struct Lost {
+    pub zones: BTreeSet<Zone>,
+    pub routes: BTreeSet<(TableId, Ipv4Net)>,
+}
+
+impl World {
+    pub fn harm(&self, harm: Ec2Fault, zone: usize, lasts: Option<Duration>) {
+        let until = lasts.map(|lasts| Instant::now() + lasts);
+        let fault = RepeatedFault {
+            harm,
+            zone,
+            until,
+            victim: None,
+        };
+        let mut shared = self.shared();
+        shared.excuses.faults.push(fault);
+        shared.excuses.looked = None;
+        drop(shared);
+        self.harm_again();
+    }
+
+    /// Injects repeated faults again, until they end.
+    pub fn harm_again(&self) {
+        let (now, stamp) = (Instant::now(), Some(self.account.stamp()));
+        let mut shared = self.shared();
+        let excuses = &mut shared.excuses;
+        let ended = |fault: &RepeatedFault| fault.until.is_some_and(|until| until <= now);
+        if excuses.looked == stamp && !excuses.faults.iter().any(ended) {
+            return;
+        }
+        excuses.looked = stamp;
+        let faults = std::mem::take(&mut excuses.faults);
+        drop(shared);
+        for mut fault in faults {
+            self.inject(&mut fault);
+            if fault.until.is_none_or(|until| until > Instant::now()) {
+                self.shared().excuses.faults.push(fault);
+            } else if fault.harm.is_theirs() {
+                self.account.undo(fault.harm, fault.zone);
+                let mut shared = self.shared();
+                shared.stamp = None;
+                shared.excuses.count += 1;
+            }
+        }
+    }
+
+    fn inject(&self, fault: &mut RepeatedFault) {
+        let (sight, well) = (self.account.sight(), self.account.astray());
+        let RepeatedFault {
+            harm, zone, victim, ..
+        } = fault;
+        if !self.account.harm(*harm, *zone, victim) {
+            return;
+        }
+        self.note(&format!("zone {zone}: {harm}"));
+        let after = self.account.sight();
+        let mut shared = self.shared();
+        shared.stamp = None;
+        let excuses = &mut shared.excuses;
+        excuses.takes_away(&sight, &after);
+        if fault.until.is_none() {
+            // What was astray in the zone before may hang on it.
+            let zones: Vec<Zone> = settings().zones.into_keys().collect();
+            let hangs_on_it = |stray: &Stray| stray.route.is_none() && stray.zone == zones[*zone];
+            let astray = self.account.astray().into_iter();
+            let new = astray.filter(|(id, stray)| !well.contains_key(id) || hangs_on_it(stray));
+            excuses
+                .beyond_repair
+                .extend(new.map(|(id, _)| base(&id).to_owned()));
+        }
+    }
+
+    pub fn edit_stack(&self, hand: StackEdit) {
+        let before = self.account.sight();
+        self.account.edit_by_hand(hand);
+        let after = self.account.sight();
+        let mut shared = self.shared();
+        shared.stamp = None;
+        shared.excuses.takes_away(&before, &after);
+    }
+
+    /// Before a call lands: what it repairs, and how far that counts.
+    pub fn repairs(&self, action: &Action) -> Vec<String> {
+        let astray = self.account.astray();
+        let is_astray = |id: &String| astray.keys().any(|other| base(other) == base(id));
+        match action {
+            Action::Revert(_) => astray.into_keys().collect(),
+            Action::Discard { change_set } if is_revert(change_set) => astray.into_keys().collect(),
+            Action::Discard { change_set } | Action::Execute { change_set } => {
+                let about = self.account.about(change_set).into_iter();
+                about.filter(is_astray).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    pub fn has_repaired(&self, ids: &[String]) {
+        let ids: BTreeSet<&str> = ids.iter().map(|id| base(id)).collect();
+        for id in ids {
+            let tries = &mut self.shared().excuses.tries;
+            *tries.entry(id.to_owned()).or_default() += 1;
+        }
+    }
+
+    /// Returns what cannot be restored, was repaired without success, or is deleted again and again.
+    pub fn lost(&self) -> Lost {
+        let astray = self.account.astray();
+        let shared = self.shared();
+        let excuses = &shared.excuses;
+        let mut lost = Lost::default();
+        for (id, stray) in astray {
+            let released = id.starts_with("EIP");
+            if !released && !excuses.is_given_up(&id) {
+                continue;
+            }
+            match stray.route {
+                Some(route) => _ = lost.routes.insert(route),
+                None => _ = lost.zones.insert(stray.zone),
+            }
+        }
+        lost
+    }
+
+    /// What is not in EC2 as the stack says, and should be.
+    pub fn astray(&self, lost: &Lost) -> Option<String> {
+        let zones = settings().zones.into_keys();
+        let zones = zones.filter(|zone| !lost.zones.contains(zone)).collect();
+        let mut astray = self.account.astray().into_iter();
+        // Of routes counts what they cover: one that stays only because it is there is not put back.
+        let stray =
+            astray.find(|(_, stray)| stray.route.is_none() && !lost.zones.contains(&stray.zone));
+        let text = stray.map(|(id, _)| format!("{id} is not in EC2 as the stack says"));
+        text.or_else(|| self.account.lacks(&zones))
+    }
+}

@@ -1,0 +1,333 @@
+//! The invariants, checked when a call is accepted, when an operation ends and when ConfigMaps are edited.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use tokio::time::Instant;
+
+use super::config_maps;
+use super::config_maps::covered;
+use super::provider_wrapper::Basis;
+use super::world::{Standing, World};
+use crate::model::base::ids::{ObjectId, TableId};
+use crate::model::desired::template::Template;
+use crate::model::input::request::{Object, Snapshot};
+use crate::model::plan::types::Action;
+use crate::provider::memory::account_view;
+use crate::provider::memory::account_view::Stamp;
+
+/// For how long an entry has to stand unchanged before nothing may take its route away, besides the length of an operation: as
+/// long as a leader can act on what it has seen before, that is the slowest news, the longest term and the slowest call together.
+pub const FIRM: Duration = Duration::from_secs(60);
+
+/// What must always hold; see the list in [`super`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invariant {
+    OneWriter,
+    TermCovers,
+    EpochsGrow,
+    StaticIpsStay,
+    RoutesStay,
+    NothingForgotten,
+    NoBlindRemoval,
+    NobodyAsks,
+    WithinLimits,
+    Settles,
+    StaysQuiet,
+    NoPanic,
+    OneOwner,
+    Progress,
+    Paced,
+}
+
+/// An invariant, and how it was broken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Violation {
+    pub law: Invariant,
+    pub text: String,
+}
+
+impl World {
+    /// The account has accepted a call, made when its sender was shown `basis`; `before` were the routes until then.
+    pub fn accepted(
+        &self,
+        epoch: u64,
+        action: &Action,
+        basis: &Basis,
+        before: &BTreeSet<(TableId, Ipv4Net)>,
+    ) {
+        let mut shared = self.shared();
+        shared.calls += 1;
+        let latest = shared.operation_epoch;
+        // Termination protection and stack policy are set whatever goes on: the next pass sees what a late call has set.
+        let operation = matches!(
+            action,
+            Action::Create(_)
+                | Action::Execute { .. }
+                | Action::Delete { .. }
+                | Action::ContinueRollback
+        );
+        if operation {
+            shared.operation_epoch = latest.max(epoch);
+        }
+        drop(shared);
+        if operation && epoch < latest && !self.epochs_lost {
+            let text =
+                format!("an operation of epoch {epoch} was accepted after one of epoch {latest}");
+            self.fail(Invariant::EpochsGrow, text);
+        }
+        if let Some(cause) = self.account.fails_of_room()
+            && operation
+            && self.is_long_crowded()
+        {
+            let text = format!("an operation fails since {cause}, as was to be seen");
+            self.fail(Invariant::WithinLimits, text);
+        }
+        match action {
+            Action::Create(template) | Action::Prepare(template) => {
+                self.judge_template(template, &basis.shown);
+            }
+            Action::Delete { .. } if self.account.has_made() || !before.is_empty() => {
+                self.judge_removal(action, basis, before);
+            }
+            _ if !before.is_empty() => self.judge_removal(action, basis, before),
+            _ => {}
+        }
+        self.judge();
+    }
+
+    /// Whether what goes altogether may go: nobody requested it when that was last read.
+    fn judge_end(
+        &self,
+        deletes: bool,
+        truth: &BTreeMap<ObjectId, Object>,
+        before: &BTreeSet<(TableId, Ipv4Net)>,
+    ) {
+        // A route that others have broken is taken out to be made again.
+        let shared = self.shared();
+        let is_whole = |(table, cidr): &&(TableId, Ipv4Net)| {
+            deletes || shared.excuses.excused(table).all(|it| it != *cidr)
+        };
+        let whole = before.iter().filter(is_whole);
+        let routes: BTreeSet<Ipv4Net> = whole.map(|(_, cidr)| *cidr).collect();
+        drop(shared);
+        let mut asked = config_maps::entries(truth).into_iter();
+        if let Some((id, net)) = asked.find(|(_, net)| deletes || covered(*net, &routes)) {
+            let text = format!("all routes go, though {id} asks for {net}");
+            return self.fail(Invariant::NobodyAsks, text);
+        }
+        if deletes {
+            let mut shared = self.shared();
+            let gone = std::mem::take(&mut shared.ips).into_values();
+            shared.excuses.released.extend(gone);
+        }
+    }
+
+    /// Whether all that is asked for is asked of the account: nobody else has routes here that would stand against it. A repair takes
+    /// the stack as it is, without what is to be made again; and a route to a NAT gateway that is gone cannot be made.
+    fn judge_template(&self, template: &Template, basis: &Snapshot) {
+        let (asked, before) = (account_view::routes_of(template), self.account.asked());
+        let astray = self.account.astray();
+        let is_tight = self.is_tight() || self.account.is_packed(&asked);
+        let repairs = asked.is_subset(&before) && !astray.is_empty();
+        let zones = self.account.zones();
+        let in_table = |routes: &BTreeSet<(TableId, Ipv4Net)>, table: &TableId| {
+            let mine = routes.iter().filter(|(of, _)| of == table);
+            mine.map(|(_, cidr)| *cidr).collect::<BTreeSet<_>>()
+        };
+        for (table, zone) in &zones {
+            let mut routes = in_table(&asked, table);
+            routes.extend(self.shared().excuses.excused(table));
+            // A zone that could not be added is left out for a time; that it comes is looked at in the end.
+            let is_out = !self.account.has_gateway(zone);
+            let is_astray = astray.values().any(|stray| stray.zone == *zone);
+            let is_tight = is_tight || self.was_full(table);
+            let stays = repairs || is_out || is_tight || is_astray;
+            let had = in_table(&before, table);
+            let mut entries = config_maps::entries(&basis.objects).into_iter();
+            // What AWS refuses waits, and so may others that a failed change was made with.
+            let may_wait = |net: &Ipv4Net| stays || self.was_refused(net);
+            let without = entries.find(|(_, net)| {
+                !covered(*net, &routes) && (!may_wait(net) || covered(*net, &had))
+            });
+            if let Some((id, net)) = without {
+                let text = format!("a template without a route for {net} of {id} in {table}");
+                self.fail(Invariant::NothingForgotten, text);
+            }
+        }
+    }
+
+    /// Whether the routes that an operation takes out may go.
+    fn judge_removal(
+        &self,
+        action: &Action,
+        Basis {
+            shown: basis,
+            truth,
+        }: &Basis,
+        before: &BTreeSet<(TableId, Ipv4Net)>,
+    ) {
+        let mut tables: BTreeMap<&TableId, [BTreeSet<Ipv4Net>; 2]> = BTreeMap::new();
+        for (table, cidr) in before {
+            tables.entry(table).or_default()[0].insert(*cidr);
+        }
+        let deletes = matches!(action, Action::Delete { .. });
+        let after = self.account.asked();
+        if deletes || after.is_empty() {
+            self.judge_end(deletes, truth, before);
+        }
+        for (table, cidr) in after.iter().filter(|_| !deletes) {
+            tables.entry(table).or_default()[1].insert(*cidr);
+        }
+        let known = config_maps::entries(&basis.objects);
+        tables.retain(|table, _| self.account.has_table(table));
+        for (table, [before, after]) in &mut tables {
+            after.extend(self.shared().excuses.excused(table));
+            let mut gone = before.iter().filter(|cidr| !covered(**cidr, after));
+            if let Some(cidr) = gone.next().filter(|_| !basis.is_certain()) {
+                let text = format!("{cidr} was taken out of {table} while a source was in doubt");
+                self.fail(Invariant::NoBlindRemoval, text);
+            }
+            let mut lost = known
+                .iter()
+                .filter(|(_, net)| covered(**net, before) && !covered(**net, after));
+            if let Some((id, net)) = lost.next() {
+                let text = format!(
+                    "{net} was taken out of {table} by a replica that was shown {id}, which asks for it"
+                );
+                self.fail(Invariant::RoutesStay, text);
+            }
+        }
+    }
+
+    /// Looks at the account after a step; nothing to do if the step changed nothing.
+    pub fn judge(&self) {
+        let stamp = Some(self.account.stamp());
+        if self.shared().stamp == stamp {
+            return;
+        }
+        self.excuse_failure();
+        let mut sight = self.account.sight();
+        let (now, mut entries) = (Instant::now(), config_maps::entries(&self.maps().objects));
+        let unreadable = config_maps::unreadable(&self.maps().objects);
+        let mut wrong = Vec::new();
+        let mut shared = self.shared();
+        shared.stamp = stamp;
+        for (output, address) in &shared.ips {
+            match sight.ips.get(output) {
+                Some(other) if other == address => {}
+                _ if shared.excuses.released.contains(address) => {}
+                other => wrong.push((
+                    Invariant::StaticIpsStay,
+                    format!("static IP {address} of {output} became {other:?}"),
+                )),
+            }
+            if !sight.addresses.contains(address) && !shared.excuses.released.contains(address) {
+                let text = format!("static IP {address} of {output} is not in EC2 any more");
+                wrong.push((Invariant::StaticIpsStay, text));
+            }
+        }
+        shared.ips.extend(std::mem::take(&mut sight.ips));
+        shared.excuses.excuse(&mut sight, FIRM + self.pace);
+        for (id, net) in &entries {
+            shared.ever.entry(id.clone()).or_default().insert(*net);
+        }
+        // One that cannot be read any more stands for what it asked for last.
+        shared.entries.retain(|id, standing| match entries.get(id) {
+            Some(net) => *net == standing.net,
+            None => unreadable.contains(id) && standing.owed,
+        });
+        let kept = shared.entries.iter();
+        entries.extend(kept.map(|(id, standing)| (id.clone(), standing.net)));
+        for (id, net) in entries {
+            let standing = shared.entries.entry(id.clone()).or_insert(Standing {
+                net,
+                since: now,
+                routed: false,
+                owed: false,
+            });
+            // Until just now all was as last seen.
+            standing.owed |= standing.routed && now - standing.since > FIRM + self.pace;
+            let mut tables = sight.tables.iter();
+            let without = tables.find(|(_, routes)| !covered(net, routes));
+            standing.routed = without.is_none();
+            if let Some((table, _)) = without.filter(|_| standing.owed) {
+                let text = format!("{net} of {id} has lost its route in {table}");
+                wrong.push((Invariant::RoutesStay, text));
+            }
+        }
+        drop(shared);
+        for (law, text) in wrong {
+            self.fail(law, text);
+        }
+    }
+
+    /// Whether a network has its route in every table.
+    pub fn serves(&self, net: &str) -> bool {
+        let net: Ipv4Net = format!("{net}/32").parse().expect("an address");
+        let sight = self.account.sight();
+        let mut tables = sight.tables.values();
+        tables.all(|routes| covered(net, routes))
+    }
+
+    /// Another one when there may be more or less to find, while nobody edits ConfigMaps: operations, calls, and what others do.
+    pub fn reason_to_look(&self) -> (Stamp, usize, usize) {
+        let shared = self.shared();
+        (self.account.stamp(), shared.calls, shared.excuses.count)
+    }
+
+    /// What is still not as the ConfigMaps ask for.
+    pub fn unsettled(&self) -> Option<String> {
+        let sight = self.account.sight();
+        let maps = self.maps();
+        let asked: BTreeSet<Ipv4Net> = config_maps::entries(&maps.objects).into_values().collect();
+        // A typo keeps what it stood for; without a ledger nobody knows what that is.
+        let typos = config_maps::unreadable(&maps.objects);
+        let mut may_stay = asked.clone();
+        let shared = self.shared();
+        may_stay.extend(typos.iter().filter_map(|id| shared.ever.get(id)).flatten());
+        drop(shared);
+        let all_may_stay = self.is_unknown_what_stays(&typos);
+        if !sight.at_rest {
+            return Some(format!("the stack is {}", sight.status));
+        }
+        let deletes = self.flags.deletes && asked.is_empty() && typos.is_empty();
+        if deletes && !sight.status.is_empty() {
+            return Some("the stack is there, though nobody requests anything".to_owned());
+        }
+        if sight.change_sets > 0 {
+            return Some("a change set is left over".to_owned());
+        }
+        if !self.account.is_protected() {
+            return Some("the stack is not protected".to_owned());
+        }
+        let lost = self.lost();
+        if let Some(what) = self.astray(&lost) {
+            return Some(what);
+        }
+        let gone = |(table, _): &(TableId, Ipv4Net)| !self.account.has_table(table);
+        let mut in_stack = self.account.asked().into_iter();
+        if let Some((table, _)) = in_stack.find(gone).filter(|_| !all_may_stay) {
+            return Some(format!("the stack has routes in {table}, which is gone"));
+        }
+        let zones = self.account.zones();
+        for (table, routes) in &sight.tables {
+            let mut there = routes.clone();
+            let mine = lost.routes.iter().filter(|(of, _)| of == table);
+            there.extend(mine.map(|(_, cidr)| *cidr));
+            let is_lost = lost.zones.contains(&zones[table]);
+            let is_owed = |net: &&Ipv4Net| !is_lost && !self.account.refuses(net);
+            let mut asked_here = asked.iter().filter(is_owed);
+            if let Some(net) = asked_here.find(|net| !covered(**net, &there)) {
+                return Some(format!("{table} has no route for {net}"));
+            }
+            let is_kept = |net: &&Ipv4Net| all_may_stay || self.account.refuses(net);
+            let mut stay = routes.iter().filter(|net| !is_kept(net));
+            if let Some(route) = stay.find(|route| !covered(**route, &may_stay)) {
+                return Some(format!("{table} has a route {route} that nobody asks for"));
+            }
+        }
+        None
+    }
+}

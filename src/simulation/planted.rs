@@ -1,0 +1,57 @@
+//! What a replica sees and sends where a bug of its drift repair is planted.
+
+use super::bugs::Bug;
+use super::world::World;
+use crate::model::cloud::change_set_name::is_revert;
+use crate::model::cloud::live::{Live, Stack};
+use crate::model::cloud::network::{Network, Route};
+use crate::model::cloud::observed::{Gateway, Health};
+use crate::model::desired::template::Template;
+use crate::provider::Provider as _;
+use crate::provider::memory::MemoryProvider;
+
+/// Changes the target of drifted routes at each read.
+pub fn other_routes(world: &World, network: &mut Network) {
+    for (table, cidr) in (world.account.astray().into_values()).filter_map(|stray| stray.route) {
+        if let Some(worker) = network.worker_tables.get_mut(&table) {
+            let route = Route {
+                target: format!("pcx-{}", fastrand::u32(..)),
+                blackhole: false,
+            };
+            worker.routes.insert(cidr, route);
+        }
+    }
+}
+
+/// Hides what change sets would do to static IPs, and that the last operation of the stack failed.
+pub fn unread(bug: Bug, stack: &mut Stack) {
+    if bug == Bug::FailureUnread && stack.status.0 == "UPDATE_ROLLBACK_COMPLETE" {
+        stack.status.0 = "UPDATE_COMPLETE".to_owned();
+        stack.failed.clear();
+    }
+    for set in &mut stack.change_sets {
+        if bug == Bug::IpMadeAnew || bug == Bug::ReversionUnread && is_revert(&set.name) {
+            set.changes.retain(|it| it.resource_type != "AWS::EC2::EIP");
+        }
+    }
+}
+
+/// Makes a deleted NAT gateway look as before.
+pub fn looks_well(gateway: &mut Gateway) {
+    gateway.health = Health::Well;
+}
+
+/// Replaces the static IP together with its NAT gateway.
+pub async fn another_ip(template: &mut Template, account: &MemoryProvider) {
+    let live = account.live(None, None).await;
+    let Ok(Live::Ours(stack)) = live else {
+        return;
+    };
+    for zone in ["euwest1a", "euwest1b"] {
+        let replacement = format!("NATGateway{zone}Anew");
+        if template.text.contains(&replacement) && !stack.template.contains(&replacement) {
+            let (old, new) = (format!("\"EIP{zone}\""), format!("\"EIP{zone}Anew1\""));
+            template.text = template.text.replace(&old, &new);
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! Wraps the provider of one replica: its calls are slow, lost or throttled, and end with the term.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use super::bugs::Bug;
+use super::invariants::Invariant;
+use super::network_faults::Delivery;
+use super::replica::{CLUSTER, RIVAL};
+use super::script::{Endpoint, Stage};
+use super::world::World;
+use super::{config_maps, planted};
+use crate::lease::Term;
+use crate::lease::tests::process::Process;
+use crate::model::base::ids::{ObjectId, Zone};
+use crate::model::cloud::change_set_name::is_revert;
+use crate::model::cloud::live::{Live, Stack};
+use crate::model::cloud::network::{Headroom, Network, OtherTable};
+use crate::model::cloud::observed::Observed;
+use crate::model::input::request::{Object, Snapshot};
+use crate::model::plan::types::Action;
+use crate::provider::memory::owners;
+use crate::provider::{Provider, ProviderError, Retry};
+
+/// How long a replica waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The epoch of a call, and the cluster in its short form.
+type By = (u64, Option<String>);
+
+/// The account's end of the line for one replica.
+pub struct ProviderWrapper {
+    courier: CallSender,
+    process: Process,
+    /// What the replica was shown when its pass began.
+    basis: Mutex<Snapshot>,
+    /// Whether the stack was another cluster's when the pass looked at it.
+    rivals: AtomicBool,
+}
+
+/// What a replica goes by.
+#[derive(Clone)]
+pub struct Basis {
+    pub shown: Snapshot,
+    /// What there really was, as it could know last.
+    pub truth: BTreeMap<ObjectId, Object>,
+}
+
+#[derive(Clone)]
+struct CallSender {
+    world: Arc<World>,
+    who: usize,
+}
+
+impl ProviderWrapper {
+    pub fn new(world: &Arc<World>, who: usize, process: &Process) -> Self {
+        Self {
+            courier: CallSender {
+                world: Arc::clone(world),
+                who,
+            },
+            process: process.clone(),
+            basis: Mutex::default(),
+            rivals: AtomicBool::default(),
+        }
+    }
+}
+
+impl Provider for ProviderWrapper {
+    async fn network(&self) -> Result<Network, ProviderError> {
+        self.courier.read().await?;
+        let mut network = self.courier.world.account.network().await?;
+        self.courier.trip(Stage::Reading, &self.process);
+        if self.courier.world.bug == Bug::RepairedForEver {
+            planted::other_routes(&self.courier.world, &mut network);
+        }
+        if self.courier.world.bug == Bug::TableDropped {
+            let is_made = |table: &OtherTable| !table.tags.is_empty();
+            network.other_tables.retain(|_, table| is_made(table));
+        }
+        Ok(network)
+    }
+
+    async fn live(&self, epoch: Option<u64>, known: Option<&str>) -> Result<Live, ProviderError> {
+        // Asked for once a pass.
+        let basis = self.courier.world.shared().basis[self.courier.who].clone();
+        *self.basis.lock().unwrap() = basis;
+        self.courier.read().await?;
+        let mut live = self.courier.world.account.live(epoch, known).await?;
+        if let (Bug::NeverContent, Live::Ours(stack)) = (self.courier.world.bug, &mut live) {
+            stack.tags.insert("seen".to_owned(), "wrong".to_owned());
+        }
+        let is_rivals = |stack: &Stack| owners::names(stack, RIVAL);
+        let rivals = matches!(&live, Live::Ours(stack) if is_rivals(stack));
+        self.rivals.store(rivals, Ordering::Relaxed);
+        if let (Bug::OwnerNotCompared, true, Live::Ours(stack)) =
+            (self.courier.world.bug, rivals, &mut live)
+        {
+            owners::name(stack, CLUSTER);
+        }
+        if let Live::Ours(stack) = &mut live {
+            planted::unread(self.courier.world.bug, stack);
+        }
+        Ok(live)
+    }
+
+    async fn observe(&self, stack: &Stack) -> Result<Observed, ProviderError> {
+        self.courier.read().await?;
+        let mut seen = self.courier.world.account.observe(stack).await?;
+        if self.courier.world.bug == Bug::DeadEndTaken {
+            seen.gateways.values_mut().for_each(planted::looks_well);
+        }
+        Ok(seen)
+    }
+
+    async fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {
+        match self.courier.read().await {
+            Ok(()) => self.courier.world.account.headroom(zones).await,
+            Err(_) => Headroom::default(),
+        }
+    }
+
+    async fn apply(
+        &self,
+        term: &Term,
+        owner: Option<&str>,
+        stack: &str,
+        action: &Action,
+    ) -> Result<(), ProviderError> {
+        if self.rivals.load(Ordering::Relaxed) {
+            let (who, call) = (self.courier.who, action.name());
+            let text = format!("replica {who} decided on {call} for a stack of another cluster");
+            self.courier.world.fail(Invariant::OneOwner, text);
+        }
+        let (bug, mut action) = (self.courier.world.bug, action.clone());
+        if let Action::Prepare(template) = &action {
+            let account = &self.courier.world.account;
+            let left = match bug {
+                Bug::StaleExecuted => account.prepared().into_iter().next(),
+                Bug::GapLeft => account.still_wanted(template),
+                _ => None,
+            };
+            let mut template = template.clone();
+            if bug == Bug::IpMadeAnew {
+                planted::another_ip(&mut template, account).await;
+            }
+            action = Action::Prepare(template);
+            if let Some(change_set) = left {
+                action = Action::Execute { change_set };
+            }
+        }
+        let (courier, shown) = (self.courier.clone(), self.basis.lock().unwrap().clone());
+        let truth = courier.world.shared().truth[courier.who].clone();
+        let basis = Basis { shown, truth };
+        if let (Bug::Starved, Action::Execute { change_set }) = (bug, &action)
+            && courier
+                .world
+                .account
+                .adds_more(change_set, &config_maps::entries(&basis.shown.objects))
+        {
+            let change_set = change_set.clone();
+            action = Action::Discard { change_set };
+        }
+        let by = (term.epoch(), owner.map(str::to_owned));
+        let stack = stack.to_owned();
+        let process = self.process.clone();
+        let call = async move { courier.send(&process, by, stack, action, basis).await };
+        if bug == Bug::TermUnchecked {
+            let task = tokio::spawn(self.process.run(call));
+            return task
+                .await
+                .unwrap_or_else(|_| Err(failed(Retry::Soon, "Aborted")));
+        }
+        let over = |_| failed(Retry::Soon, "TermOver");
+        term.bound(call).await.map_err(over)?
+    }
+}
+
+impl CallSender {
+    fn luck(&self, most: f64) -> Delivery {
+        let mut network_faults = self.world.network_faults();
+        network_faults.luck(self.who, Endpoint::Account, most)
+    }
+
+    /// The process stops if it is to be caught here: nothing of it goes on at the next await.
+    fn trip(&self, here: Stage, process: &Process) {
+        let trip = &mut self.world.shared().trips[self.who];
+        if let Some((_, lasts)) = trip.take_if(|(stage, _)| *stage == here) {
+            process.stop(lasts);
+        }
+    }
+
+    async fn read(&self) -> Result<(), ProviderError> {
+        let luck = self.luck(8.0);
+        if luck.lost || luck.unanswered {
+            sleep(PATIENCE).await;
+            return Err(failed(Retry::Soon, "Timeout"));
+        }
+        sleep(luck.before + luck.after).await;
+        luck.error.map_or(Ok(()), |error| Err(refused(error)))
+    }
+
+    /// Sends a call and waits for its answer.
+    async fn send(
+        self,
+        process: &Process,
+        by: By,
+        stack: String,
+        action: Action,
+        basis: Basis,
+    ) -> Result<(), ProviderError> {
+        // Signing, a new connection, a retry of the SDK: a call that is dropped by now was never made.
+        self.trip(Stage::Sending, process);
+        sleep(self.luck(12.0).before).await;
+        self.world.sent(self.who, by.0, action.name());
+        let luck = self.luck(self.world.slowest.as_secs_f64());
+        if luck.lost {
+            sleep(PATIENCE).await;
+            return Err(failed(Retry::Soon, "Timeout"));
+        }
+        if let Some(error) = luck.error {
+            return Err(refused(error));
+        }
+        self.trip(Stage::Waiting, process);
+        let (done, answer) = oneshot::channel();
+        // The call arrives even if its sender no longer waits.
+        tokio::spawn(async move {
+            sleep(luck.before).await;
+            let result = self.land(&by, &stack, &action, &basis);
+            if let Some(later) = luck.again {
+                let (courier, stack, action) = (self.clone(), stack.clone(), action.clone());
+                tokio::spawn(async move {
+                    sleep(later).await;
+                    let _nobody_waits = courier.land(&by, &stack, &action, &basis);
+                });
+            }
+            sleep(if luck.unanswered {
+                PATIENCE
+            } else {
+                luck.after
+            })
+            .await;
+            let _nobody_waits = done.send(result);
+        });
+        match timeout(PATIENCE, answer).await {
+            Ok(Ok(result)) => result,
+            _ => Err(failed(Retry::Soon, "Timeout")),
+        }
+    }
+
+    fn land(
+        &self,
+        (epoch, owner): &By,
+        stack: &str,
+        action: &Action,
+        basis: &Basis,
+    ) -> Result<(), ProviderError> {
+        let (world, call, who) = (&self.world, action.name(), self.who);
+        let spoilt = world.shared().spoilt;
+        world.account.spoil(spoilt.map(|_| "a quota"));
+        if world.bug == Bug::StaleExecuted {
+            world.account.forget_to_compare();
+        }
+        // Nothing else takes routes out.
+        let before = match action {
+            Action::Execute { .. } => world.account.asked(),
+            // A stack whose creation failed has no routes to lose.
+            Action::Delete { .. } if world.account.has_made() => world.account.asked(),
+            _ => BTreeSet::new(),
+        };
+        let adds = match action {
+            Action::Execute { change_set } => world.account.added_by(change_set),
+            _ => BTreeSet::new(),
+        };
+        let repairs = world.repairs(action);
+        let reverts = match action {
+            Action::Execute { change_set } => is_revert(change_set),
+            _ => false,
+        };
+        let result = world
+            .account
+            .lands((*epoch, owner.as_deref()), stack, action);
+        match (&result, action) {
+            (Err(_), Action::Revert(_)) => world.has_repaired(&repairs),
+            (Ok(()), Action::Revert(_)) => world.account.spoil_reversion(world.reverting),
+            (Ok(()), _) => world.has_repaired(&repairs),
+            _ => {}
+        }
+        if reverts && result.is_ok() {
+            world.account.bend_reversion(world.reverting);
+        }
+        let failed = spoilt.is_some() && !world.account.is_spoilt();
+        world.account.spoil(None);
+        match &result {
+            Ok(()) => {
+                let stuck = spoilt == Some(true) && matches!(action, Action::Execute { .. });
+                let end = match (failed, stuck) {
+                    (false, _) => "",
+                    (true, false) => ", and will be rolled back",
+                    (true, true) => ", and its rollback will fail",
+                };
+                if failed {
+                    let mut shared = world.shared();
+                    (shared.spoilt, shared.failures) = (None, shared.failures + 1);
+                    shared.adds = adds.into_iter().map(|(_, cidr)| cidr).collect();
+                }
+                if failed && stuck {
+                    world.account.get_stuck();
+                }
+                world.note(&format!("{call} of replica {who} is accepted{end}"));
+                world.accepted(*epoch, action, basis, &before);
+            }
+            Err(error) => world.note(&format!("{call} of replica {who}: {error}")),
+        }
+        result
+    }
+}
+
+fn refused(error: u8) -> ProviderError {
+    match error {
+        0..2 => failed(Retry::Slowly, "Throttling"),
+        _ => failed(Retry::Soon, "InternalFailure"),
+    }
+}
+
+fn failed(retry: Retry, reason: &'static str) -> ProviderError {
+    ProviderError {
+        retry,
+        reason,
+        message: format!("the simulated network: {reason}"),
+        source: None,
+    }
+}

@@ -1,0 +1,186 @@
+//! Quotas that other principals use up, and their edits of the stack: a part of the account in memory.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::MemoryProvider;
+use super::ec2::NO_ROOM;
+use crate::model::base::ids::{TableId, Zone};
+use crate::model::cloud::live::Stack;
+use crate::model::cloud::network::Route;
+use crate::model::plan::stack_policy;
+use crate::simulation::script::StackEdit;
+
+/// The route quota of a table.
+pub(crate) const ROUTES: usize = 12;
+
+/// What AWS may refuse: networks that are asked for, and what they merge into.
+pub(crate) const REFUSED: [&str; 8] = [
+    "8.8.8.8/32",
+    "8.8.8.8/31",
+    "9.9.9.0/24",
+    "9.9.9.128/25",
+    "20.0.0.0/16",
+    "20.0.0.0/15",
+    "20.1.0.0/16",
+    "20.0.7.0/24",
+];
+
+/// Returns a network that no entry requests.
+fn foreign(number: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(10, 77, number, 0), 24)
+}
+
+pub(crate) fn refusable(number: usize) -> Ipv4Net {
+    REFUSED[number].parse().expect("a network")
+}
+
+impl MemoryProvider {
+    pub(crate) fn set_route_quota(&self, quota: usize) {
+        self.account().ec2.route_quota = Some(quota);
+    }
+
+    /// Others put so many routes into a worker table, as far as it takes them.
+    pub(crate) fn crowd(&self, table: usize, count: u8) {
+        let mut account = self.account();
+        let quota = account.ec2.route_quota.unwrap_or(usize::MAX);
+        let mut tables = account.ec2.network.worker_tables.values_mut();
+        let Some(table) = tables.nth(table) else {
+            return;
+        };
+        for number in 0..count {
+            if table.routes.len() < quota {
+                let route = Route {
+                    target: "pcx-1".to_owned(),
+                    blackhole: false,
+                };
+                table.routes.insert(foreign(number), route);
+            }
+        }
+    }
+
+    /// Why the operation that has just begun is rolled back, where that is for want of routes.
+    pub(crate) fn fails_of_room(&self) -> Option<String> {
+        let account = self.account();
+        let stack = account.stack.as_ref()?;
+        let is_it = |cause: &String| cause.ends_with(NO_ROOM);
+        let rolls_back = stack.status.0.ends_with("ROLLBACK_IN_PROGRESS");
+        stack
+            .cause
+            .clone()
+            .filter(|cause| rolls_back && is_it(cause))
+    }
+
+    /// Whether some worker table takes no more routes until the stack has removed some: a change adds before it removes.
+    pub(crate) fn is_packed(&self, asked: &BTreeSet<(TableId, Ipv4Net)>) -> bool {
+        let account = self.account();
+        let mut tables = account.ec2.network.worker_tables.iter();
+        tables.any(|(id, table)| {
+            let there = table.routes.values().filter(|it| it.target != "local");
+            let is_new =
+                |(of, cidr): &&(TableId, Ipv4Net)| of == id && !table.routes.contains_key(cidr);
+            there.count() + asked.iter().filter(is_new).count() >= ROUTES
+        })
+    }
+
+    /// AWS makes no route to this network any more.
+    pub(crate) fn refuse(&self, net: usize) {
+        self.account().ec2.refused.insert(refusable(net));
+    }
+
+    pub(crate) fn take(&self, net: usize) {
+        self.account().ec2.refused.remove(&refusable(net));
+    }
+
+    /// It takes every route again; false if it did before.
+    pub(crate) fn take_all(&self) -> bool {
+        let refused = std::mem::take(&mut self.account().ec2.refused);
+        !refused.is_empty()
+    }
+
+    /// Whether it refuses what a network may be routed by.
+    pub(crate) fn refuses(&self, net: &Ipv4Net) -> bool {
+        let account = self.account();
+        let mut refused = account.ec2.refused.iter();
+        refused.any(|other| other.contains(net) || net.contains(other))
+    }
+
+    /// Why the last operation failed or is rolled back, and the table that took no more routes, if that is why.
+    pub(crate) fn failure(&self) -> Option<(String, Option<TableId>)> {
+        let account = self.account();
+        let stack = account.stack.as_ref()?;
+        let cause = stack.cause.clone()?;
+        let table = cause
+            .strip_suffix(NO_ROOM)
+            .map(|table| table.trim().to_owned());
+        stack
+            .status
+            .0
+            .contains("ROLLBACK")
+            .then_some((cause, table))
+    }
+
+    /// Removes all foreign routes.
+    pub(crate) fn disperse(&self) {
+        let theirs: Vec<Ipv4Net> = (0..u8::MAX).map(foreign).collect();
+        for routes in self.account().ec2.all_routes() {
+            routes.retain(|cidr, _| !theirs.contains(cidr));
+        }
+    }
+
+    /// Edits the stack by hand, as in CloudFormation's console.
+    pub(crate) fn edit_by_hand(&self, hand: StackEdit) {
+        let mut account = self.account();
+        let Ok(stack) = account.idle_stack() else {
+            return;
+        };
+        match hand {
+            StackEdit::Unprotects => stack.termination_protection = false,
+            StackEdit::Repolicies => stack.policy = Some(stack_policy::text(true)),
+            StackEdit::Deletes => {
+                account.clear();
+                account.stack = None;
+                account.change_sets.clear();
+                account.generation += 1;
+            }
+        }
+    }
+
+    /// Whether the stack is protected as it should be.
+    pub(crate) fn is_protected(&self) -> bool {
+        let account = self.account();
+        let is = |stack: &Stack| stack.termination_protection && stack_policy::is(stack, false);
+        account.stack.as_ref().is_none_or(is)
+    }
+
+    /// A zone takes no more NAT gateways than it has, and the account may not say so.
+    pub(crate) fn leave_gateways(&self, zone: usize, told: bool) {
+        let mut account = self.account();
+        let tables = account.ec2.network.worker_tables.values();
+        let zones: BTreeSet<Zone> = tables.map(|table| table.zone.clone()).collect();
+        if let Some(zone) = zones.into_iter().nth(zone) {
+            let taken = account.ec2.in_zone(&zone);
+            account.ec2.gateway_quotas.insert(zone, taken);
+            account.ec2.hides_quotas = !told;
+        }
+    }
+
+    /// Every zone takes any number again.
+    pub(crate) fn raise_gateways(&self) {
+        self.account().ec2.gateway_quotas.clear();
+    }
+
+    /// Whether the zone has a NAT gateway.
+    pub(crate) fn has_gateway(&self, zone: &Zone) -> bool {
+        self.account().ec2.in_zone(zone) > 0
+    }
+
+    /// The account may have so many more static IPs; None: any number.
+    pub(crate) fn leave_addresses(&self, free: Option<usize>) {
+        let mut account = self.account();
+        let taken = account.ec2.addresses.len();
+        account.ec2.address_quota = free.map(|free| taken + free);
+    }
+}
