@@ -9,6 +9,7 @@ mod layers;
 mod monitoring;
 mod sizes;
 mod values;
+mod wording;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,98 @@
+//! Plain English in comments and messages.
+
+use std::path::Path;
+
+use super::code::code;
+use super::{files, none, read};
+
+/// Words that readers stumble over. The comment or message names the thing instead.
+const RETIRED: [&str; 9] = [
+    "anew", "bears", "gone on", "in vain", "mended", "somebody", "thereof", "told", "whoever",
+];
+
+/// Folders that still use these words.
+const PENDING: [&str; 4] = ["src/config", "src/model", "src/provider/aws", "src/source"];
+
+/// Returns the comments and literals of each line, without tests of the same file.
+fn texts(path: &Path) -> Vec<String> {
+    let raw = read(path);
+    let shipped = raw.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let text: String = shipped
+        .chars()
+        .zip(code(path).chars())
+        .map(|(raw, code)| if raw == code && raw != '\n' { ' ' } else { raw })
+        .collect();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Returns the words of a text with one space around each. A key such as `told.json`, or a name with a placeholder, is one word.
+fn words(text: &str) -> String {
+    let separator = |c: char| !(c.is_alphanumeric() || "._{}".contains(c));
+    let words = text.split(separator).map(|word| word.trim_matches('.'));
+    let words: Vec<String> = words
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    format!(" {} ", words.join(" "))
+}
+
+/// Returns what is wrong with a line.
+fn faults(text: &str) -> Vec<String> {
+    let words = words(text);
+    let found = RETIRED
+        .iter()
+        .filter(|word| words.contains(&format!(" {word} ")));
+    let mut found: Vec<String> = found.map(|word| format!("{word:?}")).collect();
+    if text.trim_start().starts_with("/// Of ") {
+        found.push("a doc comment starts with \"Of\"".to_owned());
+    }
+    found
+}
+
+#[test]
+fn comments_and_messages_use_plain_words() {
+    let mut findings = Vec::new();
+    let mut still: Vec<&str> = Vec::new();
+    for path in files("src", &["rs"]) {
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        if stem.ends_with("tests") || path.iter().any(|part| part == "tests") {
+            continue;
+        }
+        for (number, text) in (1..).zip(texts(&path)) {
+            let faults = faults(&text);
+            match PENDING.iter().find(|folder| path.starts_with(folder)) {
+                Some(folder) if !faults.is_empty() => still.push(folder),
+                Some(_) => {}
+                None => {
+                    let place = format!("{}:{number}", path.display());
+                    findings.extend(faults.iter().map(|fault| format!("{place}: {fault}")));
+                }
+            }
+        }
+    }
+    none(
+        "a comment or message names the thing, in plain words",
+        &findings,
+    );
+    for folder in PENDING {
+        assert!(
+            still.contains(&folder),
+            "{folder} uses plain words: remove it from PENDING"
+        );
+    }
+}
+
+#[test]
+fn retired_words_are_found() {
+    assert_eq!(
+        faults("/// Of one request."),
+        ["a doc comment starts with \"Of\""]
+    );
+    assert_eq!(
+        faults("// made anew, IN VAIN."),
+        ["\"anew\"", "\"in vain\""]
+    );
+    assert!(faults("\"told.json\"").is_empty() && faults("// a renewed Lease").is_empty());
+    let own = texts(Path::new("tests/suite/tidy/wording.rs"));
+    assert!(own[0].contains("Plain English") && own[2].trim().is_empty());
+}
