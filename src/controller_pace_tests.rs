@@ -10,9 +10,10 @@ use super::*;
 use crate::lease::NoElection;
 use crate::model::base::ids::ObjectId;
 use crate::model::base::settings::{OnDrift, OnEmpty};
-use crate::model::cloud::live::{Live, Phase, Stack, Status};
+use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::Network;
 use crate::model::cloud::observed::Observed;
+use crate::model::cloud::status::{Phase, Status};
 use crate::model::desired::example_zones;
 use crate::model::input::request::Object;
 use crate::model::plan::types::Action;
@@ -125,7 +126,7 @@ impl Provider for Account {
         let mut live = self.memory.live(epoch, known).await?;
         match (&mut live, self.shown()) {
             (_, Some("absent")) => live = Live::Absent,
-            (Live::Ours(stack), Some(state)) => stack.status = Status(state.to_owned()),
+            (Live::Ours(stack), Some(state)) => stack.status = Status::read(state),
             _ => {}
         }
         Ok(live)
@@ -277,7 +278,7 @@ async fn a_day_at_rest_takes_few_passes_in_every_state_of_the_stack() {
                 "{state}, {with} entries{dry}: {most} passes an hour at most, {least} to {calls} calls"
             );
             println!("{what}");
-            let settled = Status(state.to_owned()).phase() == Phase::Settled;
+            let settled = Status::read(state).phase() == Phase::Settled;
             if most > 120 || calls > 240 || (settled && !(50..=60).contains(&calls)) {
                 wrong.push(what);
             }

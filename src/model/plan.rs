@@ -18,7 +18,8 @@ pub(crate) mod unroutable_zones;
 
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::cloud::layout::{Layout, LayoutError, Names};
-use crate::model::cloud::live::{Live, Phase, Stack};
+use crate::model::cloud::live::{Live, Stack};
+use crate::model::cloud::status::Phase;
 use crate::model::desired::template;
 use crate::model::plan::change_set::Whole;
 use crate::model::plan::draft::draft;
@@ -180,7 +181,7 @@ impl Plan {
         if let Some(text) = diff::refusal(&self.differences, &names.strangers, allowed) {
             return self.refuse(&stack.name, "WouldLoseStaticIp", text);
         }
-        if stack.status.0.contains("ROLLBACK") && !self.differences.is_empty() {
+        if stack.status.is_rollback() && !self.differences.is_empty() {
             self.setback = stack.cause.clone();
         }
         // After the differences, so that a right that is missing for it does not stop the routes.

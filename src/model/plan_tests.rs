@@ -7,8 +7,9 @@ use super::*;
 use crate::model::base::ids::{ObjectId, Zone};
 use crate::model::base::settings::Settings;
 use crate::model::cloud::change_set_name::change_set_name;
-use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Status};
+use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect};
 use crate::model::cloud::network::{Network, Route, WorkerTable};
+use crate::model::cloud::status::Status;
 use crate::model::desired::template::Template;
 use crate::model::drift::tracker::Watch;
 use crate::model::input::request::{Object, Snapshot};
@@ -144,7 +145,7 @@ pub(super) fn stack_of(template: &Template) -> Stack {
     Stack {
         name: template.stack_name.clone(),
         id: "arn:egress".to_owned(),
-        status: Status("CREATE_COMPLETE".to_owned()),
+        status: Status::read("CREATE_COMPLETE"),
         template: template.text.clone(),
         parameters: template.parameters.clone(),
         tags: template.tags.clone(),
@@ -284,7 +285,7 @@ fn every_phase_of_a_stack_has_its_answer() {
     ];
     for (status, expected) in cases {
         let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
-        bench.stack().status = Status(status.to_owned());
+        bench.stack().status = Status::read(status);
         assert_eq!(bench.plan().action.name(), expected, "{status}");
     }
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
@@ -339,7 +340,7 @@ fn what_an_operation_is_making_is_not_another_s() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.ask(&[("dns", "8.8.8.8"), ("new", "9.9.9.9")]);
     let mut told = |status: &str, routes: &[(&str, &str)]| {
-        bench.stack().status = Status(status.to_owned());
+        bench.stack().status = Status::read(status);
         let table = bench.network.worker_tables.get_mut("rtb-a").unwrap();
         for (cidr, target) in routes {
             let route = Route {

@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 
 use crate::model::base::ids::Zone;
 use crate::model::cloud::network::Later;
+use crate::model::cloud::status::Status;
 use crate::model::drift::tracker::Watch;
 use crate::model::persisted::grace::whole_seconds;
 use crate::model::persisted::ledger::Tries;
@@ -133,10 +134,7 @@ impl Schedule {
     pub fn held(&self, plan: &Plan, now: Duration) -> Option<Duration> {
         let tried = self.tried.get(&subject(plan)?)?;
         // Had the change failed, the stack would show it.
-        let rolled_back = plan
-            .status
-            .as_ref()
-            .is_some_and(|it| it.contains("ROLLBACK"));
+        let rolled_back = plan.status.as_ref().is_some_and(Status::is_rollback);
         let cut_off = tried.doubtful && matches!(plan.action, Action::Prepare(_)) && !rolled_back;
         (tried.not_before > now && !cut_off).then(|| tried.not_before - now)
     }
@@ -204,7 +202,7 @@ impl Schedule {
     /// Whether the plan shows for the first time that zones could not be added: their patience begins now, since the change and its
     /// rollback took their time.
     fn zones_failed(&mut self, plan: &Plan, now: Duration, jitter: f64) -> bool {
-        if plan.status.as_deref() != Some("UPDATE_ROLLBACK_COMPLETE") {
+        if plan.status != Some(Status::UpdateRollbackComplete) {
             return false;
         }
         let mut any = false;

@@ -1,6 +1,7 @@
 //! Patience, and when to look again.
 
 use super::*;
+use crate::model::cloud::status::Status;
 
 const RESYNC: Duration = Duration::from_secs(300);
 
@@ -126,7 +127,7 @@ fn a_new_leader_waits_for_what_was_done_and_not_for_what_was_cut_off() {
     assert!(waits(&former, &execute), "twice is no accident");
 
     let prepare = |status: &str| Plan {
-        status: Some(status.to_owned()),
+        status: Some(Status::read(status)),
         ..plan(Action::Prepare(
             crate::model::desired::template::Template::default(),
         ))
@@ -155,7 +156,7 @@ fn a_zone_that_could_not_be_added_waits_while_all_else_goes_well() {
     schedule.tries(&adds, Duration::ZERO, 0.5);
     // The change takes its time, and so does its rollback.
     let mut seen = Plan {
-        status: Some("UPDATE_ROLLBACK_COMPLETE".to_owned()),
+        status: Some(Status::UpdateRollbackComplete),
         ..Plan::default()
     };
     let failed = seconds(1_000);

@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::{Action, Ending, Ipv4Net, MemoryProvider, ProviderError, status};
 use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::cloud::layout::Layout;
-use crate::model::cloud::live::{ChangeSet, ChangeSetState, Phase};
+use crate::model::cloud::live::{ChangeSet, ChangeSetState};
 use crate::model::cloud::observed::Health;
+use crate::model::cloud::status::Phase;
 use crate::model::desired::template::{OWNER, Template};
 use crate::model::input::request::Request;
 use crate::model::plan::diff;
@@ -62,7 +63,7 @@ impl MemoryProvider {
                 .map(table)
                 .collect(),
             ips: stack
-                .filter(|stack| made(&stack.status.0))
+                .filter(|stack| made(stack.status.word()))
                 .map(|stack| stack.outputs.clone())
                 .unwrap_or_default()
                 .into_iter()

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::MemoryProvider;
-use crate::model::cloud::live::{Phase, Stack};
+use crate::model::cloud::live::Stack;
+use crate::model::cloud::status::Phase;
 use crate::model::desired::template::OWNER;
 
 impl MemoryProvider {

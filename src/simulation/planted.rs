@@ -6,6 +6,7 @@ use crate::model::cloud::change_set_name::is_revert;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::{Network, Route};
 use crate::model::cloud::observed::{Gateway, Health};
+use crate::model::cloud::status::Status;
 use crate::model::desired::template::Template;
 use crate::provider::Provider as _;
 use crate::provider::memory::MemoryProvider;
@@ -25,8 +26,8 @@ pub fn other_routes(world: &World, network: &mut Network) {
 
 /// Hides what change sets would do to static IPs, and that the last operation of the stack failed.
 pub fn unread(bug: Bug, stack: &mut Stack) {
-    if bug == Bug::FailureUnread && stack.status.0 == "UPDATE_ROLLBACK_COMPLETE" {
-        stack.status.0 = "UPDATE_COMPLETE".to_owned();
+    if bug == Bug::FailureUnread && stack.status == Status::UpdateRollbackComplete {
+        stack.status = Status::UpdateComplete;
         stack.failed.clear();
     }
     for set in &mut stack.change_sets {

@@ -10,6 +10,7 @@ use super::ec2::NO_ROOM;
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::network::Route;
+use crate::model::cloud::status::Phase;
 use crate::model::plan::stack_policy;
 use crate::simulation::script::StackEdit;
 
@@ -66,7 +67,7 @@ impl MemoryProvider {
         let account = self.account();
         let stack = account.stack.as_ref()?;
         let is_it = |cause: &String| cause.ends_with(NO_ROOM);
-        let rolls_back = stack.status.0.ends_with("ROLLBACK_IN_PROGRESS");
+        let rolls_back = stack.status.is_rollback() && stack.status.phase() == Phase::Busy;
         stack
             .cause
             .clone()
@@ -115,11 +116,7 @@ impl MemoryProvider {
         let table = cause
             .strip_suffix(NO_ROOM)
             .map(|table| table.trim().to_owned());
-        stack
-            .status
-            .0
-            .contains("ROLLBACK")
-            .then_some((cause, table))
+        stack.status.is_rollback().then_some((cause, table))
     }
 
     /// Removes all foreign routes.

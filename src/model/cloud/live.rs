@@ -1,12 +1,12 @@
 //! What the stack looks like, as CloudFormation tells it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::time::Duration;
 
 use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::{Names, Part};
 use crate::model::cloud::observed::Observed;
+use crate::model::cloud::status::Status;
 
 /// What was found under our name and our ownership tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub struct Stack {
     pub change_sets: Vec<ChangeSet>,
     /// The operation that ended last; read only where the stack names its owner.
     pub last_operation: Option<LastOperation>,
-    /// Filled in [`Phase::DeleteFailed`].
+    /// Filled in [`crate::model::cloud::status::Phase::DeleteFailed`].
     pub deletion: Option<Deletion>,
 }
 
@@ -99,62 +99,6 @@ pub struct Deletion {
     pub failures: u32,
     /// Logical ids of the resources that would not go, the last time.
     pub stuck: BTreeSet<String>,
-}
-
-/// StackStatus of CloudFormation's API (23 values), or one that it did not have when this was written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status(pub String);
-
-/// What a status allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// At rest; can be updated.
-    Settled,
-    /// An operation runs, ours or somebody else's.
-    Busy,
-    /// The creation failed and was rolled back, or not: the stack can only be deleted.
-    CreateFailed,
-    /// A rollback failed: it can only be continued.
-    RollbackFailed,
-    /// A deletion failed: it can only be deleted again.
-    DeleteFailed,
-    /// A change set of type CREATE that nobody executed; no resources.
-    Review,
-    Gone,
-    /// Look, never touch.
-    Unknown,
-}
-
-impl Status {
-    /// `DELETE_COMPLETE` is the end of a stack; every other known status has its phase here.
-    pub fn phase(&self) -> Phase {
-        match self.0.as_str() {
-            "CREATE_COMPLETE"
-            | "UPDATE_COMPLETE"
-            | "UPDATE_ROLLBACK_COMPLETE"
-            | "UPDATE_FAILED" => Phase::Settled,
-            "IMPORT_COMPLETE" | "IMPORT_ROLLBACK_COMPLETE" => Phase::Settled,
-            "CREATE_IN_PROGRESS" | "ROLLBACK_IN_PROGRESS" | "DELETE_IN_PROGRESS" => Phase::Busy,
-            "UPDATE_IN_PROGRESS" | "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS" => Phase::Busy,
-            "UPDATE_ROLLBACK_IN_PROGRESS" | "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS" => {
-                Phase::Busy
-            }
-            "IMPORT_IN_PROGRESS" | "IMPORT_ROLLBACK_IN_PROGRESS" => Phase::Busy,
-            "CREATE_FAILED" | "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" => Phase::CreateFailed,
-            "UPDATE_ROLLBACK_FAILED" => Phase::RollbackFailed,
-            "DELETE_FAILED" => Phase::DeleteFailed,
-            "REVIEW_IN_PROGRESS" => Phase::Review,
-            "DELETE_COMPLETE" => Phase::Gone,
-            // IMPORT_ROLLBACK_FAILED included: only a person knows what was to be imported.
-            _ => Phase::Unknown,
-        }
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,3 +7,4 @@ pub mod logical_id;
 pub mod network;
 pub mod observed;
 pub mod set_aside;
+pub mod status;

@@ -7,7 +7,8 @@ use ipnet::Ipv4Net;
 use crate::model::base::ids::EntryId;
 use crate::model::base::plain::plain;
 use crate::model::base::problem::{Problem, Subject};
-use crate::model::cloud::live::{Live, Phase};
+use crate::model::cloud::live::Live;
+use crate::model::cloud::status::Phase;
 use crate::model::input::request::{Request, Snapshot};
 use crate::model::persisted::ledger::Ledger;
 

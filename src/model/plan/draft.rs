@@ -33,7 +33,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         admitted: fitted.admitted,
         desired: fitted.desired,
         status: match world.live {
-            Live::Ours(stack) => Some(stack.status.to_string()),
+            Live::Ours(stack) => Some(stack.status.clone()),
             Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
         },
         static_ips: static_ips(world.live, names),

@@ -363,6 +363,6 @@ fn an_address_that_somebody_added_is_known_while_ec2_cannot_be_seen() {
     assert_eq!(scene.plan().secondary_ips, all);
     scene.bench.watch.looked("", Err(text("throttled")));
     assert_eq!(scene.bench.plan().secondary_ips, all);
-    scene.bench.stack().status = crate::model::cloud::live::Status(text("UPDATE_IN_PROGRESS"));
+    scene.bench.stack().status = crate::model::cloud::status::Status::UpdateInProgress;
     assert_eq!(scene.bench.plan().secondary_ips, all);
 }

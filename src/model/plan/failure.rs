@@ -6,8 +6,9 @@ use ipnet::Ipv4Net;
 
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::cloud::layout::Names;
-use crate::model::cloud::live::{Live, Phase, Stack};
+use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::Network;
+use crate::model::cloud::status::Phase;
 use crate::model::desired::template;
 use crate::model::plan::diff::Difference;
 use crate::model::plan::types::{Action, Failure, Plan, World};
@@ -22,12 +23,12 @@ impl Failure {
         if !is_creation && stack.status.phase() != Phase::Settled {
             return Self::default();
         }
-        let status = &stack.status.0;
+        let status = &stack.status;
         let mut failure = Self {
             operation: Some(format!("{} {}", stack.id, stack.version)),
-            failed: status.contains("ROLLBACK") || status.contains("FAILED"),
+            failed: status.tells_failure(),
             is_creation,
-            cause: stack.cause.clone().unwrap_or_else(|| status.clone()),
+            cause: stack.cause.clone().unwrap_or_else(|| status.to_string()),
             ..Self::default()
         };
         failure.unexplained = failure.failed && !is_creation && stack.failed.is_empty();

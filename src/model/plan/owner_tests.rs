@@ -9,8 +9,9 @@ use crate::model::base::settings::{OnDrift, OnEmpty};
 use crate::model::cloud::change_set_name::owner_of_change_set;
 use crate::model::cloud::change_set_name::{change_set_name, is_our_change_set};
 use crate::model::cloud::live;
-use crate::model::cloud::live::{Deletion, Status};
+use crate::model::cloud::live::Deletion;
 use crate::model::cloud::set_aside::{SetAside, Waits};
+use crate::model::cloud::status::Status;
 use crate::model::desired::template::Template;
 use crate::model::persisted::ledger::Ledger;
 
@@ -29,9 +30,9 @@ const STATUSES: [&str; 8] = [
 fn is_refused(bench: &mut Bench, reason: &str) {
     for status in STATUSES {
         let stack = bench.stack();
-        stack.status = Status(status.to_owned());
+        stack.status = Status::read(status);
         stack.deletion = Some(Deletion {
-            before: Status("CREATE_FAILED".to_owned()),
+            before: Status::read("CREATE_FAILED"),
             ..Deletion::default()
         });
         let plan = bench.plan();
@@ -167,7 +168,7 @@ fn a_stack_moves_to_the_cluster_that_takes_it_over_and_keeps_its_resources() {
     bench.settings.owner.takes_over = Some(OURS.to_owned());
     is_refused(&mut bench, "OwnedByAnotherCluster");
     bench.settings.owner.takes_over = Some(THEIRS.to_owned());
-    bench.stack().status = Status("UPDATE_COMPLETE".to_owned());
+    bench.stack().status = Status::read("UPDATE_COMPLETE");
     let plan = bench.plan();
     let renamed = (diff::Kind::Modify, template::OWNER.to_owned());
     assert_eq!(kinds_of(&plan), [renamed], "{plan}");

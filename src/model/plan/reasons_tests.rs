@@ -2,8 +2,9 @@
 
 use super::tests::{Bench, ready};
 use crate::model::base::settings::OnDrift;
-use crate::model::cloud::live::{ChangeSet, ChangeSetState, Deletion, Effect, Status};
+use crate::model::cloud::live::{ChangeSet, ChangeSetState, Deletion, Effect};
 use crate::model::cloud::network::Route;
+use crate::model::cloud::status::Status;
 use crate::model::persisted::ledger::Ledger;
 
 #[path = "ranges_tests.rs"]
@@ -22,7 +23,7 @@ fn changing(effect: Effect, state: ChangeSetState) -> Bench {
 
 fn in_status(status: &str) -> Bench {
     let mut bench = Bench::live(&DNS);
-    bench.stack().status = Status(status.to_owned());
+    bench.stack().status = Status::read(status);
     bench
 }
 
@@ -60,7 +61,7 @@ fn each_has_its_world_and_its_answer() {
     };
     let half_deleted = || {
         let mut bench = in_status("DELETE_FAILED");
-        let before = Status("UPDATE_COMPLETE".to_owned());
+        let before = Status::read("UPDATE_COMPLETE");
         bench.stack().deletion = Some(Deletion {
             before,
             ..Deletion::default()

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::model::base::settings::OnEmpty;
 use crate::model::cloud::layout::{Layout, LayoutError, Names};
-use crate::model::cloud::live::{Live, Phase, Stack};
+use crate::model::cloud::live::{Live, Stack};
+use crate::model::cloud::status::{Phase, Status};
 use crate::model::desired::template;
 use crate::model::plan::diff;
 use crate::model::plan::types::{Action, Plan, World};
@@ -82,7 +83,7 @@ impl Plan {
                     format!("the stack is {status}: {cause}"),
                 );
             }
-            Phase::CreateFailed if stack.has_served() => self.refuse_to_believe(stack, &status.0),
+            Phase::CreateFailed if stack.has_served() => self.refuse_to_believe(stack, status),
             Phase::CreateFailed => {
                 self.setback = Some(cause.clone());
                 let why = format!(
@@ -118,7 +119,7 @@ impl Plan {
     }
 
     /// A status alone is no proof that no static IP is in use.
-    fn refuse_to_believe(&mut self, stack: &Stack, status: &str) {
+    fn refuse_to_believe(&mut self, stack: &Stack, status: &Status) {
         let ips: Vec<&str> = stack.outputs.values().map(String::as_str).collect();
         let proof = if ips.is_empty() {
             "it was updated before".to_owned()

@@ -10,7 +10,8 @@ use super::super::*;
 use crate::model::base::cidr;
 use crate::model::base::ids::TableId;
 use crate::model::cloud::change_set_name::change_set_name;
-use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Failed, Status};
+use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Failed};
+use crate::model::cloud::status::Status;
 use crate::model::desired::template::Template;
 use crate::model::drift::tracker::Watch;
 use crate::model::plan::diff::{Difference, Kind};
@@ -121,10 +122,10 @@ impl<'a> Aws<'a> {
             let made = template::render(&plan.desired, &names, &live, true).unwrap();
             let stack = stack_of(&made);
             (layout.template, layout.parameters) = (stack.template, stack.parameters);
-            layout.status = Status("UPDATE_COMPLETE".to_owned());
+            layout.status = Status::read("UPDATE_COMPLETE");
         } else {
             self.failed += 1;
-            layout.status = Status("UPDATE_ROLLBACK_COMPLETE".to_owned());
+            layout.status = Status::read("UPDATE_ROLLBACK_COMPLETE");
             // One fails, and the others are cancelled.
             let first = failed.into_iter().next();
             layout.failed = first.filter(|_| self.explains).into_iter().collect();

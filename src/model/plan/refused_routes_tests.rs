@@ -10,8 +10,9 @@ use super::tests::{Bench, stack_of, texts};
 use super::*;
 use crate::model::base::cidr;
 use crate::model::base::ids::TableId;
-use crate::model::cloud::live::{Failed, Status};
+use crate::model::cloud::live::Failed;
 use crate::model::cloud::set_aside::Waits;
+use crate::model::cloud::status::Status;
 use crate::model::drift::tracker::Watch;
 use crate::model::schedule::Schedule;
 
@@ -281,7 +282,7 @@ fn a_creation_goes_on_without_the_zone_or_route_that_failed() {
             table_is_full: false,
         };
         aws.bench.live = Live::Ours(Box::new(Stack {
-            status: Status("ROLLBACK_COMPLETE".to_owned()),
+            status: Status::read("ROLLBACK_COMPLETE"),
             version: "1".to_owned(),
             failed: [(id.to_owned(), failed)].into(),
             ..stack_of(&template)
@@ -352,7 +353,7 @@ fn a_route_that_is_not_turned_stays_as_it_is() {
     table.zone = "b".to_owned();
     let id = "RouteToNATrtbaz8x8x8x8y32".to_owned();
     let stack = aws.bench.stack();
-    stack.status = Status("UPDATE_ROLLBACK_COMPLETE".to_owned());
+    stack.status = Status::read("UPDATE_ROLLBACK_COMPLETE");
     stack.version = "1".to_owned();
     stack.failed = [(
         id.clone(),

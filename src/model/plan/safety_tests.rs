@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::tests::{Bench, kinds, texts};
 use super::*;
 use crate::model::base::settings::OnEmpty;
-use crate::model::cloud::live::{Change, Deletion, Effect, Status};
+use crate::model::cloud::live::{Change, Deletion, Effect};
 use crate::model::cloud::network::WorkerTable;
+use crate::model::cloud::status::Status;
 use crate::model::input::request::Snapshot;
 
 #[test]
@@ -100,7 +101,7 @@ fn a_source_in_doubt_removes_nothing_however_empty_it_looks() {
             bench.ask(&[("dns", "8.8.8.8")]);
             let plan = bench.plan();
             assert_eq!(plan.action, Action::Keep, "not one route: {plan}");
-            bench.stack().status = Status("DELETE_FAILED".to_owned());
+            bench.stack().status = Status::read("DELETE_FAILED");
             bench.snapshot.objects.clear();
             assert_eq!(bench.plan().action, Action::Refuse, "nor the rest");
         }
@@ -117,7 +118,7 @@ fn a_status_alone_is_no_proof_that_a_stack_was_never_created() {
     for served in [shows_an_ip, was_updated] {
         for status in ["CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"] {
             let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
-            bench.stack().status = Status(status.to_owned());
+            bench.stack().status = Status::read(status);
             assert_eq!(bench.plan().action.name(), "DeleteStack");
             served(bench.stack());
             assert_eq!(bench.plan().action, Action::Refuse, "{status}");
@@ -125,10 +126,10 @@ fn a_status_alone_is_no_proof_that_a_stack_was_never_created() {
             bench.stack().termination_protection = true;
             assert_eq!(bench.plan().action, Action::Refuse, "stays protected");
             bench.stack().deletion = Some(Deletion {
-                before: Status(status.to_owned()),
+                before: Status::read(status),
                 ..Deletion::default()
             });
-            bench.stack().status = Status("DELETE_FAILED".to_owned());
+            bench.stack().status = Status::read("DELETE_FAILED");
             assert_eq!(
                 bench.plan().action,
                 Action::Refuse,
@@ -141,9 +142,9 @@ fn a_status_alone_is_no_proof_that_a_stack_was_never_created() {
 #[test]
 fn a_stack_that_is_deleted_halfway_goes_only_when_nothing_can_be_lost_with_it() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
-    bench.stack().status = Status("DELETE_FAILED".to_owned());
+    bench.stack().status = Status::read("DELETE_FAILED");
     let mut deletion = Deletion {
-        before: Status("UPDATE_COMPLETE".to_owned()),
+        before: Status::read("UPDATE_COMPLETE"),
         failures: 1,
         stuck: ["NATSubneta".to_owned()].into(),
     };
@@ -153,7 +154,7 @@ fn a_stack_that_is_deleted_halfway_goes_only_when_nothing_can_be_lost_with_it() 
         Action::Refuse,
         "it has served somebody"
     );
-    deletion.before = Status("ROLLBACK_COMPLETE".to_owned());
+    deletion.before = Status::read("ROLLBACK_COMPLETE");
     bench.stack().deletion = Some(deletion.clone());
     let retain = BTreeSet::new();
     assert_eq!(bench.plan().action, Action::Delete { retain });

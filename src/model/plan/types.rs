@@ -1,5 +1,6 @@
 //! [`World`], which a plan is made from; [`Plan`], which holds the next step and its reasons; and [`Action`], the step itself.
 
+use crate::model::cloud::status::Status;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -84,7 +85,7 @@ pub struct Plan {
     pub admitted: Admitted,
     pub desired: Desired,
     /// The live stack's status.
-    pub status: Option<String>,
+    pub status: Option<Status>,
     /// The live static IPs by zone.
     pub static_ips: BTreeMap<Zone, String>,
     /// More public IPs of the NAT gateways, which somebody added; traffic leaves from any of them.

@@ -5,7 +5,8 @@ use aws_sdk_cloudformation::types::StackEvent;
 use super::calls::Calls;
 use super::error::Failure;
 use super::operation::{MAX_PAGES, is_of_stack, page};
-use crate::model::cloud::live::{Deletion, Status};
+use crate::model::cloud::live::Deletion;
+use crate::model::cloud::status::Status;
 
 /// Reads the stack's events back to what was before the deletions.
 pub async fn read(
@@ -32,7 +33,7 @@ fn note(deletion: &mut Deletion, event: &StackEvent) -> bool {
         (true, "DELETE_FAILED") => deletion.failures += 1,
         (true, "DELETE_IN_PROGRESS") => {}
         (true, before) => {
-            deletion.before = Status(before.to_owned());
+            deletion.before = Status::read(before);
             return true;
         }
         (false, "DELETE_FAILED") if deletion.failures == 1 => {
@@ -85,7 +86,7 @@ mod tests {
         let end = events.iter().position(|event| note(&mut deletion, event));
         assert_eq!(end, Some(7));
         assert_eq!(deletion.failures, 2);
-        assert_eq!(deletion.before, Status("ROLLBACK_COMPLETE".to_owned()));
+        assert_eq!(deletion.before, Status::read("ROLLBACK_COMPLETE"));
         assert_eq!(deletion.stuck.into_iter().collect::<Vec<_>>(), ["S2"]);
     }
 }

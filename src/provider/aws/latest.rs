@@ -7,7 +7,8 @@ use aws_smithy_types::date_time::Format;
 
 use super::memory::{Memory, StateKey};
 use super::operation;
-use crate::model::cloud::live::{LastOperation, Phase, Stack};
+use crate::model::cloud::live::{LastOperation, Stack};
+use crate::model::cloud::status::Phase;
 use crate::model::desired::template::OWNER;
 use crate::provider::aws::reader::Reader;
 

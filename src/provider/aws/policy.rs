@@ -3,7 +3,7 @@
 use super::calls::Calls;
 use super::error::Failure;
 use super::memory::{Memory, StateKey};
-use crate::model::cloud::live::Phase;
+use crate::model::cloud::status::Phase;
 use crate::provider::aws::kind::{Kind, Service};
 use crate::provider::aws::reader::Reader;
 

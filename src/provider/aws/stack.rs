@@ -9,7 +9,8 @@ use super::memory::{Memory, Search, StateKey};
 use super::operation::Operation;
 use super::reader::Reader;
 use super::{changeset, claim, codes, deletion, failure, latest, operation, policy};
-use crate::model::cloud::live::{ChangeSetState, Deletion, Live, Phase, Stack, Status};
+use crate::model::cloud::live::{ChangeSetState, Deletion, Live, Stack};
+use crate::model::cloud::status::{Phase, Status};
 use crate::provider::ProviderError;
 use crate::provider::aws::kind::{Kind, Service};
 
@@ -184,7 +185,7 @@ impl Reader<'_> {
                 Live::Ours(Box::new(Stack {
                     name: self.name.to_owned(),
                     id: operation.stack.clone(),
-                    status: Status(operation.status.to_owned()),
+                    status: Status::read(operation.status),
                     tags: self.ownership.clone(),
                     template: NO_TEMPLATE.to_owned(),
                     ..Stack::default()
@@ -204,9 +205,9 @@ impl Reader<'_> {
         stack: &CfnStack,
         key: &StateKey,
     ) -> Result<Stack, ProviderError> {
-        let mut status = Status(key.status.clone());
+        let mut status = Status::read(&key.status);
         let running = self.running(memory, stack, &status).await?;
-        status = running.map_or(status, |running| Status(running.to_owned()));
+        status = running.map_or(status, Status::read);
         let phase = status.phase();
         let mut live = Stack {
             name: name(stack),
@@ -230,7 +231,7 @@ impl Reader<'_> {
             version: format!("{} {} {:?}", key.id, key.status, key.updated),
             ..Stack::default()
         };
-        if live.status.0.contains("ROLLBACK") || live.status.0.contains("FAILED") {
+        if live.status.tells_failure() || phase == Phase::Unknown {
             let reason = stack.stack_status_reason().map(codes::one_line);
             live.cause = reason.filter(|reason| !reason.is_empty() && reason != "User Initiated");
         }
@@ -352,7 +353,7 @@ impl Reader<'_> {
 fn is_creating(operation: Option<&Operation>, stack: &str) -> bool {
     operation.is_some_and(|operation| {
         operation.stack == stack
-            && operation.status == "CREATE_IN_PROGRESS"
+            && Status::read(operation.status) == Status::CreateInProgress
             && !operation.is_out_of_patience()
     })
 }
@@ -361,7 +362,7 @@ fn is_creating(operation: Option<&Operation>, stack: &str) -> bool {
 fn has_failed(status: &Status, phase: Phase) -> bool {
     match phase {
         Phase::CreateFailed | Phase::RollbackFailed | Phase::DeleteFailed => true,
-        Phase::Settled => status.0.contains("ROLLBACK") || status.0.ends_with("_FAILED"),
+        Phase::Settled => status.tells_failure(),
         Phase::Busy | Phase::Review | Phase::Gone | Phase::Unknown => false,
     }
 }

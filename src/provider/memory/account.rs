@@ -9,8 +9,9 @@ use super::ec2::Ec2;
 use super::wish::Made;
 use crate::model::cloud::change_set_name::{change_set_name, is_revert};
 use crate::model::cloud::layout::Layout;
-use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack, Status};
+use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack};
 use crate::model::cloud::network::Network;
+use crate::model::cloud::status::Status;
 use crate::model::desired::template::Template;
 use crate::model::input::request::Request;
 use crate::model::plan::diff::Kind;
@@ -382,7 +383,7 @@ pub(super) fn layout(stack: &Stack) -> Layout {
 }
 
 pub(super) fn status(name: &str) -> Status {
-    Status(name.to_owned())
+    Status::read(name)
 }
 
 pub(super) fn refused(reason: &'static str, text: &str) -> ProviderError {

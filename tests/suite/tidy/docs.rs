@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Arg, CommandFactory as _};
 use kube_static_egress_controller::config::Cli;
 use kube_static_egress_controller::model;
-use kube_static_egress_controller::model::cloud::live::{Phase, Status};
+use kube_static_egress_controller::model::cloud::status::{Phase, Status};
 use kube_static_egress_controller::model::input::annotations::KEYS;
 
 use super::{files, none, read};
@@ -183,7 +183,7 @@ fn the_spans() {
 fn the_stack_statuses() {
     let told = rows(&section("statuses"));
     for (status, word) in &told {
-        let expected = match Status(status.clone()).phase() {
+        let expected = match Status::read(status).phase() {
             Phase::Settled => "at rest",
             Phase::Busy => "busy",
             Phase::CreateFailed => "creation failed",
