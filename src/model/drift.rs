@@ -1,25 +1,24 @@
 //! Where EC2 itself differs from what the stack believes: somebody acted behind CloudFormation, which sees none of it.
 
 pub mod cfn_detection;
+pub mod kind;
 pub mod tracker;
 
 use ipnet::Ipv4Net;
 
 use crate::model::base::ids::{TableId, Zone};
-use crate::model::base::problem::{Problem, Severity, Subject};
+use crate::model::base::problem::{Problem, Subject};
 use crate::model::cloud::layout::{Layout, Names, Part};
 use crate::model::cloud::logical_id::renewal;
 use crate::model::cloud::network::{Network, Route};
 use crate::model::cloud::observed::Observed;
 use crate::model::desired::Desired;
+use crate::model::drift::kind::DriftKind;
 
 mod zone;
 
 /// Of what is seen, in a key: EC2 says at any length why a NAT gateway failed.
 const MAX_SEEN: usize = 120;
-
-/// EC2's answers contradict each other: nothing is proven.
-const UNPROVEN: &str = "AnswersContradict";
 
 /// One resource of the stack that is not in EC2 what it is in the stack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +26,7 @@ pub struct Drift {
     /// Logical id.
     pub id: String,
     pub place: Place,
-    pub reason: &'static str,
+    pub kind: DriftKind,
     /// What the stack says, and what EC2 shows.
     pub expected: String,
     pub seen: String,
@@ -66,7 +65,7 @@ impl Drift {
     pub fn key(&self) -> String {
         let (id, _) = renewal(&self.id);
         let seen: String = self.seen.chars().take(MAX_SEEN).collect();
-        format!("{id} {} {seen}", self.reason)
+        format!("{id} {} {seen}", self.kind.reason())
     }
 
     /// Whether a change of the stack may set it right, now or soon.
@@ -91,19 +90,17 @@ impl Drift {
 
     /// As it is told; `next` says what becomes of it.
     pub fn problem(&self, next: &str) -> Problem {
-        let severity = match self.reason {
-            "StaticIpLost" => Severity::Refused,
-            _ => Severity::Warning,
-        };
-        let cause = match self.reason {
-            UNPROVEN => "EC2's answers contradict each other, so nothing is rebuilt",
-            _ => "somebody changed it behind CloudFormation",
-        };
+        let cause = self.kind.cause();
         let text = format!(
             "{} ({}) {}; {cause}: {next}",
             self.expected, self.id, self.seen
         );
-        Problem::new(severity, self.subject(), self.reason, text)
+        Problem::new(
+            self.kind.severity(),
+            self.subject(),
+            self.kind.reason(),
+            text,
+        )
     }
 }
 
@@ -134,7 +131,7 @@ pub fn of(
         .keys()
         .filter(|zone| {
             found.iter().any(|drift| {
-                drift.place == Place::Zone((*zone).clone()) && takes_the_gateway(drift)
+                drift.place == Place::Zone((*zone).clone()) && drift.kind.takes_the_gateway()
             })
         })
         .collect();
@@ -149,16 +146,17 @@ pub fn of(
         let gateway = zone
             .and_then(|zone| names.part(zone, Part::NatGateway))
             .and_then(|id| observed?.ids.get(id));
-        let Some((reason, seen)) = of_route(there.get(cidr), gateway.map(String::as_str), "nat-")
+        let Some((kind, seen)) = of_route(there.get(cidr), gateway.map(String::as_str), "nat-")
         else {
             continue;
         };
         // It leads to the new gateway once there is one.
-        let follows = reason == "RouteBlackhole" && zone.is_some_and(|zone| sick.contains(&zone));
+        let follows =
+            kind == DriftKind::RouteBlackhole && zone.is_some_and(|zone| sick.contains(&zone));
         routes.push(Drift {
             id: id.clone(),
             place: Place::Route(table.clone(), *cidr),
-            reason,
+            kind,
             expected: format!("the route to {cidr}"),
             seen,
             cure: if follows {
@@ -177,31 +175,18 @@ pub fn of(
     found
 }
 
-/// Whether the zone gets another NAT gateway when it is repaired, or it is not certain what the zone has.
-fn takes_the_gateway(drift: &Drift) -> bool {
-    matches!(
-        drift.reason,
-        "NatGatewayGone"
-            | "NatGatewayFailed"
-            | "NatGatewayChanged"
-            | "NatSubnetGone"
-            | "StaticIpLost"
-            | UNPROVEN
-    )
-}
-
-/// What is wrong with a route that should lead to `target`, or, where that is not known, to something of this `kind`.
+/// What is wrong with a route that should lead to `target`, or, where that is not known, to something whose id has this prefix.
 fn of_route(
     route: Option<&Route>,
     target: Option<&str>,
-    kind: &str,
-) -> Option<(&'static str, String)> {
+    prefix: &str,
+) -> Option<(DriftKind, String)> {
     let Some(route) = route else {
-        return Some(("RouteMissing", "is gone from it".to_owned()));
+        return Some((DriftKind::RouteMissing, "is gone from it".to_owned()));
     };
     let led_astray = match target {
         Some(target) => route.target != target,
-        None => !route.target.starts_with(kind),
+        None => !route.target.starts_with(prefix),
     };
     if led_astray {
         let seen = format!(
@@ -209,13 +194,13 @@ fn of_route(
             route.target,
             target.unwrap_or("the NAT gateway")
         );
-        Some(("RouteRetargeted", seen))
+        Some((DriftKind::RouteRetargeted, seen))
     } else if route.blackhole {
         let seen = format!(
             "leads to {}, which is gone: traffic to it is dropped",
             route.target
         );
-        Some(("RouteBlackhole", seen))
+        Some((DriftKind::RouteBlackhole, seen))
     } else {
         None
     }

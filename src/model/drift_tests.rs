@@ -15,7 +15,11 @@ fn told_of(cases: &[(Harm, &[&str])]) {
         let mut scene = Scene::new();
         harm(&mut scene);
         let plan = scene.plan();
-        let found: Vec<&str> = plan.drifts.iter().map(|drift| drift.reason).collect();
+        let found: Vec<&str> = plan
+            .drifts
+            .iter()
+            .map(|drift| drift.kind.reason())
+            .collect();
         assert_eq!(found, *expected);
         assert_eq!(plan.problems.len(), expected.len());
         // Told and nothing else; not even told.
@@ -180,7 +184,10 @@ fn a_route_is_not_taken_out_of_a_table_into_which_it_cannot_be_put_back() {
         .other_tables
         .insert(text("rtb-a"), other);
     let plan = scene.plan_after(1);
-    let drift = plan.drifts.iter().find(|it| it.reason == "RouteRetargeted");
+    let drift = plan
+        .drifts
+        .iter()
+        .find(|it| it.kind.reason() == "RouteRetargeted");
     assert!(matches!(drift.unwrap().cure, Cure::ByHand(_)), "{plan}");
     let problems = plan.problems.iter();
     let mut texts = problems.map(|problem| problem.message.as_str());

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::cloud::live::Stack;
+use crate::model::drift::kind::DriftKind;
 use crate::model::drift::{Cure, Place};
 
 const INTERVAL: Duration = Duration::from_secs(300);
@@ -10,7 +11,7 @@ fn drift(cure: Cure) -> Drift {
     Drift {
         id: "one".to_owned(),
         place: Place::Zone("a".to_owned()),
-        reason: "RouteMissing",
+        kind: DriftKind::RouteMissing,
         expected: String::new(),
         seen: String::new(),
         cure,

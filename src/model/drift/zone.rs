@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 
 use ipnet::Ipv4Net;
 
-use super::{Cure, Drift, Place, UNPROVEN, of_route};
+use super::{Cure, Drift, Place, of_route};
 use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::{Layout, Names, Part};
 use crate::model::cloud::network::Network;
 use crate::model::cloud::observed::{Gateway, Health, Observed};
+use crate::model::drift::kind::DriftKind;
+use crate::model::drift::kind::DriftKind::{
+    AnswersContradict, NatGatewayChanged, NatGatewayFailed, NatGatewayGone, NatRouteTableGone,
+    NatSubnetChanged, NatSubnetGone, NatSubnetUnassociated, StaticIpDetached, StaticIpLost,
+    TagsChanged,
+};
 
 /// A piece whose physical id is not known is not judged.
 pub(super) struct Look<'a> {
@@ -46,7 +52,7 @@ impl<'a> Look<'a> {
     fn drift(
         &self,
         id: &str,
-        reason: &'static str,
+        kind: DriftKind,
         expected: String,
         seen: String,
         cure: Cure,
@@ -54,7 +60,7 @@ impl<'a> Look<'a> {
         Drift {
             id: id.to_owned(),
             place: Place::Zone(self.zone.clone()),
-            reason,
+            kind,
             expected,
             seen,
             cure,
@@ -108,12 +114,12 @@ impl<'a> Look<'a> {
             });
             if shown || self.is_missed() {
                 let seen = "is not in EC2's answer, and the zone's NAT gateway has it".to_owned();
-                found.push(self.drift(id, UNPROVEN, expected, seen, Cure::Passes));
+                found.push(self.drift(id, AnswersContradict, expected, seen, Cure::Passes));
                 return;
             }
             let cure = Cure::NewIp(self.with(&[Part::Eip, Part::NatGateway]));
             let seen = "is released and cannot be had back".to_owned();
-            found.push(self.drift(id, "StaticIpLost", expected, seen, cure));
+            found.push(self.drift(id, StaticIpLost, expected, seen, cure));
             return;
         };
         if self.holds_on() || self.is_missed() {
@@ -128,7 +134,7 @@ impl<'a> Look<'a> {
         if let (Some(holder), false, false) = (&address.held_by, uses_it, moves) {
             let seen = format!("is associated with {holder} instead of the zone's NAT gateway");
             let cure = Cure::ByHand("disassociate it there, then the NAT gateway gets it back");
-            found.push(self.drift(id, "StaticIpDetached", expected, seen, cure));
+            found.push(self.drift(id, StaticIpDetached, expected, seen, cure));
         }
     }
 
@@ -142,7 +148,7 @@ impl<'a> Look<'a> {
         let subnet = self.ids(Part::NatSubnet).map(|(_, subnet)| subnet);
         let lost = found.iter().any(|drift| {
             drift.place == Place::Zone(self.zone.clone())
-                && matches!(drift.reason, "StaticIpLost" | "StaticIpDetached")
+                && matches!(drift.kind, StaticIpLost | StaticIpDetached)
         });
         let subnet_gone = subnet.is_some_and(|subnet| !self.observed.subnets.contains_key(subnet));
         let renew = if self.holds_on() {
@@ -152,29 +158,25 @@ impl<'a> Look<'a> {
         } else {
             Cure::Renew(self.with(&[Part::NatGateway]))
         };
-        let (reason, seen, cure) = match self.gateway() {
+        let (kind, seen, cure) = match self.gateway() {
             None if self.is_missed() => {
                 let seen = "is not in EC2's answer, and routes to it are active".to_owned();
-                (UNPROVEN, seen, Cure::Passes)
+                (AnswersContradict, seen, Cure::Passes)
             }
-            None => ("NatGatewayGone", "is gone".to_owned(), renew),
+            None => (NatGatewayGone, "is gone".to_owned(), renew),
             Some(gateway) => match &gateway.health {
-                Health::Gone => ("NatGatewayGone", "is gone".to_owned(), renew),
-                Health::Leaving => (
-                    "NatGatewayGone",
-                    "is being deleted".to_owned(),
-                    Cure::Passes,
-                ),
-                Health::Failed(why) => ("NatGatewayFailed", format!("has failed: {why}"), renew),
+                Health::Gone => (NatGatewayGone, "is gone".to_owned(), renew),
+                Health::Leaving => (NatGatewayGone, "is being deleted".to_owned(), Cure::Passes),
+                Health::Failed(why) => (NatGatewayFailed, format!("has failed: {why}"), renew),
                 Health::Well if subnet.is_some_and(|subnet| subnet != gateway.subnet) => (
-                    "NatGatewayChanged",
+                    NatGatewayChanged,
                     format!("is in {}", gateway.subnet),
                     renew,
                 ),
                 Health::Well if !lost && gateway.public_ip.as_deref() != Some(ip) => {
                     let has = gateway.public_ip.as_deref().unwrap_or("no static IP");
                     (
-                        "NatGatewayChanged",
+                        NatGatewayChanged,
                         format!("has {has} instead of {ip}"),
                         renew,
                     )
@@ -182,7 +184,7 @@ impl<'a> Look<'a> {
                 Health::Well | Health::Coming => return,
             },
         };
-        found.push(self.drift(id, reason, expected, seen, cure));
+        found.push(self.drift(id, kind, expected, seen, cure));
     }
 
     fn at_subnet(&self, found: &mut Vec<Drift>) {
@@ -198,18 +200,18 @@ impl<'a> Look<'a> {
             });
             if used || self.is_missed() {
                 let seen = "is not in EC2's answer, and the zone's NAT gateway is in it".to_owned();
-                found.push(self.drift(id, UNPROVEN, expected, seen, Cure::Passes));
+                found.push(self.drift(id, AnswersContradict, expected, seen, Cure::Passes));
                 return;
             }
             let cure = Cure::Renew(self.with(&[Part::NatSubnet, Part::NatGateway]));
-            found.push(self.drift(id, "NatSubnetGone", expected, "is gone".to_owned(), cure));
+            found.push(self.drift(id, NatSubnetGone, expected, "is gone".to_owned(), cure));
             return;
         };
         if subnet.cidr.is_some_and(|cidr| cidr != self.cidr) || subnet.zone != *self.zone {
             let cidr = subnet.cidr.map(|cidr| cidr.to_string()).unwrap_or_default();
             let seen = format!("has {cidr} in {} instead of {}", subnet.zone, self.cidr);
             let cure = Cure::ByHand("remove the zone with --remove-zone, and add it again");
-            found.push(self.drift(id, "NatSubnetChanged", expected, seen, cure));
+            found.push(self.drift(id, NatSubnetChanged, expected, seen, cure));
         } else {
             self.at_tags(id, expected, &subnet.tags, found);
         }
@@ -223,13 +225,7 @@ impl<'a> Look<'a> {
         let expected = format!("the NAT subnet's route table {physical}");
         let Some(routes) = self.network.routes(physical) else {
             let cure = Cure::Renew(Vec::new());
-            found.push(self.drift(
-                id,
-                "NatRouteTableGone",
-                expected,
-                "is gone".to_owned(),
-                cure,
-            ));
+            found.push(self.drift(id, NatRouteTableGone, expected, "is gone".to_owned(), cure));
             return;
         };
         if let Some(table) = self.network.other_tables.get(physical) {
@@ -237,11 +233,10 @@ impl<'a> Look<'a> {
         }
         if let Some(id) = self.id(Part::NatSubnetRoute) {
             let igw = self.network.internet_gateway_id.as_str();
-            if let Some((reason, seen)) =
-                of_route(routes.get(&Ipv4Net::default()), Some(igw), "igw-")
+            if let Some((kind, seen)) = of_route(routes.get(&Ipv4Net::default()), Some(igw), "igw-")
             {
                 let expected = format!("the route to 0.0.0.0/0 in {physical}");
-                found.push(self.drift(id, reason, expected, seen, Cure::Retake));
+                found.push(self.drift(id, kind, expected, seen, Cure::Retake));
             }
         }
         let Some((subnet_id, subnet)) = self.ids(Part::NatSubnet) else {
@@ -249,7 +244,7 @@ impl<'a> Look<'a> {
         };
         let gone = found
             .iter()
-            .any(|drift| drift.id == *subnet_id && drift.reason == "NatSubnetGone");
+            .any(|drift| drift.id == *subnet_id && drift.kind == NatSubnetGone);
         let (Some(id), false) = (self.id(Part::NatSubnetRouteTableAssociation), gone) else {
             return;
         };
@@ -262,7 +257,7 @@ impl<'a> Look<'a> {
             ),
         };
         let expected = format!("the association of {subnet} with {physical}");
-        found.push(self.drift(id, "NatSubnetUnassociated", expected, seen, cure));
+        found.push(self.drift(id, NatSubnetUnassociated, expected, seen, cure));
     }
 
     /// Only tags that the template sets: others are anybody's.
@@ -281,7 +276,7 @@ impl<'a> Look<'a> {
         if let Some((key, value)) = lost {
             let has = tags.get(key).map_or("no such tag", String::as_str);
             let seen = format!("should have the tag {key}={value} and has {has}");
-            found.push(self.drift(id, "TagsChanged", expected, seen, Cure::Retag));
+            found.push(self.drift(id, TagsChanged, expected, seen, Cure::Retag));
         }
     }
 }

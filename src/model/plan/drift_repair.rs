@@ -15,6 +15,7 @@ use crate::model::base::settings::OnDrift;
 use crate::model::cloud::change_set_name::{REVERT, change_set_name, fingerprint_of};
 use crate::model::cloud::layout::{Layout, Names, Part};
 use crate::model::cloud::live::{ChangeSet, ChangeSetState, Stack};
+use crate::model::drift::kind::DriftKind;
 use crate::model::drift::tracker::{MAX_REPAIRS, Stage};
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::diff;
@@ -229,7 +230,7 @@ impl Plan {
             };
             let zone = names.route_zones.get(&(table.clone(), *cidr));
             let gateway = zone.and_then(|zone| names.part(zone, Part::NatGateway));
-            drift.reason == "RouteMissing"
+            drift.kind == DriftKind::RouteMissing
                 && gateway.is_some_and(|gateway| renewed.contains(gateway))
                 && !drifts.contains(drift)
         };

@@ -118,7 +118,7 @@ mod tests {
         let gone = |id: &str| Drift {
             id: id.to_owned(),
             place: crate::model::drift::Place::Zone("a".to_owned()),
-            reason: "NatGatewayGone",
+            kind: crate::model::drift::kind::DriftKind::NatGatewayGone,
             expected: String::new(),
             seen: "is gone".to_owned(),
             cure: Cure::Passes,

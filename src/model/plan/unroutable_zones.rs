@@ -118,7 +118,7 @@ pub(in crate::model) fn leave_routes(
 fn dead_ends(drifts: &[Drift]) -> BTreeSet<Zone> {
     let zone = |drift: &Drift| match &drift.place {
         Place::Zone(zone) => {
-            let is_gone = matches!(drift.reason, "NatGatewayGone" | "NatGatewayFailed");
+            let is_gone = drift.kind.is_dead_end();
             is_gone.then(|| zone.clone())
         }
         Place::Route(..) => None,

@@ -127,7 +127,7 @@ fn cut<T>(list: &mut Vec<T>, most: usize) -> usize {
 
 fn is_drift(plan: &Plan, problem: &Problem) -> bool {
     let mut drifts = plan.drifts.iter();
-    drifts.any(|drift| drift.reason == problem.reason && drift.subject() == problem.subject)
+    drifts.any(|drift| drift.kind.reason() == problem.reason && drift.subject() == problem.subject)
 }
 
 /// The network that an entry stands for. One that is good and has no room is no part of the request, and may be served all the same.

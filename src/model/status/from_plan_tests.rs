@@ -155,7 +155,7 @@ fn a_route_in_one_table_only_is_not_enough_and_one_that_was_taken_is_told() {
     world.0.drifts.push(Drift {
         id: "Route1".to_owned(),
         place: Place::Route("rtb-a".to_owned(), net("8.8.8.8/32")),
-        reason: "RouteMissing",
+        kind: crate::model::drift::kind::DriftKind::RouteMissing,
         expected: "a route".to_owned(),
         seen: "is gone".to_owned(),
         cure: Cure::Retake,

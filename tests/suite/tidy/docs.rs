@@ -107,7 +107,7 @@ fn the_reasons() {
         "desired",
         "plan",
         "plan/change_set",
-        "drift",
+        "drift/kind",
         "persisted/ledger",
         "persisted/recall",
         "plan/mass_removal",

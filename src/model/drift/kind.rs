@@ -1,0 +1,79 @@
+//! The kinds of drift, by the reasons with which they are reported.
+
+use crate::model::base::problem::Severity;
+
+/// What differs between EC2 and the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DriftKind {
+    /// EC2's answers contradict each other: nothing is proven.
+    AnswersContradict,
+    NatGatewayChanged,
+    NatGatewayFailed,
+    NatGatewayGone,
+    NatRouteTableGone,
+    NatSubnetChanged,
+    NatSubnetGone,
+    NatSubnetUnassociated,
+    RouteBlackhole,
+    RouteMissing,
+    RouteRetargeted,
+    StaticIpDetached,
+    StaticIpLost,
+    TagsChanged,
+}
+
+impl DriftKind {
+    /// Returns the reason by which it is reported. README.md has the remedy of each.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::AnswersContradict => "AnswersContradict",
+            Self::NatGatewayChanged => "NatGatewayChanged",
+            Self::NatGatewayFailed => "NatGatewayFailed",
+            Self::NatGatewayGone => "NatGatewayGone",
+            Self::NatRouteTableGone => "NatRouteTableGone",
+            Self::NatSubnetChanged => "NatSubnetChanged",
+            Self::NatSubnetGone => "NatSubnetGone",
+            Self::NatSubnetUnassociated => "NatSubnetUnassociated",
+            Self::RouteBlackhole => "RouteBlackhole",
+            Self::RouteMissing => "RouteMissing",
+            Self::RouteRetargeted => "RouteRetargeted",
+            Self::StaticIpDetached => "StaticIpDetached",
+            Self::StaticIpLost => "StaticIpLost",
+            Self::TagsChanged => "TagsChanged",
+        }
+    }
+
+    /// Returns how urgent it is: only a static IP that is lost cannot be had back.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::StaticIpLost => Severity::Refused,
+            _ => Severity::Warning,
+        }
+    }
+
+    /// Returns what explains it.
+    pub fn cause(self) -> &'static str {
+        match self {
+            Self::AnswersContradict => "EC2's answers contradict each other, so nothing is rebuilt",
+            _ => "somebody changed it behind CloudFormation",
+        }
+    }
+
+    /// Whether the zone gets another NAT gateway when it is repaired, or it is not certain what the zone has.
+    pub fn takes_the_gateway(self) -> bool {
+        matches!(
+            self,
+            Self::NatGatewayGone
+                | Self::NatGatewayFailed
+                | Self::NatGatewayChanged
+                | Self::NatSubnetGone
+                | Self::StaticIpLost
+                | Self::AnswersContradict
+        )
+    }
+
+    /// Whether EC2 refuses routes to the zone's NAT gateway, since there is none.
+    pub fn is_dead_end(self) -> bool {
+        matches!(self, Self::NatGatewayGone | Self::NatGatewayFailed)
+    }
+}
