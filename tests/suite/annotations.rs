@@ -250,7 +250,7 @@ async fn without_the_right_it_is_told_once_and_routes_are_made() {
 #[test]
 fn the_right_reaches_no_further_than_the_watch() {
     for (namespace, kind) in [("", "ClusterRole"), ("team", "Role")] {
-        let values = json!({ "annotateConfigMaps": true, "namespace": namespace });
+        let values = json!({ "annotateConfigMaps": true, "watchNamespace": namespace });
         let objects = helm::render(&values).unwrap();
         let may_patch = |object: &&Value| {
             let rules = object["rules"].as_array().into_iter().flatten();

@@ -36,7 +36,7 @@ pub fn everything() -> Value {
     let on = || json!({ "enabled": true });
     json!({
         "networkPolicy": on(), "serviceMonitor": on(), "prometheusRule": on(), "grafanaDashboard": on(),
-        "admissionPolicy": { "enabled": true, "namespaces": { "team": { "maxEntries": 5 } } },
+        "podMonitor": on(), "admissionPolicy": { "enabled": true, "namespaces": { "team": { "maxEntries": 5 } } },
     })
 }
 
@@ -77,7 +77,7 @@ async fn definitions() {
             );
         }
     }
-    for resource in ["servicemonitors", "prometheusrules"] {
+    for resource in ["servicemonitors", "podmonitors", "prometheusrules"] {
         wait::until_async(resource, async || {
             let path = format!("/apis/monitoring.coreos.com/v1/{resource}");
             ask("GET", &path, &Value::Null)
@@ -126,7 +126,7 @@ async fn the_api_server_takes_every_object_in_a_strict_dry_run() {
     })
     .await;
     let mut objects = helm::render(&everything()).unwrap();
-    objects.extend(helm::render(&json!({ "namespace": "strict" })).unwrap());
+    objects.extend(helm::render(&json!({ "watchNamespace": "strict" })).unwrap());
     let mut kinds = std::collections::BTreeSet::new();
     for mut object in objects {
         let kind = object["kind"].as_str().unwrap().to_owned();
@@ -216,7 +216,7 @@ async fn helm_installs_upgrades_rolls_back_and_uninstalls() {
     let full = format!("--set=fullnameOverride={NAMESPACE}");
     // Its policy is for its own namespace: other tests have another.
     let mut more = everything();
-    more["namespace"] = json!(NAMESPACE);
+    more["watchNamespace"] = json!(NAMESPACE);
     let more = values(&more);
     let chart = [
         NAMESPACE,
@@ -236,6 +236,22 @@ async fn helm_installs_upgrades_rolls_back_and_uninstalls() {
     make_ready(&pods().await).await;
     counts(2, 2, 2).await;
     assert!(arguments().await.contains("--resync-interval=5m"));
+
+    // Two Leases at once would be two leaders.
+    for renamed in ["leaderElection.resourceName", "fullnameOverride"] {
+        let renamed = format!("--set={renamed}=other");
+        let refused = helm_in(
+            NAMESPACE,
+            &[&["upgrade"], &chart[..], &[renamed.as_str()]].concat(),
+        )
+        .unwrap_err();
+        let remedy = format!("leaderElection.resourceName={NAMESPACE}");
+        assert!(
+            refused.contains("two leaders could act at once"),
+            "{refused}"
+        );
+        assert!(refused.contains(&remedy), "{refused}");
+    }
 
     let other = json!({ "stack": { "resyncInterval": "2m" }, "service": { "port": 80 } });
     let other = values(&other);

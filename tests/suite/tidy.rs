@@ -1,5 +1,6 @@
 //! Rules that no compiler checks: layers, sizes, and documents that say what the program does.
 
+mod chart;
 mod code;
 mod deploy;
 pub mod docs;

@@ -13,6 +13,10 @@
 {{- end }}
 {{- end }}
 
+{{- define "ksec.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
 {{- define "ksec.selector" -}}
 app.kubernetes.io/name: {{ include "ksec.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -23,6 +27,36 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ include "ksec.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The annotations of an object: those of all objects, and its own. Its own win. */}}
+{{- define "ksec.annotations" -}}
+{{- with merge (dict) (default dict .own) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The part of an object's metadata that follows its name: a namespace, labels and annotations. */}}
+{{- define "ksec.metadata" -}}
+{{- if not .clusterWide }}
+namespace: {{ default (include "ksec.namespace" .root) .namespace }}
+{{- end }}
+labels:
+  {{- include "ksec.labels" .root | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- include "ksec.annotations" (dict "root" .root "own" .annotations) }}
+{{- end }}
+
+{{/* Labels of pods. They hold no version: a new version of the chart alone must not restart the pods. */}}
+{{- define "ksec.podLabels" -}}
+{{- $own := include "ksec.selector" . | fromYaml }}
+{{- toYaml (merge $own .Values.podLabels .Values.commonLabels) }}
 {{- end }}
 
 {{- define "ksec.serviceAccount" -}}
@@ -38,15 +72,94 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{- define "ksec.image" -}}
+{{- $name := .Values.image.repository }}
+{{- with .Values.image.registry }}
+{{- $name = printf "%s/%s" . $name }}
+{{- end }}
 {{- if .Values.image.digest }}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- printf "%s@%s" $name .Values.image.digest }}
 {{- else }}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- printf "%s:%s" $name (default .Chart.AppVersion .Values.image.tag) }}
 {{- end }}
 {{- end }}
 
-{{/* Settings that contradict each other, told before anything is installed. */}}
+{{/* YAML reads an unquoted off as false. */}}
+{{- define "ksec.driftDetection" -}}
+{{- ternary "off" .Values.stack.driftDetection (kindIs "bool" .Values.stack.driftDetection) }}
+{{- end }}
+
+{{/* The TCP ports of URLs, as a JSON list. A URL without a port has that of its scheme; a proxy may have no scheme. */}}
+{{- define "ksec.portsOf" -}}
+{{- $ports := list }}
+{{- range . }}
+{{- $url := urlParse (ternary . (printf "http://%s" .) (contains "://" .)) }}
+{{- $ports = append $ports (int (regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")))) }}
+{{- end }}
+{{- toJson $ports }}
+{{- end }}
+
+{{/* All TCP ports that the NetworkPolicy lets pods call anywhere, as a JSON list. */}}
+{{- define "ksec.egressPorts" -}}
+{{- $urls := concat (list) .Values.masters }}
+{{- with .Values.traces.endpoint }}
+{{- $urls = append $urls . }}
+{{- end }}
+{{- range .Values.extraEnv }}
+{{- if and (has (upper .name) (list "HTTP_PROXY" "HTTPS_PROXY" "ALL_PROXY")) .value }}
+{{- $urls = append $urls .value }}
+{{- end }}
+{{- end }}
+{{- $ports := concat .Values.networkPolicy.egressPorts (include "ksec.portsOf" $urls | fromJsonArray) }}
+{{- if hasKey .Values.podAnnotations "iam.amazonaws.com/role" }}
+{{- $ports = append $ports 8181 }}
+{{- end }}
+{{- $numbers := list }}
+{{- range $ports }}
+{{- $numbers = append $numbers (int .) }}
+{{- end }}
+{{- toJson (uniq $numbers) }}
+{{- end }}
+
+{{/*
+Fails when an upgrade would change the name of the Lease while pods of the release run: old pods hold the old Lease while new ones
+acquire the new one, so two leaders would act at once. Without a connection to the cluster there is nothing to compare.
+*/}}
+{{- define "ksec.checkLease" -}}
+{{- $new := include "ksec.lease" . }}
+{{- $variable := "KUBE_STATIC_EGRESS_CONTROLLER_LEADER_ELECT_RESOURCE_NAME" }}
+{{- range (lookup "apps/v1" "Deployment" (include "ksec.namespace" .) "").items }}
+{{- $release := dig "metadata" "annotations" "meta.helm.sh/release-name" "" . }}
+{{- if and (eq $release $.Release.Name) (gt (int .spec.replicas) 0) }}
+{{- range .spec.template.spec.containers }}
+{{- $old := "" }}
+{{- range default list .env }}
+{{- if eq .name $variable }}{{ $old = .value }}{{ end }}
+{{- end }}
+{{- range default list .args }}
+{{- if hasPrefix "--leader-elect-resource-name=" . }}{{ $old = trimPrefix "--leader-elect-resource-name=" . }}{{ end }}
+{{- end }}
+{{- if and $old (ne $old $new) }}
+{{- fail (printf "leaderElection.resourceName: the pods that run hold the Lease %s, and this upgrade would name it %s: two leaders could act at once. Either set leaderElection.resourceName=%s, or first run: kubectl -n %s scale deployment -l app.kubernetes.io/instance=%s --replicas=0" $old $new $old (include "ksec.namespace" $) $.Release.Name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Settings that contradict each other, refused before anything is installed. */}}
 {{- define "ksec.check" -}}
+{{- include "ksec.checkLease" . }}
+{{- if .Values.namespace }}
+{{- fail "namespace: its name is watchNamespace now: the namespace whose ConfigMaps count. To install into another namespace, use helm's --namespace, or namespaceOverride" }}
+{{- end }}
+{{- if not .Values.image.repository }}
+{{- fail "image.repository: it is empty, and this chart was not made by a release: set it to your image, such as 123456789012.dkr.ecr.eu-central-1.amazonaws.com/kube-static-egress-controller; deploy/image/build makes the image and deploy/image/push pushes it" }}
+{{- end }}
+{{- with .Values.podDisruptionBudget }}
+{{- if and (ne (toString .minAvailable) "") (ne (toString .maxUnavailable) "") }}
+{{- fail "podDisruptionBudget: minAvailable and maxUnavailable exclude each other: set one of them to \"\"" }}
+{{- end }}
+{{- end }}
 {{- if and (eq .Values.provider "aws") (not .Values.zones) }}
 {{- fail "zones: provider aws needs at least one {zone, natCidr}" }}
 {{- end }}
@@ -72,7 +185,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   "cluster-id" $v.clusterId
   "cluster-id-tag-prefix" $v.clusterIdTagPrefix
   "controller-id" $v.controllerId
-  "namespace" $v.namespace
+  "namespace" $v.watchNamespace
   "credentials-dir" $v.credentialsDir
   "vpc-id" $v.aws.vpcId
   "cf-template-bucket" $v.aws.templateBucket
@@ -114,7 +227,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - {{ printf "--empty-grace-period=%s" $v.stack.emptyGracePeriod | quote }}
 - {{ printf "--max-removal=%d" (int $v.stack.maxRemoval) | quote }}
 - {{ printf "--resync-interval=%s" $v.stack.resyncInterval | quote }}
-- {{ printf "--drift-detection=%s" $v.stack.driftDetection | quote }}
+- {{ printf "--drift-detection=%s" (include "ksec.driftDetection" .) | quote }}
 - {{ printf "--drift-interval=%s" $v.stack.driftInterval | quote }}
 - {{ printf "--allow-new-eips=%t" $v.stack.allowNewEips | quote }}
 {{- with $v.stack.takeOverFrom }}
@@ -129,7 +242,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - {{ printf "--leader-elect-renew-deadline=%s" $v.leaderElection.renewDeadline | quote }}
 - {{ printf "--leader-elect-retry-period=%s" $v.leaderElection.retryPeriod | quote }}
 {{- end }}
-- {{ printf "--leader-elect-resource-name=%s" (include "ksec.lease" .) | quote }}
 - {{ printf "--log-level=%s" $v.log.level | quote }}
 - {{ printf "--log-format=%s" $v.log.format | quote }}
 - {{ printf "--address=:%d" (int $v.port) | quote }}
@@ -142,39 +254,51 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{/* OpenShift gives each namespace its own range of user ids, and its security context constraints refuse another one. */}}
+{{- define "ksec.podSecurityContext" -}}
+{{- if .Capabilities.APIVersions.Has "security.openshift.io/v1" }}
+{{- toYaml (omit .Values.podSecurityContext "runAsUser" "runAsGroup" "fsGroup") }}
+{{- else }}
+{{- toYaml .Values.podSecurityContext }}
+{{- end }}
+{{- end }}
+
 {{/* What the pods of the controller and of `helm test` have in common. */}}
 {{- define "ksec.pod" -}}
 serviceAccountName: {{ include "ksec.serviceAccount" . }}
+automountServiceAccountToken: {{ .Values.serviceAccount.automountServiceAccountToken }}
 # Else the Service would put variables into the environment that begin like those of flags.
 enableServiceLinks: false
-{{- with .Values.imagePullSecrets }}
+{{- with concat (default list (dig "imagePullSecrets" list (default dict .Values.global))) .Values.imagePullSecrets | uniq }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+{{- range $key := list "priorityClassName" "runtimeClassName" "schedulerName" "dnsPolicy" }}
+{{- with get $.Values $key }}
+{{ $key }}: {{ . }}
+{{- end }}
+{{- end }}
+{{- if .Values.hostNetwork }}
+hostNetwork: true
+{{- if not .Values.dnsPolicy }}
+# Else a pod in the node's network would not find the cluster's Services.
+dnsPolicy: ClusterFirstWithHostNet
+{{- end }}
 {{- end }}
 securityContext:
-  runAsNonRoot: true
-  runAsUser: 65532
-  runAsGroup: 65532
-  seccompProfile:
-    type: RuntimeDefault
-{{- with .Values.extraVolumes }}
-volumes:
+  {{- include "ksec.podSecurityContext" . | nindent 2 }}
+{{- range $key, $value := dict
+  "dnsConfig" .Values.dnsConfig
+  "hostAliases" .Values.hostAliases
+  "initContainers" .Values.initContainers
+  "volumes" .Values.extraVolumes
+  "nodeSelector" .Values.nodeSelector
+  "affinity" .Values.affinity
+  "tolerations" .Values.tolerations }}
+{{- with $value }}
+{{ $key }}:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.nodeSelector }}
-nodeSelector:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.affinity }}
-affinity:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.tolerations }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
@@ -192,6 +316,9 @@ env:
     valueFrom:
       fieldRef:
         fieldPath: metadata.namespace
+  # For commands in the pod, too: kubectl exec … status finds the Lease and the status under every release name.
+  - name: KUBE_STATIC_EGRESS_CONTROLLER_LEADER_ELECT_RESOURCE_NAME
+    value: {{ include "ksec.lease" . | quote }}
   {{- with .Values.aws.region }}
   - name: AWS_REGION
     value: {{ . | quote }}
@@ -199,13 +326,14 @@ env:
   {{- with .Values.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- with .Values.extraEnvFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 resources:
   {{- toYaml .Values.resources | nindent 2 }}
 securityContext:
-  allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
-  capabilities:
-    drop: [ALL]
+  {{- toYaml .Values.securityContext | nindent 2 }}
 {{- with .Values.extraVolumeMounts }}
 volumeMounts:
   {{- toYaml . | nindent 2 }}
@@ -229,4 +357,15 @@ volumeMounts:
 {{- end }}
 {{- end }}
 {{- if kindIs "slice" .default }}{{ include "ksec.cel" .default }}{{ else }}{{ int .default }}{{ end }}
+{{- end }}
+
+{{/* What ServiceMonitor and PodMonitor have in common: how the port is scraped. */}}
+{{- define "ksec.endpoint" -}}
+- port: http
+  {{- range $key := list "interval" "scrapeTimeout" "honorLabels" "relabelings" "metricRelabelings" }}
+  {{- with get $ $key }}
+  {{ $key }}:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- end }}
 {{- end }}

@@ -154,7 +154,10 @@ const NOT_IN_A_POD: [&str; 4] = [
 fn every_flag_has_its_value() {
     let helpers = read(format!("{CHART}/templates/_helpers.tpl"));
     let given = |flag: &str| {
-        helpers.contains(&format!("\"--{flag}=")) || helpers.contains(&format!("\"{flag}\" $v."))
+        let variable = flag.to_uppercase().replace('-', "_");
+        helpers.contains(&format!("KUBE_STATIC_EGRESS_CONTROLLER_{variable}\n"))
+            || helpers.contains(&format!("\"--{flag}="))
+            || helpers.contains(&format!("\"{flag}\" $v."))
     };
     let command = Cli::command();
     let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());

@@ -15,6 +15,9 @@ struct Case {
     value: Value,
     shows: Option<String>,
     hides: Option<String>,
+    /// Whether the chart itself does not read it.
+    #[serde(default)]
+    same: bool,
 }
 
 /// All optional parts, and what a value needs beside it.
@@ -22,10 +25,13 @@ fn everything(path: &str) -> Value {
     let on = |name: &str| json!({ name: true });
     let mut values = json!({
         "networkPolicy": on("enabled"), "serviceMonitor": on("enabled"), "prometheusRule": on("enabled"),
-        "grafanaDashboard": on("enabled"), "admissionPolicy": on("enabled"),
+        "grafanaDashboard": on("enabled"), "admissionPolicy": on("enabled"), "podMonitor": on("enabled"),
     });
     match path {
         "leaderElection.enabled" => values["replicaCount"] = json!(1),
+        "podDisruptionBudget.minAvailable" => {
+            values["podDisruptionBudget"] = json!({ "maxUnavailable": "" });
+        }
         "service.enabled" => values["serviceMonitor"]["enabled"] = json!(false),
         _ if path.ends_with(".enabled") => values = json!({}),
         _ => {}
@@ -48,10 +54,22 @@ fn set(values: &mut Value, path: &str, value: Value) {
     *at = value;
 }
 
+/// Maps of names that the chart does not know: each is one setting.
+const FREE: [&str; 8] = [
+    "resources",
+    "grafanaDashboard.labels",
+    "nodeSelector",
+    "strategy",
+    "livenessProbe",
+    "readinessProbe",
+    "podSecurityContext",
+    "securityContext",
+];
+
 /// Paths of all settings, and their defaults. A map that is empty, or of free names, is one setting.
 fn settings() -> Vec<(String, Value)> {
     fn walk(path: &str, value: &Value, found: &mut Vec<(String, Value)>) {
-        let free = ["resources", "grafanaDashboard.labels"].contains(&path);
+        let free = FREE.contains(&path);
         match value.as_object().filter(|map| !map.is_empty() && !free) {
             Some(map) => {
                 for (key, value) in map {
@@ -90,6 +108,10 @@ fn every_value_shows_in_what_is_installed() {
         set(&mut values, &case.path, case.value);
         let after = render(&values);
         let (path, shows, hides) = (case.path, case.shows, case.hides);
+        if case.same {
+            assert_eq!(before, after, "{path}");
+            continue;
+        }
         assert!(shows.is_some() != hides.is_some(), "{path}");
         let shown = shows.is_none_or(|text| after.contains(&text) && !before.contains(&text));
         let hidden = hides.is_none_or(|text| before.contains(&text) && !after.contains(&text));
@@ -125,10 +147,17 @@ fn a_value_that_is_misspelt_or_of_another_type_fails_the_installation() {
         fails(
             &path,
             wrong,
-            &["got number", "got string", "must be one of"],
+            &[
+                "got number",
+                "got string",
+                "must be one of",
+                "does not match pattern",
+            ],
         );
         groups.extend(path.rsplit_once('.').map(|(group, _)| group.to_owned()));
     }
+    // An umbrella chart's global values are for all of its charts.
+    groups.remove("global");
     assert!(groups.len() > 10, "{groups:?}");
     for group in groups {
         let path = format!("{group}.typo");
@@ -162,24 +191,53 @@ fn comment(lines: &[&str], path: &str) -> String {
     text.join(" ")
 }
 
+/// Puts the meaning of a setting beside its type.
+fn describe(schema: &mut Value, path: &str, meaning: &str) {
+    let mut at = schema;
+    for part in path.split('.') {
+        at = &mut at["properties"][part];
+        assert!(at.is_object(), "values.schema.json has no {path}");
+    }
+    at["description"] = json!(meaning);
+}
+
+/// Fails where a file is not what values.yaml makes of it, or writes it with UPDATE_GOLDEN=1.
+fn is_current(path: &str, expected: &str) {
+    let is = read(path);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(super::root().join(path), expected).unwrap();
+    } else if is != expected {
+        panic!("{path} is older than values.yaml: UPDATE_GOLDEN=1 tests/run explained writes it");
+    }
+}
+
 #[test]
 fn every_value_is_explained() {
     let text = read(format!("{CHART}/values.yaml"));
     let lines: Vec<&str> = text.lines().collect();
-    let mut table = "| value | default | meaning |\n|---|---|---|".to_owned();
+    let mut schema: Value =
+        serde_json::from_str(&read(format!("{CHART}/values.schema.json"))).unwrap();
+    let mut table = "| value | default | meaning |\n|---|---|---|\n".to_owned();
     for (path, default) in settings() {
-        let meaning = comment(&lines, &path).replace('|', "\\|");
+        let meaning = comment(&lines, &path);
         let meaning = meaning.trim_end_matches('.');
+        describe(&mut schema, &path, meaning);
         let default = match default.as_str() {
             Some("") => "–".to_owned(),
             Some(text) => format!("`{text}`"),
             None => format!("`{default}`"),
         };
-        table += &format!("\n| `{path}` | {default} | {meaning} |");
+        let meaning = meaning.replace('|', "\\|");
+        table += &format!("| `{path}` | {default} | {meaning} |\n");
     }
-    let told = read("deploy/README.md");
-    assert!(
-        told.contains(&format!("<!-- values -->\n{table}\n<!-- end of values -->")),
-        "the table of the values in deploy/README.md must be:\n{table}\n"
-    );
+    let readme = format!("{CHART}/README.md");
+    let (head, rest) = read(&readme)
+        .split_once("<!-- values -->\n")
+        .map(|(head, rest)| (head.to_owned(), rest.to_owned()))
+        .unwrap();
+    let (_, tail) = rest.split_once("<!-- end of values -->").unwrap();
+    let whole = format!("{head}<!-- values -->\n{table}<!-- end of values -->{tail}");
+    is_current(&readme, &whole);
+    let schema = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+    is_current(&format!("{CHART}/values.schema.json"), &schema);
 }

@@ -1,0 +1,205 @@
+//! The chart inside of others, in clusters of other kinds, and with settings that exclude each other.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::root;
+use crate::helm::{self, CHART, find, render};
+use crate::testbed;
+
+const NAME: &str = "kube-static-egress-controller";
+
+/// Copies a chart without what it does not need here.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A chart that holds this one as an optional dependency.
+fn umbrella() -> PathBuf {
+    let dir = testbed::directory("umbrella");
+    copy(&root().join(CHART), &dir.join("charts").join(NAME));
+    let chart = json!({
+        "apiVersion": "v2", "name": "platform", "version": "1.0.0",
+        "dependencies": [{ "name": NAME, "version": "*", "condition": format!("{NAME}.enabled") }],
+    });
+    fs::write(dir.join("Chart.yaml"), chart.to_string()).unwrap();
+    dir
+}
+
+fn template(chart: &Path, values: &Value, more: &[&str]) -> Result<Vec<Value>, String> {
+    let file = testbed::directory("values").join("values.json");
+    fs::write(&file, values.to_string()).unwrap();
+    let values = format!("--values={}", file.display());
+    let usual = ["template", "r", chart.to_str().unwrap(), &values];
+    helm::run(&[&usual[..], more].concat()).map(|text| helm::objects(&text))
+}
+
+fn example() -> Value {
+    let text = super::read("deploy/example-values.yaml");
+    serde_saphyr::from_str(&text).unwrap()
+}
+
+#[test]
+fn an_umbrella_chart_may_leave_it_out_and_gives_it_global_secrets() {
+    let dir = umbrella();
+    let mut own = example();
+    own["enabled"] = json!(true);
+    let mut values =
+        json!({ "global": { "imagePullSecrets": [{ "name": "all" }], "other": 1 }, NAME: own });
+    let objects = template(&dir, &values, &[]).unwrap();
+    let pod = &find(&objects, "Deployment", "")["spec"]["template"]["spec"];
+    assert_eq!(pod["imagePullSecrets"], json!([{ "name": "all" }]));
+    values[NAME]["enabled"] = json!(false);
+    assert_eq!(template(&dir, &values, &[]).unwrap(), Vec::<Value>::new());
+    let _ = fs::remove_dir_all(dir);
+}
+
+#[test]
+fn what_is_missing_or_excluded_fails_with_the_remedy() {
+    for (values, says) in [
+        (
+            json!({ "image": { "repository": "" } }),
+            "image.repository: it is empty, and this chart was not made by a release: set it to your image",
+        ),
+        (
+            json!({ "clusterId": "" }),
+            "clusterId: provider aws needs it",
+        ),
+        (
+            json!({ "zones": [] }),
+            "zones: provider aws needs at least one",
+        ),
+        (
+            json!({ "namespace": "team" }),
+            "namespace: its name is watchNamespace now",
+        ),
+        (
+            json!({ "podDisruptionBudget": { "minAvailable": 1 } }),
+            "set one of them to \"\"",
+        ),
+    ] {
+        let error = render(&values).unwrap_err();
+        assert!(error.contains(says), "{values}: {error}");
+    }
+}
+
+#[test]
+fn an_off_that_yaml_reads_as_false_is_off() {
+    let objects = render(&json!({ "stack": { "driftDetection": false } })).unwrap();
+    let text = Value::from(objects).to_string();
+    assert!(text.contains("--drift-detection=off"), "{text}");
+}
+
+#[test]
+fn the_network_policy_opens_the_ports_that_other_values_name() {
+    let values = json!({
+        "networkPolicy": { "enabled": true },
+        "masters": ["https://one.example:8443", "https://two.example"],
+        "extraEnv": [{ "name": "https_proxy", "value": "proxy.example:3128" }, { "name": "A", "value": "x:1" }],
+        "podAnnotations": { "iam.amazonaws.com/role": "r" },
+        "traces": { "endpoint": "http://collector.example:4318" },
+    });
+    let objects = render(&values).unwrap();
+    let policy = &find(&objects, "NetworkPolicy", "")["spec"];
+    let ports: Vec<u64> = policy["egress"][1]["ports"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|port| port["port"].as_u64().unwrap())
+        .collect();
+    assert_eq!(ports, [443, 6443, 8443, 4318, 3128, 8181]);
+    // Where all else is denied, `helm test` needs the same way out as the controller.
+    let test = objects
+        .iter()
+        .find(|object| object["kind"] == "Pod")
+        .unwrap();
+    let deployment = find(&objects, "Deployment", "");
+    let selected = &policy["podSelector"]["matchExpressions"][0];
+    assert_eq!(selected["key"], "app.kubernetes.io/name");
+    for labels in [
+        &test["metadata"]["labels"],
+        &deployment["spec"]["template"]["metadata"]["labels"],
+    ] {
+        let name = &labels["app.kubernetes.io/name"];
+        assert!(
+            selected["values"].as_array().unwrap().contains(name),
+            "{name}"
+        );
+        let instance = &policy["podSelector"]["matchLabels"]["app.kubernetes.io/instance"];
+        assert_eq!(&labels["app.kubernetes.io/instance"], instance);
+    }
+    let own = &deployment["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"];
+    assert_ne!(&test["metadata"]["labels"]["app.kubernetes.io/name"], own);
+}
+
+#[test]
+fn openshift_chooses_the_user() {
+    let chart = root().join(CHART);
+    let on = ["--api-versions=security.openshift.io/v1"];
+    for (more, user) in [(&[][..], json!(65532)), (&on[..], Value::Null)] {
+        let objects = template(&chart, &example(), more).unwrap();
+        let context =
+            &find(&objects, "Deployment", "")["spec"]["template"]["spec"]["securityContext"];
+        assert_eq!(context["runAsUser"], user);
+        assert_eq!(context["runAsNonRoot"], true);
+    }
+}
+
+#[test]
+fn a_new_version_of_the_chart_alone_restarts_no_pod() {
+    let dir = testbed::directory("bumped");
+    copy(&root().join(CHART), &dir);
+    let about = super::read(format!("{CHART}/Chart.yaml"));
+    let version = format!("version: {}\n", env!("CARGO_PKG_VERSION"));
+    assert!(about.contains(&version));
+    let bumped = about.replacen(&version, "version: 99.0.0\n", 1);
+    fs::write(dir.join("Chart.yaml"), bumped).unwrap();
+    let pods = |chart: &Path| {
+        let objects = template(chart, &example(), &[]).unwrap();
+        find(&objects, "Deployment", "").clone()
+    };
+    let (before, after) = (pods(&root().join(CHART)), pods(&dir));
+    assert_ne!(before["metadata"], after["metadata"]);
+    assert_eq!(before["spec"], after["spec"]);
+    let _ = fs::remove_dir_all(dir);
+}
+
+#[test]
+fn commands_in_the_pod_find_the_lease_of_every_release_name() {
+    let objects = template(&root().join(CHART), &example(), &[]).unwrap();
+    let lease = find(&objects, "Lease", "")["metadata"]["name"].clone();
+    assert_eq!(lease, "r-kube-static-egress-controller");
+    let container = &find(&objects, "Deployment", "")["spec"]["template"]["spec"]["containers"][0];
+    let variable = "KUBE_STATIC_EGRESS_CONTROLLER_LEADER_ELECT_RESOURCE_NAME";
+    let env = container["env"].as_array().unwrap();
+    let named = env.iter().find(|env| env["name"] == variable).unwrap();
+    assert_eq!(named["value"], lease);
+    let args = container["args"].to_string();
+    assert!(!args.contains("resource-name"), "{args}");
+}
+
+#[test]
+fn pods_are_spread_by_the_chart_s_selector_or_not_at_all() {
+    let spread = |value: Value| {
+        let objects = render(&json!({ "topologySpreadConstraints": value })).unwrap();
+        find(&objects, "Deployment", "")["spec"]["template"]["spec"]["topologySpreadConstraints"]
+            .clone()
+    };
+    assert_eq!(spread(json!([])), Value::Null);
+    let own = json!({ "matchLabels": { "a": "b" } });
+    let given =
+        spread(json!([{ "topologyKey": "k" }, { "topologyKey": "l", "labelSelector": own }]));
+    let name = &given[0]["labelSelector"]["matchLabels"]["app.kubernetes.io/name"];
+    assert_eq!(name, NAME);
+    assert_eq!(given[1]["labelSelector"]["matchLabels"]["a"], "b");
+}
