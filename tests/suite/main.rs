@@ -46,6 +46,7 @@ mod poison;
 mod policy;
 mod proxy;
 mod refused;
+mod release;
 mod replica;
 mod rights;
 mod rolling;
