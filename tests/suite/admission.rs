@@ -28,7 +28,7 @@ fn settings() -> Value {
     let zones = [("a", "172.31.200.0/28"), ("b", "172.31.200.16/28")];
     let zones =
         zones.map(|(zone, cidr)| json!({ "zone": format!("eu-central-1{zone}"), "natCidr": cidr }));
-    json!({ "clusterId": "c1", "zones": zones, "admissionPolicy": {
+    json!({ "clusterId": "c1", "image": { "repository": "r.example/c" }, "zones": zones, "admissionPolicy": {
         "enabled": true,
         "vpcCidrs": ["172.31.0.0/16"],
         "allowedNamespaces": ["default", "team", "few"],
