@@ -59,7 +59,7 @@ async fn contents(namespace: &str) -> Vec<Value> {
 #[tokio::test]
 async fn no_step_of_a_release_takes_back_what_the_controller_wrote() {
     let space = "state-of-release";
-    let roles = format!("--set=namespace={space}");
+    let roles = format!("--set=watchNamespace={space}");
     let chart = [NAME, CHART, EXAMPLE, roles.as_str()];
     let install = [&["install", "--create-namespace"], &chart[..]].concat();
     helm_in(space, &install).unwrap();
@@ -107,7 +107,7 @@ async fn objects_that_are_there_already_are_left_as_they_are() {
         ask("POST", &path, &object).await;
     }
     let before = write_all(space).await;
-    let roles = format!("--set=namespace={space}");
+    let roles = format!("--set=watchNamespace={space}");
     let chart = [NAME, CHART, EXAMPLE, roles.as_str()];
     helm_in(space, &[&["install"], &chart[..]].concat()).unwrap();
     let manifest = helm_in(space, &["get", "manifest", NAME]).unwrap();
