@@ -48,6 +48,7 @@ mod proxy;
 mod refused;
 mod release;
 mod replica;
+mod restore;
 mod rights;
 mod rolling;
 mod safety;

@@ -104,6 +104,11 @@ impl Testbed {
         run("restart-apiserver", &[self.dir.to_str().unwrap()]);
     }
 
+    /// What a backup does (`save`), and what bringing it back does (`restore`).
+    pub fn etcd_state(&self, what: &str) {
+        run("etcd-state", &[self.dir.to_str().unwrap(), what]);
+    }
+
     pub async fn admin(&self) -> kube::Client {
         kube::Client::try_from(self.config().await).unwrap()
     }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# Shared by start, stop, stop-apiserver and restart-apiserver, which set dir. Linux only: a process is known by its pid and start time.
+# Shared by start, stop, stop-apiserver, restart-apiserver and etcd-state, which set dir. Linux only: a process is known by its pid and start time.
 set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
