@@ -180,16 +180,23 @@ impl Board {
         }
     }
 
-    /// Notes that the cluster shows an older state than before: somebody has restored it.
-    pub(super) fn went_back(&mut self, from: u64, to: u64) {
+    /// Notes that the cluster shows an older state than before, since somebody has restored it. Returns what is told about it.
+    pub(super) fn went_back(&mut self, from: u64, to: u64) -> String {
         let source = shown(&self.cluster);
         let text = format!(
             "it went back from version {from} to {to}, as after a restore from a backup; all ConfigMaps have been listed again"
         );
         tracing::warn!(source, "{text}");
-        self.went_back = Some(Instant::now());
+        self.still_back(Instant::now(), text.clone());
+        text
+    }
+
+    /// Notes that it did so some time ago.
+    pub(super) fn still_back(&mut self, since: Instant, why: String) {
+        let source = shown(&self.cluster);
+        self.went_back = Some(since);
         self.boards.change(&self.cluster, false, |snapshot| {
-            snapshot.went_back.insert(source, text);
+            snapshot.went_back.insert(source, why);
             true
         });
     }

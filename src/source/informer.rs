@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::board::Board;
 use super::item::Event;
+use super::past::Past;
 use super::reader::{ReadError, Reader, Watch};
 use crate::retry::Backoff;
 
@@ -29,8 +30,9 @@ pub(super) struct Informer {
     /// How often everything is listed.
     resync: Duration,
     backoff: Backoff,
-    /// The version up to which everything is known.
+    /// The version up to which everything is known; before the first list, up to which the watch before this one knew it.
     version: String,
+    past: Past,
 }
 
 /// Why a watch ended.
@@ -42,19 +44,23 @@ enum End {
 }
 
 impl Informer {
-    pub(super) fn new(reader: Reader, board: Board, resync: Duration) -> Self {
+    pub(super) fn new(reader: Reader, board: Board, resync: Duration, past: Past) -> Self {
         Self {
             reader,
             board,
             resync,
             // The wait begins again only after something has lasted: a server that answers and fails at once is failing.
             backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
-            version: String::new(),
+            version: past.version(),
+            past,
         }
     }
 
     /// Follows the cluster for ever.
     pub(super) async fn run(mut self) {
+        if let Some((at, why)) = self.past.went_back() {
+            self.board.still_back(at, why);
+        }
         loop {
             let begun = Instant::now();
             self.board.doubt();
@@ -62,6 +68,7 @@ impl Informer {
                 Ok(listing) => {
                     self.compare(&listing.version);
                     self.version.clone_from(&listing.version);
+                    self.past.reach(&self.version);
                     self.board.listed(listing);
                     self.follow(Instant::now()).await;
                     sleep_until(begun + PACE).await;
@@ -145,9 +152,11 @@ impl Informer {
         }
     }
 
+    /// Notes how far events have come. Only a list may go back.
     fn advance(&mut self, version: String) {
-        if !version.is_empty() {
+        if !version.is_empty() && !is_older(&version, &self.version) {
             self.version = version;
+            self.past.reach(&self.version);
         }
     }
 
@@ -156,7 +165,8 @@ impl Informer {
         if is_older(listed, &self.version)
             && let (Ok(from), Ok(to)) = (self.version.parse(), listed.parse())
         {
-            self.board.went_back(from, to);
+            let why = self.board.went_back(from, to);
+            self.past.note(Instant::now(), why);
         }
     }
 

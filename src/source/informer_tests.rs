@@ -39,7 +39,8 @@ struct Server {
 struct Rig {
     server: Arc<Mutex<Server>>,
     receiver: channel::Receiver<Option<Snapshot>>,
-    _task: tokio::task::JoinHandle<()>,
+    past: Past,
+    task: tokio::task::JoinHandle<()>,
 }
 
 fn object(name: &str, value: &str) -> Value {
@@ -130,7 +131,10 @@ fn say(to: &Line, text: &str) {
 }
 
 fn rig(server: Server) -> Rig {
-    let server = Arc::new(Mutex::new(server));
+    follow(Arc::new(Mutex::new(server)), Past::default())
+}
+
+fn follow(server: Arc<Mutex<Server>>, past: Past) -> Rig {
     let shared = Arc::clone(&server);
     let service = tower::service_fn(move |request: Request<Body>| {
         let (code, lines) = shared.lock().expect("whole").answer(&request);
@@ -146,17 +150,24 @@ fn rig(server: Server) -> Rig {
         cluster: String::new(),
         namespace: None,
     };
-    let task = tokio::spawn(Informer::new(reader, boards.board(""), RESYNC).run());
+    let informer = Informer::new(reader, boards.board(""), RESYNC, past.clone());
     Rig {
         server,
         receiver,
-        _task: task,
+        past,
+        task: tokio::spawn(informer.run()),
     }
 }
 
 impl Rig {
     fn server<T>(&self, act: impl FnOnce(&mut Server) -> T) -> T {
         act(&mut self.server.lock().expect("whole"))
+    }
+
+    /// The same process leads once more.
+    fn again(self) -> Self {
+        self.task.abort();
+        follow(self.server, self.past)
     }
 
     fn known(&self) -> Snapshot {
@@ -286,6 +297,34 @@ async fn a_version_that_the_server_does_not_have_leads_to_a_list() {
         pass(700.0).await;
         assert!(rig.known().went_back.is_empty());
     }
+}
+
+/// While a restore lasts the Lease runs out: it is the next term that sees what it brought.
+#[tokio::test(start_paused = true)]
+async fn the_next_term_knows_how_far_the_one_before_had_come() {
+    let rig = rig(with(vec![object("lost", "8.8.8.8")]));
+    pass(1.0).await;
+    let edit = object("lost", "8.8.4.4").to_string();
+    let edit = edit.replace("\"5\"", "\"12\"");
+    rig.server(|server| server.tell(&format!("{{\"type\":\"MODIFIED\",\"object\":{edit}}}")));
+    pass(1.0).await;
+    // Older than the last event, though not older than the last list.
+    rig.server(|server| {
+        server.objects.clear();
+        server.version = 11;
+    });
+    let rig = rig.again();
+    pass(1.0).await;
+    let told = rig.known().went_back.into_values().collect::<String>();
+    assert!(told.contains("from version 12 to 11"), "{told}");
+    let rig = rig.again();
+    pass(1.0).await;
+    assert!(!rig.known().is_certain(), "it is not forgotten");
+    pass(700.0).await;
+    assert!(rig.known().is_certain());
+    let rig = rig.again();
+    pass(1.0).await;
+    assert!(rig.known().is_certain());
 }
 
 /// The watch goes on as if nothing had happened.

@@ -20,6 +20,7 @@ use tower::filter::FilterLayer;
 use super::board::{Boards, shown};
 use super::confirm::Doubt;
 use super::informer::Informer;
+use super::past::Past;
 use super::reader::{ReadError, Reader};
 use crate::config;
 use crate::model::input::request::Snapshot;
@@ -46,6 +47,7 @@ struct Cluster {
     /// Empty for the only one.
     name: String,
     client: Client,
+    past: Past,
 }
 
 /// No client can be made.
@@ -163,7 +165,11 @@ impl Clusters {
             let client = client(config, clusters.token_file.clone()).map_err(cannot(format!(
                 "cannot make a client for the API server {name}: check its address"
             )))?;
-            Ok(Cluster { name, client })
+            Ok(Cluster {
+                name,
+                client,
+                past: Past::default(),
+            })
         };
         let clusters = configs(clusters)
             .await?
@@ -191,7 +197,8 @@ impl Clusters {
         let start = |cluster: &Cluster| {
             let reader = self.reader(cluster);
             let board = boards.board(&cluster.name);
-            tokio::spawn(Informer::new(reader, board, self.resync).run())
+            let past = cluster.past.clone();
+            tokio::spawn(Informer::new(reader, board, self.resync, past).run())
         };
         let mut tasks: Vec<JoinHandle<()>> = self.clusters.iter().map(start).collect();
         tasks.push(tokio::spawn(async move {

@@ -17,6 +17,7 @@ mod item;
 pub mod kubernetes;
 mod manifest;
 mod names;
+mod past;
 mod reader;
 mod split;
 
@@ -60,7 +61,7 @@ impl Source {
         }
     }
 
-    /// Starts to watch. Everything is read anew: what an earlier watch knew may have changed since.
+    /// Starts to watch. Everything is read again: what an earlier watch knew may have changed since.
     pub fn start(&self) -> Watching {
         let (sender, receiver) = watch::channel(None);
         let taken_in_doubt = Arc::new(AtomicBool::new(false));

@@ -7,11 +7,10 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use http::Method;
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::replica::{Launch, PROGRAM, Replica};
 use crate::stage::Stage;
@@ -114,19 +113,6 @@ async fn events(stage: &Stage, namespace: &str, name: &str) -> Vec<(String, Stri
         .collect()
 }
 
-async fn ask(stage: &Stage, namespace: &str, name: &str, data: Value) {
-    let path =
-        format!("/api/v1/namespaces/{namespace}/configmaps/{name}?fieldManager=tests&force=true");
-    let body = json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "data": data,
-        "metadata": { "name": name, "labels": { "egress": "static" } },
-    });
-    stage
-        .request(Method::PATCH, &path, "application/apply-patch+yaml", &body)
-        .await
-        .unwrap();
-}
-
 /// 100 ConfigMaps of one namespace that are wrong in ever new ways: the other namespace is told, and the log stays small.
 #[tokio::test]
 async fn a_flood_of_mistakes_hides_nobody_s_events_and_fills_no_log() {
@@ -140,7 +126,9 @@ async fn a_flood_of_mistakes_hides_nobody_s_events_and_fills_no_log() {
         let write = async |number: usize| {
             let entry = |key: usize| (format!("k{key}-{round}"), json!(format!("bad {round}")));
             let data: serde_json::Map<_, _> = (0..20).map(entry).collect();
-            ask(&stage, "aaa-flood", &format!("flood-{number}"), data.into()).await;
+            stage
+                .ask("aaa-flood", &format!("flood-{number}"), data.into())
+                .await;
         };
         let writes = futures::stream::iter(0..FLOOD).map(write);
         writes.buffer_unordered(4).collect::<Vec<()>>().await;
@@ -160,20 +148,16 @@ async fn a_flood_of_mistakes_hides_nobody_s_events_and_fills_no_log() {
         round += 1;
         flood(round).await;
         if round == 10 {
-            ask(
-                &stage,
-                "zzz-victim",
-                "typo",
-                json!({ "bank": "8.8.8.8/33" }),
-            )
-            .await;
-            ask(
-                &stage,
-                "zzz-victim",
-                "partners",
-                json!({ "bank": "203.0.113.0/24" }),
-            )
-            .await;
+            stage
+                .ask("zzz-victim", "typo", json!({ "bank": "8.8.8.8/33" }))
+                .await;
+            stage
+                .ask(
+                    "zzz-victim",
+                    "partners",
+                    json!({ "bank": "203.0.113.0/24" }),
+                )
+                .await;
         }
         let good = events(&stage, "zzz-victim", "partners").await;
         let bad = events(&stage, "zzz-victim", "typo").await;

@@ -33,6 +33,7 @@ pub struct Launch {
     flags: BTreeMap<&'static str, String>,
     more: Vec<String>,
     role: bool,
+    program: PathBuf,
 }
 
 /// The NAT subnet of a zone, by its letter.
@@ -71,6 +72,7 @@ impl Launch {
                 .collect(),
             more: Vec::new(),
             role: false,
+            program: PROGRAM.into(),
         }
     }
 
@@ -142,6 +144,12 @@ impl Launch {
         self
     }
 
+    /// Another build of the program than the tests' own.
+    pub fn program(mut self, path: &Path) -> Self {
+        self.program = path.to_owned();
+        self
+    }
+
     pub fn access_key(&self) -> String {
         format!("{REPLICA}{:0>9}", self.name.to_uppercase())
     }
@@ -163,12 +171,12 @@ impl Launch {
     /// The program with the environment of a pod, and nothing of ours.
     pub fn command(&self) -> Command {
         let mut command = match &self.cgroup {
-            None => Command::new(PROGRAM),
+            None => Command::new(&self.program),
             Some(cgroup) => {
                 let mut shell = Command::new("/bin/sh");
                 let enter = r#"echo $$ >"$0" && exec "$@""#;
                 shell.args(["-c", enter]).arg(cgroup.join("cgroup.procs"));
-                shell.arg(PROGRAM);
+                shell.arg(&self.program);
                 shell
             }
         };

@@ -172,14 +172,21 @@ impl Stage {
 
     /// Creates or changes a labelled ConfigMap so that it has exactly this data.
     pub async fn config_map(&self, name: &str, data: &[(&str, &str)]) {
-        let data: BTreeMap<&str, &str> = data.iter().copied().collect();
+        let data: serde_json::Map<String, Value> = data
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), Value::from(*value)))
+            .collect();
+        self.ask(&self.namespace, name, data.into()).await;
+    }
+
+    /// The same in any namespace.
+    pub async fn ask(&self, namespace: &str, name: &str, data: Value) {
         let body = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "data": data,
             "metadata": { "name": name, "labels": { "egress": "static" } },
         });
         let path = format!(
-            "{}/{name}?fieldManager=tests&force=true",
-            self.path("", "configmaps")
+            "/api/v1/namespaces/{namespace}/configmaps/{name}?fieldManager=tests&force=true"
         );
         self.request(Method::PATCH, &path, "application/apply-patch+yaml", &body)
             .await

@@ -1,0 +1,364 @@
+//! Attacks of a tenant who may only write ConfigMaps in one namespace: the tenant of another namespace is served within a bound.
+//!
+//! | attack | test |
+//! |---|---|
+//! | objects that typed clients cannot read, before a start, while a leader runs, written again and again | `poison::an_odd_object_…` |
+//! | one value edited faster than change sets are made | `pace::who_edits_faster_…` |
+//! | more keys than memory, more megabytes than memory | `poison::sixty_thousand_keys_…`, `memory_limit::…` |
+//! | keys beyond the limits, in a namespace that sorts first | `keys_beyond_the_limits_refuse_nobody_else` |
+//! | all the room that routes have, and what stays after it was given back | `room_…` (two) |
+//! | all the places of the port | `connections_that_fill_the_port_fail_no_probe`, `floods::readers_…`, `memory_limit::…` |
+//! | the whole internet, private ranges, a network inside of another's route | `nobody_takes_what_others_routes_reach` |
+//! | edits that only cost calls of AWS | `edits_of_what_is_refused_…`, `flaps_of_a_label_…`, `pace::two_hundred_edits_…` |
+//! | edits that only cost lines of the log, and Events of others | `floods::a_flood_of_mistakes_…` |
+//! | a full ledger | `a_full_ledger_freezes_nobody_s_removals` |
+//! | edits that only cost writes of etcd | `pace::two_hundred_edits_…` |
+//! | names that forge lines | `floods::names_in_manifests_…` |
+//!
+//! What a stolen token of the pod may do is `rights::…`, what a stolen role of AWS may do is `tests/standin/test_iam.py`.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use http::Method;
+use serde_json::{Map, Value, json};
+
+use crate::replica::{Launch, Replica};
+use crate::stage::Stage;
+use crate::testbed::Testbed;
+use crate::wait;
+
+/// Sorts first.
+pub const HOSTILE: &str = "aaa-hostile";
+const HONEST: &str = "zzz-honest";
+/// How long somebody else's edit may take whatever a tenant does: change sets and updates of the stand-in take a moment each.
+const SOON: Duration = Duration::from_secs(30);
+
+/// Two tenants of one cluster.
+pub struct Town {
+    // Goes before the servers that it stands on.
+    pub stage: Stage,
+    _testbed: Testbed,
+}
+
+impl Town {
+    pub async fn open(name: &str) -> Self {
+        let testbed = Testbed::start(name);
+        let stage = Stage::on(&testbed, name).await;
+        for namespace in [HOSTILE, HONEST] {
+            let body = json!({ "metadata": { "name": namespace } });
+            stage.create("/api/v1/namespaces", body).await;
+        }
+        let town = Self {
+            stage,
+            _testbed: testbed,
+        };
+        town.honest(json!({ "old": "9.9.9.9" })).await;
+        town
+    }
+
+    pub fn launch(&self, name: &str) -> Launch {
+        self.stage.replica(name).without("namespace")
+    }
+
+    async fn honest(&self, data: Value) {
+        self.stage.ask(HONEST, "partners", data).await;
+    }
+
+    /// Waits until each worker table routes the network, or none does.
+    pub async fn routes(&self, cidr: &str, wanted: bool) {
+        wait::until(&format!("{cidr} routed: {wanted}"), || {
+            let tables = self.stage.aws.routes();
+            let right = |routes: &_| Self::has(routes, cidr) == wanted;
+            let done = !tables.is_empty() && tables.values().all(right);
+            wait::check(done, || format!("{tables:?}"))
+        })
+        .await;
+    }
+
+    fn has(routes: &std::collections::BTreeMap<String, String>, cidr: &str) -> bool {
+        routes.contains_key(cidr)
+    }
+
+    /// Adds a network of the honest tenant, and removes the one before it: both within the bound.
+    async fn swaps(&self, what: &str, from: &str, to: &str) {
+        self.swaps_within(SOON, what, from, to).await;
+    }
+
+    pub async fn swaps_within(&self, bound: Duration, what: &str, from: &str, to: &str) {
+        let start = Instant::now();
+        self.honest(json!({ "key": to })).await;
+        self.routes(&format!("{to}/32"), true).await;
+        self.routes(&format!("{from}/32"), false).await;
+        let took = start.elapsed();
+        wait::measured(&format!("{what}: another tenant's edit took {took:.1?}"));
+        assert!(took < bound, "{what}: {took:?}");
+    }
+}
+
+/// Waits until so many problems of this reason are told.
+async fn told(replica: &Replica, reason: &str, least: f64) {
+    let name = format!("kube_static_egress_controller_problems{{reason=\"{reason}\"}}");
+    wait::until(&format!("{reason} is told"), || {
+        let count = replica.metric(&name);
+        wait::check(count >= Some(least), || format!("{count:?}"))
+    })
+    .await;
+}
+
+fn entries(count: usize, entry: impl Fn(usize) -> (String, String)) -> Value {
+    let all = (0..count).map(entry);
+    let all: Map<String, Value> = all.map(|(key, value)| (key, value.into())).collect();
+    all.into()
+}
+
+/// Single addresses of which none is next to another.
+fn apart(count: usize, first: u8) -> Value {
+    entries(count, |n| {
+        let address = format!("20.{first}.{}.{}", n / 100, n % 100 * 2);
+        (format!("k{n:04}"), address)
+    })
+}
+
+#[tokio::test]
+async fn keys_beyond_the_limits_refuse_nobody_else() {
+    let town = Town::open("tenant-keys").await;
+    let mut replica = town.launch("r1").start();
+    town.routes("9.9.9.9/32", true).await;
+    let key = |n: usize| (format!("k{n:05}"), "20.0.0.1".to_owned());
+    town.stage.ask(HOSTILE, "huge", entries(20_001, key)).await;
+    for number in 0..21 {
+        let name = format!("many-{number:02}");
+        town.stage.ask(HOSTILE, &name, entries(1_000, key)).await;
+    }
+    told(&replica, "TooManyEntries", 2.0).await;
+    // A pass of a program that is not optimized takes seconds with so many.
+    town.swaps_within(2 * SOON, "41,001 keys", "9.9.9.9", "9.9.9.10")
+        .await;
+    assert!(replica.said(&["TooManyEntries", HONEST]).is_err());
+    replica.kill();
+    let mut replica = town.launch("r2").start();
+    let what = "41,001 keys and a failover";
+    town.swaps_within(2 * SOON, what, "9.9.9.10", "9.9.9.11")
+        .await;
+    assert!(replica.said(&["TooManyEntries", HONEST]).is_err());
+    replica.assert_well();
+}
+
+#[tokio::test]
+async fn room_has_a_bound_for_each_namespace_where_operators_set_one() {
+    let town = Town::open("tenant-share").await;
+    town.stage.ask(HOSTILE, "all", apart(200, 0)).await;
+    let mut replica = town
+        .launch("r1")
+        .flag("max-networks-per-namespace", "30")
+        .start();
+    town.routes("9.9.9.9/32", true).await;
+    town.swaps("200 networks", "9.9.9.9", "9.9.9.10").await;
+    told(&replica, "NamespaceFull", 170.0).await;
+    replica.assert_well();
+}
+
+/// The tenant had all of it, and takes his ConfigMap away: his routes are kept for their grace period, but not before what is asked for.
+#[tokio::test]
+async fn room_that_is_only_kept_gives_way() {
+    let town = Town::open("tenant-kept").await;
+    let mut replica = town.launch("r1").flag("max-removal", "50").start();
+    town.routes("9.9.9.9/32", true).await;
+    town.stage.ask(HOSTILE, "all", apart(200, 0)).await;
+    told(&replica, "LimitReached", 1.0).await;
+    town.honest(json!({ "old": "9.9.9.9", "new": "9.9.9.10" }))
+        .await;
+    town.stage.ask(HOSTILE, "all", json!({})).await;
+    let start = Instant::now();
+    town.routes("9.9.9.10/32", true).await;
+    let took = start.elapsed();
+    wait::measured(&format!(
+        "all room kept for nobody: another tenant is served after {took:.1?}"
+    ));
+    assert!(took < SOON, "{took:?}");
+    told(&replica, "LargeRemovalWaits", 1.0).await;
+    town.routes("9.9.9.9/32", true).await;
+    replica.assert_well();
+}
+
+#[tokio::test]
+async fn nobody_takes_what_others_routes_reach() {
+    let town = Town::open("tenant-ranges").await;
+    let ((table, _), _) = town.stage.aws.routes().into_iter().next().unwrap();
+    let gateway = town
+        .stage
+        .aws
+        .call("ec2", "CreateTransitGateway", &[("Description", "office")]);
+    let (_, gateway) = gateway.split_once("<transitGatewayId>").unwrap();
+    let (gateway, _) = gateway.split_once('<').unwrap();
+    let route = [
+        ("RouteTableId", table.as_str()),
+        ("DestinationCidrBlock", "20.0.0.0/8"),
+        ("TransitGatewayId", gateway),
+    ];
+    town.stage.aws.call("ec2", "CreateRoute", &route);
+    let all = entries(222, |n| {
+        (format!("net-{}", n + 1), format!("{}.0.0.0/8", n + 1))
+    });
+    town.stage.ask(HOSTILE, "internet", all).await;
+    let taken = [
+        ("office", "20.1.0.0/16"),
+        ("private", "10.20.0.0/16"),
+        ("shared", "100.64.1.0/24"),
+    ];
+    let data = entries(3, |n| (taken[n].0.to_owned(), taken[n].1.to_owned()));
+    town.stage.ask(HOSTILE, "others", data).await;
+    let mut replica = town.launch("r1").start();
+    town.routes("9.9.9.9/32", true).await;
+    town.swaps("the whole internet", "9.9.9.9", "9.9.9.10")
+        .await;
+    told(&replica, "TooManyAddresses", 200.0).await;
+    told(&replica, "PrivateRange", 2.0).await;
+    // Both ConfigMaps have one.
+    told(&replica, "RoutedElsewhere", 2.0).await;
+    let ours = town.stage.aws.exits();
+    for routes in town.stage.aws.routes().values() {
+        let targets = routes.iter().filter(|(_, target)| {
+            let mut gateways = ours.values().map(|exit| &exit.gateway);
+            gateways.any(|gateway| gateway == *target)
+        });
+        let targets: Vec<&String> = targets.map(|(cidr, _)| cidr).collect();
+        assert!(targets.len() <= 2, "one /8 and one address: {targets:?}");
+    }
+    replica.assert_well();
+}
+
+/// Calls of replicas a second, of all and of those that change something, while somebody edits; then another tenant is served.
+async fn cost(town: &Town, edit: impl AsyncFn(usize), gap: Duration) -> (f64, f64) {
+    let stop = AtomicBool::new(false);
+    let edits = async {
+        let mut tick = tokio::time::interval(gap);
+        let mut number = 0;
+        while !stop.load(Ordering::Relaxed) {
+            tick.tick().await;
+            edit(number).await;
+            number += 1;
+        }
+        number
+    };
+    let served = async {
+        let (mark, start) = (town.stage.aws.mark(), Instant::now());
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let seconds = start.elapsed().as_secs_f64();
+        let log = town.stage.aws.log_since(mark);
+        let calls = log.iter().filter(|entry| entry.of_replica()).count() as f64 / seconds;
+        let writes = town.stage.aws.writes_since(mark).len() as f64 / seconds;
+        town.swaps("edits without end", "9.9.9.9", "9.9.9.10").await;
+        stop.store(true, Ordering::Relaxed);
+        (calls, writes)
+    };
+    let (number, (calls, writes)) = tokio::join!(edits, served);
+    wait::measured(&format!(
+        "{number} edits, one every {gap:?}: {calls:.2} calls of AWS a second, {writes:.2} of them change something"
+    ));
+    (calls, writes)
+}
+
+#[tokio::test]
+async fn edits_of_what_is_refused_cost_two_calls_of_aws_a_second() {
+    let town = Town::open("tenant-refused").await;
+    let mut replica = town.launch("r1").start();
+    town.routes("9.9.9.9/32", true).await;
+    let slow = json!({ "kind": "delay", "action": "*", "ms": 150 });
+    town.stage.aws.fault(slow);
+    let edit = async |number| {
+        let data = json!({ "bad": format!("10.0.0.0/{number}") });
+        town.stage.ask(HOSTILE, "refused", data).await;
+    };
+    let (calls, writes) = cost(&town, edit, Duration::from_millis(100)).await;
+    // A look at drift comes in between.
+    assert!(calls <= 2.5 && writes == 0.0, "{calls}, {writes}");
+    replica.assert_well();
+}
+
+/// Each change is one that somebody wants, but it is made no faster than one a second, and looked at while it lasts.
+#[tokio::test]
+async fn flaps_of_a_label_cost_few_calls_of_aws() {
+    let town = Town::open("tenant-flaps").await;
+    let mut replica = town.launch("r1").start();
+    town.routes("9.9.9.9/32", true).await;
+    town.stage.ask(HOSTILE, "flaps", apart(20, 0)).await;
+    town.routes("20.0.0.0/32", true).await;
+    let times = json!({ "operation_ms": 3_000, "changeset_ms": 1_000 });
+    town.stage.aws.settings(times);
+    let path = format!("/api/v1/namespaces/{HOSTILE}/configmaps/flaps");
+    let edit = async |number: usize| {
+        let label = if number % 2 == 0 { "none" } else { "static" };
+        let patch = json!({ "metadata": { "labels": { "egress": label } } });
+        let kind = "application/merge-patch+json";
+        let sent = town.stage.request(Method::PATCH, &path, kind, &patch);
+        sent.await.unwrap();
+    };
+    let (calls, writes) = cost(&town, edit, Duration::from_millis(50)).await;
+    assert!(calls <= 4.0 && writes <= 1.0, "{calls}, {writes}");
+    replica.assert_well();
+}
+
+#[tokio::test]
+async fn a_full_ledger_freezes_nobody_s_removals() {
+    let town = Town::open("tenant-ledger").await;
+    let mut replica = town.launch("r1").start();
+    town.routes("9.9.9.9/32", true).await;
+    for map in 0..4_u8 {
+        let data = entries(1_000, |n| {
+            let value = format!("20.{map}.{}.{}", n / 100, n % 100 * 2);
+            (format!("{n:0>245}"), value)
+        });
+        town.stage.ask(HOSTILE, &format!("long-{map}"), data).await;
+    }
+    told(&replica, "LimitReached", 1.0).await;
+    town.stage
+        .ask(HOSTILE, "typo", json!({ "bank": "20.1.1.1/33" }))
+        .await;
+    told(&replica, "NotACidr", 1.0).await;
+    town.swaps("a full ledger", "9.9.9.9", "9.9.9.10").await;
+    replica.kill();
+    let mut replica = town.launch("r2").start();
+    town.swaps("a full ledger and a failover", "9.9.9.10", "9.9.9.11")
+        .await;
+    replica.assert_well();
+}
+
+/// Each connection has been answered once and stays; more say nothing at all.
+#[tokio::test]
+async fn connections_that_fill_the_port_fail_no_probe() {
+    let stage = Stage::open("tenant-port").await;
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("honest", &[("dns", "8.8.8.8")]).await;
+    stage.routed(&["8.8.8.8/32"]).await;
+    for (kept, idle) in [(64, 0), (0, 300), (200, 100)] {
+        let held: Vec<TcpStream> = (0..kept + idle)
+            .map(|number| connection(&replica, number < kept))
+            .collect();
+        for _ in 0..10 {
+            replica.answers("/healthz").unwrap();
+            replica.answers("/readyz").unwrap();
+            replica.answers("/metrics").unwrap();
+        }
+        drop(held);
+    }
+    replica.assert_well();
+}
+
+fn connection(replica: &Replica, asks: bool) -> TcpStream {
+    let address = replica.url("").trim_start_matches("http://").to_owned();
+    let address: SocketAddr = address.parse().unwrap();
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
+    if asks {
+        let request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        let _ = stream.write_all(request);
+        let patience = Some(Duration::from_secs(5));
+        stream.set_read_timeout(patience).unwrap();
+        // One that was closed to make room is as good.
+        let _ = stream.read(&mut [0; 512]);
+    }
+    stream
+}
