@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use tracing::Instrument as _;
 
 use crate::clock::{Instant, timeout};
+use crate::config_map::ConfigMap;
 use crate::lease::term::Term;
 use crate::model::persisted::ledger::{Ledger, LedgerError};
 use crate::model::persisted::recall::Recall;
@@ -330,7 +330,6 @@ impl LedgerConfigMap {
         let name = &self.location.name;
         let mut object = old.cloned().unwrap_or_default();
         object.metadata.name = Some(name.clone());
-        object.metadata.managed_fields = None;
         let labels = object.metadata.labels.get_or_insert_default();
         for key in ["name", "managed-by"] {
             // Helm recognizes its own objects by `managed-by`, so existing values stay.
@@ -378,7 +377,6 @@ impl LedgerConfigMap {
         let content = object.data.take();
         object = there;
         object.data = content;
-        object.metadata.managed_fields = None;
         let how = PostParams::default();
         let filled = self.api.replace(&self.location.name, &how, &object).await;
         filled.map_err(|error| self.fault(&error))

@@ -6,6 +6,8 @@ pub mod clock;
 
 pub mod cluster;
 
+pub mod config_map;
+
 pub mod spans;
 
 pub mod model;

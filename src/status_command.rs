@@ -3,11 +3,11 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use leadership::Leadership;
 
 use crate::config::{Config, Output, SourceConfig};
+use crate::config_map::ConfigMap;
 use crate::model::base::plain;
 use crate::model::status::{SCHEMA_VERSION, Status};
 use crate::report::cluster_writer;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference};
-use kube::api::{ObjectMeta, Patch, PatchParams};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use super::fair_order::FairOrder;
 use super::rate_limiter::RateLimiter;
 use super::status_publisher::StatusSnapshot;
 use super::write_metrics::{WriteFailure, WriteKind, WriteMetrics, WriteResult, answered};
+use crate::config_map::ConfigMap;
 use crate::lease::Term;
 use crate::model::base::ids::ObjectId;
 use crate::model::status::notifications::{Memory, Notice, OfObject};
@@ -223,21 +224,14 @@ impl ClusterWriter {
     async fn put(&self, snapshot: &StatusSnapshot, memory: &Memory) -> bool {
         let ips = snapshot.status.exits();
         let ips: String = ips.map(|(zone, ip)| format!("{zone} {ip}\n")).collect();
-        let object = ConfigMap {
-            metadata: ObjectMeta {
-                name: Some(self.name.clone()),
-                ..ObjectMeta::default()
-            },
-            data: Some(BTreeMap::from([
-                (STATUS.to_owned(), snapshot.brief.clone()),
-                (STATIC_IPS.to_owned(), ips),
-                (
-                    TOLD.to_owned(),
-                    serde_json::to_string(memory).unwrap_or_default(),
-                ),
-            ])),
-            ..ConfigMap::default()
-        };
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some(self.name.clone());
+        let told = serde_json::to_string(memory).unwrap_or_default();
+        object.data = Some(BTreeMap::from([
+            (STATUS.to_owned(), snapshot.brief.clone()),
+            (STATIC_IPS.to_owned(), ips),
+            (TOLD.to_owned(), told),
+        ]));
         let parameters = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&object);
         let written = self.api.patch(&self.name, &parameters, &patch);

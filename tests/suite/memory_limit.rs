@@ -24,7 +24,7 @@ const LIMIT: u64 = 128;
 const LIMIT_OF_TESTS: u64 = 160;
 const READERS: usize = 64;
 /// For one edit: a pass over 20,000 entries takes seconds where nothing is optimized.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(100);
 
 /// A ConfigMap whose fields the API server does not note: it would need more room for them than for the keys.
 async fn make(town: &Town, name: &str, data: Value) {

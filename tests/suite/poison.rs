@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::stage::{NAME, Stage};
 use crate::wait;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -108,4 +108,37 @@ async fn sixty_thousand_keys_harm_nobody() {
     let lines = log.lines().filter(|line| line.contains("TooManyEntries"));
     assert_eq!(lines.count(), 1);
     replica.assert_well();
+}
+
+/// Typed clients could not read its ledger and its status either.
+#[tokio::test]
+async fn odd_fields_of_its_own_objects_stop_nothing() {
+    let stage = Stage::open("own-poison").await;
+    let (name, managed) = &poisons()[0];
+    for suffix in ["ledger", "status"] {
+        let mut object = poison(&format!("{NAME}-{suffix}"), managed);
+        object["metadata"]["labels"] = json!({});
+        object["data"] = json!({});
+        let path = format!("{}/{NAME}-{suffix}", stage.path("", "configmaps"));
+        let sent = stage.send(Method::PUT, &path, &object).await;
+        assert_eq!(sent, 200, "{name}");
+    }
+    let mut first = stage.replica("r1").start();
+    stage.config_map("tenant", &[("dns", "8.8.8.8")]).await;
+    stage.routed(&["8.8.8.8/32"]).await;
+    wait::until_async("the ledger is written", async || {
+        let stack = stage.ledger().await?["stack"].clone();
+        wait::check(stack.is_string(), || format!("{stack}"))
+    })
+    .await;
+    first.kill();
+    let mut second = stage.replica("r2").start();
+    stage.config_map("tenant", &[("dns", "9.9.9.9")]).await;
+    stage.routed(&["9.9.9.9/32"]).await;
+    for replica in [&first, &second] {
+        replica.said(&["LedgerUnavailable"]).unwrap_err();
+        replica.said(&["cannot be read"]).unwrap_err();
+        replica.said(&["cannot be written"]).unwrap_err();
+    }
+    second.assert_well();
 }

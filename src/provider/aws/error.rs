@@ -6,6 +6,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use super::answer::MAX_ANSWER;
 use super::codes;
 use super::kind::{Kind, Service};
 use crate::provider::{ProviderError, Retry};
@@ -79,6 +80,8 @@ impl Failure {
             SdkError::DispatchFailure(failure) if failure.is_timeout() => Kind::Timeout,
             SdkError::DispatchFailure(_) => Kind::Unreachable,
             SdkError::ConstructionFailure(_) => Kind::Invalid,
+            SdkError::ResponseError(_) => Kind::Unreadable,
+            _ if code.is_empty() && text.is_empty() && status == Some(200) => Kind::Unreadable,
             _ => codes::classify(&code, &text, status),
         };
         // What AWS said is in `text` already; only where it said nothing does the source add something.
@@ -105,7 +108,11 @@ impl Failure {
     /// attempt of the same call did it and the last one stumbled over that.
     pub fn may_have_happened(&self) -> bool {
         match self.kind {
-            Kind::TermOver | Kind::Timeout | Kind::Unreachable | Kind::Server => self.attempts > 0,
+            Kind::TermOver
+            | Kind::Timeout
+            | Kind::Unreachable
+            | Kind::Unreadable
+            | Kind::Server => self.attempts > 0,
             Kind::Exists | Kind::State | Kind::Missing => self.attempts > 1,
             _ => false,
         }
@@ -182,7 +189,7 @@ impl Kind {
             Self::Invalid => (Retry::AfterFix, "Rejected"),
             Self::Server => (Retry::Soon, "AwsFault"),
             Self::Timeout => (Retry::Soon, "Timeout"),
-            Self::Unreachable => (Retry::Soon, "Unreachable"),
+            Self::Unreachable | Self::Unreadable => (Retry::Soon, "Unreachable"),
         }
     }
 }
@@ -236,6 +243,11 @@ fn message(failure: &Failure, call: &str, said: &str) -> String {
             "no connection to AWS for {call}: this process may open no more files; raise the limit of open files"
         ),
         Kind::Unreachable => format!("no connection to AWS for {call}"),
+        Kind::Unreadable => format!(
+            "what came for {call} is no answer of AWS, or is longer than {} MiB: check the proxy between this process and AWS, \
+             and AWS_ENDPOINT_URL",
+            MAX_ANSWER >> 20
+        ),
     }
 }
 

@@ -63,4 +63,6 @@ pub enum Kind {
     Timeout,
     /// No connection, or it broke.
     Unreachable,
+    /// An answer that is none of AWS's, or is too long.
+    Unreadable,
 }

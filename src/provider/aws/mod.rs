@@ -39,6 +39,7 @@ use crate::model::drift::cfn_detection::Detection;
 use crate::model::plan::types::Action;
 use crate::provider::aws::reader::Reader;
 
+mod answer;
 mod apply;
 mod bucket;
 mod calls;

@@ -6,15 +6,19 @@ use super::code::{is_test_file, shipped};
 use super::{files, none};
 
 /// A module, and what of the crate it may name besides itself. The longest prefix of a file's path decides.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("config", &["model"]),
     ("model", &[]),
     ("retry", &[]),
     ("clock", &[]),
     ("spans", &[]),
+    ("config_map", &[]),
     ("cluster", &["model", "config", "source", "clock"]),
     ("lease", &["clock"]),
-    ("ledger_store", &["model", "clock", "spans", "lease::term"]),
+    (
+        "ledger_store",
+        &["model", "clock", "config_map", "spans", "lease::term"],
+    ),
     ("source", &["model", "config", "retry"]),
     ("provider", &["model", "lease::term"]),
     (
@@ -27,6 +31,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "model",
             "config",
             "clock::wall",
+            "config_map",
             "spans",
             "reconcile::Pass",
             "provider::ProviderError",
@@ -82,6 +87,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
             "source",
             "model",
             "config",
+            "config_map",
             "clock::wall",
         ],
     ),

@@ -1,0 +1,155 @@
+use aws_config::BehaviorVersion;
+use aws_sdk_ec2::config::{Credentials, Region};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::lease::{Election as _, NoElection};
+
+/// An EC2 that answers every request with 503, and tells of each.
+async fn unavailable() -> (aws_sdk_ec2::Client, mpsc::UnboundedReceiver<()>) {
+    let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    answering(head, 0).await
+}
+
+/// An EC2 that answers every request so, with as many MiB of nothing after it, and tells of each.
+async fn answering(
+    head: &'static str,
+    mebibytes: usize,
+) -> (aws_sdk_ec2::Client, mpsc::UnboundedReceiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (told, requests) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 16_384];
+            if connection
+                .read(&mut request)
+                .await
+                .is_ok_and(|bytes| bytes > 0)
+            {
+                let _ = connection.write_all(head.as_bytes()).await;
+                let more = vec![b' '; 1 << 20];
+                for _ in 0..mebibytes {
+                    if connection.write_all(&more).await.is_err() {
+                        break;
+                    }
+                }
+                let _ = told.send(());
+            }
+        }
+    });
+    let config = aws_sdk_ec2::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
+        .endpoint_url(url)
+        .build();
+    (aws_sdk_ec2::Client::from_conf(config), requests)
+}
+
+fn recorder() -> (Calls, Arc<Mutex<Vec<CallReport>>>) {
+    let reports: Arc<Mutex<Vec<CallReport>>> = Arc::default();
+    let into = Arc::clone(&reports);
+    (
+        Calls::new(
+            Arc::new(move |report: &CallReport| into.lock().unwrap().push(report.clone())),
+            None,
+            "eu-west-1".to_owned(),
+        ),
+        reports,
+    )
+}
+
+#[tokio::test]
+async fn the_end_of_the_term_ends_the_retries() {
+    let (ec2, mut requests) = unavailable().await;
+    let (calls, reports) = recorder();
+    let mut election = NoElection::new();
+    let term = election.campaign().await;
+    let call = calls.write(&term, Service::Ec2, "DeleteRoute", |gate| {
+        ec2.delete_route()
+            .route_table_id("rtb-1")
+            .customize()
+            .interceptor(gate)
+            .send()
+    });
+    let ender = async {
+        requests.recv().await.unwrap();
+        election.campaign().await
+    };
+    let (failure, _next) = tokio::join!(call, ender);
+    assert_eq!(failure.unwrap_err().kind, Kind::TermOver);
+    let reports = reports.lock().unwrap();
+    assert_eq!(
+        (reports.len(), reports[0].attempts, reports[0].code.as_str()),
+        (1, 1, "TermOver")
+    );
+    assert!(
+        requests.try_recv().is_err(),
+        "nothing is sent after the term"
+    );
+}
+
+#[tokio::test]
+async fn a_term_that_is_over_sends_nothing() {
+    let (ec2, mut requests) = unavailable().await;
+    let (calls, reports) = recorder();
+    let mut election = NoElection::new();
+    let term = election.campaign().await;
+    let _next = election.campaign().await;
+    let gate = Gate::new(Some(term.guard()), Span::none());
+    // The gate alone, and the bound around it.
+    let alone = ec2
+        .delete_route()
+        .route_table_id("rtb-1")
+        .customize()
+        .interceptor(gate.clone())
+        .send()
+        .await;
+    assert!(alone.is_err() && gate.closed());
+    let call = calls.write(&term, Service::Ec2, "DeleteRoute", |gate| {
+        ec2.delete_route()
+            .route_table_id("rtb-1")
+            .customize()
+            .interceptor(gate)
+            .send()
+    });
+    assert!(!call.await.unwrap_err().may_have_happened());
+    assert_eq!(reports.lock().unwrap()[0].attempts, 0);
+    assert!(requests.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn reads_are_retried_and_each_attempt_counts() {
+    let (ec2, _requests) = unavailable().await;
+    let (calls, reports) = recorder();
+    let answer = calls.read(Service::Ec2, "DescribeVpcs", |gate| {
+        ec2.describe_vpcs().customize().interceptor(gate).send()
+    });
+    assert_eq!(answer.await.unwrap_err().kind, Kind::Server);
+    let reports = reports.lock().unwrap();
+    assert_eq!(
+        (reports[0].service, reports[0].action, reports[0].attempts),
+        ("ec2", "DescribeVpcs", 3)
+    );
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_not_held_and_one_of_somebody_else_is_told_apart() {
+    let page = "HTTP/1.1 200 OK\r\ncontent-length: 13\r\nconnection: close\r\n\r\n<html></html>";
+    let endless = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n<a>";
+    for (head, mebibytes) in [(page, 0), (endless, 200)] {
+        let (ec2, _requests) = answering(head, mebibytes).await;
+        let (calls, _reports) = recorder();
+        let answer = calls.read(Service::Ec2, "DescribeVpcs", |gate| {
+            ec2.describe_vpcs().customize().interceptor(gate).send()
+        });
+        let failure = answer.await.unwrap_err();
+        assert_eq!(failure.kind, Kind::Unreadable, "{failure:?}");
+        let told = crate::provider::ProviderError::from(failure).to_string();
+        assert!(told.contains("AWS_ENDPOINT_URL"), "{told}");
+    }
+}
