@@ -38,7 +38,6 @@ mod limits;
 mod linked;
 mod main_job;
 mod memory;
-mod memory_limit;
 mod owner;
 mod pace;
 mod page;

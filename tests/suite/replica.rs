@@ -33,7 +33,6 @@ pub struct Launch {
     flags: BTreeMap<&'static str, String>,
     more: Vec<String>,
     role: bool,
-    program: PathBuf,
 }
 
 /// The NAT subnet of a zone, by its letter.
@@ -72,7 +71,6 @@ impl Launch {
                 .collect(),
             more: Vec::new(),
             role: false,
-            program: PROGRAM.into(),
         }
     }
 
@@ -144,12 +142,6 @@ impl Launch {
         self
     }
 
-    /// Another build of the program than the tests' own.
-    pub fn program(mut self, path: &Path) -> Self {
-        self.program = path.to_owned();
-        self
-    }
-
     pub fn access_key(&self) -> String {
         format!("{REPLICA}{:0>9}", self.name.to_uppercase())
     }
@@ -171,12 +163,12 @@ impl Launch {
     /// The program with the environment of a pod, and nothing of ours.
     pub fn command(&self) -> Command {
         let mut command = match &self.cgroup {
-            None => Command::new(&self.program),
+            None => Command::new(PROGRAM),
             Some(cgroup) => {
                 let mut shell = Command::new("/bin/sh");
                 let enter = r#"echo $$ >"$0" && exec "$@""#;
                 shell.args(["-c", enter]).arg(cgroup.join("cgroup.procs"));
-                shell.arg(&self.program);
+                shell.arg(PROGRAM);
                 shell
             }
         };
