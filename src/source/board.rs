@@ -180,7 +180,7 @@ impl Board {
         }
     }
 
-    /// Notes that the cluster shows an older state than before, since somebody has restored it. Returns what is told about it.
+    /// Notes that the cluster shows an older state than before, since somebody has restored it. Returns what people read about it.
     pub(super) fn went_back(&mut self, from: u64, to: u64) -> String {
         let source = shown(&self.cluster);
         let text = format!(

@@ -28,7 +28,7 @@ impl Past {
         version.clone_into(&mut self.lock().version);
     }
 
-    /// Returns when the cluster went back to an older state the last time, and what is told about it.
+    /// Returns when the cluster went back to an older state the last time, and what people read about it.
     pub(super) fn went_back(&self) -> Option<(Instant, String)> {
         self.lock().went_back.clone()
     }
