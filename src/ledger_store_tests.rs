@@ -120,7 +120,7 @@ async fn what_somebody_else_has_written_is_read_before_anything_is_done() {
     assert!(!old.write(&bench.term, bench.cache("arn:old"), true).await);
     old.read().await;
     assert!(
-        last_error(&old).contains("somebody else"),
+        last_error(&old).contains("another writer"),
         "{}",
         last_error(&old)
     );
@@ -148,7 +148,7 @@ async fn a_write_that_fails_stops_nothing_and_is_tried_again_after_a_while() {
         "plan anew, without"
     );
     assert!(last_error(&store).contains("does not exist and may not be created"));
-    assert!(last_error(&store).contains("deploy/manifests.yaml, which make it"));
+    assert!(last_error(&store).contains("deploy/manifests.yaml, which create it"));
     for _ in 0..5 {
         assert!(store.write(&bench.term, bench.cache("arn:one"), true).await);
     }
