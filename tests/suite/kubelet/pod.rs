@@ -12,7 +12,8 @@ use crate::container;
 /// What a kubelet would heed, and this one does, or cannot do here: resources, and what the image test covers.
 const OF_POD: &str = "containers volumes serviceAccountName serviceAccount securityContext restartPolicy \
                       terminationGracePeriodSeconds dnsPolicy schedulerName enableServiceLinks priority \
-                      preemptionPolicy tolerations topologySpreadConstraints nodeName";
+                      preemptionPolicy tolerations topologySpreadConstraints nodeName nodeSelector \
+                      automountServiceAccountToken";
 const OF_CONTAINER: &str = "name image imagePullPolicy args env ports resources livenessProbe readinessProbe \
                             securityContext terminationMessagePath terminationMessagePolicy volumeMounts";
 
