@@ -22,7 +22,7 @@ use crate::report::metrics::Metrics;
 use crate::source::Again;
 
 const HOUR: Duration = Duration::from_secs(3_600);
-/// The rows of the README's table of statuses, and a stack that is not there at all.
+/// The rows of the table in deploy/docs/statuses.md, and a stack that is not there at all.
 const STATES: [&str; 25] = [
     "CREATE_COMPLETE",
     "UPDATE_COMPLETE",

@@ -1,4 +1,4 @@
-//! What a leader tells of its work: the schema of `/api/status` and of the status ConfigMap. README.md documents it.
+//! What a leader tells of its work: the schema of `/api/status` and of the status ConfigMap. deploy/docs/json.md documents it.
 
 pub mod annotations;
 pub mod from_plan;
@@ -87,7 +87,7 @@ pub struct Stack {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Failure {
-    /// As in the table of README.md.
+    /// As in the table of deploy/docs/json.md.
     pub reason: String,
     pub message: String,
     pub cause: String,

@@ -1,4 +1,4 @@
-//! Metrics in the OpenMetrics format. README.md has the table.
+//! Metrics in the OpenMetrics format. deploy/docs/metrics.md has the table.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,7 +2,7 @@
 //! this process and one account in memory, while faults happen at random moments.
 //!
 //! All faults of a history are drawn from a seed as a list of events ([`script::Event`]). Each event can be left out, so a failure is
-//! shrunk to the events that cause it. The documentation for developers says how to replay and to lengthen histories.
+//! shrunk to the events that cause it. tests/README.md says how to replay and to lengthen histories.
 //!
 //! The invariants ([`invariants::Invariant`]) are checked when a call is sent or accepted, when an operation ends and when ConfigMaps are
 //! edited:

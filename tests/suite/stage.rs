@@ -17,7 +17,7 @@ use crate::wait;
 
 pub const NAME: &str = "kube-static-egress-controller";
 pub const STACK: &str = "egress-static-nat-suite";
-/// The ConfigMap of the README.
+/// The ConfigMap of the README, with host bits that are cleared.
 pub const EXAMPLE: [(&str, &str); 2] = [
     ("service-provider1", "192.112.1.0/21"),
     ("google-dns", "8.8.8.8/32"),

@@ -1,4 +1,4 @@
-//! Every status that a stack can have: entered, seen by the leader, and left again. README.md's table of statuses has the
+//! Every status that a stack can have: entered, seen by the leader, and left again. The table in deploy/docs/statuses.md has the
 //! number of calls that this may take at most; each test reads its own row, so the two cannot differ.
 
 mod case;

@@ -8,6 +8,7 @@ mod iam;
 mod imports;
 mod layers;
 mod monitoring;
+mod pages;
 mod sizes;
 mod values;
 mod wording;

@@ -343,7 +343,7 @@ async fn a_thousand_bad_entries_are_no_flood() {
     wait::measured(&format!(
         "1,000 ConfigMaps with a bad entry: routed after {routed:.1?}; {told} Events and {writes} writes of the status in {took:.1?}"
     ));
-    // As README.md says: 30, and one every 2 s; the ConfigMap every 5 s.
+    // As deploy/docs/teams.md says: 30, and one every 2 s; the ConfigMap every 5 s.
     let seconds = usize::try_from(took.as_secs()).unwrap() + 1;
     assert!(told <= 30 + seconds / 2 + 1, "{told} Events in {took:?}");
     assert!(writes <= 1 + seconds / 5 + 1, "{writes} writes in {took:?}");

@@ -71,7 +71,7 @@ impl Plan {
         format!("{}: {}{changes}", self.action.name(), self.why)
     }
 
-    /// For machines; the schema is in the README.
+    /// For machines; deploy/docs/json.md has the schema.
     pub fn to_json(&self) -> Value {
         let entry = |(entry, cidr): (&EntryId, &ipnet::Ipv4Net)| {
             let mut value = json!(entry);

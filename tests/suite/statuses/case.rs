@@ -121,7 +121,7 @@ impl Case {
         self.leaves_with(2, status, cidrs).await;
     }
 
-    /// Waits until all is routed, and holds the calls that it took against what README.md says.
+    /// Waits until all is routed, and holds the calls that it took against what deploy/docs/statuses.md says.
     pub async fn leaves(&self, status: &str, cidrs: &[&str]) {
         self.leaves_with(3, status, cidrs).await;
     }
@@ -143,7 +143,7 @@ impl Case {
             "{status}: left after {:.1} s with {calls} calls of AWS",
             start.elapsed().as_secs_f64()
         ));
-        assert!(calls <= most, "README.md says {most}");
+        assert!(calls <= most, "deploy/docs/statuses.md says {most}");
     }
 
     /// Nothing is written while it is so.

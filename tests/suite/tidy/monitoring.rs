@@ -24,7 +24,7 @@ fn alerts() -> BTreeSet<String> {
     rules.iter().map(name).collect()
 }
 
-/// The names that Prometheus gives to the samples of README.md's metrics.
+/// The names that Prometheus gives to the samples of the documented metrics.
 fn samples() -> BTreeSet<String> {
     let types: BTreeMap<String, String> = rows(&section("metrics")).into_iter().collect();
     let suffixes = |kind: &str| match kind {
@@ -64,15 +64,15 @@ fn alerts_and_dashboard_ask_for_metrics_that_exist() {
             .collect();
         assert!(
             unknown.is_empty(),
-            "{file} asks for {unknown:?}, which README.md does not have"
+            "{file} asks for {unknown:?}, which deploy/docs/metrics.md does not have"
         );
     }
 }
 
-/// Reasons, outcomes and states that an alert names are ones that README.md explains.
+/// Reasons, outcomes and states that an alert names are ones that the documents explain.
 #[test]
 fn alerts_name_reasons_that_exist() {
-    let readme = read("README.md");
+    let told: String = super::pages::all().iter().map(read).collect();
     let text = read(format!("{CHART}/files/alerts.yaml"));
     let quoted = text
         .split('"')
@@ -83,24 +83,20 @@ fn alerts_name_reasons_that_exist() {
     assert!(quoted.len() > 8, "{quoted:?}");
     let unknown: Vec<&&str> = quoted
         .iter()
-        .filter(|name| !readme.contains(&format!("`{name}`")))
+        .filter(|name| !told.contains(&format!("`{name}`")))
         .collect();
-    assert!(unknown.is_empty(), "README.md does not have {unknown:?}");
+    assert!(unknown.is_empty(), "no document has {unknown:?}");
 }
 
 #[test]
 fn every_alert_has_its_section_in_the_runbook() {
-    let runbook = read("deploy/README.md");
+    let runbook = read("deploy/docs/runbook.md");
     let headings = runbook.lines().filter_map(|line| line.strip_prefix("### "));
     let told: BTreeSet<String> = headings
         .filter(|heading| heading.starts_with("StaticEgress"))
         .map(str::to_owned)
         .collect();
-    assert_eq!(
-        told,
-        alerts(),
-        "the runbook of deploy/README.md and the alerts"
-    );
+    assert_eq!(told, alerts(), "deploy/docs/runbook.md and the alerts");
 }
 
 /// With Prometheus' own program.

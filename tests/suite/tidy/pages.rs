@@ -1,0 +1,113 @@
+//! The documents as a whole: their links, their pictures, and the length of the first one.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{files, none, read, root};
+
+const MAX_README_WORDS: usize = 1200;
+
+/// Every document for users, operators and developers, but the changelog and the decisions.
+pub fn all() -> Vec<PathBuf> {
+    let mut pages = vec![
+        PathBuf::from("README.md"),
+        PathBuf::from("src/ARCHITECTURE.md"),
+    ];
+    for directory in ["deploy", "tests", "charts"] {
+        pages.extend(files(directory, &["md"]));
+    }
+    pages
+}
+
+#[test]
+fn the_first_page_is_short() {
+    let readme = read("README.md");
+    let words = readme.split_whitespace().count();
+    assert!(
+        words <= MAX_README_WORDS,
+        "README.md has {words} words: at most {MAX_README_WORDS}; the rest belongs into deploy/docs"
+    );
+    // A visitor and the CI both find the tests by it.
+    assert!(readme.contains("`tests/run`"));
+}
+
+/// The name by which a heading is linked, as GitHub and GitLab make it.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || [' ', '-', '_'].contains(c);
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars()
+        .filter(kept)
+        .collect::<String>()
+        .replace(' ', "-")
+}
+
+/// What is wrong with a link of a page, if anything.
+fn broken(page: &Path, link: &str) -> Option<String> {
+    if link.starts_with("http") || link.starts_with("mailto:") {
+        return None;
+    }
+    let (path, section) = link.split_once('#').unwrap_or((link, ""));
+    let target = match path {
+        "" => root().join(page),
+        path => root().join(page).parent().unwrap().join(path),
+    };
+    let text = std::fs::read_to_string(&target).unwrap_or_default();
+    let mut headings = text.lines().filter(|line| line.starts_with('#'));
+    let found = section.is_empty() || headings.any(|heading| anchor(heading) == section);
+    (!target.exists() || !found).then(|| format!("{}: {link}", page.display()))
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut pages = all();
+    pages.extend(files("src/decisions", &["md"]));
+    let mut findings = Vec::new();
+    for page in pages {
+        let text = read(&page);
+        let links = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        findings.extend(links.filter_map(|link| broken(&page, link)));
+    }
+    none("links lead to files and sections that exist", &findings);
+}
+
+#[test]
+fn broken_links_are_found() {
+    let page = Path::new("README.md");
+    assert_eq!(broken(page, "deploy/docs/runbook.md#stop-it-now"), None);
+    for link in [
+        "deploy/docs/runbok.md",
+        "deploy/docs/runbook.md#stop",
+        "#nowhere",
+    ] {
+        assert_eq!(broken(page, link), Some(format!("README.md: {link}")));
+    }
+}
+
+/// Nobody finds a page that the index does not name.
+#[test]
+fn the_index_names_every_page() {
+    let index = read("deploy/README.md");
+    let pages = files("deploy/docs", &["md"]);
+    let missing = pages.iter().filter_map(|page| {
+        let link = format!("]({})", page.strip_prefix("deploy").unwrap().display());
+        (!index.contains(&link)).then(|| page.display().to_string())
+    });
+    none("deploy/README.md links to", &missing.collect::<Vec<_>>());
+}
+
+/// The script that takes them writes the hash of the page.
+#[test]
+fn the_pictures_show_the_page_as_it_is() {
+    let page = Sha256::digest(read("src/report/page.html"));
+    let page: String = page.iter().map(|byte| format!("{byte:02x}")).collect();
+    let shown = read("deploy/docs/images/page.sha256");
+    assert_eq!(
+        shown.trim(),
+        page,
+        "src/report/page.html has changed since the pictures were taken: run deploy/docs/images/make"
+    );
+}
