@@ -82,6 +82,8 @@ def _describe_account_attributes(original, response):
 def _allocate_address(original, ec2, domain=None, address=None, tags=None):
     if len(ec2.addresses) >= STANDIN.settings.eip_quota:
         raise EC2ClientError("AddressLimitExceeded", "The maximum number of addresses has been reached.")
+    if address and any(other.public_ip == address for other in ec2.addresses):
+        raise EC2ClientError("InvalidAddress.NotFound", f"Address '{address}' not found.")
     made = original(ec2, "vpc", address=address)
     while sum(other.public_ip == made.public_ip for other in ec2.addresses) > 1:
         ec2.addresses.remove(made)

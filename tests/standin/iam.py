@@ -5,6 +5,8 @@ import json
 import pathlib
 import re
 
+from . import roles
+
 KNOWN = json.loads((pathlib.Path(__file__).parent / "handlers.json").read_text())
 ACCOUNT = "123456789012"
 STACKS_ALL = "stack/*/*"
@@ -41,18 +43,20 @@ def refusal(action, resource, who="controller/session"):
 def of_key(settings, access_key):
     """The statements of an access key; None where no policy is known for it, and so everything is allowed."""
     documents = [policy for prefix, policy in settings.policies.items() if (access_key or "").startswith(prefix)]
-    return [statement for policy in documents for statement in _listed(policy["Statement"])] or None
+    named = [statement for policy in documents for statement in _listed(policy["Statement"])]
+    return named or roles.of_session(access_key)
 
 
 def of_role(settings, arn):
     known = settings.roles.get(arn)
-    return None if known is None else _listed(known["policy"]["Statement"])
+    return roles.of_arn(arn) if known is None else _listed(known["policy"]["Statement"])
 
 
 def trusts(settings, arn, source):
     """Whether the role lets CloudFormation take it for this stack."""
     known = settings.roles.get(arn)
-    if known is None:
+    trust = roles.trust(arn) if known is None else known["trust"]
+    if trust is None:
         return True
     context = {"aws:SourceAccount": [source.split(":")[4]], "aws:SourceArn": [source]}
     return any(
@@ -60,7 +64,7 @@ def trusts(settings, arn, source):
         and "cloudformation.amazonaws.com" in _listed(statement["Principal"]["Service"])
         and _among(statement["Action"], "sts:AssumeRole", fold=True)
         and _holds(statement.get("Condition", {}), context)
-        for statement in _listed(known["trust"]["Statement"])
+        for statement in _listed(trust["Statement"])
     )
 
 

@@ -77,15 +77,15 @@ class Kind:
 
 class Eip(Kind):
     name = "AWS::EC2::EIP"
-    properties = ("Domain", "NetworkBorderGroup", "Tags")
-    create_only = ("Domain", "NetworkBorderGroup")
+    properties = ("Domain", "NetworkBorderGroup", "Address", "Tags")
+    create_only = ("Domain", "NetworkBorderGroup", "Address")
     attributes = ("AllocationId", "PublicIp")
 
     def find(self, ec2, physical_id):
         return next((a for a in ec2.addresses if a.public_ip == physical_id), None)
 
     def create(self, ec2, properties):
-        return ec2.allocate_address(domain=properties.get("Domain", "vpc")).public_ip
+        return ec2.allocate_address(domain=properties.get("Domain", "vpc"), address=properties.get("Address")).public_ip
 
     def delete(self, ec2, physical_id):
         address = self.find(ec2, physical_id)
@@ -94,7 +94,9 @@ class Eip(Kind):
 
     def read(self, ec2, physical_id):
         address = self.find(ec2, physical_id)
-        return address and {"Domain": address.domain, "NetworkBorderGroup": ec2.region_name}
+        if address is None:
+            return None
+        return {"Domain": address.domain, "NetworkBorderGroup": ec2.region_name, "Address": address.public_ip}
 
     def tag_id(self, ec2, physical_id):
         address = self.find(ec2, physical_id)
