@@ -22,6 +22,8 @@ class CleanUp:
             self.account.until("everything in EC2 is gone", self._pass, self.patience)
         except Failed as failed:
             raise Failed(f"{failed}; left: {self.problems}") from None
+        # What was asked for by the last call of a run may have come to be meanwhile.
+        self._stacks()
         self._roles()
         if self.problems:
             raise Failed(f"left: {self.problems}")

@@ -60,9 +60,16 @@ class Recorder:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 status, headers, answer = recorder.carry(self.command, self.path, self.headers, body)
+                try:
+                    self.reply(status, headers, answer)
+                except ConnectionError:
+                    # Who asked is gone: the program was stopped.
+                    self.close_connection = True
+
+            def reply(self, status, headers, answer):
                 self.send_response(status)
                 for name, value in headers.items():
-                    if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
+                    if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server", "content-encoding"):
                         self.send_header(name, value)
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
@@ -86,7 +93,11 @@ class Recorder:
         who, credentials = self.callers[key]
         action, parameters = _read(headers, body)
         exchange = Exchange(self.step, who, service, action, parameters)
-        status, answer_headers, answer = self._send(method, path, headers, body, service, region, credentials())
+        try:
+            status, answer_headers, answer = self._send(method, path, headers, body, service, region, credentials())
+        except urllib3.exceptions.HTTPError as error:
+            # The caller tries again, as it does when AWS does not answer.
+            return 503, {}, f"no answer: {error}".encode()
         if exchange.mutating and self.step == self.dies:
             self.countdown -= 1
             if self.countdown == 0:

@@ -6,12 +6,14 @@ ACCOUNT = "123456789012"
 # Resource ids of EC2: a word or more, then 8 or 17 hex digits.
 RESOURCE_ID = re.compile(r"\b([a-z]{2,10}(?:-[a-z]{2,6}){0,2})-([0-9a-f]{17}|[0-9a-f]{8})\b")
 UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+# As it stands in logical ids, which have no hyphens.
+IN_NAME = re.compile(r"(rtb|subnet|vpc|nat)([0-9a-f]{17}|[0-9a-f]{8})")
 PRINCIPAL = re.compile(r"\bA(?:KIA|SIA|ROA|IDA)[A-Z0-9]{12,}\b")
 IPV4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")
 # Their values are secret, or are about the request and not about its answer.
 DROPPED = {
     "ResponseMetadata", "RequestId", "CustomerGatewayConfiguration", "PreSharedKey", "SecretAccessKey", "SessionToken",
-    "Options", "UserId", "Arn.caller",
+    "Options", "UserId", "RoleId", "RoleLastUsed",
 }
 # Lists in which an account shows what others have made.
 SHARED = {
@@ -34,7 +36,7 @@ class Redactor:
             for name, item in value.items():
                 if name in DROPPED:
                     continue
-                if name in ("PublicIp", "OutsideIpAddress", "IpAddress") and isinstance(item, str):
+                if name in ("PublicIp", "PrivateIp", "PrivateIpAddress", "OutsideIpAddress") and isinstance(item, str):
                     self._learn_address(item)
                 if name in SHARED and isinstance(item, list):
                     mine = [one for one in item if self._mine(one)]
@@ -55,6 +57,7 @@ class Redactor:
         text = RESOURCE_ID.sub(
             lambda found: self._as(found.group(1), found.group(), found.group(1) + "-{:017d}"), text
         )
+        text = IN_NAME.sub(lambda found: self.known.get("-".join(found.groups()), found.group()).replace("-", ""), text)
         text = PRINCIPAL.sub("PRINCIPAL", text)
         return IPV4.sub(lambda found: self.known.get(found.group(), found.group()), text)
 

@@ -7,6 +7,7 @@ mod admission;
 mod adoption;
 mod annotations;
 mod audit;
+mod aws_walk;
 mod browser;
 mod burst;
 mod cfn_lint;

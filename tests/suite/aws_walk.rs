@@ -1,0 +1,263 @@
+//! `tests/aws/run`, which walks a real account, against the stand-in: it works, what it leaves behind when it is killed can
+//! be removed, and what it has not made stays as it is.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::replica::PROGRAM;
+use crate::standin::{REGION, Standin, python};
+use crate::testbed;
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/aws/run");
+const KILLED: i32 = 9;
+
+/// An account in which somebody else has a network already.
+struct Account {
+    aws: Standin,
+    directory: PathBuf,
+    others: Value,
+}
+
+impl Account {
+    fn open(name: &str) -> Self {
+        let aws = Standin::take();
+        aws.post("world", &json!({ "vpc_cidr": "10.9.0.0/16" }));
+        // Rights are those of the roles that the script makes, and nobody else's.
+        aws.settings(json!({ "policies": {}, "nat_pending_ms": 300 }));
+        let mut account = Self {
+            aws,
+            directory: testbed::directory(name),
+            others: Value::Null,
+        };
+        account.others = account.what_is_there();
+        account
+    }
+
+    fn script(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(SCRIPT);
+        command
+            .args(arguments)
+            .args(["--patience", "60"])
+            .env_remove("AWS_PROFILE")
+            .env("KSEC_STANDIN_PYTHON", python())
+            .env(
+                "AWS_ENDPOINT_URL",
+                format!("http://127.0.0.1:{}", self.aws.port()),
+            )
+            .env("AWS_REGION", REGION)
+            .env("AWS_ACCESS_KEY_ID", "AKIATESTER0000000000")
+            .env("AWS_SECRET_ACCESS_KEY", "none")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn walk(&self, run: &str, steps: &str) -> Command {
+        let output = self.directory.join(run);
+        let mut command = self.script(&["--yes", "--run", run, "--steps", steps]);
+        command.args(["--program", PROGRAM, "--output", output.to_str().unwrap()]);
+        command
+    }
+
+    /// The whole of the account, but for what is gone and only remembered.
+    fn what_is_there(&self) -> Value {
+        let mut state = self.aws.state();
+        let kept = |list: &mut Value, key: &str, gone: &str| {
+            list.as_array_mut().unwrap().retain(|one| one[key] != gone);
+        };
+        kept(&mut state["stacks"], "status", "DELETE_COMPLETE");
+        kept(&mut state["nat_gateways"], "state", "deleted");
+        state
+    }
+
+    fn assert_clean(&self, context: &str) {
+        assert_eq!(self.what_is_there(), self.others, "{context}");
+    }
+
+    /// Walks these steps, and returns what was found out.
+    fn walked(&self, run: &str, steps: &str) -> Vec<Value> {
+        let output = self.walk(run, steps).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        let log = self.directory.join(run).join("controller.log");
+        let log = std::fs::read_to_string(log).unwrap_or_default();
+        let tail: Vec<&str> = log.lines().rev().take(15).collect();
+        assert!(output.status.success(), "{text}\n{}", tail.join("\n"));
+        self.assert_clean(&text);
+        let findings = std::fs::read_to_string(self.directory.join(run).join("findings.json"));
+        serde_json::from_str(&findings.unwrap()).unwrap()
+    }
+
+    /// Kills the script when the given change of each step has been carried out and nobody has had the answer, and has the
+    /// next run clean up.
+    fn survives(&self, kills: &[(&str, usize)]) {
+        for (step, number) in kills {
+            let steps = match *step {
+                "network" | "roles" => "address",
+                step => step,
+            };
+            let run = format!("kill-{step}-{number}");
+            let killed = self
+                .walk(&run, steps)
+                .env("KSEC_AWS_RUN_DIES", format!("{step}:{number}"))
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&killed.stderr);
+            let signal = std::os::unix::process::ExitStatusExt::signal(&killed.status);
+            assert_eq!(signal, Some(KILLED), "{run}: {text}");
+            let cleaned = self.script(&["--clean-up", &run]).output().unwrap();
+            let text = String::from_utf8_lossy(&cleaned.stderr);
+            assert!(cleaned.status.success(), "{run}: {text}");
+            self.assert_clean(&run);
+        }
+    }
+}
+
+fn answer<'a>(findings: &'a [Value], question: &str) -> &'a Value {
+    let found = findings
+        .iter()
+        .find(|finding| finding["question"].as_str().unwrap().contains(question));
+    &found.unwrap_or_else(|| panic!("nothing about {question}: {findings:#?}"))["answer"]
+}
+
+#[test]
+fn the_main_job_is_walked_and_leaves_nothing_behind() {
+    let account = Account::open("aws-main-job");
+    let steps = "one-role,install,edits,remove-zone,delete";
+    let findings = account.walked("main-job", steps);
+    assert_eq!(answer(&findings, "that were not deleted"), &json!([]));
+}
+
+#[test]
+fn changes_of_tags_and_deviations_are_walked() {
+    let account = Account::open("aws-deviations");
+    let findings = account.walked("deviations", "tags,drift");
+    let stayed = answer(&findings, "associations of the static IPs");
+    assert_eq!(stayed, &json!(true));
+}
+
+#[test]
+fn what_the_documents_leave_open_is_asked_and_recorded() {
+    let account = Account::open("aws-questions");
+    let steps = "address,same-token,failing-change-set,rollback-failed,propagation,prefix-list";
+    let findings = account.walked("questions", steps);
+    for (question, expected) in [
+        ("had back by AllocateAddress", json!(true)),
+        ("had back by AWS::EC2::EIP", json!(true)),
+        (
+            "without DisableRollback ends",
+            json!("UPDATE_ROLLBACK_COMPLETE"),
+        ),
+        (
+            "during an update that fails leaves",
+            json!("UPDATE_ROLLBACK_FAILED"),
+        ),
+        ("with ResourcesToSkip", json!("UPDATE_ROLLBACK_COMPLETE")),
+    ] {
+        assert_eq!(answer(&findings, question), &expected, "{question}");
+    }
+    let recording = account.directory.join("questions").join("recording.jsonl");
+    let recording = std::fs::read_to_string(recording).unwrap();
+    let controller = recording.matches(r#""who": "controller""#).count();
+    assert!(controller > 20, "the program's calls are recorded, too");
+    for secret in ["AKIATESTER", "SecretAccessKey", "questions-", "10.9."] {
+        assert!(!recording.contains(secret), "{secret} is in the recording");
+    }
+}
+
+#[test]
+fn what_a_kill_leaves_of_the_first_steps_is_removed() {
+    let kills = [
+        ("network", 1),
+        ("network", 4),
+        ("roles", 1),
+        ("one-role", 1),
+        ("install", 1),
+        ("edits", 2),
+    ];
+    Account::open("aws-kills-first").survives(&kills);
+}
+
+#[test]
+fn what_a_kill_leaves_of_changes_and_repairs_is_removed() {
+    let kills = [
+        ("tags", 1),
+        ("drift", 1),
+        ("remove-zone", 1),
+        ("delete", 1),
+        ("address", 3),
+    ];
+    Account::open("aws-kills-changes").survives(&kills);
+}
+
+#[test]
+fn what_a_kill_leaves_of_the_open_questions_is_removed() {
+    let kills = [
+        ("same-token", 2),
+        ("failing-change-set", 3),
+        ("rollback-failed", 4),
+        ("propagation", 5),
+        ("prefix-list", 3),
+    ];
+    Account::open("aws-kills-questions").survives(&kills);
+}
+
+/// Of a recording that the same implementation made, every answer is the recorded one; of one that says otherwise, the
+/// difference is named.
+#[test]
+fn a_recording_is_replayed_and_says_where_answers_differ() {
+    let account = Account::open("aws-replay");
+    account.walked("replay", "install,failing-change-set,delete");
+    let file = account.directory.join("replay").join("recording.jsonl");
+    let replay = |file: &PathBuf| {
+        let fresh = Account::open("aws-replayed");
+        let file = file.to_str().unwrap();
+        let output = fresh.script(&["--replay", file]).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), told, errors)
+    };
+    let (code, told, errors) = replay(&file);
+    assert_eq!((code, told.as_str()), (Some(0), ""), "{errors}");
+    let recording = std::fs::read_to_string(&file).unwrap();
+    let other = recording.replace("InvalidNatGatewayID.NotFound", "InvalidNatGatewayID.Gone");
+    assert_ne!(other, recording);
+    let doctored = account.directory.join("doctored.jsonl");
+    std::fs::write(&doctored, other).unwrap();
+    let (code, told, errors) = replay(&doctored);
+    assert_eq!(code, Some(2), "{told}{errors}");
+    let named = told
+        .lines()
+        .all(|line| line.contains("DescribeStackEvents: StackEvents[]."));
+    assert!(named && told.contains("InvalidNatGatewayID.Gone"), "{told}");
+    // What is known of an implementation is listed beside the recording.
+    let known = format!("{}.known", doctored.display());
+    let lines: Vec<&str> = told
+        .lines()
+        .map(|line| line.split(" (").next().unwrap())
+        .collect();
+    std::fs::write(known, lines.join("\n") + "\n").unwrap();
+    assert_eq!(replay(&doctored).0, Some(0));
+}
+
+/// A stack that only has the run's name is somebody else's.
+#[test]
+fn what_only_has_the_name_of_a_run_is_not_touched() {
+    let mut account = Account::open("aws-not-ours");
+    let template = json!({ "Resources": { "Address": { "Type": "AWS::EC2::EIP", "Properties": { "Domain": "vpc" } } } });
+    account.aws.call(
+        "cloudformation",
+        "CreateStack",
+        &[
+            ("StackName", "theirs-probe"),
+            ("TemplateBody", &template.to_string()),
+        ],
+    );
+    account.aws.post("finish", &json!({}));
+    account.others = account.what_is_there();
+    let refused = account.script(&["--clean-up", "theirs"]).output().unwrap();
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(text.contains("has not the run's tag"), "{text}");
+    account.assert_clean(&text);
+}
