@@ -59,6 +59,10 @@ class Account:
         """The filter for what this run has made."""
         return [{"Name": f"tag:{TAG}", "Values": [self.run]}]
 
+    def own(self, items):
+        """Those that bear the run's tag. AWS has looked at it already; what answers in its place may not have."""
+        return [item for item in items if any(tag in item.get("Tags", []) for tag in self.tags)]
+
     # Waiting
 
     def until(self, what, look, patience=None):

@@ -76,7 +76,7 @@ class CleanUp:
 
     def _list(self, call, key, *alive):
         """What bears the run's tag and is not just a memory of what was."""
-        found = getattr(self.ec2, call)(Filters=self.account.mine)[key]
+        found = self.account.own(getattr(self.ec2, call)(Filters=self.account.mine)[key])
         return [item for item in found if not alive or item.get("State") in alive]
 
     def _nat_gateways(self):

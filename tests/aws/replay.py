@@ -3,7 +3,6 @@
 import json
 import re
 import time
-from collections import Counter
 from urllib.parse import urlencode
 
 import urllib3
@@ -36,7 +35,7 @@ class Mine(Redactor):
 class Replay:
     def __init__(self, session, endpoint, region):
         self.session, self.endpoint, self.region = session, endpoint, region
-        self.known, self.differences = {}, Counter()
+        self.known, self.differences = {}, set()
         self.mine, self.pool = Mine("RUN", ACCOUNT), urllib3.PoolManager(retries=False)
 
     def go(self, lines):
@@ -96,11 +95,11 @@ def settled(lines):
 
     Of what is asked again and again it is only the last. What was asked while something was under way need not be the same."""
     def flush():
-        last = max((number for number, line in enumerate(reads) if UNSETTLED.search(json.dumps(line["answer"]))), default=-1)
+        last = max((number for number, line in enumerate(reads) if _unsettled(line)), default=-1)
         latest = {_asked(line): number for number, line in enumerate(reads)}
         return [
             (line, number > last) for number, line in enumerate(reads)
-            if latest[_asked(line)] == number and not UNSETTLED.search(json.dumps(line["answer"]))
+            if latest[_asked(line)] == number and not _unsettled(line)
         ]
 
     reads = []
@@ -112,6 +111,11 @@ def settled(lines):
             reads = []
             yield line, True
     yield from flush()
+
+
+def _unsettled(line):
+    # Events tell of everything that ever was under way.
+    return line["action"] != "DescribeStackEvents" and bool(UNSETTLED.search(json.dumps(line["answer"])))
 
 
 def _asked(line):
@@ -200,5 +204,5 @@ def replay(session, file, endpoint, local):
         expected = set()
     found = Replay(session, endpoint, session.region_name).go(lines)
     for text in sorted(found):
-        print(f"{'known: ' if text in expected else ''}{text}" + (f" ({found[text]} times)" if found[text] > 1 else ""))
+        print(f"{'known: ' if text in expected else ''}{text}")
     return 2 if set(found) - expected else 0

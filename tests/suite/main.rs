@@ -39,6 +39,7 @@ mod limits;
 mod linked;
 mod main_job;
 mod memory;
+mod ministack;
 mod owner;
 mod pace;
 mod page;
