@@ -34,7 +34,6 @@ def arguments():
     parser.add_argument("--output", help="directory for the recording (default: aws-RUN, in the current one)")
     parser.add_argument("--program", help="the controller (default: the newest one in target/)")
     parser.add_argument("--patience", type=float, help="seconds that one thing may take (default: 1800; on loopback 60)")
-    parser.add_argument("--lacks", default="", help="deviations of --step drift that what answers cannot repair: route, association, gateway")
     parser.add_argument("--clean-up", metavar="RUN", help="removes what this run has left behind, and does nothing else")
     parser.add_argument("--replay", metavar="FILE", help="sends a recording to AWS_ENDPOINT_URL and says where answers differ")
     return parser.parse_args()
@@ -92,7 +91,7 @@ def walk(given, run, session, region, upstream, patience, pace):
         for name in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(name, lambda *_: sys.exit(143))
         try:
-            Walk(account, recorder, roles, binary, directory, given.lacks.split(",")).go(names)
+            Walk(account, recorder, roles, binary, directory).go(names)
         finally:
             (directory / "findings.json").write_text(json.dumps(account.findings, indent=2, default=str) + "\n")
             account.say(f"recording and findings are in {directory}")

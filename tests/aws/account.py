@@ -60,7 +60,7 @@ class Account:
         return [{"Name": f"tag:{TAG}", "Values": [self.run]}]
 
     def own(self, items):
-        """Those that bear the run's tag. AWS has looked at it already; what answers in its place may not have."""
+        """Those that have the run's tag. AWS has looked at it already; what answers in its place may not have."""
         return [item for item in items if any(tag in item.get("Tags", []) for tag in self.tags)]
 
     # Waiting

@@ -52,7 +52,7 @@ class CleanUp:
             self.account.rest()
 
     def _only_ours(self, name):
-        """Names are the run's own, and still nothing is deleted that does not bear its tag, too."""
+        """Names are the run's own, and still nothing is deleted that has not its tag, too."""
         stack = self.cfn.describe_stacks(StackName=name)["Stacks"][0]
         if not any(tag in stack.get("Tags", []) for tag in self.account.tags):
             raise Failed(f"stack {name} has not the run's tag, so it is not touched")
@@ -75,7 +75,7 @@ class CleanUp:
         return left == 0
 
     def _list(self, call, key, *alive):
-        """What bears the run's tag and is not just a memory of what was."""
+        """What has the run's tag and is not just a memory of what was."""
         found = self.account.own(getattr(self.ec2, call)(Filters=self.account.mine)[key])
         return [item for item in found if not alive or item.get("State") in alive]
 

@@ -102,14 +102,13 @@ def drift(walk):
         return lambda: network.exits().get(zone, {}).get("NatGatewayId") not in (None, old)
 
     for what in (route, association, gateway):
-        if what.__name__ in walk.lacks:
-            continue
         mark = walk.recorder.mark()
-        mended = what()
-        if mended:
-            account.until(f"the {what.__name__} is repaired", mended)
+        repaired = what()
+        if repaired:
+            account.until(f"the {what.__name__} is repaired", repaired)
         walk.keeps_ips(walk.controller.routed())
-        walk.found(f"changes that repaired the {what.__name__}", [call.action for call in walk.recorder.since(mark, "controller", mutating=True)])
+        calls = walk.recorder.since(mark, "controller", mutating=True)
+        walk.found(f"changes that repaired the {what.__name__}", [call.action for call in calls])
     writes = walk.controller.rests()
     account.expect(not writes, f"after the repairs the program made more changes: {writes}")
 

@@ -68,7 +68,7 @@ class Network:
         }
 
     def addresses(self):
-        """The static IPs that bear the run's tag."""
+        """The static IPs that have the run's tag."""
         found = self.account.own(self.ec2.describe_addresses(Filters=self.account.mine)["Addresses"])
         return {address["PublicIp"]: address for address in found}
 

@@ -1,4 +1,4 @@
-"""A door on loopback through which every call goes: it signs the request again, sends it on, and writes down both sides."""
+"""A proxy on loopback through which every call goes: it signs the request again, sends it on, and writes down both sides."""
 
 import http.client
 import json

@@ -62,7 +62,7 @@ class Redactor:
         return IPV4.sub(lambda found: self.known.get(found.group(), found.group()), text)
 
     def _mine(self, item):
-        """Whether it bears the run's name, or an id that something of the run has had."""
+        """Whether it has the run's name in it, or an id that something of the run has had."""
         text = repr(item)
         ids = {found.group() for found in RESOURCE_ID.finditer(text)}
         if self.run not in text and not ids & self.own:

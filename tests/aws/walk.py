@@ -33,8 +33,8 @@ def chosen(text):
 
 
 class Walk:
-    def __init__(self, account, recorder, roles, program, directory, lacks=()):
-        self.account, self.recorder, self.roles, self.lacks = account, recorder, roles, lacks
+    def __init__(self, account, recorder, roles, program, directory):
+        self.account, self.recorder, self.roles = account, recorder, roles
         self.network = Network(account)
         self.controller = Controller(account, recorder, self.network, program, directory)
         self.ips, self.mark, self.step = {}, 0, "start"

@@ -61,7 +61,7 @@ def trusts(settings, arn, source):
     context = {"aws:SourceAccount": [source.split(":")[4]], "aws:SourceArn": [source]}
     return any(
         statement["Effect"] == "Allow"
-        and "cloudformation.amazonaws.com" in _listed(statement["Principal"]["Service"])
+        and "cloudformation.amazonaws.com" in _listed(statement["Principal"].get("Service", []))
         and _among(statement["Action"], "sts:AssumeRole", fold=True)
         and _holds(statement.get("Condition", {}), context)
         for statement in _listed(trust["Statement"])

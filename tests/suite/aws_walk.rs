@@ -113,6 +113,16 @@ impl Account {
     }
 }
 
+/// Sends a recording to a new account: exit code, the differences, and what went to standard error.
+fn replayed(file: &std::path::Path) -> (Option<i32>, String, String) {
+    let fresh = Account::open("aws-replayed");
+    let file = file.to_str().unwrap();
+    let output = fresh.script(&["--replay", file]).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), printed, errors)
+}
+
 fn answer<'a>(findings: &'a [Value], question: &str) -> &'a Value {
     let found = findings
         .iter()
@@ -209,35 +219,46 @@ fn a_recording_is_replayed_and_says_where_answers_differ() {
     let account = Account::open("aws-replay");
     account.walked("replay", "install,failing-change-set,delete");
     let file = account.directory.join("replay").join("recording.jsonl");
-    let replay = |file: &PathBuf| {
-        let fresh = Account::open("aws-replayed");
-        let file = file.to_str().unwrap();
-        let output = fresh.script(&["--replay", file]).output().unwrap();
-        let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.code(), told, errors)
-    };
-    let (code, told, errors) = replay(&file);
-    assert_eq!((code, told.as_str()), (Some(0), ""), "{errors}");
+    let (code, printed, errors) = replayed(&file);
+    assert_eq!((code, printed.as_str()), (Some(0), ""), "{errors}");
     let recording = std::fs::read_to_string(&file).unwrap();
     let other = recording.replace("InvalidNatGatewayID.NotFound", "InvalidNatGatewayID.Gone");
     assert_ne!(other, recording);
     let doctored = account.directory.join("doctored.jsonl");
     std::fs::write(&doctored, other).unwrap();
-    let (code, told, errors) = replay(&doctored);
-    assert_eq!(code, Some(2), "{told}{errors}");
-    let named = told
+    let (code, printed, errors) = replayed(&doctored);
+    assert_eq!(code, Some(2), "{printed}{errors}");
+    let named = printed
         .lines()
         .all(|line| line.contains("DescribeStackEvents: StackEvents[]."));
-    assert!(named && told.contains("InvalidNatGatewayID.Gone"), "{told}");
+    assert!(
+        named && printed.contains("InvalidNatGatewayID.Gone"),
+        "{printed}"
+    );
     // What is known of an implementation is listed beside the recording.
     let known = format!("{}.known", doctored.display());
-    let lines: Vec<&str> = told
+    let lines: Vec<&str> = printed
         .lines()
         .map(|line| line.split(" (").next().unwrap())
         .collect();
     std::fs::write(known, lines.join("\n") + "\n").unwrap();
-    assert_eq!(replay(&doctored).0, Some(0));
+    assert_eq!(replayed(&doctored).0, Some(0));
+}
+
+/// What was recorded from AWS itself, if anything: the stand-in answers the same, but for what is known.
+#[test]
+fn the_stand_in_answers_as_aws_did() {
+    let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/aws/recorded");
+    for entry in std::fs::read_dir(recorded).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "jsonl")
+        {
+            let (code, printed, errors) = replayed(&path);
+            assert_eq!(code, Some(0), "{}: {printed}{errors}", path.display());
+        }
+    }
 }
 
 /// A stack that only has the run's name is somebody else's.

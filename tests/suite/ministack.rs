@@ -87,9 +87,9 @@ impl Ministack {
             .unwrap();
         let log = std::fs::read_to_string(output.join("controller.log")).unwrap_or_default();
         let tail: Vec<&str> = log.lines().rev().take(15).collect();
-        let told = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success(), "{told}\n{}", tail.join("\n"));
-        assert!(told.contains("nothing of walk is left"), "{told}");
+        let printed = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{printed}\n{}", tail.join("\n"));
+        assert!(printed.contains("nothing of walk is left"), "{printed}");
         let findings = std::fs::read_to_string(output.join("findings.json")).unwrap();
         serde_json::from_str(&findings).unwrap()
     }
