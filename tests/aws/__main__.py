@@ -11,6 +11,7 @@ import signal
 import sys
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
 from .account import CONTROLLER_KEY, Account, Failed
 from .cleanup import CleanUp
@@ -103,6 +104,6 @@ def walk(given, run, session, region, upstream, patience, pace):
 
 try:
     sys.exit(main())
-except (Failed, ValueError) as failed:
+except (Failed, ValueError, BotoCoreError, ClientError) as failed:
     print(f"tests/aws: error: {failed}", file=sys.stderr)
     sys.exit(1)

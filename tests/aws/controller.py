@@ -1,10 +1,11 @@
 """The program, as a user would start it, behind the recorder."""
 
+import json
 import os
 import pathlib
 import subprocess
 
-from .account import CONTROLLER_KEY, TAG
+from .account import CONTROLLER_KEY, TAG, Failed
 from .network import NAT_CIDRS
 
 # Ends the program when the pipe to its standard input is closed: at the latest when the script is gone.
@@ -96,8 +97,17 @@ class Controller:
             done = (last["status"] or "").endswith("_COMPLETE") and "ROLLBACK" not in last["status"]
             return self.network.ips() if done else None
 
-        self.account.until(f"{self.cidrs} are routed from {self.zones}", lambda: self._alive() and look(), patience)
+        try:
+            self.account.until(f"{self.cidrs} are routed from {self.zones}", lambda: self._alive() and look(), patience)
+        except Failed as failed:
+            raise Failed(f"{failed}; seen: {last}; the program says: {self._complaints()}") from None
         return self.network.ips()
+
+    def _complaints(self):
+        """The last warnings and errors of its log."""
+        lines = pathlib.Path(self.log).read_text(errors="replace").splitlines()
+        messages = [json.loads(line) for line in lines if line.startswith("{")]
+        return [one.get("message") for one in messages if one.get("level") in ("WARN", "ERROR")][-3:]
 
     def _alive(self):
         lines = pathlib.Path(self.log).read_text(errors="replace").splitlines()[-1:] if self.process else ["it is not started"]

@@ -26,7 +26,7 @@ NOT_RECORDED = ("AssumeRole",)
 
 
 class Exchange:
-    """One call, whoever made it."""
+    """One call of the script or of the program."""
 
     def __init__(self, step, who, service, action, parameters):
         self.step, self.who, self.service, self.action, self.parameters = step, who, service, action, parameters

@@ -1,6 +1,9 @@
 """The steps in their order, and what they have in common."""
 
+from botocore.exceptions import ClientError
+
 from . import main_job, questions
+from .account import Failed
 from .controller import Controller
 from .network import Network
 
@@ -54,7 +57,10 @@ class Walk:
         self.account.say(f"step {name}")
         self.step = self.recorder.step = name
         self.mark = self.recorder.mark()
-        action(self)
+        try:
+            action(self)
+        except (Failed, ClientError) as error:
+            raise Failed(f"step {name}: {error}") from error
 
     def found(self, question, answer):
         self.account.findings.append({"step": self.step, "question": question, "answer": answer})
