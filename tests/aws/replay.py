@@ -13,6 +13,8 @@ from .account import Failed
 from .recorder import READ_ONLY, parse, service_model
 from .redact import ACCOUNT, Redactor
 
+# A request id, a token.
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # What the recorder put in place of ids; in another account each stands for something else.
 SUBSTITUTE = re.compile(
     r"\b[a-z]{2,10}(?:-[a-z]{2,6}){0,2}-0{8}\d{9}\b|\b00000000-0000-4000-8000-\d{12}\b|(?<![\d.])192\.0\.2\.\d{1,2}(?![\d./])|PRINCIPAL"
@@ -140,8 +142,15 @@ def differences(recorded, actual, path, known):
     if isinstance(recorded, list) and isinstance(actual, list):
         return _of_lists(recorded, list(actual), path, known)
     if isinstance(recorded, str) and isinstance(actual, str):
-        return [] if _same_text(recorded, actual, known) else [f"{path}: {recorded!r} recorded, {actual!r} here"]
+        if _same_text(recorded, actual, known):
+            return []
+        return [f"{path}: {_stable(recorded)!r} recorded, {_stable(actual)!r} here"]
     return [] if recorded == actual else [f"{path}: {recorded!r} recorded, {actual!r} here"]
+
+
+def _stable(text):
+    """The text without what differs each time, so that a known difference is found again."""
+    return UUID.sub("(an id)", text)
 
 
 def _of_lists(recorded, rest, path, known):
