@@ -142,7 +142,7 @@ async fn play(world: &World, script: &Script) -> Duration {
         after = after.max(settle(world, settled, Instant::now()).await);
     }
     // What was refused is tried again in its own time.
-    let is_quiet = world.shared().refused.is_empty();
+    let is_quiet = world.shared().refused.is_empty() && !world.is_retry_due();
     if is_quiet && !wrong() {
         world.be_quiet();
     }

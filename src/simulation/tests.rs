@@ -9,7 +9,7 @@ use super::script::Script;
 use super::shrink::shrink;
 
 /// How many histories a run of all tests takes.
-const USUAL: u64 = 2_000;
+const USUAL: u64 = 1_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

@@ -289,6 +289,13 @@ impl World {
         self.shared().refused.insert(refusable(net));
     }
 
+    /// Whether a network whose addition has failed may still be tried again.
+    pub fn is_retry_due(&self) -> bool {
+        let shared = self.shared();
+        let mut waiting = shared.failed.values();
+        waiting.any(|(_, until)| *until > Instant::now())
+    }
+
     /// Whether AWS has ever refused a route for this network, or a change that adds one has failed a while ago.
     pub fn was_refused(&self, net: &Ipv4Net) -> bool {
         let shared = self.shared();

@@ -22,6 +22,8 @@ const MAX: usize = 100;
 
 #[derive(Clone, Debug)]
 struct Refusal {
+    /// When it was refused last: tables that one failure concerns wait equally long.
+    at: Duration,
     times: u32,
     not_before: Duration,
     why: String,
@@ -162,13 +164,15 @@ impl Refusals {
         let in_table = tried.iter().filter(|(table, _)| *table == key.0).count();
         // A network that several tables refuse is not tried once for each of them.
         let same = self.known.iter().filter(|((table, net), refusal)| {
-            *table == key.0 && *net == key.1 || net.is_some() && *net == key.1 && !refusal.beside
+            let is_older = !refusal.beside && refusal.at < now;
+            *net == key.1 && (*table == key.0 || (net.is_some() && is_older))
         });
         let times = same.clone().map(|(_, refusal)| refusal.times + 1).max();
         let times = times.unwrap_or(0);
         let most = LAST.saturating_mul(u32::try_from(same.count()).unwrap_or(u32::MAX).max(1));
         let wait = FIRST.saturating_mul(1 << times.min(10)).min(most);
         let refusal = Refusal {
+            at: now,
             times,
             not_before: now + wait.mul_f64(0.5 + jitter),
             why: why.chars().take(MAX_WHY).collect(),
@@ -214,6 +218,7 @@ impl Refusals {
             let longest = FIRST.saturating_mul(1 << kept.times.min(10)).min(LAST);
             let at = Duration::from_secs(kept.not_before).saturating_sub(began);
             let refusal = Refusal {
+                at: Duration::ZERO,
                 times: kept.times,
                 not_before: at.min(now + longest.mul_f64(1.5)),
                 why: kept.why.chars().take(MAX_WHY).collect(),
