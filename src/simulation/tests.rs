@@ -39,7 +39,7 @@ fn report(script: &Script, bug: Bug) -> Option<String> {
 /// The planted bug that the environment names.
 fn planted() -> Option<Bug> {
     let name = std::env::var("BUG").ok()?;
-    let mut bugs = Bug::PLANTED.iter().map(|(bug, _)| *bug);
+    let mut bugs = Bug::PLANTED.iter().chain(&Bug::RARE).map(|(bug, _)| *bug);
     bugs.find(|bug| format!("{bug:?}") == name)
 }
 
@@ -134,6 +134,9 @@ fn a_seed_replays_its_history() {
 fn every_planted_bug_is_found() {
     let one = |bug| planted().is_none_or(|named| named == bug);
     let mut bugs = Bug::PLANTED.to_vec();
+    if planted().is_some() || std::env::var("KSEC_LONG").is_ok_and(|long| long == "1") {
+        bugs.extend(Bug::RARE);
+    }
     bugs.retain(|(bug, _)| one(*bug));
     let found = on_all(bugs.len() as u64, |n| {
         let (bug, enough) = bugs[usize::try_from(n).expect("a place in the list")];

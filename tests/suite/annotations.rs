@@ -212,7 +212,7 @@ async fn what_somebody_else_sets_stays_theirs() {
     apply(&stage, "theirs", &format!("{PREFIX}state"), &EXAMPLE).await;
     stage.routed(&EXAMPLE_CIDRS).await;
     wait::until("the conflict is told", || {
-        replica.said(&["WARN", "/theirs", "gitops", "take them out"])
+        replica.said(&["WARN", "/theirs", "gitops", "remove them from"])
     })
     .await;
     stage.two_more_looks().await;
