@@ -126,6 +126,10 @@ fn apart(count: usize, first: u8) -> Value {
 
 #[tokio::test]
 async fn keys_beyond_the_limits_refuse_nobody_else() {
+    // Many megabytes: an unoptimized program takes minutes beside other tests, so this one is of the long run.
+    if !crate::wait::is_long() {
+        return;
+    }
     let town = Town::open("tenant-keys").await;
     let mut replica = town.launch("r1").start();
     town.routes("9.9.9.9/32", true).await;
@@ -311,6 +315,10 @@ async fn flaps_of_a_label_cost_few_calls_of_aws() {
 
 #[tokio::test]
 async fn a_full_ledger_freezes_nobody_s_removals() {
+    // Many megabytes: an unoptimized program takes minutes beside other tests, so this one is of the long run.
+    if !crate::wait::is_long() {
+        return;
+    }
     let town = Town::open("tenant-ledger").await;
     let mut replica = town.launch("r1").start();
     town.routes("9.9.9.9/32", true).await;
