@@ -6,12 +6,10 @@ use std::time::Duration;
 use kube::Client;
 use serde::Deserialize;
 
-use crate::clock;
-use crate::clock::{Instant, timeout};
+use crate::clock::{self, Instant, timeout};
 use crate::config::SourceConfig;
 use crate::model::base::owner::{Owner, is_uid};
-use crate::source::kubernetes;
-use crate::source::kubernetes::ConnectError;
+use crate::source::kubernetes::{self, ConnectError};
 
 const PATH: &str = "/api/v1/namespaces/kube-system";
 /// The media type of a response with metadata only.

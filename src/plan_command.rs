@@ -20,8 +20,7 @@ use crate::model::plan;
 use crate::model::plan::types::{Action, Plan, World};
 use crate::provider::Provider;
 use crate::provider::memory::MemoryProvider;
-use crate::reconcile;
-use crate::reconcile::PlanInput;
+use crate::reconcile::{self, PlanInput};
 use crate::source::{Source, directory};
 
 /// The timeout of the first list of every cluster.

@@ -231,15 +231,16 @@ fn an_edit_goes_through_a_change_set_that_is_read_before_it_is_executed() {
     );
 }
 
-/// The change set of a plan that prepares one, computed, with this effect on all that differs.
-pub(super) fn ready(plan: &Plan, effect: Effect) -> ChangeSet {
-    let Action::Prepare(template) = &plan.action else {
-        panic!("{plan}")
-    };
+/// The change set of a plan that prepares this template, computed.
+pub(super) fn computed(plan: &Plan, template: &Template) -> ChangeSet {
     let change = |difference: &Difference| Change {
         logical_id: difference.id.clone(),
         resource_type: difference.resource_type.clone(),
-        effect,
+        effect: match difference.kind {
+            diff::Kind::Add => Effect::Add,
+            diff::Kind::Modify => Effect::Modify,
+            diff::Kind::Remove => Effect::Remove,
+        },
         dynamic_on: Vec::new(),
     };
     ChangeSet {
@@ -247,6 +248,18 @@ pub(super) fn ready(plan: &Plan, effect: Effect) -> ChangeSet {
         state: ChangeSetState::Ready,
         changes: plan.differences.iter().map(change).collect(),
     }
+}
+
+/// The change set of a plan that prepares one, computed, with this effect on all that differs.
+pub(super) fn ready(plan: &Plan, effect: Effect) -> ChangeSet {
+    let Action::Prepare(template) = &plan.action else {
+        panic!("{plan}")
+    };
+    let mut set = computed(plan, template);
+    for change in &mut set.changes {
+        change.effect = effect;
+    }
+    set
 }
 
 #[test]

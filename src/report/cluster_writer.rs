@@ -14,8 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::annotation_writer::{AnnotationQueue, AnnotationTask, AnnotationWriter};
-use super::events;
-use super::events::{EventType, Events};
+use super::events::{self, EventType, Events};
 use super::fair_order::FairOrder;
 use super::rate_limiter::RateLimiter;
 use super::status_publisher::StatusSnapshot;

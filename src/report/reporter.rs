@@ -13,8 +13,7 @@ use crate::provider::ProviderError;
 use crate::reconcile::Pass;
 use crate::report::cluster_writer::ClusterWriter;
 use crate::report::metrics::Metrics;
-use crate::report::problem_log;
-use crate::report::problem_log::ProblemLog;
+use crate::report::problem_log::{self, ProblemLog};
 use crate::report::status_publisher::StatusPublisher;
 
 /// Reports for the control loop: log, metrics, status and Events.

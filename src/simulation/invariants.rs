@@ -6,16 +6,14 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use tokio::time::Instant;
 
-use super::config_maps;
-use super::config_maps::covered;
+use super::config_maps::{self, covered};
 use super::provider_wrapper::Basis;
 use super::world::{Standing, World};
 use crate::model::base::ids::{ObjectId, TableId};
 use crate::model::desired::template::Template;
 use crate::model::input::request::{Object, Snapshot};
 use crate::model::plan::types::Action;
-use crate::provider::memory::account_view;
-use crate::provider::memory::account_view::Stamp;
+use crate::provider::memory::account_view::{self, Stamp};
 
 /// For how long an entry has to stand unchanged before nothing may take its route away, besides the length of an operation: as
 /// long as a leader can act on what it has seen before, that is the slowest news, the longest term and the slowest call together.
@@ -88,7 +86,7 @@ impl World {
             Action::Create(template) | Action::Prepare(template) => {
                 self.judge_template(template, &basis.shown);
             }
-            Action::Delete { .. } if self.account.has_made() || !before.is_empty() => {
+            Action::Delete { .. } if self.account.has_made() => {
                 self.judge_removal(action, basis, before);
             }
             _ if !before.is_empty() => self.judge_removal(action, basis, before),

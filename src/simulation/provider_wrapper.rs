@@ -274,7 +274,9 @@ impl CallSender {
             _ => BTreeSet::new(),
         };
         let adds = match action {
-            Action::Execute { change_set } => world.account.added_by(change_set),
+            Action::Execute { change_set } if spoilt.is_some() => {
+                world.account.added_by(change_set)
+            }
             _ => BTreeSet::new(),
         };
         let repairs = world.repairs(action);

@@ -1,8 +1,7 @@
 //! ConfigMaps from YAML manifests on disk: for trying things out without a cluster, and for checks of pull requests.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};

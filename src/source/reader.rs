@@ -14,8 +14,7 @@ use kube::client::Body;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::timeout;
 
-use super::item;
-use super::item::Event;
+use super::item::{self, Event};
 use super::kubernetes::{SELECTOR, TokenError};
 use super::split::{Lines, List};
 use crate::model::base::ids::ObjectId;

@@ -16,20 +16,8 @@ pub struct Browser {
     session: String,
 }
 
-/// Where tests/testbed/install says it is.
 fn chromedriver() -> String {
-    if let Ok(path) = std::env::var("KSEC_CHROMEDRIVER") {
-        return path;
-    }
-    let output = Command::new(testbed::script("install"))
-        .arg("chromedriver")
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let path = text.trim().strip_prefix("chromedriver=");
-    path.expect("tests/testbed/install chromedriver failed, see above")
-        .to_owned()
+    std::env::var("KSEC_CHROMEDRIVER").unwrap_or_else(|_| testbed::installed("chromedriver"))
 }
 
 impl Browser {

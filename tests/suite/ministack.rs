@@ -1,69 +1,32 @@
 //! The main job on ministack, an implementation of CloudFormation and EC2 that is not ours: what both refuse or show is not
 //! only what we believe of AWS.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
 use crate::replica::PROGRAM;
-use crate::standin::{REGION, python};
+use crate::standin::{REGION, Server, python, serve};
 use crate::testbed;
 
-/// Ends the server when the pipe to its standard input is closed: at the latest when the test process is gone.
-const LEASH: &str = r#"exec 3<&0; "$0" -m aws.second_opinion </dev/null 3<&- & pid=$!; cat <&3 >/dev/null; kill "$pid""#;
 const TESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
 
-fn interpreter() -> &'static str {
-    static PYTHON: OnceLock<String> = OnceLock::new();
-    PYTHON.get_or_init(|| {
-        let output = Command::new(testbed::script("install"))
-            .arg("second-opinion")
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "install: {}", output.status);
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.trim()
-            .strip_prefix("second-opinion=")
-            .unwrap()
-            .to_owned()
-    })
-}
-
 struct Ministack {
-    port: u64,
-    directory: std::path::PathBuf,
-    _leash: Child,
+    server: Server,
+    directory: PathBuf,
 }
 
 impl Ministack {
     fn start(name: &str) -> Self {
+        static PYTHON: OnceLock<String> = OnceLock::new();
+        let python = PYTHON.get_or_init(|| testbed::installed("second-opinion"));
         let directory = testbed::directory(name);
-        let errors = directory.join("ministack.err");
-        let mut child = Command::new("bash")
-            .args(["-c", LEASH, interpreter()])
-            .env("PYTHONPATH", TESTS)
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            // It writes its data and its process id there.
-            .env("TMPDIR", &directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(&errors).unwrap())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let hello: Value = serde_json::from_str(&line)
-            .unwrap_or_else(|_| panic!("{}", std::fs::read_to_string(&errors).unwrap()));
-        Self {
-            port: hello["port"].as_u64().unwrap(),
-            directory,
-            _leash: child,
-        }
+        let command = [python, "-m", "aws.second_opinion"];
+        // It writes its data and its process id there.
+        let server = serve(&command, &directory, &[("TMPDIR", &directory)]);
+        Self { server, directory }
     }
 
     /// Walks these steps, and returns what was found out.
@@ -77,7 +40,7 @@ impl Ministack {
             .env("KSEC_STANDIN_PYTHON", python())
             .env(
                 "AWS_ENDPOINT_URL",
-                format!("http://127.0.0.1:{}", self.port),
+                format!("http://127.0.0.1:{}", self.server.port),
             )
             .env("AWS_REGION", REGION)
             .env("AWS_ACCESS_KEY_ID", "AKIATESTER0000000000")

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -20,12 +20,13 @@ const SESSION: &str = "ASIA";
 pub const REGION: &str = "eu-central-1";
 
 /// Ends the server when the pipe to its standard input is closed: at the latest when the test process is gone.
-const LEASH: &str = r#"exec 3<&0; "$0" -m standin --port 0 </dev/null 3<&- & pid=$!; cat <&3 >/dev/null; kill "$pid""#;
+const LEASH: &str =
+    r#"exec 3<&0; "$0" "$@" </dev/null 3<&- & pid=$!; cat <&3 >/dev/null; kill "$pid""#;
 
 static POOL: Mutex<Vec<Server>> = Mutex::new(Vec::new());
 
-struct Server {
-    port: u16,
+pub struct Server {
+    pub port: u16,
     errors: PathBuf,
     _leash: Child,
 }
@@ -66,28 +67,26 @@ pub struct Exit {
 /// The Python that has the stand-in's packages, and cfn-lint.
 pub fn python() -> &'static str {
     static PYTHON: OnceLock<String> = OnceLock::new();
-    PYTHON.get_or_init(|| {
-        let output = Command::new(testbed::script("install"))
-            .arg("standin")
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "tests/testbed/install standin: {}",
-            output.status
-        );
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.trim().strip_prefix("standin=").unwrap().to_owned()
-    })
+    PYTHON.get_or_init(|| testbed::installed("standin"))
 }
 
 fn start() -> Server {
-    let errors = testbed::directory("standin").join("stderr");
+    serve(
+        &[python(), "-m", "standin", "--port", "0"],
+        &testbed::directory("standin"),
+        &[],
+    )
+}
+
+/// Starts a server of tests/, which tells its port on its first line.
+pub fn serve(command: &[&str], directory: &Path, environment: &[(&str, &Path)]) -> Server {
+    let errors = directory.join("stderr");
     let mut child = Command::new("bash")
-        .args(["-c", LEASH, python()])
+        .args(["-c", LEASH])
+        .args(command)
         .env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/tests"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        .envs(environment.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(std::fs::File::create(&errors).unwrap())
@@ -99,7 +98,7 @@ fn start() -> Server {
         .unwrap();
     let hello: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
         panic!(
-            "the stand-in did not start: {}",
+            "{command:?} did not start: {}",
             std::fs::read_to_string(&errors).unwrap()
         )
     });

@@ -25,6 +25,20 @@ pub fn script(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// Has tests/testbed/install put a tool into the cache where it is not there yet, and returns its path.
+pub fn installed(name: &str) -> String {
+    let output = Command::new(script("install"))
+        .arg(name)
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    let status = output.status;
+    assert!(status.success(), "tests/testbed/install {name}: {status}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let path = text.trim().strip_prefix(&format!("{name}="));
+    path.unwrap().to_owned()
+}
+
 /// A new directory for this run. Those of runs that are over are thrown away first.
 pub fn directory(name: &str) -> PathBuf {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();

@@ -8,8 +8,7 @@ use ipnet::Ipv4Net;
 use crate::model::base::cidr;
 use crate::model::base::ids::EntryId;
 use crate::model::cloud::layout::Names;
-use crate::model::input::admission;
-use crate::model::input::admission::Tenant;
+use crate::model::input::admission::{self, Tenant};
 use crate::model::input::request::Request;
 
 /// The part of a [`Request`] that gets routes. It says nothing about what users request: whether nobody requests anything, or less than

@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 
-use crate::model::base::cidr;
-use crate::model::base::cidr::{Caution, Refusal, Rules};
+use crate::model::base::cidr::{self, Caution, Refusal, Rules};
 use crate::model::base::ids::{EntryId, ObjectId};
-use crate::model::input::admission;
-use crate::model::input::admission::Tenant;
+use crate::model::input::admission::{self, Tenant};
 use crate::model::input::request::{MAX_ENTRIES, Object, Snapshot};
 use crate::model::persisted::recall::Recall;
 

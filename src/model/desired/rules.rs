@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 
-use crate::model::base::cidr;
-use crate::model::base::cidr::{Elsewhere, Rules};
+use crate::model::base::cidr::{self, Elsewhere, Rules};
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::settings::Settings;
 use crate::model::cloud::layout::Names;

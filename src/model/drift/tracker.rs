@@ -38,7 +38,8 @@ pub struct Watch {
     possible: bool,
     /// When the last look was, and at which version of the stack.
     looked: Option<(Duration, String)>,
-    seen: Option<Result<Observed, String>>,
+    /// Why the last look failed.
+    complaint: Option<String>,
     /// By [`Drift::key`].
     attempts: BTreeMap<String, Attempt>,
     /// ARN of the stack that all this is about, once it is known.
@@ -164,21 +165,22 @@ impl Watch {
     /// What a look has shown, or why it failed.
     pub fn looked(&mut self, version: &str, seen: Result<Observed, String>) {
         self.looked = Some((self.now, version.to_owned()));
-        if let Ok(seen) = &seen {
-            self.known = Some(seen.clone());
+        match seen {
+            Ok(seen) => (self.known, self.complaint) = (Some(seen), None),
+            Err(why) => self.complaint = Some(why),
         }
-        self.seen = Some(seen);
     }
 
     /// What was last seen of just this version of the stack.
     pub fn observed(&self, version: &str) -> Option<&Observed> {
         let fresh = self.looked.as_ref().is_some_and(|(_, of)| of == version);
-        self.seen.as_ref().filter(|_| fresh)?.as_ref().ok()
+        self.last_seen()
+            .filter(|_| fresh && self.complaint.is_none())
     }
 
     /// Why the last look failed.
     pub fn complaint(&self) -> Option<&str> {
-        self.seen.as_ref()?.as_ref().err().map(String::as_str)
+        self.complaint.as_deref()
     }
 
     pub fn stage(&self, drift: &Drift) -> Stage {

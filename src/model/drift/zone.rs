@@ -9,11 +9,10 @@ use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::{Layout, Names, Part};
 use crate::model::cloud::network::Network;
 use crate::model::cloud::observed::{Gateway, Health, Observed};
-use crate::model::drift::kind::DriftKind;
 use crate::model::drift::kind::DriftKind::{
-    AnswersContradict, NatGatewayChanged, NatGatewayFailed, NatGatewayGone, NatRouteTableGone,
-    NatSubnetChanged, NatSubnetGone, NatSubnetUnassociated, StaticIpDetached, StaticIpLost,
-    TagsChanged,
+    self, AnswersContradict, NatGatewayChanged, NatGatewayFailed, NatGatewayGone,
+    NatRouteTableGone, NatSubnetChanged, NatSubnetGone, NatSubnetUnassociated, StaticIpDetached,
+    StaticIpLost, TagsChanged,
 };
 
 /// A piece whose physical id is not known is not judged.

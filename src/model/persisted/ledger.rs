@@ -11,8 +11,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use crate::model::base::cidr;
-use crate::model::base::cidr::overlap;
+use crate::model::base::cidr::{self, overlap};
 use crate::model::base::ids::{EntryId, ObjectId};
 use crate::model::input::request::{Request, Snapshot};
 use crate::model::persisted::grace::{Grace, LargeRemoval, whole_seconds};

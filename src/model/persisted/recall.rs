@@ -54,7 +54,9 @@ impl<'a> Recall<'a> {
     /// What the ledger should hold from now on, and what people have to be told of it.
     pub fn next<'b>(
         self,
-        (live_stack, snapshot, stack_name): (&Live, &Snapshot, &str),
+        live_stack: &Live,
+        snapshot: &Snapshot,
+        stack_name: &str,
         request: &Request,
         live: impl Iterator<Item = &'b Ipv4Net>,
     ) -> (Option<Ledger>, Option<Problem>) {

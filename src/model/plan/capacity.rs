@@ -9,10 +9,9 @@ use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::cloud::layout::{Layout, Names, PARTS};
 use crate::model::cloud::network::Network;
-use crate::model::desired;
 use crate::model::desired::admitted::{Admitted, Choice};
 use crate::model::desired::template::{MAX_RESOURCES, TemplateError};
-use crate::model::desired::{Desired, LIMIT_REACHED, refused_routes, template};
+use crate::model::desired::{self, Desired, LIMIT_REACHED, refused_routes, template};
 use crate::model::input::request::Request;
 use crate::model::plan::diff::{Difference, Kind};
 use crate::model::plan::types::{Plan, World};
@@ -203,11 +202,11 @@ impl Room<'_> {
             return Some(error.to_string());
         }
         let mut tables = desired.tables.keys();
-        tables.find_map(|table| self.is_full(table, desired, network))
+        tables.find_map(|table| self.why_full(table, desired, network))
     }
 
     /// Why the routes do not fit into the table.
-    fn is_full(&self, table: &TableId, desired: &Desired, network: &Network) -> Option<String> {
+    fn why_full(&self, table: &TableId, desired: &Desired, network: &Network) -> Option<String> {
         let quota = usize::from(self.world.settings.route_table_quota);
         let there = &network.worker_tables.get(table)?.routes;
         // Until the stack has removed the old ones, there are both.
@@ -287,7 +286,7 @@ fn full_tables(
     more.entries.insert(entry.clone(), *net);
     let (desired, _) = room.build(&more, network);
     let problem = |table: &TableId| {
-        let full = room.is_full(table, &desired, network)?;
+        let full = room.why_full(table, &desired, network)?;
         let text = format!("it is full, so new entries wait in all route tables: {full}");
         Some(Problem::warning(
             Subject::RouteTable(table.clone()),

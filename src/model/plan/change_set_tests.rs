@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::tests::{Bench, stack_of};
+use super::tests::{Bench, computed, stack_of};
 use super::*;
-use crate::model::cloud::change_set_name::change_set_name;
-use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect};
 use crate::model::desired::template::Template;
 use crate::model::persisted::ledger::Ledger;
-use crate::model::plan::diff::{Difference, Kind};
+use crate::model::plan::diff::Kind;
 
 /// A stack that is changed by what the plan says, while entries are edited whenever a change set is ready.
 struct Churn {
@@ -40,7 +38,7 @@ impl Churn {
         match &plan.action {
             Action::Prepare(template) => {
                 self.prepared += 1;
-                let set = ready(&plan, template);
+                let set = computed(&plan, template);
                 self.templates.insert(set.name.clone(), template.clone());
                 self.bench.stack().change_sets.push(set);
             }
@@ -70,24 +68,6 @@ impl Churn {
 
     fn has(&mut self, route: &str) -> bool {
         self.routes().iter().any(|has| has == route)
-    }
-}
-
-fn ready(plan: &Plan, template: &Template) -> ChangeSet {
-    let change = |difference: &Difference| Change {
-        logical_id: difference.id.clone(),
-        resource_type: difference.resource_type.clone(),
-        effect: match difference.kind {
-            Kind::Add => Effect::Add,
-            Kind::Modify => Effect::Modify,
-            Kind::Remove => Effect::Remove,
-        },
-        dynamic_on: Vec::new(),
-    };
-    ChangeSet {
-        name: change_set_name(&template.fingerprint, 3, None),
-        state: ChangeSetState::Ready,
-        changes: plan.differences.iter().map(change).collect(),
     }
 }
 

@@ -8,8 +8,7 @@ use serde_json::Value;
 
 use crate::model::cloud::layout::{Layout, Resource};
 use crate::model::cloud::live::{Change, Effect};
-use crate::model::desired::template;
-use crate::model::desired::template::Template;
+use crate::model::desired::template::{self, Template};
 use crate::model::input::request::Request;
 
 const OUTPUT: &str = "output";

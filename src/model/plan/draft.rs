@@ -15,9 +15,12 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
     let routed = || names.routes.keys().map(|(_, cidr)| cidr);
     let trusted = world.ledger.trusted(routed());
     let (request, mut problems) = parse(world.snapshot, &rules, world.ledger, trusted);
-    let stack_name = world.settings.stack_name.as_str();
-    let stack = (world.live, world.snapshot, stack_name);
-    let (ledger, problem) = world.ledger.next(stack, &request, routed());
+    let stack_name = &world.settings.stack_name;
+    let (live, snapshot) = (world.live, world.snapshot);
+    let next = world
+        .ledger
+        .next(live, snapshot, stack_name, &request, routed());
+    let (ledger, problem) = next;
     problems.extend(problem);
     let number = |entry: &EntryId| trusted?.number(entry);
     let none = capacity::Unasked::new();

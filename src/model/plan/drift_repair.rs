@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use ipnet::Ipv4Net;
 use serde_json::json;
 
-use crate::model::base::cidr;
-use crate::model::base::cidr::overlap;
+use crate::model::base::cidr::{self, overlap};
 use crate::model::base::digest::digest;
 use crate::model::base::ids::TableId;
 use crate::model::base::problem::{Problem, Subject};

@@ -12,8 +12,7 @@ use crate::model::base::problem::{Problem, Subject};
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::network::Network;
 use crate::model::desired::Desired;
-use crate::model::plan::capacity;
-use crate::model::plan::capacity::Unasked;
+use crate::model::plan::capacity::{self, Unasked};
 use crate::model::plan::diff::Kind;
 use crate::model::plan::types::{Action, Plan, World};
 

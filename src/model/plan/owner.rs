@@ -12,8 +12,7 @@ use crate::model::cloud::change_set_name::owner_of_change_set;
 use crate::model::cloud::layout::Layout;
 use crate::model::cloud::live::{LastOperation, Live, Stack};
 use crate::model::cloud::network::Network;
-use crate::model::desired::template;
-use crate::model::desired::template::OWNER;
+use crate::model::desired::template::{self, OWNER};
 use crate::model::plan::types::World;
 
 /// Characters of a token of others that are shown.

@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 use crate::model::base::digest::digest;
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::logical_id::next_name;
-use crate::model::desired::template;
-use crate::model::desired::template::Template;
+use crate::model::desired::template::{self, Template};
 use crate::model::drift::{Cure, Drift};
 
 /// The live stack with another text.

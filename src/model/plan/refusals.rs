@@ -170,7 +170,7 @@ impl Refusals {
         let times = same.clone().map(|(_, refusal)| refusal.times + 1).max();
         let times = times.unwrap_or(0);
         let most = LAST.saturating_mul(u32::try_from(same.count()).unwrap_or(u32::MAX).max(1));
-        let wait = FIRST.saturating_mul(1 << times.min(10)).min(most);
+        let wait = doubled(times).min(most);
         let refusal = Refusal {
             at: now,
             times,
@@ -215,7 +215,7 @@ impl Refusals {
         self.failed = self.failed.take().or_else(|| kept.operation.clone());
         for (key, kept) in kept.routes.iter().take(MAX) {
             let Some(key) = key_of(key) else { continue };
-            let longest = FIRST.saturating_mul(1 << kept.times.min(10)).min(LAST);
+            let longest = doubled(kept.times).min(LAST);
             let at = Duration::from_secs(kept.not_before).saturating_sub(began);
             let refusal = Refusal {
                 at: Duration::ZERO,
@@ -228,6 +228,11 @@ impl Refusals {
             self.known.entry(key).or_insert(refusal);
         }
     }
+}
+
+/// Returns the wait after so many failures before the last one.
+fn doubled(times: u32) -> Duration {
+    FIRST.saturating_mul(1 << times.min(10))
 }
 
 fn text((table, net): &Key) -> String {

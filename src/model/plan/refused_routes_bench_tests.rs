@@ -5,16 +5,13 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::super::tests::{Bench, stack_of};
+use super::super::tests::{Bench, computed, stack_of};
 use super::super::*;
 use crate::model::base::cidr;
 use crate::model::base::ids::TableId;
-use crate::model::cloud::change_set_name::change_set_name;
-use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Failed};
+use crate::model::cloud::live::Failed;
 use crate::model::cloud::status::Status;
-use crate::model::desired::template::Template;
 use crate::model::drift::tracker::Watch;
-use crate::model::plan::diff::{Difference, Kind};
 use crate::model::schedule::Schedule;
 
 pub(super) const WHY: &str = "the range is reserved";
@@ -75,7 +72,7 @@ impl<'a> Aws<'a> {
                     return plan;
                 }
                 Action::Discard { .. } => stack.change_sets.clear(),
-                Action::Prepare(template) => stack.change_sets = vec![set_of(&plan, template)],
+                Action::Prepare(template) => stack.change_sets = vec![computed(&plan, template)],
                 Action::Execute { .. } => {
                     self.schedule.tries(&plan, self.now, 0.5);
                     self.execute(&plan);
@@ -175,24 +172,6 @@ impl<'a> Aws<'a> {
     /// Lets all patience pass.
     pub(super) fn later(&mut self) {
         self.now += Duration::from_secs(3_600);
-    }
-}
-
-fn set_of(plan: &Plan, template: &Template) -> ChangeSet {
-    let change = |difference: &Difference| Change {
-        logical_id: difference.id.clone(),
-        resource_type: difference.resource_type.clone(),
-        effect: match difference.kind {
-            Kind::Add => Effect::Add,
-            Kind::Modify => Effect::Modify,
-            Kind::Remove => Effect::Remove,
-        },
-        dynamic_on: Vec::new(),
-    };
-    ChangeSet {
-        name: change_set_name(&template.fingerprint, 1, None),
-        state: ChangeSetState::Ready,
-        changes: plan.differences.iter().map(change).collect(),
     }
 }
 

@@ -1,10 +1,7 @@
 //! The stack policy is closed, but for a change set that may take something away.
 
-use super::tests::Bench;
+use super::tests::{Bench, computed};
 use super::*;
-use crate::model::cloud::change_set_name::change_set_name;
-use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect};
-use crate::model::plan::diff::Difference;
 use crate::model::plan::stack_policy;
 
 /// A stack that is as asked for, with this policy.
@@ -21,23 +18,9 @@ fn prepared(bench: &mut Bench) {
     let Action::Prepare(template) = &plan.action else {
         panic!("{plan}");
     };
-    let change = |difference: &Difference| Change {
-        logical_id: difference.id.clone(),
-        resource_type: difference.resource_type.clone(),
-        effect: match difference.kind {
-            diff::Kind::Add => Effect::Add,
-            diff::Kind::Modify => Effect::Modify,
-            diff::Kind::Remove => Effect::Remove,
-        },
-        dynamic_on: Vec::new(),
-    };
-    let resources = plan.differences.iter();
-    let resources = resources.filter(|difference| difference.resource_type.starts_with("AWS::"));
-    let set = ChangeSet {
-        name: change_set_name(&template.fingerprint, 1, None),
-        state: ChangeSetState::Ready,
-        changes: resources.map(change).collect(),
-    };
+    let mut set = computed(&plan, template);
+    set.changes
+        .retain(|change| change.resource_type.starts_with("AWS::"));
     bench.stack().change_sets = vec![set];
 }
 

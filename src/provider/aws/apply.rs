@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use aws_sdk_cloudformation::operation::create_change_set::builders::CreateChangeSetFluentBuilder;
 use aws_sdk_cloudformation::types::{ChangeSetType, DeploymentMode, Parameter, Tag};
 
-use super::bucket;
-use super::bucket::Bucket;
+use super::bucket::{self, Bucket};
 use super::calls::Calls;
 use super::error::Failure;
+use super::kind::{Kind, Service};
 use super::memory::Memory;
 use super::operation::Operation;
 use crate::lease::term::Term;
@@ -18,7 +18,6 @@ use crate::model::desired::template::Template;
 use crate::model::plan::stack_policy;
 use crate::model::plan::types::Action;
 use crate::provider::ProviderError;
-use crate::provider::aws::kind::{Kind, Service};
 
 pub struct Writer<'a> {
     pub calls: &'a Calls,

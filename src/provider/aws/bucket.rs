@@ -3,10 +3,10 @@
 use aws_sdk_s3::primitives::ByteStream;
 
 use super::calls::Calls;
+use super::kind::Service;
 use crate::lease::term::Term;
 use crate::model::desired::template::{MAX_INLINE_BYTES, Template};
 use crate::provider::ProviderError;
-use crate::provider::aws::kind::Service;
 
 /// A bucket in the stack's region.
 #[derive(Clone, Debug)]

@@ -24,8 +24,8 @@ use tracing::{Instrument as _, Span};
 use super::answer;
 use super::credentials::Renewable;
 use super::error::Failure;
+use super::kind::{Kind, Service};
 use crate::lease::term::{Term, TermGuard, TermOver};
-use crate::provider::aws::kind::{Kind, Service};
 use crate::spans;
 
 /// What one call came to, its retries included.

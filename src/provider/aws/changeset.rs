@@ -8,9 +8,9 @@ use aws_sdk_cloudformation::types::{
 use super::calls::Calls;
 use super::codes;
 use super::error::Failure;
+use super::kind::{Kind, Service};
 use crate::model::cloud::change_set_name::is_our_change_set;
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect};
-use crate::provider::aws::kind::{Kind, Service};
 
 /// Pages read of a list of change sets or of one set's changes.
 const MAX_PAGES: usize = 20;

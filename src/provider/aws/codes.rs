@@ -1,7 +1,7 @@
 //! Error codes and texts of AWS, read here and nowhere else in the project.
 
+use super::kind::Kind;
 use crate::model::base::plain::plain;
-use crate::provider::aws::kind::Kind;
 
 /// Longest text of AWS that goes into a message: a denied call can carry kilobytes of encoded detail.
 const MAX_TEXT: usize = 600;

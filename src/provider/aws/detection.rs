@@ -9,11 +9,11 @@ use aws_sdk_cloudformation::types::{
 use super::calls::Calls;
 use super::codes;
 use super::error::Failure;
+use super::kind::Service;
 use super::memory::Memory;
 use crate::model::cloud::live::Stack;
 use crate::model::drift::cfn_detection::{Detection, Property, Verdict};
 use crate::provider::ProviderError;
-use crate::provider::aws::kind::Service;
 
 /// Pages of what has drifted (100 each): a stack has at most 500 resources.
 const MAX_PAGES: usize = 5;

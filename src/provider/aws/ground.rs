@@ -4,9 +4,9 @@ use aws_sdk_ec2::types::{Filter, InternetGateway, Vpc, VpcCidrBlockStateCode};
 use ipnet::Ipv4Net;
 
 use super::calls::Calls;
+use super::ec2_values::parse_cidr;
+use super::kind::{Kind, Service};
 use crate::provider::ProviderError;
-use crate::provider::aws::ec2_values::parse_cidr;
-use crate::provider::aws::kind::{Kind, Service};
 
 /// Pages of VPCs read before giving up.
 const MAX_PAGES: usize = 10;

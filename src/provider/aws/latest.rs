@@ -7,10 +7,10 @@ use aws_smithy_types::date_time::Format;
 
 use super::memory::{Memory, StateKey};
 use super::operation;
+use super::reader::Reader;
 use crate::model::cloud::live::{LastOperation, Stack};
 use crate::model::cloud::status::Phase;
 use crate::model::desired::template::OWNER;
-use crate::provider::aws::reader::Reader;
 
 /// Reads it once in each state of a stack that names its owner: of any other stack nobody knows whose controller may act on it.
 /// None where it is not known; nothing depends on it.

@@ -29,6 +29,7 @@ use self::ground::Ground;
 use self::memory::Memory;
 use self::observe::Eyes;
 use self::quota::Surveyor;
+use self::reader::Reader;
 use super::{Provider, ProviderError};
 use crate::lease::term::Term;
 use crate::model::base::ids::Zone;
@@ -37,7 +38,6 @@ use crate::model::cloud::network::{Headroom, Network};
 use crate::model::cloud::observed::Observed;
 use crate::model::drift::cfn_detection::Detection;
 use crate::model::plan::types::Action;
-use crate::provider::aws::reader::Reader;
 
 mod answer;
 mod apply;

@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 use aws_sdk_ec2::types::{Filter, NatGateway, NatGatewayAddressStatus, NatGatewayState};
 
 use super::calls::Calls;
+use super::ec2_values::{parse_cidr, tags};
 use super::error::Failure;
+use super::kind::Service;
 use super::memory::Memory;
 use super::pages;
 use super::policy;
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::observed::{Address, Gateway, Health, Observed, Subnet};
 use crate::provider::ProviderError;
-use crate::provider::aws::ec2_values::{parse_cidr, tags};
-use crate::provider::aws::kind::Service;
 
 /// Pages of one list that are read: a stack has at most 500 resources, a page holds 100 of them.
 const MAX_PAGES: usize = 10;

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::calls::Calls;
 use super::error::Failure;
+use super::kind::{Kind, Service};
 use crate::model::base::owner::epoch_of;
-use crate::provider::aws::kind::{Kind, Service};
 
 /// How long DescribeStacks may contradict what we know before it is believed. Its lag is not documented; seconds are
 /// usual.

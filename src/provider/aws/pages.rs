@@ -2,8 +2,8 @@
 
 use std::future::Future;
 
-use crate::provider::aws::error::Failure;
-use crate::provider::aws::kind::Service;
+use super::error::Failure;
+use super::kind::Service;
 
 /// Reads all pages of a list, each by the token of the one before.
 ///

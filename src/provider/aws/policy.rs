@@ -2,10 +2,10 @@
 
 use super::calls::Calls;
 use super::error::Failure;
+use super::kind::{Kind, Service};
 use super::memory::{Memory, StateKey};
+use super::reader::Reader;
 use crate::model::cloud::status::Phase;
-use crate::provider::aws::kind::{Kind, Service};
-use crate::provider::aws::reader::Reader;
 
 /// Read once in each state of the stack, and when drift is looked for ([`super::observe`]). None where it is not kept, or there is
 /// none.

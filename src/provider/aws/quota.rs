@@ -12,9 +12,9 @@ use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::calls::Calls;
 use super::error::Failure;
+use super::kind::Service;
 use crate::model::base::ids::{SubnetId, Zone};
 use crate::model::cloud::network::Headroom;
-use crate::provider::aws::kind::Service;
 
 /// As in the API reference of DescribeAccountAttributes.
 const STATIC_IPS: &str = "vpc-max-elastic-ips";

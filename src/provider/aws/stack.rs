@@ -5,6 +5,7 @@ use aws_sdk_cloudformation::types::{Stack as CfnStack, TemplateStage};
 
 use super::claim::{Claim, pairs};
 use super::error::Failure;
+use super::kind::{Kind, Service};
 use super::memory::{Memory, Search, StateKey};
 use super::operation::Operation;
 use super::reader::Reader;
@@ -12,7 +13,6 @@ use super::{changeset, claim, codes, deletion, failure, latest, operation, polic
 use crate::model::cloud::live::{ChangeSetState, Deletion, Live, Stack};
 use crate::model::cloud::status::{Phase, Status};
 use crate::provider::ProviderError;
-use crate::provider::aws::kind::{Kind, Service};
 
 /// Pages of stacks read in a search; CloudFormation's default quota is 2,000 stacks, a page holds about 100.
 const MAX_PAGES: usize = 500;

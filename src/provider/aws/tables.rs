@@ -8,12 +8,10 @@ use ipnet::Ipv4Net;
 use super::calls::Calls;
 use super::ec2_values::{parse_cidr, tag, tags};
 use super::ground::Ground;
-use crate::model::cloud::network::{OtherTable, Route, WorkerTable};
+use super::kind::Service;
+use crate::model::cloud::network::{OtherTable, Route, WorkerTable, ZONE_TAG};
 use crate::provider::ProviderError;
-use crate::provider::aws::kind::Service;
 
-/// Names the zone of a worker route table, and makes it one.
-const ZONE_TAG: &str = "AvailabilityZone";
 /// Pages of route tables read before giving up.
 const MAX_PAGES: usize = 50;
 /// Route tables per page: the most that EC2 allows.

@@ -18,8 +18,7 @@ use crate::model::plan::types::Action;
 use crate::model::schedule::{Outcome, Schedule};
 use crate::provider::Provider as _;
 use crate::provider::memory::MemoryProvider;
-use crate::reconcile;
-use crate::reconcile::{LeaderState, Pass, PassInput};
+use crate::reconcile::{self, LeaderState, Pass, PassInput};
 use crate::simulation::script::StackEdit;
 use crate::source::Source;
 

@@ -38,14 +38,15 @@ fn graph() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// The longest beginning of a path that is a file.
-fn owner(path: &[String], modules: &BTreeSet<String>) -> Option<String> {
-    let beginnings = (1..=path.len()).rev();
-    let mut beginnings = beginnings.map(|length| path[..length].join("::"));
-    beginnings.find(|beginning| modules.contains(beginning))
+fn owner(mut path: &str, modules: &BTreeSet<String>) -> Option<String> {
+    while !modules.contains(path) {
+        path = path.rsplit_once("::")?.0;
+    }
+    Some(path.to_owned())
 }
 
 /// Absolute paths, without `crate`, that the code of a module names.
-fn imports(code: &str, module: &str) -> Vec<Vec<String>> {
+pub fn imports(code: &str, module: &str) -> Vec<String> {
     let mut found = Vec::new();
     for start in ["crate::", "super::"] {
         for (at, _) in code.match_indices(start) {
@@ -66,7 +67,7 @@ fn imports(code: &str, module: &str) -> Vec<Vec<String>> {
             base.pop();
         }
         let all = base.into_iter().chain(rest.filter(|part| *part != "self"));
-        all.map(str::to_owned).collect()
+        all.collect::<Vec<_>>().join("::")
     };
     found.into_iter().map(absolute).collect()
 }
@@ -171,8 +172,6 @@ fn the_model_imports_downwards() {
 #[test]
 fn imports_are_found() {
     let code = "use crate::a::{B, c::{self, D}};\nuse super::e::F;\nlet x = super::super::g();\n";
-    let found = imports(code, "m::n::o").into_iter();
-    let found: Vec<String> = found.map(|path| path.join("::")).collect();
     let expected = ["a::B", "a::c", "a::c::D", "m::n::e::F", "m::g"];
-    assert_eq!(found, expected);
+    assert_eq!(imports(code, "m::n::o"), expected);
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::code::{is_test_file, shipped};
+use super::imports::imports;
 use super::{files, none};
 
 /// A module, and what of the crate it may name besides itself. The longest prefix of a file's path decides.
@@ -130,7 +131,8 @@ fn modules_use_only_the_layers_below_them() {
             continue;
         };
         let own = layer.replace('/', "::");
-        for used in uses(&shipped(&path)) {
+        let module = name.replace('/', "::");
+        for used in imports(&shipped(&path), &module) {
             let good = begins(&used, &own, ':')
                 || allowed.iter().any(|allowed| begins(&used, allowed, ':'));
             if !good {
@@ -251,41 +253,12 @@ fn begins(name: &str, prefix: &str, separator: char) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))
 }
 
-/// Every `crate::a::b` in the code, without `crate::`. Braces are opened one level: `crate::a::{b, c}` is two.
-fn uses(code: &str) -> Vec<String> {
-    let path = |text: &str| -> String {
-        let end = text
-            .find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
-            .unwrap_or(text.len());
-        text[..end].to_owned()
-    };
-    let mut found = Vec::new();
-    for (at, start) in code.match_indices("crate::") {
-        if code[..at].ends_with(|c: char| c.is_alphanumeric() || "_:$".contains(c)) {
-            continue;
-        }
-        let rest = &code[at + start.len()..];
-        let base = path(rest);
-        match rest[base.len()..].strip_prefix('{') {
-            None => found.push(base),
-            Some(list) => {
-                let list = list.split('}').next().unwrap_or_default();
-                let names = list
-                    .split(',')
-                    .map(str::trim)
-                    .filter(|name| !name.is_empty());
-                found.extend(
-                    names.map(|name| format!("{base}{}", path(name)).replace("::self", "")),
-                );
-            }
-        }
-    }
-    found
-}
-
 #[test]
 fn uses_are_found() {
     let code = "use crate::a::B; use crate::a::{self, b::C};\n use crate::{x, y::Z}; let q = crate::f(); $crate::no";
-    assert_eq!(uses(code), ["a::B", "a", "a::b::C", "x", "y::Z", "f"]);
+    assert_eq!(
+        imports(code, "m"),
+        ["a::B", "a", "a::b::C", "x", "y::Z", "f"]
+    );
     assert!(begins("lease::term::Term", "lease::term", ':') && !begins("leases", "lease", ':'));
 }
