@@ -199,6 +199,13 @@ impl World {
         }
     }
 
+    /// Records which routes the controller owes by now. Until an edit, or the next change in the account, all is as last seen.
+    pub fn note_owed(&self) {
+        for standing in self.shared().entries.values_mut() {
+            standing.owed |= standing.is_firm(FIRM + self.pace);
+        }
+    }
+
     /// Looks at the account after a step; nothing to do if the step changed nothing.
     pub fn judge(&self) {
         let stamp = Some(self.account.stamp());
@@ -245,8 +252,7 @@ impl World {
                 routed: false,
                 owed: false,
             });
-            // Until just now all was as last seen.
-            standing.owed |= standing.routed && now - standing.since > FIRM + self.pace;
+            standing.owed |= standing.is_firm(FIRM + self.pace);
             let mut tables = sight.tables.iter();
             let without = tables.find(|(_, routes)| !covered(net, routes));
             standing.routed = without.is_none();

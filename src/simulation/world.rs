@@ -126,6 +126,13 @@ pub struct Standing {
     pub owed: bool,
 }
 
+impl Standing {
+    /// Whether the entry has stood unchanged for so long, and is routed.
+    pub fn is_firm(&self, after: Duration) -> bool {
+        self.routed && self.since.elapsed() > after
+    }
+}
+
 impl World {
     pub fn new(bug: Bug, account: MemoryProvider, script: &Script) -> Self {
         let pace = script.pace();
@@ -187,6 +194,7 @@ impl World {
     }
 
     pub fn edit(&self, edit: &Edit) {
+        self.note_owed();
         self.maps().edit(edit);
         self.shared().stamp = None;
         self.judge();
