@@ -71,7 +71,7 @@ impl Bug {
     /// All bugs, each with the number of histories that find it.
     pub const PLANTED: [(Self, u64); 29] = [
         (Self::EmptyTrusted, 500),
-        (Self::TyposDropped, 800),
+        (Self::TyposDropped, 100),
         (Self::EditsMissed, 200),
         (Self::TermUnchecked, 200),
         (Self::LeaderCached, 20),

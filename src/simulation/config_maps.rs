@@ -81,10 +81,15 @@ impl Edit {
         match rng.u8(0..24) {
             0..2 => Self::Delete(id),
             2..6 => Self::Remove(id, key),
-            6..8 => Self::Set(id, key, BAD[rng.usize(0..BAD.len())]),
+            6..8 => Self::Set(id, key, typo(rng)),
             _ => Self::Set(id, key, GOOD[rng.usize(0..GOOD.len())]),
         }
     }
+}
+
+/// Draws a value that cannot be read.
+pub fn typo(rng: &mut Rng) -> &'static str {
+    BAD[rng.usize(0..BAD.len())]
 }
 
 impl fmt::Display for Edit {

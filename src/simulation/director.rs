@@ -42,7 +42,7 @@ impl Director {
             | Event::Reverting(_)
             | Event::Flags(_) => {}
             // It is when all is well.
-            Event::Churn { .. } => {}
+            Event::Churn { .. } | Event::LateTypo(_) => {}
             Event::Deaf { lasts } => world.source_faults().deaf(lasts),
             Event::Freeze { who, lasts } => self.processes[who].stop(lasts),
             Event::Trip { who, stage, lasts } => world.shared().trips[who] = Some((stage, lasts)),

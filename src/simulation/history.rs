@@ -11,6 +11,7 @@ use super::bugs::Bug;
 use super::churn;
 use super::director::Director;
 use super::invariants::{Invariant, Violation};
+use super::late_typo;
 use super::replica::{replica, settings};
 use super::script::{REPLICAS, Script};
 use super::world::World;
@@ -136,6 +137,10 @@ async fn play(world: &World, script: &Script) -> Duration {
     if !wrong() && world.account.take_all() {
         world.note("AWS takes every route again");
         settle(world, PATIENCE + settled, Instant::now()).await;
+    }
+    if let Some(value) = script.late_typo().filter(|_| !wrong()) {
+        late_typo::make(world, value);
+        settle(world, settled, Instant::now()).await;
     }
     if let Some((habit, gap)) = script.churn().filter(|_| !wrong()) {
         churn::play(world, habit, gap).await;

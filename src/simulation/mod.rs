@@ -45,7 +45,7 @@
 //! - operations that fail, rollbacks that get stuck, and change sets with `REVERT_DRIFT` that are refused, fail, see nothing, do nothing or would
 //!   do too much;
 //! - edits of the Lease by hand; a ledger that is deleted, overwritten or not accessible;
-//! - ConfigMaps edited at any moment, all emptied, for good or for a moment, edited faster than change sets are computed, and wide entries that
+//! - ConfigMaps edited at any moment, typos in entries that have been served for long, ConfigMaps all emptied, for good or for a moment, edited faster than change sets are computed, and wide entries that
 //!   come and go with more inside them than fits;
 //! - other principals that delete, retarget, detach, release, fail and retag the stack's resources in EC2, once, repeatedly, or for ever; that
 //!   use up routes, static IPs and the quota of NAT gateways, with or without the account showing it; that delete the stack, switch its
@@ -64,6 +64,7 @@ mod excuses;
 mod flags;
 mod history;
 mod invariants;
+mod late_typo;
 mod manual_edits;
 mod network_faults;
 mod planted;

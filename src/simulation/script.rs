@@ -60,6 +60,8 @@ pub enum Event {
     Late { who: usize, lasts: Duration },
     /// After the history has settled, a user edits this often.
     Churn { habit: Habit, gap: Duration },
+    /// After the history has settled, an entry that is served gets this value.
+    LateTypo(&'static str),
     /// The next operation fails, and so does the rollback of a change if it is stuck.
     Spoil { stuck: bool },
     /// A fault in a zone in EC2, injected again whenever it is repaired, for this long; None means for ever.
@@ -308,6 +310,7 @@ impl Event {
                 write!(f, "another cluster owns the stack for {lasts:.1?}")
             }
             Self::Reverting(how) => write!(f, "reverting drift: {how:?}"),
+            Self::LateTypo(value) => write!(f, "an entry will get a typo: {value}"),
             Self::Churn { habit, gap } => {
                 write!(f, "a user will edit every {gap:.1?}: {habit:?}")
             }
