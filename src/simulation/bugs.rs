@@ -63,13 +63,15 @@ pub enum Bug {
     OwnerNotCompared,
     /// An earlier change set is not executed if it has anything in it that is not wanted any more.
     Starved,
+    /// The status does not name the entries that wait.
+    SilentWait,
     /// A pass runs every second.
     Restless,
 }
 
 impl Bug {
     /// All bugs, each with the number of histories that find it.
-    pub const PLANTED: [(Self, u64); 29] = [
+    pub const PLANTED: [(Self, u64); 30] = [
         (Self::EmptyTrusted, 500),
         (Self::TyposDropped, 100),
         (Self::EditsMissed, 200),
@@ -98,6 +100,7 @@ impl Bug {
         (Self::StaleTrusted, 600),
         (Self::OwnerNotCompared, 100),
         (Self::Starved, 400),
+        (Self::SilentWait, 200),
         (Self::Restless, 20),
     ];
 

@@ -134,6 +134,7 @@ async fn play(world: &World, script: &Script) -> Duration {
     }
     world.note("the faults are over");
     let mut after = settle(world, settled, world.faults_until).await;
+    world.judge_status();
     if !wrong() && world.account.take_all() {
         world.note("AWS takes every route again");
         settle(world, PATIENCE + settled, Instant::now()).await;
@@ -141,6 +142,7 @@ async fn play(world: &World, script: &Script) -> Duration {
     if let Some(value) = script.late_typo().filter(|_| !wrong()) {
         late_typo::make(world, value);
         settle(world, settled, Instant::now()).await;
+        world.judge_status();
     }
     if let Some((habit, gap)) = script.churn().filter(|_| !wrong()) {
         churn::play(world, habit, gap).await;

@@ -28,6 +28,7 @@ pub enum Invariant {
     StaticIpsStay,
     RoutesStay,
     NothingForgotten,
+    Reported,
     NoBlindRemoval,
     NobodyAsks,
     WithinLimits,

@@ -34,6 +34,8 @@
 //!     histories, after it has settled.
 //! 15. `Paced`: when there is nothing to do, passes are few.
 //!
+//! 16. `Reported`: after a history has settled, the leader's status says of each entry whether it is routed, and if it is not, why.
+//!
 //! The simulation covers:
 //!
 //! - processes that freeze, also in the middle of a pass, crash and stop;
@@ -70,6 +72,7 @@ mod network_faults;
 mod planted;
 mod provider_wrapper;
 mod replica;
+mod reporting;
 pub(crate) mod script;
 mod shrink;
 mod source_view;

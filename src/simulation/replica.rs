@@ -31,6 +31,7 @@ use crate::provider::memory::quota_faults::ROUTES;
 use crate::report::liveness::Liveness;
 use crate::report::metrics::Metrics;
 use crate::report::reporter::Reporter;
+use crate::report::status_publisher::StatusPublisher;
 use crate::source::Source;
 
 /// What becomes of a process.
@@ -75,7 +76,11 @@ pub async fn replica(
     for start in 0.. {
         world.note(&format!("replica {who} starts"));
         let (stop, stopped) = oneshot::channel::<()>();
-        let (controller, seat) = controller(&world, who, start, &process);
+        let publisher = StatusPublisher::default();
+        world.publishes(who, publisher.clone());
+        let publishing = tokio::spawn(publisher.clone().run());
+        let reporter = Reporter::new(Metrics::new(), false).with(publisher, None);
+        let (controller, seat) = controller(&world, who, start, &process, reporter);
         let run = controller.run(async move {
             let _either_way = stopped.await;
         });
@@ -101,6 +106,7 @@ pub async fn replica(
             }
         };
         drop(seat);
+        publishing.abort();
         if ended.is_err_and(|error| error.is_panic()) {
             world.fail(Invariant::NoPanic, format!("replica {who} panicked"));
         }
@@ -114,6 +120,7 @@ fn controller(
     who: usize,
     start: u32,
     process: &Process,
+    reporter: Reporter,
 ) -> (
     Controller<ProviderWrapper, ElectionWrapper>,
     ElectionWrapper,
@@ -166,7 +173,7 @@ fn controller(
         },
         config,
         ledger(world, who, &net),
-        Reporter::new(Metrics::new(), false),
+        reporter,
         Liveness::new(secs(60.0)),
     );
     (controller, seat)

@@ -1,7 +1,7 @@
 //! The state of a history as an observer outside of all replicas knows it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -25,6 +25,7 @@ use crate::model::input::request::{Object, Snapshot};
 use crate::provider::memory::MemoryProvider;
 use crate::provider::memory::account_view::Stamp;
 use crate::provider::memory::quota_faults::{ROUTES, refusable};
+use crate::report::status_publisher::{StatusPublisher, StatusSnapshot};
 
 /// How long a request may be on its way to the account.
 const SLOWEST: Duration = Duration::from_secs(10);
@@ -80,6 +81,7 @@ pub struct Shared {
     /// From when on no call may be sent.
     quiet: bool,
     terms_of: [Option<LeaderTerm>; REPLICAS],
+    publishers: [StatusPublisher; REPLICAS],
     sent_epoch: u64,
     pub operation_epoch: u64,
     pub ips: BTreeMap<String, String>,
@@ -211,6 +213,23 @@ impl World {
             guard,
             process: process.clone(),
         });
+    }
+
+    /// Records where a process publishes its status.
+    pub fn publishes(&self, who: usize, publisher: StatusPublisher) {
+        self.shared().publishers[who] = publisher;
+    }
+
+    /// Returns the status that the leader has published.
+    pub fn published(&self) -> Option<Arc<StatusSnapshot>> {
+        let shared = self.shared();
+        let leads = |who: &usize| {
+            shared.terms_of[*who]
+                .as_ref()
+                .is_some_and(|it| !it.is_over())
+        };
+        let mut leaders = (0..REPLICAS).filter(leads);
+        leaders.find_map(|who| shared.publishers[who].latest())
     }
 
     /// Fails if another replica's term lasts.

@@ -1,0 +1,76 @@
+//! Compares what the leader publishes with what is true. Being silent about an entry without a route is the second worst fault.
+
+use std::collections::BTreeMap;
+
+use super::bugs::Bug;
+use super::config_maps::{covered, entries, unreadable};
+use super::invariants::Invariant;
+use super::world::World;
+use crate::model::base::ids::EntryId;
+use crate::model::status::{Entry, State};
+
+impl World {
+    /// Fails where the leader's status says of an entry what is not so. Nothing may have happened for a while.
+    pub fn judge_status(&self) {
+        if let Some(text) = self.misreported() {
+            self.fail(Invariant::Reported, text);
+        }
+    }
+
+    fn misreported(&self) -> Option<String> {
+        let Some(status) = self.published() else {
+            return Some("nobody publishes a status".to_owned());
+        };
+        if let Some(failure) = &status.status.failure {
+            return Some(format!("the leader reports a failure: {failure:?}"));
+        }
+        let id = |entry: &Entry| {
+            (
+                entry.namespace.clone(),
+                entry.name.clone(),
+                entry.key.clone(),
+            )
+        };
+        let told: BTreeMap<_, &Entry> = status
+            .status
+            .entries
+            .iter()
+            .filter(|entry| self.bug != Bug::SilentWait || entry.state != State::Waiting)
+            .map(|entry| ((entry.cluster.clone(), id(entry)), entry))
+            .collect();
+        let of = |id: &EntryId| {
+            let EntryId { object, key } = id;
+            let name = (object.namespace.clone(), object.name.clone(), key.clone());
+            told.get(&(object.cluster.clone(), name)).copied()
+        };
+        let is_told = |entry: &Entry| entry.reason.is_some() && entry.message.is_some();
+        let objects = self.maps().objects.clone();
+        for id in unreadable(&objects) {
+            match of(&id) {
+                Some(entry)
+                    if matches!(entry.state, State::Refused | State::Kept) && is_told(entry) => {}
+                other => return Some(format!("{id} has a typo, and the status says {other:?}")),
+            }
+        }
+        let sight = self.account.sight();
+        for (id, net) in entries(&objects) {
+            let without = sight
+                .tables
+                .iter()
+                .find(|(_, routes)| !covered(net, routes));
+            match (of(&id), without) {
+                (Some(entry), None) if entry.state == State::Routed => {}
+                (Some(entry), Some(_)) if entry.state != State::Routed && is_told(entry) => {}
+                (other, None) => {
+                    return Some(format!("{id} is routed, and the status says {other:?}"));
+                }
+                (other, Some((table, _))) => {
+                    return Some(format!(
+                        "{net} of {id} has no route in {table}, and the status says {other:?}"
+                    ));
+                }
+            }
+        }
+        None
+    }
+}
