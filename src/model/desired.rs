@@ -16,6 +16,7 @@ use ipnet::Ipv4Net;
 use crate::model::base::cidr;
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
 use crate::model::base::settings::{NAMELESS, Settings};
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::network::{Network, RELEASED};
@@ -23,9 +24,6 @@ use crate::model::desired::admitted::Admitted;
 use crate::model::desired::refused_routes::Choice;
 use crate::model::desired::retained::{Kept, keep_routes};
 use crate::model::input::request::Request;
-
-/// The reason of everything that waits for room.
-pub(in crate::model) const LIMIT_REACHED: &str = "LimitReached";
 
 /// What the stack should hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,7 +57,7 @@ pub fn build(
         let subject = Subject::Stack(settings.stack_name.clone());
         problems.push(Problem::warning(
             subject,
-            "NoClusterId",
+            Reason::NoClusterId,
             NAMELESS.to_owned(),
         ));
     }
@@ -106,7 +104,7 @@ fn zones(
         match settings.zones.get(zone) {
             Some(configured) if configured != live => problems.push(Problem::warning(
                 Subject::Zone(zone.clone()),
-                "NatCidrKept",
+                Reason::NatCidrKept,
                 format!(
                     "its NAT subnet stays {live}, not {configured}: changing it would replace the NAT gateway; set \
                      --aws-nat-cidr-block back to {live}, or remove the zone with --remove-zone={zone} and add it again"
@@ -115,7 +113,7 @@ fn zones(
             None if settings.remove_zones.contains(zone) => continue,
             None => problems.push(Problem::warning(
                 Subject::Zone(zone.clone()),
-                "ZoneKept",
+                Reason::ZoneKept,
                 format!(
                     "it is no longer configured, but its static IP would be lost for good; add it back to --aws-az, or \
                      set --remove-zone={zone} to give the IP up"
@@ -135,7 +133,7 @@ fn zones(
     {
         let waits =
             unusable(*cidr, network, &zones).or_else(|| waits(zone, *cidr, network, addresses));
-        let waits = waits.filter(|(reason, _)| *reason != LATER || goes_without);
+        let waits = waits.filter(|(reason, _)| *reason != Reason::ZoneWaits || goes_without);
         if let Some((reason, text)) = waits {
             problems.push(Problem::refused(Subject::Zone(zone.clone()), reason, text));
         } else {
@@ -146,32 +144,29 @@ fn zones(
     zones
 }
 
-/// Of a zone that could not be added.
-const LATER: &str = "ZoneWaits";
-
 /// Why a zone is not added now: one that cannot be made fails the whole change, and everybody else's routes with it.
 fn waits(
     zone: &Zone,
     cidr: Ipv4Net,
     network: &Network,
     addresses: Option<usize>,
-) -> Option<(&'static str, String)> {
+) -> Option<(Reason, String)> {
     let headroom = &network.headroom;
     if addresses == Some(0) {
         let text = "it gets no NAT gateway yet, since the account may have no more static IPs in this region; release one \
                     that is not needed, or have the quota \"EC2-VPC Elastic IPs\" raised";
-        return Some((LIMIT_REACHED, text.to_owned()));
+        return Some((Reason::LimitReached, text.to_owned()));
     }
     if headroom.nat_gateways.get(zone) == Some(&0) {
         let text = "it gets no NAT gateway yet, since the account may have no more of them in this zone; delete one that is \
                     not needed, or have the quota \"NAT gateways per Availability Zone\" raised";
-        return Some((LIMIT_REACHED, text.to_owned()));
+        return Some((Reason::LimitReached, text.to_owned()));
     }
     headroom.later.get(&(zone.clone(), cidr))?;
     // Without the time that is left: what is told anew at each pass is noise.
     let text = "the change that was to add it failed, and all others go ahead without it; it is tried again by itself, ever more \
                 seldom: see the stack's events for the cause; if its NAT subnet's range is taken, choose another with --aws-nat-cidr-block";
-    Some((LATER, text.to_owned()))
+    Some((Reason::ZoneWaits, text.to_owned()))
 }
 
 /// Why a new NAT subnet cannot be made.
@@ -179,14 +174,14 @@ fn unusable(
     cidr: Ipv4Net,
     network: &Network,
     zones: &BTreeMap<Zone, Ipv4Net>,
-) -> Option<(&'static str, String)> {
+) -> Option<(Reason, String)> {
     if !network.vpc_cidrs.iter().any(|vpc| vpc.contains(&cidr)) {
         let text = format!(
             "its NAT subnet {cidr} is outside the CIDRs of {}, so the zone gets no NAT gateway; choose a free range \
              inside them with --aws-nat-cidr-block",
             network.vpc_id
         );
-        return Some(("NatCidrUnusable", text));
+        return Some((Reason::NatCidrUnusable, text));
     }
     let (other, range) = zones
         .iter()
@@ -195,7 +190,7 @@ fn unusable(
         "its NAT subnet {cidr} overlaps {range} of zone {other}, so the zone gets no NAT gateway; choose a free range with \
          --aws-nat-cidr-block"
     );
-    Some(("NatCidrUnusable", text))
+    Some((Reason::NatCidrUnusable, text))
 }
 
 fn tables(
@@ -210,7 +205,7 @@ fn tables(
         } else if table.zone != RELEASED {
             problems.push(Problem::warning(
                 Subject::RouteTable(id.clone()),
-                "NoNatInZone",
+                Reason::NoNatInZone,
                 format!(
                     "its tag AvailabilityZone names {:?}, where there is no NAT gateway: nothing is routed from there; \
                      add the zone to --aws-az and --aws-nat-cidr-block, or correct the tag",
@@ -225,7 +220,7 @@ fn tables(
     {
         problems.push(Problem::warning(
             Subject::Zone(zone.clone()),
-            "NoRouteTableInZone",
+            Reason::NoRouteTableInZone,
             "no worker route table has the tag AvailabilityZone with this zone, so its static IP is not used; tag the \
              workers' route table, or check --aws-route-table-tag"
                 .to_owned(),
@@ -248,7 +243,7 @@ fn routes(
             let target = &network.worker_tables[*table].routes[cidr].target;
             problems.push(Problem::warning(
                 Subject::Entry(entry.clone()),
-                "RouteExists",
+                Reason::RouteExists,
                 format!(
                     "route table {table} has a route to {cidr} by way of {target} that this controller did not make: \
                      it is left alone and traffic from there gets no static IP; delete that route to have it replaced"

@@ -2,6 +2,7 @@
 
 use super::repair_tests::{Scene, dns, leads_to, text, told};
 use super::*;
+use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnDrift;
 use crate::model::cloud::network::OtherTable;
 use crate::model::cloud::observed::{Health, Observed};
@@ -10,12 +11,12 @@ use crate::model::drift::Cure;
 type Harm = fn(&mut Scene);
 
 /// Each with the reasons that are told of it.
-fn told_of(cases: &[(Harm, &[&str])]) {
+fn told_of(cases: &[(Harm, &[Reason])]) {
     for (harm, expected) in cases {
         let mut scene = Scene::new();
         harm(&mut scene);
         let plan = scene.plan();
-        let found: Vec<&str> = plan
+        let found: Vec<Reason> = plan
             .drifts
             .iter()
             .map(|drift| drift.kind.reason())
@@ -26,49 +27,53 @@ fn told_of(cases: &[(Harm, &[&str])]) {
         scene.bench.settings.drift = OnDrift::Report;
         assert_eq!(scene.plan().action, Action::Keep);
         scene.bench.settings.drift = OnDrift::Off;
-        assert_eq!(told(&scene.plan()), [""; 0]);
+        assert_eq!(told(&scene.plan()), []);
     }
 }
 
 #[test]
 fn each_drift_of_a_zone_has_its_reason() {
-    let cases: [(Harm, &[&str]); 10] = [
+    let cases: [(Harm, &[Reason]); 10] = [
         (
             |s| {
                 s.seen.gateways.remove("nat-a");
                 let table = s.bench.network.worker_tables.get_mut("rtb-a").unwrap();
                 table.routes.get_mut(&dns()).unwrap().blackhole = true;
             },
-            &["StaticIpDetached", "NatGatewayGone", "RouteBlackhole"],
+            &[
+                Reason::StaticIpDetached,
+                Reason::NatGatewayGone,
+                Reason::RouteBlackhole,
+            ],
         ),
         (
             |s| {
                 s.seen.gateways.remove("nat-a");
                 s.seen.addresses.get_mut("ip-a").unwrap().held_by = None;
             },
-            &["NatGatewayGone"],
+            &[Reason::NatGatewayGone],
         ),
         (
             |s| s.seen.gateways.get_mut("nat-a").unwrap().health = Health::Leaving,
-            &["NatGatewayGone"],
+            &[Reason::NatGatewayGone],
         ),
         (
             |s| {
                 s.seen.gateways.get_mut("nat-a").unwrap().health = Health::Failed(text("x"));
                 s.seen.addresses.get_mut("ip-a").unwrap().held_by = None;
             },
-            &["NatGatewayFailed"],
+            &[Reason::NatGatewayFailed],
         ),
         (
             |s| s.seen.gateways.get_mut("nat-a").unwrap().subnet = text("subnet-x"),
-            &["NatGatewayChanged"],
+            &[Reason::NatGatewayChanged],
         ),
         (
             |s| {
                 s.seen.addresses.remove("ip-a");
                 s.seen.gateways.get_mut("nat-a").unwrap().health = Health::Gone;
             },
-            &["StaticIpLost", "NatGatewayGone"],
+            &[Reason::StaticIpLost, Reason::NatGatewayGone],
         ),
         (
             |s| {
@@ -77,19 +82,19 @@ fn each_drift_of_a_zone_has_its_reason() {
                 gateway.health = Health::Failed(text("x"));
                 s.seen.addresses.get_mut("ip-a").unwrap().held_by = None;
             },
-            &["NatGatewayFailed", "NatSubnetGone"],
+            &[Reason::NatGatewayFailed, Reason::NatSubnetGone],
         ),
         (
             |s| drop(s.seen.addresses.remove("ip-a")),
-            &["AnswersContradict"],
+            &[Reason::AnswersContradict],
         ),
         (
             |s| s.seen.subnets.get_mut("subnet-a").unwrap().zone = text("z"),
-            &["NatSubnetChanged"],
+            &[Reason::NatSubnetChanged],
         ),
         (
             |s| s.seen.subnets.get_mut("subnet-a").unwrap().tags.clear(),
-            &["TagsChanged"],
+            &[Reason::TagsChanged],
         ),
     ];
     told_of(&cases);
@@ -97,14 +102,14 @@ fn each_drift_of_a_zone_has_its_reason() {
 
 #[test]
 fn each_drift_of_tables_and_routes_has_its_reason() {
-    let cases: [(Harm, &[&str]); 4] = [
+    let cases: [(Harm, &[Reason]); 4] = [
         (
             |s| drop(s.bench.network.other_tables.remove("rtb-nat-a")),
-            &["NatRouteTableGone"],
+            &[Reason::NatRouteTableGone],
         ),
         (
             |s| drop(s.bench.network.associations.remove("subnet-a")),
-            &["NatSubnetUnassociated"],
+            &[Reason::NatSubnetUnassociated],
         ),
         (
             |s| {
@@ -112,7 +117,7 @@ fn each_drift_of_tables_and_routes_has_its_reason() {
                 // The gateway of another zone.
                 table.routes.insert(dns(), leads_to("nat-b"));
             },
-            &["RouteRetargeted"],
+            &[Reason::RouteRetargeted],
         ),
         (
             |s| {
@@ -126,7 +131,7 @@ fn each_drift_of_tables_and_routes_has_its_reason() {
                         .pop_first(),
                 )
             },
-            &["RouteMissing"],
+            &[Reason::RouteMissing],
         ),
     ];
     told_of(&cases);
@@ -134,22 +139,28 @@ fn each_drift_of_tables_and_routes_has_its_reason() {
 
 #[test]
 fn answers_that_contradict_each_other_prove_nothing() {
-    type Case = (fn(&mut Observed), &'static [&'static str]);
+    type Case = (fn(&mut Observed), &'static [Reason]);
     let cases: [Case; 5] = [
-        (|seen| seen.addresses.clear(), &["AnswersContradict"; 2]),
-        (|seen| seen.gateways.clear(), &["AnswersContradict"; 2]),
-        (|seen| seen.subnets.clear(), &["AnswersContradict"; 2]),
+        (
+            |seen| seen.addresses.clear(),
+            &[Reason::AnswersContradict; 2],
+        ),
+        (
+            |seen| seen.gateways.clear(),
+            &[Reason::AnswersContradict; 2],
+        ),
+        (|seen| seen.subnets.clear(), &[Reason::AnswersContradict; 2]),
         (
             |seen| {
                 seen.addresses.clear();
                 seen.gateways.clear();
                 seen.subnets.clear();
             },
-            &["AnswersContradict"; 6],
+            &[Reason::AnswersContradict; 6],
         ),
         (
             |seen| seen.gateways.get_mut("nat-a").unwrap().health = Health::Gone,
-            &["NatGatewayGone"],
+            &[Reason::NatGatewayGone],
         ),
     ];
     for (harm, expected) in cases {
@@ -187,7 +198,7 @@ fn a_route_is_not_taken_out_of_a_table_into_which_it_cannot_be_put_back() {
     let drift = plan
         .drifts
         .iter()
-        .find(|it| it.kind.reason() == "RouteRetargeted");
+        .find(|it| it.kind.reason() == Reason::RouteRetargeted);
     assert!(matches!(drift.unwrap().cure, Cure::ByHand(_)), "{plan}");
     let problems = plan.problems.iter();
     let mut texts = problems.map(|problem| problem.message.as_str());

@@ -17,6 +17,7 @@ pub mod types;
 pub(crate) mod unroutable_zones;
 
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::{Layout, LayoutError, Names};
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::status::Phase;
@@ -41,7 +42,7 @@ fn plan_once(world: &World<'_>) -> Plan {
     let layout = recovery::layout(world.live);
     let readable = layout.as_ref().and_then(|(_, layout)| layout.as_ref().ok());
     match owner::alien(world, readable) {
-        None => plan_for(world, layout, "StackNotOurs"),
+        None => plan_for(world, layout, Reason::StackNotOurs),
         // Nothing of it counts as ours: neither its routes nor its static IPs.
         Some((live, reason)) => plan_for(
             &World {
@@ -58,7 +59,7 @@ fn plan_once(world: &World<'_>) -> Plan {
 fn plan_for(
     world: &World<'_>,
     layout: Option<(&Stack, Result<Layout, LayoutError>)>,
-    foreign: &'static str,
+    foreign: Reason,
 ) -> Plan {
     let names = match &layout {
         Some((_, Ok(layout))) => layout.names(),
@@ -84,7 +85,7 @@ fn plan_for(
             plan.stack.clone_from(&stack.id);
             plan.refuse(
                 &stack.name,
-                "TemplateUnreadable",
+                Reason::TemplateUnreadable,
                 format!("{error}; move it out of the way"),
             );
         }
@@ -107,7 +108,7 @@ impl Plan {
         self.why = why.into();
     }
 
-    pub(super) fn refuse(&mut self, stack: &str, reason: &'static str, message: String) {
+    pub(super) fn refuse(&mut self, stack: &str, reason: Reason, message: String) {
         self.why.clone_from(&message);
         self.action = Action::Refuse;
         self.problems.push(Problem::refused(
@@ -151,7 +152,7 @@ impl Plan {
         if self.desired.zones.is_empty() {
             let text = "no configured zone can have a NAT gateway: see the problems of the zones"
                 .to_owned();
-            return self.refuse(&stack.name, "NothingToRoute", text);
+            return self.refuse(&stack.name, Reason::NothingToRoute, text);
         }
         let taken = self.taken(world, stack, names);
         let desired = self.passable(world, stack, names, taken.clone());
@@ -162,7 +163,7 @@ impl Plan {
             Err(error) => {
                 return self.refuse(
                     &stack.name,
-                    "TemplateTooLarge",
+                    Reason::TemplateTooLarge,
                     format!("{error}; nothing is changed until it fits"),
                 );
             }
@@ -179,7 +180,7 @@ impl Plan {
         }
         let allowed = |id: &str| self.may_go(names, id);
         if let Some(text) = diff::refusal(&self.differences, &names.strangers, allowed) {
-            return self.refuse(&stack.name, "WouldLoseStaticIp", text);
+            return self.refuse(&stack.name, Reason::WouldLoseStaticIp, text);
         }
         if stack.status.is_rollback() && !self.differences.is_empty() {
             self.setback = stack.cause.clone();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::base::ids::{ObjectId, Zone};
+use crate::model::base::reason::Reason;
 use crate::model::base::settings::Settings;
 use crate::model::cloud::change_set_name::change_set_name;
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect};
@@ -99,7 +100,7 @@ impl Bench {
     }
 
     pub(super) fn plan(&self) -> Plan {
-        plan(&World {
+        let plan = plan(&World {
             snapshot: &self.snapshot,
             network: &self.network,
             live: &self.live,
@@ -111,7 +112,10 @@ impl Bench {
             },
             ledger: self.ledger.as_ref().map_or(Recall::Nowhere, Recall::Known),
             watch: &self.watch,
-        })
+        });
+        let fits = |it: &Problem| it.reason.about().contains(&it.subject.about());
+        assert!(plan.problems.iter().all(fits), "{plan}");
+        plan
     }
 
     /// A world in which the stack is as asked for.
@@ -132,12 +136,8 @@ impl Bench {
         }
     }
 
-    pub(super) fn reasons(&self) -> Vec<&'static str> {
-        self.plan()
-            .problems
-            .iter()
-            .map(|problem| problem.reason)
-            .collect()
+    pub(super) fn reasons(&self) -> Vec<Reason> {
+        self.plan().problems.iter().map(|it| it.reason).collect()
     }
 }
 
@@ -345,7 +345,7 @@ fn routes_of_others_are_left_alone() {
         routes, expected,
         "merging must not make the foreign 9.9.8.0/23"
     );
-    assert!(bench.reasons().contains(&"RouteExists"));
+    assert!(bench.reasons().contains(&Reason::RouteExists));
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn what_an_operation_is_making_is_not_another_s() {
             };
             table.routes.insert(cidr.parse().unwrap(), route);
         }
-        bench.reasons().contains(&"RouteExists")
+        bench.reasons().contains(&Reason::RouteExists)
     };
     let (old, new) = ("8.8.8.8/32", "9.9.9.9/32");
     assert!(!told("UPDATE_IN_PROGRESS", &[(new, "nat-1")]));

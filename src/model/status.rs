@@ -239,7 +239,7 @@ impl From<&Problem> for Told {
             }
             .to_owned(),
             subject: problem.subject.to_string(),
-            reason: problem.reason.to_owned(),
+            reason: problem.reason.to_string(),
             message,
             remedy,
         }

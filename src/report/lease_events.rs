@@ -10,18 +10,11 @@ use tokio::sync::watch;
 use super::events::{EventContent, EventType, Events};
 use super::status_publisher::StatusSnapshot;
 use crate::lease::LeaseView;
+use crate::model::base::reason::Reason;
 
 const REASON: &str = "LeaderElection";
 /// The maximum number of different Events about the stack's owner in one term.
 const MAX_TOLD: usize = 20;
-
-/// The reasons of problems that get an Event on the Lease.
-const REASONS: [&str; 4] = [
-    "OwnedByAnotherCluster",
-    "StackInAnotherVpc",
-    "OwnerUnknown",
-    "ForeignOperation",
-];
 
 /// Writes the Events of one Lease.
 pub struct LeaseEvents {
@@ -88,10 +81,10 @@ impl LeaseEvents {
 fn doubts(snapshot: &StatusSnapshot) -> Vec<EventContent> {
     let problems = snapshot.status.problems.iter();
     let found = problems.filter_map(|told| {
-        let reason = REASONS.into_iter().find(|reason| *reason == told.reason)?;
+        let reason = Reason::named(&told.reason).filter(|reason| reason.is_about_ownership())?;
         Some(EventContent {
             type_: EventType::Warning,
-            reason,
+            reason: reason.name(),
             action: "Reconcile",
             note: format!("{}: {}; {}", told.subject, told.message, told.remedy),
         })

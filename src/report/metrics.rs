@@ -194,7 +194,7 @@ impl Metrics {
             gauges
                 .problems
                 .get_or_create(&Reason {
-                    reason: problem.reason,
+                    reason: problem.reason.name(),
                 })
                 .inc();
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::model::base::problem::{Problem, Severity, Subject};
+use crate::model::base::reason::Reason;
 use crate::model::base::share;
 
 /// The limits of lines per minute: per namespace, for all namespaces together, and for problems without a namespace.
@@ -29,7 +30,7 @@ pub(super) struct ProblemLog {
     minute: Option<Minute>,
     /// How many lines each problem got, and since when.
     same: BTreeMap<Problem, (u32, Instant)>,
-    left_out: BTreeMap<&'static str, LeftOut>,
+    left_out: BTreeMap<Reason, LeftOut>,
     counted_at: Option<Instant>,
 }
 
@@ -62,15 +63,15 @@ impl ProblemLog {
             match problem.severity {
                 _ if !told => self.left_out.entry(problem.reason).or_default().new += 1,
                 Severity::Refused | Severity::Warning => {
-                    tracing::warn!(reason = problem.reason, "{problem}");
+                    tracing::warn!(reason = problem.reason.name(), "{problem}");
                 }
-                Severity::Note => tracing::info!(reason = problem.reason, "{problem}"),
+                Severity::Note => tracing::info!(reason = problem.reason.name(), "{problem}"),
             }
             self.known.insert(problem, told);
         }
         for problem in in_turn(gone) {
             if self.admits(&problem) {
-                tracing::info!(reason = problem.reason, "no longer: {problem}");
+                tracing::info!(reason = problem.reason.name(), "no longer: {problem}");
             } else {
                 self.left_out.entry(problem.reason).or_default().gone += 1;
             }
@@ -86,7 +87,7 @@ impl ProblemLog {
             .into_iter()
             .partition(|(problem, _)| now.contains(problem));
         self.known = known;
-        let mut renewed: BTreeMap<(Subject, &str, String), bool> = BTreeMap::new();
+        let mut renewed: BTreeMap<(Subject, Reason, String), bool> = BTreeMap::new();
         let mut over = Vec::new();
         for (problem, told) in gone {
             if let Some(kind) = kind(&problem) {
@@ -167,7 +168,7 @@ impl ProblemLog {
         self.counted_at = Some(now);
         for (reason, LeftOut { new, gone }) in std::mem::take(&mut self.left_out) {
             tracing::warn!(
-                reason,
+                reason = reason.name(),
                 gone,
                 "and {new} more {reason} problems; the subcommand `status` shows all of them"
             );
@@ -176,7 +177,7 @@ impl ProblemLog {
 }
 
 /// Returns the identity of a problem without a namespace. It ignores figures in the message, which may change in each pass.
-fn kind(problem: &Problem) -> Option<(Subject, &'static str, String)> {
+fn kind(problem: &Problem) -> Option<(Subject, Reason, String)> {
     match problem.namespace() {
         Some(_) => None,
         None => Some((

@@ -5,6 +5,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 use super::*;
 use crate::model::base::ids::{EntryId, ObjectId};
+use crate::model::base::reason::Reason;
 
 /// The messages of all lines that are written meanwhile.
 #[derive(Clone, Default)]
@@ -45,13 +46,13 @@ fn bad(namespace: &str, key: usize) -> Problem {
         },
         key: format!("k{key}"),
     };
-    Problem::refused(Subject::Entry(id), "NotACidr", "no".to_owned())
+    Problem::refused(Subject::Entry(id), Reason::NotACidr, "no".to_owned())
 }
 
 fn of_source(text: &str) -> Problem {
     Problem::warning(
         Subject::Source("east".into()),
-        "SourceStale",
+        Reason::SourceStale,
         text.to_owned(),
     )
 }

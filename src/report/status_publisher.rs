@@ -12,6 +12,7 @@ use crate::clock::wall;
 use crate::lease::LeaseView;
 use crate::model::base::digest::digest;
 use crate::model::base::plain::{plain, short};
+use crate::model::base::reason::Reason;
 use crate::model::input::request::Snapshot;
 use crate::model::plan::types::Action;
 use crate::model::schedule::Outcome;
@@ -264,7 +265,7 @@ impl StatusPublisher {
                     )),
                     _ if self.inner.dry_run && pass.plan.action.mutates() => {
                         let text = "nothing is written with --dry-run; leave it out".to_owned();
-                        Some(("DryRun", text))
+                        Some((Reason::DryRun, text))
                     }
                     _ => None,
                 };

@@ -1,4 +1,8 @@
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::model::base::ids::{EntryId, ObjectId};
+use crate::model::input::object::Object;
 use crate::model::plan::types::{Action, Plan};
 use crate::model::status::RouteState;
 
@@ -94,6 +98,40 @@ async fn a_failure_keeps_what_was_seen_before_it() {
         "what it knew is another's to tell"
     );
     keeper.abort();
+}
+
+#[tokio::test]
+async fn an_entry_that_only_a_dry_run_keeps_from_its_route_says_so() {
+    let (object, key) = (ObjectId::default(), "dns".to_owned());
+    let (id, data) = (EntryId { object, key }, "8.8.8.8/32".to_owned());
+    let net = "8.8.8.8/32".parse().expect("a network");
+    let entries = BTreeMap::from([(id.clone(), net)]);
+    let found = || {
+        let mut pass = pass(Action::ContinueRollback, "a rollback failed", false).expect("a pass");
+        pass.plan.live_routes.clear();
+        pass.plan.desired.routes = [("rtb-1".to_owned(), net)].into();
+        pass.plan.request.entries.clone_from(&entries);
+        pass
+    };
+    let object = Object {
+        data: [(id.key, data)].into(),
+        ..Object::default()
+    };
+    let snapshot = Snapshot {
+        objects: [(id.object, object)].into(),
+        ..Snapshot::default()
+    };
+    for (dry_run, reason) in [(true, Some("DryRun")), (false, None)] {
+        let publisher = StatusPublisher::new(dry_run);
+        let keeper = tokio::spawn(publisher.clone().run());
+        let mut snapshots = publisher.subscribe();
+        tokio::task::yield_now().await;
+        publisher.begin_term();
+        publisher.record_pass(Ok(found()), snapshot.clone(), Duration::ZERO);
+        let told = next(&mut snapshots).await;
+        assert_eq!(told.status.entries[0].reason.as_deref(), reason);
+        keeper.abort();
+    }
 }
 
 #[tokio::test]

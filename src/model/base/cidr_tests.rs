@@ -1,5 +1,6 @@
 //! The rules of entries, and the merge against oracles.
 
+use crate::model::base::reason::Reason;
 use proptest::prelude::*;
 
 use super::*;
@@ -53,7 +54,7 @@ fn values_are_read_as_people_write_them() {
     }
     assert_eq!(
         parse("2001:db8::/32").unwrap_err().reason(),
-        "Ipv6NotSupported"
+        Reason::Ipv6NotSupported
     );
     assert!(parse(&"9".repeat(5_000)).unwrap_err().to_string().len() < 250);
 }
@@ -61,16 +62,16 @@ fn values_are_read_as_people_write_them() {
 #[test]
 fn every_refusal_and_caution_has_its_reason() {
     let cases = [
-        ("0.0.0.0/0", "TooWide"),
-        ("8.0.0.0/7", "TooWide"),
-        ("127.0.0.1", "ReservedRange"),
-        ("169.254.168.0/22", "ReservedRange"),
-        ("224.0.0.5", "ReservedRange"),
-        ("255.255.255.255", "ReservedRange"),
-        ("0.1.2.3", "ReservedRange"),
-        ("172.31.0.0/16", "InsideVpc"),
-        ("172.31.5.0/24", "InsideVpc"),
-        ("172.31.64.0/29", "InsideNatSubnet"),
+        ("0.0.0.0/0", Reason::TooWide),
+        ("8.0.0.0/7", Reason::TooWide),
+        ("127.0.0.1", Reason::ReservedRange),
+        ("169.254.168.0/22", Reason::ReservedRange),
+        ("224.0.0.5", Reason::ReservedRange),
+        ("255.255.255.255", Reason::ReservedRange),
+        ("0.1.2.3", Reason::ReservedRange),
+        ("172.31.0.0/16", Reason::InsideVpc),
+        ("172.31.5.0/24", Reason::InsideVpc),
+        ("172.31.64.0/29", Reason::InsideNatSubnet),
     ];
     for (text, reason) in cases {
         assert_eq!(refused(&rules(), text), Some(reason), "{text}");
@@ -83,13 +84,13 @@ fn every_refusal_and_caution_has_its_reason() {
         let caution = wide.check(parse(text).unwrap().0, false).unwrap();
         caution.map(|caution| caution.reason())
     };
-    assert_eq!(caution("172.16.0.0/12"), Some("ContainsLocalNetwork"));
-    assert_eq!(caution("169.0.0.0/8"), Some("ContainsLocalNetwork"));
+    assert_eq!(caution("172.16.0.0/12"), Some(Reason::ContainsLocalNetwork));
+    assert_eq!(caution("169.0.0.0/8"), Some(Reason::ContainsLocalNetwork));
     assert_eq!(caution("10.1.0.0/16"), None);
     assert_eq!(caution("8.8.8.8"), None);
 }
 
-fn refused(rules: &Rules, text: &str) -> Option<&'static str> {
+fn refused(rules: &Rules, text: &str) -> Option<Reason> {
     let judged = rules.check(parse(text).unwrap().0, false);
     judged.err().map(|refusal| refusal.reason())
 }
@@ -106,7 +107,11 @@ fn private_ranges_are_refused_from_inside_and_from_around() {
         "100.64.0.0/10",
         "100.0.0.0/9",
     ] {
-        assert_eq!(refused(&rules(), text), Some("PrivateRange"), "{text}");
+        assert_eq!(
+            refused(&rules(), text),
+            Some(Reason::PrivateRange),
+            "{text}"
+        );
     }
     for text in [
         "9.0.0.0/8",
@@ -129,9 +134,9 @@ fn what_is_routed_or_known_stays_with_a_warning() {
         let judged = rules.check(parse(text).unwrap().0, known);
         judged.map(|caution| caution.map(|caution| caution.reason()))
     };
-    assert_eq!(kept("10.20.0.0/16", false), Ok(Some("PrivateRange")));
-    assert_eq!(kept("10.20.3.0/24", false), Ok(Some("PrivateRange")));
-    assert_eq!(kept("10.30.0.0/16", true), Ok(Some("PrivateRange")));
+    assert_eq!(kept("10.20.0.0/16", false), Ok(Some(Reason::PrivateRange)));
+    assert_eq!(kept("10.20.3.0/24", false), Ok(Some(Reason::PrivateRange)));
+    assert_eq!(kept("10.30.0.0/16", true), Ok(Some(Reason::PrivateRange)));
     assert!(
         kept("10.0.0.0/8", false).is_err(),
         "only a part of it is routed"

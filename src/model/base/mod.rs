@@ -6,6 +6,7 @@ pub mod ids;
 pub mod owner;
 pub mod plain;
 pub mod problem;
+pub mod reason;
 pub(crate) mod refusal;
 pub mod settings;
 pub mod share;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::model::base::ids::{EntryId, ObjectId};
 use crate::model::base::plain::{plain, short};
+use crate::model::base::reason::{About, Reason};
 
 /// Bytes of a message: it may quote what a server answers.
 const MAX_MESSAGE: usize = 4_000;
@@ -32,6 +33,20 @@ pub enum Subject {
     Stack(String),
 }
 
+impl Subject {
+    /// Returns the kind of subject.
+    pub fn about(&self) -> About {
+        match self {
+            Self::Entry(_) => About::Entry,
+            Self::Object(_) => About::Object,
+            Self::Source(_) => About::Source,
+            Self::Zone(_) => About::Zone,
+            Self::RouteTable(_) => About::RouteTable,
+            Self::Stack(_) => About::Stack,
+        }
+    }
+}
+
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -49,19 +64,13 @@ impl fmt::Display for Subject {
 pub struct Problem {
     pub severity: Severity,
     pub subject: Subject,
-    /// CamelCase, stable: usable as the reason of a Kubernetes Event.
-    pub reason: &'static str,
+    pub reason: Reason,
     pub message: String,
 }
 
 impl Problem {
     /// Makes a problem whose message is safe to show and not too long, whatever it quotes.
-    pub fn new(
-        severity: Severity,
-        subject: Subject,
-        reason: &'static str,
-        message: String,
-    ) -> Self {
+    pub fn new(severity: Severity, subject: Subject, reason: Reason, message: String) -> Self {
         let message = match plain(&message) {
             Cow::Borrowed(_) if message.len() <= MAX_MESSAGE => message,
             clean => short(&clean, MAX_MESSAGE),
@@ -74,15 +83,15 @@ impl Problem {
         }
     }
 
-    pub fn refused(subject: Subject, reason: &'static str, message: String) -> Self {
+    pub fn refused(subject: Subject, reason: Reason, message: String) -> Self {
         Self::new(Severity::Refused, subject, reason, message)
     }
 
-    pub fn warning(subject: Subject, reason: &'static str, message: String) -> Self {
+    pub fn warning(subject: Subject, reason: Reason, message: String) -> Self {
         Self::new(Severity::Warning, subject, reason, message)
     }
 
-    pub fn note(subject: Subject, reason: &'static str, message: String) -> Self {
+    pub fn note(subject: Subject, reason: Reason, message: String) -> Self {
         Self::new(Severity::Note, subject, reason, message)
     }
 

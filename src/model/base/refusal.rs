@@ -4,6 +4,8 @@ use std::fmt;
 
 use ipnet::Ipv4Net;
 
+use crate::model::base::reason::Reason;
+
 /// Nothing wider is accepted, and merging makes nothing wider. A /8 is the widest block that was ever given to anyone.
 pub const WIDEST_PREFIX: u8 = 8;
 /// Addresses that the entries of one ConfigMap may have in all, those of a /8: the whole internet is not a partner.
@@ -67,20 +69,20 @@ impl fmt::Display for Elsewhere {
 }
 
 impl Refusal {
-    /// CamelCase, stable.
-    pub fn reason(&self) -> &'static str {
+    /// Returns the reason of the problem that reports it.
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::NotCidr(_) => "NotACidr",
-            Self::Ipv6(_) => "Ipv6NotSupported",
-            Self::TooWide(_) => "TooWide",
-            Self::InVpc { .. } => "InsideVpc",
-            Self::InNatSubnet { .. } => "InsideNatSubnet",
-            Self::Reserved { .. } => "ReservedRange",
-            Self::Private { .. } => "PrivateRange",
-            Self::RoutedElsewhere { .. } => "RoutedElsewhere",
-            Self::TooManyAddresses { .. } => "TooManyAddresses",
-            Self::NamespaceFull { .. } => "NamespaceFull",
-            Self::TooMany => "TooManyEntries",
+            Self::NotCidr(_) => Reason::NotACidr,
+            Self::Ipv6(_) => Reason::Ipv6NotSupported,
+            Self::TooWide(_) => Reason::TooWide,
+            Self::InVpc { .. } => Reason::InsideVpc,
+            Self::InNatSubnet { .. } => Reason::InsideNatSubnet,
+            Self::Reserved { .. } => Reason::ReservedRange,
+            Self::Private { .. } => Reason::PrivateRange,
+            Self::RoutedElsewhere { .. } => Reason::RoutedElsewhere,
+            Self::TooManyAddresses { .. } => Reason::TooManyAddresses,
+            Self::NamespaceFull { .. } => Reason::NamespaceFull,
+            Self::TooMany => Reason::TooManyEntries,
         }
     }
 }
@@ -154,10 +156,10 @@ pub enum Caution {
 }
 
 impl Caution {
-    /// CamelCase, stable.
-    pub fn reason(&self) -> &'static str {
+    /// Returns the reason of the problem that reports it.
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Contains { .. } => "ContainsLocalNetwork",
+            Self::Contains { .. } => Reason::ContainsLocalNetwork,
             Self::Kept(refusal) => refusal.reason(),
         }
     }

@@ -5,6 +5,7 @@ use ipnet::Ipv4Net;
 use crate::model::base::cidr::Rules;
 use crate::model::base::ids::{EntryId, ObjectId};
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
 use crate::model::base::refusal::{Caution, Refusal};
 use crate::model::desired::reading::{self, Reading, Unread};
 use crate::model::input::object::{MAX_ENTRIES_PER_OBJECT, Object};
@@ -17,21 +18,21 @@ fn doubts(snapshot: &Snapshot, problems: &mut Vec<Problem>) {
     for (source, why) in &snapshot.missing {
         problems.push(Problem::warning(
             Subject::Source(source.clone()),
-            "SourceNotLoaded",
+            Reason::SourceNotLoaded,
             format!("{why}; until it has been listed whole, routes are only added, never removed"),
         ));
     }
     for (source, why) in &snapshot.stale {
         problems.push(Problem::warning(
             Subject::Source(source.clone()),
-            "SourceStale",
+            Reason::SourceStale,
             format!("{why}; what it had asked for stays, changes are not seen, and no route is removed until it can be read again"),
         ));
     }
     for (source, why) in &snapshot.went_back {
         problems.push(Problem::warning(
             Subject::Source(source.clone()),
-            "SourceWentBack",
+            Reason::SourceWentBack,
             format!("{why}; apply again what was changed after that state was saved"),
         ));
     }
@@ -82,7 +83,7 @@ impl Request {
         if masked {
             let text = format!("{:?} has host bits set and is read as {net}", text.trim());
             let subject = Subject::Entry(entry.clone());
-            problems.push(Problem::note(subject, "HostBitsMasked", text));
+            problems.push(Problem::note(subject, Reason::HostBitsMasked, text));
         }
         if let Some(caution) = caution {
             if !known && matches!(caution, Caution::Kept(_)) {
@@ -184,7 +185,7 @@ impl Request {
         if object.binary_keys > 0 {
             let keys = object.binary_keys;
             tell(
-                "BinaryData",
+                Reason::BinaryData,
                 format!(
                     "it has {keys} keys under binaryData, which is not read; write the networks as text under data"
                 ),
@@ -212,7 +213,7 @@ impl Request {
             let text = format!(
                 "it cannot be read ({why}), so its entries are unknown{kept}; write it as kubectl would, or delete it"
             );
-            tell("ObjectUnreadable", text);
+            tell(Reason::ObjectUnreadable, text);
         }
         if object.more_keys > 0 {
             let text = format!(

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::model::base::cidr::Rules;
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
 use crate::model::persisted::ledger::Ledger;
 use crate::model::persisted::recall::Recall;
 
@@ -68,7 +69,7 @@ fn a_hundred_thousand_keys_are_one_problem_and_harm_nobody() {
     let [problem] = of_object[..] else {
         panic!("{of_object:?}")
     };
-    assert_eq!(problem.reason, "TooManyEntries");
+    assert_eq!(problem.reason, Reason::TooManyEntries);
     assert!(problem.message.contains("99000 entries more"), "{problem}");
     assert!(problems.len() <= 1 + MAX_ENTRIES_PER_OBJECT);
     assert_eq!(request.refused, 100_000);
@@ -91,7 +92,9 @@ fn entries_that_are_not_read_keep_what_they_asked_for() {
         (&object(&[("a", "8.8.8.8")]), vec![("a", "8.8.8.8/32")]),
     ] {
         let (request, problems) = read(&[("one", now)], Some(&ledger));
-        let unread = problems.iter().filter(|it| it.reason == "ObjectUnreadable");
+        let unread = problems
+            .iter()
+            .filter(|it| it.reason == Reason::ObjectUnreadable);
         assert_eq!(unread.count(), usize::from(now.unreadable.is_some()));
         let kept = kept
             .iter()
@@ -120,7 +123,7 @@ fn binary_data_is_reported_to_its_owner() {
     let (request, problems) = read(&[("one", &binary)], None);
     assert!(request.settled && request.entries.is_empty());
     assert_eq!(problems.len(), 1);
-    assert_eq!(problems[0].reason, "BinaryData");
+    assert_eq!(problems[0].reason, Reason::BinaryData);
     assert!(problems[0].message.contains("under data"), "{problems:?}");
     assert!(!snapshot(&[("one", &binary)]).is_truly_empty());
 }
@@ -153,7 +156,12 @@ fn any_doubt_about_a_source_is_doubt() {
         assert!(!request.settled, "{snapshot:?}");
         problems.first().map(|problem| problem.reason)
     });
-    let told = ["SourceNotLoaded", "SourceStale", "SourceWentBack"].map(Some);
+    let told = [
+        Reason::SourceNotLoaded,
+        Reason::SourceStale,
+        Reason::SourceWentBack,
+    ]
+    .map(Some);
     assert_eq!(reasons, [told[0], told[1], told[2], None]);
 }
 
@@ -200,12 +208,16 @@ fn one_namespace_cannot_use_up_what_is_read_of_all() {
             text.contains("most have aaa (25000 entries), zzz (2 entries)"),
             "{text}"
         );
-        assert!(problems.iter().any(|problem| problem.reason == "NotACidr"
-            && problem.subject
-                == Subject::Entry(EntryId {
-                    object: of_namespace("zzz", "one".to_owned()),
-                    key: "typo".to_owned()
-                })));
+        assert!(
+            problems
+                .iter()
+                .any(|problem| problem.reason == Reason::NotACidr
+                    && problem.subject
+                        == Subject::Entry(EntryId {
+                            object: of_namespace("zzz", "one".to_owned()),
+                            key: "typo".to_owned()
+                        }))
+        );
     }
 }
 
@@ -264,6 +276,9 @@ fn a_namespace_has_its_networks_and_the_older_ones_come_first() {
     );
     assert_eq!(
         reasons,
-        [("ConfigMap team/a key \"k\"".to_owned(), "NamespaceFull")]
+        [(
+            "ConfigMap team/a key \"k\"".to_owned(),
+            Reason::NamespaceFull
+        )]
     );
 }

@@ -11,13 +11,11 @@ use ipnet::Ipv4Net;
 use crate::model::base::cidr;
 use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::network::Network;
 use crate::model::cloud::set_aside::SetAside;
 use crate::model::desired::admitted::Admitted;
-
-/// The reason that the owners of refused routes read.
-pub const REASON: &str = "RouteRefused";
 
 /// What the routes are chosen by.
 pub(in crate::model) struct Choice<'a> {
@@ -161,7 +159,7 @@ pub(in crate::model) fn unturned(
                 route.1, waits.why
             );
             let table = Subject::RouteTable(table.clone());
-            problems.push(Problem::warning(table, REASON, text));
+            problems.push(Problem::warning(table, Reason::RouteRefused, text));
             unturned.insert(route, zone.clone());
         }
     }
@@ -183,7 +181,7 @@ fn tell((entry, tables): (&EntryId, Vec<(&TableId, &str)>)) -> Problem {
         table.map_or("", String::as_str),
         why.unwrap_or_default()
     );
-    Problem::refused(Subject::Entry(entry.clone()), REASON, text)
+    Problem::refused(Subject::Entry(entry.clone()), Reason::RouteRefused, text)
 }
 
 fn nets_of<'a>(

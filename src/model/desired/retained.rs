@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 use crate::model::base::cidr::overlap;
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
 use crate::model::base::settings::Settings;
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::network::{NatTable, Network};
@@ -66,7 +67,7 @@ pub fn keep_routes(
     problems.extend(lost.into_iter().map(|table| {
         Problem::warning(
             Subject::RouteTable(table),
-            "RouteTableKept",
+            Reason::RouteTableKept,
             "it is no longer a worker's by its tags, but its routes stay as they are; restore its tag AvailabilityZone (and \
              those of --aws-route-table-tag), or give it the tag AvailabilityZone=none to have its routes removed"
                 .to_owned(),
@@ -78,7 +79,7 @@ pub fn keep_routes(
              removed: nobody knows what these stand for"
         );
         let subject = Subject::Stack(settings.stack_name.clone());
-        problems.push(Problem::warning(subject, "RemovalsFrozen", text));
+        problems.push(Problem::warning(subject, Reason::RemovalsFrozen, text));
     }
     problems
 }

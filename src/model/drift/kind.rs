@@ -1,6 +1,7 @@
 //! The kinds of drift, by the reasons with which they are reported.
 
 use crate::model::base::problem::Severity;
+use crate::model::base::reason::Reason;
 
 /// What differs between EC2 and the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,22 +25,22 @@ pub enum DriftKind {
 
 impl DriftKind {
     /// Returns the reason by which it is reported. README.md has the remedy of each.
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> Reason {
         match self {
-            Self::AnswersContradict => "AnswersContradict",
-            Self::NatGatewayChanged => "NatGatewayChanged",
-            Self::NatGatewayFailed => "NatGatewayFailed",
-            Self::NatGatewayGone => "NatGatewayGone",
-            Self::NatRouteTableGone => "NatRouteTableGone",
-            Self::NatSubnetChanged => "NatSubnetChanged",
-            Self::NatSubnetGone => "NatSubnetGone",
-            Self::NatSubnetUnassociated => "NatSubnetUnassociated",
-            Self::RouteBlackhole => "RouteBlackhole",
-            Self::RouteMissing => "RouteMissing",
-            Self::RouteRetargeted => "RouteRetargeted",
-            Self::StaticIpDetached => "StaticIpDetached",
-            Self::StaticIpLost => "StaticIpLost",
-            Self::TagsChanged => "TagsChanged",
+            Self::AnswersContradict => Reason::AnswersContradict,
+            Self::NatGatewayChanged => Reason::NatGatewayChanged,
+            Self::NatGatewayFailed => Reason::NatGatewayFailed,
+            Self::NatGatewayGone => Reason::NatGatewayGone,
+            Self::NatRouteTableGone => Reason::NatRouteTableGone,
+            Self::NatSubnetChanged => Reason::NatSubnetChanged,
+            Self::NatSubnetGone => Reason::NatSubnetGone,
+            Self::NatSubnetUnassociated => Reason::NatSubnetUnassociated,
+            Self::RouteBlackhole => Reason::RouteBlackhole,
+            Self::RouteMissing => Reason::RouteMissing,
+            Self::RouteRetargeted => Reason::RouteRetargeted,
+            Self::StaticIpDetached => Reason::StaticIpDetached,
+            Self::StaticIpLost => Reason::StaticIpLost,
+            Self::TagsChanged => Reason::TagsChanged,
         }
     }
 

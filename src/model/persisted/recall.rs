@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 use crate::model::base::ids::EntryId;
 use crate::model::base::plain::plain;
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
 use crate::model::cloud::live::Live;
 use crate::model::cloud::status::Phase;
 use crate::model::input::request::{Request, Snapshot};
@@ -87,7 +88,7 @@ impl<'a> Recall<'a> {
                 let text = format!(
                     "{why}; until then routes are added, and removed only while no entry is refused"
                 );
-                Some(Problem::warning(subject, "LedgerUnavailable", text))
+                Some(Problem::warning(subject, Reason::LedgerUnavailable, text))
             }
             Self::Known(_) if left_out > 0 => {
                 let named = tenants
@@ -100,7 +101,7 @@ impl<'a> Recall<'a> {
                      routes that may be for it stay: remove entries there",
                     tenants.len()
                 );
-                Some(Problem::warning(subject, "LedgerFull", text))
+                Some(Problem::warning(subject, Reason::LedgerFull, text))
             }
             Self::Nowhere | Self::Known(_) => None,
         }

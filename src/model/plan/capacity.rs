@@ -7,22 +7,18 @@ use ipnet::Ipv4Net;
 use crate::model::base::cidr;
 use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::{Layout, Names, PARTS};
 use crate::model::cloud::network::Network;
 use crate::model::desired::admitted::{Admitted, Choice};
 use crate::model::desired::template::{MAX_RESOURCES, TemplateError};
-use crate::model::desired::{self, Desired, LIMIT_REACHED, refused_routes, template};
+use crate::model::desired::{self, Desired, template};
 use crate::model::input::request::Request;
 use crate::model::plan::diff::{Difference, Kind};
 use crate::model::plan::types::{Plan, World};
 
 /// How many routes a message names.
 const NAMED: usize = 3;
-
-/// Whether an entry that is refused with this reason is good, and only waits.
-pub(in crate::model) fn waits(reason: &str) -> bool {
-    [LIMIT_REACHED, refused_routes::REASON].contains(&reason)
-}
 
 /// What fits of a request, and the stack for it.
 pub struct Fitted {
@@ -65,7 +61,7 @@ pub fn fit(
     let (desired, mut problems) = room.build(&admitted, &network);
     if network != *world.network {
         // A table that waits is reported as such.
-        problems.retain(|problem| problem.reason != "NoRouteTableInZone");
+        problems.retain(|problem| problem.reason != Reason::NoRouteTableInZone);
         problems.extend(set_aside_for(world.network, &network, &limit));
     }
     problems.extend(waiting(request, &admitted, &desired, &limit));
@@ -262,7 +258,7 @@ fn set_aside_for(all: &Network, rest: &Network, limit: &str) -> Vec<Problem> {
     let problem = |table: &TableId| {
         Problem::warning(
             Subject::RouteTable(table.clone()),
-            LIMIT_REACHED,
+            Reason::LimitReached,
             text.clone(),
         )
     };
@@ -290,7 +286,7 @@ fn full_tables(
         let text = format!("it is full, so new entries wait in all route tables: {full}");
         Some(Problem::warning(
             Subject::RouteTable(table.clone()),
-            LIMIT_REACHED,
+            Reason::LimitReached,
             text,
         ))
     };
@@ -316,12 +312,12 @@ fn waiting(request: &Request, admitted: &Admitted, desired: &Desired, limit: &st
             let text = format!(
                 "it waits, since not everything fits, and older entries come first, of each namespace in turn: {limit}"
             );
-            problems.push(Problem::refused(subject(), LIMIT_REACHED, text));
+            problems.push(Problem::refused(subject(), Reason::LimitReached, text));
         } else if !in_all(&own, net) {
             let text = format!(
                 "it is served by a wider route that nobody requests any more, and gets one of its own when there is room: {limit}"
             );
-            problems.push(Problem::warning(subject(), LIMIT_REACHED, text));
+            problems.push(Problem::warning(subject(), Reason::LimitReached, text));
         }
     }
     problems
@@ -368,6 +364,6 @@ fn unrequested(
             "{} routes that nobody requests stay ({named}), since they serve entries inside of them whose own routes do not fit: {limit}",
             wide.len()
         );
-        Problem::warning(Subject::Stack(world.settings.stack_name.clone()), LIMIT_REACHED, text)
+        Problem::warning(Subject::Stack(world.settings.stack_name.clone()), Reason::LimitReached, text)
     })
 }

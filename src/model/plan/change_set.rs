@@ -10,6 +10,7 @@ use ipnet::Ipv4Net;
 
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
 use crate::model::cloud::change_set_name::{fingerprint_of, is_revert, short};
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack};
@@ -94,7 +95,7 @@ impl Plan {
                             differences); if routes are missing, delete the change set to have it made again";
                 self.problems.push(Problem::warning(
                     Subject::Stack(stack.name.clone()),
-                    "NotSeenByCloudFormation",
+                    Reason::NotSeenByCloudFormation,
                     text.to_owned(),
                 ));
                 self.set(
@@ -124,7 +125,7 @@ impl Plan {
             ChangeSetState::Ready => {
                 let allowed = |id: &str| self.may_go(names, id);
                 match diff::unplanned(&found.changes, &self.differences, allowed) {
-                    Some(text) => self.refuse(&stack.name, "UnplannedChange", text),
+                    Some(text) => self.refuse(&stack.name, Reason::UnplannedChange, text),
                     None => {
                         let change_set = found.name.clone();
                         let why =

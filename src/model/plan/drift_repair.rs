@@ -10,6 +10,7 @@ use crate::model::base::cidr::{self, overlap};
 use crate::model::base::digest::digest;
 use crate::model::base::ids::TableId;
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnDrift;
 use crate::model::cloud::change_set_name::{REVERT, change_set_name, fingerprint_of};
 use crate::model::cloud::layout::{Layout, Names, Part};
@@ -57,8 +58,11 @@ impl Plan {
                      changes it, and restore it by hand",
                     drift.expected, drift.id, drift.seen
                 );
-                self.problems
-                    .push(Problem::warning(drift.subject(), "DriftRepairFailed", text));
+                self.problems.push(Problem::warning(
+                    drift.subject(),
+                    Reason::DriftRepairFailed,
+                    text,
+                ));
             }
         }
         let known = |id: &str| self.drifts.iter().any(|drift| drift.id == id);
@@ -69,7 +73,7 @@ impl Plan {
             );
             let subject = Subject::Stack(stack.name.clone());
             self.problems
-                .push(Problem::warning(subject, "PropertiesChanged", text));
+                .push(Problem::warning(subject, Reason::PropertiesChanged, text));
         }
         if let Some(complaint) = world.watch.complaint() {
             let text = format!(
@@ -78,7 +82,7 @@ impl Plan {
             );
             let subject = Subject::Stack(stack.name.clone());
             self.problems
-                .push(Problem::warning(subject, "DriftNotSeen", text));
+                .push(Problem::warning(subject, Reason::DriftNotSeen, text));
         }
     }
 

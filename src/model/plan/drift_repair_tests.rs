@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::tests::Bench;
 use super::*;
+use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnDrift;
 use crate::model::cloud::change_set_name::change_set_name;
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect};
@@ -128,7 +129,7 @@ pub(super) fn leads_to(target: &str) -> Route {
     }
 }
 
-pub(super) fn told(plan: &Plan) -> Vec<&'static str> {
+pub(super) fn told(plan: &Plan) -> Vec<Reason> {
     plan.problems.iter().map(|problem| problem.reason).collect()
 }
 
@@ -225,7 +226,7 @@ fn a_gateway_is_made_anew_with_its_static_ip() {
     assert!(matches!(plan.action, Action::Discard { .. }), "{plan}");
     assert_eq!(
         (told(&plan), plan.repairs.len()),
-        (vec!["NatGatewayGone"], 1)
+        (vec![Reason::NatGatewayGone], 1)
     );
     // Once it is done, the plan knows the new name and wants nothing.
     scene.bench.stack().change_sets.clear();
@@ -284,7 +285,11 @@ fn a_static_ip_that_is_gone_is_replaced_only_if_that_is_allowed() {
     let plan = scene.plan();
     assert_eq!(
         told(&plan),
-        ["StaticIpLost", "NatGatewayGone", "NatSubnetUnassociated"]
+        [
+            Reason::StaticIpLost,
+            Reason::NatGatewayGone,
+            Reason::NatSubnetUnassociated
+        ]
     );
     assert!(plan.refuses_something());
     // Reverting would draw a new one, so the other zone is repaired without that.
@@ -321,7 +326,10 @@ fn after_three_repairs_it_is_left_alone_and_other_changes_go_on() {
     lose_gateway(&mut scene);
     let plan = scene.plan_after(MAX_REPAIRS);
     assert_eq!(plan.action, Action::Keep);
-    assert_eq!(told(&plan), ["DriftRepairFailed", "NatGatewayGone"]);
+    assert_eq!(
+        told(&plan),
+        [Reason::DriftRepairFailed, Reason::NatGatewayGone]
+    );
     scene.bench.ask(&[("dns", "8.8.8.8"), ("other", "9.9.9.9")]);
     assert!(matches!(scene.plan().action, Action::Prepare(_)));
     // Another thing happens to it.
@@ -339,7 +347,7 @@ fn a_look_that_fails_is_told_and_routes_are_compared_all_the_same() {
     worker.routes.remove(&dns());
     scene.bench.watch.looked("", Err(text("no right")));
     let plan = scene.bench.plan();
-    assert_eq!(told(&plan), ["RouteMissing", "DriftNotSeen"]);
+    assert_eq!(told(&plan), [Reason::RouteMissing, Reason::DriftNotSeen]);
     assert!(matches!(plan.action, Action::Revert(_)));
 }
 

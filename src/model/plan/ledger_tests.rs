@@ -9,6 +9,7 @@ use super::diff::Kind;
 use super::tests::{Bench, kinds, texts};
 use super::*;
 use crate::model::base::ids::ObjectId;
+use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnEmpty;
 use crate::model::persisted::grace::{Grace, LargeRemoval};
 use crate::model::persisted::ledger::Ledger;
@@ -38,7 +39,10 @@ fn a_typo_keeps_what_it_asked_for_last_and_delays_nobody() {
     let plan = bench.plan();
     assert_eq!(routed(&plan), set(&["8.8.8.8/32"]), "{plan}");
     assert!(kinds(&plan).iter().any(|(kind, _)| *kind == Kind::Remove));
-    let told = plan.problems.iter().find(|told| told.reason == "NotACidr");
+    let told = plan
+        .problems
+        .iter()
+        .find(|told| told.reason == Reason::NotACidr);
     let told = told.expect("it is told").message.clone();
     assert!(
         told.ends_with("; kept: 8.8.8.8/32 until it is mended or removed"),
@@ -97,7 +101,7 @@ fn a_ledger_that_does_not_explain_what_is_live_says_nothing() {
     for _ in 0..2 {
         let plan = bench.plan();
         assert_eq!(plan.action, Action::Keep, "{plan}");
-        assert!(bench.reasons().contains(&"RemovalsFrozen"));
+        assert!(bench.reasons().contains(&Reason::RemovalsFrozen));
         bench.ledger = plan.ledger;
     }
     // Once clean, it is as good as any.
@@ -116,7 +120,7 @@ fn what_cannot_be_kept_as_it_was_stays_where_it_is() {
     bench.network.vpc_cidrs.push("8.8.0.0/16".parse().unwrap());
     bench.ask(&[("dns", "8.8.8.8")]);
     let plan = bench.plan();
-    assert!(bench.reasons().contains(&"InsideVpc"));
+    assert!(bench.reasons().contains(&Reason::InsideVpc));
     assert_eq!(routed(&plan), set(&["8.8.8.8/32"]), "{plan}");
     assert_eq!(plan.request.entries.len(), 0);
 }
@@ -152,7 +156,7 @@ fn a_ledger_that_cannot_be_used_is_told() {
     );
     let told = |reason| plan.problems.iter().any(|told| told.reason == reason);
     assert!(
-        told("LedgerUnavailable") && told("RemovalsFrozen"),
+        told(Reason::LedgerUnavailable) && told(Reason::RemovalsFrozen),
         "{plan}"
     );
     assert!(plan.ledger.is_some(), "it is tried again");
@@ -178,7 +182,7 @@ fn a_large_removal_waits_and_what_is_added_does_not() {
     let plan = bench.plan();
     assert_eq!(routed(&plan).len(), 6, "{plan}");
     assert!(kinds(&plan).iter().all(|(kind, _)| *kind == Kind::Add));
-    assert!(bench.reasons().contains(&"LargeRemovalWaits"));
+    assert!(bench.reasons().contains(&Reason::LargeRemovalWaits));
     assert_eq!(
         (plan.again, plan.grace.large_removal),
         (
@@ -240,7 +244,7 @@ fn few_networks_and_what_covers_them_are_no_large_removal() {
         bench.settings.max_removal = most;
         bench.grace_left = Duration::from_secs(60);
         bench.ask(to);
-        bench.reasons().contains(&"LargeRemovalWaits")
+        bench.reasons().contains(&Reason::LargeRemovalWaits)
     };
     assert!(
         !waits(&FIVE[..2], &FIVE[..1], 50),
@@ -259,7 +263,7 @@ fn few_networks_and_what_covers_them_are_no_large_removal() {
     bench.settings.zones = BTreeMap::from([("a".to_owned(), net)]);
     bench.grace_left = Duration::from_secs(60);
     assert!(
-        !bench.reasons().contains(&"LargeRemovalWaits"),
+        !bench.reasons().contains(&Reason::LargeRemovalWaits),
         "a zone was decided"
     );
 }
@@ -296,7 +300,7 @@ fn overfull() -> Bench {
 #[test]
 fn a_ledger_that_one_namespace_fills_freezes_no_removal_of_others() {
     let mut bench = overfull();
-    assert!(bench.reasons().contains(&"LedgerFull"));
+    assert!(bench.reasons().contains(&Reason::LedgerFull));
     let first = bench.ledger.as_ref().unwrap().text();
     assert!(first.contains("z-calm") && !first.contains("\"z\":{\"z\""));
     assert!(first.starts_with("{\"version\":2,"));
@@ -316,7 +320,7 @@ fn a_ledger_that_one_namespace_fills_freezes_no_removal_of_others() {
     for _ in 0..3 {
         let plan = bench.plan();
         assert_eq!(routed(&plan), left, "{plan}");
-        assert!(!bench.reasons().contains(&"RemovalsFrozen"));
+        assert!(!bench.reasons().contains(&Reason::RemovalsFrozen));
         bench.ledger = plan.ledger;
     }
     set_object(&mut bench, "greedy", "z", &[]);

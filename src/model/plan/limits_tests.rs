@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use super::tests::{Bench, texts};
 use super::*;
 use crate::model::base::ids::{ObjectId, Zone};
+use crate::model::base::reason::Reason;
 use crate::model::cloud::network::{Headroom, Route, WorkerTable};
 use crate::model::plan::diff::Kind;
 
@@ -68,7 +69,7 @@ fn done(bench: &mut Bench) -> Plan {
 /// Keys of the entries that wait.
 fn waiting(plan: &Plan) -> Vec<String> {
     let entry = |problem: &Problem| match &problem.subject {
-        Subject::Entry(entry) if problem.reason == "LimitReached" => Some(entry.key.clone()),
+        Subject::Entry(entry) if problem.reason == Reason::LimitReached => Some(entry.key.clone()),
         _ => None,
     };
     plan.problems.iter().filter_map(entry).collect()
@@ -210,7 +211,7 @@ fn a_zone_that_takes_no_more_nat_gateways_waits_and_so_does_one_that_could_not_b
     };
     let mut bench = Bench::new(&[("dns", "8.8.8.8")]);
     bench.network.headroom.nat_gateways = [("a".to_owned(), 1), ("b".to_owned(), 0)].into();
-    assert_eq!(waits(&done(&mut bench)), Some("LimitReached"));
+    assert_eq!(waits(&done(&mut bench)), Some(Reason::LimitReached));
     bench.network.headroom = Headroom::default();
     let plan = bench.plan();
     assert_eq!((waits(&plan), plan.new_zones.len()), (None, 1));
@@ -223,7 +224,7 @@ fn a_zone_that_takes_no_more_nat_gateways_waits_and_so_does_one_that_could_not_b
     bench.network.headroom.later = later.collect();
     bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
     let plan = done(&mut bench);
-    assert_eq!(waits(&plan), Some("ZoneWaits"));
+    assert_eq!(waits(&plan), Some(Reason::ZoneWaits));
     let zones: Vec<&Zone> = plan.later.keys().map(|(zone, _)| zone).collect();
     assert_eq!(
         zones,

@@ -9,6 +9,7 @@ use ipnet::Ipv4Net;
 use crate::model::base::cidr;
 use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::network::Network;
 use crate::model::desired::Desired;
@@ -46,7 +47,7 @@ impl Plan {
             "everything was listed again before {}, which is not made now: {why}; a new plan is made",
             self.action.name()
         );
-        Problem::warning(Subject::Source(source), "NotConfirmed", text)
+        Problem::warning(Subject::Source(source), Reason::NotConfirmed, text)
     }
 
     /// Where more than `--max-removal` of the networks would lose their routes, they keep them until that has lasted for the grace
@@ -111,7 +112,7 @@ impl Plan {
         );
         self.problems.push(Problem::warning(
             Subject::Stack(settings.stack_name.clone()),
-            "LargeRemovalWaits",
+            Reason::LargeRemovalWaits,
             text,
         ));
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::base::ids::{SubnetId, TableId};
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::{NatTable, Network};
 use crate::model::cloud::observed::Observed;
@@ -63,6 +64,6 @@ pub(in crate::model) fn problems(network: &Network) -> impl Iterator<Item = Prob
             }
         };
         let subject = Subject::RouteTable(table.clone());
-        Problem::warning(subject, "NatTableTagged", text.to_owned())
+        Problem::warning(subject, Reason::NatTableTagged, text.to_owned())
     })
 }

@@ -2,6 +2,7 @@
 
 use super::tests::Bench;
 use super::*;
+use crate::model::base::reason::Reason;
 use crate::model::cloud::network::WorkerTable;
 use crate::model::cloud::observed::{Gateway, Observed};
 
@@ -30,7 +31,7 @@ fn is_no_workers(bench: &mut Bench, table: &str) {
         "{plan}"
     );
     let told = |problem: &Problem| {
-        problem.reason == "NatTableTagged"
+        problem.reason == Reason::NatTableTagged
             && problem.subject == Subject::RouteTable(table.to_owned())
     };
     assert!(plan.problems.iter().any(told), "{plan}");
@@ -81,8 +82,8 @@ fn a_workers_table_that_gets_a_nat_subnet_keeps_its_routes_and_gets_no_more() {
     associate(&mut bench, "rtb-a");
     let plan = bench.plan();
     assert_eq!(plan.action, Action::Keep, "{plan}");
-    assert!(bench.reasons().contains(&"NatTableTagged"));
-    assert!(!bench.reasons().contains(&"RouteTableKept"));
+    assert!(bench.reasons().contains(&Reason::NatTableTagged));
+    assert!(!bench.reasons().contains(&Reason::RouteTableKept));
     bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
     let added = (diff::Kind::Add, "RouteToNATrtbbz9x9x9x9y32".to_owned());
     assert_eq!(super::tests::kinds(&bench.plan()), [added]);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::model::base::owner::{Owner, epoch_of, is_uid, owner_of_token, short};
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
 use crate::model::cloud::change_set_name::owner_of_change_set;
 use crate::model::cloud::layout::Layout;
 use crate::model::cloud::live::{LastOperation, Live, Stack};
@@ -34,7 +35,7 @@ pub fn set_aside_others(stack: &mut Stack, owner: &Owner) {
 pub(in crate::model) fn alien(
     world: &World<'_>,
     layout: Option<&Layout>,
-) -> Option<(Live, &'static str)> {
+) -> Option<(Live, Reason)> {
     let Live::Ours(stack) = world.live else {
         return None;
     };
@@ -49,7 +50,7 @@ fn in_another_vpc(
     stack: &Stack,
     layout: Option<&Layout>,
     network: &Network,
-) -> Option<(&'static str, String)> {
+) -> Option<(Reason, String)> {
     let named = stack.parameters.get(template::VPC).map(String::as_str);
     let mut vpcs: BTreeSet<&str> = layout.map(Layout::vpcs).unwrap_or_default();
     vpcs.extend(named);
@@ -59,7 +60,7 @@ fn in_another_vpc(
          give each cluster a --cluster-id of its own; if it is this cluster's, correct --vpc-id, AWS_REGION or the credentials",
         network.vpc_id
     );
-    Some(("StackInAnotherVpc", message))
+    Some((Reason::StackInAnotherVpc, message))
 }
 
 /// The clusters that a stack names as its owner: two only while an operation changes it.
@@ -72,11 +73,7 @@ pub(in crate::model) fn owners<'a>(
     shown.into_iter().chain(written).collect()
 }
 
-fn of_another(
-    stack: &Stack,
-    layout: Option<&Layout>,
-    owner: &Owner,
-) -> Option<(&'static str, String)> {
+fn of_another(stack: &Stack, layout: Option<&Layout>, owner: &Owner) -> Option<(Reason, String)> {
     let is_ours = |named: &str| {
         let own = owner.uid.as_deref();
         own == Some(named) || (own.is_some() && owner.takes_over.as_deref() == Some(named))
@@ -88,7 +85,7 @@ fn of_another(
     let other = if is_uid(other) { other } else { "unreadable" };
     Some(match &owner.uid {
         Some(own) => (
-            "OwnedByAnotherCluster",
+            Reason::OwnedByAnotherCluster,
             format!(
                 "the stack belongs to the cluster {other} and this is the cluster {own} (UID of the namespace kube-system), so \
                  nothing of it is changed; give each cluster a --cluster-id of its own; or, to move the stack here with its static \
@@ -96,7 +93,7 @@ fn of_another(
             ),
         ),
         None => (
-            "OwnerUnknown",
+            Reason::OwnerUnknown,
             format!(
                 "the stack belongs to the cluster {other}, and it is not known whether that is this one: {}; nothing of the stack \
                  is changed until the namespace kube-system can be read",
@@ -114,7 +111,7 @@ pub(in crate::model) fn problems(world: &World<'_>, layout: Option<&Layout>) -> 
         let text = format!(
             "{why}; until then the stack names no owner, and another cluster with the same --cluster-id could change it"
         );
-        Problem::warning(subject(&world.settings.stack_name), "OwnerUnknown", text)
+        Problem::warning(subject(&world.settings.stack_name), Reason::OwnerUnknown, text)
     });
     let foreign = match (world.live, &owner.uid) {
         (Live::Ours(stack), Some(own)) if owners(stack, layout).contains(own.as_str()) => {
@@ -131,7 +128,7 @@ pub(in crate::model) fn problems(world: &World<'_>, layout: Option<&Layout>) -> 
                     last.status,
                     starter(last.token.as_deref())
                 );
-                Problem::warning(subject(&stack.name), "ForeignOperation", text)
+                Problem::warning(subject(&stack.name), Reason::ForeignOperation, text)
             })
         }
         _ => None,

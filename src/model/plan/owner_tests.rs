@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::tests::Bench;
 use super::*;
 use crate::model::base::owner::{Owner, epoch_of, is_uid, owner_of_token, token};
+use crate::model::base::reason::Reason;
 use crate::model::base::settings::{OnDrift, OnEmpty};
 use crate::model::cloud::change_set_name::owner_of_change_set;
 use crate::model::cloud::change_set_name::{change_set_name, is_our_change_set};
@@ -26,7 +27,7 @@ const STATUSES: [&str; 8] = [
 ];
 
 /// Whatever the stack's status, its plan is this refusal, and nothing of it is shown as ours.
-fn is_refused(bench: &mut Bench, reason: &str) {
+fn is_refused(bench: &mut Bench, reason: Reason) {
     for status in STATUSES {
         let stack = bench.stack();
         stack.status = Status::read(status);
@@ -49,20 +50,20 @@ fn a_stack_of_another_vpc_is_refused_before_anything_else() {
     bench.settings.on_empty = OnEmpty::Delete;
     bench.network.vpc_id = "vpc-2".to_owned();
     bench.ask(&[("dns", "9.9.9.9")]);
-    is_refused(&mut bench, "StackInAnotherVpc");
+    is_refused(&mut bench, Reason::StackInAnotherVpc);
     bench.ask(&[]);
-    is_refused(&mut bench, "StackInAnotherVpc");
+    is_refused(&mut bench, Reason::StackInAnotherVpc);
     // Its template may say so without a parameter, or be unreadable.
     let stack = bench.stack();
     stack.template = stack
         .template
         .replace(r#"{"Ref":"VPCIDParameter"}"#, r#""vpc-1""#);
     stack.parameters.remove("VPCIDParameter");
-    is_refused(&mut bench, "StackInAnotherVpc");
+    is_refused(&mut bench, Reason::StackInAnotherVpc);
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.network.vpc_id = "vpc-2".to_owned();
     bench.stack().template = "Resources: {}".to_owned();
-    is_refused(&mut bench, "StackInAnotherVpc");
+    is_refused(&mut bench, Reason::StackInAnotherVpc);
 }
 
 const OURS: &str = "0a1b2c3d-aaaa-bbbb-cccc-dddddddddddd";
@@ -96,7 +97,7 @@ fn a_stack_of_another_cluster_is_refused_whatever_its_state() {
     bench.settings.on_empty = OnEmpty::Delete;
     bench.settings.owner = cluster(OURS);
     bench.ask(&[("dns", "9.9.9.9")]);
-    is_refused(&mut bench, "OwnedByAnotherCluster");
+    is_refused(&mut bench, Reason::OwnedByAnotherCluster);
     let plan = bench.plan();
     let remedy = format!("--take-over-stack-from={THEIRS}");
     assert!(
@@ -104,20 +105,20 @@ fn a_stack_of_another_cluster_is_refused_whatever_its_state() {
         "{plan}"
     );
     bench.ask(&[]);
-    is_refused(&mut bench, "OwnedByAnotherCluster");
+    is_refused(&mut bench, Reason::OwnedByAnotherCluster);
     // Nor is anything of theirs written into the ledger.
     bench.ledger = Some(Ledger::new("egress"));
     let ledger = bench.plan().ledger.expect("it is known");
     assert_eq!(ledger.stack, None);
     // Either place is enough: an operation may be changing the other.
     bench.stack().outputs.clear();
-    is_refused(&mut bench, "OwnedByAnotherCluster");
+    is_refused(&mut bench, Reason::OwnedByAnotherCluster);
     let mut bench = owned_by(OURS);
     let shown = (template::OWNER.to_owned(), THEIRS.to_owned());
     bench.stack().outputs.extend([shown]);
-    is_refused(&mut bench, "OwnedByAnotherCluster");
+    is_refused(&mut bench, Reason::OwnedByAnotherCluster);
     bench.stack().template = "Resources: {}".to_owned();
-    is_refused(&mut bench, "OwnedByAnotherCluster");
+    is_refused(&mut bench, Reason::OwnedByAnotherCluster);
 }
 
 #[test]
@@ -129,13 +130,13 @@ fn a_cluster_that_is_not_known_changes_no_stack_that_has_an_owner() {
         ..Owner::default()
     };
     bench.ask(&[("dns", "9.9.9.9")]);
-    is_refused(&mut bench, "OwnerUnknown");
+    is_refused(&mut bench, Reason::OwnerUnknown);
     // One without an owner is served, with a warning.
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.settings.owner.unknown = Some("the namespace kube-system may not be read".to_owned());
     bench.ask(&[("dns", "9.9.9.9")]);
     assert!(matches!(bench.plan().action, Action::Prepare(_)));
-    assert_eq!(bench.reasons(), ["OwnerUnknown"]);
+    assert_eq!(bench.reasons(), [Reason::OwnerUnknown]);
 }
 
 #[test]
@@ -165,7 +166,7 @@ fn a_stack_moves_to_the_cluster_that_takes_it_over_and_keeps_its_resources() {
     let mut bench = owned_by(THEIRS);
     bench.settings.owner = cluster(OURS);
     bench.settings.owner.takes_over = Some(OURS.to_owned());
-    is_refused(&mut bench, "OwnedByAnotherCluster");
+    is_refused(&mut bench, Reason::OwnedByAnotherCluster);
     bench.settings.owner.takes_over = Some(THEIRS.to_owned());
     bench.stack().status = Status::read("UPDATE_COMPLETE");
     let plan = bench.plan();
@@ -180,7 +181,7 @@ fn a_stack_moves_to_the_cluster_that_takes_it_over_and_keeps_its_resources() {
     bench.settings.owner.takes_over = None;
     assert_eq!(bench.plan().action, Action::Keep);
     bench.settings.owner = cluster(THEIRS);
-    is_refused(&mut bench, "OwnedByAnotherCluster");
+    is_refused(&mut bench, Reason::OwnedByAnotherCluster);
 }
 
 #[test]
@@ -193,7 +194,7 @@ fn a_move_that_cloudformation_does_not_see_holds_up_no_route() {
     unseen.changes.clear();
     bench.stack().change_sets = vec![unseen];
     assert_eq!(bench.plan().action, Action::Keep);
-    assert_eq!(bench.reasons(), ["NotSeenByCloudFormation"]);
+    assert_eq!(bench.reasons(), [Reason::NotSeenByCloudFormation]);
     // Routes that AWS refused are tried again all the same.
     let refused = bench.network.worker_tables.keys().cloned();
     let refused = refused.map(|table| ((table, "9.9.9.9/32".parse().ok()), Waits::default()));
@@ -207,7 +208,7 @@ fn a_move_that_cloudformation_does_not_see_holds_up_no_route() {
         panic!("{}", bench.plan())
     };
     assert!(template.text.contains(OURS) && !template.text.contains(THEIRS));
-    assert_eq!(bench.reasons(), Vec::<&str>::new());
+    assert_eq!(bench.reasons(), Vec::<Reason>::new());
 }
 
 #[test]
@@ -295,7 +296,7 @@ fn operations_of_others_on_our_stack_are_reported_for_a_day() {
     let told = |bench: &mut Bench, token: Option<&str>| {
         bench.stack().last_operation = Some(last(token));
         let problems = bench.plan().problems.into_iter();
-        let mut foreign = problems.filter(|problem| problem.reason == "ForeignOperation");
+        let mut foreign = problems.filter(|problem| problem.reason == Reason::ForeignOperation);
         foreign.next().map(|problem| problem.message)
     };
     assert_eq!(told(&mut bench, Some("e7-c0a1b2c3d-delete-0")), None);

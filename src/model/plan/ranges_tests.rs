@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::super::tests::{Bench, stack_of};
 use super::super::*;
 use crate::model::base::problem::Severity;
+use crate::model::base::reason::Reason;
 use crate::model::cloud::network::Route;
 use crate::model::persisted::ledger::Ledger;
 
@@ -18,7 +19,7 @@ fn lead(bench: &mut Bench, table: &str, cidr: &str, target: &str) {
 }
 
 /// Of all entries: key, severity and reason.
-fn said(plan: &Plan) -> BTreeSet<(String, Severity, &'static str)> {
+fn said(plan: &Plan) -> BTreeSet<(String, Severity, Reason)> {
     let of = |problem: &Problem| match &problem.subject {
         Subject::Entry(entry) => Some((entry.key.clone(), problem.severity, problem.reason)),
         _ => None,
@@ -47,7 +48,7 @@ fn adopted(entries: &[(&str, &str)]) -> Bench {
 fn a_new_private_range_is_refused_and_all_others_are_served() {
     let plan = Bench::new(&[("ten", "10.20.0.0/16"), ("dns", "8.8.8.8")]).plan();
     assert_eq!(routed(&plan), BTreeSet::from(["8.8.8.8/32".to_owned()]));
-    let refused = ("ten".to_owned(), Severity::Refused, "PrivateRange");
+    let refused = ("ten".to_owned(), Severity::Refused, Reason::PrivateRange);
     assert_eq!(said(&plan), BTreeSet::from([refused]));
     let mut bench = Bench::new(&[("ten", "10.20.0.0/16")]);
     bench.settings.allow_private_ranges = true;
@@ -67,8 +68,8 @@ fn what_an_adopted_stack_routes_stays_with_a_warning() {
             assert_eq!(plan.action, Action::Keep, "{plan}");
             let warned = |key: &str, reason| (key.to_owned(), Severity::Warning, reason);
             let both = [
-                warned("ten", "PrivateRange"),
-                warned("dns", "RoutedElsewhere"),
+                warned("ten", Reason::PrivateRange),
+                warned("dns", Reason::RoutedElsewhere),
             ];
             assert_eq!(said(&plan), BTreeSet::from(both));
             bench.ledger = plan.ledger;
@@ -83,8 +84,8 @@ fn what_an_adopted_stack_routes_stays_with_a_warning() {
     let plan = bench.plan();
     assert_eq!(plan.action, Action::Keep, "{plan}");
     let refused = |key: &str, reason| (key.to_owned(), Severity::Refused, reason);
-    assert!(said(&plan).contains(&refused("new", "PrivateRange")));
-    assert!(said(&plan).contains(&refused("more", "RoutedElsewhere")));
+    assert!(said(&plan).contains(&refused("new", Reason::PrivateRange)));
+    assert!(said(&plan).contains(&refused("more", Reason::RoutedElsewhere)));
     bench.ask(&[("dns", "8.8.8.8")]);
     assert!(
         matches!(bench.plan().action, Action::Prepare(_)),
@@ -129,7 +130,8 @@ fn only_working_routes_to_elsewhere_count() {
         let mut bench = Bench::new(&[("dns", "8.8.8.8")]);
         lead(&mut bench, "rtb-b", cidr, target);
         let said = said(&bench.plan());
-        let refused = said.contains(&("dns".to_owned(), Severity::Refused, "RoutedElsewhere"));
+        let refused =
+            said.contains(&("dns".to_owned(), Severity::Refused, Reason::RoutedElsewhere));
         assert_eq!(refused, counts, "{cidr} {target}: {said:?}");
         let table = bench.network.worker_tables.get_mut("rtb-b").unwrap();
         table
@@ -150,7 +152,7 @@ fn a_config_map_has_its_addresses_and_no_more() {
     let two = [("a", "20.0.0.0/8"), ("b", "21.0.0.0/8")];
     let plan = Bench::new(&two).plan();
     assert_eq!(routed(&plan), BTreeSet::from(["20.0.0.0/8".to_owned()]));
-    assert!(said(&plan).contains(&("b".to_owned(), Severity::Refused, "TooManyAddresses")));
+    assert!(said(&plan).contains(&("b".to_owned(), Severity::Refused, Reason::TooManyAddresses)));
     let inside = [
         ("a", "20.0.0.0/8"),
         ("b", "20.1.0.0/16"),

@@ -1,6 +1,7 @@
 //! Reasons that need a world of their own, each with what is done about it.
 
 use super::tests::{Bench, ready};
+use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnDrift;
 use crate::model::cloud::live::{ChangeSet, ChangeSetState, Deletion, Effect};
 use crate::model::cloud::network::Route;
@@ -81,23 +82,23 @@ fn each_has_its_world_and_its_answer() {
         bench
     };
     let cases = [
-        ("SourceStale", stale(), "Keep"),
-        ("LedgerFull", full(), "Keep"),
+        (Reason::SourceStale, stale(), "Keep"),
+        (Reason::LedgerFull, full(), "Keep"),
         (
-            "NotSeenByCloudFormation",
+            Reason::NotSeenByCloudFormation,
             changing(Effect::Add, ChangeSetState::NoChanges),
             "Keep",
         ),
         (
-            "UnplannedChange",
+            Reason::UnplannedChange,
             changing(Effect::Remove, ChangeSetState::Ready),
             "Refuse",
         ),
-        ("NothingToRoute", nowhere(Bench::new(&DNS)), "Refuse"),
-        ("TemplateUnreadable", unreadable(), "Refuse"),
-        ("InReview", in_status("REVIEW_IN_PROGRESS"), "Refuse"),
-        ("DeleteFailed", half_deleted(), "Refuse"),
-        ("RouteBlackhole", blackhole(), "Keep"),
+        (Reason::NothingToRoute, nowhere(Bench::new(&DNS)), "Refuse"),
+        (Reason::TemplateUnreadable, unreadable(), "Refuse"),
+        (Reason::InReview, in_status("REVIEW_IN_PROGRESS"), "Refuse"),
+        (Reason::DeleteFailed, half_deleted(), "Refuse"),
+        (Reason::RouteBlackhole, blackhole(), "Keep"),
     ];
     for (reason, bench, action) in cases {
         let plan = bench.plan();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnEmpty;
 use crate::model::cloud::layout::{Layout, LayoutError, Names};
 use crate::model::cloud::live::{Live, Stack};
@@ -34,7 +35,7 @@ impl Plan {
         } else if self.desired.routes.is_empty() {
             let text =
                 "no route can be made: see the problems of zones and route tables".to_owned();
-            self.refuse(name, "NothingToRoute", text);
+            self.refuse(name, Reason::NothingToRoute, text);
         } else {
             let names = Names::default();
             match template::render(
@@ -50,7 +51,7 @@ impl Plan {
                 }
                 Err(error) => self.refuse(
                     name,
-                    "TemplateTooLarge",
+                    Reason::TemplateTooLarge,
                     format!("{error}; nothing is changed until it fits"),
                 ),
             }
@@ -96,14 +97,14 @@ impl Plan {
                 let text = "somebody made a change set that would create the stack, and did not execute it; delete \
                             the empty stack, then it is created anew"
                     .to_owned();
-                self.refuse(&stack.name, "InReview", text);
+                self.refuse(&stack.name, Reason::InReview, text);
             }
             Phase::Unknown => {
                 let text = format!(
                     "its status {status} is not one that this version can act on ({cause}); bring it to a *_COMPLETE \
                      state by hand"
                 );
-                self.refuse(&stack.name, "UnknownStatus", text);
+                self.refuse(&stack.name, Reason::UnknownStatus, text);
             }
         }
     }
@@ -115,7 +116,7 @@ impl Plan {
             ids.len(),
             ids.join(", ")
         );
-        self.refuse(stack, "SeveralStacks", text);
+        self.refuse(stack, Reason::SeveralStacks, text);
     }
 
     /// A status alone is no proof that no static IP is in use.
@@ -130,7 +131,7 @@ impl Plan {
             "its status {status} says that it was never created, and {proof}: it is not deleted; if nobody uses its static \
              IPs, delete the stack by hand, else find out why CloudFormation shows this status"
         );
-        self.refuse(&stack.name, "StatusContradicted", text);
+        self.refuse(&stack.name, Reason::StatusContradicted, text);
     }
 
     /// Such a stack can only be deleted.
@@ -146,7 +147,7 @@ impl Plan {
                 "a deletion has failed halfway ({cause}); such a stack can only be deleted: save its static IPs if partners \
                  rely on them, then delete it"
             );
-            return self.refuse(&stack.name, "DeleteFailed", text);
+            return self.refuse(&stack.name, Reason::DeleteFailed, text);
         }
         self.setback = Some(cause.to_owned());
         if deletion.failures < RETAINED_AFTER || deletion.stuck.is_empty() {

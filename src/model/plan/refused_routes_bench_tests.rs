@@ -9,6 +9,7 @@ use super::super::tests::{Bench, computed, stack_of};
 use super::super::*;
 use crate::model::base::cidr;
 use crate::model::base::ids::TableId;
+use crate::model::base::reason::Reason;
 use crate::model::cloud::live::Failed;
 use crate::model::cloud::status::Status;
 use crate::model::drift::tracker::Watch;
@@ -179,7 +180,7 @@ pub(super) fn told(plan: &Plan) -> Vec<&str> {
     let refused = plan
         .problems
         .iter()
-        .filter(|it| it.reason == "RouteRefused");
+        .filter(|it| it.reason == Reason::RouteRefused);
     let keys = refused.map(|problem| match &problem.subject {
         Subject::Entry(entry) => entry.key.as_str(),
         other => panic!("{other:?}"),

@@ -10,6 +10,7 @@ use super::tests::{Bench, stack_of, texts};
 use super::*;
 use crate::model::base::cidr;
 use crate::model::base::ids::TableId;
+use crate::model::base::reason::Reason;
 use crate::model::cloud::live::Failed;
 use crate::model::cloud::set_aside::Waits;
 use crate::model::cloud::status::Status;
@@ -36,7 +37,10 @@ fn one_refused_route_stops_nobody_else_and_is_tried_again() {
         assert_eq!(nets(&plan, table), ["8.8.8.8/32", "9.9.9.9/32"]);
     }
     assert_eq!(told(&plan), ["bad"]);
-    let problem = plan.problems.iter().find(|it| it.reason == "RouteRefused");
+    let problem = plan
+        .problems
+        .iter()
+        .find(|it| it.reason == Reason::RouteRefused);
     let text = &problem.unwrap().message;
     for part in ["rtb-a and 1 more", WHY, "; all others go ahead"] {
         assert!(text.contains(part), "{text}");
@@ -297,11 +301,11 @@ fn a_creation_goes_on_without_the_zone_or_route_that_failed() {
             (plan.desired.zones.len(), plan.desired.routes.len()),
             (zones, routes)
         );
-        let reasons: Vec<&str> = plan.problems.iter().map(|it| it.reason).collect();
+        let reasons: Vec<Reason> = plan.problems.iter().map(|it| it.reason).collect();
         let reason = if zones == 1 {
-            "ZoneWaits"
+            Reason::ZoneWaits
         } else {
-            "RouteRefused"
+            Reason::RouteRefused
         };
         assert!(reasons.contains(&reason), "{reasons:?}");
     }
@@ -368,7 +372,9 @@ fn a_route_that_is_not_turned_stays_as_it_is() {
     assert_eq!(changed, ["RouteToNATrtbaz9x9x9x9y32"], "{plan}");
     assert_eq!(plan.desired.routes.len(), 4);
     assert!(
-        plan.problems.iter().any(|it| it.reason == "RouteRefused"
-            && it.subject == Subject::RouteTable("rtb-a".to_owned()))
+        plan.problems
+            .iter()
+            .any(|it| it.reason == Reason::RouteRefused
+                && it.subject == Subject::RouteTable("rtb-a".to_owned()))
     );
 }

@@ -1,6 +1,7 @@
 //! Routes that are only kept give way to requested ones, and a table that is full is named.
 
 use super::*;
+use crate::model::base::reason::Reason;
 
 /// A large removal has begun: 100 of 150 networks are not requested any more, and 150 new ones are.
 fn large_removal() -> Bench {
@@ -12,7 +13,7 @@ fn large_removal() -> Bench {
     bench
 }
 
-fn message(plan: &Plan, reason: &str) -> String {
+fn message(plan: &Plan, reason: Reason) -> String {
     let mut problems = plan.problems.iter();
     let found = problems.find(|problem| problem.reason == reason);
     found
@@ -28,7 +29,7 @@ fn what_a_large_removal_keeps_gives_way_to_what_is_requested() {
     assert!(matches!(plan.action, Action::Prepare(_)), "{plan}");
     assert_eq!(waiting(&plan), [""; 0]);
     assert_eq!(plan.desired.routes.len(), 488, "all the room is used");
-    let told = message(&plan, "LargeRemovalWaits");
+    let told = message(&plan, Reason::LargeRemovalWaits);
     assert!(
         told.contains("44 of 150 networks keep") && told.contains("56 more give way"),
         "{told}"

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::tests::{Bench, kinds, texts};
 use super::*;
+use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnEmpty;
 use crate::model::cloud::live::{Change, Deletion, Effect};
 use crate::model::cloud::network::WorkerTable;
@@ -21,7 +22,7 @@ fn absence_that_proves_nothing_removes_nothing() {
         Action::Keep,
         "an entry that cannot be read"
     );
-    assert!(bench.reasons().contains(&"NotACidr"));
+    assert!(bench.reasons().contains(&Reason::NotACidr));
     bench.ask(&[("more", "nonsense")]);
     assert_eq!(
         bench.plan().action,
@@ -122,7 +123,7 @@ fn a_status_alone_is_no_proof_that_a_stack_was_never_created() {
             assert_eq!(bench.plan().action.name(), "DeleteStack");
             served(bench.stack());
             assert_eq!(bench.plan().action, Action::Refuse, "{status}");
-            assert_eq!(bench.reasons(), ["StatusContradicted"]);
+            assert_eq!(bench.reasons(), [Reason::StatusContradicted]);
             bench.stack().termination_protection = true;
             assert_eq!(bench.plan().action, Action::Refuse, "stays protected");
             bench.stack().deletion = Some(Deletion {
@@ -171,7 +172,7 @@ fn nothing_takes_a_static_ip_away_unless_it_is_allowed() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.settings.zones.remove("b");
     assert_eq!(bench.plan().action, Action::Keep);
-    assert!(bench.reasons().contains(&"ZoneKept"));
+    assert!(bench.reasons().contains(&Reason::ZoneKept));
     bench.settings.remove_zones = ["a".to_owned(), "c".to_owned()].into();
     assert_eq!(bench.plan().action, Action::Keep, "another one is named");
     bench.settings.remove_zones = ["b".to_owned()].into();
@@ -189,12 +190,12 @@ fn nothing_takes_a_static_ip_away_unless_it_is_allowed() {
         .zones
         .insert("b".to_owned(), "172.31.65.0/28".parse().unwrap());
     assert_eq!(bench.plan().action, Action::Keep);
-    assert!(bench.reasons().contains(&"NatCidrKept"));
+    assert!(bench.reasons().contains(&Reason::NatCidrKept));
 
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.network.vpc_id = "vpc-2".to_owned();
     assert_eq!(bench.plan().action, Action::Refuse);
-    assert!(bench.reasons().contains(&"StackInAnotherVpc"));
+    assert!(bench.reasons().contains(&Reason::StackInAnotherVpc));
     // What others put into the stack would go with a change, too.
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     let stack = bench.stack();
@@ -203,7 +204,7 @@ fn nothing_takes_a_static_ip_away_unless_it_is_allowed() {
     assert!(stack.template.contains("AWS::S3::Bucket"));
     bench.ask(&[("dns", "9.9.9.9")]);
     assert_eq!(bench.plan().action, Action::Refuse);
-    assert!(bench.reasons().contains(&"WouldLoseStaticIp"));
+    assert!(bench.reasons().contains(&Reason::WouldLoseStaticIp));
 }
 
 #[test]
@@ -216,7 +217,7 @@ fn a_stranger_in_the_stack_stops_everything() {
     );
     bench.ask(&[("dns", "9.9.9.9")]);
     assert_eq!(bench.plan().action, Action::Refuse);
-    assert!(bench.reasons().contains(&"WouldLoseStaticIp"));
+    assert!(bench.reasons().contains(&Reason::WouldLoseStaticIp));
 }
 
 #[test]
@@ -228,7 +229,7 @@ fn a_table_that_lost_its_tag_keeps_its_routes() {
         .other_tables
         .insert("rtb-b".to_owned(), Default::default());
     assert_eq!(bench.plan().action, Action::Keep);
-    assert!(bench.reasons().contains(&"RouteTableKept"));
+    assert!(bench.reasons().contains(&Reason::RouteTableKept));
     bench.ask(&[("dns", "8.8.8.8")]);
     let plan = bench.plan();
     assert_eq!(
@@ -267,7 +268,7 @@ fn a_table_that_lost_its_tag_keeps_its_routes() {
         },
     );
     assert_eq!(bench.plan().action, Action::Keep);
-    assert!(bench.reasons().contains(&"RouteTableKept"));
+    assert!(bench.reasons().contains(&Reason::RouteTableKept));
 }
 
 #[test]
@@ -285,7 +286,7 @@ fn what_stays_only_because_of_a_typo_is_told_and_adds_nothing() {
     bench.ask(&[("left", "9.9.8.0/25"), ("right", "9.9.8.128/2S")]);
     let plan = bench.plan();
     assert_eq!(plan.action, Action::Keep, "{plan}");
-    assert!(bench.reasons().contains(&"RemovalsFrozen"));
+    assert!(bench.reasons().contains(&Reason::RemovalsFrozen));
     // Somebody takes it away, and nothing may put it back: what can be read has a route of its own.
     let table = bench.network.worker_tables.get_mut("rtb-a").unwrap();
     table.routes.remove(&wide);

@@ -10,6 +10,7 @@ use ipnet::Ipv4Net;
 use crate::model::base::cidr::overlap;
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::{Names, Part};
 use crate::model::cloud::live::Stack;
 use crate::model::desired::Desired;
@@ -79,7 +80,7 @@ impl Plan {
                 );
                 let subject = Subject::RouteTable(table.clone());
                 self.problems
-                    .push(Problem::warning(subject, "RouteExists", text));
+                    .push(Problem::warning(subject, Reason::RouteExists, text));
                 zones.insert(zone.clone());
             }
         }

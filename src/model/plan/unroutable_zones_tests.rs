@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::repair_tests::{Scene, dns, leads_to, lose_gateway, resources, text};
 use super::*;
+use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnDrift;
 use crate::model::cloud::live::Effect;
 use crate::model::drift::Drift;
@@ -178,7 +179,7 @@ fn a_nat_subnet_with_another_route_to_the_internet_holds_up_nobody() {
     assert_eq!(adds(&plan), BTreeSet::from(routes), "{plan}");
     let told = |problem: &&Problem| {
         let subject = Subject::RouteTable(text("rtb-nat-a"));
-        problem.subject == subject && problem.reason == "RouteExists"
+        problem.subject == subject && problem.reason == Reason::RouteExists
     };
     let told = plan.problems.iter().find(told).expect("it is told");
     assert!(told.message.contains("vpce-1"), "{}", told.message);

@@ -7,6 +7,7 @@ use ipnet::Ipv4Net;
 use super::*;
 use crate::model::base::ids::{ObjectId, TableId};
 use crate::model::base::problem::Severity;
+use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnEmpty;
 
 /// The route to a /8 is live, `inside` entries are inside of it, and nobody requests it any more.
@@ -52,7 +53,7 @@ fn a_wide_route_that_stays_is_reported_with_all_that_it_serves() {
     let told = plan.problems.iter().find(of_stack).unwrap();
     assert_eq!(
         (told.severity, told.reason),
-        (Severity::Warning, "LimitReached")
+        (Severity::Warning, Reason::LimitReached)
     );
     for part in [
         "20.0.0.0/8",

@@ -8,6 +8,7 @@ use crate::model::base::cidr;
 use crate::model::base::ids::{EntryId, ObjectId, TableId};
 use crate::model::base::plain::plain;
 use crate::model::base::problem::{Problem, Severity, Subject};
+use crate::model::base::reason::Reason;
 use crate::model::input::request::Snapshot;
 use crate::model::plan::capacity;
 use crate::model::plan::types::{Action, Plan};
@@ -21,7 +22,7 @@ const MAX_DIFFERENCES: usize = 100;
 type Tables<'a> = BTreeSet<&'a TableId>;
 
 /// Why the plan's step was not made now: reason and message.
-pub type Hold = (&'static str, String);
+pub type Hold = (Reason, String);
 
 /// Everything that a plan and its snapshot tell; leader, times, steps and failures are the caller's to add.
 pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
@@ -96,7 +97,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
 /// Whether there are entries that are not read, which is told once for all of them.
 fn is_cut(of_object: &[&Problem]) -> bool {
     let mut problems = of_object.iter();
-    problems.any(|problem| problem.reason == "TooManyEntries")
+    problems.any(|problem| problem.reason == Reason::TooManyEntries)
 }
 
 fn named(entry: Entry, id: EntryId) -> Entry {
@@ -137,9 +138,8 @@ fn understood(
     value: &str,
     problem: Option<&Problem>,
 ) -> Option<Ipv4Net> {
-    let bad = |problem: &Problem| {
-        problem.severity == Severity::Refused && !capacity::waits(problem.reason)
-    };
+    let bad =
+        |problem: &Problem| problem.severity == Severity::Refused && !problem.reason.only_waits();
     let accepted = plan.request.entries.get(id).copied();
     accepted.or_else(|| match problem.is_some_and(bad) {
         true => None,
@@ -174,7 +174,7 @@ fn counts(entries: &[Entry], snapshot: &Snapshot, plan: &Plan) -> Counts {
 /// The last operation failed, with this cause.
 pub fn failed(cause: &str) -> Hold {
     let text = format!("{cause}; it is tried again by itself, and sooner when an entry changes");
-    ("OperationFailed", text)
+    (Reason::OperationFailed, text)
 }
 
 /// What keeps accepted entries from their routes.
@@ -185,12 +185,14 @@ fn held_up(plan: &Plan, held: Option<Hold>) -> Option<Hold> {
     match (&plan.action, &plan.setback) {
         (Action::Refuse, _) => {
             let problem = plan.problems.iter().find(of_stack);
-            Some(problem.map_or(("Refused", plan.why.clone()), |problem| {
-                (problem.reason, problem.message.clone())
-            }))
+            Some(
+                problem.map_or((Reason::NoRoute, plan.why.clone()), |problem| {
+                    (problem.reason, problem.message.clone())
+                }),
+            )
         }
         (_, Some(setback)) => Some(failed(setback)),
-        (Action::Keep, None) => Some(("NoRoute", plan.why.clone())),
+        (Action::Keep, None) => Some((Reason::NoRoute, plan.why.clone())),
         (_, None) => held,
     }
 }
@@ -248,7 +250,7 @@ impl<'a> Map<'a> {
         let tables = if are.is_empty() { &should } else { &are };
         entry.static_ips = self.ips(tables);
         let refused = problem.filter(|problem| problem.severity == Severity::Refused);
-        if refused.is_some_and(|problem| capacity::waits(problem.reason)) {
+        if refused.is_some_and(|problem| problem.reason.only_waits()) {
             entry.state = State::Waiting;
         } else if refused.is_some() {
             entry.state = State::Kept;
@@ -257,7 +259,7 @@ impl<'a> Map<'a> {
             if problem.is_none() {
                 let text =
                     "no route table can have its route; see the problems of zones and route tables";
-                explain(&mut entry, "NoRouteTable", text);
+                explain(&mut entry, Reason::NoRouteTable, text);
             }
         } else if should.is_subset(&are) {
             entry.state = State::Routed;
@@ -265,10 +267,10 @@ impl<'a> Map<'a> {
             entry.state = State::Drifted;
             let text =
                 "its route was changed behind CloudFormation; see what is told of its route table";
-            explain(&mut entry, "Drifted", text);
+            explain(&mut entry, Reason::Drifted, text);
         } else if let Some((reason, message)) = held_up {
             entry.state = State::Waiting;
-            explain(&mut entry, reason, message);
+            explain(&mut entry, *reason, message);
         }
         entry
     }
@@ -328,9 +330,9 @@ impl<'a> Map<'a> {
     }
 }
 
-fn explain(entry: &mut Entry, reason: &str, text: &str) {
+fn explain(entry: &mut Entry, reason: Reason, text: &str) {
     let (message, remedy) = parts(text);
-    entry.reason = Some(reason.to_owned());
+    entry.reason = Some(reason.to_string());
     entry.message = Some(message);
     entry.remedy = Some(remedy).filter(|remedy| !remedy.is_empty());
 }

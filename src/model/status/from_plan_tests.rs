@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::base::ids::ObjectId;
+use crate::model::base::reason::Reason;
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::input::request::Object;
 
@@ -26,7 +27,7 @@ fn world(entries: &[(&str, &str)], wanted: &[&str], live: &[(&str, bool)]) -> (P
             Ok(net) => drop(plan.request.entries.insert(entry, net)),
             Err(_) => plan.problems.push(Problem::refused(
                 Subject::Entry(entry),
-                "NotACidr",
+                Reason::NotACidr,
                 format!("{value:?} is none; write one"),
             )),
         }
@@ -120,6 +121,13 @@ fn an_entry_without_its_route_says_what_it_waits_for() {
         Some("OperationFailed")
     );
 
+    world
+        .0
+        .set(Action::Keep, "CloudFormation sees no difference");
+    let entry = only(&world, None);
+    assert_eq!(entry.state, State::Waiting);
+    assert_eq!(entry.reason.as_deref(), Some("NoRoute"));
+
     world.0.setback = Some("EIP: the quota is reached".to_owned());
     let entry = only(&world, None);
     assert_eq!(entry.state, State::Waiting);
@@ -128,7 +136,7 @@ fn an_entry_without_its_route_says_what_it_waits_for() {
 
     world.0.refuse(
         "egress",
-        "TemplateTooLarge",
+        Reason::TemplateTooLarge,
         "501 resources; merge networks".to_owned(),
     );
     let entry = only(&world, None);
@@ -166,6 +174,7 @@ fn a_route_in_one_table_only_is_not_enough_and_one_that_was_taken_is_told() {
         .push(world.0.drifts[0].problem("it is repaired"));
     let status = survey(&world.0, &world.1, None);
     assert_eq!(status.entries[0].state, State::Drifted);
+    assert_eq!(status.entries[0].reason.as_deref(), Some("Drifted"));
     assert_eq!(
         status.entries[0].static_ips,
         [BOTH[1]],
@@ -210,7 +219,11 @@ fn an_entry_without_room_waits_unless_a_wider_route_serves_it() {
         .pop_first()
         .expect("it was accepted");
     let text = "it waits; merge networks".to_owned();
-    world.0.problems = vec![Problem::refused(Subject::Entry(id), "LimitReached", text)];
+    world.0.problems = vec![Problem::refused(
+        Subject::Entry(id),
+        Reason::LimitReached,
+        text,
+    )];
     let entry = only(&world, None);
     assert_eq!((entry.state, entry.route), (State::Waiting, None));
     assert_eq!(entry.remedy.as_deref(), Some("merge networks"));

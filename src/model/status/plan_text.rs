@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::model::base::ids::EntryId;
 use crate::model::base::plain::plain;
 use crate::model::base::problem::{Problem, Severity};
+use crate::model::base::reason::Reason;
 use crate::model::plan::diff::Kind;
 use crate::model::plan::types::{Action, Plan};
 
@@ -44,7 +45,7 @@ impl Plan {
     /// Whether EC2 differs from what the stack believes, or has a route in the way that seems to be another's: it may be one that
     /// the stack has just given up.
     pub fn is_doubtful(&self) -> bool {
-        let foreign = |problem: &Problem| problem.reason == "RouteExists";
+        let foreign = |problem: &Problem| problem.reason == Reason::RouteExists;
         !self.drifts.is_empty() || self.problems.iter().any(foreign)
     }
 

@@ -8,6 +8,7 @@ use crate::cluster::Cluster;
 use crate::lease::{Election as _, NoElection, Term};
 use crate::ledger_store::LedgerStore;
 use crate::model::base::ids::ObjectId;
+use crate::model::base::reason::Reason;
 use crate::model::base::settings::{OnDrift, OnEmpty, Settings};
 use crate::model::cloud::network::{Network, Route};
 use crate::model::desired::example_zones;
@@ -190,7 +191,7 @@ async fn what_is_only_told_stays_through_other_changes() {
     let mut bench = Bench::new(OnDrift::Report).await;
     bench.provider.tamper("rtb-1", net("8.8.8.8/32"), None);
     let pass = bench.settle().await;
-    assert_eq!(pass.plan.problems[0].reason, "RouteMissing");
+    assert_eq!(pass.plan.problems[0].reason, Reason::RouteMissing);
     bench.provider.tamper("rtb-2", net("9.9.9.9/32"), None);
     bench.ask("8.8.8.8/31");
     bench.settle().await;
@@ -219,7 +220,7 @@ async fn the_same_drift_is_repaired_three_times_and_again_after_an_hour() {
     }
     let repairs = [&REVERTED[..], &CHANGED, &CHANGED, &CHANGED, &CHANGED].concat();
     assert_eq!(bench.sent, repairs);
-    let reasons: Vec<&str> = bench
+    let reasons: Vec<Reason> = bench
         .pass()
         .await
         .plan
@@ -227,7 +228,7 @@ async fn the_same_drift_is_repaired_three_times_and_again_after_an_hour() {
         .iter()
         .map(|p| p.reason)
         .collect();
-    assert_eq!(reasons, ["DriftRepairFailed", "RouteMissing"]);
+    assert_eq!(reasons, [Reason::DriftRepairFailed, Reason::RouteMissing]);
     // Once it has been well for a while, it counts as new.
     let target = "nat-eu-west-1a".to_owned();
     let well = Route {
@@ -255,7 +256,7 @@ async fn nothing_goes_that_a_list_still_finds() {
         for _ in 0..5 {
             let pass = bench.pass().await;
             let told = pass.plan.problems.iter();
-            let told = told.filter(|problem| problem.reason == "NotConfirmed");
+            let told = told.filter(|problem| problem.reason == Reason::NotConfirmed);
             match pass.plan.action {
                 Action::Delete { .. } | Action::Execute { .. } => {
                     assert_eq!((pass.applied, told.count()), (false, 1), "{}", pass.plan);

@@ -1,0 +1,160 @@
+//! The reasons of problems: one table with the name of each, what it is about, and the remedy.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// The kinds of subjects that a problem is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    Entry,
+    Object,
+    Source,
+    Zone,
+    RouteTable,
+    Stack,
+}
+
+macro_rules! reasons {
+    ($($name:ident ($($about:ident),+): $remedy:literal;)+) => {
+        /// Why something is refused, waits or may not be as meant. Names are stable: they stand in logs, Events, metrics and JSON.
+        ///
+        /// Reasons are in the order of their names, and so are problems that differ in nothing else.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason { $($name),+ }
+
+        impl Reason {
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+
+            /// Returns the name in CamelCase.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),+ }
+            }
+
+            /// Returns the kinds of subjects that have problems with this reason.
+            pub fn about(self) -> &'static [About] {
+                match self { $(Self::$name => &[$(About::$about),+]),+ }
+            }
+
+            /// Returns what a person does about it, as `deploy/docs/reasons.md` says it. A problem may have a more precise remedy.
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$name => $remedy),+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    AnswersContradict (Zone): "nothing: the controller looks again soon";
+    BinaryData (Object): "write the networks as text under data";
+    ContainsLocalNetwork (Entry): "nothing, if this is intended";
+    DeleteFailed (Stack): "save the static IPs if partners rely on them, then delete the stack";
+    DriftNotSeen (Stack): "see the message: usually the controller's role lacks a right";
+    DriftRepairFailed (Zone, RouteTable): "find out who changes it, and restore it by hand";
+    Drifted (Entry): "see the problem of its route table";
+    DryRun (Entry): "run the controller without --dry-run";
+    ForeignOperation (Stack): "find out who it was; give another cluster's controller its own --cluster-id";
+    HostBitsMasked (Entry): "nothing, if you mean the network that the note names";
+    InReview (Stack): "delete the empty stack";
+    InsideNatSubnet (Entry): "remove the entry";
+    InsideVpc (Entry): "remove the entry";
+    Ipv6NotSupported (Entry): "use the destination's IPv4 network";
+    LargeRemovalWaits (Stack): "nothing, if this is intended; otherwise restore the entries";
+    LedgerFull (Stack): "remove entries there, or shorten keys";
+    LedgerUnavailable (Stack): "see the message: rights, API server, version";
+    LimitReached (Entry, Zone, RouteTable, Stack): "see Limits";
+    NamespaceFull (Entry): "merge networks, or ask for a higher limit";
+    NatCidrKept (Zone): "set the old CIDR again";
+    NatCidrUnusable (Zone): "choose a free range inside the VPC";
+    NatGatewayChanged (Zone): "nothing: it is created again";
+    NatGatewayFailed (Zone): "nothing: it is created again with the same static IP";
+    NatGatewayGone (Zone): "nothing: it is created again with the same static IP";
+    NatRouteTableGone (Zone): "nothing: it is created again";
+    NatSubnetChanged (Zone): "remove the zone with --remove-zone=ZONE, and add it again";
+    NatSubnetGone (Zone): "nothing: it is created again";
+    NatSubnetUnassociated (Zone): "nothing, or, if it is associated with another table, disassociate it there";
+    NatTableTagged (RouteTable): "remove the tag AvailabilityZone from the table of a NAT subnet, or associate the NAT subnet with its own table again";
+    NoClusterId (Stack): "give the stack the ownership tag of the id, as in Migrate from the Go controller, then set --cluster-id";
+    NoNatInZone (RouteTable): "add the zone, or correct the tag AvailabilityZone";
+    NoRoute (Entry): "see the plan's reason";
+    NoRouteTable (Entry): "see the problems of zones and route tables";
+    NoRouteTableInZone (Zone): "tag the table, or check --aws-route-table-tag";
+    NotACidr (Entry): "write one network per key, such as 203.0.113.0/24";
+    NotConfirmed (Source): "nothing, if entries have just changed; otherwise see the message: rights, address, token";
+    NotSeenByCloudFormation (Stack): "compare the differences in plan; delete the change set, and the controller creates a new one";
+    NothingToRoute (Stack): "see the other problems";
+    ObjectUnreadable (Object): "apply it again with kubectl, or delete it";
+    OperationFailed (Entry): "nothing: the controller tries again, and sooner when an entry changes";
+    OwnedByAnotherCluster (Stack): "give each cluster a --cluster-id of its own; or move the stack";
+    OwnerUnknown (Stack): "see the message: mostly the cluster role …-owner is missing";
+    PrivateRange (Entry): "remove the entry, or set --allow-private-ranges";
+    PropertiesChanged (Stack): "restore them by hand, or leave them";
+    RemovalsFrozen (Stack): "correct or remove what is refused";
+    ReservedRange (Entry): "remove the entry";
+    RouteBlackhole (RouteTable, Zone): "nothing: it is repaired";
+    RouteExists (Entry, RouteTable): "delete that route; the controller then creates its own";
+    RouteMissing (RouteTable, Zone): "nothing: it is repaired";
+    RouteRefused (Entry, RouteTable): "correct what AWS names: request another network, or have the quota \"Routes per route table\" raised";
+    RouteRetargeted (RouteTable, Zone): "nothing: it is repaired. Remove the entry if the other target is intended";
+    RouteTableKept (RouteTable): "restore the tags, or set the tag AvailabilityZone=none to remove the routes";
+    RoutedElsewhere (Entry): "remove the entry, or that route";
+    SeveralStacks (Stack): "remove the tags from, or delete, all but the one whose static IPs are in use";
+    SourceNotLoaded (Source): "see the message: rights, address, token, YAML";
+    SourceStale (Source): "see the message: rights, address, token";
+    SourceWentBack (Source): "apply again what changed after the backup";
+    StackInAnotherVpc (Stack): "if it is another cluster's, give each cluster a --cluster-id of its own; else correct --vpc-id, the region or the credentials";
+    StackNotOurs (Stack): "give it the tags if it is yours, else correct --cluster-id, --cluster-id-tag-prefix or --controller-id";
+    StaticIpDetached (Zone): "disassociate it there; the controller gives it back to the NAT gateway";
+    StaticIpLost (Zone): "try to recover it; if that fails, inform partners and set --allow-new-eips";
+    StatusContradicted (Stack): "find out why CloudFormation shows this status; delete the stack by hand if nobody uses its static IPs";
+    TagsChanged (Zone): "nothing: it is set again";
+    TemplateTooLarge (Stack): "see Limits";
+    TemplateUnreadable (Stack): "move the stack out of the way: this controller did not create it";
+    TooManyAddresses (Entry): "list only the networks that you need";
+    TooManyEntries (Object): "merge networks or remove entries";
+    TooWide (Entry): "list only the networks that you need";
+    UnknownStatus (Stack): "bring it to a *_COMPLETE status by hand";
+    UnplannedChange (Stack): "look at it in CloudFormation; delete it, and the controller creates a new one";
+    WouldLoseStaticIp (Stack): "undo what requests it; move foreign resources to a stack of their own";
+    ZoneKept (Zone): "add it again, or set --remove-zone=ZONE";
+    ZoneWaits (Zone): "see the stack's events; choose another range with --aws-nat-cidr-block, or have the quota raised";
+}
+
+impl Reason {
+    /// Returns the reason with this name. None if only another version has it.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|it| it.name() == name)
+    }
+
+    /// Whether an entry that is refused with this reason is good, and only waits.
+    pub fn only_waits(self) -> bool {
+        matches!(self, Self::LimitReached | Self::RouteRefused)
+    }
+
+    /// Whether it is about who owns or changes the stack. No other object of the cluster stands for the stack than the Lease.
+    pub fn is_about_ownership(self) -> bool {
+        matches!(
+            self,
+            Self::ForeignOperation
+                | Self::OwnedByAnotherCluster
+                | Self::OwnerUnknown
+                | Self::StackInAnotherVpc
+        )
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+#[cfg(test)]
+#[path = "reason_tests.rs"]
+mod tests;
