@@ -27,7 +27,7 @@ pub fn make(world: &World, value: &'static str) {
         let count = entries.values().filter(|other| *other == net).count();
         count == 1 && !others.any(|other| other.contains(net) || net.contains(other))
     };
-    let Some((id, _)) = entries.iter().find(|(_, net)| alone(*net)) else {
+    let Some((id, _)) = entries.iter().find(|(_, net)| alone(net)) else {
         return;
     };
     world.edit(&Edit::Set(id.object.clone(), id.key.clone(), value));
