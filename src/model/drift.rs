@@ -10,7 +10,7 @@ use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::cloud::layout::{Layout, Names, Part};
 use crate::model::cloud::logical_id::renewal;
-use crate::model::cloud::network::{Network, Route};
+use crate::model::cloud::network::{Network, Route, Target};
 use crate::model::cloud::observed::Observed;
 use crate::model::desired::Desired;
 use crate::model::drift::kind::DriftKind;
@@ -145,9 +145,8 @@ pub fn of(
         let zone = names.route_zones.get(route);
         let gateway = zone
             .and_then(|zone| names.part(zone, Part::NatGateway))
-            .and_then(|id| observed?.ids.get(id));
-        let Some((kind, seen)) = of_route(there.get(cidr), gateway.map(String::as_str), "nat-")
-        else {
+            .and_then(|id| Some(observed?.ids.get(id)?.as_str()));
+        let Some((kind, seen)) = of_route(there.get(cidr), gateway, Target::NatGateway) else {
             continue;
         };
         // It leads to the new gateway once there is one.
@@ -175,18 +174,18 @@ pub fn of(
     found
 }
 
-/// What is wrong with a route that should lead to `target`, or, where that is not known, to something whose id has this prefix.
+/// What is wrong with a route that should lead to `target`, or, where that is not known, to something of this kind.
 fn of_route(
     route: Option<&Route>,
     target: Option<&str>,
-    prefix: &str,
+    kind: Target,
 ) -> Option<(DriftKind, String)> {
     let Some(route) = route else {
         return Some((DriftKind::RouteMissing, "is gone from it".to_owned()));
     };
     let led_astray = match target {
         Some(target) => route.target != target,
-        None => !route.target.starts_with(prefix),
+        None => route.leads_to() != kind,
     };
     if led_astray {
         let seen = format!(

@@ -1,9 +1,9 @@
 //! When to look again, and when to try the same again. Time is an argument: the duration since the controller started.
 
+mod attempt;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-use ipnet::Ipv4Net;
 
 use crate::model::base::ids::Zone;
 use crate::model::cloud::network::Later;
@@ -13,6 +13,7 @@ use crate::model::persisted::grace::whole_seconds;
 use crate::model::persisted::ledger::Tries;
 use crate::model::plan::refusals::Refusals;
 use crate::model::plan::types::{Action, Failure, Plan};
+use crate::model::schedule::attempt::Attempt;
 
 /// An operation under way is looked at again after half the time it has taken so far, within these limits.
 const FIRST_POLL: Duration = Duration::from_millis(400);
@@ -26,9 +27,6 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(15);
 const LAST_PATIENCE: Duration = Duration::from_secs(1_800);
 /// A zone that could not be added: each try is a change that fails for everybody, and a quota is not raised in minutes.
 const FIRST_ZONE_PATIENCE: Duration = Duration::from_secs(120);
-/// What is tried of a change set that is executed, and of each zone that it adds.
-const EXECUTE: &str = "execute ";
-const ZONE: &str = "zone ";
 /// Templates remembered as tried.
 const MAX_TRIED: usize = 64;
 
@@ -54,7 +52,7 @@ pub struct Schedule {
     /// When the operation under way was started, or first seen.
     since: Option<Duration>,
     /// By subject: a creation that fails alternates with deletions.
-    tried: BTreeMap<String, Tried>,
+    tried: BTreeMap<Attempt, Tried>,
     /// What is known about drift.
     pub watch: Watch,
     /// What AWS refused.
@@ -86,13 +84,14 @@ impl Schedule {
     /// nothing waits for longer than it would after a try made now.
     pub fn recall(&mut self, tries: &BTreeMap<String, Tries>, began: Duration, now: Duration) {
         for (what, told) in tries.iter().take(MAX_TRIED) {
+            let what = Attempt::read(what);
             let at = Duration::from_secs(told.not_before).saturating_sub(began);
             let times = told.times.saturating_sub(1);
             // What can still be executed has not been: the leader ended before AWS took its call.
-            let cut_off = times == 0 && (what.starts_with(EXECUTE) || what.starts_with(ZONE));
+            let cut_off = times == 0 && matches!(what, Attempt::Execute(_) | Attempt::Zone(..));
             let latest = match cut_off {
                 true => now,
-                false => now + patience(what, times, 1.0),
+                false => now + patience(&what, times, 1.0),
             };
             let tried = Tried {
                 times,
@@ -100,10 +99,7 @@ impl Schedule {
                 doubtful: times == 0,
                 failed: false,
             };
-            let known = self
-                .tried
-                .entry(what.clone())
-                .or_insert_with(|| tried.clone());
+            let known = self.tried.entry(what).or_insert_with(|| tried.clone());
             if known.times < tried.times {
                 *known = tried;
             }
@@ -112,19 +108,19 @@ impl Schedule {
 
     /// What a later leader has to know.
     pub fn tries_made(&self, began: Duration) -> BTreeMap<String, Tries> {
-        let told = |(what, tried): (&String, &Tried)| {
+        let told = |(what, tried): (&Attempt, &Tried)| {
             let tries = Tries {
                 times: tried.times + 1,
                 not_before: whole_seconds(began + tried.not_before),
             };
-            (what.clone(), tries)
+            (what.to_string(), tries)
         };
         self.tried.iter().map(told).collect()
     }
 
     /// How often the plan's action has been tried, and how much longer it has to wait.
     pub fn tried(&self, plan: &Plan, now: Duration) -> (u32, Duration) {
-        let tried = subject(plan).and_then(|what| self.tried.get(&what));
+        let tried = Attempt::of(plan).and_then(|what| self.tried.get(&what));
         tried.map_or((0, Duration::ZERO), |tried| {
             (tried.times + 1, tried.not_before.saturating_sub(now))
         })
@@ -132,7 +128,7 @@ impl Schedule {
 
     /// How much longer the plan's action has to wait because the same was tried before; None when it may be done now.
     pub fn held(&self, plan: &Plan, now: Duration) -> Option<Duration> {
-        let tried = self.tried.get(&subject(plan)?)?;
+        let tried = self.tried.get(&Attempt::of(plan)?)?;
         // Had the change failed, the stack would show it.
         let rolled_back = plan.status.as_ref().is_some_and(Status::is_rollback);
         let cut_off = tried.doubtful && matches!(plan.action, Action::Prepare(_)) && !rolled_back;
@@ -147,15 +143,15 @@ impl Schedule {
             self.refusals.tries(&plan.attempt);
             let cidr = |zone: &Zone| plan.desired.zones.get(zone).copied();
             for (zone, cidr) in plan.new_zones.iter().filter_map(|it| Some((it, cidr(it)?))) {
-                self.tries_subject(format!("{ZONE}{zone} {cidr}"), now, jitter);
+                self.tries_subject(Attempt::Zone(zone.clone(), cidr), now, jitter);
             }
         }
-        if let Some(what) = subject(plan) {
+        if let Some(what) = Attempt::of(plan) {
             self.tries_subject(what, now, jitter);
         }
     }
 
-    fn tries_subject(&mut self, what: String, now: Duration, jitter: f64) {
+    fn tries_subject(&mut self, what: Attempt, now: Duration, jitter: f64) {
         let times = self.tried.get(&what).map_or(0, |tried| tried.times + 1);
         let not_before = now + patience(&what, times, jitter);
         if self.tried.len() >= MAX_TRIED {
@@ -176,8 +172,8 @@ impl Schedule {
 
     /// Zones that could not be added, and how much longer each waits. One that could is there, and no longer to be added.
     pub fn later(&self, now: Duration) -> Later {
-        let waits = |(what, tried): (&String, &Tried)| {
-            Some((zone_of(what)?, tried.not_before.checked_sub(now)?))
+        let waits = |(what, tried): (&Attempt, &Tried)| {
+            Some((what.zone()?, tried.not_before.checked_sub(now)?))
         };
         let zones = self.tried.iter().filter_map(waits);
         zones.filter(|(_, wait)| !wait.is_zero()).collect()
@@ -189,7 +185,7 @@ impl Schedule {
         let is_news = self.refusals.note(&plan.failure, now, jitter);
         if is_news && plan.failure.is_creation {
             for (zone, cidr) in &plan.failure.zones {
-                let what = format!("{ZONE}{zone} {cidr}");
+                let what = Attempt::Zone(zone.clone(), *cidr);
                 self.tries_subject(what.clone(), now, jitter);
                 if let Some(tried) = self.tried.get_mut(&what) {
                     tried.failed = true;
@@ -210,11 +206,11 @@ impl Schedule {
         if !(routes.is_empty() && zones.is_empty()) {
             // It is known what failed: other zones have only been rolled back with it.
             self.tried.retain(|what, tried| {
-                tried.failed || zone_of(what).is_none_or(|zone| zones.contains(&zone))
+                tried.failed || what.zone().is_none_or(|zone| zones.contains(&zone))
             });
         }
         for (what, tried) in &mut self.tried {
-            if zone_of(what).is_some() && !tried.failed {
+            if what.zone().is_some() && !tried.failed {
                 tried.not_before = now + patience(what, tried.times, jitter);
                 (tried.failed, any) = (true, true);
             }
@@ -227,7 +223,7 @@ impl Schedule {
         self.refusals.succeeded(now);
         let left_out = |zone| plan.later.contains_key(&zone);
         self.tried
-            .retain(|what, _| zone_of(what).is_some_and(left_out));
+            .retain(|what, _| what.zone().is_some_and(left_out));
     }
 
     /// When to look again; None: by the backoff of failures.
@@ -255,37 +251,15 @@ impl Schedule {
 }
 
 /// How long to wait after so many tries before the last one.
-fn patience(what: &str, times: u32, jitter: f64) -> Duration {
-    let first = match what.starts_with(ZONE) {
-        true => FIRST_ZONE_PATIENCE,
-        false => FIRST_PATIENCE,
+fn patience(what: &Attempt, times: u32, jitter: f64) -> Duration {
+    let first = match what {
+        Attempt::Zone(..) => FIRST_ZONE_PATIENCE,
+        _ => FIRST_PATIENCE,
     };
     let doubled = first.saturating_mul(1 << times.min(10));
     doubled
         .min(LAST_PATIENCE)
         .mul_f64(0.5 + jitter.clamp(0.0, 1.0))
-}
-
-fn zone_of(what: &str) -> Option<(Zone, Ipv4Net)> {
-    let (zone, cidr) = what.strip_prefix(ZONE)?.split_once(' ')?;
-    Some((zone.to_owned(), cidr.parse().ok()?))
-}
-
-/// What counts as trying the same again.
-fn subject(plan: &Plan) -> Option<String> {
-    match &plan.action {
-        Action::Create(template) | Action::Prepare(template) | Action::Revert(template) => {
-            Some(template.fingerprint.clone())
-        }
-        // By stack: the one that is created next is another.
-        Action::Delete { .. } => Some(format!("delete {}", plan.stack)),
-        Action::ContinueRollback => Some(format!("continue {}", plan.stack)),
-        Action::Discard { change_set } => Some(format!("discard {change_set}")),
-        Action::Protect(on) => Some(format!("protect {on}")),
-        Action::SetPolicy { open } => Some(format!("policy {open}")),
-        Action::Execute { change_set } => Some(format!("{EXECUTE}{change_set}")),
-        Action::Keep | Action::Wait | Action::Refuse => None,
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::MemoryProvider;
 use super::ec2::NO_ROOM;
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::cloud::live::Stack;
-use crate::model::cloud::network::Route;
+use crate::model::cloud::network::{Route, Target};
 use crate::model::cloud::status::Phase;
 use crate::model::plan::stack_policy;
 use crate::simulation::script::StackEdit;
@@ -79,7 +79,10 @@ impl MemoryProvider {
         let account = self.account();
         let mut tables = account.ec2.network.worker_tables.iter();
         tables.any(|(id, table)| {
-            let there = table.routes.values().filter(|it| it.target != "local");
+            let there = table
+                .routes
+                .values()
+                .filter(|it| it.leads_to() != Target::Local);
             let is_new =
                 |(of, cidr): &&(TableId, Ipv4Net)| of == id && !table.routes.contains_key(cidr);
             there.count() + asked.iter().filter(is_new).count() >= ROUTES

@@ -2,6 +2,7 @@
 
 mod chart;
 mod code;
+mod decisions;
 mod deploy;
 pub mod docs;
 mod iam;

@@ -61,6 +61,31 @@ pub fn epoch_of(token: &str) -> Option<u64> {
     token.strip_prefix('e')?.split_once('-')?.0.parse().ok()
 }
 
+/// Who has started an operation, as far as its token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Starter<'a> {
+    NoToken,
+    Console,
+    /// The controller of this cluster, in its short form.
+    Controller(&'a str),
+    /// A controller that names no cluster.
+    NamelessController,
+    /// Another tool, with this token.
+    Unknown(&'a str),
+}
+
+pub fn starter(token: Option<&str>) -> Starter<'_> {
+    let Some(token) = token.filter(|token| !token.is_empty()) else {
+        return Starter::NoToken;
+    };
+    match (owner_of_token(token), epoch_of(token)) {
+        _ if token.starts_with("Console-") => Starter::Console,
+        (Some(owner), _) => Starter::Controller(owner),
+        (None, Some(_)) => Starter::NamelessController,
+        (None, None) => Starter::Unknown(token),
+    }
+}
+
 /// The cluster, in its short form, whose controller started an operation with this token.
 pub fn owner_of_token(token: &str) -> Option<&str> {
     epoch_of(token)?;

@@ -6,6 +6,7 @@ use ipnet::Ipv4Net;
 use serde_json::{Map, Value};
 
 use crate::model::base::ids::{TableId, Zone};
+use crate::model::cloud::resource_type::ResourceType;
 
 /// The template's text cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -135,7 +136,7 @@ impl Layout {
                     names.parts.insert(part.clone(), id.clone());
                 }
                 (None, (Some(table), Some(cidr)))
-                    if resource.kind == "AWS::EC2::Route"
+                    if ResourceType::of(&resource.kind) == ResourceType::Route
                         && !names.routes.contains_key(&(table.to_owned(), cidr)) =>
                 {
                     let gateway = referenced(&resource.properties["NatGatewayId"]);

@@ -144,6 +144,11 @@ pub enum Effect {
     Other,
 }
 
+/// Whether only AWS itself sets tags with this key.
+pub fn is_of_aws(tag_key: &str) -> bool {
+    tag_key.starts_with("aws:")
+}
+
 /// The static IPs by zone: every EIP has an output of its own name.
 pub(in crate::model) fn static_ips(live: &Live, names: &Names) -> BTreeMap<Zone, String> {
     let Live::Ours(stack) = live else {

@@ -6,5 +6,6 @@ pub mod live;
 pub mod logical_id;
 pub mod network;
 pub mod observed;
+pub mod resource_type;
 pub mod set_aside;
 pub mod status;

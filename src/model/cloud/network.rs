@@ -89,7 +89,7 @@ impl Network {
             let ours: BTreeSet<String> = routes.map(|(_, route)| route.target.clone()).collect();
             table.routes.retain(|cidr, route| {
                 let ours = ours.is_empty() || ours.contains(&route.target);
-                known(cidr) || !ours || !route.target.starts_with("nat-")
+                known(cidr) || !ours || route.leads_to() != Target::NatGateway
             });
         }
         network
@@ -131,6 +131,39 @@ pub struct Route {
     pub target: String,
     /// The target is gone.
     pub blackhole: bool,
+}
+
+/// The kinds of targets that routes have, by the prefixes of EC2's ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The VPC itself.
+    Local,
+    InternetGateway,
+    NatGateway,
+    /// A transit gateway, a peering, an endpoint, or what EC2 did not have when this was written. It is never the stack's.
+    Other,
+}
+
+impl Target {
+    pub fn of(target: &str) -> Self {
+        match target.split_once('-') {
+            None if target == "local" => Self::Local,
+            Some(("igw", _)) => Self::InternetGateway,
+            Some(("nat", _)) => Self::NatGateway,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Route {
+    pub fn leads_to(&self) -> Target {
+        Target::of(&self.target)
+    }
+
+    /// Whether it leads to a NAT gateway that is there.
+    pub fn serves(&self) -> bool {
+        self.leads_to() == Target::NatGateway && !self.blackhole
+    }
 }
 
 /// A network as people describe it in a file, for planning without an account.
@@ -211,7 +244,7 @@ impl TryFrom<NetworkFile> for Network {
 pub fn live_routes(network: &Network, names: &Names) -> BTreeMap<(TableId, Ipv4Net), bool> {
     let shown = |(table, cidr): &(TableId, Ipv4Net)| {
         let route = network.routes(table).and_then(|routes| routes.get(cidr));
-        route.is_some_and(|route| route.target.starts_with("nat-") && !route.blackhole)
+        route.is_some_and(Route::serves)
     };
     let routes = names.routes.keys();
     routes.map(|route| (route.clone(), shown(route))).collect()

@@ -135,6 +135,12 @@ impl Status {
         }
     }
 
+    /// Whether no operation runs in this status. An unknown status may be one of an operation that runs.
+    pub fn ends_an_operation(&self) -> bool {
+        let runs = matches!(self.phase(), Phase::Busy | Phase::Review);
+        !runs && !matches!(self, Unknown(_))
+    }
+
     /// Whether the last operation is rolled back, was, or could not be.
     pub fn is_rollback(&self) -> bool {
         match self {

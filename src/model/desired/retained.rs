@@ -10,7 +10,7 @@ use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::base::settings::Settings;
 use crate::model::cloud::layout::Names;
-use crate::model::cloud::network::{NatTable, Network};
+use crate::model::cloud::network::{NatTable, Network, Route};
 use crate::model::desired::admitted::Admitted;
 
 /// Adds the live routes that nobody asks to remove: all of them while absence proves nothing, and those of a table that has
@@ -96,7 +96,7 @@ fn drop_covered(names: &Names, network: &Network, routes: &mut BTreeSet<(TableId
     let live = |route: &(TableId, Ipv4Net)| names.routes.contains_key(route);
     let is_there = |(table, cidr): &(TableId, Ipv4Net)| {
         let there = network.routes(table).and_then(|routes| routes.get(cidr));
-        there.is_some_and(|route| route.target.starts_with("nat-") && !route.blackhole)
+        there.is_some_and(Route::serves)
     };
     let stays = routes.iter().filter(|route| live(route) && is_there(route));
     let stays: Vec<(TableId, Ipv4Net)> = stays.cloned().collect();

@@ -8,7 +8,7 @@ use crate::model::base::cidr::{self, Elsewhere, Rules};
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::settings::Settings;
 use crate::model::cloud::layout::Names;
-use crate::model::cloud::network::{Network, Route};
+use crate::model::cloud::network::{Network, Route, Target};
 
 /// What no entry may be inside of: the VPC's networks and every NAT subnet, configured or live; and for new ones what would be
 /// taken off a path that works.
@@ -47,15 +47,18 @@ fn elsewhere(
             .filter(move |(cidr, _)| ours((id, cidr)));
         of_ours.map(|(_, route)| route.target.as_str())
     });
-    let gateways: BTreeSet<&str> = routes.filter(|target| target.starts_with("nat-")).collect();
+    let is_gateway = |target: &&str| Target::of(target) == Target::NatGateway;
+    let gateways: BTreeSet<&str> = routes.filter(is_gateway).collect();
     let served =
         |zone: &Zone| settings.zones.contains_key(zone) || names.nat_cidrs.contains_key(zone);
     let mut elsewhere = BTreeMap::new();
     for (id, table) in tables.filter(|(_, table)| served(&table.zone)) {
         for (cidr, Route { target, blackhole }) in &table.routes {
-            let leads_out = target == "local"
-                || target.starts_with("igw-")
-                || gateways.contains(target.as_str());
+            let leads_out = match Target::of(target) {
+                Target::Local | Target::InternetGateway => true,
+                Target::NatGateway => gateways.contains(target.as_str()),
+                Target::Other => false,
+            };
             let is_default = cidr.prefix_len() < cidr::WIDEST_PREFIX;
             if !*blackhole && !leads_out && !is_default && !ours((id, cidr)) {
                 let way = || Elsewhere {

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use super::{Cure, Drift, Place, of_route};
 use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::{Layout, Names, Part};
-use crate::model::cloud::network::Network;
+use crate::model::cloud::network::{Network, Target};
 use crate::model::cloud::observed::{Gateway, Health, Observed};
 use crate::model::drift::kind::DriftKind::{
     self, AnswersContradict, NatGatewayChanged, NatGatewayFailed, NatGatewayGone,
@@ -232,8 +232,11 @@ impl<'a> Look<'a> {
         }
         if let Some(id) = self.id(Part::NatSubnetRoute) {
             let igw = self.network.internet_gateway_id.as_str();
-            if let Some((kind, seen)) = of_route(routes.get(&Ipv4Net::default()), Some(igw), "igw-")
-            {
+            if let Some((kind, seen)) = of_route(
+                routes.get(&Ipv4Net::default()),
+                Some(igw),
+                Target::InternetGateway,
+            ) {
                 let expected = format!("the route to 0.0.0.0/0 in {physical}");
                 found.push(self.drift(id, kind, expected, seen, Cure::Retake));
             }

@@ -9,7 +9,8 @@ use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::{Layout, Names, PARTS};
-use crate::model::cloud::network::Network;
+use crate::model::cloud::network::{Network, Target};
+use crate::model::cloud::resource_type::ResourceType;
 use crate::model::desired::admitted::{Admitted, Choice};
 use crate::model::desired::template::{MAX_RESOURCES, TemplateError};
 use crate::model::desired::{self, Desired, template};
@@ -79,7 +80,8 @@ impl Plan {
     pub(in crate::model) fn mark_zones(&mut self, world: &World<'_>, names: &Names) {
         let is_new = |zone: &&Zone| !names.nat_cidrs.contains_key(*zone);
         let adds = |difference: &Difference| {
-            difference.kind == Kind::Add && difference.resource_type == "AWS::EC2::NatGateway"
+            let what = ResourceType::of(&difference.resource_type);
+            difference.kind == Kind::Add && what == ResourceType::NatGateway
         };
         if self.differences.iter().any(adds) {
             self.new_zones = self.desired.zones.keys().filter(is_new).cloned().collect();
@@ -211,7 +213,7 @@ impl Room<'_> {
             .count();
         let counted = there
             .values()
-            .filter(|route| route.target != "local")
+            .filter(|route| route.leads_to() != Target::Local)
             .count();
         (new > 0 && counted + new > quota).then(|| {
             format!(

@@ -7,7 +7,8 @@ use ipnet::Ipv4Net;
 use serde_json::Value;
 
 use crate::model::cloud::layout::{Layout, Resource};
-use crate::model::cloud::live::{Change, Effect};
+use crate::model::cloud::live::{Change, Effect, is_of_aws};
+use crate::model::cloud::resource_type::ResourceType;
 use crate::model::desired::template::{self, Template};
 use crate::model::input::request::Request;
 
@@ -123,7 +124,7 @@ pub fn of_tags(
     live: &BTreeMap<String, String>,
     wanted: &BTreeMap<String, String>,
 ) -> Vec<Difference> {
-    let live = live.iter().filter(|(key, _)| !key.starts_with("aws:"));
+    let live = live.iter().filter(|(key, _)| !is_of_aws(key));
     of_texts(
         TAG,
         &live
@@ -160,21 +161,16 @@ fn of_texts(
         .collect()
 }
 
-/// What a static IP hangs on.
-pub(in crate::model) const PROTECTED: [&str; 3] =
-    ["AWS::EC2::EIP", "AWS::EC2::NatGateway", "AWS::EC2::Subnet"];
-
 pub(in crate::model) fn is_protected(resource_type: &str) -> bool {
-    PROTECTED.contains(&resource_type)
+    ResourceType::of(resource_type).is_protected()
 }
 
 /// Whether CloudFormation would make a new resource in its place. Create-only properties are those of CloudFormation's
 /// resource schemas; of the six types only tags and a Route's target can be changed in place.
 fn replaced(has: &Resource, wants: &Resource) -> bool {
-    let in_place = |key: &str| {
-        key == "Tags"
-            || (wants.kind == "AWS::EC2::Route" && key.ends_with("Id") && key != "RouteTableId")
-    };
+    let is_route = ResourceType::of(&wants.kind) == ResourceType::Route;
+    let in_place =
+        |key: &str| key == "Tags" || (is_route && key.ends_with("Id") && key != "RouteTableId");
     let fixed = |resource: &Resource| -> BTreeMap<String, Value> {
         let fields = resource.properties.as_object().into_iter().flatten();
         fields

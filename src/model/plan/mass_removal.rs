@@ -12,6 +12,7 @@ use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::network::Network;
+use crate::model::cloud::resource_type::ResourceType;
 use crate::model::desired::Desired;
 use crate::model::plan::capacity::{self, Unasked};
 use crate::model::plan::diff::Kind;
@@ -21,11 +22,11 @@ impl Plan {
     /// Whether the step takes away what cannot be given back, or much at once, since users do not request it any more. Then the sources are
     /// read again immediately before it: a watch may be dead without anybody knowing.
     pub fn needs_proof(&self) -> bool {
-        let removes = |kind: &str| {
+        let removes = |kind: ResourceType| {
             let mut differences = self.differences.iter();
             differences.any(|difference| {
                 difference.kind == Kind::Remove
-                    && difference.resource_type == kind
+                    && ResourceType::of(&difference.resource_type) == kind
                     && !self.renewed.contains(&difference.id)
             })
         };
@@ -35,7 +36,7 @@ impl Plan {
             }
             Action::Execute { .. } => {
                 let large = self.grace.large_removal.is_some() || self.nothing_asked();
-                large && removes("AWS::EC2::Route") || removes("AWS::EC2::EIP")
+                large && removes(ResourceType::Route) || removes(ResourceType::Eip)
             }
             _ => false,
         }

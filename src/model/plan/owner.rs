@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::model::base::owner::{Owner, epoch_of, is_uid, owner_of_token, short};
+use crate::model::base::owner::{self, Owner, Starter, is_uid, owner_of_token, short};
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::cloud::change_set_name::owner_of_change_set;
@@ -136,19 +136,22 @@ pub(in crate::model) fn problems(world: &World<'_>, layout: Option<&Layout>) -> 
     unknown.into_iter().chain(foreign).collect()
 }
 
-/// Who has started an operation, as far as its token says.
+/// Returns who has started an operation, in words.
 fn starter(token: Option<&str>) -> String {
-    let Some(token) = token.filter(|token| !token.is_empty()) else {
-        return "somebody without a token (the AWS CLI, an SDK or another tool)".to_owned();
-    };
-    if token.starts_with("Console-") {
-        "somebody in the AWS console".to_owned()
-    } else if let Some(owner) = owner_of_token(token) {
-        format!("the controller of another cluster (its UID begins with {owner})")
-    } else if epoch_of(token).is_some() {
-        "a controller that names no cluster (an older version, or one that cannot read its cluster's UID)".to_owned()
-    } else {
-        let shown: String = token.chars().take(MAX_TOKEN).collect();
-        format!("somebody with the token {}", shown.escape_default())
+    match owner::starter(token) {
+        Starter::NoToken => {
+            "somebody without a token (the AWS CLI, an SDK or another tool)".to_owned()
+        }
+        Starter::Console => "somebody in the AWS console".to_owned(),
+        Starter::Controller(owner) => {
+            format!("the controller of another cluster (its UID begins with {owner})")
+        }
+        Starter::NamelessController => {
+            "a controller that names no cluster (an older version, or one that cannot read its cluster's UID)".to_owned()
+        }
+        Starter::Unknown(token) => {
+            let shown: String = token.chars().take(MAX_TOKEN).collect();
+            format!("somebody with the token {}", shown.escape_default())
+        }
     }
 }

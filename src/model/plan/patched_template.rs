@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::model::base::digest::digest;
-use crate::model::cloud::live::Stack;
+use crate::model::cloud::live::{Stack, is_of_aws};
 use crate::model::cloud::logical_id::next_name;
 use crate::model::desired::template::{self, Template};
 use crate::model::drift::{Cure, Drift};
@@ -11,7 +11,7 @@ use crate::model::drift::{Cure, Drift};
 /// The live stack with another text.
 pub(in crate::model) fn as_it_is(stack: &Stack, text: String) -> Template {
     let mut tags = stack.tags.clone();
-    tags.retain(|key, _| !key.starts_with("aws:"));
+    tags.retain(|key, _| !is_of_aws(key));
     let sealed = json!([text, stack.parameters, tags]).to_string();
     Template {
         stack_name: stack.name.clone(),

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::live::{Change, Effect, Stack};
-use crate::model::plan::diff::{PROTECTED, is_protected};
+use crate::model::cloud::resource_type::PROTECTED;
+use crate::model::plan::diff::is_protected;
 use crate::model::plan::types::{Action, Plan, World};
 
 /// Everything may be updated; EIPs, NAT gateways and NAT subnets may neither be replaced nor removed, unless `open`.

@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use serde::Serialize;
 
 use crate::model::base::plain::plain;
+use crate::model::plan::types::Action;
 use crate::model::status::{Entry, RouteState, State, Status, joined};
 
 /// How an address is left for.
@@ -40,7 +41,9 @@ impl Status {
     /// Whether every entry that is shown is routed, and nothing is wrong with the whole.
     pub fn is_well(&self) -> bool {
         let routed = |entry: &Entry| entry.state == State::Routed;
-        self.entries.iter().all(routed) && self.failure.is_none() && self.plan.action != "Refuse"
+        self.entries.iter().all(routed)
+            && self.failure.is_none()
+            && self.plan.action != Action::Refuse.name()
     }
 
     /// For people.

@@ -14,6 +14,7 @@ use super::operation::Operation;
 use crate::lease::term::Term;
 use crate::model::base::owner::token;
 use crate::model::cloud::change_set_name::change_set_name;
+use crate::model::cloud::status::Status;
 use crate::model::desired::template::Template;
 use crate::model::plan::stack_policy;
 use crate::model::plan::types::Action;
@@ -80,7 +81,7 @@ impl Writer<'_> {
         let operation = Operation::new(
             token,
             template.stack_name.clone(),
-            "CREATE_IN_PROGRESS",
+            Status::CreateInProgress,
             None,
         );
         memory.operation = Some(operation);
@@ -151,7 +152,7 @@ impl Writer<'_> {
         memory.operation = Some(Operation::new(
             token,
             stack.to_owned(),
-            "UPDATE_IN_PROGRESS",
+            Status::UpdateInProgress,
             before,
         ));
         let answer = self
@@ -244,7 +245,7 @@ impl Writer<'_> {
         memory.operation = Some(Operation::new(
             token,
             stack.to_owned(),
-            "UPDATE_ROLLBACK_IN_PROGRESS",
+            Status::UpdateRollbackInProgress,
             None,
         ));
         let answer = self
@@ -276,7 +277,7 @@ impl Writer<'_> {
         memory.operation = Some(Operation::new(
             token,
             stack.to_owned(),
-            "DELETE_IN_PROGRESS",
+            Status::DeleteInProgress,
             None,
         ));
         let answer = self

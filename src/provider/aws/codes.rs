@@ -119,6 +119,11 @@ pub fn says_no_changes(text: &str) -> bool {
     text.contains("didn't contain changes") || text.contains("No updates are to be performed")
 }
 
+/// Whether a stack's status reason says more than that a user started the operation.
+pub fn says_a_cause(text: &str) -> bool {
+    !text.is_empty() && text != "User Initiated"
+}
+
 /// Whether a resource failed only because the operation was stopped.
 pub fn says_cancelled(text: &str) -> bool {
     text.contains("cancelled")

@@ -1,10 +1,10 @@
 //! What the events of a stack tell about deletions that failed.
 
-use aws_sdk_cloudformation::types::StackEvent;
+use aws_sdk_cloudformation::types::{ResourceStatus, StackEvent};
 
 use super::calls::Calls;
 use super::error::Failure;
-use super::operation::{MAX_PAGES, is_of_stack, page};
+use super::operation::{MAX_PAGES, is_of_stack, page, stack_status};
 use crate::model::cloud::live::Deletion;
 use crate::model::cloud::status::Status;
 
@@ -28,27 +28,26 @@ pub async fn read(
 
 /// Takes the events from the newest to the oldest; true at the first that is of another operation.
 fn note(deletion: &mut Deletion, event: &StackEvent) -> bool {
-    let status = event.resource_status().map_or("", |status| status.as_str());
-    match (is_of_stack(event), status) {
-        (true, "DELETE_FAILED") => deletion.failures += 1,
-        (true, "DELETE_IN_PROGRESS") => {}
-        (true, before) => {
-            deletion.before = Status::read(before);
-            return true;
+    if is_of_stack(event) {
+        match stack_status(event) {
+            Status::DeleteFailed => deletion.failures += 1,
+            Status::DeleteInProgress => {}
+            before => {
+                deletion.before = before;
+                return true;
+            }
         }
-        (false, "DELETE_FAILED") if deletion.failures == 1 => {
-            let id = event.logical_resource_id().unwrap_or_default();
-            deletion.stuck.insert(id.to_owned());
-        }
-        (false, _) => {}
+    } else if event.resource_status() == Some(&ResourceStatus::DeleteFailed)
+        && deletion.failures == 1
+    {
+        let id = event.logical_resource_id().unwrap_or_default();
+        deletion.stuck.insert(id.to_owned());
     }
     false
 }
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_cloudformation::types::ResourceStatus;
-
     use super::*;
 
     fn event(id: &str, kind: &str, status: &str) -> StackEvent {

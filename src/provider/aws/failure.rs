@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_cloudformation::types::StackEvent;
+use aws_sdk_cloudformation::types::{ResourceStatus, StackEvent};
 
 use super::calls::Calls;
-use super::operation::{MAX_PAGES, is_of_stack, page};
+use super::operation::{MAX_PAGES, is_of_stack, page, stack_status};
 use super::{codes, error};
 use crate::model::cloud::live::{Failed, Rollback};
+use crate::model::cloud::resource_type::ResourceType;
+use crate::model::cloud::status::Status;
 
 /// Resources that are named of one operation.
 const MAX_NAMED: usize = 500;
@@ -56,7 +58,7 @@ struct Part {
 #[derive(Debug, Default)]
 struct Reader {
     /// The stack's newest status.
-    end: Option<String>,
+    end: Option<Status>,
     /// Since the newest rollback began when there was one, else the operation.
     part: Part,
     /// The newest rollback.
@@ -68,30 +70,35 @@ struct Reader {
 impl Reader {
     /// Returns true at the event with which the operation began.
     fn read(&mut self, event: &StackEvent) -> bool {
-        let status = event.resource_status().map_or("", |status| status.as_str());
         if is_of_stack(event) {
-            self.end.get_or_insert_with(|| status.to_owned());
+            let status = stack_status(event);
+            self.end.get_or_insert_with(|| status.clone());
             return match status {
                 // A rollback belongs to the operation that it undoes.
-                "UPDATE_ROLLBACK_IN_PROGRESS"
-                | "ROLLBACK_IN_PROGRESS"
-                | "IMPORT_ROLLBACK_IN_PROGRESS" => {
+                Status::UpdateRollbackInProgress
+                | Status::RollbackInProgress
+                | Status::ImportRollbackInProgress => {
                     let part = std::mem::take(&mut self.part);
                     self.rollback.get_or_insert(part);
                     false
                 }
-                "UPDATE_ROLLBACK_FAILED" => {
+                Status::UpdateRollbackFailed => {
                     self.failures += 1;
                     false
                 }
-                "CREATE_IN_PROGRESS" | "UPDATE_IN_PROGRESS" | "DELETE_IN_PROGRESS"
-                | "IMPORT_IN_PROGRESS" => true,
+                Status::CreateInProgress
+                | Status::UpdateInProgress
+                | Status::DeleteInProgress
+                | Status::ImportInProgress => true,
                 _ => false,
             };
         }
         let reason = event.resource_status_reason().unwrap_or("no reason given");
         // Resources that were stopped because another one failed are not the cause.
-        if status.ends_with("_FAILED") && !codes::says_cancelled(reason) {
+        if let Some(status) = event.resource_status()
+            && is_failure(status)
+            && !codes::says_cancelled(reason)
+        {
             self.part.note(event, status, reason);
         }
         false
@@ -99,7 +106,14 @@ impl Reader {
 
     fn failure(self) -> Failure {
         let rollback = self.rollback.unwrap_or_default();
-        let is_stuck = self.end.is_some_and(|end| end.ends_with("ROLLBACK_FAILED"));
+        let is_stuck = matches!(
+            self.end,
+            Some(
+                Status::RollbackFailed
+                    | Status::UpdateRollbackFailed
+                    | Status::ImportRollbackFailed
+            )
+        );
         let stopped = rollback.first.filter(|_| is_stuck);
         Failure {
             cause: match (self.part.first, stopped) {
@@ -118,7 +132,7 @@ impl Reader {
 }
 
 impl Part {
-    fn note(&mut self, event: &StackEvent, status: &str, reason: &str) {
+    fn note(&mut self, event: &StackEvent, status: &ResourceStatus, reason: &str) {
         let id = event.logical_resource_id().unwrap_or("?");
         let kind = event.resource_type().unwrap_or("?");
         self.first = Some(codes::one_line(&format!("{id} ({kind}): {reason}")));
@@ -127,13 +141,28 @@ impl Part {
         }
         let failed = Failed {
             reason: codes::one_line(codes::handler_message(reason)),
-            table_is_full: kind == "AWS::EC2::Route" && codes::says_table_is_full(reason),
+            table_is_full: ResourceType::of(kind) == ResourceType::Route
+                && codes::says_table_is_full(reason),
         };
         self.failed.insert(id.to_owned(), failed);
-        if status == "UPDATE_FAILED" {
+        if *status == ResourceStatus::UpdateFailed {
             self.unchanged.insert(id.to_owned(), kind.to_owned());
         }
     }
+}
+
+/// Whether a resource could not be created, changed, imported or deleted. A status that the SDK does not know is no proof of a failure.
+fn is_failure(status: &ResourceStatus) -> bool {
+    matches!(
+        status,
+        ResourceStatus::CreateFailed
+            | ResourceStatus::UpdateFailed
+            | ResourceStatus::DeleteFailed
+            | ResourceStatus::ImportFailed
+            | ResourceStatus::ImportRollbackFailed
+            | ResourceStatus::RollbackFailed
+            | ResourceStatus::UpdateRollbackFailed
+    )
 }
 
 #[cfg(test)]

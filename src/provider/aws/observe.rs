@@ -15,6 +15,7 @@ use super::pages;
 use super::policy;
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::observed::{Address, Gateway, Health, Observed, Subnet};
+use crate::model::cloud::resource_type::ResourceType;
 use crate::provider::ProviderError;
 
 /// Pages of one list that are read: a stack has at most 500 resources, a page holds 100 of them.
@@ -118,7 +119,7 @@ impl Eyes<'_> {
             let kind = resource.resource_type().unwrap_or_default();
             let logical = resource.logical_resource_id().unwrap_or_default();
             if let Some(physical) = resource.physical_resource_id()
-                && kind != "AWS::EC2::Route"
+                && ResourceType::of(kind) != ResourceType::Route
             {
                 // An EIP may be named by its address and its allocation.
                 let physical = physical.split('|').next().unwrap_or(physical);

@@ -13,6 +13,7 @@ use super::calls::Calls;
 use super::error::Failure;
 use super::kind::{Kind, Service};
 use crate::model::base::owner::epoch_of;
+use crate::model::cloud::status::Status;
 
 /// How long DescribeStacks may contradict what we know before it is believed. Its lag is not documented; seconds are
 /// usual.
@@ -30,7 +31,7 @@ pub struct Operation {
     /// ARN, or the name where the answer of CreateStack was lost.
     pub stack: String,
     /// The status while it runs.
-    pub status: &'static str,
+    pub status: Status,
     /// When it was last known to be running.
     since: Instant,
     /// Whether it was accepted.
@@ -45,7 +46,7 @@ impl Operation {
     pub fn new(
         token: String,
         stack: String,
-        status: &'static str,
+        status: Status,
         before: Option<Option<DateTime>>,
     ) -> Self {
         Self {
@@ -98,12 +99,12 @@ impl Operation {
             let later = theirs > epoch_of(&self.token);
             return later || of_stack.any(|event| ours(&event));
         }
-        let end = newest.resource_status().map(|status| status.as_str());
-        let status = stack.stack_status().map(|status| status.as_str());
+        let end = stack_status(newest);
+        let shown = stack.stack_status().map(|status| status.as_str());
         let moved = self
             .before
             .is_none_or(|before| before != stack.last_updated_time().copied());
-        end.is_some_and(|end| !end.ends_with("_IN_PROGRESS")) && end == status && moved
+        end.ends_an_operation() && shown == Some(end.word()) && moved
     }
 }
 
@@ -111,6 +112,12 @@ impl Operation {
 pub fn is_of_stack(event: &StackEvent) -> bool {
     event.resource_type() == Some("AWS::CloudFormation::Stack")
         && event.physical_resource_id() == event.stack_id()
+}
+
+/// Returns the status of the stack itself that an event shows.
+pub fn stack_status(event: &StackEvent) -> Status {
+    let word = event.resource_status().map_or("", |status| status.as_str());
+    Status::read(word)
 }
 
 /// The newest events, newest first. None when there is no such stack.
@@ -189,7 +196,7 @@ mod tests {
         Operation::new(
             "t2".to_owned(),
             ARN.to_owned(),
-            "UPDATE_IN_PROGRESS",
+            Status::UpdateInProgress,
             before,
         )
     }
@@ -222,7 +229,14 @@ mod tests {
             &[next, of_stack("UPDATE_COMPLETE", "t2"), old.clone()]
         ));
         // Many events later, under other leaders.
-        let token = |token: &str| Operation::new(token.to_owned(), ARN.to_owned(), "", None);
+        let token = |token: &str| {
+            Operation::new(
+                token.to_owned(),
+                ARN.to_owned(),
+                Status::UpdateInProgress,
+                None,
+            )
+        };
         let next = of_stack("UPDATE_COMPLETE", "e4-ab-0");
         assert!(token("e3-ab-7").has_ended(&rest, std::slice::from_ref(&next)));
         assert!(!token("e4-ab-1").has_ended(&rest, &[next]));
@@ -237,6 +251,9 @@ mod tests {
             of_stack("UPDATE_COMPLETE", "t2"),
             of_stack("UPDATE_COMPLETE", "t1"),
         ];
+        // Nothing is known of what a later version of the API says.
+        let unknown = of_stack("RESTORE_COMPLETE", "t2");
+        assert!(!operation.has_ended(&shown("RESTORE_COMPLETE", 20), &[unknown]));
         assert!(!operation.has_ended(&shown("UPDATE_COMPLETE", 10), &events));
         assert!(operation.has_ended(&shown("UPDATE_COMPLETE", 20), &events));
     }

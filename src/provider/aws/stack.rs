@@ -185,7 +185,7 @@ impl Reader<'_> {
                 Live::Ours(Box::new(Stack {
                     name: self.name.to_owned(),
                     id: operation.stack.clone(),
-                    status: Status::read(operation.status),
+                    status: operation.status.clone(),
                     tags: self.ownership.clone(),
                     template: NO_TEMPLATE.to_owned(),
                     ..Stack::default()
@@ -207,7 +207,7 @@ impl Reader<'_> {
     ) -> Result<Stack, ProviderError> {
         let mut status = Status::read(&key.status);
         let running = self.running(memory, stack, &status).await?;
-        status = running.map_or(status, Status::read);
+        status = running.unwrap_or(status);
         let phase = status.phase();
         let mut live = Stack {
             name: name(stack),
@@ -233,7 +233,7 @@ impl Reader<'_> {
         };
         if live.status.tells_failure() || phase == Phase::Unknown {
             let reason = stack.stack_status_reason().map(codes::one_line);
-            live.cause = reason.filter(|reason| !reason.is_empty() && reason != "User Initiated");
+            live.cause = reason.filter(|reason| codes::says_a_cause(reason));
         }
         live.template = match phase {
             Phase::Review | Phase::Gone => NO_TEMPLATE.to_owned(),
@@ -274,7 +274,7 @@ impl Reader<'_> {
         memory: &mut Memory,
         stack: &CfnStack,
         status: &Status,
-    ) -> Result<Option<&'static str>, Failure> {
+    ) -> Result<Option<Status>, Failure> {
         let Some(operation) = memory
             .operation
             .as_mut()
@@ -296,7 +296,7 @@ impl Reader<'_> {
             memory.failure = None;
             return Ok(None);
         }
-        Ok(Some(operation.status))
+        Ok(Some(operation.status.clone()))
     }
 
     /// The template as it was sent. While an operation runs, what is known is good enough.
@@ -353,7 +353,7 @@ impl Reader<'_> {
 fn is_creating(operation: Option<&Operation>, stack: &str) -> bool {
     operation.is_some_and(|operation| {
         operation.stack == stack
-            && Status::read(operation.status) == Status::CreateInProgress
+            && operation.status == Status::CreateInProgress
             && !operation.is_out_of_patience()
     })
 }

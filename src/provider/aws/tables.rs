@@ -9,7 +9,7 @@ use super::calls::Calls;
 use super::ec2_values::{parse_cidr, tag, tags};
 use super::ground::Ground;
 use super::kind::Service;
-use crate::model::cloud::network::{OtherTable, Route, WorkerTable, ZONE_TAG};
+use crate::model::cloud::network::{OtherTable, Route, Target, WorkerTable, ZONE_TAG};
 use crate::provider::ProviderError;
 
 /// Pages of route tables read before giving up.
@@ -97,7 +97,9 @@ impl Tables {
         let workers = self.workers.values().map(|table| &table.routes);
         let tables = workers.chain(self.others.values().map(|table| &table.routes));
         let routes: Vec<(&Ipv4Net, &Route)> = tables.flatten().collect();
-        let local = routes.iter().filter(|(_, route)| route.target == "local");
+        let local = routes
+            .iter()
+            .filter(|(_, route)| route.leads_to() == Target::Local);
         let local: BTreeSet<&Ipv4Net> = local.map(|(cidr, _)| *cidr).collect();
         let known: BTreeSet<&Ipv4Net> = ground.vpc_cidrs.iter().collect();
         let gateway = &ground.internet_gateway_id;

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::wish::{Made, Wish};
 use crate::model::base::ids::{SubnetId, Zone};
-use crate::model::cloud::network::{Headroom, Network, OtherTable, Route};
+use crate::model::cloud::network::{Headroom, Network, OtherTable, Route, Target};
 use crate::model::cloud::observed::{Address, Gateway, Health, Subnet};
 
 /// The address before the first static IP.
@@ -218,7 +218,8 @@ impl Ec2 {
 
     fn leads_somewhere(&self, target: &str) -> bool {
         let gateway = self.gateways.get(target);
-        !target.starts_with("nat-") || gateway.is_some_and(|it| it.health == Health::Well)
+        Target::of(target) != Target::NatGateway
+            || gateway.is_some_and(|it| it.health == Health::Well)
     }
 
     fn make_route(&mut self, wish: &Wish) -> Result<String, String> {
