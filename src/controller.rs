@@ -28,6 +28,12 @@ use crate::{clock, reconcile, spans};
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The minimum time between two passes that changes of sources cause. The first after a quiet time starts at once.
 const PACE: Duration = Duration::from_secs(1);
+/// The same in a stream of edits: AWS throttles the calls of an account.
+const STREAM_PACE: Duration = Duration::from_secs(2);
+/// The number of passes in a row for which an edit had to wait, from which on edits are a stream.
+const STREAM: u32 = 5;
+/// The maximum time from the moment at which an edit may start a pass to its start, if the edit had to wait.
+const WAITED: Duration = Duration::from_millis(100);
 /// The number of passes at the start of a term without that minimum, because sources are listed one after the other.
 const FIRST_PASSES: u32 = 8;
 
@@ -173,6 +179,8 @@ struct LeaderTerm<'a> {
     wakes_from: Instant,
     /// Whether a change of a source started this pass.
     woken: bool,
+    /// The number of passes in a row for which an edit had to wait.
+    stream: u32,
     passes: u32,
     failures: Backoff,
     /// Whether the last pass ended with a refusal.
@@ -197,6 +205,7 @@ impl<'a> LeaderTerm<'a> {
             next: now,
             wakes_from: now,
             woken: false,
+            stream: 0,
             passes: 0,
             failures: Backoff::new(FIRST_RETRY, config.resync_interval),
             refused: false,
@@ -268,11 +277,24 @@ impl<'a> LeaderTerm<'a> {
         started: Instant,
     ) -> Instant {
         self.passes = self.passes.saturating_add(1);
+        if self.woken {
+            let waited = started.saturating_duration_since(self.wakes_from) < WAITED;
+            self.stream = if waited {
+                self.stream.saturating_add(1)
+            } else {
+                0
+            };
+        }
+        let pace = if self.stream < STREAM {
+            PACE
+        } else {
+            STREAM_PACE
+        };
         match result.as_ref().map(|pass| pass.outcome) {
             Err(_) | Ok(Outcome::Started | Outcome::UnderWay) => self.next,
             Ok(_) if self.passes <= FIRST_PASSES && !snapshot.missing.is_empty() => started,
-            Ok(_) if self.woken => started + PACE,
-            Ok(_) => self.wakes_from.min(started + PACE),
+            Ok(_) if self.woken => started + pace,
+            Ok(_) => self.wakes_from.min(started + pace),
         }
     }
 }
