@@ -59,7 +59,7 @@ impl MemoryProvider {
                 WorkerTable {
                     zone: zone.clone(),
                     routes,
-                    tags: BTreeMap::new(),
+                    ..WorkerTable::default()
                 },
             )
         };

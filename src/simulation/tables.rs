@@ -1,7 +1,5 @@
 //! Worker tables that come, go and lose their tags: a part of the account in memory.
 
-use std::collections::BTreeMap;
-
 use ipnet::Ipv4Net;
 
 use super::MemoryProvider;
@@ -25,6 +23,7 @@ impl MemoryProvider {
                 zone: zone.clone(),
                 routes: table.routes,
                 tags: table.tags,
+                ..WorkerTable::default()
             };
             network.worker_tables.insert(id.clone(), worker);
         }
@@ -44,7 +43,7 @@ impl MemoryProvider {
         let worker = WorkerTable {
             zone,
             routes: [(Ipv4Net::default(), out)].into(),
-            tags: BTreeMap::new(),
+            ..WorkerTable::default()
         };
         network.worker_tables.insert(id.to_owned(), worker);
     }

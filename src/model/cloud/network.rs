@@ -105,8 +105,11 @@ pub const ZONE_TAG: &str = "AvailabilityZone";
 pub struct WorkerTable {
     /// The value of its `AvailabilityZone` tag.
     pub zone: Zone,
-    /// IPv4 routes by destination, whoever made them.
+    /// Static IPv4 routes by destination, whoever made them.
     pub routes: BTreeMap<Ipv4Net, Route>,
+    /// IPv4 routes that a gateway or a VPC Route Server propagates. One may stand beside a static route to the same destination, which
+    /// takes precedence, and they have a quota of their own ("Route priority" and "Amazon VPC quotas" in the VPC User Guide).
+    pub propagated: BTreeMap<Ipv4Net, Route>,
     pub tags: BTreeMap<String, String>,
 }
 
@@ -222,7 +225,7 @@ impl TryFrom<NetworkFile> for Network {
                 WorkerTable {
                     zone: table.zone,
                     routes,
-                    tags: BTreeMap::new(),
+                    ..WorkerTable::default()
                 },
             );
         }

@@ -53,7 +53,7 @@ fn elsewhere(
         |zone: &Zone| settings.zones.contains_key(zone) || names.nat_cidrs.contains_key(zone);
     let mut elsewhere = BTreeMap::new();
     for (id, table) in tables.filter(|(_, table)| served(&table.zone)) {
-        for (cidr, Route { target, blackhole }) in &table.routes {
+        for (cidr, Route { target, blackhole }) in table.routes.iter().chain(&table.propagated) {
             let leads_out = match Target::of(target) {
                 Target::Local | Target::InternetGateway => true,
                 Target::NatGateway => gateways.contains(target.as_str()),

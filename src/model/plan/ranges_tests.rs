@@ -109,6 +109,45 @@ fn what_was_accepted_before_comes_back() {
     assert_eq!(routed(&bench.plan()).len(), 1, "nobody knows of it");
 }
 
+/// The on-premises network announces what an entry requests, and more.
+#[test]
+fn a_propagated_route_is_elsewhere_and_none_of_the_stack() {
+    let mut bench = adopted(&[("dns", "8.8.8.8")]);
+    bench.settings.route_table_quota = 3;
+    let propagate = |bench: &mut Bench, cidr: &str| {
+        let table = bench.network.worker_tables.get_mut("rtb-a").unwrap();
+        let route = Route {
+            target: "vgw-1".to_owned(),
+            blackhole: false,
+        };
+        table.propagated.insert(cidr.parse().unwrap(), route);
+    };
+    for cidr in ["8.8.8.8/32", "20.0.0.0/16", "20.1.0.0/16"] {
+        propagate(&mut bench, cidr);
+    }
+    let plan = bench.plan();
+    assert_eq!(plan.action, Action::Keep, "{plan}");
+    assert!(said(&plan).is_empty(), "{plan}");
+    bench.ask(&[
+        ("dns", "8.8.8.8"),
+        ("quad9", "9.9.9.9"),
+        ("office", "20.0.7.0/24"),
+    ]);
+    let plan = bench.plan();
+    let refused = (
+        "office".to_owned(),
+        Severity::Refused,
+        Reason::RoutedElsewhere,
+    );
+    assert_eq!(said(&plan), BTreeSet::from([refused]), "{plan}");
+    let both = ["8.8.8.8/32", "9.9.9.9/32"].map(str::to_owned);
+    assert_eq!(
+        routed(&plan),
+        BTreeSet::from(both),
+        "the quota counts static routes"
+    );
+}
+
 /// Everything that leads anywhere but out is a path that works. A default route is what every entry takes precedence of.
 #[test]
 fn only_working_routes_to_elsewhere_count() {

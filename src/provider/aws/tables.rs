@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_ec2::types::{Filter, RouteState, RouteTable};
+use aws_sdk_ec2::types::{Filter, RouteOrigin, RouteState, RouteTable};
 use ipnet::Ipv4Net;
 
 use super::calls::Calls;
@@ -83,7 +83,12 @@ impl Tables {
             }
             None => {
                 let other = OtherTable {
-                    routes: table.routes().iter().filter_map(route).collect(),
+                    routes: table
+                        .routes()
+                        .iter()
+                        .filter(|route| !is_propagated(route))
+                        .filter_map(route)
+                        .collect(),
                     tags: tags(table.tags()),
                 };
                 self.others.insert(id.to_owned(), other);
@@ -116,9 +121,23 @@ fn worker_table(table: &RouteTable, filters: &[(String, String)]) -> Option<(Str
         return None;
     }
     let id = table.route_table_id()?.to_owned();
-    let routes = table.routes().iter().filter_map(route).collect();
-    let tags = tags(table.tags());
-    Some((id, WorkerTable { zone, routes, tags }))
+    let (propagated, fixed): (Vec<_>, Vec<_>) = table.routes().iter().partition(is_propagated);
+    Some((
+        id,
+        WorkerTable {
+            zone,
+            routes: fixed.into_iter().filter_map(route).collect(),
+            propagated: propagated.into_iter().filter_map(route).collect(),
+            tags: tags(table.tags()),
+        },
+    ))
+}
+
+fn is_propagated(route: &&aws_sdk_ec2::types::Route) -> bool {
+    matches!(
+        route.origin(),
+        Some(RouteOrigin::EnableVgwRoutePropagation | RouteOrigin::Advertisement)
+    )
 }
 
 /// None for IPv6 and prefix-list destinations: they never meet ours.
@@ -235,6 +254,37 @@ mod tests {
                 "10.0.0.0/16 local false",
             ]
         );
+    }
+
+    #[test]
+    fn a_propagated_route_stands_beside_a_static_one() {
+        let to = |target: &str, origin: RouteOrigin| {
+            let route = Ec2Route::builder().destination_cidr_block("8.8.8.8/32");
+            route.gateway_id(target).origin(origin).build()
+        };
+        let fixed = to("nat-1", RouteOrigin::CreateRoute);
+        for origin in [
+            RouteOrigin::EnableVgwRoutePropagation,
+            RouteOrigin::Advertisement,
+        ] {
+            let propagated = to("vgw-1", origin);
+            for both in [
+                [fixed.clone(), propagated.clone()],
+                [propagated.clone(), fixed.clone()],
+            ] {
+                let table = RouteTable::builder()
+                    .route_table_id("rtb-1")
+                    .tags(Tag::builder().key(ZONE_TAG).value("a").build())
+                    .set_routes(Some(both.into()));
+                let (_, table) = worker_table(&table.build(), &[]).unwrap();
+                let target = |routes: &BTreeMap<Ipv4Net, Route>| {
+                    let targets = routes.values().map(|route| route.target.clone());
+                    targets.collect::<Vec<_>>()
+                };
+                assert_eq!(target(&table.routes), ["nat-1"]);
+                assert_eq!(target(&table.propagated), ["vgw-1"]);
+            }
+        }
     }
 
     #[test]
