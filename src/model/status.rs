@@ -230,7 +230,6 @@ pub struct Omitted {
 
 impl From<&Problem> for Told {
     fn from(problem: &Problem) -> Self {
-        let (message, remedy) = parts(&problem.message);
         Self {
             severity: match problem.severity {
                 Severity::Refused => "Refused",
@@ -240,27 +239,10 @@ impl From<&Problem> for Told {
             .to_owned(),
             subject: problem.subject.to_string(),
             reason: problem.reason.to_string(),
-            message,
-            remedy,
+            message: problem.what.clone(),
+            remedy: problem.remedy().to_owned(),
         }
     }
-}
-
-/// What is wrong, and what to do about it: every message says both in this order. What stands in quotes is somebody's.
-pub(super) fn parts(message: &str) -> (String, String) {
-    let (mut quoted, mut escaped) = (false, false);
-    for (at, c) in message.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = quoted,
-            '"' => quoted = !quoted,
-            ';' if !quoted && message[at..].starts_with("; ") => {
-                return (message[..at].to_owned(), message[at + 2..].to_owned());
-            }
-            _ => {}
-        }
-    }
-    (message.to_owned(), String::new())
 }
 
 /// The two together again.

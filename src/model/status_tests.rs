@@ -69,15 +69,3 @@ fn no_namespace_takes_the_room_of_another() {
     assert_eq!(ours.count(), 50, "all of them");
     assert!(status.entries.len() > 500 && status.omitted.entries > 18_000);
 }
-
-#[test]
-fn a_message_ends_with_its_remedy() {
-    assert_eq!(
-        parts(r#""a; \"b; c" is no CIDR; write one; or two"#),
-        (
-            r#""a; \"b; c" is no CIDR"#.to_owned(),
-            "write one; or two".to_owned()
-        )
-    );
-    assert_eq!(parts("no more"), ("no more".to_owned(), String::new()));
-}

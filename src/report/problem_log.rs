@@ -183,7 +183,7 @@ fn kind(problem: &Problem) -> Option<(Subject, Reason, String)> {
         None => Some((
             problem.subject.clone(),
             problem.reason,
-            skeleton(&problem.message),
+            skeleton(&problem.message()),
         )),
     }
 }

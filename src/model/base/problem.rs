@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Serializer;
+use serde::ser::SerializeStruct;
+
 use crate::model::base::ids::{EntryId, ObjectId};
 use crate::model::base::plain::{plain, short};
 use crate::model::base::reason::{About, Reason};
@@ -60,27 +63,47 @@ impl fmt::Display for Subject {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     pub severity: Severity,
     pub subject: Subject,
     pub reason: Reason,
-    pub message: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it, where that is more precise than the reason's remedy.
+    pub remedy: Option<String>,
 }
 
 impl Problem {
-    /// Makes a problem whose message is safe to show and not too long, whatever it quotes.
+    /// Makes a problem whose message is safe to show and not too long, whatever it quotes. The message says what is wrong and, after a
+    /// semicolon, what to do about it.
     pub fn new(severity: Severity, subject: Subject, reason: Reason, message: String) -> Self {
         let message = match plain(&message) {
             Cow::Borrowed(_) if message.len() <= MAX_MESSAGE => message,
             clean => short(&clean, MAX_MESSAGE),
         };
+        let (what, remedy) = split(&message);
         Self {
             severity,
             subject,
             reason,
-            message,
+            what: what.to_owned(),
+            remedy: remedy.map(str::to_owned),
         }
+    }
+
+    /// Returns what is wrong and what to do about it, as one text.
+    pub fn message(&self) -> String {
+        match &self.remedy {
+            Some(remedy) => format!("{}; {remedy}", self.what),
+            None => self.what.clone(),
+        }
+    }
+
+    /// Returns what to do about it.
+    pub fn remedy(&self) -> &str {
+        let precise = self.remedy.as_deref();
+        precise.unwrap_or_else(|| self.reason.remedy())
     }
 
     pub fn refused(subject: Subject, reason: Reason, message: String) -> Self {
@@ -107,6 +130,36 @@ impl Problem {
     }
 }
 
+/// Splits a message into what is wrong and what to do about it: every message says both in this order. Text in quotes is a user's.
+pub fn split(message: &str) -> (&str, Option<&str>) {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, c) in message.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = quoted,
+            '"' => quoted = !quoted,
+            ';' if !quoted => {
+                if let Some(remedy) = message[at..].strip_prefix("; ") {
+                    return (&message[..at], Some(remedy));
+                }
+            }
+            _ => {}
+        }
+    }
+    (message, None)
+}
+
+impl serde::Serialize for Problem {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Problem", 4)?;
+        fields.serialize_field("severity", &self.severity)?;
+        fields.serialize_field("subject", &self.subject)?;
+        fields.serialize_field("reason", &self.reason)?;
+        fields.serialize_field("message", &self.message())?;
+        fields.end()
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = match self.severity {
@@ -117,7 +170,42 @@ impl fmt::Display for Problem {
         write!(
             f,
             "{severity}: {}: {} ({})",
-            self.subject, self.message, self.reason
+            self.subject,
+            self.message(),
+            self.reason
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_ends_with_its_remedy() {
+        assert_eq!(
+            split(r#""a; \"b; c" is no CIDR; write one; or two"#),
+            (r#""a; \"b; c" is no CIDR"#, Some("write one; or two"))
+        );
+        assert_eq!(split("no more;none"), ("no more;none", None));
+    }
+
+    #[test]
+    fn a_problem_without_a_remedy_of_its_own_has_that_of_its_reason() {
+        let problem = |text: &str| {
+            let subject = Subject::Stack("egress".to_owned());
+            Problem::warning(subject, Reason::InReview, text.to_owned())
+        };
+        let plain = problem("nobody executed it");
+        assert_eq!(plain.remedy(), "delete the empty stack");
+        assert_eq!(plain.message(), "nobody executed it");
+        let precise = problem("nobody executed it; delete one");
+        assert_eq!(
+            (precise.what.as_str(), precise.remedy()),
+            ("nobody executed it", "delete one")
+        );
+        assert_eq!(precise.message(), "nobody executed it; delete one");
+        let json = serde_json::to_value(&precise).expect("JSON");
+        assert_eq!(json["message"], "nobody executed it; delete one");
     }
 }

@@ -47,14 +47,14 @@ macro_rules! reasons {
 reasons! {
     AnswersContradict (Zone): "nothing: the controller looks again soon";
     BinaryData (Object): "write the networks as text under data";
-    ContainsLocalNetwork (Entry): "nothing, if this is intended";
+    ContainsLocalNetwork (Entry): "check that this is intended";
     DeleteFailed (Stack): "save the static IPs if partners rely on them, then delete the stack";
     DriftNotSeen (Stack): "see the message: usually the controller's role lacks a right";
     DriftRepairFailed (Zone, RouteTable): "find out who changes it, and restore it by hand";
     Drifted (Entry): "see the problem of its route table";
     DryRun (Entry): "run the controller without --dry-run";
     ForeignOperation (Stack): "find out who it was; give another cluster's controller its own --cluster-id";
-    HostBitsMasked (Entry): "nothing, if you mean the network that the note names";
+    HostBitsMasked (Entry): "check that this network is the one that you mean";
     InReview (Stack): "delete the empty stack";
     InsideNatSubnet (Entry): "remove the entry";
     InsideVpc (Entry): "remove the entry";
@@ -76,7 +76,7 @@ reasons! {
     NatTableTagged (RouteTable): "remove the tag AvailabilityZone from the table of a NAT subnet, or associate the NAT subnet with its own table again";
     NoClusterId (Stack): "give the stack the ownership tag of the id, as in Migrate from the Go controller, then set --cluster-id";
     NoNatInZone (RouteTable): "add the zone, or correct the tag AvailabilityZone";
-    NoRoute (Entry): "see the plan's reason";
+    NoRoute (Entry): "see what the plan says of the stack";
     NoRouteTable (Entry): "see the problems of zones and route tables";
     NoRouteTableInZone (Zone): "tag the table, or check --aws-route-table-tag";
     NotACidr (Entry): "write one network per key, such as 203.0.113.0/24";

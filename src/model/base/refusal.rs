@@ -171,7 +171,7 @@ impl fmt::Display for Caution {
             Self::Contains { net, inner, what } => {
                 write!(
                     f,
-                    "{net} contains {inner} ({what}), which stays local; only the rest of it gets a static IP"
+                    "{net} contains {inner} ({what}), which stays local: only the rest of it gets a static IP"
                 )
             }
             Self::Kept(refusal) => write!(

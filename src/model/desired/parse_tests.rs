@@ -70,7 +70,10 @@ fn a_hundred_thousand_keys_are_one_problem_and_harm_nobody() {
         panic!("{of_object:?}")
     };
     assert_eq!(problem.reason, Reason::TooManyEntries);
-    assert!(problem.message.contains("99000 entries more"), "{problem}");
+    assert!(
+        problem.message().contains("99000 entries more"),
+        "{problem}"
+    );
     assert!(problems.len() <= 1 + MAX_ENTRIES_PER_OBJECT);
     assert_eq!(request.refused, 100_000);
     assert_eq!(
@@ -124,7 +127,7 @@ fn binary_data_is_reported_to_its_owner() {
     assert!(request.settled && request.entries.is_empty());
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].reason, Reason::BinaryData);
-    assert!(problems[0].message.contains("under data"), "{problems:?}");
+    assert!(problems[0].message().contains("under data"), "{problems:?}");
     assert!(!snapshot(&[("one", &binary)]).is_truly_empty());
 }
 
@@ -203,7 +206,7 @@ fn one_namespace_cannot_use_up_what_is_read_of_all() {
             .filter(|problem| matches!(problem.subject, Subject::Object(_)));
         let of_objects: Vec<&Problem> = of_objects.collect();
         assert_eq!(of_objects.len(), 6, "one for each that is not read whole");
-        let text = &of_objects[0].message;
+        let text = &of_objects[0].message();
         assert!(
             text.contains("most have aaa (25000 entries), zzz (2 entries)"),
             "{text}"

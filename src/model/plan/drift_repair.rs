@@ -49,7 +49,8 @@ impl Plan {
             let spent = is_spent(drift);
             let mut problem = drift.problem(outlook(drift, world.settings.drift, spent));
             if let Some(said) = world.watch.inquiry().says(&drift.id) {
-                problem.message = format!("{}; {said}", problem.message);
+                let remedy = problem.remedy.get_or_insert_default();
+                *remedy = format!("{remedy}; {said}");
             }
             self.problems.push(problem);
             if spent && world.settings.drift == OnDrift::Repair {
@@ -202,7 +203,7 @@ impl Plan {
         self.change(stack, template, names, None);
         if self.action == Action::Refuse {
             // A repair that cannot be made keeps nothing else from being done.
-            self.setback = self.problems.pop().map(|problem| problem.message);
+            self.setback = self.problems.pop().map(|problem| problem.message());
             let surprising = |set: &&ChangeSet| set.state == ChangeSetState::Ready;
             let Some(set) = stack.change_sets.iter().rev().find(surprising) else {
                 return false;

@@ -43,7 +43,7 @@ fn a_typo_keeps_what_it_asked_for_last_and_delays_nobody() {
         .problems
         .iter()
         .find(|told| told.reason == Reason::NotACidr);
-    let told = told.expect("it is told").message.clone();
+    let told = told.expect("it is told").message();
     assert!(
         told.ends_with("; kept: 8.8.8.8/32 until it is mended or removed"),
         "{told}"

@@ -82,7 +82,7 @@ fn what_fits_is_created_and_the_rest_waits() {
     assert!(matches!(plan.action, Action::Create(_)));
     assert_eq!(plan.desired.routes.len(), 488);
     assert_eq!(waiting(&plan), ["k0244", "k0245"]);
-    let told = &plan.problems[0].message;
+    let told = &plan.problems[0].message();
     assert!(
         told.contains("504 resources")
             && told.contains("older entries")
@@ -98,7 +98,7 @@ fn without_a_bucket_what_fits_into_a_request_is_served() {
     let plan = bench.plan();
     assert!(matches!(&plan.action, Action::Create(template) if !template.needs_bucket()));
     assert!(!waiting(&plan).is_empty());
-    assert!(plan.problems[0].message.contains("--cf-template-bucket"));
+    assert!(plan.problems[0].message().contains("--cf-template-bucket"));
 }
 
 #[test]
@@ -147,7 +147,11 @@ fn a_route_table_that_is_full_gets_no_more_and_keeps_what_it_has() {
     let plan = bench.plan();
     assert_eq!(plan.action, Action::Keep, "the narrow route stays: {plan}");
     assert_eq!(waiting(&plan), ["dns"]);
-    assert!(plan.problems[0].message.contains("--aws-route-table-quota"));
+    assert!(
+        plan.problems[0]
+            .message()
+            .contains("--aws-route-table-quota")
+    );
     // Room is made first, and then used.
     bench.ask(&[("dns", "8.8.8.0/24")]);
     let plan = done(&mut bench);

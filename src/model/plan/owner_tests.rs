@@ -297,7 +297,7 @@ fn operations_of_others_on_our_stack_are_reported_for_a_day() {
         bench.stack().last_operation = Some(last(token));
         let problems = bench.plan().problems.into_iter();
         let mut foreign = problems.filter(|problem| problem.reason == Reason::ForeignOperation);
-        foreign.next().map(|problem| problem.message)
+        foreign.next().map(|problem| problem.message())
     };
     assert_eq!(told(&mut bench, Some("e7-c0a1b2c3d-delete-0")), None);
     let cases = [

@@ -41,7 +41,7 @@ fn one_refused_route_stops_nobody_else_and_is_tried_again() {
         .problems
         .iter()
         .find(|it| it.reason == Reason::RouteRefused);
-    let text = &problem.unwrap().message;
+    let text = &problem.unwrap().message();
     for part in ["rtb-a and 1 more", WHY, "; all others go ahead"] {
         assert!(text.contains(part), "{text}");
     }

@@ -16,9 +16,7 @@ fn large_removal() -> Bench {
 fn message(plan: &Plan, reason: Reason) -> String {
     let mut problems = plan.problems.iter();
     let found = problems.find(|problem| problem.reason == reason);
-    found
-        .map(|problem| problem.message.clone())
-        .unwrap_or_default()
+    found.map(|problem| problem.message()).unwrap_or_default()
 }
 
 /// The attack: a team takes all the room and gives it up, and the others would wait for ten minutes more.
@@ -110,7 +108,7 @@ fn one_full_table_is_named_and_a_new_entry_waits_in_all() {
     };
     assert_eq!(only.subject, Subject::RouteTable("rtb-a".to_owned()));
     assert!(
-        only.message.contains("it is full") && only.message.contains("takes 5"),
+        only.message().contains("it is full") && only.message().contains("takes 5"),
         "{only}"
     );
 }

@@ -182,7 +182,7 @@ fn a_nat_subnet_with_another_route_to_the_internet_holds_up_nobody() {
         problem.subject == subject && problem.reason == Reason::RouteExists
     };
     let told = plan.problems.iter().find(told).expect("it is told");
-    assert!(told.message.contains("vpce-1"), "{}", told.message);
+    assert!(told.message().contains("vpce-1"), "{}", told.message());
     lead(&mut scene, None);
     assert!(adds(&scene.plan()).contains("NATSubnetRoutea"));
 }

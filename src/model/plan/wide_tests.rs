@@ -61,10 +61,10 @@ fn a_wide_route_that_stays_is_reported_with_all_that_it_serves() {
         "504 resources",
         "fewer or wider networks",
     ] {
-        assert!(told.message.contains(part), "{told}");
+        assert!(told.message().contains(part), "{told}");
     }
     assert_eq!(waiting(&plan).len(), 246);
-    let is_served = |problem: &&Problem| problem.message.contains("served by a wider route");
+    let is_served = |problem: &&Problem| problem.message().contains("served by a wider route");
     assert_eq!(plan.problems.iter().filter(is_served).count(), 246);
 }
 

@@ -7,12 +7,12 @@ use ipnet::Ipv4Net;
 use crate::model::base::cidr;
 use crate::model::base::ids::{EntryId, ObjectId, TableId};
 use crate::model::base::plain::plain;
-use crate::model::base::problem::{Problem, Severity, Subject};
+use crate::model::base::problem::{Problem, Severity, Subject, split};
 use crate::model::base::reason::Reason;
 use crate::model::input::request::Snapshot;
 use crate::model::plan::capacity;
 use crate::model::plan::types::{Action, Plan};
-use crate::model::status::{Counts, Entry, Route, RouteState, Stack, State, Status, Told, parts};
+use crate::model::status::{Counts, Entry, Route, RouteState, Stack, State, Status, Told};
 
 /// Of what is told besides entries.
 const MAX_PROBLEMS: usize = 200;
@@ -187,7 +187,7 @@ fn held_up(plan: &Plan, held: Option<Hold>) -> Option<Hold> {
             let problem = plan.problems.iter().find(of_stack);
             Some(
                 problem.map_or((Reason::NoRoute, plan.why.clone()), |problem| {
-                    (problem.reason, problem.message.clone())
+                    (problem.reason, problem.message())
                 }),
             )
         }
@@ -237,7 +237,7 @@ impl<'a> Map<'a> {
     ) -> Entry {
         let mut entry = Entry::default();
         if let Some(problem) = problem {
-            explain(&mut entry, problem.reason, &problem.message);
+            tell(&mut entry, problem.reason, &problem.what, problem.remedy());
         }
         let Some(cidr) = cidr else {
             entry.state = State::Refused;
@@ -331,10 +331,14 @@ impl<'a> Map<'a> {
 }
 
 fn explain(entry: &mut Entry, reason: Reason, text: &str) {
-    let (message, remedy) = parts(text);
+    let (what, remedy) = split(text);
+    tell(entry, reason, what, remedy.unwrap_or(reason.remedy()));
+}
+
+fn tell(entry: &mut Entry, reason: Reason, what: &str, remedy: &str) {
     entry.reason = Some(reason.to_string());
-    entry.message = Some(message);
-    entry.remedy = Some(remedy).filter(|remedy| !remedy.is_empty());
+    entry.message = Some(what.to_owned());
+    entry.remedy = Some(remedy.to_owned());
 }
 
 /// The most specific of the routes that contain the network, and the tables that have any of them.

@@ -16,7 +16,7 @@ const SEAMS: [(&str, &str); 10] = [
         "src/model/plan/patched_template.rs",
         "intrinsic functions of templates",
     ),
-    ("src/model/status.rs", "messages with their remedies"),
+    ("src/model/base/problem.rs", "messages with their remedies"),
     ("src/model/status/from_plan.rs", "ARNs"),
     ("src/provider/aws/bucket.rs", "names of regions"),
     ("src/provider/aws/codes.rs", "codes and texts of errors"),
