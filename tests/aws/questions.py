@@ -144,7 +144,9 @@ def propagation(walk):
         walk.found("the propagated route stands beside the static one", "not seen: the tunnels may have to be up")
         return
     walk.found("the propagated route stands beside the static one", [(route.get("Origin"), route.get("State")) for route in both])
-    walk.found("changes that the program made about it", walk.controller.rests())
+    changed = walk.controller.rests()
+    walk.found("changes that the program made about it", changed)
+    account.expect(not changed, f"the program leaves a propagated route alone, and not: {changed}")
     ec2.delete_vpn_connection(VpnConnectionId=connection)
 
 

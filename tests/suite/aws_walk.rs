@@ -163,6 +163,7 @@ fn what_the_documents_leave_open_is_asked_and_recorded() {
             json!("UPDATE_ROLLBACK_FAILED"),
         ),
         ("with ResourcesToSkip", json!("UPDATE_ROLLBACK_COMPLETE")),
+        ("changes that the program made about it", json!([])),
     ] {
         assert_eq!(answer(&findings, question), &expected, "{question}");
     }
