@@ -189,7 +189,10 @@ def describe_change_set(region, params):
 
 def list_change_sets(region, params):
     stack = region.get(params["StackName"], "Stack [{}] does not exist")
-    shown = [c.summary() for c in stack.change_sets.values() if c.execution != "EXECUTE_COMPLETE"]
+    hidden = {"EXECUTE_COMPLETE"}
+    if region.standin.settings.listed_change_sets == "available":
+        hidden |= {"UNAVAILABLE"}
+    shown = [c.summary() for c in stack.change_sets.values() if c.execution not in hidden]
     return paged("Summaries", shown, params.get("NextToken"), region.standin.settings.page_size)
 
 

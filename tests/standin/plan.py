@@ -150,8 +150,16 @@ class Planner:
         change.details += self._tag_details(kind, resource, new, actual)
         if not change.details:
             self.fate[logical_id] = "same"
-            return None
+            return self._in_sync_again(change, resource, new) if actual is not None else None
         self._judge(change)
+        return change
+
+    def _in_sync_again(self, change, resource, new):
+        """EC2 has what is wanted, though CloudFormation has noted something else: only its note will change."""
+        noted = (resource.drift or {}).get("StackResourceDriftStatus")
+        if change.drift_status != "IN_SYNC" or noted not in ("MODIFIED", "DELETED") and same(resource.properties, new):
+            return None
+        change.action = "SyncWithActual"
         return change
 
     def _details(self, kind, resource, old, new, raw):

@@ -40,8 +40,9 @@ class Settings:
 
     # Where the real service is not certain, or differs between accounts.
     revert_drift: str = "works"
-    drift_unsupported_types: list = dataclasses.field(default_factory=list)
+    drift_unsupported_types: list = dataclasses.field(default_factory=lambda: ["AWS::EC2::SubnetRouteTableAssociation"])
     dynamic_dependents: str = "modified"
+    listed_change_sets: str = "all"
     known_access_keys: list | None = None
     policies: dict = dataclasses.field(default_factory=dict)
     roles: dict = dataclasses.field(default_factory=dict)
@@ -49,6 +50,7 @@ class Settings:
     CHOICES = {
         "clock": ("wall", "virtual"),
         "revert_drift": ("works", "unsupported", "fails", "no_effect", "phantom"),
+        "listed_change_sets": ("all", "available"),
         "dynamic_dependents": ("replaced", "modified", "any"),
     }
 

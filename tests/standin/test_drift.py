@@ -72,6 +72,7 @@ def test_removed_and_retargeted_routes_and_tags(standin, world, table, cfn, ec2)
 
 
 def test_detached_association_and_lost_gateway(standin, table, cfn, ec2):
+    standin.settings(drift_unsupported_types=[])
     nat_table = next(t for t in standin.state()["route_tables"] if t["tags"].get("Name") == "nat-eu-central-1a")
     ec2.disassociate_route_table(AssociationId=nat_table["associations"][0]["id"])
     gateway = next(g["id"] for g in standin.state()["nat_gateways"] if g["az"] == "eu-central-1b")
@@ -85,6 +86,28 @@ def test_types_that_are_not_covered(standin, table, cfn, ec2):
     ec2.delete_route(RouteTableId=table, DestinationCidrBlock="8.8.8.8/32")
     assert detect(cfn)["StackDriftStatus"] == "IN_SYNC"
     assert ROUTE not in drifts(cfn)
+
+
+def test_an_association_is_a_type_that_is_not_covered(standin, world, table, cfn, ec2):
+    nat_table = next(t for t in standin.state()["route_tables"] if t["tags"].get("Name") == "nat-eu-central-1a")
+    ec2.disassociate_route_table(AssociationId=nat_table["associations"][0]["id"])
+    ec2.delete_route(RouteTableId=table, DestinationCidrBlock="8.8.8.8/32")
+    described = revert(cfn, world)
+    assert [change["ResourceChange"]["LogicalResourceId"] for change in described["Changes"]] == [ROUTE]
+
+
+def test_what_was_put_back_by_hand_is_only_noted(standin, world, table, cfn, ec2):
+    ec2.delete_route(RouteTableId=table, DestinationCidrBlock="8.8.8.8/32")
+    detect(cfn)
+    gateway = next(g["id"] for g in standin.state()["nat_gateways"] if g["az"] == "eu-central-1a")
+    ec2.create_route(RouteTableId=table, DestinationCidrBlock="8.8.8.8/32", NatGatewayId=gateway)
+    described = revert(cfn, world)
+    changes = [change["ResourceChange"] for change in described["Changes"]]
+    assert [(change["LogicalResourceId"], change["Action"]) for change in changes] == [(ROUTE, "SyncWithActual")]
+    cfn.execute_change_set(ChangeSetName=described["ChangeSetId"])
+    assert standin.wait(NAME) == "UPDATE_COMPLETE"
+    again = settled(cfn, propose(cfn, world, name="again", DeploymentMode="REVERT_DRIFT"))
+    assert again["Status"] == "FAILED", "nothing is left to be noted"
 
 
 def test_pages_and_refusals(standin, table, cfn):

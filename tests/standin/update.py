@@ -106,6 +106,9 @@ def _one(stack, spec, logical_id, options, back, discard):
     changed, gone = _changed(stack, spec, old, wanted, options)
     if not changed:
         old.definition = definition
+        if options.revert_drift:
+            # EC2 has what is wanted: what was noted of it is brought up to date.
+            old.properties, old.drift = wanted, None
         return False
     replace = gone or any(key in kind.create_only for key in changed)
     action = "Update:Replace" if replace else "Update:Modify"

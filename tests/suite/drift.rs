@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::replica::{Launch, Replica};
-use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
+use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, STACK, Stage};
 use crate::standin::{REGION, actions};
 use crate::wait;
 
@@ -76,13 +76,19 @@ async fn a_route_that_leads_elsewhere_is_led_back() {
 
 #[tokio::test]
 async fn where_drift_cannot_be_reverted_the_route_goes_out_and_in() {
-    for (mode, before) in [
-        ("unsupported", &["CreateChangeSet"][..]),
-        ("fails", &["CreateChangeSet", "DeleteChangeSet"]),
-        ("no_effect", &REVERTED),
+    for (mode, listed, before) in [
+        ("unsupported", "all", &["CreateChangeSet"][..]),
+        ("fails", "all", &["CreateChangeSet", "DeleteChangeSet"]),
+        (
+            "fails",
+            "available",
+            &["CreateChangeSet", "DeleteChangeSet"],
+        ),
+        ("no_effect", "all", &REVERTED),
     ] {
         let stage = Stage::open("drift-out-in").await;
-        stage.aws.settings(json!({ "revert_drift": mode }));
+        let settings = json!({ "revert_drift": mode, "listed_change_sets": listed });
+        stage.aws.settings(settings);
         let _replica = kept(&stage, looking(&stage)).await;
         let exits = stage.aws.exits();
         let mark = stage.aws.mark();
@@ -236,6 +242,41 @@ async fn a_repair_survives_its_leader() {
     first.kill();
     wait::until("r2 leads", || second.said(&["this replica leads"])).await;
     assert_eq!(stage.routed(&EXAMPLE_CIDRS).await, exits);
+}
+
+/// CloudFormation has noted that two routes are gone, and one is put back by hand: the change set says so, and repairs the other.
+#[tokio::test]
+async fn what_was_put_back_by_hand_does_not_hold_up_a_repair() {
+    let stage = Stage::open("drift-noted").await;
+    let mut replica = kept(&stage, looking(&stage)).await;
+    let exits = stage.aws.exits();
+    replica.kill();
+    let mark = stage.aws.mark();
+    for letter in ["a", "c"] {
+        remove_route(&stage, letter);
+    }
+    let by_name = [("StackName", STACK)];
+    stage
+        .aws
+        .call("cloudformation", "DetectStackDrift", &by_name);
+    wait::until("CloudFormation has noted both", || {
+        let drifts = stage
+            .aws
+            .call("cloudformation", "DescribeStackResourceDrifts", &by_name);
+        let noted = drifts.matches("DELETED").count();
+        wait::check(noted == 2, || format!("{noted} are noted"))
+    })
+    .await;
+    let table = table(&stage, "a");
+    let fields = [
+        ("RouteTableId", table.as_str()),
+        ("DestinationCidrBlock", "8.8.8.8/32"),
+        ("NatGatewayId", &exits[&format!("{REGION}a")].gateway),
+    ];
+    stage.aws.call("ec2", "CreateRoute", &fields);
+    let _replica = looking(&stage).start();
+    assert_eq!(stage.routed(&EXAMPLE_CIDRS).await, exits);
+    assert_eq!(actions(&stage.writes_at_rest(mark).await), REVERTED);
 }
 
 /// It says that there is a change where there is none; what is harmed it does not repair.

@@ -140,6 +140,8 @@ pub enum Effect {
     /// Replacement True or Conditional.
     MayReplace,
     Remove,
+    /// Only what CloudFormation knows of the resource: EC2 has it as it should be.
+    Record,
     /// Anything else CloudFormation may announce.
     Other,
 }

@@ -73,6 +73,11 @@ impl DriftKind {
         )
     }
 
+    /// Whether a change set can revert it: not what can only be made anew, nor of a type that CloudFormation detects no drift of.
+    pub fn is_revertible(self) -> bool {
+        !matches!(self, Self::NatGatewayChanged | Self::NatSubnetUnassociated)
+    }
+
     /// Whether EC2 refuses routes to the zone's NAT gateway, since there is none.
     pub fn is_dead_end(self) -> bool {
         matches!(self, Self::NatGatewayGone | Self::NatGatewayFailed)

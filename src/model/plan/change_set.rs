@@ -125,7 +125,12 @@ impl Plan {
             ChangeSetState::Ready => {
                 let allowed = |id: &str| self.may_go(names, id);
                 match diff::unplanned(&found.changes, &self.differences, allowed) {
-                    Some(text) => self.refuse(&stack.name, Reason::UnplannedChange, text),
+                    Some(text) => {
+                        let text = format!(
+                            "{text}; look at it in CloudFormation, and delete it to have it made again"
+                        );
+                        self.refuse(&stack.name, Reason::UnplannedChange, text);
+                    }
                     None => {
                         let change_set = found.name.clone();
                         let why =

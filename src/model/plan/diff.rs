@@ -218,7 +218,7 @@ pub fn unplanned(
         }
         let expected = match change.effect {
             Effect::Add => planned(id, Kind::Add),
-            Effect::Modify => true,
+            Effect::Modify | Effect::Record => true,
             Effect::MayReplace => planned(id, Kind::Modify),
             Effect::Remove => planned(id, Kind::Remove),
             Effect::Other => false,
@@ -236,7 +236,7 @@ pub fn unplanned(
 /// be `renewed`.
 pub fn beyond_repair(changes: &[Change], renewed: impl Fn(&str) -> bool) -> Option<String> {
     let surprise = changes.iter().find(|change| match change.effect {
-        Effect::Modify => false,
+        Effect::Modify | Effect::Record => false,
         Effect::Add | Effect::MayReplace => {
             is_protected(&change.resource_type)
                 && !renewed(&change.logical_id)
@@ -260,13 +260,13 @@ fn stays_in_place(change: &Change, changes: &[Change]) -> bool {
 
 fn surprise_text(surprise: &Change) -> String {
     format!(
-        "CloudFormation would {} {} ({}), which was not planned, so the change set is not executed; look at it in \
-         CloudFormation, and delete it to have it made again",
+        "CloudFormation would {} {} ({}), which was not planned, so the change set is not executed",
         match surprise.effect {
             Effect::Add => "add",
             Effect::Modify => "modify",
             Effect::MayReplace => "replace",
             Effect::Remove => "remove",
+            Effect::Record => "record",
             Effect::Other => "act on",
         },
         surprise.logical_id,

@@ -14,7 +14,7 @@ use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnDrift;
 use crate::model::cloud::change_set_name::{REVERT, change_set_name, fingerprint_of};
 use crate::model::cloud::layout::{Layout, Names, Part};
-use crate::model::cloud::live::{ChangeSet, ChangeSetState, Stack};
+use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack};
 use crate::model::drift::kind::DriftKind;
 use crate::model::drift::tracker::{MAX_REPAIRS, Stage};
 use crate::model::drift::{Cure, Drift, Place};
@@ -111,7 +111,9 @@ impl Plan {
             .drifts
             .iter()
             .all(|drift| !matches!(drift.cure, Cure::ByHand(_) | Cure::Passes));
-        let new = |drift: &&Drift| revertible && world.watch.stage(drift) == Stage::New;
+        let new = |drift: &&Drift| {
+            revertible && drift.kind.is_revertible() && world.watch.stage(drift) == Stage::New
+        };
         let fresh: Vec<Drift> = curable.iter().filter(new).cloned().collect();
         if !fresh.is_empty() {
             self.revert(stack, &fresh);
@@ -145,8 +147,11 @@ impl Plan {
                 );
             }
             ChangeSetState::Ready => {
-                let ours = |id: &str| drifts.iter().any(|drift| drift.id == id);
-                if !found.changes.iter().any(|change| ours(&change.logical_id)) {
+                let ours = |change: &Change| {
+                    let touches = change.effect != Effect::Record;
+                    touches && drifts.iter().any(|drift| drift.id == change.logical_id)
+                };
+                if !found.changes.iter().any(ours) {
                     "it would not touch what differs".to_owned()
                 } else if let Some(text) =
                     diff::beyond_repair(&found.changes, |id| self.renewed.contains(id))

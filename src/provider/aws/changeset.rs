@@ -20,16 +20,27 @@ const MAX_DESCRIBED: usize = 3;
 /// Seconds after which a change set that is still being computed is given up.
 const MAX_PENDING: i64 = 900;
 
-/// Ours, oldest first, with the changes of those that could be executed. `changed`: when the stack was last updated, in
-/// seconds since 1970.
+/// Ours, oldest first, with the changes of those that could be executed. `prepared`: id or name of one that was made; it may be
+/// missing in the list. `changed`: when the stack was last updated, in seconds since 1970.
 pub async fn ours(
     calls: &Calls,
     cloudformation: &aws_sdk_cloudformation::Client,
     stack: &str,
+    prepared: Option<&str>,
     changed: i64,
 ) -> Result<Vec<ChangeSet>, Failure> {
     let now = aws_smithy_types::DateTime::from(std::time::SystemTime::now()).secs();
-    let mut sets = from_summaries(list(calls, cloudformation, stack).await?, changed, now);
+    let mut listed = list(calls, cloudformation, stack).await?;
+    let is_listed = |id: &str| {
+        let names =
+            |set: &ChangeSetSummary| [set.change_set_id.clone(), set.change_set_name.clone()];
+        let mut names = listed.iter().flat_map(names).flatten();
+        names.any(|name| name == id)
+    };
+    if let Some(id) = prepared.filter(|id| !is_listed(id)) {
+        listed.extend(summary(calls, cloudformation, stack, id).await?);
+    }
+    let mut sets = from_summaries(listed, changed, now);
     let mut described = 0;
     for set in sets
         .iter_mut()
@@ -80,6 +91,36 @@ async fn list(
         }
     }
     Ok(all)
+}
+
+/// Returns what a list would show of one change set; None when it is gone.
+async fn summary(
+    calls: &Calls,
+    cloudformation: &aws_sdk_cloudformation::Client,
+    stack: &str,
+    id: &str,
+) -> Result<Option<ChangeSetSummary>, Failure> {
+    let request = cloudformation
+        .describe_change_set()
+        .stack_name(stack)
+        .change_set_name(id);
+    let answer = calls
+        .read(Service::CloudFormation, "DescribeChangeSet", |gate| {
+            request.customize().interceptor(gate).send()
+        })
+        .await;
+    let set = match answer {
+        Err(failure) if failure.kind == Kind::Missing => return Ok(None),
+        set => set?,
+    };
+    let summary = ChangeSetSummary::builder()
+        .set_change_set_id(set.change_set_id)
+        .set_change_set_name(set.change_set_name)
+        .set_creation_time(set.creation_time)
+        .set_status(set.status)
+        .set_status_reason(set.status_reason)
+        .set_execution_status(set.execution_status);
+    Ok(Some(summary.build()))
 }
 
 /// None when there are too many to read.
@@ -199,6 +240,7 @@ fn change(resource: &ResourceChange) -> Change {
         (Some(ChangeAction::Modify), Some(Replacement::False)) => Effect::Modify,
         // Whatever does not say that it keeps the resource may replace it.
         (Some(ChangeAction::Modify), _) => Effect::MayReplace,
+        (Some(ChangeAction::SyncWithActual), _) => Effect::Record,
         _ => Effect::Other,
     };
     Change {

@@ -92,13 +92,14 @@ pub fn classify(code: &str, text: &str, status: Option<u16>) -> Kind {
 /// CloudFormation says most things as `ValidationError`; the difference is in the text.
 fn classify_text(text: &str) -> Kind {
     let has = |part: &str| text.contains(part);
+    let of_ours = text.starts_with("Stack") || text.starts_with("ChangeSet");
     if has("Rate exceeded") {
         Kind::Throttled
-    } else if has("does not exist") {
-        Kind::Missing
     } else if has("S3 error") || has("TemplateURL must") {
         Kind::Bucket
-    } else if has("already exists") {
+    } else if of_ours && has("does not exist") {
+        Kind::Missing
+    } else if has("already exists") || has("mismatch with existing attribute") {
         Kind::Exists
     } else if has("_IN_PROGRESS")
         || has("_COMPLETE")
@@ -229,6 +230,68 @@ mod tests {
             "S3 error: Access Denied",
             400,
             Kind::Bucket,
+        ),
+        (
+            "ValidationError",
+            "S3 error: The specified key does not exist. For more information check \
+             http://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html",
+            400,
+            Kind::Bucket,
+        ),
+        (
+            "ValidationError",
+            "S3 error: The specified bucket does not exist",
+            400,
+            Kind::Bucket,
+        ),
+        (
+            "ValidationError",
+            "TemplateURL must be a supported URL.",
+            400,
+            Kind::Bucket,
+        ),
+        (
+            "ValidationError",
+            "Stack [a] does not exist",
+            400,
+            Kind::Missing,
+        ),
+        (
+            "ValidationError",
+            "The role named in the request does not exist",
+            400,
+            Kind::Invalid,
+        ),
+        (
+            "ValidationError",
+            "ChangeSet [x] cannot be created due to a mismatch with existing attribute ClientToken",
+            400,
+            Kind::Exists,
+        ),
+        (
+            "ValidationError",
+            "Stack:arn is in REVIEW_IN_PROGRESS state and can not be updated.",
+            400,
+            Kind::State,
+        ),
+        (
+            "ValidationError",
+            "Stack:arn is in UPDATE_ROLLBACK_COMPLETE state and can not continue rollback.",
+            400,
+            Kind::State,
+        ),
+        (
+            "AccessDenied",
+            "User: x is not authorized to perform: cloudformation:ListStacks on resource: \
+             arn:aws:cloudformation:eu-central-1:1:stack/*/*",
+            403,
+            Kind::Denied,
+        ),
+        (
+            "ValidationError",
+            "Role arn:aws:iam::1:role/cfn is invalid or cannot be assumed",
+            400,
+            Kind::Invalid,
         ),
         ("NoSuchBucket", "", 404, Kind::Bucket),
         (

@@ -81,15 +81,21 @@ impl Failure {
             SdkError::DispatchFailure(_) => Kind::Unreachable,
             SdkError::ConstructionFailure(_) => Kind::Invalid,
             SdkError::ResponseError(_) => Kind::Unreadable,
-            _ if code.is_empty() && text.is_empty() && status == Some(200) => Kind::Unreadable,
+            // AWS gives each refusal a code; without one it may be a page of a proxy.
+            _ if code.is_empty()
+                && text.is_empty()
+                && status.is_some_and(|it| !is_overload(it)) =>
+            {
+                Kind::Unreadable
+            }
             _ => codes::classify(&code, &text, status),
         };
         // What AWS said is in `text` already; only where it said nothing does the source add something.
         let told = !code.is_empty() || !text.is_empty();
-        let code = if code.is_empty() {
-            format!("{kind:?}")
-        } else {
-            code
+        let code = match (code.as_str(), kind, status) {
+            ("", Kind::Unreadable, Some(status)) => format!("HTTP{status}"),
+            ("", _, _) => format!("{kind:?}"),
+            _ => code,
         };
         let source: Option<Box<dyn Error + Send + Sync>> =
             if told { None } else { Some(Box::new(error)) };
@@ -117,6 +123,11 @@ impl Failure {
             _ => false,
         }
     }
+}
+
+/// Whether a service, or what stands before it, answers so when it cannot serve now.
+fn is_overload(status: u16) -> bool {
+    status >= 500 || status == 429
 }
 
 /// A request without credentials fails before it is sent, as an error of the connector or of its construction; the
@@ -244,8 +255,8 @@ fn message(failure: &Failure, call: &str, said: &str) -> String {
         ),
         Kind::Unreachable => format!("no connection to AWS for {call}"),
         Kind::Unreadable => format!(
-            "what came for {call} is no answer of AWS, or is longer than {} MiB: check the proxy between this process and AWS, \
-             and AWS_ENDPOINT_URL",
+            "what came for {call} is no answer of AWS, or is longer than {} MiB ({said}): check the proxy between this process \
+             and AWS, and AWS_ENDPOINT_URL",
             MAX_ANSWER >> 20
         ),
     }

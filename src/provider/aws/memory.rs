@@ -26,6 +26,8 @@ pub struct Memory {
     pub gone: Option<String>,
     /// There may be change sets of ours.
     pub change_sets: bool,
+    /// The change set that was made last, by its id or, where that is not known, its name; until it is executed or discarded.
+    pub prepared: Option<String>,
     /// The state in which the stack was last seen.
     pub seen: Option<StateKey>,
     /// The template as it was read in that state.

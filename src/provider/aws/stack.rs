@@ -252,13 +252,16 @@ impl Reader<'_> {
         }
         if phase == Phase::Settled && memory.change_sets {
             let changed = stack.last_updated_time().map_or(0, |time| time.secs());
+            let prepared = memory.prepared.as_deref();
             live.change_sets =
-                changeset::ours(self.calls, self.cloudformation, &key.id, changed).await?;
+                changeset::ours(self.calls, self.cloudformation, &key.id, prepared, changed)
+                    .await?;
             // One that was executed may be listed for ever; it takes no more looking.
             memory.change_sets = live
                 .change_sets
                 .iter()
                 .any(|set| set.state != ChangeSetState::Executed);
+            memory.prepared = memory.prepared.take().filter(|_| memory.change_sets);
             let mut sets = live.change_sets.iter();
             if sets.any(|set| set.state == ChangeSetState::NoChanges) {
                 // Somebody wanted a change where there was none: what we know of the template may be old.
