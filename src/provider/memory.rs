@@ -106,7 +106,7 @@ impl MemoryProvider {
                 account.idle_stack()?.policy = Some(stack_policy::text(*open));
                 Ok(())
             }
-            Action::ContinueRollback => {
+            Action::ContinueRollback { .. } => {
                 account.idle_stack()?;
                 account.start(
                     "UPDATE_ROLLBACK_IN_PROGRESS",

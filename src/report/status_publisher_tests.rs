@@ -19,6 +19,12 @@ fn pass(action: Action, why: &str, applied: bool) -> Result<Pass, ProviderError>
     })
 }
 
+fn continued() -> Action {
+    Action::ContinueRollback {
+        skip: Default::default(),
+    }
+}
+
 fn failure() -> Result<Pass, ProviderError> {
     Err(ProviderError::after_fix(
         "AccessDenied",
@@ -43,7 +49,7 @@ async fn a_failure_keeps_what_was_seen_before_it() {
     publisher.begin_term();
     let tell = |result| publisher.record_pass(result, Snapshot::default(), Duration::from_secs(5));
 
-    tell(pass(Action::ContinueRollback, "a rollback failed", true));
+    tell(pass(continued(), "a rollback failed", true));
     let first = next(&mut snapshots).await;
     assert_eq!(
         first
@@ -107,7 +113,7 @@ async fn an_entry_that_only_a_dry_run_keeps_from_its_route_says_so() {
     let net = "8.8.8.8/32".parse().expect("a network");
     let entries = BTreeMap::from([(id.clone(), net)]);
     let found = || {
-        let mut pass = pass(Action::ContinueRollback, "a rollback failed", false).expect("a pass");
+        let mut pass = pass(continued(), "a rollback failed", false).expect("a pass");
         pass.plan.live_routes.clear();
         pass.plan.desired.routes = [("rtb-1".to_owned(), net)].into();
         pass.plan.request.entries.clone_from(&entries);

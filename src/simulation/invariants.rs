@@ -65,7 +65,7 @@ impl World {
             Action::Create(_)
                 | Action::Execute { .. }
                 | Action::Delete { .. }
-                | Action::ContinueRollback
+                | Action::ContinueRollback { .. }
         );
         if operation {
             shared.operation_epoch = latest.max(epoch);

@@ -4,6 +4,7 @@
 mod case;
 
 use case::Case;
+use serde_json::json;
 
 use crate::golang::GoStack;
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, STACK};
@@ -175,6 +176,25 @@ async fn update_rollback_failed() {
     let mut case = failing_update("rollback-fails", true).await;
     case.enters("UPDATE_ROLLBACK_FAILED").await;
     others_go_on(&case, "UPDATE_ROLLBACK_FAILED").await;
+}
+
+/// A route that would not go back for ever, since its table is gone, say.
+#[tokio::test]
+async fn what_keeps_a_rollback_from_its_end_is_skipped() {
+    let case = Case::routed("rollback-skips", &[]).await;
+    let before = case.stage.aws.exits();
+    case.fails("resource_fails", "*9x9x9x9*");
+    let stuck = json!({ "kind": "rollback_fails", "logical_id": "*9x9x9x9*", "message": "gone" });
+    case.stage.aws.fault(stuck);
+    let mark = case.stage.aws.mark();
+    case.more().await;
+    case.stage
+        .config_map("egress-t3", &[("dns", "1.1.1.1")])
+        .await;
+    let others = [&EXAMPLE_CIDRS[..], &["1.1.1.1/32"]].concat();
+    assert_eq!(case.stage.routed(&others).await, before);
+    let continued = case.stage.aws.count_since(mark, "ContinueUpdateRollback");
+    assert_eq!(continued, 3, "the third continuation skips the route");
 }
 
 #[tokio::test]

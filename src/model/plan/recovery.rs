@@ -14,6 +14,11 @@ use crate::model::plan::types::{Action, Plan, World};
 /// After so many deletions that failed, the next one leaves behind what would not go.
 const RETAINED_AFTER: u32 = 2;
 
+/// After so many rollbacks that failed, the next continuation skips what would not go back, if no static IP hangs on any of it.
+const SKIPPED_AFTER: u32 = 3;
+/// What a rollback may skip: the look for drift sees what EC2 has of it, and repairs it.
+const SKIPPABLE: [&str; 2] = ["AWS::EC2::Route", "AWS::EC2::SubnetRouteTableAssociation"];
+
 /// The stack and what its template holds, where there is one that is ours.
 pub(in crate::model) fn layout(live: &Live) -> Option<(&Stack, Result<Layout, LayoutError>)> {
     match live {
@@ -77,13 +82,7 @@ impl Plan {
             }
             Phase::Busy => self.set(Action::Wait, format!("the stack is {status}")),
             Phase::Gone => self.absent(world),
-            Phase::RollbackFailed => {
-                self.setback = Some(cause.clone());
-                self.set(
-                    Action::ContinueRollback,
-                    format!("the stack is {status}: {cause}"),
-                );
-            }
+            Phase::RollbackFailed => self.rolled_back_halfway(stack, cause),
             Phase::CreateFailed if stack.has_served() => self.refuse_to_believe(stack, status),
             Phase::CreateFailed => {
                 self.setback = Some(cause.clone());
@@ -132,6 +131,36 @@ impl Plan {
              IPs, delete the stack by hand, else find out why CloudFormation shows this status"
         );
         self.refuse(&stack.name, Reason::StatusContradicted, text);
+    }
+
+    /// The rollback is continued. What makes it fail each time, such as a route whose table is gone, is skipped at last; what a static
+    /// IP hangs on never is.
+    fn rolled_back_halfway(&mut self, stack: &Stack, cause: String) {
+        let stuck = &stack.rollback.stuck;
+        let skippable = |kind: &String| SKIPPABLE.contains(&kind.as_str());
+        let (mut skip, mut setback) = (BTreeSet::new(), cause);
+        if stack.rollback.failures >= SKIPPED_AFTER && !stuck.is_empty() {
+            let ids = stuck
+                .keys()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(" ");
+            let failures = stack.rollback.failures;
+            setback = if stuck.values().all(skippable) {
+                skip = stuck.keys().cloned().collect();
+                format!("{setback}; the rollback failed {failures} times, so it skips {ids}")
+            } else {
+                format!(
+                    "{setback}; the rollback failed {failures} times, and static IPs hang on what it cannot change: set that right in \
+                     EC2, or, when you know what is lost, run: aws cloudformation continue-update-rollback --stack-name {} \
+                     --resources-to-skip {ids}",
+                    stack.name
+                )
+            };
+        }
+        let why = format!("the stack is {}: {setback}", stack.status);
+        self.set(Action::ContinueRollback { skip }, why);
+        self.setback = Some(setback);
     }
 
     /// Such a stack can only be deleted.

@@ -46,8 +46,8 @@ pub enum Action {
     Protect(bool),
     /// SetStackPolicy.
     SetPolicy { open: bool },
-    /// ContinueUpdateRollback.
-    ContinueRollback,
+    /// ContinueUpdateRollback. `skip`: logical ids of resources that stay as they are.
+    ContinueRollback { skip: BTreeSet<String> },
     /// DeleteStack: of a stack that nobody asks for any more, or whose creation failed. `retain`: logical ids of resources that
     /// are left behind, since they would not go.
     Delete { retain: BTreeSet<String> },

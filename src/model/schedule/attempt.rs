@@ -35,7 +35,7 @@ impl Attempt {
                 Some(Self::Template(template.fingerprint.clone()))
             }
             Action::Delete { .. } => Some(Self::Delete(stack())),
-            Action::ContinueRollback => Some(Self::ContinueRollback(stack())),
+            Action::ContinueRollback { .. } => Some(Self::ContinueRollback(stack())),
             Action::Discard { change_set } => Some(Self::Discard(change_set.clone())),
             Action::Protect(on) => Some(Self::Protect(*on)),
             Action::SetPolicy { open } => Some(Self::SetPolicy(*open)),

@@ -24,7 +24,7 @@ impl Action {
             Self::Discard { .. } => "DeleteChangeSet",
             Self::Protect(_) => "UpdateTerminationProtection",
             Self::SetPolicy { .. } => "SetStackPolicy",
-            Self::ContinueRollback => "ContinueUpdateRollback",
+            Self::ContinueRollback { .. } => "ContinueUpdateRollback",
             Self::Delete { .. } => "DeleteStack",
             Self::Refuse => "Refuse",
         }

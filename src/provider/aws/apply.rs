@@ -55,10 +55,13 @@ impl Writer<'_> {
                     .await
             }
             Action::Execute { change_set } => self.execute(memory, stack, change_set).await,
-            Action::Discard { change_set } => self.discard(stack, change_set).await,
+            Action::Discard { change_set } => {
+                memory.prepared = None;
+                self.discard(stack, change_set).await
+            }
             Action::Protect(on) => self.protect(stack, *on).await,
             Action::SetPolicy { open } => self.set_policy(memory, stack, *open).await,
-            Action::ContinueRollback => self.continue_rollback(memory, stack).await,
+            Action::ContinueRollback { skip } => self.continue_rollback(memory, stack, skip).await,
             Action::Delete { retain } => self.delete(memory, stack, retain).await,
         }
     }
@@ -109,8 +112,8 @@ impl Writer<'_> {
             .change_set_name(&name)
             .change_set_type(ChangeSetType::Update)
             .set_tags(Some(tags(template)))
+            // No client token: the name is one already, and what AWS remembers of a token may outlive its change set.
             .set_role_arn(self.role_arn.map(str::to_owned))
-            .client_token(&name)
     }
 
     async fn prepare(
@@ -119,6 +122,7 @@ impl Writer<'_> {
         request: CreateChangeSetFluentBuilder,
     ) -> Result<(), ProviderError> {
         memory.change_sets = true;
+        memory.prepared = request.get_change_set_name().clone();
         let answer = self
             .calls
             .write(
@@ -131,7 +135,11 @@ impl Writer<'_> {
         match answer {
             // Its name says what is in it and who made it: it is the very one.
             Err(failure) if failure.kind == Kind::Exists => Ok(()),
-            answer => Ok(answer.map(drop)?),
+            answer => {
+                let made = answer?;
+                memory.prepared = made.id.or(memory.prepared.take());
+                Ok(())
+            }
         }
     }
 
@@ -147,7 +155,10 @@ impl Writer<'_> {
             .execute_change_set()
             .stack_name(stack)
             .change_set_name(change_set)
+            // What fails is to be rolled back, whatever the default is.
+            .disable_rollback(false)
             .client_request_token(&token);
+        memory.prepared = None;
         let before = memory.updated(stack);
         memory.operation = Some(Operation::new(
             token,
@@ -234,12 +245,14 @@ impl Writer<'_> {
         &self,
         memory: &mut Memory,
         stack: &str,
+        skip: &BTreeSet<String>,
     ) -> Result<(), ProviderError> {
         let token = self.token(memory, "rollback");
         let request = self
             .cloudformation
             .continue_update_rollback()
             .stack_name(stack)
+            .set_resources_to_skip((!skip.is_empty()).then(|| skip.iter().cloned().collect()))
             .set_role_arn(self.role_arn.map(str::to_owned))
             .client_request_token(&token);
         memory.operation = Some(Operation::new(
