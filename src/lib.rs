@@ -19,6 +19,7 @@ pub mod lease;
 pub mod ledger_store;
 
 pub mod provider;
+pub mod proxy;
 
 pub mod reconcile;
 

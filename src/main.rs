@@ -24,7 +24,7 @@ use kube_static_egress_controller::report::{
     liveness::Liveness, log, metrics::Metrics, reporter::Reporter,
     status_publisher::StatusPublisher, traces::Traces,
 };
-use kube_static_egress_controller::source::{Source, kubernetes};
+use kube_static_egress_controller::source::{Source, kubeconfig, kubernetes};
 use kube_static_egress_controller::status_command::Question;
 use kube_static_egress_controller::{lease, ledger_store, plan_command, status_command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -219,7 +219,7 @@ async fn elect<P: Provider>(
     let election = config.leader_election.clone().filter(|_| !config.dry_run);
     match (election, &config.source) {
         (Some(election), SourceConfig::Kubernetes(clusters)) => {
-            let first = kubernetes::configs(clusters).await?.into_iter().next();
+            let first = kubeconfig::configs(clusters).await?.into_iter().next();
             let (_, kube) =
                 first.context("no API server to hold the Lease: set --master or --kubeconfig")?;
             let identity = lease::identity(&election.identity);
@@ -313,7 +313,7 @@ async fn writer(
 ) -> Result<ClusterWriter> {
     let broken = "cannot make a client for the status and Events: check the kubeconfig";
     let mut events = BTreeMap::new();
-    for (name, kube) in kubernetes::configs(clusters).await? {
+    for (name, kube) in kubeconfig::configs(clusters).await? {
         let writer = Events::new(kube, &election.identity, metrics.writes());
         events.insert(name, writer.context(broken)?);
     }
@@ -346,7 +346,7 @@ async fn ledger(config: &Config) -> Result<LedgerStore> {
     let SourceConfig::Kubernetes(clusters) = &config.source else {
         return Ok(LedgerStore::disabled());
     };
-    let configs = kubernetes::configs(clusters).await?;
+    let configs = kubeconfig::configs(clusters).await?;
     let names = configs.iter().map(|(name, _)| name.clone()).collect();
     let (Some(place), Some((_, kube))) = (&config.ledger, configs.into_iter().next()) else {
         tracing::warn!(

@@ -11,7 +11,7 @@ use crate::config_map::ConfigMap;
 use crate::model::base::plain;
 use crate::model::status::{SCHEMA_VERSION, Status};
 use crate::report::cluster_writer;
-use crate::source::kubernetes;
+use crate::source::kubeconfig;
 
 mod leadership;
 
@@ -40,7 +40,7 @@ pub enum StatusError {
     )]
     Manifests,
     #[error(transparent)]
-    Connect(#[from] kubernetes::ConnectError),
+    Connect(#[from] kubeconfig::ConnectError),
     #[error("no API server is named: set --master or --kubeconfig")]
     NoCluster,
     #[error("cannot create a client for the API server: check --kubeconfig")]
@@ -107,7 +107,7 @@ async fn read(config: &Config) -> Result<(Status, Leadership), StatusError> {
         .leader_election
         .as_ref()
         .ok_or(StatusError::NoCluster)?;
-    let first = kubernetes::configs(clusters).await?.into_iter().next();
+    let first = kubeconfig::configs(clusters).await?.into_iter().next();
     let (_, kube) = first.ok_or(StatusError::NoCluster)?;
     let client = Client::try_from(kube).map_err(StatusError::Client)?;
     let (namespace, name) = (

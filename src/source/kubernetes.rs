@@ -10,7 +10,7 @@ use futures::future::try_join_all;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
 use kube::client::{Body, ClientBuilder};
-use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use kube::config::AuthInfo;
 use kube::{Client, Config};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -20,6 +20,7 @@ use tower::filter::FilterLayer;
 use super::board::{Boards, shown};
 use super::confirm::Doubt;
 use super::informer::Informer;
+use super::kubeconfig::{ConnectError, cannot, configs};
 use super::past::Past;
 use super::reader::{ReadError, Reader};
 use crate::config;
@@ -27,8 +28,6 @@ use crate::model::input::request::Snapshot;
 
 /// Which ConfigMaps count.
 pub const SELECTOR: &str = "egress=static";
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long clusters that answer wait for those that neither answer nor refuse, before the first snapshot: so that what is
 /// there at the start becomes one change of the stack.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -48,111 +47,6 @@ struct Cluster {
     name: String,
     client: Client,
     past: Past,
-}
-
-/// No client can be made.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct ConnectError {
-    message: String,
-    #[source]
-    source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-fn cannot<E: std::error::Error + Send + Sync + 'static>(
-    message: String,
-) -> impl FnOnce(E) -> ConnectError {
-    move |source| ConnectError {
-        message,
-        source: Box::new(source),
-    }
-}
-
-/// The client configuration of the cluster that kubeconfig or pod name. Nothing is sent yet.
-pub async fn infer(clusters: &config::Clusters) -> Result<Config, ConnectError> {
-    let options = KubeConfigOptions {
-        context: clusters.context.clone(),
-        ..KubeConfigOptions::default()
-    };
-    let config = match &clusters.kubeconfig {
-        Some(path) => {
-            let text = format!(
-                "cannot read the kubeconfig {}: check --kubeconfig and --context",
-                path.display()
-            );
-            let file = Kubeconfig::read_from(path).map_err(cannot(text.clone()))?;
-            Config::from_custom_kubeconfig(file, &options)
-                .await
-                .map_err(cannot(text))?
-        }
-        None if clusters.context.is_some() => {
-            let text = "cannot use the context of the default kubeconfig: check --context and --kubeconfig".to_owned();
-            Config::from_kubeconfig(&options)
-                .await
-                .map_err(cannot(text))?
-        }
-        None => {
-            let text =
-                "there is neither a kubeconfig nor a pod's service account: set --kubeconfig or --master, or run \
-                        in a cluster, or use --manifests"
-                    .to_owned();
-            Config::infer().await.map_err(cannot(text))?
-        }
-    };
-    Ok(config)
-}
-
-/// Deadlines, and no retries below ours: theirs would hide for minutes what has to be told.
-fn bounded(mut config: Config) -> Config {
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
-    config.read_timeout = Some(READ_TIMEOUT);
-    config.write_timeout = Some(READ_TIMEOUT);
-    config.default_retry = false;
-    config
-}
-
-/// The client configurations of all clusters, by name; the first one's cluster holds the Lease.
-pub async fn configs(clusters: &config::Clusters) -> Result<Vec<(String, Config)>, ConnectError> {
-    // Certificates and credentials of named API servers are those of the pod or kubeconfig, if there are any.
-    let base = match infer(clusters).await {
-        Ok(base) => Some(base),
-        Err(_)
-            if !clusters.masters.is_empty()
-                && clusters.kubeconfig.is_none()
-                && clusters.context.is_none() =>
-        {
-            None
-        }
-        Err(error) => return Err(error),
-    };
-    let finish = |mut config: Config| {
-        if let Some(path) = &clusters.token_file {
-            config.auth_info = AuthInfo {
-                token_file: Some(path.display().to_string()),
-                ..AuthInfo::default()
-            };
-        }
-        bounded(config)
-    };
-    if let (Some(base), []) = (&base, &clusters.masters[..]) {
-        return Ok(vec![(String::new(), finish(base.clone()))]);
-    }
-    let several = clusters.masters.len() > 1;
-    let config = |master: &config::Master| {
-        let mut config = base
-            .clone()
-            .unwrap_or_else(|| Config::new(master.url.clone()));
-        config.cluster_url = master.url.clone();
-        (
-            if several {
-                master.name.clone()
-            } else {
-                String::new()
-            },
-            finish(config),
-        )
-    };
-    Ok(clusters.masters.iter().map(config).collect())
 }
 
 impl Clusters {

@@ -14,6 +14,7 @@ pub mod confirm;
 pub mod directory;
 mod informer;
 mod item;
+pub mod kubeconfig;
 pub mod kubernetes;
 mod manifest;
 mod names;

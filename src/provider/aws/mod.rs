@@ -53,6 +53,7 @@ mod ec2_values;
 mod error;
 mod failure;
 mod ground;
+mod http;
 mod kind;
 mod latest;
 mod memory;
@@ -123,6 +124,7 @@ impl AwsProvider {
             .connect_timeout(CONNECT_TIMEOUT)
             .build();
         let loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http::client()?)
             .timeout_config(timeouts)
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
         let loader = match app_name(&config.app_name) {

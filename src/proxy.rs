@@ -1,0 +1,178 @@
+//! Which proxy leads to a URL, as the environment says: `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower case.
+//!
+//! Only `https` URLs go through a proxy. Plain HTTP is what credential endpoints on the node speak, and a proxy would read the token
+//! that such a request carries. `HTTP_PROXY` is therefore never used.
+
+use http::Uri;
+use hyper_util::client::proxy::matcher::Matcher;
+
+/// Hosts that no proxy leads to: this host, and the link-local addresses of the instance metadata service, of ECS and of EKS Pod
+/// Identity.
+const DIRECT: &str = "localhost,127.0.0.0/8,::1,169.254.0.0/16,fe80::/10,fd00:ec2::/32";
+
+/// The proxy that the environment names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxy {
+    url: Option<Uri>,
+    /// As `NO_PROXY` lists them, separated by commas, and [`DIRECT`].
+    exceptions: String,
+}
+
+/// A proxy's address cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{variable} is not the address of a proxy: write it as http://HOST:PORT, or unset the variable"
+)]
+pub struct ProxyError {
+    /// The value may hold a password, so it is not part of the message.
+    variable: String,
+}
+
+impl Proxy {
+    /// Reads the environment of this process.
+    ///
+    /// # Errors
+    /// If the variable that counts does not hold a URL of `http` or `https` with a host.
+    pub fn from_environment() -> Result<Self, ProxyError> {
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ProxyError> {
+        let first = |names: [&str; 4]| {
+            let mut names = names.into_iter().filter(|name| !name.is_empty());
+            names.find_map(|name| {
+                let value = variable(name).filter(|value| !value.trim().is_empty())?;
+                Some((name.to_owned(), value.trim().to_owned()))
+            })
+        };
+        let given = first(["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]);
+        let url = match given {
+            Some((variable, value)) => Some(url(&value).ok_or(ProxyError { variable })?),
+            None => None,
+        };
+        let exceptions = match first(["NO_PROXY", "no_proxy", "", ""]) {
+            // The matcher knows an asterisk only by itself.
+            Some((_, listed)) if listed.split(',').any(|item| item.trim() == "*") => "*".to_owned(),
+            Some((_, listed)) => format!("{listed},{DIRECT}"),
+            None => DIRECT.to_owned(),
+        };
+        Ok(Self { url, exceptions })
+    }
+
+    #[cfg(test)]
+    pub fn for_tests(url: &str) -> Self {
+        Self::read(|name| (name == "HTTPS_PROXY").then(|| url.to_owned())).expect("a proxy")
+    }
+
+    /// The URL of the proxy, with user and password where it has them.
+    pub fn url(&self) -> Option<&Uri> {
+        self.url.as_ref()
+    }
+
+    /// Hosts, domains and networks that are reached directly, separated by commas.
+    pub fn exceptions(&self) -> &str {
+        &self.exceptions
+    }
+
+    /// The proxy that leads to this URL; None where it is reached directly.
+    pub fn of(&self, target: &Uri) -> Option<Uri> {
+        let proxy = self.url.as_ref()?;
+        let matcher = Matcher::builder()
+            .https(proxy.to_string())
+            .no(self.exceptions.as_str())
+            .build();
+        matcher.intercept(target).map(|_| proxy.clone())
+    }
+}
+
+/// Without a scheme it is `http`, as for kubectl and curl.
+fn url(text: &str) -> Option<Uri> {
+    let text = match text.contains("://") {
+        true => text.to_owned(),
+        false => format!("http://{text}"),
+    };
+    let url: Uri = text.parse().ok()?;
+    let known = matches!(url.scheme_str(), Some("http" | "https"));
+    (known && url.host().is_some_and(|host| !host.is_empty())).then_some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxy(variables: &[(&str, &str)]) -> Result<Proxy, ProxyError> {
+        let of = |name: &str| {
+            let mut variables = variables.iter();
+            let found = variables.find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        Proxy::read(of)
+    }
+
+    fn of(variables: &[(&str, &str)], target: &str) -> Option<String> {
+        let target = target.parse().expect("a URL");
+        let proxy = proxy(variables).expect("a proxy").of(&target);
+        proxy.map(|url| url.to_string())
+    }
+
+    #[test]
+    fn https_goes_through_the_proxy_that_counts_first() {
+        let api = "https://10.0.0.1:6443";
+        assert_eq!(of(&[], api), None);
+        let one = ("HTTPS_PROXY", "http://one:3128");
+        assert_eq!(of(&[one], api).as_deref(), Some("http://one:3128/"));
+        let all = ("ALL_PROXY", "two:3128");
+        assert_eq!(of(&[all], api).as_deref(), Some("http://two:3128/"));
+        assert_eq!(of(&[one, all], api).as_deref(), Some("http://one:3128/"));
+        assert_eq!(of(&[("https_proxy", " ")], api), None);
+        // Where the other variable is for plain HTTP, https does not mind it.
+        assert_eq!(of(&[("HTTP_PROXY", "http://three:3128")], api), None);
+        let secret = ("HTTPS_PROXY", "http://user:pass@one:3128");
+        let url = of(&[secret], api);
+        assert_eq!(url.as_deref(), Some("http://user:pass@one:3128/"));
+    }
+
+    #[test]
+    fn exceptions_are_reached_directly() {
+        let proxy = ("HTTPS_PROXY", "http://one:3128");
+        let no = ("NO_PROXY", "10.0.0.0/8, .corp.example,api.example");
+        for direct in [
+            "https://10.1.2.3",
+            "https://x.corp.example",
+            "https://api.example:6443",
+        ] {
+            assert_eq!(of(&[proxy, no], direct), None, "{direct}");
+        }
+        assert!(of(&[proxy, no], "https://11.1.2.3").is_some());
+        assert!(of(&[proxy, no], "https://notapi.example").is_some());
+        for all in ["*", "a.example, *"] {
+            assert_eq!(of(&[proxy, ("no_proxy", all)], "https://11.1.2.3"), None);
+        }
+    }
+
+    #[test]
+    fn no_token_for_this_host_or_node_meets_a_proxy() {
+        let variables = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"];
+        let all = variables.map(|name| (name, "http://one:3128"));
+        for direct in [
+            "http://169.254.170.23/v1/credentials",
+            "https://169.254.169.254/latest",
+            "https://127.0.0.1:6443",
+            "https://localhost:6443",
+            "https://[::1]:6443",
+            "https://[fd00:ec2::23]/v1/credentials",
+            "http://sts.example",
+        ] {
+            assert_eq!(of(&all, direct), None, "{direct}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_proxy_is_an_error_without_its_password() {
+        for bad in ["socks9://x", "http://", "http://user:secret@ho st"] {
+            let error = proxy(&[("https_proxy", bad)]).expect_err(bad).to_string();
+            assert!(error.contains("https_proxy"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! How API servers are reached: kubeconfig files, contexts, the pod's service account and proxies, read as kubectl reads them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderValue, Uri, header::USER_AGENT};
+use kube::Config;
+use kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig};
+
+use crate::config;
+use crate::proxy::Proxy;
+
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const AGENT: HeaderValue = HeaderValue::from_static(concat!(
+    env!("CARGO_PKG_NAME"),
+    "/",
+    env!("CARGO_PKG_VERSION")
+));
+
+/// No client can be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ConnectError {
+    message: String,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl ConnectError {
+    fn new(message: String) -> Self {
+        Self {
+            message,
+            source: None,
+        }
+    }
+}
+
+pub(super) fn cannot<E: std::error::Error + Send + Sync + 'static>(
+    message: String,
+) -> impl FnOnce(E) -> ConnectError {
+    move |source| ConnectError {
+        message,
+        source: Some(Box::new(source)),
+    }
+}
+
+/// The configuration of one cluster, and whether its kubeconfig names a proxy.
+#[derive(Clone)]
+struct Reached {
+    config: Config,
+    by_proxy: bool,
+}
+
+/// The client configurations of all clusters, by name; the first one's cluster holds the Lease. Nothing is sent yet.
+///
+/// # Errors
+/// If a kubeconfig, an address or a proxy cannot be used.
+pub async fn configs(clusters: &config::Clusters) -> Result<Vec<(String, Config)>, ConnectError> {
+    let proxy = Proxy::from_environment().map_err(|error| ConnectError::new(error.to_string()))?;
+    // Certificates and credentials of named API servers are those of the pod or kubeconfig, if there are any.
+    let base = match infer(clusters).await {
+        Ok(base) => Some(base),
+        Err(_)
+            if !clusters.masters.is_empty()
+                && clusters.kubeconfig.is_none()
+                && clusters.context.is_none() =>
+        {
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    if let (Some(base), []) = (&base, &clusters.masters[..]) {
+        return Ok(vec![(
+            String::new(),
+            finished(base.clone(), clusters, &proxy),
+        )]);
+    }
+    let several = clusters.masters.len() > 1;
+    let of = |master: &config::Master| {
+        let mut reached = base.clone().unwrap_or_else(|| Reached {
+            config: Config::new(master.url.clone()),
+            by_proxy: false,
+        });
+        reached.config.cluster_url = master.url.clone();
+        // It is the name on the certificate of the kubeconfig's own server.
+        reached.config.tls_server_name = None;
+        let name = if several {
+            master.name.clone()
+        } else {
+            String::new()
+        };
+        (name, finished(reached, clusters, &proxy))
+    };
+    Ok(clusters.masters.iter().map(of).collect())
+}
+
+/// Credentials, the proxy, deadlines, and no retries below ours: theirs would hide for minutes what has to be reported.
+fn finished(reached: Reached, clusters: &config::Clusters, proxy: &Proxy) -> Config {
+    let Reached {
+        mut config,
+        by_proxy,
+    } = reached;
+    if let Some(path) = &clusters.token_file {
+        config.auth_info = AuthInfo {
+            token_file: Some(path.display().to_string()),
+            ..AuthInfo::default()
+        };
+    }
+    if !by_proxy {
+        // kube-client knows no exceptions.
+        config.proxy_url = proxy.of(&config.cluster_url);
+    }
+    config.headers.push((USER_AGENT, AGENT));
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(READ_TIMEOUT);
+    config.write_timeout = Some(READ_TIMEOUT);
+    config.default_retry = false;
+    config
+}
+
+/// What `--kubeconfig`, `$KUBECONFIG`, `~/.kube/config` or the pod's service account say, the first that there is.
+async fn infer(clusters: &config::Clusters) -> Result<Reached, ConnectError> {
+    let context = clusters.context.as_deref();
+    if let Some(path) = &clusters.kubeconfig {
+        let what = format!("the kubeconfig {}", path.display());
+        let text = format!("cannot read {what}: check --kubeconfig and --context");
+        let file = Kubeconfig::read_from(path).map_err(cannot(text))?;
+        return load(file, context, &what, "check it, --kubeconfig and --context").await;
+    }
+    let found = files(
+        std::env::var_os("KUBECONFIG").as_deref(),
+        std::env::home_dir(),
+    );
+    if let Some(file) = merged(&found)? {
+        let named: Vec<String> = found.iter().map(|it| it.display().to_string()).collect();
+        let what = format!("the kubeconfig {}", named.join(", "));
+        return load(
+            file,
+            context,
+            &what,
+            "check it and --context, or set --kubeconfig",
+        )
+        .await;
+    }
+    if let Some(context) = context {
+        return Err(ConnectError::new(format!(
+            "there is no kubeconfig that could have the context {context:?}: set --kubeconfig"
+        )));
+    }
+    let text = "there is neither a kubeconfig nor a pod's service account: set --kubeconfig or --master, or run in a \
+                cluster, or use --manifests"
+        .to_owned();
+    let config = Config::incluster().map_err(cannot(text))?;
+    // A pod reaches its own API server directly, as it always has here, whatever proxy its environment names for the internet.
+    Ok(Reached {
+        config,
+        by_proxy: true,
+    })
+}
+
+/// The files of `$KUBECONFIG` that exist, or else the usual one. kubectl skips those that are missing, too.
+fn files(variable: Option<&std::ffi::OsStr>, home: Option<PathBuf>) -> Vec<PathBuf> {
+    let listed = variable.filter(|list| !list.is_empty());
+    let candidates: Vec<PathBuf> = match listed {
+        Some(list) => std::env::split_paths(list).collect(),
+        None => home
+            .map(|home| home.join(".kube/config"))
+            .into_iter()
+            .collect(),
+    };
+    let exists = |path: &PathBuf| !path.as_os_str().is_empty() && path.exists();
+    candidates.into_iter().filter(exists).collect()
+}
+
+fn merged(files: &[PathBuf]) -> Result<Option<Kubeconfig>, ConnectError> {
+    let mut all: Option<Kubeconfig> = None;
+    for path in files {
+        let text = format!(
+            "cannot read the kubeconfig {}: correct it, or set --kubeconfig",
+            path.display()
+        );
+        let file = Kubeconfig::read_from(path).map_err(cannot(text.clone()))?;
+        all = Some(match all {
+            Some(all) => all.merge(file).map_err(cannot(text))?,
+            None => file,
+        });
+    }
+    Ok(all)
+}
+
+async fn load(
+    mut file: Kubeconfig,
+    context: Option<&str>,
+    what: &str,
+    remedy: &str,
+) -> Result<Reached, ConnectError> {
+    let clusters = file.clusters.iter_mut();
+    clusters
+        .filter_map(|named| named.cluster.as_mut())
+        .for_each(complete);
+    let by_proxy = proxy_of(&file, context).is_some();
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
+    let config = Config::from_custom_kubeconfig(file, &options)
+        .await
+        .map_err(cannot(format!("cannot use {what}: {remedy}")))?;
+    match usable(&config.cluster_url) {
+        true => Ok(Reached { config, by_proxy }),
+        false => Err(ConnectError::new(format!(
+            "{what} has the server {:?}: write its address as https://HOST:PORT",
+            config.cluster_url.to_string()
+        ))),
+    }
+}
+
+/// An address without a scheme is `https` where the cluster has anything to say about TLS, else `http`, as for kubectl.
+fn complete(cluster: &mut Cluster) {
+    let secure = cluster.certificate_authority.is_some()
+        || cluster.certificate_authority_data.is_some()
+        || cluster.insecure_skip_tls_verify == Some(true);
+    if let Some(server) = cluster
+        .server
+        .as_mut()
+        .filter(|server| !server.contains("://"))
+    {
+        let scheme = if secure { "https" } else { "http" };
+        *server = format!("{scheme}://{}", server.trim_start_matches('/'));
+    }
+}
+
+/// The `proxy-url` of the context's cluster.
+fn proxy_of<'a>(file: &'a Kubeconfig, context: Option<&str>) -> Option<&'a str> {
+    let context = context.or(file.current_context.as_deref())?;
+    let context = file.contexts.iter().find(|named| named.name == context)?;
+    let cluster = &context.context.as_ref()?.cluster;
+    let cluster = file.clusters.iter().find(|named| named.name == *cluster)?;
+    let proxy = cluster.cluster.as_ref()?.proxy_url.as_deref()?;
+    (!proxy.is_empty()).then_some(proxy)
+}
+
+fn usable(url: &Uri) -> bool {
+    matches!(url.scheme_str(), Some("http" | "https"))
+        && url.host().is_some_and(|host| !host.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kubeconfig(server: &str, more: &str) -> Kubeconfig {
+        let text = format!(
+            "current-context: one\ncontexts: [{{name: one, context: {{cluster: c, user: u}}}}]\nusers: [{{name: u, user: \
+             {{token: t}}}}]\nclusters: [{{name: c, cluster: {{server: \"{server}\"{more}}}}}]\n"
+        );
+        Kubeconfig::from_yaml(&text).expect("a kubeconfig")
+    }
+
+    async fn url(server: &str, more: &str) -> Result<String, String> {
+        let loaded = load(
+            kubeconfig(server, more),
+            None,
+            "the kubeconfig x",
+            "check it",
+        )
+        .await;
+        loaded
+            .map(|reached| reached.config.cluster_url.to_string())
+            .map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn an_address_is_completed_as_kubectl_does() {
+        let good = |text: &str| Ok(text.to_owned());
+        assert_eq!(
+            url("127.0.0.1:18443", "").await,
+            good("http://127.0.0.1:18443/")
+        );
+        let insecure = ", insecure-skip-tls-verify: true";
+        assert_eq!(url("api:6443", insecure).await, good("https://api:6443/"));
+        assert_eq!(url("https://api", "").await, good("https://api/"));
+        for bad in ["htps://api:6443", "https:///x", "ftp://api"] {
+            let error = url(bad, "").await.expect_err(bad);
+            assert!(error.contains("the kubeconfig x"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_proxy_of_the_kubeconfig_is_used_and_one_of_the_environment_has_exceptions() {
+        let given = kubeconfig("https://api", ", proxy-url: \"http://proxy:3128\"");
+        assert_eq!(proxy_of(&given, None), Some("http://proxy:3128"));
+        assert_eq!(proxy_of(&given, Some("two")), None);
+        let reached = load(given, None, "x", "y").await.expect("a configuration");
+        let clusters = config::Clusters::default();
+        let proxy = Proxy::default();
+        let config = finished(reached.clone(), &clusters, &proxy);
+        assert_eq!(
+            config.proxy_url.map(|url| url.to_string()).as_deref(),
+            Some("http://proxy:3128/")
+        );
+        // Whatever kube-client has taken from the environment.
+        let mut other = reached;
+        other.by_proxy = false;
+        assert_eq!(finished(other, &clusters, &proxy).proxy_url, None);
+    }
+
+    #[test]
+    fn missing_files_of_a_list_are_skipped() {
+        let dir = std::env::temp_dir().join(format!("kubeconfigs-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join(".kube")).expect("a directory");
+        let one = dir.join("one");
+        std::fs::write(&one, "clusters: []\n").expect("a file");
+        let list = std::env::join_paths([&dir.join("missing"), &one]).expect("paths");
+        assert_eq!(
+            files(Some(list.as_os_str()), None),
+            std::slice::from_ref(&one)
+        );
+        assert!(merged(&[one]).expect("readable").is_some());
+        assert!(files(None, Some(dir.clone())).is_empty());
+        std::fs::write(dir.join(".kube/config"), "clusters: []\n").expect("a file");
+        assert_eq!(files(None, Some(dir.clone())), [dir.join(".kube/config")]);
+        std::fs::remove_dir_all(&dir).expect("a directory");
+    }
+}
