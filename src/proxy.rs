@@ -50,12 +50,12 @@ impl Proxy {
             Some((variable, value)) => Some(url(&value).ok_or(ProxyError { variable })?),
             None => None,
         };
-        let exceptions = match first(["NO_PROXY", "no_proxy", "", ""]) {
-            // The matcher knows an asterisk only by itself.
-            Some((_, listed)) if listed.split(',').any(|item| item.trim() == "*") => "*".to_owned(),
-            Some((_, listed)) => format!("{listed},{DIRECT}"),
-            None => DIRECT.to_owned(),
-        };
+        let listed = first(["NO_PROXY", "no_proxy", "", ""]).map(|(_, listed)| listed);
+        let listed = listed.unwrap_or_default();
+        // The matcher takes an asterisk for names alone.
+        let no_host = listed.split(',').any(|item| item.trim() == "*");
+        let url = url.filter(|_| !no_host);
+        let exceptions = format!("{listed},{DIRECT}");
         Ok(Self { url, exceptions })
     }
 
