@@ -9,7 +9,8 @@ use serde::Deserialize;
 use crate::clock::{self, Instant, timeout};
 use crate::config::SourceConfig;
 use crate::model::base::owner::{Owner, is_uid};
-use crate::source::kubernetes::{self, ConnectError};
+use crate::source::access::{Access, ConnectError};
+use crate::source::kubeconfig;
 
 const PATH: &str = "/api/v1/namespaces/kube-system";
 /// The media type of a response with metadata only.
@@ -22,7 +23,7 @@ const AGAIN: Duration = Duration::from_secs(15);
 /// The cluster that holds the Lease. Its UID never changes, so it is read once.
 #[derive(Clone, Default)]
 pub struct Cluster {
-    config: Option<kube::Config>,
+    access: Option<Access>,
     uid: Option<String>,
     unknown: Option<String>,
     asked: Option<Instant>,
@@ -47,9 +48,9 @@ impl Cluster {
         let SourceConfig::Kubernetes(clusters) = source else {
             return Ok(Self::none());
         };
-        let first = kubernetes::configs(clusters).await?.into_iter().next();
+        let first = kubeconfig::configs(clusters).await?.into_iter().next();
         Ok(Self {
-            config: first.map(|(_, config)| config),
+            access: first.map(|(_, access)| access),
             ..Self::default()
         })
     }
@@ -71,13 +72,13 @@ impl Cluster {
     /// Returns the owner of the stack: the cluster's UID, and what the flags say. Makes at most one request.
     pub async fn owner(&mut self, flags: &Owner) -> Owner {
         let waits = self.asked.is_some_and(|at| clock::since(at) < AGAIN);
-        if let Some(config) = self
-            .config
+        if let Some(access) = self
+            .access
             .as_ref()
             .filter(|_| self.uid.is_none() && !waits)
         {
             self.asked = Some(clock::now());
-            match read(config).await {
+            match read(access).await {
                 Ok(uid) => (self.uid, self.unknown) = (Some(uid), None),
                 Err(why) => self.unknown = Some(why),
             }
@@ -96,8 +97,8 @@ impl fmt::Debug for Cluster {
     }
 }
 
-async fn read(config: &kube::Config) -> Result<String, String> {
-    let client = Client::try_from(config.clone()).map_err(|error| error.to_string())?;
+async fn read(access: &Access) -> Result<String, String> {
+    let client = access.client().map_err(|error| error.to_string())?;
     let request = http::Request::get(PATH).header(http::header::ACCEPT, METADATA_ONLY);
     let request = request
         .body(Vec::new())

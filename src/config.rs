@@ -45,6 +45,8 @@ pub struct Config {
     pub annotate_configmaps: bool,
     /// None: there are none.
     pub traces: Option<Traces>,
+    /// What the environment asks for and does not get.
+    pub warnings: Vec<String>,
 }
 
 impl Config {

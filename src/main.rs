@@ -24,6 +24,7 @@ use kube_static_egress_controller::report::{
     liveness::Liveness, log, metrics::Metrics, reporter::Reporter,
     status_publisher::StatusPublisher, traces::Traces,
 };
+use kube_static_egress_controller::source::access::Access;
 use kube_static_egress_controller::source::{Source, kubeconfig, kubernetes};
 use kube_static_egress_controller::status_command::Question;
 use kube_static_egress_controller::{lease, ledger_store, plan_command, status_command};
@@ -159,13 +160,11 @@ async fn run(config: Config) -> Result<ExitCode> {
         None => None,
     };
     log::init(config.log, traces.as_ref());
+    let warnings = config.warnings.iter();
+    warnings.for_each(|warning| tracing::warn!("{warning}"));
     let version = env!("CARGO_PKG_VERSION");
-    tracing::info!(
-        version,
-        stack = config.settings.stack_name,
-        dry_run = config.dry_run,
-        "starting"
-    );
+    let stack = &config.settings.stack_name;
+    tracing::info!(version, stack, dry_run = config.dry_run, "starting");
     if config.settings.nameless {
         tracing::warn!("{}", NAMELESS);
     }
@@ -220,11 +219,10 @@ async fn elect<P: Provider>(
     match (election, &config.source) {
         (Some(election), SourceConfig::Kubernetes(clusters)) => {
             let first = kubeconfig::configs(clusters).await?.into_iter().next();
-            let (_, kube) =
+            let (_, access) =
                 first.context("no API server to hold the Lease: set --master or --kubeconfig")?;
             let identity = lease::identity(&election.identity);
-            let events = Events::new(kube.clone(), &identity, telemetry.metrics.writes())
-                .context("cannot make a client for Events: check the kubeconfig")?;
+            let events = Events::new(access.client()?, &identity, telemetry.metrics.writes());
             let (namespace, name) = (election.namespace.clone(), election.name.clone());
             let election = ElectionConfig {
                 lease_duration: election.lease_duration,
@@ -232,12 +230,16 @@ async fn elect<P: Provider>(
                 retry_period: election.retry_period,
                 ..ElectionConfig::new(election.name, election.namespace, identity)
             };
-            let writer = writer(clusters, kube.clone(), &election, &telemetry.metrics).await?;
+            let writer = writer(clusters, &access, &election, &telemetry.metrics).await?;
             let writer = match config.annotate_configmaps {
                 true => writer.annotating(config.namespace.clone()),
                 false => writer,
             };
-            let election = LeaseElection::new(kube, election)?;
+            let election = LeaseElection::new(
+                access.config.clone(),
+                |it| access.with(it).transport(),
+                election,
+            )?;
             let board = LeaseEvents::new(events, namespace, name);
             let telling = board.tell(election.view(), telemetry.publisher.subscribe());
             let telling = tokio::spawn(telling);
@@ -307,19 +309,17 @@ async fn control<P: Provider, E: Election>(
 /// Creates the writer of the status beside the Lease, and of Events in all watched clusters.
 async fn writer(
     clusters: &Clusters,
-    lease: kube::Config,
+    lease: &Access,
     election: &ElectionConfig,
     metrics: &Metrics,
 ) -> Result<ClusterWriter> {
-    let broken = "cannot make a client for the status and Events: check the kubeconfig";
     let mut events = BTreeMap::new();
-    for (name, kube) in kubeconfig::configs(clusters).await? {
-        let writer = Events::new(kube, &election.identity, metrics.writes());
-        events.insert(name, writer.context(broken)?);
+    for (name, access) in kubeconfig::configs(clusters).await? {
+        let writer = Events::new(access.client()?, &election.identity, metrics.writes());
+        events.insert(name, writer);
     }
-    let client = kube::Client::try_from(lease).context(broken)?;
     Ok(ClusterWriter::new(
-        client,
+        lease.client()?,
         &election.namespace,
         &election.name,
         events,
@@ -348,13 +348,13 @@ async fn ledger(config: &Config) -> Result<LedgerStore> {
     };
     let configs = kubeconfig::configs(clusters).await?;
     let names = configs.iter().map(|(name, _)| name.clone()).collect();
-    let (Some(place), Some((_, kube))) = (&config.ledger, configs.into_iter().next()) else {
+    let (Some(place), Some((_, access))) = (&config.ledger, configs.into_iter().next()) else {
         tracing::warn!(
             "no ledger: a typo freezes all removals; set --leader-elect-resource-namespace to have one"
         );
         return Ok(LedgerStore::disabled());
     };
-    let client = kube::Client::try_from(kube).context("cannot make a client for the ledger")?;
+    let client = access.client()?;
     let place = ledger_store::LedgerLocation {
         namespace: place.namespace.clone(),
         name: place.name.clone(),

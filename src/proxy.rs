@@ -1,7 +1,8 @@
-//! Which proxy leads to a URL, as the environment says: `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in upper or lower case.
+//! Which proxy leads to a URL, as the environment says: `HTTPS_PROXY` and `NO_PROXY`, in upper or lower case.
 //!
 //! Only `https` URLs go through a proxy. Plain HTTP is what credential endpoints on the node speak, and a proxy would read the token
-//! that such a request carries. `HTTP_PROXY` is therefore never used.
+//! that such a request carries. `HTTP_PROXY` is therefore never used. `ALL_PROXY` counts where it names an HTTP proxy: kubectl and
+//! the AWS CLI do not know the variable, so any other value of it is no error.
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
@@ -10,12 +11,15 @@ use hyper_util::client::proxy::matcher::Matcher;
 /// Identity.
 const DIRECT: &str = "localhost,127.0.0.0/8,::1,169.254.0.0/16,fe80::/10,fd00:ec2::/32";
 
+/// The port of HTTPS, and of all of AWS.
+pub const HTTPS: u16 = 443;
+
 /// The proxy that the environment names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxy {
     url: Option<Uri>,
-    /// As `NO_PROXY` lists them, separated by commas, and [`DIRECT`].
-    exceptions: String,
+    /// The items of `NO_PROXY`.
+    exceptions: Vec<String>,
 }
 
 /// A proxy's address cannot be used.
@@ -25,7 +29,7 @@ pub struct Proxy {
 )]
 pub struct ProxyError {
     /// The value may hold a password, so it is not part of the message.
-    variable: String,
+    variable: &'static str,
 }
 
 impl Proxy {
@@ -38,24 +42,22 @@ impl Proxy {
     }
 
     fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ProxyError> {
-        let first = |names: [&str; 4]| {
-            let mut names = names.into_iter().filter(|name| !name.is_empty());
-            names.find_map(|name| {
+        let first = |names: [&'static str; 2]| {
+            names.into_iter().find_map(|name| {
                 let value = variable(name).filter(|value| !value.trim().is_empty())?;
-                Some((name.to_owned(), value.trim().to_owned()))
+                Some((name, value.trim().to_owned()))
             })
         };
-        let given = first(["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]);
-        let url = match given {
+        let url = match first(["HTTPS_PROXY", "https_proxy"]) {
             Some((variable, value)) => Some(url(&value).ok_or(ProxyError { variable })?),
-            None => None,
+            None => first(["ALL_PROXY", "all_proxy"]).and_then(|(_, value)| url(&value)),
         };
-        let listed = first(["NO_PROXY", "no_proxy", "", ""]).map(|(_, listed)| listed);
-        let listed = listed.unwrap_or_default();
-        // The matcher takes an asterisk for names alone.
-        let no_host = listed.split(',').any(|item| item.trim() == "*");
-        let url = url.filter(|_| !no_host);
-        let exceptions = format!("{listed},{DIRECT}");
+        let (_, listed) = first(["NO_PROXY", "no_proxy"]).unwrap_or_default();
+        let items = listed.split([',', ' ']).map(str::trim);
+        let exceptions = items
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect();
         Ok(Self { url, exceptions })
     }
 
@@ -69,19 +71,46 @@ impl Proxy {
         self.url.as_ref()
     }
 
-    /// Hosts, domains and networks that are reached directly, separated by commas.
-    pub fn exceptions(&self) -> &str {
-        &self.exceptions
+    /// Hosts, domains and networks that are reached directly at this port, separated by commas.
+    pub fn exceptions(&self, port: u16) -> String {
+        let mut items: Vec<String> = Vec::new();
+        for item in &self.exceptions {
+            // The matcher knows an asterisk only by itself, and no ports.
+            if item == "*" {
+                return item.clone();
+            }
+            let (host, named) = split(item);
+            if named.is_none_or(|named| named == port) {
+                items.push(host.trim_start_matches('*').to_owned());
+            }
+        }
+        items.push(DIRECT.to_owned());
+        items.join(",")
     }
 
     /// The proxy that leads to this URL; None where it is reached directly.
     pub fn of(&self, target: &Uri) -> Option<Uri> {
         let proxy = self.url.as_ref()?;
+        let exceptions = self.exceptions(target.port_u16().unwrap_or(HTTPS));
         let matcher = Matcher::builder()
             .https(proxy.to_string())
-            .no(self.exceptions.as_str())
+            .no(exceptions)
             .build();
         matcher.intercept(target).map(|_| proxy.clone())
+    }
+}
+
+/// Splits an exception into host and port. An IPv6 address has a port only behind brackets.
+fn split(item: &str) -> (&str, Option<u16>) {
+    if let Some((host, rest)) = item.strip_prefix('[').and_then(|it| it.split_once(']')) {
+        return (host, rest.strip_prefix(':').and_then(|it| it.parse().ok()));
+    }
+    match item.split_once(':') {
+        Some((host, port)) if !port.contains(':') => match port.parse() {
+            Ok(port) => (host, Some(port)),
+            Err(_) => (item, None),
+        },
+        _ => (item, None),
     }
 }
 
@@ -122,6 +151,8 @@ mod tests {
         let one = ("HTTPS_PROXY", "http://one:3128");
         assert_eq!(of(&[one], api).as_deref(), Some("http://one:3128/"));
         let all = ("ALL_PROXY", "two:3128");
+        // A shell may have it for curl.
+        assert_eq!(of(&[("all_proxy", "socks5://x:1080")], api), None);
         assert_eq!(of(&[all], api).as_deref(), Some("http://two:3128/"));
         assert_eq!(of(&[one, all], api).as_deref(), Some("http://one:3128/"));
         assert_eq!(of(&[("https_proxy", " ")], api), None);
@@ -135,13 +166,23 @@ mod tests {
     #[test]
     fn exceptions_are_reached_directly() {
         let proxy = ("HTTPS_PROXY", "http://one:3128");
-        let no = ("NO_PROXY", "10.0.0.0/8, .corp.example,api.example");
+        let no = (
+            "NO_PROXY",
+            "10.0.0.0/8, .corp.example,api.example *.wild.example,port.example:6443,[2001:db8::1]:6443,2001:db8::2",
+        );
         for direct in [
             "https://10.1.2.3",
             "https://x.corp.example",
             "https://api.example:6443",
+            "https://x.wild.example",
+            "https://port.example:6443",
+            "https://[2001:db8::1]:6443",
+            "https://[2001:db8::2]",
         ] {
             assert_eq!(of(&[proxy, no], direct), None, "{direct}");
+        }
+        for far in ["https://port.example", "https://[2001:db8::1]"] {
+            assert!(of(&[proxy, no], far).is_some(), "{far}");
         }
         assert!(of(&[proxy, no], "https://11.1.2.3").is_some());
         assert!(of(&[proxy, no], "https://notapi.example").is_some());

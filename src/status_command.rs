@@ -11,7 +11,7 @@ use crate::config_map::ConfigMap;
 use crate::model::base::plain;
 use crate::model::status::{SCHEMA_VERSION, Status};
 use crate::report::cluster_writer;
-use crate::source::kubeconfig;
+use crate::source::{access, kubeconfig};
 
 mod leadership;
 
@@ -40,11 +40,9 @@ pub enum StatusError {
     )]
     Manifests,
     #[error(transparent)]
-    Connect(#[from] kubeconfig::ConnectError),
+    Connect(#[from] access::ConnectError),
     #[error("no API server is named: set --master or --kubeconfig")]
     NoCluster,
-    #[error("cannot create a client for the API server: check --kubeconfig")]
-    Client(#[source] kube::Error),
     #[error(
         "the ConfigMap {namespace}/{name} cannot be read: check the right to get it, --leader-elect-resource-namespace and \
          --leader-elect-resource-name"
@@ -108,8 +106,8 @@ async fn read(config: &Config) -> Result<(Status, Leadership), StatusError> {
         .as_ref()
         .ok_or(StatusError::NoCluster)?;
     let first = kubeconfig::configs(clusters).await?.into_iter().next();
-    let (_, kube) = first.ok_or(StatusError::NoCluster)?;
-    let client = Client::try_from(kube).map_err(StatusError::Client)?;
+    let (_, access) = first.ok_or(StatusError::NoCluster)?;
+    let client = access.client()?;
     let (namespace, name) = (
         place.namespace.clone(),
         cluster_writer::status_name(&place.name),

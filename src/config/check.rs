@@ -86,6 +86,7 @@ impl Config {
                 form::address(process.address.trim()),
                 std::net::SocketAddr::from(([127, 0, 0, 1], 0)),
             ),
+            warnings: check.warnings,
         };
         if check.mistakes.is_empty() {
             Ok(config)
@@ -99,6 +100,8 @@ impl Config {
 #[derive(Default)]
 struct Check {
     mistakes: Vec<Mistake>,
+    /// What is left out, and why.
+    warnings: Vec<String>,
 }
 
 impl Check {

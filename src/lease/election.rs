@@ -71,16 +71,27 @@ impl Drop for Current {
 }
 
 impl LeaseElection {
-    /// Creates an election with its own client from `kube`. The client does not retry, and every request has a timeout.
+    /// Creates an election with its own clients, which `client` makes from a configuration. They do not retry, and every request has a
+    /// timeout.
     ///
     /// # Errors
     /// If the config contradicts itself, or no client can be created.
-    pub fn new(mut kube: kube::Config, config: ElectionConfig) -> Result<Self, ElectionError> {
+    pub fn new<S>(
+        mut kube: kube::Config,
+        client: impl Fn(kube::Config) -> Result<ClientBuilder<S>, kube::Error>,
+        config: ElectionConfig,
+    ) -> Result<Self, ElectionError>
+    where
+        S: Service<http::Request<Body>, Response = http::Response<Box<DynBody>>, Error = BoxError>
+            + Send
+            + 'static,
+        S::Future: Send + 'static,
+    {
         config.check()?;
         kube.default_retry = false;
         kube.connect_timeout = Some(config.patience());
         kube.write_timeout = Some(config.patience());
-        let client = |kube| ClientBuilder::try_from(kube).map_err(ElectionError::Client);
+        let client = |kube| client(kube).map_err(ElectionError::Client);
         // Each call has its own timeout, and its connection may be idle between calls. While a replica leads, a watch is quiet for less
         // than the lease duration.
         kube.read_timeout = None;

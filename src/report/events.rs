@@ -50,21 +50,13 @@ pub struct Events {
 
 impl Events {
     /// Creates a writer. `instance` is the name of this process.
-    ///
-    /// # Errors
-    /// If no client can be made of the configuration.
-    pub fn new(
-        mut config: Config,
-        instance: &str,
-        writes: WriteMetrics,
-    ) -> Result<Self, kube::Error> {
-        config.default_retry = false;
-        Ok(Self {
-            client: Client::try_from(config)?,
+    pub fn new(client: Client, instance: &str, writes: WriteMetrics) -> Self {
+        Self {
+            client,
             instance: cut(instance, MAX_INSTANCE).to_owned(),
             writes,
             failing: AtomicBool::new(false),
-        })
+        }
     }
 
     pub(super) fn client(&self) -> Client {
@@ -135,9 +127,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_event_keeps_within_what_the_api_server_takes() {
-        let config = Config::new("http://127.0.0.1:1".parse().expect("an address"));
-        let events =
-            Events::new(config, &"i".repeat(200), WriteMetrics::default()).expect("a client");
+        let config = kube::Config::new("http://127.0.0.1:1".parse().expect("an address"));
+        let client = Client::try_from(config).expect("a client");
+        let events = Events::new(client, &"i".repeat(200), WriteMetrics::default());
         let regarding = ObjectReference {
             name: Some("n".repeat(253)),
             namespace: Some("default".into()),

@@ -7,6 +7,7 @@ use http::{HeaderValue, Uri, header::USER_AGENT};
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig};
 
+use super::access::{Access, ConnectError, cannot};
 use crate::config;
 use crate::proxy::Proxy;
 
@@ -18,45 +19,28 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!(
     env!("CARGO_PKG_VERSION")
 ));
 
-/// No client can be made.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct ConnectError {
-    message: String,
-    #[source]
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
-}
-
-impl ConnectError {
-    fn new(message: String) -> Self {
-        Self {
-            message,
-            source: None,
-        }
-    }
-}
-
-pub(super) fn cannot<E: std::error::Error + Send + Sync + 'static>(
-    message: String,
-) -> impl FnOnce(E) -> ConnectError {
-    move |source| ConnectError {
-        message,
-        source: Some(Box::new(source)),
-    }
-}
-
-/// The configuration of one cluster, and whether its kubeconfig names a proxy.
+/// The configuration of one cluster, and what says which proxy leads to it.
 #[derive(Clone)]
 struct Reached {
     config: Config,
-    by_proxy: bool,
+    way: Way,
 }
 
-/// The client configurations of all clusters, by name; the first one's cluster holds the Lease. Nothing is sent yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// A pod reaches its own API server directly: the proxy of its environment is there for the internet.
+    Direct,
+    /// The environment of this process.
+    Environment,
+    /// The `proxy-url` of the kubeconfig.
+    Kubeconfig,
+}
+
+/// Returns the ways into all clusters, by name; the first one's cluster holds the Lease. Nothing is sent yet.
 ///
 /// # Errors
 /// If a kubeconfig, an address or a proxy cannot be used.
-pub async fn configs(clusters: &config::Clusters) -> Result<Vec<(String, Config)>, ConnectError> {
+pub async fn configs(clusters: &config::Clusters) -> Result<Vec<(String, Access)>, ConnectError> {
     let proxy = Proxy::from_environment().map_err(|error| ConnectError::new(error.to_string()))?;
     // Certificates and credentials of named API servers are those of the pod or kubeconfig, if there are any.
     let base = match infer(clusters).await {
@@ -71,18 +55,19 @@ pub async fn configs(clusters: &config::Clusters) -> Result<Vec<(String, Config)
         Err(error) => return Err(error),
     };
     if let (Some(base), []) = (&base, &clusters.masters[..]) {
-        return Ok(vec![(
-            String::new(),
-            finished(base.clone(), clusters, &proxy),
-        )]);
+        let config = finished(base.clone(), clusters, &proxy);
+        return Ok(vec![(String::new(), Access::new(config))]);
     }
     let several = clusters.masters.len() > 1;
     let of = |master: &config::Master| {
         let mut reached = base.clone().unwrap_or_else(|| Reached {
             config: Config::new(master.url.clone()),
-            by_proxy: false,
+            way: Way::Environment,
         });
         reached.config.cluster_url = master.url.clone();
+        if reached.way == Way::Direct {
+            reached.way = Way::Environment;
+        }
         // It is the name on the certificate of the kubeconfig's own server.
         reached.config.tls_server_name = None;
         let name = if several {
@@ -90,26 +75,25 @@ pub async fn configs(clusters: &config::Clusters) -> Result<Vec<(String, Config)
         } else {
             String::new()
         };
-        (name, finished(reached, clusters, &proxy))
+        (name, Access::new(finished(reached, clusters, &proxy)))
     };
     Ok(clusters.masters.iter().map(of).collect())
 }
 
 /// Credentials, the proxy, deadlines, and no retries below ours: theirs would hide for minutes what has to be reported.
 fn finished(reached: Reached, clusters: &config::Clusters, proxy: &Proxy) -> Config {
-    let Reached {
-        mut config,
-        by_proxy,
-    } = reached;
+    let Reached { mut config, way } = reached;
     if let Some(path) = &clusters.token_file {
         config.auth_info = AuthInfo {
             token_file: Some(path.display().to_string()),
             ..AuthInfo::default()
         };
     }
-    if !by_proxy {
+    match way {
+        Way::Direct => config.proxy_url = None,
         // kube-client knows no exceptions.
-        config.proxy_url = proxy.of(&config.cluster_url);
+        Way::Environment => config.proxy_url = proxy.of(&config.cluster_url),
+        Way::Kubeconfig => {}
     }
     config.headers.push((USER_AGENT, AGENT));
     config.connect_timeout = Some(CONNECT_TIMEOUT);
@@ -152,11 +136,8 @@ async fn infer(clusters: &config::Clusters) -> Result<Reached, ConnectError> {
                 cluster, or use --manifests"
         .to_owned();
     let config = Config::incluster().map_err(cannot(text))?;
-    // A pod reaches its own API server directly, as it always has here, whatever proxy its environment names for the internet.
-    Ok(Reached {
-        config,
-        by_proxy: true,
-    })
+    let way = Way::Direct;
+    Ok(Reached { config, way })
 }
 
 /// The files of `$KUBECONFIG` that exist, or else the usual one. kubectl skips those that are missing, too.
@@ -199,7 +180,10 @@ async fn load(
     clusters
         .filter_map(|named| named.cluster.as_mut())
         .for_each(complete);
-    let by_proxy = proxy_of(&file, context).is_some();
+    let way = match proxy_of(&file, context) {
+        Some(_) => Way::Kubeconfig,
+        None => Way::Environment,
+    };
     let options = KubeConfigOptions {
         context: context.map(str::to_owned),
         ..KubeConfigOptions::default()
@@ -208,7 +192,7 @@ async fn load(
         .await
         .map_err(cannot(format!("cannot use {what}: {remedy}")))?;
     match usable(&config.cluster_url) {
-        true => Ok(Reached { config, by_proxy }),
+        true => Ok(Reached { config, way }),
         false => Err(ConnectError::new(format!(
             "{what} has the server {:?}: write its address as https://HOST:PORT",
             config.cluster_url.to_string()
@@ -302,7 +286,7 @@ mod tests {
         );
         // Whatever kube-client has taken from the environment.
         let mut other = reached;
-        other.by_proxy = false;
+        other.way = Way::Environment;
         assert_eq!(finished(other, &clusters, &proxy).proxy_url, None);
     }
 

@@ -9,18 +9,19 @@ use std::time::Duration;
 use futures::future::try_join_all;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request};
-use kube::client::{Body, ClientBuilder};
+use kube::Client;
+use kube::client::Body;
 use kube::config::AuthInfo;
-use kube::{Client, Config};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tower::BoxError;
 use tower::filter::FilterLayer;
 
+use super::access::{Access, ConnectError};
 use super::board::{Boards, shown};
 use super::confirm::Doubt;
 use super::informer::Informer;
-use super::kubeconfig::{ConnectError, cannot, configs};
+use super::kubeconfig::configs;
 use super::past::Past;
 use super::reader::{ReadError, Reader};
 use crate::config;
@@ -55,10 +56,8 @@ impl Clusters {
         namespace: Option<String>,
         resync: Duration,
     ) -> Result<Self, ConnectError> {
-        let cluster = |(name, config): (String, Config)| {
-            let client = client(config, clusters.token_file.clone()).map_err(cannot(format!(
-                "cannot make a client for the API server {name}: check its address"
-            )))?;
+        let cluster = |(name, access): (String, Access)| {
+            let client = client(access, clusters.token_file.clone())?;
             Ok(Cluster {
                 name,
                 client,
@@ -131,19 +130,19 @@ impl Clusters {
 }
 
 /// A client whose bearer token, where a file is named, is read again for every request.
-fn client(mut config: Config, token_file: Option<PathBuf>) -> Result<Client, kube::Error> {
+fn client(access: Access, token_file: Option<PathBuf>) -> Result<Client, ConnectError> {
     let Some(path) = token_file else {
-        return Ok(ClientBuilder::try_from(config)?.build());
+        return access.client();
     };
+    let mut config = access.config.clone();
     config.auth_info = AuthInfo::default();
+    let access = access.with(config);
     // Without a token nothing is sent: an anonymous request would get an answer that misleads.
     let authorize = FilterLayer::new(move |mut request: Request<Body>| -> Result<_, BoxError> {
         request.headers_mut().insert(AUTHORIZATION, bearer(&path)?);
         Ok(request)
     });
-    Ok(ClientBuilder::try_from(config)?
-        .with_layer(&authorize)
-        .build())
+    Ok(access.builder()?.with_layer(&authorize).build())
 }
 
 /// The token file does not hold a token.

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::model::input::request::Snapshot;
 
+pub mod access;
 mod board;
 pub mod confirm;
 pub mod directory;
@@ -19,6 +20,7 @@ pub mod kubernetes;
 mod manifest;
 mod names;
 mod past;
+mod plugin;
 mod reader;
 mod split;
 

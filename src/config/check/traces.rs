@@ -1,5 +1,5 @@
-//! Where traces go. The variables mean what OpenTelemetry's specification says; what the program cannot do with them is a mistake,
-//! not left out in silence. (The sampler, the batches and the resource are the SDK's, which reads their variables itself.)
+//! Where traces go. The variables mean what OpenTelemetry's specification says. A platform sets them for all its pods, so what the
+//! program cannot do with them is a warning; only the flag can be a mistake. (The sampler, the batches and the resource are the SDK's, which reads their variables itself.)
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,6 +21,7 @@ const SAMPLERS: [&str; 6] = [
     "parentbased_always_off",
     "parentbased_traceidratio",
 ];
+const OFF: &str = "there are no traces";
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_TIMEOUT_MS: u16 = 60_000;
 
@@ -50,27 +51,39 @@ impl Check {
         let endpoint = if given {
             of_flag
         } else if let Some(text) = otel.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
-            self.given(FLAG, url(text.trim()))
+            self.or_warning(url(text.trim()), OFF)
         } else {
             let text = otel.get("OTEL_EXPORTER_OTLP_ENDPOINT");
-            text.and_then(|text| self.given(FLAG, base(text.trim())))
+            text.and_then(|text| self.or_warning(base(text.trim()), OFF))
         };
         if is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none") {
             return None;
         }
         let endpoint = endpoint?;
-        self.given(FLAG, possible(otel));
+        self.or_warning(possible(otel), OFF)?;
+        let _ = self.or_warning(compression(otel), "traces are not compressed");
+        let _ = self.or_warning(sampler(otel), "the SDK takes its default");
         let headers = of_traces(otel, "HEADERS").map(|(name, text)| headers(&name, text));
         let timeout = of_traces(otel, "TIMEOUT").map(|(name, text)| timeout(&name, text));
         Some(Traces {
             endpoint,
-            headers: headers
-                .and_then(|judged| self.given(FLAG, judged))
-                .unwrap_or_default(),
+            headers: match headers {
+                Some(judged) => self.or_warning(judged, OFF)?,
+                None => HeaderMap::new(),
+            },
             timeout: timeout
-                .and_then(|judged| self.given(FLAG, judged))
+                .and_then(|judged| self.or_warning(judged, "it is 10 s"))
                 .unwrap_or(TIMEOUT),
         })
+    }
+
+    fn or_warning<T>(&mut self, judged: Judged<T>, instead: &str) -> Option<T> {
+        judged
+            .map_err(|(problem, remedy)| {
+                self.warnings
+                    .push(format!("{problem}: {remedy}. Until then {instead}"));
+            })
+            .ok()
     }
 }
 
@@ -95,14 +108,35 @@ fn url(text: &str) -> Judged<Uri> {
     form::url(text, text, form, "put them into OTEL_EXPORTER_OTLP_HEADERS")
 }
 
-/// What the environment asks for is what the program does.
-fn possible(otel: &Variables) -> Judged<()> {
-    for (what, only) in [("PROTOCOL", "http/protobuf"), ("COMPRESSION", "none")] {
-        if let Some((name, value)) = of_traces(otel, what).filter(|(_, value)| *value != only) {
+fn only(otel: &Variables, what: &str, only: &str) -> Judged<()> {
+    match of_traces(otel, what).filter(|(_, value)| *value != only) {
+        Some((name, value)) => {
             let remedy = format!("leave {name} out, or set it to {only}");
-            return wrong(format!("{name} is {}", quote(value)), remedy);
+            wrong(format!("{name} is {}", quote(value)), remedy)
         }
+        None => Ok(()),
     }
+}
+
+fn compression(otel: &Variables) -> Judged<()> {
+    only(otel, "COMPRESSION", "none")
+}
+
+fn sampler(otel: &Variables) -> Judged<()> {
+    let name = "OTEL_TRACES_SAMPLER";
+    let unknown = |value: &&String| !SAMPLERS.contains(&value.as_str());
+    match otel.get(name).filter(unknown) {
+        Some(value) => {
+            let remedy = format!("set it to one of {}", SAMPLERS.join(", "));
+            wrong(format!("{name} is {}", quote(value)), remedy)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether a collector that takes what the environment asks for takes what the program sends.
+fn possible(otel: &Variables) -> Judged<()> {
+    only(otel, "PROTOCOL", "http/protobuf")?;
     for what in ["CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE"] {
         if let Some((name, _)) = of_traces(otel, what) {
             let remedy = "leave it out; SSL_CERT_FILE names the CAs that are trusted, and a collector beside the pod \
@@ -110,15 +144,10 @@ fn possible(otel: &Variables) -> Judged<()> {
             return wrong(format!("{name} is not supported"), remedy);
         }
     }
-    let (exporter, sampler) = ("OTEL_TRACES_EXPORTER", "OTEL_TRACES_SAMPLER");
+    let exporter = "OTEL_TRACES_EXPORTER";
     if let Some(value) = otel.get(exporter).filter(|value| *value != "otlp") {
         let remedy = format!("leave {exporter} out, or set it to otlp or none");
         return wrong(format!("{exporter} is {}", quote(value)), remedy);
-    }
-    let known = |value: &&String| !SAMPLERS.contains(&value.as_str());
-    if let Some(value) = otel.get(sampler).filter(known) {
-        let remedy = format!("set it to one of {}", SAMPLERS.join(", "));
-        return wrong(format!("{sampler} is {}", quote(value)), remedy);
     }
     Ok(())
 }
@@ -166,6 +195,14 @@ mod tests {
     }
 
     fn judge_for(purpose: Purpose, flag: &str, variables: &str) -> Result<Option<Traces>, String> {
+        let (traces, check) = checked(purpose, flag, variables);
+        match check.mistakes.first() {
+            Some(mistake) => Err(mistake.to_string()),
+            None => Ok(traces),
+        }
+    }
+
+    fn checked(purpose: Purpose, flag: &str, variables: &str) -> (Option<Traces>, Check) {
         let pair = |word: &str| {
             let (name, value) = word.split_once('=').unwrap();
             (name.replace('~', "OTEL_EXPORTER_OTLP_"), value.to_owned())
@@ -176,10 +213,7 @@ mod tests {
         };
         let mut check = Check::default();
         let traces = check.traces(&Some(flag.to_owned()), &facts, purpose);
-        match check.mistakes.first() {
-            Some(mistake) => Err(mistake.to_string()),
-            None => Ok(traces),
-        }
+        (traces, check)
     }
 
     #[test]
@@ -221,29 +255,69 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_done_is_a_mistake_with_its_remedy() {
-        for (flag, variables, told) in [
-            ("collector:4318", "", "a scheme other than"),
-            ("grpc://collector", "", "a scheme other than"),
-            ("http://:4318", "", "http"),
-            ("https://user:pass@c", "", "OTEL_EXPORTER_OTLP_HEADERS"),
-            ("", "~ENDPOINT=nonsense", "--otlp-endpoint"),
-            ("http://c", "~PROTOCOL=grpc", "set it to http/protobuf"),
-            ("http://c", "~TRACES_COMPRESSION=gzip", "TRACES_COMPRESSION"),
-            ("http://c", "~CERTIFICATE=/ca.pem", "SSL_CERT_FILE"),
-            ("http://c", "~HEADERS=secret", "is no header"),
-            ("http://c", "~TIMEOUT=10s", "milliseconds"),
-            ("http://c", "OTEL_TRACES_SAMPLER=xray", "parentbased_"),
-            ("http://c", "OTEL_TRACES_EXPORTER=zipkin", "otlp or none"),
+    fn an_address_that_the_flag_cannot_have_is_a_mistake() {
+        for (flag, told) in [
+            ("collector:4318", "a scheme other than"),
+            ("grpc://collector", "a scheme other than"),
+            ("http://:4318", "http"),
+            ("https://user:pass@c", "OTEL_EXPORTER_OTLP_HEADERS"),
         ] {
-            let mistake = judge(flag, variables).unwrap_err();
-            assert!(mistake.contains(told), "{flag} {variables}: {mistake}");
-            assert!(!mistake.contains("pass@") && !mistake.contains("secret"));
+            let mistake = judge(flag, "").unwrap_err();
+            assert!(mistake.contains(told), "{flag}: {mistake}");
+            assert!(!mistake.contains("pass@"));
         }
-        // Without traces it does not matter.
-        assert_eq!(judge("", "~PROTOCOL=grpc"), Ok(None));
+    }
+
+    /// A platform injects them into every pod: no mistake of anybody's who could see it.
+    #[test]
+    fn variables_that_cannot_be_honoured_are_warnings_with_their_remedy() {
+        for (variables, told, on) in [
+            ("~ENDPOINT=nonsense", "HOST:PORT", false),
+            (
+                "~ENDPOINT=http://c ~PROTOCOL=grpc",
+                "set it to http/protobuf",
+                false,
+            ),
+            (
+                "~ENDPOINT=http://c ~CERTIFICATE=/ca.pem",
+                "SSL_CERT_FILE",
+                false,
+            ),
+            ("~ENDPOINT=http://c ~HEADERS=secret", "is no header", false),
+            (
+                "~ENDPOINT=http://c OTEL_TRACES_EXPORTER=zipkin",
+                "otlp or none",
+                false,
+            ),
+            (
+                "~ENDPOINT=http://c ~TRACES_COMPRESSION=gzip",
+                "TRACES_COMPRESSION",
+                true,
+            ),
+            ("~ENDPOINT=http://c ~TIMEOUT=10s", "milliseconds", true),
+            (
+                "~ENDPOINT=http://c OTEL_TRACES_SAMPLER=xray",
+                "parentbased_",
+                true,
+            ),
+        ] {
+            let (traces, check) = checked(Purpose::Run, "", variables);
+            assert!(check.mistakes.is_empty(), "{variables}");
+            let [warning] = &check.warnings[..] else {
+                panic!("{variables}: {:?}", check.warnings);
+            };
+            assert!(warning.contains(told), "{variables}: {warning}");
+            assert!(!warning.contains("secret"), "{warning}");
+            assert_eq!(traces.is_some(), on, "{variables}");
+        }
+        // Without traces it does not matter, nor to a subcommand.
         let of_a_shell = "~ENDPOINT=http://c ~PROTOCOL=grpc";
-        assert!(judge("", of_a_shell).is_err());
-        assert_eq!(judge_for(Purpose::Read, "", of_a_shell), Ok(None));
+        for (purpose, variables) in [
+            (Purpose::Run, "~PROTOCOL=grpc"),
+            (Purpose::Read, of_a_shell),
+        ] {
+            let (traces, check) = checked(purpose, "", variables);
+            assert!(traces.is_none() && check.warnings.is_empty() && check.mistakes.is_empty());
+        }
     }
 }

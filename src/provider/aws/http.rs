@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::provider::ProviderError;
-use crate::proxy::Proxy;
+use crate::proxy::{HTTPS, Proxy};
 
 /// Names a file of certificate authorities that replaces those of the system, in PEM.
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
@@ -60,7 +60,7 @@ fn proxies(proxy: &Proxy) -> Result<ProxyConfig, ProviderError> {
     let config = ProxyConfig::https(url.to_string());
     // Its text may show a password.
     let config = config.map_err(|_| unusable("the proxy's address cannot be used".to_owned()))?;
-    Ok(config.no_proxy(proxy.exceptions()))
+    Ok(config.no_proxy(proxy.exceptions(HTTPS)))
 }
 
 /// The bundle's text, after a look at each certificate: the SDK takes for granted that they are good.

@@ -7,11 +7,12 @@ use super::imports::imports;
 use super::{files, none};
 
 /// A module, and what of the crate it may name besides itself. The longest prefix of a file's path decides.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("config", &["model"]),
     ("model", &[]),
     ("retry", &[]),
     ("clock", &[]),
+    ("proxy", &[]),
     ("spans", &[]),
     ("config_map", &[]),
     ("cluster", &["model", "config", "source", "clock"]),
@@ -20,11 +21,11 @@ const LAYERS: [(&str, &[&str]); 18] = [
         "ledger_store",
         &["model", "clock", "config_map", "spans", "lease::term"],
     ),
-    ("source", &["model", "config", "retry"]),
+    ("source", &["model", "config", "proxy", "retry"]),
     ("provider", &["model", "lease::term"]),
     (
         "provider/aws",
-        &["provider", "model", "spans", "lease::term"],
+        &["provider", "model", "proxy", "spans", "lease::term"],
     ),
     (
         "report",
