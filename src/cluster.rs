@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use kube::Client;
 use serde::Deserialize;
 
 use crate::clock::{self, Instant, timeout};

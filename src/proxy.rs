@@ -57,7 +57,9 @@ impl Proxy {
         let exceptions = items
             .filter(|item| !item.is_empty())
             .map(str::to_owned)
-            .collect();
+            .collect::<Vec<_>>();
+        // The matcher takes an asterisk for names alone, not for addresses.
+        let url = url.filter(|_| !exceptions.iter().any(|item| item == "*"));
         Ok(Self { url, exceptions })
     }
 
@@ -75,10 +77,7 @@ impl Proxy {
     pub fn exceptions(&self, port: u16) -> String {
         let mut items: Vec<String> = Vec::new();
         for item in &self.exceptions {
-            // The matcher knows an asterisk only by itself, and no ports.
-            if item == "*" {
-                return item.clone();
-            }
+            // The matcher knows no ports.
             let (host, named) = split(item);
             if named.is_none_or(|named| named == port) {
                 items.push(host.trim_start_matches('*').to_owned());

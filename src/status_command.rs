@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use kube::{Api, Client};
+use kube::Api;
 use leadership::Leadership;
 
 use crate::config::{Config, Output, SourceConfig};

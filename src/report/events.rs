@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 
 use super::write_metrics::{WriteKind, WriteMetrics, WriteResult};
 use crate::clock::wall;

@@ -65,6 +65,16 @@ struct Held {
     last: Option<(Instant, Option<PluginError>)>,
 }
 
+impl Held {
+    /// Returns the credentials if they have not expired and the API server has not `refused` them.
+    fn valid(&self, refused: Option<u64>) -> Option<Credentials> {
+        let now = Timestamp::now();
+        let held = self.credentials.as_ref();
+        held.filter(|it| it.expiry.is_none_or(|expiry| expiry > now) && refused != Some(it.number))
+            .cloned()
+    }
+}
+
 /// Clients share a plugin, so that a person logs in once.
 static PLUGINS: Mutex<Vec<Arc<Plugin>>> = Mutex::new(Vec::new());
 
@@ -104,7 +114,7 @@ impl Plugin {
         let recent = |at: &Instant| at.elapsed() < FLOOR;
         let just_run = held.last.as_ref().filter(|(at, _)| recent(at));
         if let Some((_, Some(error))) = just_run {
-            return Err(error.clone());
+            return held.valid(refused).ok_or_else(|| error.clone());
         }
         if let Some(credentials) = held.credentials.as_ref().filter(|it| fresh(it))
             && (refused != Some(credentials.number) || just_run.is_some())
@@ -119,8 +129,11 @@ impl Plugin {
         };
         held.runs = number;
         held.last = Some((began, outcome.as_ref().err().cloned()));
-        held.credentials = outcome.as_ref().ok().cloned();
-        outcome
+        match outcome {
+            Ok(renewed) => Ok(held.credentials.insert(renewed).clone()),
+            // A renewal is early: until the expiry a plugin that fails costs nothing.
+            Err(error) => held.valid(refused).ok_or(error),
+        }
     }
 
     async fn run(&self) -> Result<Vec<u8>, PluginError> {
