@@ -24,6 +24,7 @@ use crate::model::cloud::status::Phase;
 use crate::model::desired::template;
 use crate::model::plan::change_set::Whole;
 use crate::model::plan::draft::draft;
+use crate::model::plan::patched_template::tags_later;
 use crate::model::plan::types::{Action, Plan, World};
 
 /// Makes the plan. Total: whatever the world looks like, there is one.
@@ -170,6 +171,7 @@ impl Plan {
         };
         self.size = Some(template.size);
         self.differences = diff::between(layout, &template, &self.request);
+        let template = tags_later(stack, template, &self.differences);
         self.differences
             .extend(diff::of_tags(&stack.tags, &template.tags));
         // An adopted stack is claimed by its next change, and none is made for that alone.
@@ -251,6 +253,14 @@ mod drift_tests;
 #[cfg(test)]
 #[path = "plan/drift_repair_tests.rs"]
 mod repair_tests;
+
+#[cfg(test)]
+#[path = "plan/drift_revert_tests.rs"]
+mod revert_tests;
+
+#[cfg(test)]
+#[path = "plan/tags_tests.rs"]
+mod tags_tests;
 
 #[cfg(test)]
 #[path = "plan/unroutable_zones_tests.rs"]

@@ -149,10 +149,9 @@ pub fn render(
         bucket,
     };
     check_limits(size)?;
-    let sealed = json!([text, parameters, desired.tags]).to_string();
     Ok(Template {
         stack_name: desired.stack_name.clone(),
-        fingerprint: digest(sealed.as_bytes()),
+        fingerprint: fingerprint(&text, &parameters, &desired.tags),
         text,
         parameters,
         tags: desired.tags.clone(),
@@ -160,6 +159,15 @@ pub fn render(
         stack_policy: desired.stack_policy,
         size,
     })
+}
+
+/// Returns what names a change set of this content.
+pub(in crate::model) fn fingerprint(
+    text: &str,
+    parameters: &BTreeMap<String, String>,
+    tags: &BTreeMap<String, String>,
+) -> String {
+    digest(json!([text, parameters, tags]).to_string().as_bytes())
 }
 
 fn add_routes(

@@ -2,20 +2,19 @@
 
 use serde_json::{Value, json};
 
-use crate::model::base::digest::digest;
 use crate::model::cloud::live::{Stack, is_of_aws};
 use crate::model::cloud::logical_id::next_name;
 use crate::model::desired::template::{self, Template};
 use crate::model::drift::{Cure, Drift};
+use crate::model::plan::diff::Difference;
 
 /// The live stack with another text.
 pub(in crate::model) fn as_it_is(stack: &Stack, text: String) -> Template {
     let mut tags = stack.tags.clone();
     tags.retain(|key, _| !is_of_aws(key));
-    let sealed = json!([text, stack.parameters, tags]).to_string();
     Template {
         stack_name: stack.name.clone(),
-        fingerprint: digest(sealed.as_bytes()),
+        fingerprint: template::fingerprint(&text, &stack.parameters, &tags),
         text,
         parameters: stack.parameters.clone(),
         tags,
@@ -23,6 +22,25 @@ pub(in crate::model) fn as_it_is(stack: &Stack, text: String) -> Template {
         stack_policy: stack.policy.is_some(),
         // It takes no more than the live one.
         size: template::Size::default(),
+    }
+}
+
+/// The template with the live stack's tags, where there is something else to be changed. Tags of a stack go to its static IPs and NAT
+/// gateways as well: should AWS refuse that, no route is to wait for it, so they follow in a change set of their own.
+pub(in crate::model) fn tags_later(
+    stack: &Stack,
+    template: Template,
+    differences: &[Difference],
+) -> Template {
+    if differences.iter().all(Difference::names_owner) {
+        return template;
+    }
+    let mut tags = stack.tags.clone();
+    tags.retain(|key, _| !is_of_aws(key));
+    Template {
+        fingerprint: template::fingerprint(&template.text, &template.parameters, &tags),
+        tags,
+        ..template
     }
 }
 
