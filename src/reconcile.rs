@@ -118,7 +118,7 @@ pub async fn look<P: Provider>(
     if let Some(stack) = at_rest {
         look_for_drift(provider, stack, watch).await;
     }
-    let made = |network: &Network| {
+    let made = |network: &Network, watch: &Watch| {
         let world = World {
             snapshot: view.snapshot,
             network,
@@ -130,23 +130,23 @@ pub async fn look<P: Provider>(
         };
         spans::step("plan").in_scope(|| plan::plan(&world))
     };
-    let mut plan = made(&network);
+    let mut plan = made(&network, watch);
     if plan.is_doubtful() {
         // Network and stack were read at the same time, so the network may be older than the end of the last operation.
         network = read_network().await?;
-        plan = made(&network);
+        plan = made(&network, watch);
     }
     let zones = plan.new_zones.clone();
     if !zones.is_empty() {
         let waits = matches!(plan.action, Action::Wait);
         let headroom = headroom(provider, &zones, watch.headroom(&zones), waits).await;
-        if !headroom.is_enough_for(&zones) {
+        if watch.is_full(headroom.is_enough_for(&zones)) {
             network.headroom = Headroom {
                 later: network.headroom.later,
                 refused: network.headroom.refused,
                 ..headroom.clone()
             };
-            plan = made(&network);
+            plan = made(&network, watch);
         }
         watch.has_room(zones, headroom);
     }

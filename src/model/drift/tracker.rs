@@ -19,6 +19,10 @@ const AGAIN: Duration = Duration::from_secs(5);
 const FIRM: Duration = Duration::from_secs(4);
 /// For how long the looks follow quickly on one another.
 const HURRY: Duration = Duration::from_secs(600);
+/// For how long an account that says so is believed to have no room.
+const FULL: Duration = Duration::from_secs(6 * 3_600);
+/// For how long it is not, then: a change is made and tried meanwhile. Should it fail, the zone waits for that.
+const TEST: Duration = Duration::from_secs(900);
 /// Repairs of the same drift before it is left alone.
 pub const MAX_REPAIRS: u32 = 3;
 /// A drift that comes back within this time is the same, and its repair was in vain.
@@ -51,6 +55,8 @@ pub struct Watch {
     inquiry: Inquiry,
     /// What the account last said of these zones, which are to be added.
     headroom: Option<(BTreeSet<Zone>, Headroom)>,
+    /// Since when it says that there is no room, or when that was last put to the test.
+    full_since: Option<Duration>,
 }
 
 /// What was done about one drift.
@@ -121,6 +127,21 @@ impl Watch {
     /// Notes what the account says about zones that are to be added.
     pub fn has_room(&mut self, zones: BTreeSet<Zone>, headroom: Headroom) {
         self.headroom = Some((zones, headroom));
+    }
+
+    /// Whether the account is believed to have no room, as it says. Quotas that are read are an estimate: once in a while it is put to
+    /// the test.
+    pub fn is_full(&mut self, enough: bool) -> bool {
+        if enough {
+            self.full_since = None;
+            return false;
+        }
+        let since = *self.full_since.get_or_insert(self.now);
+        let full_for = self.now.saturating_sub(since);
+        if full_for >= FULL + TEST {
+            self.full_since = Some(self.now);
+        }
+        !(FULL..FULL + TEST).contains(&full_for)
     }
 
     /// Takes over from an earlier leader. Whatever another clock has shown, nothing counts for longer than if it were seen now.

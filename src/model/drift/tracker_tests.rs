@@ -26,6 +26,24 @@ fn look(watch: &mut Watch, seconds: u64, drifts: &[Drift]) {
 }
 
 #[test]
+fn an_account_that_says_it_is_full_is_put_to_the_test_now_and_then() {
+    let mut watch = Watch::new(None);
+    let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+    let mut full = |at: Duration| {
+        watch.begin(at, true);
+        watch.is_full(false)
+    };
+    assert!(full(hours(1)) && full(hours(6)));
+    let tested = hours(7);
+    assert!(!full(tested) && !full(tested + Duration::from_secs(600)));
+    assert!(full(hours(8)) && full(hours(13)));
+    assert!(!full(hours(14)));
+    assert!(!watch.is_full(true));
+    watch.begin(hours(15), true);
+    assert!(watch.is_full(false), "it was not full meanwhile");
+}
+
+#[test]
 fn looks_are_an_interval_apart_and_after_each_change_of_the_stack() {
     let mut watch = Watch::new(Some(INTERVAL));
     assert!(watch.is_due("1"), "the first pass of a term");

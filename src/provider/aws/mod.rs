@@ -257,6 +257,7 @@ impl Provider for AwsProvider {
             calls: &self.calls,
             ec2: &self.ec2,
             quotas: &self.quotas,
+            region: &self.region,
         };
         surveyor.headroom(zones).await
     }

@@ -23,9 +23,15 @@ pub async fn read(
     {
         return Ok(policy.clone());
     }
-    let policy = ask(reader.calls, reader.cloudformation, &key.id).await?;
-    memory.policy = Some((key.clone(), policy.clone()));
-    Ok(policy)
+    match ask(reader.calls, reader.cloudformation, &key.id).await {
+        Ok(policy) => {
+            memory.policy = Some((key.clone(), policy.clone()));
+            Ok(policy)
+        }
+        Err(failure) if failure.kind == Kind::TermOver => Err(failure),
+        // It is read again by the next pass, and no route waits for it.
+        Err(_) => Ok(memory.policy.as_ref().and_then(|(_, last)| last.clone())),
+    }
 }
 
 /// None where there is none, or it may not be read.

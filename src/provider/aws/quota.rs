@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_sdk_ec2::types::Filter;
+use aws_sdk_ec2::types::{Address, Filter};
 use aws_sdk_servicequotas::config::Builder;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
@@ -18,6 +18,8 @@ use crate::model::cloud::network::Headroom;
 
 /// As in the API reference of DescribeAccountAttributes.
 const STATIC_IPS: &str = "vpc-max-elastic-ips";
+/// The pool of addresses that are AWS's own.
+const AMAZON: &str = "amazon";
 /// "NAT gateways per Availability Zone", as Service Quotas lists the quotas of the service `vpc`.
 const NAT_GATEWAYS: &str = "L-FE5A380F";
 /// The states in which one counts, by the guide of Amazon VPC.
@@ -41,6 +43,15 @@ pub struct Surveyor<'a> {
     pub calls: &'a Calls,
     pub ec2: &'a aws_sdk_ec2::Client,
     pub quotas: &'a aws_sdk_servicequotas::Client,
+    pub region: &'a str,
+}
+
+/// Whether an address takes of the quota of the region: one of AWS's own pool, of the region itself and not of a Local Zone, and
+/// nobody's who has it managed by a service.
+fn counts(address: &Address, region: &str) -> bool {
+    let pool = address.public_ipv4_pool().is_none_or(|it| it == AMAZON);
+    let group = address.network_border_group();
+    pool && group.is_none_or(|it| it == region) && address.service_managed().is_none()
 }
 
 impl Surveyor<'_> {
@@ -75,7 +86,11 @@ impl Surveyor<'_> {
             .filter(|attribute| attribute.attribute_name() == Some(STATIC_IPS))
             .flat_map(|attribute| attribute.attribute_values())
             .find_map(|value| value.attribute_value()?.parse::<usize>().ok());
-        Ok(quota.map(|quota| quota.saturating_sub(addresses.addresses().len())))
+        let counted = addresses.addresses().iter();
+        let counted = counted
+            .filter(|address| counts(address, self.region))
+            .count();
+        Ok(quota.map(|quota| quota.saturating_sub(counted)))
     }
 
     /// How many more NAT gateways each of these zones may have; None if Service Quotas does not tell.
@@ -166,5 +181,27 @@ impl Surveyor<'_> {
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::types::ServiceManaged;
+
+    use super::*;
+
+    #[test]
+    fn only_amazons_addresses_of_the_region_count() {
+        let amazon = || Address::builder().public_ipv4_pool(AMAZON);
+        let counts = |address: Address| counts(&address, "eu-west-1");
+        assert!(counts(Address::builder().build()));
+        assert!(counts(amazon().network_border_group("eu-west-1").build()));
+        let own_pool = Address::builder().public_ipv4_pool("ipv4pool-ec2-1");
+        assert!(!counts(own_pool.build()));
+        let local_zone = amazon().network_border_group("eu-west-1-lon-1a");
+        assert!(!counts(local_zone.build()));
+        assert!(!counts(
+            amazon().service_managed(ServiceManaged::Alb).build()
+        ));
     }
 }

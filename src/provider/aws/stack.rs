@@ -10,7 +10,7 @@ use super::memory::{Memory, Search, StateKey};
 use super::operation::Operation;
 use super::reader::Reader;
 use super::{changeset, claim, codes, deletion, failure, latest, operation, policy};
-use crate::model::cloud::live::{ChangeSetState, Deletion, Live, Stack};
+use crate::model::cloud::live::{ChangeSet, ChangeSetState, Deletion, Live, Stack};
 use crate::model::cloud::status::{Phase, Status};
 use crate::provider::ProviderError;
 
@@ -252,23 +252,32 @@ impl Reader<'_> {
         }
         if phase == Phase::Settled && memory.change_sets {
             let changed = stack.last_updated_time().map_or(0, |time| time.secs());
-            let prepared = memory.prepared.as_deref();
-            live.change_sets =
-                changeset::ours(self.calls, self.cloudformation, &key.id, prepared, changed)
-                    .await?;
-            // One that was executed may be listed for ever; it takes no more looking.
-            memory.change_sets = live
-                .change_sets
-                .iter()
-                .any(|set| set.state != ChangeSetState::Executed);
-            memory.prepared = memory.prepared.take().filter(|_| memory.change_sets);
-            let mut sets = live.change_sets.iter();
-            if sets.any(|set| set.state == ChangeSetState::NoChanges) {
-                // Somebody wanted a change where there was none: what we know of the template may be old.
-                memory.template = None;
-            }
+            live.change_sets = self.change_sets(memory, &key.id, changed).await?;
         }
         Ok(live)
+    }
+
+    /// The change sets of ours. `changed`: when the stack was last updated, in seconds since 1970.
+    async fn change_sets(
+        &self,
+        memory: &mut Memory,
+        stack: &str,
+        changed: i64,
+    ) -> Result<Vec<ChangeSet>, Failure> {
+        let prepared = memory.prepared.as_deref();
+        let sets =
+            changeset::ours(self.calls, self.cloudformation, stack, prepared, changed).await?;
+        // One that was executed may be listed for ever; it takes no more looking.
+        memory.change_sets = sets.iter().any(|set| set.state != ChangeSetState::Executed);
+        memory.prepared = memory.prepared.take().filter(|_| memory.change_sets);
+        if sets
+            .iter()
+            .any(|set| set.state == ChangeSetState::NoChanges)
+        {
+            // Somebody wanted a change where there was none: what we know of the template may be old.
+            memory.template = None;
+        }
+        Ok(sets)
     }
 
     /// The status of our own operation when it has not ended although the stack is shown at rest.
