@@ -1,5 +1,6 @@
 //! How many passes and calls the loop makes, on virtual time: at rest in each state of a stack, and while others edit.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -119,6 +120,10 @@ impl Provider for Account {
             return Err(ProviderError::after_fix("Unreachable", text));
         }
         self.memory.network().await
+    }
+
+    async fn absent(&self, ids: &BTreeSet<String>) -> BTreeSet<String> {
+        self.memory.absent(ids).await
     }
 
     async fn live(&self, epoch: Option<u64>, known: Option<&str>) -> Result<Live, ProviderError> {

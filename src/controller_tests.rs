@@ -1,6 +1,6 @@
 //! The whole loop on virtual time: manifests in, an account in memory out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -191,6 +191,10 @@ impl Provider for Broken {
     async fn network(&self) -> Result<Network, ProviderError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.account.network().await
+    }
+
+    async fn absent(&self, ids: &BTreeSet<String>) -> BTreeSet<String> {
+        self.account.absent(ids).await
     }
 
     async fn live(&self, epoch: Option<u64>, known: Option<&str>) -> Result<Live, ProviderError> {

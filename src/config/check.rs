@@ -301,7 +301,7 @@ impl Check {
             max_removal: self.value("max-removal", form::number(&stack.max_removal, 0, 100), 100),
             stack_policy: self.stack_policy(&stack.stack_policy),
             drift: self.on_drift(&stack.drift_detection),
-            allow_new_eips: self.boolean("allow-new-eips", &stack.allow_new_eips),
+            new_eips: self.new_eips(stack),
             max_networks_per_namespace: self.optional(
                 "max-networks-per-namespace",
                 &options.sources.max_networks_per_namespace,

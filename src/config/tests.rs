@@ -145,7 +145,7 @@ fn defaults() {
     assert_eq!(config.empty_grace_period, Duration::from_secs(600));
     assert_eq!(config.settings.drift, OnDrift::Repair);
     assert_eq!(config.drift_interval(), Some(Duration::from_secs(300)));
-    assert!(!config.settings.allow_new_eips);
+    assert!(config.settings.new_eips.is_empty());
     assert!(!config.annotate_configmaps);
     let off = run("--drift-detection=off").expect("no drift detection");
     assert_eq!(off.drift_interval(), None);

@@ -4,6 +4,8 @@ pub mod cfn_detection;
 pub mod kind;
 pub mod tracker;
 
+use std::borrow::Cow;
+
 use ipnet::Ipv4Net;
 
 use crate::model::base::ids::{TableId, Zone};
@@ -50,14 +52,14 @@ pub enum Cure {
     Retag,
     /// Made anew under another logical id; these go with it.
     Renew(Vec<String>),
-    /// A new static IP, if that is allowed: the old one cannot be had back.
+    /// A new static IP, if that is allowed. Only people can try to recover the old one.
     NewIp(Vec<String>),
     /// It goes with another one's.
     Follows,
     /// It passes by itself.
     Passes,
     /// What a person has to do.
-    ByHand(&'static str),
+    ByHand(Cow<'static, str>),
 }
 
 impl Drift {
@@ -164,9 +166,7 @@ pub fn of(
                 Cure::Retake
             } else {
                 // Nothing would put it back, and AWS may refuse it in such a table.
-                Cure::ByHand(
-                    "give the route table back its tag AvailabilityZone, then the route is repaired",
-                )
+                Cure::ByHand("give the route table back its tag AvailabilityZone, then the route is repaired".into())
             },
         });
     }

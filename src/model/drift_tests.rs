@@ -165,7 +165,7 @@ fn answers_that_contradict_each_other_prove_nothing() {
     ];
     for (harm, expected) in cases {
         let mut scene = Scene::new();
-        scene.bench.settings.allow_new_eips = true;
+        scene.allow_new_eips();
         for zone in ["a", "b"] {
             let table = scene.bench.network.worker_tables.get_mut("rtb-a").unwrap();
             let cidr = format!("10.0.0.{}/32", zone.as_bytes()[0]).parse().unwrap();
@@ -206,4 +206,110 @@ fn a_route_is_not_taken_out_of_a_table_into_which_it_cannot_be_put_back() {
         texts.any(|text| text.contains("AvailabilityZone")),
         "{plan}"
     );
+}
+
+/// An answer that lacks something proves nothing: EC2, asked for just that, has to deny it.
+#[test]
+fn what_ec2_does_not_deny_is_not_rebuilt() {
+    type Case = (Harm, &'static str, &'static [Reason]);
+    let cases: [Case; 5] = [
+        (
+            |s| {
+                s.seen.addresses.remove("ip-a");
+                s.seen.gateways.get_mut("nat-a").unwrap().health = Health::Gone;
+            },
+            "ip-a",
+            &[Reason::AnswersContradict, Reason::NatGatewayGone],
+        ),
+        (
+            |s| {
+                s.seen.gateways.remove("nat-a");
+                s.seen.addresses.get_mut("ip-a").unwrap().held_by = None;
+            },
+            "nat-a",
+            &[Reason::AnswersContradict],
+        ),
+        (
+            |s| {
+                s.seen.subnets.remove("subnet-a");
+                let gateway = s.seen.gateways.get_mut("nat-a").unwrap();
+                gateway.health = Health::Failed(text("x"));
+                s.seen.addresses.get_mut("ip-a").unwrap().held_by = None;
+            },
+            "subnet-a",
+            &[Reason::NatGatewayFailed, Reason::AnswersContradict],
+        ),
+        (
+            // The subnet is gone, and its gateway may be there.
+            |s| {
+                s.seen.subnets.remove("subnet-a");
+                s.seen.gateways.remove("nat-a");
+                s.seen.addresses.get_mut("ip-a").unwrap().held_by = None;
+            },
+            "nat-a",
+            &[Reason::AnswersContradict, Reason::NatSubnetGone],
+        ),
+        (
+            |s| drop(s.bench.network.other_tables.remove("rtb-nat-a")),
+            "rtb-nat-a",
+            &[Reason::AnswersContradict],
+        ),
+    ];
+    for (harm, id, expected) in cases {
+        let mut scene = Scene::new();
+        harm(&mut scene);
+        scene.allow_new_eips();
+        let rebuilt = scene.plan_after(1);
+        assert_ne!(rebuilt.action, Action::Keep, "{id}: {rebuilt}");
+
+        let mut scene = Scene::new();
+        scene.allow_new_eips();
+        scene.seen.unproven.insert(text(id));
+        scene.bench.network.unproven.insert(text(id));
+        harm(&mut scene);
+        for plan in [scene.plan(), scene.plan_after(1)] {
+            let found = plan.drifts.iter().map(|drift| drift.kind.reason());
+            assert_eq!(found.collect::<Vec<_>>(), expected);
+            assert_eq!(plan.action, Action::Keep, "{id}: {plan}");
+        }
+    }
+}
+
+#[test]
+fn the_routes_of_a_table_that_an_answer_lacks_stay_until_ec2_denies_it() {
+    let mut scene = Scene::new();
+    scene.bench.network.worker_tables.remove("rtb-a");
+    scene.bench.network.unproven.insert(text("rtb-a"));
+    // Not even what nobody requests any more goes: nobody knows what the table has.
+    for entries in [&[("dns", "8.8.8.8")][..], &[("other", "9.9.9.9")]] {
+        scene.bench.ask(entries);
+        let plan = scene.plan();
+        assert!(told(&plan).contains(&Reason::AnswersContradict));
+        let rtb_a = |(table, cidr): &(TableId, _)| table == "rtb-a" && *cidr == dns();
+        assert!(plan.desired.routes.iter().any(rtb_a), "{plan}");
+    }
+    scene.bench.ask(&[("dns", "8.8.8.8")]);
+    assert_eq!(scene.plan().action, Action::Keep);
+    scene.bench.network.unproven.clear();
+    assert!(matches!(scene.plan().action, Action::Prepare(_)));
+}
+
+#[test]
+fn what_the_answers_lack_is_known_by_its_id() {
+    let mut seen = Observed::default();
+    for (logical, physical) in [
+        ("EIPa", "203.0.113.7"),
+        ("NATGatewaya", "nat-a"),
+        ("NATSubneta", "subnet-a"),
+        ("NATSubnetRouteTablea", "rtb-a"),
+        ("NATSubnetRouteTableAssociationa", "rtbassoc-a"),
+    ] {
+        seen.ids.insert(text(logical), text(physical));
+    }
+    let missing = ["203.0.113.7", "nat-a", "subnet-a"].map(text);
+    assert_eq!(seen.missing(), missing.into());
+    seen.gateways.insert(text("nat-a"), Default::default());
+    seen.addresses
+        .insert(text("203.0.113.7"), Default::default());
+    assert_eq!(seen.missing(), [text("subnet-a")].into());
 }

@@ -7,6 +7,7 @@ pub(crate) mod draft;
 pub mod drift_repair;
 pub mod failure;
 pub(crate) mod mass_removal;
+pub(crate) mod new_eips;
 pub(crate) mod own_tables;
 pub mod owner;
 pub(crate) mod patched_template;
@@ -16,12 +17,18 @@ pub mod stack_policy;
 pub mod types;
 pub(crate) mod unroutable_zones;
 
+use std::collections::BTreeSet;
+
+use crate::model::base::ids::TableId;
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::{Layout, LayoutError, Names};
 use crate::model::cloud::live::{Live, Stack};
+use crate::model::cloud::network::Network;
+use crate::model::cloud::observed::IdKind;
 use crate::model::cloud::status::Phase;
 use crate::model::desired::template;
+use crate::model::drift::tracker::Watch;
 use crate::model::plan::change_set::Whole;
 use crate::model::plan::draft::draft;
 use crate::model::plan::patched_template::tags_later;
@@ -37,6 +44,22 @@ pub fn plan(world: &World<'_>) -> Plan {
         }),
         None => plan,
     }
+}
+
+/// Returns the route tables that the stack uses and the network lacks.
+pub fn missing_tables(live: &Live, network: &Network, watch: &Watch) -> BTreeSet<TableId> {
+    let Some((stack, Ok(layout))) = recovery::layout(live) else {
+        return BTreeSet::new();
+    };
+    let names = layout.names();
+    let workers = names.routes.keys().map(|(table, _)| table);
+    let observed = watch.observed(&stack.version).into_iter();
+    let own = observed.flat_map(|observed| observed.ids.values());
+    let own = own.filter(|id| IdKind::of(id) == Some(IdKind::RouteTable));
+    let missing = workers
+        .chain(own)
+        .filter(|table| network.routes(table).is_none());
+    missing.cloned().collect()
 }
 
 fn plan_once(world: &World<'_>) -> Plan {
@@ -261,6 +284,10 @@ mod revert_tests;
 #[cfg(test)]
 #[path = "plan/tags_tests.rs"]
 mod tags_tests;
+
+#[cfg(test)]
+#[path = "plan/new_eips_tests.rs"]
+mod new_eips_tests;
 
 #[cfg(test)]
 #[path = "plan/unroutable_zones_tests.rs"]

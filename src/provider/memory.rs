@@ -124,6 +124,14 @@ impl Provider for MemoryProvider {
         Ok(self.account().ec2.network.clone())
     }
 
+    async fn absent(&self, ids: &BTreeSet<String>) -> BTreeSet<String> {
+        let account = self.account();
+        ids.iter()
+            .filter(|id| !account.ec2.has(id))
+            .cloned()
+            .collect()
+    }
+
     async fn live(&self, _epoch: Option<u64>, _known: Option<&str>) -> Result<Live, ProviderError> {
         let account = self.account();
         Ok(match &account.stack {

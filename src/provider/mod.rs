@@ -19,6 +19,10 @@ pub trait Provider: Send + Sync {
     /// The VPC as it is now.
     fn network(&self) -> impl Future<Output = Result<Network, ProviderError>> + Send;
 
+    /// Those of these ids (`nat-…`, `subnet-…`, `rtb-…`, or a public IP) that EC2, asked for each alone, says do not exist. An
+    /// answer that only lacks something is no proof. What cannot be asked is not among them.
+    fn absent(&self, ids: &BTreeSet<String>) -> impl Future<Output = BTreeSet<String>> + Send;
+
     /// The stack as it is now. `epoch` is the term's, None outside a term (`plan`): what is remembered of the stack is looked up
     /// again when it changes. `known` is the ARN of the stack that was ours when the ledger was written: where it still is, the
     /// account is not searched.

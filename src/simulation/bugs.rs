@@ -67,11 +67,13 @@ pub enum Bug {
     SilentWait,
     /// A pass runs every second.
     Restless,
+    /// What an answer of EC2 lacks is taken for gone.
+    AbsenceTrusted,
 }
 
 impl Bug {
     /// All bugs, each with the number of histories that find it.
-    pub const PLANTED: [(Self, u64); 30] = [
+    pub const PLANTED: [(Self, u64); 31] = [
         (Self::EmptyTrusted, 500),
         (Self::TyposDropped, 100),
         (Self::EditsMissed, 200),
@@ -102,6 +104,7 @@ impl Bug {
         (Self::Starved, 400),
         (Self::SilentWait, 200),
         (Self::Restless, 20),
+        (Self::AbsenceTrusted, 100),
     ];
 
     /// Those that take too many histories for each run of the tests: they are hunted with `KSEC_LONG=1`, or by name with `BUG=`.

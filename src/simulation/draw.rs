@@ -9,7 +9,7 @@ use super::ec2_faults::{Ec2Fault, Reverting};
 use super::script::{
     Endpoint, Event, LeaseEdit, LedgerEdit, MessageFault, REPLICAS, Script, StackEdit, Stage,
 };
-use super::{churn, ec2_faults, flags, late_typo};
+use super::{churn, ec2_faults, flags, gaps, late_typo};
 use crate::lease::tests::secs;
 use crate::model::base::ids::ObjectId;
 
@@ -59,6 +59,7 @@ impl Script {
         churn::draw(&mut rng.fork(), pace, &mut events);
         ec2_faults::taken(&mut rng.fork(), length, &mut events);
         late_typo::draw(&mut rng.fork(), &mut events);
+        gaps::draw(&mut rng.fork(), length, &mut events);
         events.sort_by_key(|(at, _)| *at);
         let quiet = if seed.is_multiple_of(100) {
             3_600.0

@@ -1,5 +1,6 @@
 //! The flags of the replicas that differ from history to history.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -9,6 +10,7 @@ use super::draw::{moments, one};
 use super::ec2_faults::Reverting;
 use super::script::{Event, Script};
 use crate::lease::tests::secs;
+use crate::model::base::ids::Zone;
 
 /// The flags that can cost a static IP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,15 @@ impl Default for Flags {
             new_eips: false,
         }
     }
+}
+
+/// Returns each static IP that a zone may ever lose.
+pub fn any_static_ip<'a>(zones: impl Iterator<Item = &'a Zone>) -> BTreeSet<(Zone, String)> {
+    let of = |zone: &Zone| {
+        let zone = zone.clone();
+        (1..255).map(move |last| (zone.clone(), format!("198.51.100.{last}")))
+    };
+    zones.flat_map(of).collect()
 }
 
 impl Script {

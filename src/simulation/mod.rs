@@ -52,6 +52,7 @@
 //! - other principals that delete, retarget, detach, release, fail and retag the stack's resources in EC2, once, repeatedly, or for ever; that
 //!   use up routes, static IPs and the quota of NAT gateways, with or without the account showing it; that delete the stack, switch its
 //!   protection off or replace its policy; and another cluster that takes the stack over and gives it back;
+//! - answers of EC2 that lack static IPs, NAT gateways, NAT subnets or route tables for a while;
 //! - worker tables that come, go and lose their tags for a while; routes that AWS refuses, for a while or to the end;
 //! - flags that can cost a static IP: `--on-empty=delete`, no grace period or a long one, `--allow-new-eips`.
 
@@ -64,6 +65,7 @@ pub(crate) mod ec2_faults;
 mod election_wrapper;
 mod excuses;
 mod flags;
+mod gaps;
 mod history;
 mod invariants;
 mod late_typo;

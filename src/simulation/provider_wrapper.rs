@@ -14,7 +14,7 @@ use super::network_faults::Delivery;
 use super::replica::{CLUSTER, RIVAL};
 use super::script::{Endpoint, Stage};
 use super::world::World;
-use super::{config_maps, planted};
+use super::{config_maps, gaps, planted};
 use crate::lease::Term;
 use crate::lease::tests::process::Process;
 use crate::model::base::ids::{ObjectId, Zone};
@@ -75,6 +75,7 @@ impl Provider for ProviderWrapper {
     async fn network(&self) -> Result<Network, ProviderError> {
         self.courier.read().await?;
         let mut network = self.courier.world.account.network().await?;
+        gaps::in_network(&self.courier.world, &mut network);
         self.courier.trip(Stage::Reading, &self.process);
         if self.courier.world.bug == Bug::RepairedForEver {
             planted::other_routes(&self.courier.world, &mut network);
@@ -84,6 +85,14 @@ impl Provider for ProviderWrapper {
             network.other_tables.retain(|_, table| is_made(table));
         }
         Ok(network)
+    }
+
+    async fn absent(&self, ids: &BTreeSet<String>) -> BTreeSet<String> {
+        match self.courier.read().await {
+            _ if self.courier.world.bug == Bug::AbsenceTrusted => ids.clone(),
+            Ok(()) => self.courier.world.account.absent(ids).await,
+            Err(_) => BTreeSet::new(),
+        }
     }
 
     async fn live(&self, epoch: Option<u64>, known: Option<&str>) -> Result<Live, ProviderError> {
@@ -112,6 +121,7 @@ impl Provider for ProviderWrapper {
     async fn observe(&self, stack: &Stack) -> Result<Observed, ProviderError> {
         self.courier.read().await?;
         let mut seen = self.courier.world.account.observe(stack).await?;
+        gaps::in_observed(&self.courier.world, &mut seen);
         if self.courier.world.bug == Bug::DeadEndTaken {
             seen.gateways.values_mut().for_each(planted::looks_well);
         }

@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::bugs::Bug;
 use super::config_maps::CLUSTERS;
 use super::election_wrapper::ElectionWrapper;
+use super::flags;
 use super::invariants::Invariant;
 use super::network_faults::NetworkFaults;
 use super::provider_wrapper::ProviderWrapper;
@@ -138,7 +139,9 @@ fn controller(
     if world.flags.deletes {
         settings.on_empty = OnEmpty::Delete;
     }
-    settings.allow_new_eips = world.flags.new_eips;
+    if world.flags.new_eips {
+        settings.new_eips = flags::any_static_ip(settings.zones.keys());
+    }
     if world.bug == Bug::ZoneForgotten && who == 1 {
         let last = settings.zones.pop_last();
         settings.remove_zones.extend(last.map(|(zone, _)| zone));

@@ -7,6 +7,7 @@ use super::churn::Habit;
 use super::config_maps::Edit;
 use super::ec2_faults::{Ec2Fault, Reverting};
 use super::flags::Flags;
+use super::gaps::Gap;
 pub use super::manual_edits::{LeaseEdit, LedgerEdit, StackEdit};
 
 /// At most so many replicas. The first is always there.
@@ -101,6 +102,8 @@ pub enum Event {
     Flags(Flags),
     /// All watches go silent.
     Deaf { lasts: Duration },
+    /// Answers of EC2 lack some of what there is.
+    Gap { gap: Gap, lasts: Duration },
     /// The label selector finds nothing, though it is asked of everything.
     Blank { lasts: Duration },
     /// Another cluster has taken the stack over.
@@ -166,6 +169,7 @@ impl Event {
             | Self::Scarce { lasts, .. }
             | Self::Untag { lasts, .. }
             | Self::Taken { lasts }
+            | Self::Gap { lasts, .. }
             | Self::Full { lasts, .. } => *lasts,
             Self::Ec2Fault { lasts, .. }
             | Self::Grow { lasts, .. }
@@ -304,6 +308,7 @@ impl Event {
             Self::Blank { lasts } => {
                 write!(f, "the label selector finds nothing for {lasts:.1?}")
             }
+            Self::Gap { gap, lasts } => write!(f, "answers of EC2 lack {gap:?} for {lasts:.1?}"),
             Self::Deaf { lasts } => write!(f, "nobody hears of edits for {lasts:.1?}"),
             Self::Flags(flags) => write!(f, "the operator has set {flags:?}"),
             Self::Taken { lasts } => {

@@ -13,6 +13,7 @@ use super::config_maps::{ConfigMaps, Edit, covered, unreadable};
 use super::ec2_faults::Reverting;
 use super::excuses::Excuses;
 use super::flags::Flags;
+use super::gaps::Gap;
 use super::invariants::{FIRM, Invariant, Violation};
 use super::network_faults::NetworkFaults;
 use super::script::{REPLICAS, Script, Stage};
@@ -60,6 +61,8 @@ pub struct World {
 
 #[derive(Default)]
 pub struct Shared {
+    /// What answers of EC2 lack, and until when.
+    pub gaps: Vec<(Gap, Instant)>,
     pub history: Vec<String>,
     pub wrong: Option<Violation>,
     /// What each replica was last shown, as it really was.

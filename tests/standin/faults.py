@@ -6,7 +6,7 @@ import json
 import random
 from xml.sax.saxutils import escape
 
-ANSWERED = ("throttle", "error500", "error500_after", "access_denied", "expired_token", "invalid_credentials")
+ANSWERED = ("throttle", "error500", "error500_after", "access_denied", "expired_token", "invalid_credentials", "empty")
 BROKEN = ("delay", "reset_before", "reset_after")
 INSIDE = ("resource_fails", "rollback_fails", "delete_fails", "validation_fails")
 KINDS = ANSWERED + BROKEN + INSIDE
@@ -65,6 +65,8 @@ class Fault:
                 raise ValueError(f"{name} must be text, with * for anything")
         if self.kind not in KINDS:
             raise ValueError(f"there is no fault kind {self.kind!r}; there are {', '.join(KINDS)}")
+        if self.kind == "empty" and not (self.service == "ec2" and self.action.startswith("Describe")):
+            raise ValueError("only lists of EC2 can be empty: name service ec2 and an action Describe…")
         if not 0 <= self.probability <= 1:
             raise ValueError("probability must lie between 0 and 1")
 
@@ -150,6 +152,8 @@ class Faults:
 
 def answer(kind, call, message=None, request_id="00000000-0000-0000-0000-000000000000"):
     """(status line, headers, body) in the wire format of the call's service."""
+    if kind == "empty":
+        return _empty(call, request_id)
     table = ANSWERS[kind]
     status, code, text = table.get(call.service, table[""])
     text = message or text.format(
@@ -170,6 +174,13 @@ def answer(kind, call, message=None, request_id="00000000-0000-0000-0000-0000000
     body = b'<?xml version="1.0" encoding="UTF-8"?>\n' + body.encode()
     headers = [("Content-Type", "text/xml"), ("Content-Length", str(len(body))), ("x-amzn-RequestId", request_id)]
     return f"{status} {code}", headers, b"" if call.method == "HEAD" else body
+
+
+def _empty(call, request_id):
+    """A list of EC2 without anything in it, whatever there is and whatever ids were asked for."""
+    body = f"<{call.action}Response><requestId>{request_id}</requestId></{call.action}Response>"
+    body = b'<?xml version="1.0" encoding="UTF-8"?>\n' + body.encode()
+    return "200 OK", [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))], body
 
 
 def _json(status, code, text, request_id):

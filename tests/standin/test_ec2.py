@@ -65,6 +65,28 @@ def test_targets_must_exist(table, world, ec2):
     assert refused(ec2.delete_route, RouteTableId=table, DestinationCidrBlock="172.31.0.0/16") == "InvalidParameterValue"
 
 
+def test_what_is_asked_for_by_its_id_is_shown_or_denied(gateway, ec2):
+    lists = [
+        (ec2.describe_addresses, "PublicIps", "203.0.113.7", "InvalidAddress.NotFound"),
+        (ec2.describe_addresses, "AllocationIds", "eipalloc-0123456789abcdef0", "InvalidAllocationID.NotFound"),
+        (ec2.describe_nat_gateways, "NatGatewayIds", "nat-0123456789abcdef0", "NatGatewayNotFound"),
+        (ec2.describe_subnets, "SubnetIds", "subnet-0123456789abcdef0", "InvalidSubnetID.NotFound"),
+        (ec2.describe_route_tables, "RouteTableIds", "rtb-0123456789abcdef0", "InvalidRouteTableID.NotFound"),
+    ]
+    for ask, name, unknown, error in lists:
+        assert refused(ask, **{name: [unknown]}) == error
+    address = gateway["NatGatewayAddresses"][0]
+    for ask, name, known in (
+        (ec2.describe_addresses, "AllocationIds", address["AllocationId"]),
+        (ec2.describe_nat_gateways, "NatGatewayIds", gateway["NatGatewayId"]),
+        (ec2.describe_subnets, "SubnetIds", gateway["SubnetId"]),
+    ):
+        ask(**{name: [known]})
+    # A filter denies nothing: it only leaves out.
+    unknown = [{"Name": "public-ip", "Values": ["203.0.113.7"]}]
+    assert ec2.describe_addresses(Filters=unknown)["Addresses"] == []
+
+
 def test_route_quota(standin, table, gateway, ec2):
     standin.settings(route_quota=3)
     for n in (1, 2):

@@ -68,6 +68,19 @@ def test_limits_on_action_key_stack_and_times(standin, world, cfn):
     assert hits == {"Describe*": 2, "CreateStack": 1}
 
 
+def test_lists_of_ec2_that_leave_everything_out(standin, world, ec2):
+    ip = ec2.allocate_address(Domain="vpc")["PublicIp"]
+    standin.fault(kind="empty", service="ec2", action="DescribeAddresses")
+    for answer in (ec2.describe_addresses(), ec2.describe_addresses(PublicIps=[ip])):
+        assert answer.get("Addresses", []) == []
+    assert len(ec2.describe_subnets()["Subnets"]) == 3
+    standin.control("DELETE", "faults")
+    assert [address["PublicIp"] for address in ec2.describe_addresses()["Addresses"]] == [ip]
+    for wrong in ({"service": "ec2", "action": "CreateRoute"}, {"action": "DescribeStacks"}, {}):
+        with pytest.raises(ValueError):
+            standin.fault(kind="empty", **wrong)
+
+
 def test_chance_repeats_with_the_seed(standin):
     def run():
         standin.post("reset", {"seed": 7})

@@ -2,6 +2,7 @@
 //! there stays.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -223,7 +224,9 @@ async fn a_static_ip_that_was_released() {
         let ips = whole(&stage).unwrap();
         let harm = json!({ "action": "release_address", "public_ip": ips["a"] });
         stage.aws.post("tamper", &harm);
-        let loud = ["StaticIpLost", &ips["a"], "--allow-new-eips"];
+        let lost = format!("{REGION}a={}", ips["a"]);
+        let remedy = format!("--allow-new-eips={lost}");
+        let loud = ["StaticIpLost", &ips["a"], &remedy];
         wait::until("told", || replica.said(&loud)).await;
         let mark = stage.aws.mark();
         assert!(stage.writes_at_rest(mark).await.is_empty(), "left alone");
@@ -236,12 +239,62 @@ async fn a_static_ip_that_was_released() {
         assert_eq!(stage.aws.state()["addresses"].as_array().unwrap().len(), 2);
         replica.terminate().await;
 
-        let launch = looking(&stage).flag("allow-new-eips", "true");
+        let launch = looking(&stage).flag("allow-new-eips", &lost);
         let mut replica = launch.start();
         let after = wait::until("whole again", || whole(&stage)).await;
         assert_eq!((&after["b"], &after["c"]), (&ips["b"], &ips["c"]), "{mode}");
         assert_ne!(after["a"], ips["a"], "a new one");
         stage.routed(&EXAMPLE_CIDRS).await;
+        assert_eq!(stage.aws.state()["addresses"].as_array().unwrap().len(), 3);
+        wait::until("told that the flag is done", || {
+            replica.said(&["AllowNewEipsUnused", &lost])
+        })
+        .await;
+        replica.assert_well();
+    }
+}
+
+/// An answer of EC2 that leaves everything out is no proof, whatever the flags allow. Where no route leads to a NAT gateway, nothing
+/// else contradicts it either.
+#[tokio::test]
+async fn lists_of_ec2_that_are_empty_for_a_while_cost_nothing() {
+    const WHILE: Duration = Duration::from_secs(20);
+    let all = &[
+        "DescribeAddresses",
+        "DescribeNatGateways",
+        "DescribeSubnets",
+    ];
+    for (lists, routed) in [(&all[..1], true), (&all[..], true), (&all[..], false)] {
+        let stage = Stage::open("drift-empty").await;
+        let launch = || looking(&stage).flag("empty-grace-period", "0s");
+        let mut replica = kept(&stage, launch()).await;
+        let ips = whole(&stage).unwrap();
+        if !routed {
+            stage.config_map("egress-t1", &[]).await;
+            stage.routed(&[]).await;
+        }
+        replica.terminate().await;
+        let all = ips.iter().map(|(zone, ip)| format!("{REGION}{zone}={ip}"));
+        let all = all.collect::<Vec<_>>().join(",");
+        let mut replica = launch().flag("allow-new-eips", &all).start();
+        let mark = stage.aws.mark();
+        for list in lists {
+            let empty = json!({ "kind": "empty", "service": "ec2", "action": list });
+            stage.aws.fault(empty);
+        }
+        let begin = Instant::now();
+        wait::until("told", || replica.said(&["AnswersContradict"])).await;
+        wait::until("it has looked for long enough", || {
+            let since = begin.elapsed();
+            wait::check(since > WHILE, || format!("{since:?}"))
+        })
+        .await;
+        stage.aws.clear_faults();
+        let over = ["no longer", "AnswersContradict"];
+        wait::until("told that it is over", || replica.said(&over)).await;
+        assert_eq!(whole(&stage).unwrap(), ips, "{lists:?}: the static IPs");
+        let writes = stage.aws.writes_since(mark);
+        assert!(writes.is_empty(), "{lists:?}: {writes:?}");
         assert_eq!(stage.aws.state()["addresses"].as_array().unwrap().len(), 3);
         replica.assert_well();
     }

@@ -229,7 +229,9 @@ acquire the new one, so two leaders would act at once. Without a connection to t
 - {{ printf "--resync-interval=%s" $v.stack.resyncInterval | quote }}
 - {{ printf "--drift-detection=%s" (include "ksec.driftDetection" .) | quote }}
 - {{ printf "--drift-interval=%s" $v.stack.driftInterval | quote }}
-- {{ printf "--allow-new-eips=%t" $v.stack.allowNewEips | quote }}
+{{- range $v.stack.allowNewEips }}
+- {{ printf "--allow-new-eips=%s" . | quote }}
+{{- end }}
 {{- with $v.stack.takeOverFrom }}
 - {{ printf "--take-over-stack-from=%s" . | quote }}
 {{- end }}

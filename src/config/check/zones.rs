@@ -1,6 +1,7 @@
 //! Zones and their NAT subnets.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
@@ -94,6 +95,38 @@ impl Check {
             zones.extend(self.given("remove-zone", form::zone(name)));
         }
         zones
+    }
+
+    /// The zones that get a new static IP, each with the one that it has lost. So the flag has no effect on any later loss.
+    pub(super) fn new_eips(&mut self, stack: &StackOptions) -> BTreeSet<(Zone, String)> {
+        const FLAG: &str = "allow-new-eips";
+        const FORM: &str = "name a zone and the static IP that it has lost, such as --allow-new-eips=eu-west-1a=203.0.113.7; repeat \
+                            the flag for more";
+        let given = split(&stack.allow_new_eips, &['\n', ',']);
+        if given.len() > MAX_ZONES {
+            let problem = format!("{} static IPs are too many", given.len());
+            self.mistake(FLAG, problem, format!("give at most {MAX_ZONES}"));
+            return BTreeSet::new();
+        }
+        let mut lost = BTreeSet::new();
+        // The value by which earlier versions had it off.
+        for text in given.iter().filter(|text| *text != "false") {
+            if text == "true" {
+                let problem = "it no longer applies to all zones, since one wrong answer of EC2 then cost every static IP";
+                self.mistake(FLAG, problem, FORM);
+                continue;
+            }
+            let parts = text.split_once('=');
+            let ip = parts.and_then(|(_, ip)| ip.trim().parse::<Ipv4Addr>().ok());
+            let (Some((zone, _)), Some(ip)) = (parts, ip) else {
+                let problem = format!("{} is no zone with a static IP", form::quote(text));
+                self.mistake(FLAG, problem, FORM);
+                continue;
+            };
+            let zone = self.given(FLAG, form::zone(zone.trim()));
+            lost.extend(zone.map(|zone| (zone, ip.to_string())));
+        }
+        lost
     }
 
     fn disjoint(&mut self, cidrs: &[Option<Ipv4Net>]) {

@@ -91,10 +91,11 @@ pub struct StackOptions {
         hide_env_values = true
     )]
     pub drift_interval: String,
-    /// Give a zone a new static IP when its own was released by somebody: it cannot be had back.
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
-          default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_NEW_EIPS", hide_env_values = true)]
-    pub allow_new_eips: String,
+    /// Give this zone a new static IP for this one, which somebody has released and which cannot be recovered; can be repeated.
+    /// Default: none.
+    #[arg(long, value_name = "ZONE=IP", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_NEW_EIPS", hide_env_values = true)]
+    pub allow_new_eips: Vec<String>,
     /// Take the stack over from the cluster with this UID (of its namespace kube-system), which owns it until now. Stop that
     /// cluster's controller first. Default: none.
     #[arg(

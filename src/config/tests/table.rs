@@ -165,9 +165,24 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
     ("--max-removal=-1", &["max-removal"]),
     ("--max-removal=half", &["max-removal"]),
     (
-        "--drift-detection=report --drift-interval=10s --allow-new-eips",
+        "--drift-detection=report --drift-interval=10s --allow-new-eips=eu-west-1a=203.0.113.7",
         &[],
     ),
+    ("--allow-new-eips=false", &[]),
+    (
+        "--allow-new-eips=eu-west-1a=203.0.113.7,eu-west-1b=203.0.113.8 --allow-new-eips=eu-west-1c=203.0.113.9",
+        &[],
+    ),
+    ("--allow-new-eips", &["allow-new-eips"]),
+    ("--allow-new-eips=true", &["allow-new-eips"]),
+    ("--allow-new-eips=eu-west-1a", &["allow-new-eips"]),
+    ("--allow-new-eips=203.0.113.7", &["allow-new-eips"]),
+    ("--allow-new-eips=eu-west-1a=", &["allow-new-eips"]),
+    (
+        "--allow-new-eips=eu-west-1a=2001:db8::1",
+        &["allow-new-eips"],
+    ),
+    ("--allow-new-eips=x!y=203.0.113.7", &["allow-new-eips"]),
     ("--stack-policy=protect", &[]),
     ("--stack-policy=open", &["stack-policy"]),
     (

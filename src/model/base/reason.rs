@@ -45,7 +45,8 @@ macro_rules! reasons {
 }
 
 reasons! {
-    AnswersContradict (Zone): "nothing: the controller looks again soon";
+    AllowNewEipsUnused (Zone): "remove this value of the flag";
+    AnswersContradict (Zone, RouteTable): "nothing: the controller looks again soon";
     BinaryData (Object): "write the networks as text under data";
     ContainsLocalNetwork (Entry): "check that this is intended";
     DeleteFailed (Stack): "save the static IPs if partners rely on them, then delete the stack";
@@ -105,7 +106,7 @@ reasons! {
     StackInAnotherVpc (Stack): "if it is another cluster's, give each cluster a --cluster-id of its own; else correct --vpc-id, the region or the credentials";
     StackNotOurs (Stack): "give it the tags if it is yours, else correct --cluster-id, --cluster-id-tag-prefix or --controller-id";
     StaticIpDetached (Zone): "disassociate it there; the controller gives it back to the NAT gateway";
-    StaticIpLost (Zone): "try to recover it; if that fails, inform partners and set --allow-new-eips";
+    StaticIpLost (Zone): "try to recover it; if that fails, inform partners and set --allow-new-eips=ZONE=IP";
     StatusContradicted (Stack): "find out why CloudFormation shows this status; delete the stack by hand if nobody uses its static IPs";
     TagsChanged (Zone): "nothing: it is set again";
     TemplateTooLarge (Stack): "see Limits";

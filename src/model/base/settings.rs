@@ -38,8 +38,8 @@ pub struct Settings {
     /// Routes that a route table may have (EC2 quota).
     pub route_table_quota: u16,
     pub drift: OnDrift,
-    /// A static IP that is gone is replaced by a new one.
-    pub allow_new_eips: bool,
+    /// Zones that get a new static IP, each with the one that it has lost.
+    pub new_eips: BTreeSet<(Zone, String)>,
     pub owner: Owner,
 }
 

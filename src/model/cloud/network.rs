@@ -24,6 +24,8 @@ pub struct Network {
     pub nat_tables: BTreeMap<TableId, NatTable>,
     /// The VPC's other route tables.
     pub other_tables: BTreeMap<TableId, OtherTable>,
+    /// Tables of the stack that the answer lacks, although EC2 does not say that they do not exist.
+    pub unproven: BTreeSet<TableId>,
     /// The route table of each subnet that has one of its own choice.
     pub associations: BTreeMap<SubnetId, TableId>,
     pub headroom: Headroom,

@@ -1,6 +1,7 @@
 //! What EC2 shows of the stack's own resources, besides the route tables that the network has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
@@ -16,15 +17,52 @@ pub struct Observed {
     /// By public IP.
     pub addresses: BTreeMap<String, Address>,
     pub subnets: BTreeMap<SubnetId, Subnet>,
+    /// Ids that the answers lack, although EC2 does not say that they do not exist.
+    pub unproven: BTreeSet<String>,
     /// The stack's policy, where this look was at it, too.
     pub policy: Option<String>,
 }
 
 impl Observed {
+    /// Returns the ids of static IPs, NAT gateways and NAT subnets of the stack that the answers lack.
+    pub fn missing(&self) -> BTreeSet<String> {
+        let is_missing = |id: &&String| match IdKind::of(id) {
+            Some(IdKind::NatGateway) => !self.gateways.contains_key(*id),
+            Some(IdKind::Subnet) => !self.subnets.contains_key(*id),
+            Some(IdKind::Address) => !self.addresses.contains_key(*id),
+            Some(IdKind::RouteTable) | None => false,
+        };
+        self.ids.values().filter(is_missing).cloned().collect()
+    }
+
     /// Returns the subnets of the stack's NAT gateways.
     pub fn nat_subnets(&self) -> impl Iterator<Item = &SubnetId> {
         let used = self.gateways.values().map(|gateway| &gateway.subnet);
         self.subnets.keys().chain(used)
+    }
+}
+
+/// The kind of thing that EC2 can be asked for by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdKind {
+    NatGateway,
+    Subnet,
+    RouteTable,
+    /// A static IP, by its public IP.
+    Address,
+}
+
+impl IdKind {
+    pub fn of(id: &str) -> Option<Self> {
+        if id.starts_with("nat-") {
+            Some(Self::NatGateway)
+        } else if id.starts_with("subnet-") {
+            Some(Self::Subnet)
+        } else if id.starts_with("rtb-") {
+            Some(Self::RouteTable)
+        } else {
+            id.parse::<Ipv4Addr>().is_ok().then_some(Self::Address)
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use crate::model::cloud::layout::Names;
 use crate::model::cloud::network::{NatTable, Network, Route};
 use crate::model::desired::admitted::Admitted;
 
-/// Adds the live routes that nobody asks to remove: all of them while absence proves nothing, and those of a table that has
-/// lost its tag, which is a mistake more often than a wish.
+/// Adds the live routes that nobody asks to remove: all of them while absence proves nothing, those of a table that an answer
+/// lacks without proof, and those of a table that has lost its tag, which is a mistake more often than a wish.
 pub fn keep_routes(
     kept: Kept<'_>,
     tables: &mut BTreeMap<TableId, Zone>,
@@ -27,8 +27,7 @@ pub fn keep_routes(
         settings,
         zones,
     } = kept;
-    let mut problems = Vec::new();
-    let mut lost = BTreeSet::new();
+    let (mut lost, mut unproven) = (BTreeSet::new(), BTreeSet::new());
     let mut frozen = 0;
     // Merging changes no address, so the entries themselves tell whether a route still serves one.
     let asked = |cidr: &Ipv4Net| {
@@ -50,10 +49,13 @@ pub fn keep_routes(
             .is_some_and(|worker| zones.contains_key(&worker.zone));
         let untagged = is_lost && may_serve(network, table) && asked(cidr);
         let held = admitted.held.iter().any(|net| overlap(net, cidr));
-        if admitted.settled && !untagged && !held {
+        let is_unproven = network.unproven.contains(table);
+        if admitted.settled && !untagged && !held && !is_unproven {
             continue;
         }
-        if untagged && !network.nat_tables.contains_key(table) {
+        if is_unproven {
+            unproven.insert(table.clone());
+        } else if untagged && !network.nat_tables.contains_key(table) {
             lost.insert(table.clone());
         } else if !untagged && !held {
             frozen += 1;
@@ -64,21 +66,36 @@ pub fn keep_routes(
     if !admitted.settled {
         drop_covered(names, network, routes);
     }
-    problems.extend(lost.into_iter().map(|table| {
-        Problem::warning(
-            Subject::RouteTable(table),
-            Reason::RouteTableKept,
-            "it is no longer a worker's by its tags, but its routes stay as they are; restore its tag AvailabilityZone (and \
-             those of --aws-route-table-tag), or give it the tag AvailabilityZone=none to have its routes removed"
-                .to_owned(),
-        )
-    }));
+    problems(&lost, &unproven, frozen, &settings.stack_name)
+}
+
+/// Returns what is to be said of tables that lost their tags, of those that an answer lacks, and of frozen routes.
+fn problems(
+    lost: &BTreeSet<TableId>,
+    unproven: &BTreeSet<TableId>,
+    frozen: usize,
+    stack: &str,
+) -> Vec<Problem> {
+    let of_table = |table: &TableId, reason, text: &str| {
+        Problem::warning(Subject::RouteTable(table.clone()), reason, text.to_owned())
+    };
+    let lost = lost.iter().map(|table| {
+        let text = "it is no longer a worker's by its tags, but its routes stay as they are; restore its tag AvailabilityZone (and \
+                    those of --aws-route-table-tag), or give it the tag AvailabilityZone=none to have its routes removed";
+        of_table(table, Reason::RouteTableKept, text)
+    });
+    let unproven = unproven.iter().map(|table| {
+        let text = "it is not in EC2's answer, and EC2 does not say that it does not exist: its routes stay until EC2 shows it or \
+                    denies it";
+        of_table(table, Reason::AnswersContradict, text)
+    });
+    let mut problems: Vec<Problem> = lost.chain(unproven).collect();
     if frozen > 0 {
         let text = format!(
             "{frozen} routes that nobody asks for stay until every source is read and every refused entry is mended or \
              removed: nobody knows what these stand for"
         );
-        let subject = Subject::Stack(settings.stack_name.clone());
+        let subject = Subject::Stack(stack.to_owned());
         problems.push(Problem::warning(subject, Reason::RemovalsFrozen, text));
     }
     problems

@@ -6,7 +6,7 @@ use crate::model::base::reason::Reason;
 /// What differs between EC2 and the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriftKind {
-    /// EC2's answers contradict each other: nothing is proven.
+    /// EC2's answers contradict each other, or lack what EC2 does not deny: nothing is proven.
     AnswersContradict,
     NatGatewayChanged,
     NatGatewayFailed,
@@ -55,7 +55,7 @@ impl DriftKind {
     /// Returns what explains it.
     pub fn cause(self) -> &'static str {
         match self {
-            Self::AnswersContradict => "EC2's answers contradict each other, so nothing is rebuilt",
+            Self::AnswersContradict => "EC2's answers prove nothing, so nothing is rebuilt",
             _ => "somebody changed it behind CloudFormation",
         }
     }

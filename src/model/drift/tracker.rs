@@ -8,6 +8,7 @@ use crate::model::base::ids::Zone;
 use crate::model::cloud::live::Live;
 use crate::model::cloud::network::Headroom;
 use crate::model::cloud::observed::Observed;
+use crate::model::cloud::status::Phase;
 use crate::model::drift::cfn_detection::{Detection, Inquiry};
 use crate::model::drift::{Cure, Drift};
 use crate::model::persisted::grace::whole_seconds;
@@ -48,6 +49,8 @@ pub struct Watch {
     attempts: BTreeMap<String, Attempt>,
     /// ARN of the stack that all this is about, once it is known.
     stack: Option<String>,
+    /// Whether that stack was seen at rest.
+    settled: bool,
     /// What a look has last shown. Where the next look fails, or the stack is just being changed, it is still known.
     known: Option<Observed>,
     /// Something is not as it should be, and may still be repaired.
@@ -111,6 +114,12 @@ impl Watch {
             };
         }
         self.stack = stack;
+        self.settled |= matches!(live, Live::Ours(stack) if stack.status.phase() == Phase::Settled);
+    }
+
+    /// Whether this process has seen this stack at rest.
+    pub fn has_settled(&self, stack: &str) -> bool {
+        self.settled && self.stack.as_deref() == Some(stack)
     }
 
     /// Returns what was last seen of any version of the stack. It is not fresh enough to judge drift by.

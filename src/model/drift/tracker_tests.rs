@@ -62,7 +62,7 @@ fn looks_are_an_interval_apart_and_after_each_change_of_the_stack() {
 #[test]
 fn while_something_may_be_repaired_looks_follow_quickly_but_not_for_ever() {
     let mut watch = Watch::new(Some(INTERVAL));
-    look(&mut watch, 0, &[drift(Cure::ByHand("help"))]);
+    look(&mut watch, 0, &[drift(Cure::ByHand("help".into()))]);
     assert_eq!(watch.next(), Some(INTERVAL));
     let route = drift(Cure::Retake);
     look(&mut watch, 0, std::slice::from_ref(&route));

@@ -15,6 +15,9 @@ use crate::model::drift::kind::DriftKind::{
     StaticIpLost, TagsChanged,
 };
 
+/// What is seen of a piece that EC2 neither shows nor denies.
+const NOT_DENIED: &str = "is not in EC2's answer, and EC2 does not say that it does not exist";
+
 /// A piece whose physical id is not known is not judged.
 pub(super) struct Look<'a> {
     pub(super) network: &'a Network,
@@ -27,9 +30,19 @@ pub(super) struct Look<'a> {
 
 impl<'a> Look<'a> {
     pub(super) fn around(&self, found: &mut Vec<Drift>) {
+        let begin = found.len();
         self.at_address(found);
         self.at_gateway(found);
         self.at_subnet(found);
+        // A gateway is in a subnet and has a static IP: while one of them is in doubt, none of them is rebuilt.
+        let of_zone = &mut found[begin..];
+        if of_zone.iter().any(|drift| drift.kind == AnswersContradict) {
+            for drift in of_zone {
+                if matches!(drift.cure, Cure::Renew(_) | Cure::NewIp(_)) {
+                    drift.cure = Cure::Passes;
+                }
+            }
+        }
         self.at_table(found);
     }
 
@@ -91,6 +104,17 @@ impl<'a> Look<'a> {
             })
     }
 
+    /// Whether what EC2's answer lacks may exist all the same. Only EC2's word about just this id proves that it does not.
+    fn is_unproven(&self, id: &str) -> bool {
+        self.observed.unproven.contains(id) || self.network.unproven.contains(id)
+    }
+
+    /// Returns the drift of what EC2's answer lacks and does not deny.
+    fn not_denied(&self, id: &str, expected: String) -> Drift {
+        let seen = NOT_DENIED.to_owned();
+        self.drift(id, AnswersContradict, expected, seen, Cure::Passes)
+    }
+
     /// Whether the gateway's own network interface still has its IP. EC2 takes it away after the gateway has come to its end.
     fn holds_on(&self) -> bool {
         let address = self.ids(Part::Eip);
@@ -116,8 +140,12 @@ impl<'a> Look<'a> {
                 found.push(self.drift(id, AnswersContradict, expected, seen, Cure::Passes));
                 return;
             }
+            if self.is_unproven(ip) {
+                found.push(self.not_denied(id, expected));
+                return;
+            }
             let cure = Cure::NewIp(self.with(&[Part::Eip, Part::NatGateway]));
-            let seen = "is released and cannot be had back".to_owned();
+            let seen = "is released".to_owned();
             found.push(self.drift(id, StaticIpLost, expected, seen, cure));
             return;
         };
@@ -132,7 +160,8 @@ impl<'a> Look<'a> {
         });
         if let (Some(holder), false, false) = (&address.held_by, uses_it, moves) {
             let seen = format!("is associated with {holder} instead of the zone's NAT gateway");
-            let cure = Cure::ByHand("disassociate it there, then the NAT gateway gets it back");
+            let cure =
+                Cure::ByHand("disassociate it there, then the NAT gateway gets it back".into());
             found.push(self.drift(id, StaticIpDetached, expected, seen, cure));
         }
     }
@@ -161,6 +190,10 @@ impl<'a> Look<'a> {
             None if self.is_missed() => {
                 let seen = "is not in EC2's answer, and routes to it are active".to_owned();
                 (AnswersContradict, seen, Cure::Passes)
+            }
+            None if self.is_unproven(physical) => {
+                found.push(self.not_denied(id, expected));
+                return;
             }
             None => (NatGatewayGone, "is gone".to_owned(), renew),
             Some(gateway) => match &gateway.health {
@@ -202,6 +235,10 @@ impl<'a> Look<'a> {
                 found.push(self.drift(id, AnswersContradict, expected, seen, Cure::Passes));
                 return;
             }
+            if self.is_unproven(physical) {
+                found.push(self.not_denied(id, expected));
+                return;
+            }
             let cure = Cure::Renew(self.with(&[Part::NatSubnet, Part::NatGateway]));
             found.push(self.drift(id, NatSubnetGone, expected, "is gone".to_owned(), cure));
             return;
@@ -209,7 +246,7 @@ impl<'a> Look<'a> {
         if subnet.cidr.is_some_and(|cidr| cidr != self.cidr) || subnet.zone != *self.zone {
             let cidr = subnet.cidr.map(|cidr| cidr.to_string()).unwrap_or_default();
             let seen = format!("has {cidr} in {} instead of {}", subnet.zone, self.cidr);
-            let cure = Cure::ByHand("remove the zone with --remove-zone, and add it again");
+            let cure = Cure::ByHand("remove the zone with --remove-zone, and add it again".into());
             found.push(self.drift(id, NatSubnetChanged, expected, seen, cure));
         } else {
             self.at_tags(id, expected, &subnet.tags, found);
@@ -223,6 +260,10 @@ impl<'a> Look<'a> {
         };
         let expected = format!("the NAT subnet's route table {physical}");
         let Some(routes) = self.network.routes(physical) else {
+            if self.is_unproven(physical) {
+                found.push(self.not_denied(id, expected));
+                return;
+            }
             let cure = Cure::Renew(Vec::new());
             found.push(self.drift(id, NatRouteTableGone, expected, "is gone".to_owned(), cure));
             return;
@@ -255,7 +296,9 @@ impl<'a> Look<'a> {
             None => ("is gone".to_owned(), Cure::Renew(Vec::new())),
             Some(table) => (
                 format!("is with {table} instead"),
-                Cure::ByHand("disassociate the subnet there, then it gets its own table back"),
+                Cure::ByHand(
+                    "disassociate the subnet there, then it gets its own table back".into(),
+                ),
             ),
         };
         let expected = format!("the association of {subnet} with {physical}");

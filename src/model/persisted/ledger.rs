@@ -60,6 +60,8 @@ pub struct Ledger {
     pub stack_name: String,
     /// ARN of our stack, so that a new leader need not search for it.
     pub stack: Option<String>,
+    /// ARN of our stack once it was seen at rest: it has served, whatever its status says later.
+    pub settled: Option<String>,
     entries: BTreeMap<EntryId, Line>,
     /// What entries asked for before they were changed, as long as a live route may be left of it.
     former: BTreeSet<Ipv4Net>,
@@ -96,6 +98,8 @@ struct Document {
     stack_name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stack: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settled: Option<String>,
     #[serde(default)]
     next: u64,
     #[serde(default)]
@@ -159,6 +163,7 @@ impl Ledger {
         Ok(Self {
             stack_name: document.stack_name,
             stack: document.stack,
+            settled: document.settled,
             entries: watched.flat_map(lines).collect(),
             // One that somebody has spoilt is as good as none.
             former: document
@@ -204,6 +209,7 @@ impl Ledger {
             },
             stack_name: self.stack_name.clone(),
             stack: self.stack.clone(),
+            settled: self.settled.clone(),
             next: self.next,
             entries,
             former: self.former.iter().map(Ipv4Net::to_string).collect(),

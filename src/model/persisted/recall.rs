@@ -44,6 +44,16 @@ impl<'a> Recall<'a> {
         }
     }
 
+    /// Whether this stack was seen at rest, as far as anything is known of it.
+    pub fn has_settled(self, stack: &str) -> bool {
+        match self {
+            Self::Known(ledger) | Self::Unavailable(_, Some(ledger)) => {
+                ledger.settled.as_deref() == Some(stack)
+            }
+            Self::Nowhere | Self::Unavailable(_, None) => false,
+        }
+    }
+
     /// The ledger, if it explains what is live.
     pub fn trusted<'b>(self, live: impl Iterator<Item = &'b Ipv4Net>) -> Option<&'a Ledger> {
         match self {
@@ -73,6 +83,11 @@ impl<'a> Recall<'a> {
             // Ours may be among them, or be it.
             Live::Foreign { .. } | Live::Several(_) => next.stack,
         };
+        if let Live::Ours(stack) = live_stack
+            && stack.status.phase() == Phase::Settled
+        {
+            next.settled = Some(stack.id.clone());
+        }
         (Some(next), self.problem(stack_name, left_out, &tenants))
     }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::model::base::cidr::{self, overlap};
 use crate::model::base::digest::digest;
-use crate::model::base::ids::TableId;
+use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnDrift;
@@ -19,6 +19,7 @@ use crate::model::drift::kind::DriftKind;
 use crate::model::drift::tracker::{MAX_REPAIRS, Stage};
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::diff;
+use crate::model::plan::new_eips::{self, keep_lost_zones};
 use crate::model::plan::patched_template::{as_it_is, without};
 use crate::model::plan::types::{Action, Plan, World, discard};
 use crate::model::plan::unroutable_zones::leave_routes;
@@ -33,17 +34,15 @@ impl Plan {
         layout: &Layout,
         names: &Names,
     ) {
+        self.problems
+            .extend(new_eips::unused(&self.static_ips, names, world.settings));
         if world.settings.drift == OnDrift::Off {
             return;
         }
         let observed = world.watch.observed(&stack.version);
         self.drifts = drift::of(world.network, layout, names, observed);
         let is_spent = |drift: &Drift| world.watch.stage(drift) == Stage::Spent;
-        let mut lost = self.drifts.iter().filter(|drift| is_lost(drift));
-        let first = lost.find(|drift| !is_spent(drift));
-        let first = first.map(|drift| drift.place.clone());
-        let allowed = world.settings.allow_new_eips;
-        keep_lost_zones(&mut self.drifts, names, first.filter(|_| allowed), allowed);
+        keep_lost_zones(&mut self.drifts, names, world, observed, is_spent);
         leave_routes(&mut self.drifts, names, is_spent);
         for drift in &self.drifts {
             let spent = is_spent(drift);
@@ -192,6 +191,7 @@ impl Plan {
             Place::Route(table, cidr) => back.contains(&(table.clone(), *cidr)),
             Place::Zone(_) => true,
         });
+        not_all_zones(&mut drifts, names);
         one_zone_at_last(&mut drifts, names, |drift| {
             world.watch.stage(drift) == Stage::Last
         });
@@ -291,44 +291,20 @@ fn one_zone_at_last(drifts: &mut Vec<Drift>, names: &Names, is_last: impl Fn(&Dr
     drifts.retain(|drift| Some(zone(drift)) == first);
 }
 
-fn is_lost(drift: &Drift) -> bool {
-    matches!(drift.cure, Cure::NewIp(_))
-}
-
-/// A zone whose static IP is gone, and must not get another one now, is left as it is. Where that is `allowed`, one change gives
-/// one to this `next` zone only: an answer that is wrong about many never costs more.
-fn keep_lost_zones(drifts: &mut [Drift], names: &Names, next: Option<Place>, allowed: bool) {
-    let mut lost: Vec<Place> = drifts
-        .iter()
-        .filter(|drift| is_lost(drift))
-        .map(|drift| drift.place.clone())
-        .collect();
-    lost.retain(|place| Some(place) != next.as_ref());
-    for drift in drifts
-        .iter_mut()
-        .filter(|drift| lost.contains(&drift.place))
-    {
-        let Place::Zone(zone) = &drift.place else {
-            continue;
-        };
-        let gateway = names.part(zone, Part::NatGateway);
-        match &drift.cure {
-            Cure::NewIp(_) if allowed => drift.cure = Cure::Passes,
-            Cure::NewIp(_) => {
-                drift.cure = Cure::ByHand(
-                    "set --allow-new-eips to give the zone a new static IP, and tell everybody who has allow-listed the old one",
-                );
-            }
-            Cure::Renew(ids) if gateway.is_some_and(|gateway| ids.contains(gateway)) => {
-                drift.cure = Cure::Follows;
-            }
-            _ => {}
-        }
+/// One change never rebuilds the NAT of every zone: whatever is wrong with what was seen, traffic goes on somewhere.
+fn not_all_zones(drifts: &mut Vec<Drift>, names: &Names) {
+    let zone = |drift: &Drift| match (&drift.place, &drift.cure) {
+        (Place::Zone(zone), Cure::Renew(_) | Cure::NewIp(_)) => Some(zone.clone()),
+        _ => None,
+    };
+    let zones: BTreeSet<Zone> = drifts.iter().filter_map(zone).collect();
+    if zones.len() > 1 && zones.len() == names.nat_cidrs.len() {
+        drifts.retain(|drift| zone(drift).is_none_or(|zone| zones.first() == Some(&zone)));
     }
 }
 
 /// What becomes of a drift.
-fn outlook(drift: &Drift, mode: OnDrift, spent: bool) -> &'static str {
+fn outlook(drift: &Drift, mode: OnDrift, spent: bool) -> &str {
     match (&drift.cure, mode) {
         (Cure::ByHand(remedy), _) => remedy,
         (Cure::Follows, _) => "it is set right together with what it depends on",

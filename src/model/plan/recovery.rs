@@ -29,6 +29,11 @@ pub(in crate::model) fn layout(live: &Live) -> Option<(&Stack, Result<Layout, La
     }
 }
 
+/// Whether the stack has served, whatever its status says: as it shows itself, or since it was seen at rest before.
+fn has_served(world: &World<'_>, stack: &Stack) -> bool {
+    stack.has_served() || world.ledger.has_settled(&stack.id) || world.watch.has_settled(&stack.id)
+}
+
 impl Plan {
     pub(in crate::model) fn absent(&mut self, world: &World<'_>) {
         let name = &world.settings.stack_name;
@@ -83,7 +88,9 @@ impl Plan {
             Phase::Busy => self.set(Action::Wait, format!("the stack is {status}")),
             Phase::Gone => self.absent(world),
             Phase::RollbackFailed => self.rolled_back_halfway(stack, cause),
-            Phase::CreateFailed if stack.has_served() => self.refuse_to_believe(stack, status),
+            Phase::CreateFailed if has_served(world, stack) => {
+                self.refuse_to_believe(stack, status);
+            }
             Phase::CreateFailed => {
                 self.setback = Some(cause.clone());
                 let why = format!(
@@ -121,10 +128,10 @@ impl Plan {
     /// A status alone is no proof that no static IP is in use.
     fn refuse_to_believe(&mut self, stack: &Stack, status: &Status) {
         let ips: Vec<&str> = stack.outputs.values().map(String::as_str).collect();
-        let proof = if ips.is_empty() {
-            "it was updated before".to_owned()
-        } else {
-            format!("it has outputs ({})", ips.join(", "))
+        let proof = match (ips.as_slice(), stack.updated) {
+            ([], true) => "it was updated before".to_owned(),
+            ([], false) => "it was seen at rest before".to_owned(),
+            _ => format!("it has outputs ({})", ips.join(", ")),
         };
         let text = format!(
             "its status {status} says that it was never created, and {proof}: it is not deleted; if nobody uses its static \
@@ -170,7 +177,7 @@ impl Plan {
         // served nobody. While a source is in doubt, nothing that has served goes.
         let may_go = self.deletion_is_due(world)
             || world.settings.on_empty == OnEmpty::Delete && world.snapshot.is_certain()
-            || deletion.before.phase() == Phase::CreateFailed && !stack.has_served();
+            || deletion.before.phase() == Phase::CreateFailed && !has_served(world, stack);
         if !may_go {
             let text = format!(
                 "a deletion has failed halfway ({cause}); such a stack can only be deleted: save its static IPs if partners \

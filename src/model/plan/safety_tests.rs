@@ -11,6 +11,7 @@ use crate::model::cloud::live::{Change, Deletion, Effect, Rollback};
 use crate::model::cloud::network::WorkerTable;
 use crate::model::cloud::status::Status;
 use crate::model::input::request::Snapshot;
+use crate::model::persisted::ledger::Ledger;
 
 #[test]
 fn absence_that_proves_nothing_removes_nothing() {
@@ -137,6 +138,42 @@ fn a_status_alone_is_no_proof_that_a_stack_was_never_created() {
                 "{status}, half deleted"
             );
         }
+    }
+}
+
+#[test]
+fn a_stack_that_was_seen_at_rest_is_not_deleted_as_never_created() {
+    for status in ["CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"] {
+        let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
+        bench.stack().id = "arn:1".to_owned();
+        bench.ledger = Some(Ledger::new("egress"));
+        let at_rest = bench.plan();
+        bench.watch.follow(&bench.live);
+        bench.stack().status = Status::read(status);
+        bench.watch.follow(&bench.live);
+        assert_eq!(bench.plan().action, Action::Refuse, "{status}");
+        // The next leader.
+        bench.watch = Watch::default();
+        assert_eq!(bench.plan().action.name(), "DeleteStack");
+        bench.ledger = at_rest.ledger;
+        let text = bench.ledger.as_ref().unwrap().text();
+        let read = Ledger::read(&text, "egress", &BTreeSet::new());
+        assert_eq!(read.unwrap().settled.as_deref(), Some("arn:1"));
+        let plan = bench.plan();
+        assert_eq!(plan.action, Action::Refuse, "{status}");
+        assert!(plan.why.contains("seen at rest"), "{plan}");
+        assert_eq!(plan.ledger, bench.ledger, "it stays known");
+        bench.stack().status = Status::read("DELETE_FAILED");
+        bench.stack().deletion = Some(Deletion {
+            before: Status::read(status),
+            ..Deletion::default()
+        });
+        assert_eq!(bench.plan().action, Action::Refuse, "{status}, halfway");
+        // Another stack of the name.
+        bench.stack().id = "arn:2".to_owned();
+        bench.stack().deletion = None;
+        bench.stack().status = Status::read(status);
+        assert_eq!(bench.plan().action.name(), "DeleteStack");
     }
 }
 

@@ -33,6 +33,7 @@ pub fn code(code: &str) -> Option<&str> {
 /// By code, then text, then HTTP status. Codes: the common errors and those of the three services' API references.
 pub fn classify(code: &str, text: &str, status: Option<u16>) -> Kind {
     match code {
+        _ if says_not_found(code, text) => Kind::Missing,
         "Throttling"
         | "ThrottlingException"
         | "ThrottledException"
@@ -64,10 +65,9 @@ pub fn classify(code: &str, text: &str, status: Option<u16>) -> Kind {
         "AlreadyExistsException" | "NameAlreadyExistsException" | "TokenAlreadyExistsException" => {
             Kind::Exists
         }
-        "ChangeSetNotFound"
-        | "ChangeSetNotFoundException"
-        | "StackNotFoundException"
-        | "InvalidVpcID.NotFound" => Kind::Missing,
+        "ChangeSetNotFound" | "ChangeSetNotFoundException" | "StackNotFoundException" => {
+            Kind::Missing
+        }
         "InvalidChangeSetStatus"
         | "InvalidChangeSetStatusException"
         | "OperationInProgressException"
@@ -113,6 +113,14 @@ fn classify_text(text: &str) -> Kind {
     } else {
         Kind::Invalid
     }
+}
+
+/// Whether EC2 says that what was asked for by its id does not exist in this account. No other answer proves that.
+pub fn says_not_found(code: &str, text: &str) -> bool {
+    let is_id = code.starts_with("Invalid") && code.ends_with(".NotFound");
+    // A public IP that was released, and that another account has by now.
+    let is_theirs = code == "AuthFailure" && text.contains("does not belong to you");
+    is_id || code == "NatGatewayNotFound" || is_theirs
 }
 
 /// Whether a CreateStack, UpdateStack or change set failed only because there is nothing to do.
@@ -312,6 +320,33 @@ mod tests {
         ("", "", 502, Kind::Server),
         ("SomethingNew", "whatever", 400, Kind::Invalid),
     ];
+
+    #[test]
+    fn only_ec2s_own_word_proves_that_something_is_gone() {
+        for code in [
+            "InvalidAddress.NotFound",
+            "InvalidAllocationID.NotFound",
+            "NatGatewayNotFound",
+            "InvalidSubnetID.NotFound",
+            "InvalidRouteTableID.NotFound",
+        ] {
+            assert!(says_not_found(code, ""), "{code}");
+            assert_eq!(classify(code, "", Some(400)), Kind::Missing);
+        }
+        let theirs = "The address '203.0.113.7' does not belong to you.";
+        assert!(says_not_found("AuthFailure", theirs));
+        let refused = "AWS was not able to validate the provided access credentials";
+        for (code, text) in [
+            ("AuthFailure", refused),
+            ("UnauthorizedOperation", ""),
+            ("RequestLimitExceeded", ""),
+            ("InvalidParameterValue", "does not exist"),
+            ("InternalError", ""),
+            ("", "not found"),
+        ] {
+            assert!(!says_not_found(code, text), "{code}");
+        }
+    }
 
     #[test]
     fn only_what_looks_like_a_code_is_one() {

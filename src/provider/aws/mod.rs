@@ -18,6 +18,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::service_config::ServiceConfigKey;
 use tokio::sync::Mutex;
 
+use self::absence::Absence;
 use self::apply::Writer;
 use self::bucket::Bucket;
 use self::calls::Calls;
@@ -39,6 +40,7 @@ use crate::model::cloud::observed::Observed;
 use crate::model::drift::cfn_detection::Detection;
 use crate::model::plan::types::Action;
 
+mod absence;
 mod answer;
 mod apply;
 mod bucket;
@@ -214,6 +216,14 @@ impl Provider for AwsProvider {
             associations: tables.associations,
             ..Network::default()
         })
+    }
+
+    async fn absent(&self, ids: &BTreeSet<String>) -> BTreeSet<String> {
+        let absence = Absence {
+            calls: &self.calls,
+            ec2: &self.ec2,
+        };
+        absence.of(ids).await
     }
 
     async fn live(&self, epoch: Option<u64>, known: Option<&str>) -> Result<Live, ProviderError> {

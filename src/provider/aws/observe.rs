@@ -74,6 +74,7 @@ impl Eyes<'_> {
                 .into_iter()
                 .map(|(id, (_, physical))| (id, physical))
                 .collect(),
+            ..Observed::default()
         })
     }
 

@@ -84,6 +84,15 @@ impl Ec2 {
         self.gateways.values().filter(is_in).count()
     }
 
+    /// Whether EC2, asked for just this id, finds something that is not deleted.
+    pub(super) fn has(&self, id: &str) -> bool {
+        let gateway = self.gateways.get(id);
+        gateway.is_some_and(|gateway| gateway.health != Health::Gone)
+            || self.addresses.contains_key(id)
+            || self.subnets.contains_key(id)
+            || self.network.routes(id).is_some()
+    }
+
     fn fresh(&mut self, base: &str) -> String {
         let mut id = base.to_owned();
         let mut number = 1;

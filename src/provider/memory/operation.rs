@@ -121,7 +121,7 @@ impl Account {
             gateways: self.ec2.gateways.clone(),
             addresses: self.ec2.addresses.clone(),
             subnets: self.ec2.subnets.clone(),
-            policy: None,
+            ..Observed::default()
         }
     }
 }

@@ -7,10 +7,11 @@ use super::{files, none, read};
 const FOLDERS: [&str; 2] = ["src/model", "src/provider/aws"];
 
 /// Files that read texts into types, and what each reads.
-const SEAMS: [(&str, &str); 10] = [
+const SEAMS: [(&str, &str); 11] = [
     ("src/model/base/owner.rs", "client request tokens"),
     ("src/model/cloud/live.rs", "keys of tags"),
     ("src/model/cloud/network.rs", "targets of routes"),
+    ("src/model/cloud/observed.rs", "ids of EC2"),
     ("src/model/plan/diff.rs", "properties of templates"),
     (
         "src/model/plan/patched_template.rs",

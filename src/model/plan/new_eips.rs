@@ -1,0 +1,85 @@
+//! Zones whose static IP is gone. Each gets a new one only where `--allow-new-eips` names the zone and the IP that it has lost, so
+//! the flag has no effect on any later loss, and one change gives one zone a new IP.
+
+use std::collections::BTreeMap;
+
+use crate::model::base::ids::Zone;
+use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
+use crate::model::base::settings::Settings;
+use crate::model::cloud::layout::{Names, Part};
+use crate::model::cloud::observed::Observed;
+use crate::model::drift::{Cure, Drift, Place};
+use crate::model::plan::types::World;
+
+/// Leaves zones as they are whose static IP is gone and must not be replaced now. Of those that may get another one, this change
+/// serves the first: an answer that is wrong about many never costs more.
+pub(in crate::model) fn keep_lost_zones(
+    drifts: &mut [Drift],
+    names: &Names,
+    world: &World<'_>,
+    observed: Option<&Observed>,
+    is_spent: impl Fn(&Drift) -> bool,
+) {
+    let ip = |zone: &Zone| observed?.ids.get(names.part(zone, Part::Eip)?);
+    let is_allowed = |zone: &Zone| {
+        let lost = ip(zone).map(|ip| (zone.clone(), ip.clone()));
+        lost.is_some_and(|lost| world.settings.new_eips.contains(&lost))
+    };
+    let lost: Vec<Zone> = drifts.iter().filter_map(lost_zone).cloned().collect();
+    let mut next = drifts.iter().filter(|drift| !is_spent(drift));
+    let next = next.find_map(|drift| lost_zone(drift).filter(|zone| is_allowed(zone)));
+    let next = next.cloned();
+    for drift in drifts {
+        let Place::Zone(zone) = &drift.place else {
+            continue;
+        };
+        if !lost.contains(zone) || Some(zone) == next.as_ref() {
+            continue;
+        }
+        let gateway = names.part(zone, Part::NatGateway);
+        match &drift.cure {
+            Cure::NewIp(_) if is_allowed(zone) => drift.cure = Cure::Passes,
+            Cure::NewIp(_) => {
+                let flag = format!("{zone}={}", ip(zone).map_or("IP", String::as_str));
+                let remedy = format!(
+                    "allocate it again soon, as long as AWS has given it to nobody else, and only if that fails set \
+                     --allow-new-eips={flag} to give the zone a new one, and tell everybody who has allow-listed the old one"
+                );
+                drift.cure = Cure::ByHand(remedy.into());
+            }
+            Cure::Renew(ids) if gateway.is_some_and(|gateway| ids.contains(gateway)) => {
+                drift.cure = Cure::Follows;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Returns the zone whose static IP is lost, if the drift is that.
+fn lost_zone(drift: &Drift) -> Option<&Zone> {
+    match (&drift.place, &drift.cure) {
+        (Place::Zone(zone), Cure::NewIp(_)) => Some(zone),
+        _ => None,
+    }
+}
+
+/// Returns a warning for each permission that has no effect, since its zone has another static IP or none in the stack.
+pub(in crate::model) fn unused(
+    static_ips: &BTreeMap<Zone, String>,
+    names: &Names,
+    settings: &Settings,
+) -> Vec<Problem> {
+    let warning = |(zone, lost): &(Zone, String)| {
+        let why = match static_ips.get(zone) {
+            Some(ip) if ip == lost => return None,
+            Some(ip) => format!("the zone has the static IP {ip}"),
+            None if names.nat_cidrs.contains_key(zone) => return None,
+            None => "the stack has no static IP in this zone".to_owned(),
+        };
+        let text = format!("--allow-new-eips={zone}={lost} has no effect, since {why}; remove it");
+        let subject = Subject::Zone(zone.clone());
+        Some(Problem::warning(subject, Reason::AllowNewEipsUnused, text))
+    };
+    settings.new_eips.iter().filter_map(warning).collect()
+}

@@ -1,0 +1,74 @@
+//! Proof that something is gone: EC2 is asked for just its id. A list that lacks it may only be incomplete.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_ec2::types::NatGatewayState;
+
+use super::calls::Calls;
+use super::codes;
+use super::error::Failure;
+use super::kind::Service;
+use crate::model::cloud::observed::IdKind;
+
+/// Ids that are asked for at one look. What is beyond them stays unproven.
+const MAX_ASKED: usize = 20;
+
+pub struct Absence<'a> {
+    pub calls: &'a Calls,
+    pub ec2: &'a aws_sdk_ec2::Client,
+}
+
+impl Absence<'_> {
+    /// Returns those of these ids that do not exist by EC2's own word. The first call that fails ends the asking: the rest stays
+    /// unproven, and the pass goes on.
+    pub async fn of(&self, ids: &BTreeSet<String>) -> BTreeSet<String> {
+        let mut absent = BTreeSet::new();
+        for id in ids.iter().take(MAX_ASKED) {
+            match self.is_gone(id).await {
+                Ok(false) => {}
+                Ok(true) => _ = absent.insert(id.clone()),
+                Err(failure) if codes::says_not_found(&failure.code, &failure.text) => {
+                    absent.insert(id.clone());
+                }
+                Err(_) => break,
+            }
+        }
+        absent
+    }
+
+    /// Whether an answer that has something of this id shows it as gone.
+    async fn is_gone(&self, id: &str) -> Result<bool, Failure> {
+        let (calls, ec2) = (self.calls, self.ec2);
+        match IdKind::of(id) {
+            Some(IdKind::NatGateway) => {
+                let request = ec2.describe_nat_gateways().nat_gateway_ids(id);
+                let send = |gate| request.customize().interceptor(gate).send();
+                let answer = calls.read(Service::Ec2, "DescribeNatGateways", send);
+                let answer = answer.await?;
+                let mut gateways = answer.nat_gateways().iter();
+                let gateway = gateways.find(|gateway| gateway.nat_gateway_id() == Some(id));
+                let state = gateway.and_then(|gateway| gateway.state());
+                return Ok(state == Some(&NatGatewayState::Deleted));
+            }
+            Some(IdKind::Subnet) => {
+                let request = ec2.describe_subnets().subnet_ids(id);
+                let send = |gate| request.customize().interceptor(gate).send();
+                calls.read(Service::Ec2, "DescribeSubnets", send).await?;
+            }
+            Some(IdKind::RouteTable) => {
+                let request = ec2.describe_route_tables().route_table_ids(id);
+                let send = |gate| request.customize().interceptor(gate).send();
+                calls
+                    .read(Service::Ec2, "DescribeRouteTables", send)
+                    .await?;
+            }
+            Some(IdKind::Address) => {
+                let request = ec2.describe_addresses().public_ips(id);
+                let send = |gate| request.customize().interceptor(gate).send();
+                calls.read(Service::Ec2, "DescribeAddresses", send).await?;
+            }
+            None => {}
+        }
+        Ok(false)
+    }
+}
