@@ -341,18 +341,33 @@ fn tell(entry: &mut Entry, reason: Reason, what: &str, remedy: &str) {
     entry.remedy = Some(remedy.to_owned());
 }
 
-/// The most specific of the routes that contain the network, and the tables that have any of them.
+/// The most specific of the routes that contain the network, and the tables that route all of it, by one route or in parts.
 fn serving<'a>(
     routes: &BTreeMap<Ipv4Net, Tables<'a>>,
     cidr: Ipv4Net,
 ) -> (Option<Ipv4Net>, Tables<'a>) {
     let mut found = cidr::supernets(cidr).filter_map(|wide| Some((wide, routes.get(&wide)?)));
-    let Some((most_specific, of)) = found.next() else {
-        return (None, Tables::new());
+    let (most_specific, mut tables) = match found.next() {
+        Some((wide, of)) => (Some(wide), of.clone()),
+        None => (None, Tables::new()),
     };
-    let mut tables = of.clone();
     tables.extend(found.flat_map(|(_, of)| of));
-    (Some(most_specific), tables)
+    // A merged route that AWS refuses is made in parts.
+    let inside = routes.range(cidr..);
+    let inside = inside.take_while(|(part, _)| cidr.contains(*part));
+    let mut parts: BTreeMap<&TableId, Vec<Ipv4Net>> = BTreeMap::new();
+    for (part, of) in inside {
+        for table in of.iter().filter(|table| !tables.contains(*table)) {
+            parts.entry(table).or_default().push(*part);
+        }
+    }
+    let whole = |nets: Vec<Ipv4Net>| cidr::covers(&cidr::minimal(nets, &BTreeSet::new()), &cidr);
+    tables.extend(
+        parts
+            .into_iter()
+            .filter_map(|(table, nets)| whole(nets).then_some(table)),
+    );
+    (most_specific, tables)
 }
 
 #[cfg(test)]

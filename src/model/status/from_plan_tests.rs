@@ -108,6 +108,23 @@ fn an_entry_is_routed_by_the_route_that_contains_it() {
     assert_eq!((entry.cidr, entry.reason), (None, None));
 }
 
+/// AWS refuses the merged route, so each table has its halves: one of them is not enough.
+#[test]
+fn an_entry_is_routed_by_parts_that_cover_it() {
+    let asked = [("dns", "8.8.8.0/24")];
+    let parts = ["8.8.8.0/25", "8.8.8.128/25"];
+    let both = parts.map(|part| (part, true));
+    let whole = world(&asked, &parts, &both);
+    let entry = only(&whole, None);
+    assert_eq!((entry.state, entry.reason), (State::Routed, None));
+    assert_eq!(entry.static_ips, BOTH);
+    let mut half = world(&asked, &parts, &both[..1]);
+    half.0.action = Action::Wait;
+    assert_eq!(only(&half, None).state, State::Pending);
+    let half = world(&asked, &parts[..1], &both[..1]);
+    assert_eq!(only(&half, None).reason.as_deref(), Some("NoRouteTable"));
+}
+
 #[test]
 fn an_entry_without_its_route_says_what_it_waits_for() {
     let mut world = world(&[("dns", "8.8.8.8/32")], &["8.8.8.8/32"], &[]);
