@@ -1,21 +1,13 @@
 //! One informer per cluster.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use http::header::AUTHORIZATION;
-use http::{HeaderValue, Request};
 use kube::Client;
-use kube::client::Body;
-use kube::config::AuthInfo;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tower::BoxError;
-use tower::filter::FilterLayer;
 
 use super::access::{Access, ConnectError};
 use super::board::{Boards, shown};
@@ -24,16 +16,13 @@ use super::informer::Informer;
 use super::kubeconfig::configs;
 use super::past::Past;
 use super::reader::{ReadError, Reader};
+use super::token_file::client;
 use crate::config;
 use crate::model::input::request::Snapshot;
 
-/// Which ConfigMaps count.
-pub const SELECTOR: &str = "egress=static";
 /// How long clusters that answer wait for those that neither answer nor refuse, before the first snapshot: so that what is
 /// there at the start becomes one change of the stack.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A service account's token has about 1 KiB.
-const MAX_TOKEN: u64 = 64 << 10;
 
 /// The clusters to watch, each with a client.
 pub struct Clusters {
@@ -126,77 +115,5 @@ impl Clusters {
             cluster: cluster.name.clone(),
             namespace: self.namespace.clone(),
         }
-    }
-}
-
-/// A client whose bearer token, where a file is named, is read again for every request.
-fn client(access: Access, token_file: Option<PathBuf>) -> Result<Client, ConnectError> {
-    let Some(path) = token_file else {
-        return access.client();
-    };
-    let mut config = access.config.clone();
-    config.auth_info = AuthInfo::default();
-    let access = access.with(config);
-    // Without a token nothing is sent: an anonymous request would get an answer that misleads.
-    let authorize = FilterLayer::new(move |mut request: Request<Body>| -> Result<_, BoxError> {
-        request.headers_mut().insert(AUTHORIZATION, bearer(&path)?);
-        Ok(request)
-    });
-    Ok(access.builder()?.with_layer(&authorize).build())
-}
-
-/// The token file does not hold a token.
-#[derive(Debug, thiserror::Error)]
-#[error("there is no usable token in {}: check --credentials-dir", path.display())]
-pub struct TokenError {
-    path: PathBuf,
-    source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-fn bearer(path: &Path) -> Result<HeaderValue, TokenError> {
-    let unusable = |source| TokenError {
-        path: path.to_owned(),
-        source,
-    };
-    let mut token = String::new();
-    // It is a small file in memory; to read it elsewhere would cost more than it takes.
-    let read =
-        std::fs::File::open(path).and_then(|file| file.take(MAX_TOKEN).read_to_string(&mut token));
-    read.map_err(|error| unusable(error.into()))?;
-    if token.trim().is_empty() {
-        return Err(unusable("it is empty".into()));
-    }
-    let header = HeaderValue::from_str(&format!("Bearer {}", token.trim()));
-    let mut header = header.map_err(|error| unusable(error.into()))?;
-    header.set_sensitive(true);
-    Ok(header)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_read_again_and_never_shown() {
-        let path = std::env::temp_dir().join(format!("token-{}", std::process::id()));
-        let error = bearer(&path).expect_err("there is none").to_string();
-        assert!(
-            error.contains("--credentials-dir") && error.contains(path.to_str().expect("UTF-8")),
-            "{error}"
-        );
-        for token in ["one", "two"] {
-            std::fs::write(&path, format!("{token}\n")).expect("file");
-            let header = bearer(&path).expect("a token");
-            assert_eq!(
-                header.to_str().ok(),
-                Some(format!("Bearer {token}").as_str())
-            );
-            assert!(!format!("{header:?}").contains(token));
-        }
-        for bad in ["", "  \n", "a\nb"] {
-            std::fs::write(&path, bad).expect("file");
-            assert!(bearer(&path).is_err(), "{bad:?}");
-        }
-        std::fs::remove_file(&path).expect("file");
     }
 }

@@ -23,6 +23,7 @@ mod past;
 mod plugin;
 mod reader;
 mod split;
+mod token_file;
 
 /// What can be watched. Made once, at the start of the process, so that a new leader finds its clients ready.
 pub enum Source {

@@ -15,12 +15,14 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::timeout;
 
 use super::item::{self, Event};
-use super::kubernetes::{SELECTOR, TokenError};
 use super::split::{Lines, List};
+use super::token_file::TokenError;
 use crate::model::base::ids::ObjectId;
 use crate::model::input::object;
 use crate::model::input::request::Object;
 
+/// Which ConfigMaps count.
+pub const SELECTOR: &str = "egress=static";
 /// Objects of one page: the API server holds a page whole.
 const PAGE: usize = 50;
 /// Pages of one list: 100,000 ConfigMaps.

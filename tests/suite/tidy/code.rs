@@ -14,17 +14,23 @@ pub fn shipped(path: &Path) -> String {
     if is_test_file(path) {
         String::new()
     } else {
-        without_tests(&code(path))
+        untested(path)
     }
 }
 
+/// The file's code without its own tests.
+pub fn untested(path: &Path) -> String {
+    without_tests(&code(path))
+}
+
 pub fn is_test_file(path: &Path) -> bool {
+    has_tests_only(path) || path.iter().any(|part| part == "simulation")
+}
+
+/// Whether the file holds tests and what they use, by its name.
+pub fn has_tests_only(path: &Path) -> bool {
     let stem = path.file_stem().unwrap().to_str().unwrap();
-    stem == "tests"
-        || stem.ends_with("_tests")
-        || path
-            .iter()
-            .any(|part| part == "tests" || part == "simulation")
+    stem == "tests" || stem.ends_with("_tests") || path.iter().any(|part| part == "tests")
 }
 
 fn blank(text: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::code::{is_test_file, shipped};
+use super::code::{has_tests_only, untested};
 use super::layers::module;
 use super::{files, none};
 
@@ -19,17 +19,17 @@ const RANKS: [&[&str]; 8] = [
 ];
 
 /// Files that still import each other in a circle.
-const CIRCLES: [&str; 1] = ["source"];
+const CIRCLES: [&str; 1] = ["simulation"];
 
-/// What each shipped file imports, by module path such as `model::plan::types`.
+/// What each file imports, except for files of tests, by module path such as `model::plan::types`.
 fn graph() -> BTreeMap<String, BTreeSet<String>> {
     let paths = files("src", &["rs"]).into_iter();
-    let paths: Vec<_> = paths.filter(|path| !is_test_file(path)).collect();
+    let paths: Vec<_> = paths.filter(|path| !has_tests_only(path)).collect();
     let name = |path: &std::path::PathBuf| module(path).replace('/', "::");
     let modules: BTreeSet<String> = paths.iter().map(name).collect();
     let imports = |path| {
         let own = name(path);
-        let found = imports(&shipped(path), &own).into_iter();
+        let found = imports(&untested(path), &own).into_iter();
         let found = found.filter_map(|path| owner(&path, &modules));
         let found = found.filter(|other| *other != own).collect();
         (own, found)
