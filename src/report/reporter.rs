@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::lease::Term;
+use crate::model::base::plain;
 use crate::model::input::request::Snapshot;
 use crate::model::plan::types::Action;
 use crate::provider::ProviderError;
@@ -15,6 +16,10 @@ use crate::report::cluster_writer::ClusterWriter;
 use crate::report::metrics::Metrics;
 use crate::report::problem_log::{self, ProblemLog};
 use crate::report::status_publisher::StatusPublisher;
+
+/// The log shows this many sources of an error, with this many bytes.
+const MAX_CAUSES: usize = 16;
+const MAX_CAUSE: usize = 1_000;
 
 /// Reports for the control loop: log, metrics, status and Events.
 pub struct Reporter {
@@ -117,17 +122,28 @@ impl Reporter {
                 if last.error == same {
                     tracing::debug!(reason = error.reason, retry_in = ?next, "{text}");
                 } else {
-                    let cause = error
-                        .source
-                        .as_ref()
-                        .map(ToString::to_string)
-                        .unwrap_or_default();
+                    let cause = causes(error.source.as_deref().map(|it| it as _));
                     tracing::error!(reason = error.reason, retry_in = ?next, cause, "{text}");
                     last.error = same;
                 }
             }
         }
     }
+}
+
+/// Returns the texts of an error and of its sources: the first is often no more than "dispatch failure".
+fn causes(error: Option<&(dyn std::error::Error + 'static)>) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = error;
+    while let Some(error) = next.filter(|_| texts.len() < MAX_CAUSES) {
+        let text = error.to_string();
+        // Many errors repeat the text of their source.
+        if !texts.iter().any(|known| known.contains(&text)) {
+            texts.push(text);
+        }
+        next = error.source();
+    }
+    plain::short(&texts.join(": "), MAX_CAUSE)
 }
 
 impl Last {
@@ -164,5 +180,20 @@ impl Last {
                 self.text = text;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_causes_are_shown_once() {
+        let io = std::io::Error::other("no route");
+        let error = kube::Error::Service(Box::new(std::io::Error::other(io)));
+        assert_eq!(causes(Some(&error)), "ServiceError: no route");
+        assert_eq!(causes(None), "");
+        let long = std::io::Error::other("x".repeat(5_000));
+        assert!(causes(Some(&long)).len() < 1_100);
     }
 }

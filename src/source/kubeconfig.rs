@@ -9,10 +9,13 @@ use kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig};
 
 use super::access::{Access, ConnectError, cannot};
 use crate::config;
+use crate::model::base::plain;
 use crate::proxy::Proxy;
 
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// An error shows this many bytes of an address.
+const MAX_SHOWN: usize = 200;
 const AGENT: HeaderValue = HeaderValue::from_static(concat!(
     env!("CARGO_PKG_NAME"),
     "/",
@@ -54,6 +57,9 @@ pub async fn configs(clusters: &config::Clusters) -> Result<Vec<(String, Access)
         }
         Err(error) => return Err(error),
     };
+    if let (Some(base), None) = (&base, &clusters.token_file) {
+        possible(&base.config.auth_info)?;
+    }
     if let (Some(base), []) = (&base, &clusters.masters[..]) {
         let config = finished(base.clone(), clusters, &proxy);
         return Ok(vec![(String::new(), Access::new(config))]);
@@ -78,6 +84,24 @@ pub async fn configs(clusters: &config::Clusters) -> Result<Vec<(String, Access)
         (name, Access::new(finished(reached, clusters, &proxy)))
     };
     Ok(clusters.masters.iter().map(of).collect())
+}
+
+/// Refuses what kube-client would leave out without a word: requests would have other rights than the kubeconfig says.
+fn possible(user: &AuthInfo) -> Result<(), ConnectError> {
+    let (key, remedy) = if user.auth_provider.is_some() {
+        (
+            "auth-provider",
+            "use an exec plugin, as kubectl requires since 1.26",
+        )
+    } else if user.impersonate_uid.is_some() {
+        ("as-uid", "use as and as-groups")
+    } else if user.impersonate_user_extra.is_some() {
+        ("as-user-extra", "use as and as-groups")
+    } else {
+        return Ok(());
+    };
+    let message = format!("the user of the kubeconfig has {key}, which is not supported: {remedy}");
+    Err(ConnectError::new(message))
 }
 
 /// Credentials, the proxy, deadlines, and no retries below ours: theirs would hide for minutes what has to be reported.
@@ -180,7 +204,16 @@ async fn load(
     clusters
         .filter_map(|named| named.cluster.as_mut())
         .for_each(complete);
-    let way = match proxy_of(&file, context) {
+    let cluster = cluster_of(&file, context);
+    let server = cluster.and_then(|cluster| cluster.server.as_deref());
+    if let Some(server) = server.filter(|server| !usable(server)) {
+        return Err(ConnectError::new(format!(
+            "{what} has the server {:?}: write its address as https://HOST:PORT",
+            plain::short(server, MAX_SHOWN)
+        )));
+    }
+    let proxy = cluster.and_then(|cluster| cluster.proxy_url.as_deref());
+    let way = match proxy.filter(|proxy| !proxy.is_empty()) {
         Some(_) => Way::Kubeconfig,
         None => Way::Environment,
     };
@@ -188,16 +221,9 @@ async fn load(
         context: context.map(str::to_owned),
         ..KubeConfigOptions::default()
     };
-    let config = Config::from_custom_kubeconfig(file, &options)
-        .await
-        .map_err(cannot(format!("cannot use {what}: {remedy}")))?;
-    match usable(&config.cluster_url) {
-        true => Ok(Reached { config, way }),
-        false => Err(ConnectError::new(format!(
-            "{what} has the server {:?}: write its address as https://HOST:PORT",
-            config.cluster_url.to_string()
-        ))),
-    }
+    let config = Config::from_custom_kubeconfig(file, &options).await;
+    let config = config.map_err(cannot(format!("cannot use {what}: {remedy}")))?;
+    Ok(Reached { config, way })
 }
 
 /// An address without a scheme is `https` where the cluster has anything to say about TLS, else `http`, as for kubectl.
@@ -215,19 +241,21 @@ fn complete(cluster: &mut Cluster) {
     }
 }
 
-/// The `proxy-url` of the context's cluster.
-fn proxy_of<'a>(file: &'a Kubeconfig, context: Option<&str>) -> Option<&'a str> {
+/// Returns the cluster of the context.
+fn cluster_of<'a>(file: &'a Kubeconfig, context: Option<&str>) -> Option<&'a Cluster> {
     let context = context.or(file.current_context.as_deref())?;
     let context = file.contexts.iter().find(|named| named.name == context)?;
-    let cluster = &context.context.as_ref()?.cluster;
-    let cluster = file.clusters.iter().find(|named| named.name == *cluster)?;
-    let proxy = cluster.cluster.as_ref()?.proxy_url.as_deref()?;
-    (!proxy.is_empty()).then_some(proxy)
+    let name = &context.context.as_ref()?.cluster;
+    let cluster = file.clusters.iter().find(|named| named.name == *name)?;
+    cluster.cluster.as_ref()
 }
 
-fn usable(url: &Uri) -> bool {
-    matches!(url.scheme_str(), Some("http" | "https"))
-        && url.host().is_some_and(|host| !host.is_empty())
+fn usable(server: &str) -> bool {
+    let url: Option<Uri> = server.parse().ok();
+    url.is_some_and(|url| {
+        matches!(url.scheme_str(), Some("http" | "https"))
+            && url.host().is_some_and(|host| !host.is_empty())
+    })
 }
 
 #[cfg(test)]
@@ -267,15 +295,17 @@ mod tests {
         assert_eq!(url("https://api", "").await, good("https://api/"));
         for bad in ["htps://api:6443", "https:///x", "ftp://api"] {
             let error = url(bad, "").await.expect_err(bad);
-            assert!(error.contains("the kubeconfig x"), "{error}");
+            assert!(
+                error.contains("the kubeconfig x") && error.contains(bad),
+                "{error}"
+            );
         }
     }
 
     #[tokio::test]
     async fn a_proxy_of_the_kubeconfig_is_used_and_one_of_the_environment_has_exceptions() {
         let given = kubeconfig("https://api", ", proxy-url: \"http://proxy:3128\"");
-        assert_eq!(proxy_of(&given, None), Some("http://proxy:3128"));
-        assert_eq!(proxy_of(&given, Some("two")), None);
+        assert!(cluster_of(&given, None).is_some() && cluster_of(&given, Some("two")).is_none());
         let reached = load(given, None, "x", "y").await.expect("a configuration");
         let clusters = config::Clusters::default();
         let proxy = Proxy::default();
@@ -288,6 +318,24 @@ mod tests {
         let mut other = reached;
         other.way = Way::Environment;
         assert_eq!(finished(other, &clusters, &proxy).proxy_url, None);
+    }
+
+    #[test]
+    fn what_would_be_left_out_is_refused() {
+        let user = |text: &str| serde_saphyr::from_str::<AuthInfo>(text).expect("a user");
+        for text in [
+            "as-uid: u",
+            "as-user-extra: {a: [b]}",
+            "auth-provider: {name: gcp}",
+        ] {
+            let error = possible(&user(text)).expect_err(text).to_string();
+            let (key, _) = text.split_once(':').expect("a key");
+            assert!(
+                error.contains(key) && error.contains("not supported: use"),
+                "{error}"
+            );
+        }
+        possible(&user("{as: me, as-groups: [g], token: t}")).expect("supported");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Servers are started when the first test needs them and end with the test process. Every test can be run alone, by its
 //! name. A failure shows the end of the replicas' logs and of the stand-in's.
 
+mod access;
 mod admission;
 mod adoption;
 mod annotations;

@@ -33,6 +33,8 @@ pub struct Launch {
     flags: BTreeMap<&'static str, String>,
     more: Vec<String>,
     role: bool,
+    /// The name of a profile that has the credentials.
+    profile: Option<&'static str>,
 }
 
 /// The NAT subnet of a zone, by its letter.
@@ -71,6 +73,7 @@ impl Launch {
                 .collect(),
             more: Vec::new(),
             role: false,
+            profile: None,
         }
     }
 
@@ -102,6 +105,14 @@ impl Launch {
     pub fn role(mut self) -> Self {
         std::fs::write(self.dir.join("aws-token"), TOKEN).unwrap();
         self.role = true;
+        self
+    }
+
+    /// With this profile of the file `aws-config` in its directory instead of keys of its own.
+    pub fn profile(mut self, name: &'static str, lines: &str) -> Self {
+        let text = format!("[profile {name}]\n{lines}");
+        std::fs::write(self.dir.join("aws-config"), text).unwrap();
+        self.profile = Some(name);
         self
     }
 
@@ -188,6 +199,11 @@ impl Launch {
             command
                 .env("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/controller")
                 .env("AWS_WEB_IDENTITY_TOKEN_FILE", self.dir.join("aws-token"));
+        } else if let Some(profile) = self.profile {
+            command
+                .env("HOME", &self.dir)
+                .env("AWS_PROFILE", profile)
+                .env("AWS_CONFIG_FILE", self.dir.join("aws-config"));
         } else {
             command
                 .env("AWS_ACCESS_KEY_ID", self.access_key())

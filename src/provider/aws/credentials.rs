@@ -2,6 +2,7 @@
 //!
 //! The SDK's own cache does neither: it loads at the first call, and keeps what AWS has revoked until its time is over.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,18 +11,24 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use tokio::sync::Mutex;
 
+use crate::model::base::plain;
+
 /// Got anew this long before their end, as AWS advises for roles.
 const EARLY: Duration = Duration::from_secs(300);
 /// How often a replica that stands by looks after them.
 const LOOK: Duration = Duration::from_secs(60);
 /// Of one loading. It asks STS or an agent on the node, each with retries of their own.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// A message shows this many bytes of a profile's name.
+const MAX_PROFILE: usize = 100;
 
 /// Clones share what they hold.
 #[derive(Clone, Debug)]
 pub struct Renewable {
     origin: SharedCredentialsProvider,
     held: Arc<Mutex<Option<Credentials>>>,
+    /// What is wrong with the profile. The SDK says it once, and afterwards only that it has said it.
+    wrong: Arc<std::sync::OnceLock<String>>,
 }
 
 impl Renewable {
@@ -29,6 +36,7 @@ impl Renewable {
         Self {
             origin,
             held: Arc::default(),
+            wrong: Arc::default(),
         }
     }
 
@@ -64,7 +72,23 @@ impl Renewable {
             Err(error) => held
                 .clone()
                 .filter(|held| left(held, Duration::ZERO))
-                .ok_or(error),
+                .ok_or_else(|| self.cause(error)),
+        }
+    }
+}
+
+impl Renewable {
+    /// Returns the error, or the earlier one that it refers to.
+    fn cause(&self, error: CredentialsError) -> CredentialsError {
+        if let CredentialsError::InvalidConfiguration(_) = &error {
+            let text = error.source().map(ToString::to_string);
+            let _ = self.wrong.set(text.unwrap_or_default());
+        }
+        match (&error, self.wrong.get()) {
+            (CredentialsError::Unhandled(_), Some(wrong)) => {
+                CredentialsError::invalid_configuration(wrong.clone())
+            }
+            _ => error,
         }
     }
 }
@@ -76,6 +100,38 @@ impl ProvideCredentials for Renewable {
     {
         future::ProvideCredentials::new(self.current())
     }
+}
+
+/// Returns what a user can do about credentials that cannot be got, by the texts of the SDK: it has no types for these causes.
+pub(super) fn remedy(error: Option<&(dyn Error + 'static)>, profile: &str) -> String {
+    let mut text: Vec<String> = Vec::new();
+    let mut next = error;
+    while let Some(error) = next.filter(|_| text.len() < 16) {
+        text.push(error.to_string().to_ascii_lowercase());
+        next = error.source();
+    }
+    let says = |part: &str| text.iter().any(|text| text.contains(part));
+    let profile = match plain::short(profile.trim(), MAX_PROFILE) {
+        profile if profile.is_empty() => "default".to_owned(),
+        profile => profile,
+    };
+    // The last of them is what the SSO service calls a session that it no longer knows.
+    if says("sso token") || says("unauthorizedexception") {
+        return format!("run `aws sso login --profile {profile}`");
+    }
+    if says("external process") {
+        return format!(
+            "run the credential_process of the AWS profile {profile} by hand to see what it lacks"
+        );
+    }
+    // The SDK names what it was built without: the sessions of `aws login`.
+    if says("cargo feature") {
+        return format!(
+            "sessions of `aws login` are not supported: in another profile, set credential_process to \
+             `aws configure export-credentials --profile {profile} --format process`"
+        );
+    }
+    "give the pod a role (IRSA or EKS Pod Identity), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".to_owned()
 }
 
 #[cfg(test)]
@@ -172,5 +228,54 @@ mod tests {
             () = loaded => {}
         }
         assert_eq!(key(&renewable).await, "AKIA1");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_profile_is_kept() {
+        let (_, renewable) = sts(EARLY);
+        let said = |error| {
+            let error = renewable.cause(error);
+            error.source().map(ToString::to_string).unwrap_or_default()
+        };
+        assert_eq!(said(CredentialsError::unhandled("taken")), "taken");
+        assert_eq!(
+            said(CredentialsError::invalid_configuration("no such profile")),
+            "no such profile"
+        );
+        assert_eq!(
+            said(CredentialsError::unhandled("already taken")),
+            "no such profile"
+        );
+        assert_eq!(said(CredentialsError::provider_error("away")), "away");
+    }
+
+    #[test]
+    fn the_remedy_fits_the_cause() {
+        for (cause, part) in [
+            (
+                "failed to load the cached SSO token",
+                "aws sso login --profile dev",
+            ),
+            (
+                "the SSO token has expired and cannot be refreshed",
+                "aws sso login --profile dev",
+            ),
+            (
+                "Error retrieving credentials from external process",
+                "credential_process of the AWS profile dev",
+            ),
+            (
+                "This behavior requires following cargo feature(s) enabled: credentials-login",
+                "export-credentials --profile dev",
+            ),
+            ("away", "give the pod a role"),
+        ] {
+            let error = CredentialsError::provider_error(cause);
+            let remedy = remedy(Some(&error), "dev");
+            assert!(remedy.contains(part), "{cause}: {remedy}");
+        }
+        let error = CredentialsError::provider_error("failed to load the cached SSO token");
+        assert!(remedy(Some(&error), " ").ends_with("--profile default`"));
+        assert!(remedy(None, "dev").contains("IRSA"));
     }
 }

@@ -7,8 +7,8 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::answer::MAX_ANSWER;
-use super::codes;
 use super::kind::{Kind, Service};
+use super::{codes, credentials};
 use crate::provider::{ProviderError, Retry};
 
 /// A call that did not succeed.
@@ -144,6 +144,23 @@ fn about_credentials(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
+/// Returns why the other end's certificate is not trusted, if that is the failure.
+fn distrust(failure: &Failure) -> Option<String> {
+    let mut next: Option<&(dyn Error + 'static)> =
+        failure.source.as_deref().map(|error| error as _);
+    for _ in 0..16 {
+        let error = next?;
+        let text = error.to_string();
+        if let Some(at) = text.find("invalid peer certificate") {
+            // A time that changes would be a new problem with every attempt.
+            let why = text[at..].split(": verification time").next();
+            return why.map(codes::one_line);
+        }
+        next = error.source();
+    }
+    None
+}
+
 /// Whether the operating system had no file descriptor left for a connection: ENFILE or EMFILE.
 fn lacks_files(failure: &Failure) -> bool {
     let mut next: Option<&(dyn Error + 'static)> =
@@ -223,10 +240,10 @@ fn message(failure: &Failure, call: &str, said: &str) -> String {
                 "" => format!("no AWS credentials for {call}"),
                 _ => format!("AWS does not accept the credentials of {call}: {said}"),
             };
-            format!(
-                "{what}; give the pod a role (IRSA or EKS Pod Identity), or set AWS_ACCESS_KEY_ID and \
-                 AWS_SECRET_ACCESS_KEY"
-            )
+            let cause = failure.source.as_deref();
+            let profile = std::env::var("AWS_PROFILE").unwrap_or_default();
+            let remedy = credentials::remedy(cause.map(|it| it as _), &profile);
+            format!("{what}; {remedy}")
         }
         Kind::CredentialsExpired => {
             format!(
@@ -253,7 +270,13 @@ fn message(failure: &Failure, call: &str, said: &str) -> String {
         Kind::Unreachable if lacks_files(failure) => format!(
             "no connection to AWS for {call}: this process may open no more files; raise the limit of open files"
         ),
-        Kind::Unreachable => format!("no connection to AWS for {call}"),
+        Kind::Unreachable => match distrust(failure) {
+            Some(why) => format!(
+                "no connection to AWS for {call}: {why}; AWS_CA_BUNDLE can name a file of the authorities to trust, such \
+                 as that of a proxy that reads TLS"
+            ),
+            None => format!("no connection to AWS for {call}"),
+        },
         Kind::Unreadable => format!(
             "what came for {call} is no answer of AWS, or is longer than {} MiB ({said}): check the proxy between this process \
              and AWS, and AWS_ENDPOINT_URL",
@@ -315,6 +338,20 @@ mod tests {
             error.message.contains("raise the limit of open files"),
             "{}",
             error.message
+        );
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_named_without_the_time() {
+        let source = "client error: invalid peer certificate: certificate expired: verification time 1 (UNIX)";
+        let error = ProviderError::from(Failure {
+            source: Some(source.into()),
+            ..failure(Kind::Unreachable, "", "")
+        });
+        let text = error.message;
+        assert!(
+            text.contains("certificate expired; AWS_CA_BUNDLE") && !text.contains("UNIX"),
+            "{text}"
         );
     }
 

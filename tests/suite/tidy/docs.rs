@@ -306,3 +306,25 @@ fn the_example() {
         assert!(shown, "{page} must show deploy/example/egress-t1.yaml");
     }
 }
+
+#[test]
+fn the_ways_into_clusters_and_accounts() {
+    let code: Vec<String> = files("src", &["rs"])
+        .iter()
+        .chain(&files("tests/suite", &["rs"]))
+        .map(read)
+        .collect();
+    let page = read("deploy/docs/access.md");
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let tests = rows.filter_map(|row| row.rsplit('|').nth(1)?.trim().strip_prefix('`'));
+    let tests: BTreeSet<&str> = tests.map(|name| name.trim_end_matches('`')).collect();
+    assert!(tests.len() > 10, "{tests:?}");
+    for test in tests {
+        let head = format!("fn {test}(");
+        let found = code.iter().any(|text| text.contains(&head));
+        assert!(
+            found,
+            "deploy/docs/access.md names a test {test} that does not exist"
+        );
+    }
+}
