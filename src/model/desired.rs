@@ -115,7 +115,7 @@ fn zones(
                 Subject::Zone(zone.clone()),
                 Reason::ZoneKept,
                 format!(
-                    "it is no longer configured, but its static IP would be lost for good; add it back to --aws-az, or \
+                    "it is no longer configured, but its static IP would be released, and AWS may give it to somebody else; add it back to --aws-az, or \
                      set --remove-zone={zone} to give the IP up"
                 ),
             )),

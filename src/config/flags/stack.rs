@@ -22,7 +22,7 @@ pub struct StackOptions {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_DRY_RUN", hide_env_values = true)]
     pub dry_run: String,
-    /// Remove the NAT gateway of this zone, which is no longer given with --aws-az; can be repeated. Its static IP is lost for good.
+    /// Remove the NAT gateway of this zone, which is no longer given with --aws-az; can be repeated. Its static IP is released: AWS may give it to somebody else.
     /// Default: none.
     #[arg(
         long,
@@ -36,7 +36,7 @@ pub struct StackOptions {
           env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_ZONE_REMOVAL", hide_env_values = true)]
     pub allow_zone_removal: Option<String>,
     /// When no ConfigMap asks for anything any more: keep (NAT gateways and static IPs stay, without routes) or delete
-    /// (the stack is deleted; its static IPs are lost for good).
+    /// (the stack is deleted; its static IPs are released: AWS may give them to somebody else).
     #[arg(
         long,
         value_name = "ACTION",

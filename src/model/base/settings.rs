@@ -64,7 +64,7 @@ pub enum OnEmpty {
     /// NAT gateways and static IPs stay, without routes.
     #[default]
     Keep,
-    /// The stack is deleted; its static IPs are lost for good.
+    /// The stack is deleted; its static IPs are released: AWS may give them to somebody else.
     Delete,
 }
 

@@ -44,7 +44,7 @@ impl DriftKind {
         }
     }
 
-    /// Returns how urgent it is: only a static IP that is lost cannot be had back.
+    /// Returns how urgent it is: a static IP that is lost may soon be somebody else's.
     pub fn severity(self) -> Severity {
         match self {
             Self::StaticIpLost => Severity::Refused,
