@@ -158,6 +158,44 @@ async fn a_route_table_that_is_full_takes_no_more_until_there_is_room() {
         .await;
 }
 
+/// A route to a prefix list counts with all entries that the list may have.
+#[tokio::test]
+async fn a_prefix_list_takes_more_than_one_route() {
+    let stage = Stage::open("prefix-list").await;
+    stage.aws.settings(json!({ "route_quota": 12 }));
+    let ((table, _), _) = stage.aws.routes().into_iter().next().unwrap();
+    let state = stage.aws.state();
+    let gateway = state["internet_gateways"][0]["id"].as_str().unwrap();
+    let list = [
+        ("PrefixListName", "partners"),
+        ("MaxEntries", "9"),
+        ("AddressFamily", "IPv4"),
+    ];
+    let made = stage.aws.call("ec2", "CreateManagedPrefixList", &list);
+    let list = element(&made, "prefixListId");
+    let route = [
+        ("RouteTableId", table.as_str()),
+        ("DestinationPrefixListId", list.as_str()),
+        ("GatewayId", gateway),
+    ];
+    stage.aws.call("ec2", "CreateRoute", &route);
+    let mut replica = stage
+        .replica("r1")
+        .arg("--aws-route-table-quota=12")
+        .start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    let more = [("dns", "9.9.9.9"), ("more", "1.1.1.1")];
+    stage.config_map("egress-t2", &more).await;
+    told(&mut replica, &["LimitReached", "egress-t2", "prefix lists"]).await;
+    let asked = stage.aws.count_since(0, "DescribeManagedPrefixLists");
+    assert!(asked < 4, "asked {asked} times: it is remembered");
+    stage.aws.call("ec2", "DeleteRoute", &route[..2]);
+    stage
+        .routed(&[&EXAMPLE_CIDRS[..], &["1.1.1.1/32", "9.9.9.9/32"]].concat())
+        .await;
+}
+
 /// What an answer of EC2 has in this element, the first time.
 fn element(answer: &str, name: &str) -> String {
     let after = answer.split_once(&format!("<{name}>")).unwrap().1;

@@ -112,6 +112,8 @@ pub struct WorkerTable {
     /// IPv4 routes that a gateway or a VPC Route Server propagates. One may stand beside a static route to the same destination, which
     /// takes precedence, and they have a quota of their own ("Route priority" and "Amazon VPC quotas" in the VPC User Guide).
     pub propagated: BTreeMap<Ipv4Net, Route>,
+    /// How many routes its routes to prefix lists count for.
+    pub listed: usize,
     pub tags: BTreeMap<String, String>,
 }
 

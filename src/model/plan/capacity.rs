@@ -206,7 +206,8 @@ impl Room<'_> {
     /// Why the routes do not fit into the table.
     fn why_full(&self, table: &TableId, desired: &Desired, network: &Network) -> Option<String> {
         let quota = usize::from(self.world.settings.route_table_quota);
-        let there = &network.worker_tables.get(table)?.routes;
+        let worker = network.worker_tables.get(table)?;
+        let (there, listed) = (&worker.routes, worker.listed);
         // Until the stack has removed the old ones, there are both.
         let new = (desired.routes.iter())
             .filter(|(of, cidr)| of == table && !there.contains_key(cidr))
@@ -215,9 +216,16 @@ impl Room<'_> {
             .values()
             .filter(|route| route.leads_to() != Target::Local)
             .count();
+        let counted = counted + listed;
+        let of_lists = match listed {
+            0 => String::new(),
+            _ => format!(
+                " ({listed} of them for prefix lists, which count with all entries that they may have)"
+            ),
+        };
         (new > 0 && counted + new > quota).then(|| {
             format!(
-                "route table {table} has {counted} routes and would need {new} more, and it takes {quota}: remove routes, ask \
+                "route table {table} has {counted} routes{of_lists} and would need {new} more, and it takes {quota}: remove routes, ask \
                  for wider networks, or have the quota \"Routes per route table\" raised and say so with \
                  --aws-route-table-quota"
             )

@@ -27,6 +27,7 @@ pub use self::calls::{CallReport, Observer};
 use self::credentials::Renewable;
 use self::detection::Detective;
 use self::ground::Ground;
+use self::lists::Sizes;
 use self::memory::Memory;
 use self::observe::Eyes;
 use self::quota::Surveyor;
@@ -58,6 +59,7 @@ mod ground;
 mod http;
 mod kind;
 mod latest;
+mod lists;
 mod memory;
 mod observe;
 mod operation;
@@ -111,6 +113,8 @@ pub struct AwsProvider {
     quotas: aws_sdk_servicequotas::Client,
     /// VPC and gateway: read again when the route tables contradict it, and when an operation has failed.
     ground: Mutex<Option<Ground>>,
+    /// The prefix lists that worker tables have routes to: read again when there is another one, and when an operation has failed.
+    lists: Mutex<Sizes>,
     memory: Mutex<Memory>,
 }
 
@@ -159,6 +163,7 @@ impl AwsProvider {
             ec2: aws_sdk_ec2::Client::new(&sdk),
             quotas: quota::client(&sdk),
             ground: Mutex::default(),
+            lists: Mutex::default(),
             memory: Mutex::default(),
             region,
             config,
@@ -191,6 +196,15 @@ impl AwsProvider {
         *known = Some(ground.clone());
         Ok(ground)
     }
+
+    /// What prefix lists take of the quota of a route table.
+    async fn sizes(&self, ids: BTreeSet<String>) -> Sizes {
+        let mut known = self.lists.lock().await;
+        if !ids.iter().all(|id| known.contains_key(id)) {
+            *known = lists::read(&self.calls, &self.ec2, &ids).await;
+        }
+        known.clone()
+    }
 }
 
 impl Provider for AwsProvider {
@@ -202,7 +216,11 @@ impl Provider for AwsProvider {
             // The VPC may be another one by now.
             *self.ground.lock().await = None;
         }
-        let tables = tables?;
+        let mut tables = tables?;
+        if !tables.lists.is_empty() {
+            let ids = tables.lists.values().flatten().cloned().collect();
+            tables.count_lists(&self.sizes(ids).await);
+        }
         if tables.contradict(&ground) {
             *self.ground.lock().await = None;
             ground = self.ground().await?;
@@ -238,6 +256,7 @@ impl Provider for AwsProvider {
         let (live, doubtful) = reader.live(&mut memory, epoch, known).await?;
         if doubtful {
             *self.ground.lock().await = None;
+            self.lists.lock().await.clear();
         }
         Ok(live)
     }

@@ -9,6 +9,7 @@ use super::calls::Calls;
 use super::ec2_values::{parse_cidr, tag, tags};
 use super::ground::Ground;
 use super::kind::Service;
+use super::lists::Sizes;
 use crate::model::cloud::network::{OtherTable, Route, Target, WorkerTable, ZONE_TAG};
 use crate::provider::ProviderError;
 
@@ -65,9 +66,23 @@ pub struct Tables {
     pub others: BTreeMap<String, OtherTable>,
     /// Table by subnet.
     pub associations: BTreeMap<String, String>,
+    /// The prefix lists that the workers' tables have routes to, by table.
+    pub lists: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Tables {
+    /// Notes what the routes to prefix lists take of the tables' quotas.
+    pub fn count_lists(&mut self, sizes: &Sizes) {
+        for (id, lists) in &self.lists {
+            let sizes = lists
+                .iter()
+                .map(|list| sizes.get(list).copied().unwrap_or(1));
+            if let Some(table) = self.workers.get_mut(id) {
+                table.listed = sizes.sum();
+            }
+        }
+    }
+
     fn take(&mut self, table: &RouteTable, filters: &[(String, String)]) {
         let Some(id) = table.route_table_id() else {
             return;
@@ -79,6 +94,12 @@ impl Tables {
         }
         match worker_table(table, filters) {
             Some((id, worker)) => {
+                let fixed = table.routes().iter().filter(|route| !is_propagated(route));
+                let lists = fixed.filter_map(|route| route.destination_prefix_list_id());
+                let lists: BTreeSet<String> = lists.map(str::to_owned).collect();
+                if !lists.is_empty() {
+                    self.lists.insert(id.clone(), lists);
+                }
                 self.workers.insert(id, worker);
             }
             None => {
@@ -128,6 +149,7 @@ fn worker_table(table: &RouteTable, filters: &[(String, String)]) -> Option<(Str
             zone,
             routes: fixed.into_iter().filter_map(route).collect(),
             propagated: propagated.into_iter().filter_map(route).collect(),
+            listed: 0,
             tags: tags(table.tags()),
         },
     ))
@@ -140,7 +162,7 @@ fn is_propagated(route: &&aws_sdk_ec2::types::Route) -> bool {
     )
 }
 
-/// None for IPv6 and prefix-list destinations: they never meet ours.
+/// None for IPv6 and prefix-list destinations: they are never in the place of one of ours.
 fn route(route: &aws_sdk_ec2::types::Route) -> Option<(Ipv4Net, Route)> {
     let destination = parse_cidr(route.destination_cidr_block()?)?;
     let target = [
