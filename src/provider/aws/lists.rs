@@ -31,7 +31,6 @@ pub async fn read(calls: &Calls, ec2: &aws_sdk_ec2::Client, ids: &BTreeSet<Strin
         .name("prefix-list-id")
         .set_values(Some(ids.iter().cloned().collect()))
         .build();
-    let action = "DescribeManagedPrefixLists";
     let page = |token: Option<String>| {
         let request = ec2
             .describe_managed_prefix_lists()
@@ -39,14 +38,15 @@ pub async fn read(calls: &Calls, ec2: &aws_sdk_ec2::Client, ids: &BTreeSet<Strin
             .set_next_token(token);
         async move {
             let answer = calls
-                .read(Service::Ec2, action, |gate| {
+                .read(Service::Ec2, "DescribeManagedPrefixLists", |gate| {
                     request.customize().interceptor(gate).send()
                 })
                 .await?;
             Ok((answer.prefix_lists.unwrap_or_default(), answer.next_token))
         }
     };
-    let lists: Result<_, Failure> = pages::all(Service::Ec2, action, MAX_PAGES, page).await;
+    let lists: Result<_, Failure> =
+        pages::all(Service::Ec2, "DescribeManagedPrefixLists", MAX_PAGES, page).await;
     let lists = lists.unwrap_or_default();
     let mut sizes: Sizes = ids.iter().map(|id| (id.clone(), 1)).collect();
     let known = |list: &ManagedPrefixList| Some((list.prefix_list_id.clone()?, size(list)));

@@ -21,6 +21,7 @@ const SEAMS: [(&str, &str); 11] = [
     ("src/model/status/from_plan.rs", "ARNs"),
     ("src/provider/aws/bucket.rs", "names of regions"),
     ("src/provider/aws/codes.rs", "codes and texts of errors"),
+    ("src/provider/aws/lists.rs", "names of prefix lists"),
     ("src/provider/aws/operation.rs", "resource types of events"),
 ];
 
