@@ -7,7 +7,7 @@ use super::{files, none, read};
 const FOLDERS: [&str; 2] = ["src/model", "src/provider/aws"];
 
 /// Files that read texts into types, and what each reads.
-const SEAMS: [(&str, &str); 11] = [
+const SEAMS: [(&str, &str); 12] = [
     ("src/model/base/owner.rs", "client request tokens"),
     ("src/model/cloud/live.rs", "keys of tags"),
     ("src/model/cloud/network.rs", "targets of routes"),
