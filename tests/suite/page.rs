@@ -70,7 +70,11 @@ async fn what_comes_from_config_maps_is_text_and_nothing_is_asked_of_others() {
     open(&browser, &replica).await;
     shows(&browser, STATE, json!("3 entries refused")).await;
     shows(&browser, ROWS, json!(6)).await;
-    assert_eq!(browser.text("document.title"), "Static egress");
+    let title = browser.text("document.title");
+    assert!(
+        title.starts_with("3 entries refused · ") && title.ends_with(" · Static egress"),
+        "{title}"
+    );
     assert_eq!(browser.value("document.images.length"), json!(0));
     let cells = "[...document.querySelectorAll('#entries td')].map(cell => cell.textContent)";
     let cells = browser.value(cells);
@@ -154,6 +158,39 @@ async fn search_and_keyboard() {
     .await;
     assert_eq!(browser.text(focus), before);
     browser.shot("search");
+}
+
+#[tokio::test]
+async fn a_link_holds_the_search_and_the_filter_and_a_bad_one_shows_the_page() {
+    let replica = alone("page-links").start();
+    let browser = Browser::open();
+    open(&browser, &replica).await;
+    shows(&browser, ROWS, json!(6)).await;
+    let search = "document.getElementById('search').value";
+    // Another query each time: a change of the fragment alone loads nothing.
+    for (link, text, rows) in [
+        ("/?state=Refused", "", 3),
+        ("/?state=Refused&a=1#typo", "typo", 1),
+        ("/?state=Routed#typo", "typo", 0),
+        ("/?state=Nonsense#payments%2Fpart", "payments/part", 6),
+        ("/?a=2#%zz", "%zz", 0),
+    ] {
+        browser.go(&replica.url(link));
+        shows(&browser, STATE, json!("3 entries refused")).await;
+        shows(&browser, ROWS, json!(rows)).await;
+        assert_eq!(browser.text(search), text, "{link}");
+    }
+    // A new fragment on the open page counts as well.
+    browser.go(&replica.url("/?a=2#typo"));
+    shows(&browser, ROWS, json!(1)).await;
+    // The filter that is pressed stands in the address.
+    browser.keys("/\u{e004}\u{e007}");
+    assert_eq!(
+        browser.text("location.search + location.hash"),
+        "?state=Refused#typo"
+    );
+    let first = "document.querySelector('#all > section:not([hidden])').id";
+    assert_eq!(browser.text(first), "alerts");
 }
 
 /// WCAG's contrast of a text with what is behind it.
