@@ -254,6 +254,10 @@ mod refused_tests;
 mod reasons_tests;
 
 #[cfg(test)]
+#[path = "plan/status_tests.rs"]
+mod status_tests;
+
+#[cfg(test)]
 #[path = "plan/safety_tests.rs"]
 mod safety_tests;
 

@@ -11,7 +11,6 @@ use crate::model::cloud::live::{Change, Deletion, Effect, Rollback};
 use crate::model::cloud::network::WorkerTable;
 use crate::model::cloud::status::Status;
 use crate::model::input::request::Snapshot;
-use crate::model::persisted::ledger::Ledger;
 
 #[test]
 fn absence_that_proves_nothing_removes_nothing() {
@@ -107,73 +106,6 @@ fn a_source_in_doubt_removes_nothing_however_empty_it_looks() {
             bench.snapshot.objects.clear();
             assert_eq!(bench.plan().action, Action::Refuse, "nor the rest");
         }
-    }
-}
-
-#[test]
-fn a_status_alone_is_no_proof_that_a_stack_was_never_created() {
-    let shows_an_ip: fn(&mut Stack) = |stack| {
-        let output = ("EIPa".to_owned(), "192.0.2.1".to_owned());
-        stack.outputs.extend([output]);
-    };
-    let was_updated: fn(&mut Stack) = |stack| stack.updated = true;
-    for served in [shows_an_ip, was_updated] {
-        for status in ["CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"] {
-            let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
-            bench.stack().status = Status::read(status);
-            assert_eq!(bench.plan().action.name(), "DeleteStack");
-            served(bench.stack());
-            assert_eq!(bench.plan().action, Action::Refuse, "{status}");
-            assert_eq!(bench.reasons(), [Reason::StatusContradicted]);
-            bench.stack().termination_protection = true;
-            assert_eq!(bench.plan().action, Action::Refuse, "stays protected");
-            bench.stack().deletion = Some(Deletion {
-                before: Status::read(status),
-                ..Deletion::default()
-            });
-            bench.stack().status = Status::read("DELETE_FAILED");
-            assert_eq!(
-                bench.plan().action,
-                Action::Refuse,
-                "{status}, half deleted"
-            );
-        }
-    }
-}
-
-#[test]
-fn a_stack_that_was_seen_at_rest_is_not_deleted_as_never_created() {
-    for status in ["CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"] {
-        let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
-        bench.stack().id = "arn:1".to_owned();
-        bench.ledger = Some(Ledger::new("egress"));
-        let at_rest = bench.plan();
-        bench.watch.follow(&bench.live);
-        bench.stack().status = Status::read(status);
-        bench.watch.follow(&bench.live);
-        assert_eq!(bench.plan().action, Action::Refuse, "{status}");
-        // The next leader.
-        bench.watch = Watch::default();
-        assert_eq!(bench.plan().action.name(), "DeleteStack");
-        bench.ledger = at_rest.ledger;
-        let text = bench.ledger.as_ref().unwrap().text();
-        let read = Ledger::read(&text, "egress", &BTreeSet::new());
-        assert_eq!(read.unwrap().settled.as_deref(), Some("arn:1"));
-        let plan = bench.plan();
-        assert_eq!(plan.action, Action::Refuse, "{status}");
-        assert!(plan.why.contains("seen at rest"), "{plan}");
-        assert_eq!(plan.ledger, bench.ledger, "it stays known");
-        bench.stack().status = Status::read("DELETE_FAILED");
-        bench.stack().deletion = Some(Deletion {
-            before: Status::read(status),
-            ..Deletion::default()
-        });
-        assert_eq!(bench.plan().action, Action::Refuse, "{status}, halfway");
-        // Another stack of the name.
-        bench.stack().id = "arn:2".to_owned();
-        bench.stack().deletion = None;
-        bench.stack().status = Status::read(status);
-        assert_eq!(bench.plan().action.name(), "DeleteStack");
     }
 }
 
