@@ -104,7 +104,7 @@ impl Bug {
         (Self::Starved, 400),
         (Self::SilentWait, 200),
         (Self::Restless, 20),
-        (Self::AbsenceTrusted, 100),
+        (Self::AbsenceTrusted, 800),
     ];
 
     /// Those that take too many histories for each run of the tests: they are hunted with `KSEC_LONG=1`, or by name with `BUG=`.
