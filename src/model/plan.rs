@@ -286,6 +286,10 @@ mod repair_tests;
 mod revert_tests;
 
 #[cfg(test)]
+#[path = "plan/rollback_tests.rs"]
+mod rollback_tests;
+
+#[cfg(test)]
 #[path = "plan/tags_tests.rs"]
 mod tags_tests;
 

@@ -1,13 +1,13 @@
 //! What must never happen to a route or a static IP.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::tests::{Bench, kinds, texts};
 use super::*;
 use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnEmpty;
-use crate::model::cloud::live::{Change, Deletion, Effect, Rollback};
+use crate::model::cloud::live::{Change, Deletion, Effect};
 use crate::model::cloud::network::WorkerTable;
 use crate::model::cloud::status::Status;
 use crate::model::input::request::Snapshot;
@@ -315,34 +315,4 @@ fn a_possible_replacement_counts_unless_what_it_hangs_on_stays() {
     assert!(stops(&[eip(Effect::MayReplace), gateway(&["EIPa"])]));
     assert!(stops(&[gateway(&["EIPa"])]), "nothing says that it stays");
     assert!(stops(&[eip(Effect::Modify), gateway(&[])]));
-}
-
-#[test]
-fn a_rollback_that_fails_again_and_again_skips_only_what_no_static_ip_hangs_on() {
-    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
-    bench.stack().status = Status::UpdateRollbackFailed;
-    let mut skipped = |failures, stuck: &[&str]| {
-        let kinds = stuck.iter().enumerate();
-        let kinds = kinds.map(|(at, kind)| (format!("R{at}"), format!("AWS::EC2::{kind}")));
-        let stuck: BTreeMap<String, String> = kinds.collect();
-        bench.stack().rollback = Rollback { failures, stuck };
-        let plan = bench.plan();
-        let Action::ContinueRollback { skip } = plan.action else {
-            panic!("{plan}")
-        };
-        let skip: Vec<String> = skip.into_iter().collect();
-        (skip.join(" "), plan.setback.unwrap_or_default())
-    };
-    let both = ["Route", "SubnetRouteTableAssociation"];
-    for failures in [0, 1, 2] {
-        assert_eq!(skipped(failures, &both).0, "");
-    }
-    assert_eq!(skipped(3, &both).0, "R0 R1");
-    assert_eq!(skipped(3, &[]).0, "", "the events name nothing");
-    for protected in ["EIP", "NatGateway", "Subnet", "RouteTable"] {
-        let (skip, says) = skipped(9, &["Route", protected]);
-        assert_eq!(skip, "", "{protected}");
-        let command = "continue-update-rollback --stack-name egress --resources-to-skip R0 R1";
-        assert!(says.contains(command), "{says}");
-    }
 }
