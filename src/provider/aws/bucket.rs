@@ -66,13 +66,20 @@ fn key(template: &Template) -> String {
     )
 }
 
+/// The beginnings of regions outside of the partitions `aws` and `aws-us-gov`, and the domain of each partition, as the SDK has them.
+const DOMAINS: [(&str, &str); 6] = [
+    ("cn-", "amazonaws.com.cn"),
+    ("eusc-", "amazonaws.eu"),
+    ("us-iso-", "c2s.ic.gov"),
+    ("us-isob-", "sc2s.sgov.gov"),
+    ("eu-isoe-", "cloud.adc-e.uk"),
+    ("us-isof-", "csp.hci.ic.gov"),
+];
+
 /// In the form that CloudFormation takes as TemplateURL.
 fn url(bucket: &str, region: &str, endpoint: Option<&str>, key: &str) -> String {
-    // amazonaws.com in every region outside of China's partition.
-    let domain = match region.starts_with("cn-") {
-        true => "amazonaws.com.cn",
-        false => "amazonaws.com",
-    };
+    let domain = DOMAINS.iter().find(|(start, _)| region.starts_with(start));
+    let domain = domain.map_or("amazonaws.com", |(_, domain)| domain);
     match endpoint {
         Some(endpoint) => format!("{}/{bucket}/{key}", endpoint.trim_end_matches('/')),
         // A dot in the name would not match the certificate of a virtual host.
@@ -99,6 +106,24 @@ mod tests {
                 "cn-north-1",
                 None,
                 "https://b.s3.cn-north-1.amazonaws.com.cn/k/a.json",
+            ),
+            (
+                "b",
+                "eusc-de-east-1",
+                None,
+                "https://b.s3.eusc-de-east-1.amazonaws.eu/k/a.json",
+            ),
+            (
+                "b",
+                "us-gov-west-1",
+                None,
+                "https://b.s3.us-gov-west-1.amazonaws.com/k/a.json",
+            ),
+            (
+                "b",
+                "us-isob-east-1",
+                None,
+                "https://b.s3.us-isob-east-1.sc2s.sgov.gov/k/a.json",
             ),
             (
                 "a.b",

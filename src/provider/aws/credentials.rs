@@ -102,14 +102,23 @@ impl ProvideCredentials for Renewable {
     }
 }
 
+/// Returns an error and its sources.
+pub(super) fn chain<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    fn source<'a>(error: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+        (*error).source()
+    }
+    std::iter::successors(Some(error), source).take(16)
+}
+
 /// Returns what a user can do about credentials that cannot be got, by the texts of the SDK: it has no types for these causes.
 pub(super) fn remedy(error: Option<&(dyn Error + 'static)>, profile: &str) -> String {
-    let mut text: Vec<String> = Vec::new();
-    let mut next = error;
-    while let Some(error) = next.filter(|_| text.len() < 16) {
-        text.push(error.to_string().to_ascii_lowercase());
-        next = error.source();
-    }
+    let text: Vec<String> = error
+        .into_iter()
+        .flat_map(chain)
+        .map(|error| error.to_string().to_ascii_lowercase())
+        .collect();
     let says = |part: &str| text.iter().any(|text| text.contains(part));
     let profile = match plain::short(profile.trim(), MAX_PROFILE) {
         profile if profile.is_empty() => "default".to_owned(),

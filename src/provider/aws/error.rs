@@ -133,32 +133,28 @@ fn is_overload(status: u16) -> bool {
 /// A request without credentials fails before it is sent, as an error of the connector or of its construction; the
 /// credential providers name themselves in the chain of sources.
 fn about_credentials(error: &(dyn Error + 'static)) -> bool {
-    let mut next = Some(error);
-    for _ in 0..16 {
-        let Some(error) = next else { return false };
-        if error.is::<aws_credential_types::provider::error::CredentialsError>() {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+    credentials::chain(error)
+        .any(|error| error.is::<aws_credential_types::provider::error::CredentialsError>())
+}
+
+/// Whether AWS compares the request's time with its own. EC2 has the same code for credentials that have expired.
+fn about_time(failure: &Failure) -> bool {
+    let texts = ["Signature expired", "Signature not yet current"];
+    failure.code == "RequestExpired" || texts.iter().any(|text| failure.text.contains(text))
 }
 
 /// Returns why the other end's certificate is not trusted, if that is the failure.
 fn distrust(failure: &Failure) -> Option<String> {
-    let mut next: Option<&(dyn Error + 'static)> =
-        failure.source.as_deref().map(|error| error as _);
-    for _ in 0..16 {
-        let error = next?;
-        let text = error.to_string();
-        if let Some(at) = text.find("invalid peer certificate") {
-            // A time that changes would be a new problem with every attempt.
-            let why = text[at..].split(": verification time").next();
-            return why.map(codes::one_line);
-        }
-        next = error.source();
-    }
-    None
+    let texts = credentials::chain(failure.source.as_deref()?).map(ToString::to_string);
+    let mut why = texts.filter_map(|text| {
+        let at = text.find("invalid peer certificate")?;
+        // A time that changes would be a new problem with every attempt.
+        text[at..]
+            .split(": verification time")
+            .next()
+            .map(codes::one_line)
+    });
+    why.next()
 }
 
 /// Whether the operating system had no file descriptor left for a connection: ENFILE or EMFILE.
@@ -235,6 +231,9 @@ fn message(failure: &Failure, call: &str, said: &str) -> String {
                 "AWS denied {call}: {said}; allow {missing} to the controller's role; deploy/ has the whole policy"
             )
         }
+        Kind::Credentials | Kind::CredentialsExpired if about_time(failure) => format!(
+            "AWS takes the time of {call} for wrong: {said}; correct this host's clock, or renew credentials that have expired"
+        ),
         Kind::Credentials => {
             let what = match failure.text.as_str() {
                 "" => format!("no AWS credentials for {call}"),
@@ -339,6 +338,30 @@ mod tests {
             "{}",
             error.message
         );
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_named() {
+        let early =
+            "Signature not yet current: 20260101T000000Z is still later than 20251231T000000Z";
+        for (kind, code, text) in [
+            (
+                Kind::CredentialsExpired,
+                "RequestExpired",
+                "Request has expired.",
+            ),
+            (Kind::Credentials, "SignatureDoesNotMatch", early),
+        ] {
+            let error = ProviderError::from(failure(kind, code, text));
+            assert!(
+                error.message.contains("this host's clock"),
+                "{}",
+                error.message
+            );
+        }
+        let error =
+            ProviderError::from(failure(Kind::CredentialsExpired, "ExpiredToken", "Expired"));
+        assert!(!error.message.contains("clock"), "{}", error.message);
     }
 
     #[test]
