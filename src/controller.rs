@@ -32,8 +32,8 @@ const PACE: Duration = Duration::from_secs(1);
 const STREAM_PACE: Duration = Duration::from_secs(2);
 /// The number of passes in a row for which an edit had to wait, from which on edits are a stream.
 const STREAM: u32 = 5;
-/// The maximum time from the moment at which an edit may start a pass to its start, if the edit had to wait.
-const WAITED: Duration = Duration::from_millis(100);
+/// The maximum time from the moment at which an edit may start a pass to its start, if the edit had to wait. A busy machine is late.
+const WAITED: Duration = Duration::from_millis(500);
 /// The number of passes at the start of a term without that minimum, because sources are listed one after the other.
 const FIRST_PASSES: u32 = 8;
 
@@ -279,10 +279,9 @@ impl<'a> LeaderTerm<'a> {
         self.passes = self.passes.saturating_add(1);
         if self.woken {
             let waited = started.saturating_duration_since(self.wakes_from) < WAITED;
-            self.stream = if waited {
-                self.stream.saturating_add(1)
-            } else {
-                0
+            self.stream = match waited {
+                true => (self.stream + 1).min(2 * STREAM),
+                false => self.stream / 2,
             };
         }
         let pace = if self.stream < STREAM {

@@ -123,6 +123,13 @@ pub fn says_not_found(code: &str, text: &str) -> bool {
     is_id || code == "NatGatewayNotFound" || is_theirs
 }
 
+/// Whether AWS takes the request's time for wrong. EC2 has the same code for credentials that have expired.
+pub fn says_the_clock_is_off(code: &str, text: &str) -> bool {
+    code == "RequestExpired"
+        || text.contains("Signature expired")
+        || text.contains("Signature not yet current")
+}
+
 /// Whether a CreateStack, UpdateStack or change set failed only because there is nothing to do.
 pub fn says_no_changes(text: &str) -> bool {
     text.contains("didn't contain changes") || text.contains("No updates are to be performed")

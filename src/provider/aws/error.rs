@@ -137,12 +137,6 @@ fn about_credentials(error: &(dyn Error + 'static)) -> bool {
         .any(|error| error.is::<aws_credential_types::provider::error::CredentialsError>())
 }
 
-/// Whether AWS compares the request's time with its own. EC2 has the same code for credentials that have expired.
-fn about_time(failure: &Failure) -> bool {
-    let texts = ["Signature expired", "Signature not yet current"];
-    failure.code == "RequestExpired" || texts.iter().any(|text| failure.text.contains(text))
-}
-
 /// Returns why the other end's certificate is not trusted, if that is the failure.
 fn distrust(failure: &Failure) -> Option<String> {
     let texts = credentials::chain(failure.source.as_deref()?).map(ToString::to_string);
@@ -231,9 +225,13 @@ fn message(failure: &Failure, call: &str, said: &str) -> String {
                 "AWS denied {call}: {said}; allow {missing} to the controller's role; deploy/ has the whole policy"
             )
         }
-        Kind::Credentials | Kind::CredentialsExpired if about_time(failure) => format!(
-            "AWS takes the time of {call} for wrong: {said}; correct this host's clock, or renew credentials that have expired"
-        ),
+        Kind::Credentials | Kind::CredentialsExpired
+            if codes::says_the_clock_is_off(&failure.code, &failure.text) =>
+        {
+            format!(
+                "AWS takes the time of {call} for wrong: {said}; correct this host's clock, or renew credentials that have expired"
+            )
+        }
         Kind::Credentials => {
             let what = match failure.text.as_str() {
                 "" => format!("no AWS credentials for {call}"),

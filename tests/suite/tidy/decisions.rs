@@ -7,7 +7,7 @@ use super::{files, none, read};
 const FOLDERS: [&str; 2] = ["src/model", "src/provider/aws"];
 
 /// Files that read texts into types, and what each reads.
-const SEAMS: [(&str, &str); 12] = [
+const SEAMS: [(&str, &str); 11] = [
     ("src/model/base/owner.rs", "client request tokens"),
     ("src/model/cloud/live.rs", "keys of tags"),
     ("src/model/cloud/network.rs", "targets of routes"),
@@ -19,7 +19,6 @@ const SEAMS: [(&str, &str); 12] = [
     ),
     ("src/model/base/problem.rs", "messages with their remedies"),
     ("src/model/status/from_plan.rs", "ARNs"),
-    ("src/provider/aws/bucket.rs", "names of regions"),
     ("src/provider/aws/codes.rs", "codes and texts of errors"),
     ("src/provider/aws/lists.rs", "names of prefix lists"),
     ("src/provider/aws/operation.rs", "resource types of events"),
