@@ -29,7 +29,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The minimum time between two passes that changes of sources cause. The first after a quiet time starts at once.
 const PACE: Duration = Duration::from_secs(1);
 /// The same in a stream of edits: AWS throttles the calls of an account.
-const STREAM_PACE: Duration = Duration::from_secs(2);
+const STREAM_PACE: Duration = Duration::from_secs(3);
 /// The number of passes in a row for which an edit had to wait, from which on edits are a stream.
 const STREAM: u32 = 5;
 /// The maximum time from the moment at which an edit may start a pass to its start, if the edit had to wait. A busy machine is late.

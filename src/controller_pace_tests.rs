@@ -329,7 +329,7 @@ async fn the_first_edit_acts_at_once_and_a_stream_has_a_pace() {
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     let [passes, _] = under_a_stream(&account, &told, Duration::from_secs(60)).await;
-    assert!((30..=36).contains(&passes), "{passes} passes in a minute");
+    assert!((20..=27).contains(&passes), "{passes} passes in a minute");
     // The last edit is not lost.
     told.send_replace(asking(&[("dns", "8.8.8.8"), ("new", "9.9.9.9")]));
     tokio::time::sleep(Duration::from_secs(120)).await;
