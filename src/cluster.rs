@@ -6,10 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::clock::{self, Instant, timeout};
-use crate::config::SourceConfig;
 use crate::model::base::owner::{Owner, is_uid};
-use crate::source::access::{Access, ConnectError};
-use crate::source::kubeconfig;
+use crate::source::access::Access;
 
 const PATH: &str = "/api/v1/namespaces/kube-system";
 /// The media type of a response with metadata only.
@@ -39,19 +37,12 @@ struct Metadata {
 }
 
 impl Cluster {
-    /// Returns the first of the watched clusters, or none if ConfigMaps come from files.
-    ///
-    /// # Errors
-    /// If neither the kubeconfig nor the pod names a cluster.
-    pub async fn of(source: &SourceConfig) -> Result<Self, ConnectError> {
-        let SourceConfig::Kubernetes(clusters) = source else {
-            return Ok(Self::none());
-        };
-        let first = kubeconfig::configs(clusters).await?.into_iter().next();
-        Ok(Self {
-            access: first.map(|(_, access)| access),
+    /// Returns this cluster, by its name and the way into it, or none if ConfigMaps come from files.
+    pub fn of(cluster: Option<&(String, Access)>) -> Self {
+        Self {
+            access: cluster.map(|(_, access)| access.clone()),
             ..Self::default()
-        })
+        }
     }
 
     /// Returns no cluster, for ConfigMaps that come from files.

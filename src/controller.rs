@@ -175,10 +175,8 @@ struct LeaderTerm<'a> {
     /// The start of the term as time since 1970.
     wall: Duration,
     next: Instant,
-    /// The earliest time at which a change of a source starts a pass.
+    /// The earliest time at which a change of a source starts a pass: not before the end of the last one.
     wakes_from: Instant,
-    /// The same, but not before the end of the last pass.
-    ready: Instant,
     /// Whether a change of a source started this pass.
     woken: bool,
     /// The number of passes in a row for which an edit had to wait.
@@ -206,7 +204,6 @@ impl<'a> LeaderTerm<'a> {
             wall: memory.ledger.begin_term(),
             next: now,
             wakes_from: now,
-            ready: now,
             woken: false,
             stream: 0,
             passes: 0,
@@ -246,8 +243,8 @@ impl<'a> LeaderTerm<'a> {
         }
         let wait = self.wait(&result);
         self.next = clock::now() + wait;
-        self.wakes_from = self.wakes_from(&result, &snapshot, started);
-        self.ready = self.wakes_from.max(clock::now());
+        let wakes_from = self.wakes_from(&result, &snapshot, started);
+        self.wakes_from = wakes_from.max(clock::now());
         reporter.record_pass(result, snapshot, clock::since(started), wait);
     }
 
@@ -282,7 +279,7 @@ impl<'a> LeaderTerm<'a> {
     ) -> Instant {
         self.passes = self.passes.saturating_add(1);
         if self.woken {
-            let waited = started.saturating_duration_since(self.ready) < WAITED;
+            let waited = started.saturating_duration_since(self.wakes_from) < WAITED;
             self.stream = match waited {
                 true => (self.stream + 1).min(2 * STREAM),
                 false => self.stream / 2,

@@ -8,6 +8,8 @@ pub mod cluster;
 
 pub mod config_map;
 
+pub mod error_chain;
+
 pub mod spans;
 
 pub mod model;

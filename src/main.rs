@@ -8,8 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use kube_static_egress_controller::cluster::Cluster;
 use kube_static_egress_controller::config::{
-    Cli, Clusters, Command, Config, Output, PlanArgs, ProviderConfig, Purpose, SourceConfig,
-    variables,
+    Cli, Command, Config, Output, PlanArgs, ProviderConfig, Purpose, SourceConfig, variables,
 };
 use kube_static_egress_controller::controller::{Controller, ControllerConfig};
 use kube_static_egress_controller::lease::{Election, ElectionConfig, LeaseElection, NoElection};
@@ -25,7 +24,7 @@ use kube_static_egress_controller::report::{
     status_publisher::StatusPublisher, traces::Traces,
 };
 use kube_static_egress_controller::source::access::Access;
-use kube_static_egress_controller::source::{Source, kubeconfig, kubernetes};
+use kube_static_egress_controller::source::{Source, kubeconfig};
 use kube_static_egress_controller::status_command::Question;
 use kube_static_egress_controller::{lease, ledger_store, plan_command, status_command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -113,12 +112,13 @@ fn usage(asks: bool) -> ExitCode {
 async fn plan(config: Config, args: &PlanArgs) -> Result<ExitCode> {
     log::init(only_errors(&config), None);
     let network = args.network.as_deref();
-    let source = source(&config).await?;
+    let accesses = kubeconfig::accesses(&config.source).await?;
+    let source = Source::of(&config, &accesses)?;
     let plan = if plan_command::is_offline(&config, network) {
         plan_command::offline(&config, &source, network).await?
     } else {
-        let mut ledger = ledger(&config).await?;
-        let mut cluster = Cluster::of(&config.source).await?;
+        let mut ledger = ledger(&config, &accesses)?;
+        let mut cluster = Cluster::of(accesses.first());
         match &config.provider {
             ProviderConfig::Aws(_) => {
                 let provider = aws(&config, &Metrics::new(), "plan").await?;
@@ -186,16 +186,18 @@ async fn run(config: Config) -> Result<ExitCode> {
         ready,
         publisher,
     };
-    let source = source(&config).await?;
+    let accesses = kubeconfig::accesses(&config.source).await?;
+    let source = Source::of(&config, &accesses)?;
     match &config.provider {
         ProviderConfig::Aws(_) => {
             let provider = aws(&config, &telemetry.metrics, &pod(&config)).await?;
             let warm = tokio::spawn(provider.keep_warm());
-            elect(config, provider, source, &telemetry).await?;
+            elect(config, provider, source, &accesses, &telemetry).await?;
             warm.abort();
         }
         ProviderConfig::InMemory | ProviderConfig::Noop => {
-            elect(config.clone(), memory(&config), source, &telemetry).await?;
+            let provider = memory(&config);
+            elect(config, provider, source, &accesses, &telemetry).await?;
         }
     }
     drop(telemetry);
@@ -212,15 +214,16 @@ async fn elect<P: Provider>(
     config: Config,
     provider: P,
     source: Source,
+    accesses: &[(String, Access)],
     telemetry: &Telemetry,
 ) -> Result<()> {
     // A dry run writes nothing, not even the Lease.
     let election = config.leader_election.clone().filter(|_| !config.dry_run);
     match (election, &config.source) {
-        (Some(election), SourceConfig::Kubernetes(clusters)) => {
-            let first = kubeconfig::configs(clusters).await?.into_iter().next();
-            let (_, access) =
-                first.context("no API server to hold the Lease: set --master or --kubeconfig")?;
+        (Some(election), SourceConfig::Kubernetes(_)) => {
+            let (_, access) = accesses
+                .first()
+                .context("no API server to hold the Lease: set --master or --kubeconfig")?;
             let identity = lease::identity(&election.identity);
             let events = Events::new(access.client()?, &identity, telemetry.metrics.writes());
             let (namespace, name) = (election.namespace.clone(), election.name.clone());
@@ -230,7 +233,7 @@ async fn elect<P: Provider>(
                 retry_period: election.retry_period,
                 ..ElectionConfig::new(election.name, election.namespace, identity)
             };
-            let writer = writer(clusters, &access, &election, &telemetry.metrics).await?;
+            let writer = writer(accesses, access, &election, &telemetry.metrics)?;
             let writer = match config.annotate_configmaps {
                 true => writer.annotating(config.namespace.clone()),
                 false => writer,
@@ -243,12 +246,27 @@ async fn elect<P: Provider>(
             let board = LeaseEvents::new(events, namespace, name);
             let telling = board.tell(election.view(), telemetry.publisher.subscribe());
             let telling = tokio::spawn(telling);
-            control(config, provider, election, source, telemetry, Some(writer)).await?;
+            let control = control(
+                config,
+                provider,
+                election,
+                source,
+                accesses,
+                telemetry,
+                Some(writer),
+            );
+            control.await?;
             // The Lease is already released; this waits for the last Event.
             let _told = tokio::time::timeout(LAST_WORDS, telling).await;
             Ok(())
         }
-        _ => control(config, provider, NoElection::new(), source, telemetry, None).await,
+        _ => {
+            let election = NoElection::new();
+            control(
+                config, provider, election, source, accesses, telemetry, None,
+            )
+            .await
+        }
     }
 }
 
@@ -257,6 +275,7 @@ async fn control<P: Provider, E: Election>(
     provider: P,
     election: E,
     source: Source,
+    accesses: &[(String, Access)],
     telemetry: &Telemetry,
     writer: Option<ClusterWriter>,
 ) -> Result<()> {
@@ -277,11 +296,11 @@ async fn control<P: Provider, E: Election>(
         telemetry.ready.send_replace(false);
     };
     telemetry.metrics.follow_lease(election.view());
-    let ledger = ledger(&config).await?;
+    let ledger = ledger(&config, accesses)?;
     telemetry.publisher.follow_lease(election.view());
     let keeping = tokio::spawn(telemetry.publisher.clone().run());
     let config = ControllerConfig {
-        cluster: Cluster::of(&config.source).await?,
+        cluster: Cluster::of(accesses.first()),
         drift_interval: config.drift_interval(),
         settings: config.settings,
         empty_grace_period: config.empty_grace_period,
@@ -307,16 +326,16 @@ async fn control<P: Provider, E: Election>(
 }
 
 /// Creates the writer of the status beside the Lease, and of Events in all watched clusters.
-async fn writer(
-    clusters: &Clusters,
+fn writer(
+    accesses: &[(String, Access)],
     lease: &Access,
     election: &ElectionConfig,
     metrics: &Metrics,
 ) -> Result<ClusterWriter> {
     let mut events = BTreeMap::new();
-    for (name, access) in kubeconfig::configs(clusters).await? {
+    for (name, access) in accesses {
         let writer = Events::new(access.client()?, &election.identity, metrics.writes());
-        events.insert(name, writer);
+        events.insert(name.clone(), writer);
     }
     Ok(ClusterWriter::new(
         lease.client()?,
@@ -327,28 +346,13 @@ async fn writer(
     ))
 }
 
-async fn source(config: &Config) -> Result<Source> {
-    Ok(match &config.source {
-        SourceConfig::Manifests(path) => Source::Manifests(path.clone()),
-        SourceConfig::Kubernetes(clusters) => Source::Kubernetes(
-            kubernetes::Clusters::connect(
-                clusters,
-                config.namespace.clone(),
-                config.resync_interval,
-            )
-            .await?,
-        ),
-    })
-}
-
 /// Opens the ledger, a ConfigMap beside the Lease.
-async fn ledger(config: &Config) -> Result<LedgerStore> {
-    let SourceConfig::Kubernetes(clusters) = &config.source else {
+fn ledger(config: &Config, accesses: &[(String, Access)]) -> Result<LedgerStore> {
+    let Some((_, access)) = accesses.first() else {
         return Ok(LedgerStore::disabled());
     };
-    let configs = kubeconfig::configs(clusters).await?;
-    let names = configs.iter().map(|(name, _)| name.clone()).collect();
-    let (Some(place), Some((_, access))) = (&config.ledger, configs.into_iter().next()) else {
+    let names = accesses.iter().map(|(name, _)| name.clone()).collect();
+    let Some(place) = &config.ledger else {
         tracing::warn!(
             "no ledger: a typo freezes all removals; set --leader-elect-resource-namespace to have one"
         );

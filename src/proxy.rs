@@ -119,9 +119,13 @@ fn url(text: &str) -> Option<Uri> {
         true => text.to_owned(),
         false => format!("http://{text}"),
     };
-    let url: Uri = text.parse().ok()?;
+    text.parse().ok().filter(is_of_a_host)
+}
+
+/// Whether a URL is one of `http` or `https`, and names a host.
+pub fn is_of_a_host(url: &Uri) -> bool {
     let known = matches!(url.scheme_str(), Some("http" | "https"));
-    (known && url.host().is_some_and(|host| !host.is_empty())).then_some(url)
+    known && url.host().is_some_and(|host| !host.is_empty())
 }
 
 #[cfg(test)]

@@ -118,7 +118,6 @@ pub async fn look<P: Provider>(
     if let Some(stack) = at_rest {
         look_for_drift(provider, stack, watch).await;
     }
-    doubt_tables(provider, &mut network, &live, watch).await;
     let made = |network: &Network, watch: &Watch| {
         let world = World {
             snapshot: view.snapshot,
@@ -135,7 +134,10 @@ pub async fn look<P: Provider>(
     if plan.is_doubtful() {
         // Network and stack were read at the same time, so the network may be older than the end of the last operation.
         network = read_network().await?;
-        doubt_tables(provider, &mut network, &live, watch).await;
+        plan = made(&network, watch);
+    }
+    network.unproven = unproven(provider, &plan.missing_tables).await;
+    if !network.unproven.is_empty() {
         plan = made(&network, watch);
     }
     let zones = plan.new_zones.clone();
@@ -157,23 +159,12 @@ pub async fn look<P: Provider>(
     Ok(plan)
 }
 
-/// Notes which of the stack's route tables the network lacks without proof that they are gone.
-async fn doubt_tables<P: Provider>(
-    provider: &P,
-    network: &mut Network,
-    live: &Live,
-    watch: &Watch,
-) {
-    let missing = plan::missing_tables(live, network, watch);
-    network.unproven = unproven(provider, missing).await;
-}
-
 /// Returns those of these ids of which EC2 does not say that they do not exist.
-async fn unproven<P: Provider>(provider: &P, missing: BTreeSet<String>) -> BTreeSet<String> {
+async fn unproven<P: Provider>(provider: &P, missing: &BTreeSet<String>) -> BTreeSet<String> {
     if missing.is_empty() {
-        return missing;
+        return BTreeSet::new();
     }
-    let ask = provider.absent(&missing);
+    let ask = provider.absent(missing);
     let absent = ask.instrument(spans::step("ask for each id")).await;
     missing.difference(&absent).cloned().collect()
 }
@@ -202,7 +193,7 @@ async fn look_for_drift<P: Provider>(provider: &P, stack: &mut Stack, watch: &mu
         let mut seen = look.instrument(spans::step("look for drift")).await;
         if let Ok(seen) = &mut seen {
             stack.policy = seen.policy.take().or(stack.policy.take());
-            seen.unproven = unproven(provider, seen.missing()).await;
+            seen.unproven = unproven(provider, &seen.missing()).await;
         }
         watch.looked(&stack.version, seen.map_err(|error| error.to_string()));
     }

@@ -98,14 +98,17 @@ pub async fn answer(
 }
 
 async fn read(config: &Config) -> Result<(Status, Leadership), StatusError> {
-    let SourceConfig::Kubernetes(clusters) = &config.source else {
+    if let SourceConfig::Manifests(_) = &config.source {
         return Err(StatusError::Manifests);
-    };
+    }
     let place = config
         .leader_election
         .as_ref()
         .ok_or(StatusError::NoCluster)?;
-    let first = kubeconfig::configs(clusters).await?.into_iter().next();
+    let first = kubeconfig::accesses(&config.source)
+        .await?
+        .into_iter()
+        .next();
     let (_, access) = first.ok_or(StatusError::NoCluster)?;
     let client = access.client()?;
     let (namespace, name) = (

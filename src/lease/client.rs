@@ -1,13 +1,12 @@
 //! Calls kube-leader-election, with a timeout, and classifies the result.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
 use kube::Client;
 use kube_leader_election::{Error, LeaseLock, LeaseLockParams, LeaseLockResult};
 
 use super::config::ElectionConfig;
-use crate::clock;
+use crate::{clock, error_chain};
 
 /// The result of an attempt to take or renew the Lease.
 pub(super) enum Attempt {
@@ -128,25 +127,10 @@ impl From<Error> for RequestError {
             Error::CreateLease(e) if code(e) == 403 => format!(
                 "the Lease does not exist and may not be created ({}): install the chart again or apply deploy/manifests.yaml, which \
                  create it",
-                chain(e)
+                error_chain::text(e)
             ),
-            error => chain(error),
+            error => error_chain::text(error),
         };
         Self { text, kind }
     }
-}
-
-/// Returns the error with its causes, without those whose text an outer error repeats.
-pub(super) fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }

@@ -11,6 +11,7 @@ use kube::Client;
 use kube::client::{Body, ClientBuilder, DynBody};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tower::util::BoxService;
 use tower::{BoxError, Service};
 
 use super::cas_layer::CasLayer;
@@ -70,23 +71,20 @@ impl Drop for Current {
     }
 }
 
+/// The transport of a client that kube makes from a configuration.
+type Transport = BoxService<http::Request<Body>, http::Response<Box<DynBody>>, BoxError>;
+
 impl LeaseElection {
     /// Creates an election with its own clients, which `client` makes from a configuration. They do not retry, and every request has a
     /// timeout.
     ///
     /// # Errors
     /// If the config contradicts itself, or no client can be created.
-    pub fn new<S>(
+    pub fn new(
         mut kube: kube::Config,
-        client: impl Fn(kube::Config) -> Result<ClientBuilder<S>, kube::Error>,
+        client: impl Fn(kube::Config) -> Result<ClientBuilder<Transport>, kube::Error>,
         config: ElectionConfig,
-    ) -> Result<Self, ElectionError>
-    where
-        S: Service<http::Request<Body>, Response = http::Response<Box<DynBody>>, Error = BoxError>
-            + Send
-            + 'static,
-        S::Future: Send + 'static,
-    {
+    ) -> Result<Self, ElectionError> {
         config.check()?;
         kube.default_retry = false;
         kube.connect_timeout = Some(config.patience());

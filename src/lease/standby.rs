@@ -8,8 +8,8 @@ use kube::{Api, Client};
 use std::time::Duration;
 
 use crate::clock::{self, Instant, sleep_until, timeout};
+use crate::error_chain;
 
-use super::client::chain;
 use super::config::ElectionConfig;
 use super::observation::LeaseState;
 use super::status::StatusWriter;
@@ -150,7 +150,7 @@ impl Standby {
                 Some(Ok(WatchEvent::Error(status))) => {
                     return News::Ended(Some(status.message.clone()));
                 }
-                Some(Err(error)) => return News::Ended(Some(chain(&error))),
+                Some(Err(error)) => return News::Ended(Some(error_chain::text(&error))),
                 // A server that ends every watch at once must not be asked again at once.
                 None if clock::since(watch.since) < Duration::from_secs(1) => {
                     return News::Ended(Some("the API server ended it at once".into()));
@@ -174,7 +174,7 @@ impl Standby {
                 since: clock::now(),
                 version: version.to_owned(),
             }),
-            Ok(Err(error)) => Err(chain(&error)),
+            Ok(Err(error)) => Err(error_chain::text(&error)),
             Err(_) => Err(format!(
                 "no answer from the API server within {patience:.1?}"
             )),

@@ -24,14 +24,12 @@ use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::{Layout, LayoutError, Names};
 use crate::model::cloud::live::{Live, Stack};
-use crate::model::cloud::network::Network;
 use crate::model::cloud::observed::IdKind;
 use crate::model::cloud::status::Phase;
 use crate::model::desired::template;
-use crate::model::drift::tracker::Watch;
 use crate::model::plan::change_set::Whole;
 use crate::model::plan::draft::draft;
-use crate::model::plan::patched_template::tags_later;
+use crate::model::plan::patched_template::next_change;
 use crate::model::plan::types::{Action, Plan, World};
 
 /// Makes the plan. Total: whatever the world looks like, there is one.
@@ -47,18 +45,14 @@ pub fn plan(world: &World<'_>) -> Plan {
 }
 
 /// Returns the route tables that the stack uses and the network lacks.
-pub fn missing_tables(live: &Live, network: &Network, watch: &Watch) -> BTreeSet<TableId> {
-    let Some((stack, Ok(layout))) = recovery::layout(live) else {
-        return BTreeSet::new();
-    };
-    let names = layout.names();
+fn missing_tables(world: &World<'_>, stack: &Stack, names: &Names) -> BTreeSet<TableId> {
     let workers = names.routes.keys().map(|(table, _)| table);
-    let observed = watch.observed(&stack.version).into_iter();
+    let observed = world.watch.observed(&stack.version).into_iter();
     let own = observed.flat_map(|observed| observed.ids.values());
     let own = own.filter(|id| IdKind::of(id) == Some(IdKind::RouteTable));
     let missing = workers
         .chain(own)
-        .filter(|table| network.routes(table).is_none());
+        .filter(|table| world.network.routes(table).is_none());
     missing.cloned().collect()
 }
 
@@ -88,6 +82,10 @@ fn plan_for(
     let names = match &layout {
         Some((_, Ok(layout))) => layout.names(),
         Some((_, Err(_))) | None => Names::default(),
+    };
+    let missing_tables = match &layout {
+        Some((stack, _)) => missing_tables(world, stack, &names),
+        None => BTreeSet::new(),
     };
     let aside = own_tables::set_aside(world);
     let network = aside.as_ref().unwrap_or(world.network);
@@ -119,6 +117,7 @@ fn plan_for(
             plan.present(world, stack, &layout.unwrap_or_default(), &names);
         }
     }
+    plan.missing_tables = missing_tables;
     plan.mark_zones(world, &names);
     plan.mark_refused(world, &names);
     plan.problems.sort();
@@ -193,10 +192,8 @@ impl Plan {
             }
         };
         self.size = Some(template.size);
-        self.differences = diff::between(layout, &template, &self.request);
-        let template = tags_later(stack, template, &self.differences);
-        self.differences
-            .extend(diff::of_tags(&stack.tags, &template.tags));
+        let (template, differences) = next_change(stack, layout, template, &self.request);
+        self.differences = differences;
         // An adopted stack is claimed by its next change, and none is made for that alone.
         if let [only] = self.differences.as_slice()
             && only.is_claim()

@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::error_chain;
 use crate::lease::Term;
 use crate::model::base::plain;
 use crate::model::input::request::Snapshot;
@@ -17,8 +18,7 @@ use crate::report::metrics::Metrics;
 use crate::report::problem_log::{self, ProblemLog};
 use crate::report::status_publisher::StatusPublisher;
 
-/// The log shows this many sources of an error, with this many bytes.
-const MAX_CAUSES: usize = 16;
+/// The log shows this many bytes of an error and its sources.
 const MAX_CAUSE: usize = 1_000;
 
 /// Reports for the control loop: log, metrics, status and Events.
@@ -133,17 +133,8 @@ impl Reporter {
 
 /// Returns the texts of an error and of its sources: the first is often no more than "dispatch failure".
 fn causes(error: Option<&(dyn std::error::Error + 'static)>) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    let mut next = error;
-    while let Some(error) = next.filter(|_| texts.len() < MAX_CAUSES) {
-        let text = error.to_string();
-        // Many errors repeat the text of their source.
-        if !texts.iter().any(|known| known.contains(&text)) {
-            texts.push(text);
-        }
-        next = error.source();
-    }
-    plain::short(&texts.join(": "), MAX_CAUSE)
+    let text = error.map(error_chain::text);
+    plain::short(&text.unwrap_or_default(), MAX_CAUSE)
 }
 
 impl Last {

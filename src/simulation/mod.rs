@@ -33,7 +33,6 @@
 //! 14. `Progress`: an entry that does not change is served within a bound, whatever others edit in the meantime. This is checked in one of four
 //!     histories, after it has settled.
 //! 15. `Paced`: when there is nothing to do, passes are few.
-//!
 //! 16. `Reported`: after a history has settled, the leader's status says of each entry whether it is routed, and if it is not, why.
 //!
 //! The simulation covers:

@@ -53,16 +53,14 @@ pub struct Access {
 }
 
 impl Access {
-    /// Takes the exec plugin out of the configuration: kube-client would run it once, and never again.
-    pub fn new(mut config: Config) -> Self {
-        let auth = &mut config.auth_info;
-        let other = auth.auth_provider.is_some()
-            || auth.token.is_some()
-            || auth.token_file.is_some()
-            || auth.username.is_some();
-        let exec = auth.exec.take().filter(|_| !other);
-        let plugin = exec.map(Plugin::shared);
+    pub(super) fn new(config: Config, plugin: Option<Arc<Plugin>>) -> Self {
         Self { config, plugin }
+    }
+
+    #[cfg(test)]
+    pub(super) fn shares(&self, other: &Self) -> bool {
+        let plugins = self.plugin.as_ref().zip(other.plugin.as_ref());
+        plugins.is_some_and(|(ours, theirs)| Arc::ptr_eq(ours, theirs))
     }
 
     /// Returns the same way with another configuration, which has other deadlines.

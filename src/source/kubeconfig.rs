@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{HeaderValue, Uri, header::USER_AGENT};
+use http::{HeaderValue, header::USER_AGENT};
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig};
 
 use super::access::{Access, ConnectError, cannot};
-use crate::config;
+use super::plugin::Plugin;
+use crate::config::{self, SourceConfig};
 use crate::model::base::plain;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, is_of_a_host};
 
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,14 +40,18 @@ enum Way {
     Kubeconfig,
 }
 
-/// Returns the ways into all clusters, by name; the first one's cluster holds the Lease. Nothing is sent yet.
+/// Returns the ways into all clusters, by name; none if ConfigMaps come from files. The first one's cluster holds the Lease. Nothing is
+/// sent yet. All share the kubeconfig's plugin, so that a person logs in once.
 ///
 /// # Errors
 /// If a kubeconfig, an address or a proxy cannot be used.
-pub async fn configs(clusters: &config::Clusters) -> Result<Vec<(String, Access)>, ConnectError> {
+pub async fn accesses(source: &SourceConfig) -> Result<Vec<(String, Access)>, ConnectError> {
+    let SourceConfig::Kubernetes(clusters) = source else {
+        return Ok(Vec::new());
+    };
     let proxy = Proxy::from_environment().map_err(|error| ConnectError::new(error.to_string()))?;
     // Certificates and credentials of named API servers are those of the pod or kubeconfig, if there are any.
-    let base = match infer(clusters).await {
+    let mut base = match infer(clusters).await {
         Ok(base) => Some(base),
         Err(_)
             if !clusters.masters.is_empty()
@@ -57,12 +62,14 @@ pub async fn configs(clusters: &config::Clusters) -> Result<Vec<(String, Access)
         }
         Err(error) => return Err(error),
     };
-    if let (Some(base), None) = (&base, &clusters.token_file) {
+    let mut plugin = None;
+    if let (Some(base), None) = (&mut base, &clusters.token_file) {
         possible(&base.config.auth_info)?;
+        plugin = Plugin::of(&mut base.config.auth_info);
     }
+    let access = |reached| Access::new(finished(reached, clusters, &proxy), plugin.clone());
     if let (Some(base), []) = (&base, &clusters.masters[..]) {
-        let config = finished(base.clone(), clusters, &proxy);
-        return Ok(vec![(String::new(), Access::new(config))]);
+        return Ok(vec![(String::new(), access(base.clone()))]);
     }
     let several = clusters.masters.len() > 1;
     let of = |master: &config::Master| {
@@ -81,7 +88,7 @@ pub async fn configs(clusters: &config::Clusters) -> Result<Vec<(String, Access)
         } else {
             String::new()
         };
-        (name, Access::new(finished(reached, clusters, &proxy)))
+        (name, access(reached))
     };
     Ok(clusters.masters.iter().map(of).collect())
 }
@@ -206,6 +213,7 @@ async fn load(
         .for_each(complete);
     let cluster = cluster_of(&file, context);
     let server = cluster.and_then(|cluster| cluster.server.as_deref());
+    let usable = |server: &str| server.parse().is_ok_and(|url| is_of_a_host(&url));
     if let Some(server) = server.filter(|server| !usable(server)) {
         return Err(ConnectError::new(format!(
             "{what} has the server {:?}: write its address as https://HOST:PORT",
@@ -248,14 +256,6 @@ fn cluster_of<'a>(file: &'a Kubeconfig, context: Option<&str>) -> Option<&'a Clu
     let name = &context.context.as_ref()?.cluster;
     let cluster = file.clusters.iter().find(|named| named.name == *name)?;
     cluster.cluster.as_ref()
-}
-
-fn usable(server: &str) -> bool {
-    let url: Option<Uri> = server.parse().ok();
-    url.is_some_and(|url| {
-        matches!(url.scheme_str(), Some("http" | "https"))
-            && url.host().is_some_and(|host| !host.is_empty())
-    })
 }
 
 #[cfg(test)]
@@ -318,6 +318,38 @@ mod tests {
         let mut other = reached;
         other.way = Way::Environment;
         assert_eq!(finished(other, &clusters, &proxy).proxy_url, None);
+    }
+
+    async fn of_masters(text: &str) -> Vec<(String, Access)> {
+        let path = std::env::temp_dir().join(format!("masters-{}", std::process::id()));
+        std::fs::write(&path, text).expect("a file");
+        let master = |name: &str| config::Master {
+            name: name.to_owned(),
+            url: format!("https://{name}").parse().expect("an address"),
+        };
+        let source = SourceConfig::Kubernetes(config::Clusters {
+            kubeconfig: Some(path.clone()),
+            masters: vec![master("one"), master("two")],
+            ..config::Clusters::default()
+        });
+        let found = accesses(&source).await.expect("two ways");
+        std::fs::remove_file(&path).expect("a file");
+        found
+    }
+
+    #[tokio::test]
+    async fn clients_share_a_plugin_that_is_run_in_the_same_way() {
+        let exec = "{exec: {apiVersion: client.authentication.k8s.io/v1, command: true}}";
+        let text = format!(
+            "current-context: one\ncontexts: [{{name: one, context: {{cluster: c, user: u}}}}]\nusers: [{{name: u, user: \
+             {exec}}}]\nclusters: [{{name: c, cluster: {{server: https://api}}}}]\n"
+        );
+        let (first, other) = (of_masters(&text).await, of_masters(&text).await);
+        let [(_, one), (_, two)] = &first[..] else {
+            panic!("two ways");
+        };
+        assert!(one.shares(two) && one.shares(&one.with(one.config.clone())));
+        assert!(!one.shares(&other[0].1), "that of another kubeconfig");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One informer per cluster.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -13,11 +14,9 @@ use super::access::{Access, ConnectError};
 use super::board::{Boards, shown};
 use super::confirm::Doubt;
 use super::informer::Informer;
-use super::kubeconfig::configs;
 use super::past::Past;
 use super::reader::{ReadError, Reader};
 use super::token_file::client;
-use crate::config;
 use crate::model::input::request::Snapshot;
 
 /// How long clusters that answer wait for those that neither answer nor refuse, before the first snapshot: so that what is
@@ -40,24 +39,25 @@ struct Cluster {
 }
 
 impl Clusters {
-    pub async fn connect(
-        clusters: &config::Clusters,
+    /// Makes a client for each of the named clusters. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// If certificates or the proxy cannot be used.
+    pub fn connect(
+        accesses: &[(String, Access)],
+        token_file: Option<&Path>,
         namespace: Option<String>,
         resync: Duration,
     ) -> Result<Self, ConnectError> {
-        let cluster = |(name, access): (String, Access)| {
-            let client = client(access, clusters.token_file.clone())?;
+        let cluster = |(name, access): &(String, Access)| {
+            let client = client(access, token_file.map(Path::to_owned))?;
             Ok(Cluster {
-                name,
+                name: name.clone(),
                 client,
                 past: Past::default(),
             })
         };
-        let clusters = configs(clusters)
-            .await?
-            .into_iter()
-            .map(cluster)
-            .collect::<Result<_, _>>()?;
+        let clusters = accesses.iter().map(cluster).collect::<Result<_, _>>()?;
         Ok(Self {
             clusters,
             namespace,

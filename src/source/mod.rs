@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use self::access::{Access, ConnectError};
+use crate::config::{Config, SourceConfig};
 use crate::model::input::request::Snapshot;
 
 pub mod access;
@@ -52,6 +54,22 @@ pub type Again = Box<
 pub type Taken = std::sync::Arc<dyn Fn() + Send + Sync>;
 
 impl Source {
+    /// Makes the source that the configuration names, with clients for these clusters.
+    ///
+    /// # Errors
+    /// If certificates or the proxy of a cluster cannot be used.
+    pub fn of(config: &Config, accesses: &[(String, Access)]) -> Result<Self, ConnectError> {
+        Ok(match &config.source {
+            SourceConfig::Manifests(path) => Self::Manifests(path.clone()),
+            SourceConfig::Kubernetes(clusters) => Self::Kubernetes(kubernetes::Clusters::connect(
+                accesses,
+                clusters.token_file.as_deref(),
+                config.namespace.clone(),
+                config.resync_interval,
+            )?),
+        })
+    }
+
     /// One that finds just this when it is read again.
     #[cfg(test)]
     pub(crate) fn confirming(snapshot: Snapshot) -> Self {

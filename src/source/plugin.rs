@@ -5,7 +5,7 @@
 
 use std::io::IsTerminal as _;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
+use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::model::base::plain;
@@ -50,11 +51,10 @@ pub(super) struct Credentials {
     expiry: Option<Timestamp>,
 }
 
+/// Clients share a plugin, so that a person logs in once.
 pub(super) struct Plugin {
     exec: ExecConfig,
-    /// The same for plugins that are run in the same way.
-    key: serde_json::Value,
-    held: tokio::sync::Mutex<Held>,
+    held: Mutex<Held>,
 }
 
 #[derive(Default)]
@@ -75,23 +75,23 @@ impl Held {
     }
 }
 
-/// Clients share a plugin, so that a person logs in once.
-static PLUGINS: Mutex<Vec<Arc<Plugin>>> = Mutex::new(Vec::new());
-
 impl Plugin {
-    pub fn shared(exec: ExecConfig) -> Arc<Self> {
-        let key = json!([exec, exec.cluster]);
-        let mut known = PLUGINS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(same) = known.iter().find(|plugin| plugin.key == key) {
-            return Arc::clone(same);
-        }
-        let plugin = Arc::new(Self {
+    /// Takes the plugin out of a user of a kubeconfig: kube-client would run it once, and never again. None where the user has other
+    /// credentials, which count first.
+    pub fn of(user: &mut AuthInfo) -> Option<Arc<Self>> {
+        let other = user.auth_provider.is_some()
+            || user.token.is_some()
+            || user.token_file.is_some()
+            || user.username.is_some();
+        let exec = user.exec.take().filter(|_| !other)?;
+        Some(Arc::new(Self::new(exec)))
+    }
+
+    fn new(exec: ExecConfig) -> Self {
+        Self {
             exec,
-            key,
-            held: tokio::sync::Mutex::default(),
-        });
-        known.push(Arc::clone(&plugin));
-        plugin
+            held: Mutex::default(),
+        }
     }
 
     /// Returns credentials that have not expired and are not those that the API server `refused`. Those are returned once more

@@ -13,11 +13,7 @@ fn script(text: &str) -> Plugin {
         ("name".to_owned(), "WHO".to_owned()),
         ("value".to_owned(), "me".to_owned()),
     ])]);
-    Plugin {
-        exec,
-        key: json!(null),
-        held: tokio::sync::Mutex::default(),
-    }
+    Plugin::new(exec)
 }
 
 fn answer(status: &str) -> String {
@@ -143,13 +139,6 @@ async fn a_request_that_is_given_up_ends_no_login() {
         plugin.credentials(None).await.expect("credentials").number,
         1
     );
-}
-
-#[test]
-fn clients_share_a_plugin_that_is_run_in_the_same_way() {
-    let shared = |text: &str| Plugin::shared(script(text).exec);
-    assert!(Arc::ptr_eq(&shared("one"), &shared("one")));
-    assert!(!Arc::ptr_eq(&shared("one"), &shared("two")));
 }
 
 #[tokio::test]

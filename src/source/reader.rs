@@ -1,7 +1,6 @@
 //! [`Reader`]: lists and watches one cluster's ConfigMaps by raw bytes, within bounds.
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -17,6 +16,7 @@ use tokio::time::timeout;
 use super::item::{self, Event};
 use super::split::{Lines, List};
 use super::token_file::TokenError;
+use crate::error_chain;
 use crate::model::base::ids::ObjectId;
 use crate::model::input::object;
 use crate::model::input::request::Object;
@@ -90,13 +90,9 @@ impl ReadError {
 
 /// The innermost cause: the layers around it only say that there is one.
 fn root(error: &kube::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text = inner.to_string();
-        source = inner.source();
-    }
-    text
+    error_chain::chain(error)
+        .last()
+        .map_or_else(String::new, ToString::to_string)
 }
 
 /// Everything there is, as of one version.

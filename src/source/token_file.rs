@@ -17,7 +17,7 @@ use super::access::{Access, ConnectError};
 const MAX_TOKEN: u64 = 64 << 10;
 
 /// A client whose bearer token, where a file is named, is read again for every request.
-pub(super) fn client(access: Access, token_file: Option<PathBuf>) -> Result<Client, ConnectError> {
+pub(super) fn client(access: &Access, token_file: Option<PathBuf>) -> Result<Client, ConnectError> {
     let Some(path) = token_file else {
         return access.client();
     };

@@ -146,9 +146,13 @@ pub enum Effect {
     Other,
 }
 
-/// Whether only AWS itself sets tags with this key.
-pub fn is_of_aws(tag_key: &str) -> bool {
-    tag_key.starts_with("aws:")
+impl Stack {
+    /// Returns the stack's tags without those that only AWS itself sets.
+    pub fn own_tags(&self) -> BTreeMap<String, String> {
+        let mut tags = self.tags.clone();
+        tags.retain(|key, _| !key.starts_with("aws:"));
+        tags
+    }
 }
 
 /// The static IPs by zone: every EIP has an output of its own name.

@@ -104,15 +104,18 @@ impl<'a> Look<'a> {
             })
     }
 
-    /// Whether what EC2's answer lacks may exist all the same. Only EC2's word about just this id proves that it does not.
-    fn is_unproven(&self, id: &str) -> bool {
-        self.observed.unproven.contains(id) || self.network.unproven.contains(id)
-    }
-
-    /// Returns the drift of what EC2's answer lacks and does not deny.
-    fn not_denied(&self, id: &str, expected: String) -> Drift {
-        let seen = NOT_DENIED.to_owned();
-        self.drift(id, AnswersContradict, expected, seen, Cure::Passes)
+    /// Returns what is said of a piece that EC2's answer lacks. Only EC2's word about just this id proves that it is `gone`.
+    fn if_proven(
+        &self,
+        id: &str,
+        gone: (DriftKind, &'static str, Cure),
+    ) -> (DriftKind, String, Cure) {
+        let unproven = [&self.observed.unproven, &self.network.unproven];
+        let (kind, seen, cure) = match unproven.iter().any(|ids| ids.contains(id)) {
+            true => (AnswersContradict, NOT_DENIED, Cure::Passes),
+            false => gone,
+        };
+        (kind, seen.to_owned(), cure)
     }
 
     /// Whether the gateway's own network interface still has its IP. EC2 takes it away after the gateway has come to its end.
@@ -140,13 +143,9 @@ impl<'a> Look<'a> {
                 found.push(self.drift(id, AnswersContradict, expected, seen, Cure::Passes));
                 return;
             }
-            if self.is_unproven(ip) {
-                found.push(self.not_denied(id, expected));
-                return;
-            }
             let cure = Cure::NewIp(self.with(&[Part::Eip, Part::NatGateway]));
-            let seen = "is released".to_owned();
-            found.push(self.drift(id, StaticIpLost, expected, seen, cure));
+            let (kind, seen, cure) = self.if_proven(ip, (StaticIpLost, "is released", cure));
+            found.push(self.drift(id, kind, expected, seen, cure));
             return;
         };
         if self.holds_on() || self.is_missed() {
@@ -191,11 +190,7 @@ impl<'a> Look<'a> {
                 let seen = "is not in EC2's answer, and routes to it are active".to_owned();
                 (AnswersContradict, seen, Cure::Passes)
             }
-            None if self.is_unproven(physical) => {
-                found.push(self.not_denied(id, expected));
-                return;
-            }
-            None => (NatGatewayGone, "is gone".to_owned(), renew),
+            None => self.if_proven(physical, (NatGatewayGone, "is gone", renew)),
             Some(gateway) => match &gateway.health {
                 Health::Gone => (NatGatewayGone, "is gone".to_owned(), renew),
                 Health::Leaving => (NatGatewayGone, "is being deleted".to_owned(), Cure::Passes),
@@ -235,12 +230,9 @@ impl<'a> Look<'a> {
                 found.push(self.drift(id, AnswersContradict, expected, seen, Cure::Passes));
                 return;
             }
-            if self.is_unproven(physical) {
-                found.push(self.not_denied(id, expected));
-                return;
-            }
             let cure = Cure::Renew(self.with(&[Part::NatSubnet, Part::NatGateway]));
-            found.push(self.drift(id, NatSubnetGone, expected, "is gone".to_owned(), cure));
+            let (kind, seen, cure) = self.if_proven(physical, (NatSubnetGone, "is gone", cure));
+            found.push(self.drift(id, kind, expected, seen, cure));
             return;
         };
         if subnet.cidr.is_some_and(|cidr| cidr != self.cidr) || subnet.zone != *self.zone {
@@ -260,12 +252,9 @@ impl<'a> Look<'a> {
         };
         let expected = format!("the NAT subnet's route table {physical}");
         let Some(routes) = self.network.routes(physical) else {
-            if self.is_unproven(physical) {
-                found.push(self.not_denied(id, expected));
-                return;
-            }
-            let cure = Cure::Renew(Vec::new());
-            found.push(self.drift(id, NatRouteTableGone, expected, "is gone".to_owned(), cure));
+            let gone = (NatRouteTableGone, "is gone", Cure::Renew(Vec::new()));
+            let (kind, seen, cure) = self.if_proven(physical, gone);
+            found.push(self.drift(id, kind, expected, seen, cure));
             return;
         };
         if let Some(table) = self.network.other_tables.get(physical) {

@@ -17,7 +17,7 @@ use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack
 use crate::model::desired::template::{self, Template};
 use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::diff::{Difference, Kind};
-use crate::model::plan::patched_template::tags_later;
+use crate::model::plan::patched_template::next_change;
 use crate::model::plan::types::{Action, Plan, World, discard};
 use crate::model::plan::{capacity, diff};
 
@@ -249,9 +249,7 @@ impl Plan {
         }
         let bucket = world.settings.template_bucket;
         let template = template::render(&desired, names, layout, bucket).ok()?;
-        let mut differences = diff::between(layout, &template, &self.request);
-        let template = tags_later(stack, template, &differences);
-        differences.extend(diff::of_tags(&stack.tags, &template.tags));
+        let (template, differences) = next_change(stack, layout, template, &self.request);
         // A change of the owner alone may not be seen, and takes the turn of what is left out.
         (!differences.iter().all(Difference::names_owner)).then_some((template, differences))
     }

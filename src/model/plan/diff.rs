@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use serde_json::Value;
 
 use crate::model::cloud::layout::{Layout, Resource};
-use crate::model::cloud::live::{Change, Effect, is_of_aws};
+use crate::model::cloud::live::{Change, Effect};
 use crate::model::cloud::resource_type::ResourceType;
 use crate::model::desired::template::{self, Template};
 use crate::model::input::request::Request;
@@ -119,19 +119,12 @@ pub fn between(live: &Layout, template: &Template, request: &Request) -> Vec<Dif
     differences
 }
 
-/// Stack tags; those of others (`aws:…` or not in the settings) count as differences too, since a change replaces all.
+/// Stack tags, without those of AWS itself; those that are not in the settings count as differences too, since a change replaces all.
 pub fn of_tags(
     live: &BTreeMap<String, String>,
     wanted: &BTreeMap<String, String>,
 ) -> Vec<Difference> {
-    let live = live.iter().filter(|(key, _)| !is_of_aws(key));
-    of_texts(
-        TAG,
-        &live
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect(),
-        wanted,
-    )
+    of_texts(TAG, live, wanted)
 }
 
 fn of_texts(

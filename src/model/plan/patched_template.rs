@@ -2,16 +2,17 @@
 
 use serde_json::{Value, json};
 
-use crate::model::cloud::live::{Stack, is_of_aws};
+use crate::model::cloud::layout::Layout;
+use crate::model::cloud::live::Stack;
 use crate::model::cloud::logical_id::next_name;
 use crate::model::desired::template::{self, Template};
 use crate::model::drift::{Cure, Drift};
-use crate::model::plan::diff::Difference;
+use crate::model::input::request::Request;
+use crate::model::plan::diff::{self, Difference};
 
 /// The live stack with another text.
 pub(in crate::model) fn as_it_is(stack: &Stack, text: String) -> Template {
-    let mut tags = stack.tags.clone();
-    tags.retain(|key, _| !is_of_aws(key));
+    let tags = stack.own_tags();
     Template {
         stack_name: stack.name.clone(),
         fingerprint: template::fingerprint(&text, &stack.parameters, &tags),
@@ -25,23 +26,24 @@ pub(in crate::model) fn as_it_is(stack: &Stack, text: String) -> Template {
     }
 }
 
-/// The template with the live stack's tags, where there is something else to be changed. Tags of a stack go to its static IPs and NAT
-/// gateways as well: should AWS refuse that, no route is to wait for it, so they follow in a change set of their own.
-pub(in crate::model) fn tags_later(
+/// Returns the next change of the live stack towards the template: what it requests, and the differences. Where there is something else
+/// to be changed, that has the live stack's tags. Tags of a stack go to its static IPs and NAT gateways as well: should AWS refuse
+/// that, no route is to wait for it, so they follow in a change set of their own.
+pub(in crate::model) fn next_change(
     stack: &Stack,
-    template: Template,
-    differences: &[Difference],
-) -> Template {
+    layout: &Layout,
+    mut template: Template,
+    request: &Request,
+) -> (Template, Vec<Difference>) {
+    let mut differences = diff::between(layout, &template, request);
+    let live = stack.own_tags();
     if differences.iter().all(Difference::names_owner) {
-        return template;
+        differences.extend(diff::of_tags(&live, &template.tags));
+    } else {
+        template.fingerprint = template::fingerprint(&template.text, &template.parameters, &live);
+        template.tags = live;
     }
-    let mut tags = stack.tags.clone();
-    tags.retain(|key, _| !is_of_aws(key));
-    Template {
-        fingerprint: template::fingerprint(&template.text, &template.parameters, &tags),
-        tags,
-        ..template
-    }
+    (template, differences)
 }
 
 /// The live stack without what has drifted, and with other names for what is to be made anew. None when its text is not as it

@@ -6,6 +6,7 @@ use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnEmpty;
 use crate::model::cloud::layout::{Layout, LayoutError, Names};
 use crate::model::cloud::live::{Live, Stack};
+use crate::model::cloud::resource_type::ResourceType;
 use crate::model::cloud::status::{Phase, Status};
 use crate::model::desired::template;
 use crate::model::plan::diff;
@@ -16,8 +17,6 @@ const RETAINED_AFTER: u32 = 2;
 
 /// After so many rollbacks that failed, the next continuation skips what would not go back, if no static IP hangs on any of it.
 const SKIPPED_AFTER: u32 = 3;
-/// What a rollback may skip: the look for drift sees what EC2 has of it, and repairs it.
-const SKIPPABLE: [&str; 2] = ["AWS::EC2::Route", "AWS::EC2::SubnetRouteTableAssociation"];
 
 /// The stack and what its template holds, where there is one that is ours.
 pub(in crate::model) fn layout(live: &Live) -> Option<(&Stack, Result<Layout, LayoutError>)> {
@@ -144,7 +143,14 @@ impl Plan {
     /// IP hangs on never is.
     fn rolled_back_halfway(&mut self, stack: &Stack, cause: String) {
         let stuck = &stack.rollback.stuck;
-        let skippable = |kind: &String| SKIPPABLE.contains(&kind.as_str());
+        // The look for drift sees what EC2 has of these, and repairs it.
+        let skippable = |kind: &String| {
+            let kind = ResourceType::of(kind);
+            matches!(
+                kind,
+                ResourceType::Route | ResourceType::SubnetRouteTableAssociation
+            )
+        };
         let (mut skip, mut setback) = (BTreeSet::new(), cause);
         if stack.rollback.failures >= SKIPPED_AFTER && !stuck.is_empty() {
             let ids = stuck

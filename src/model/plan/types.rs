@@ -101,6 +101,8 @@ pub struct Plan {
     pub ledger: Option<Ledger>,
     /// Where EC2 differs from what the stack believes.
     pub drifts: Vec<Drift>,
+    /// The route tables that the stack uses and the network lacks.
+    pub missing_tables: BTreeSet<TableId>,
     /// The drifts, by their keys, that the action is a repair of.
     pub repairs: Vec<String>,
     /// Zones that the differences add.

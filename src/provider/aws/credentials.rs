@@ -11,6 +11,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use tokio::sync::Mutex;
 
+use crate::error_chain;
 use crate::model::base::plain;
 
 /// Got anew this long before their end, as AWS advises for roles.
@@ -75,9 +76,7 @@ impl Renewable {
                 .ok_or_else(|| self.cause(error)),
         }
     }
-}
 
-impl Renewable {
     /// Returns the error, or the earlier one that it refers to.
     fn cause(&self, error: CredentialsError) -> CredentialsError {
         if let CredentialsError::InvalidConfiguration(_) = &error {
@@ -102,21 +101,11 @@ impl ProvideCredentials for Renewable {
     }
 }
 
-/// Returns an error and its sources.
-pub(super) fn chain<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    fn source<'a>(error: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-        (*error).source()
-    }
-    std::iter::successors(Some(error), source).take(16)
-}
-
 /// Returns what a user can do about credentials that cannot be got, by the texts of the SDK: it has no types for these causes.
 pub(super) fn remedy(error: Option<&(dyn Error + 'static)>, profile: &str) -> String {
     let text: Vec<String> = error
         .into_iter()
-        .flat_map(chain)
+        .flat_map(error_chain::chain)
         .map(|error| error.to_string().to_ascii_lowercase())
         .collect();
     let says = |part: &str| text.iter().any(|text| text.contains(part));

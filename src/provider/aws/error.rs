@@ -9,6 +9,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use super::answer::MAX_ANSWER;
 use super::kind::{Kind, Service};
 use super::{codes, credentials};
+use crate::error_chain;
 use crate::provider::{ProviderError, Retry};
 
 /// A call that did not succeed.
@@ -133,13 +134,13 @@ fn is_overload(status: u16) -> bool {
 /// A request without credentials fails before it is sent, as an error of the connector or of its construction; the
 /// credential providers name themselves in the chain of sources.
 fn about_credentials(error: &(dyn Error + 'static)) -> bool {
-    credentials::chain(error)
+    error_chain::chain(error)
         .any(|error| error.is::<aws_credential_types::provider::error::CredentialsError>())
 }
 
 /// Returns why the other end's certificate is not trusted, if that is the failure.
 fn distrust(failure: &Failure) -> Option<String> {
-    let texts = credentials::chain(failure.source.as_deref()?).map(ToString::to_string);
+    let texts = error_chain::chain(failure.source.as_deref()?).map(ToString::to_string);
     let mut why = texts.filter_map(|text| {
         let at = text.find("invalid peer certificate")?;
         // A time that changes would be a new problem with every attempt.

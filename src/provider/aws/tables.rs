@@ -94,8 +94,7 @@ impl Tables {
         }
         match worker_table(table, filters) {
             Some((id, worker)) => {
-                let fixed = table.routes().iter().filter(|route| !is_propagated(route));
-                let lists = fixed.filter_map(|route| route.destination_prefix_list_id());
+                let lists = fixed(table).filter_map(|route| route.destination_prefix_list_id());
                 let lists: BTreeSet<String> = lists.map(str::to_owned).collect();
                 if !lists.is_empty() {
                     self.lists.insert(id.clone(), lists);
@@ -104,12 +103,7 @@ impl Tables {
             }
             None => {
                 let other = OtherTable {
-                    routes: table
-                        .routes()
-                        .iter()
-                        .filter(|route| !is_propagated(route))
-                        .filter_map(route)
-                        .collect(),
+                    routes: fixed(table).filter_map(route).collect(),
                     tags: tags(table.tags()),
                 };
                 self.others.insert(id.to_owned(), other);
@@ -142,17 +136,23 @@ fn worker_table(table: &RouteTable, filters: &[(String, String)]) -> Option<(Str
         return None;
     }
     let id = table.route_table_id()?.to_owned();
-    let (propagated, fixed): (Vec<_>, Vec<_>) = table.routes().iter().partition(is_propagated);
+    let propagated = table.routes().iter().filter(is_propagated);
     Some((
         id,
         WorkerTable {
             zone,
-            routes: fixed.into_iter().filter_map(route).collect(),
-            propagated: propagated.into_iter().filter_map(route).collect(),
+            routes: fixed(table).filter_map(route).collect(),
+            propagated: propagated.filter_map(route).collect(),
             listed: 0,
             tags: tags(table.tags()),
         },
     ))
+}
+
+/// The static routes of a table.
+fn fixed(table: &RouteTable) -> impl Iterator<Item = &aws_sdk_ec2::types::Route> {
+    let routes = table.routes().iter();
+    routes.filter(|route| !is_propagated(route))
 }
 
 fn is_propagated(route: &&aws_sdk_ec2::types::Route) -> bool {

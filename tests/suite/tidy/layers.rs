@@ -7,25 +7,36 @@ use super::imports::imports;
 use super::{files, none};
 
 /// A module, and what of the crate it may name besides itself. The longest prefix of a file's path decides.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("config", &["model"]),
     ("model", &[]),
     ("retry", &[]),
     ("clock", &[]),
     ("proxy", &[]),
+    ("error_chain", &[]),
     ("spans", &[]),
     ("config_map", &[]),
-    ("cluster", &["model", "config", "source", "clock"]),
-    ("lease", &["clock"]),
+    ("cluster", &["model", "source", "clock"]),
+    ("lease", &["clock", "error_chain"]),
     (
         "ledger_store",
         &["model", "clock", "config_map", "spans", "lease::term"],
     ),
-    ("source", &["model", "config", "proxy", "retry"]),
+    (
+        "source",
+        &["model", "config", "error_chain", "proxy", "retry"],
+    ),
     ("provider", &["model", "lease::term"]),
     (
         "provider/aws",
-        &["provider", "model", "proxy", "spans", "lease::term"],
+        &[
+            "provider",
+            "model",
+            "error_chain",
+            "proxy",
+            "spans",
+            "lease::term",
+        ],
     ),
     (
         "report",
@@ -34,6 +45,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
             "config",
             "clock::wall",
             "config_map",
+            "error_chain",
             "spans",
             "reconcile::Pass",
             "provider::ProviderError",
