@@ -15,9 +15,9 @@ use crate::model::input::request::{Object, Snapshot};
 
 /// Bytes of one reason that is shown.
 const MAX_REASON: usize = 400;
-/// How long a cluster may be in doubt before people are told: a watch that is renewed is no news.
+/// How long a cluster may be in doubt before a problem reports it: watches are renewed all the time.
 const TOLD_AFTER: Duration = Duration::from_secs(4);
-/// How long it is told that a cluster went back to an older state.
+/// How long a problem reports that a cluster went back to an older state.
 const WENT_BACK: Duration = Duration::from_secs(600);
 
 /// The boards of all clusters. Cheap to clone.
@@ -149,7 +149,7 @@ impl Board {
         });
     }
 
-    /// Notes that events may be missed from now on. Nobody is woken or told: mostly it is over at once.
+    /// Notes that events may be missed from now on. This wakes nobody and reports nothing yet: mostly it ends at once.
     pub(super) fn doubt(&mut self) {
         self.doubted.get_or_insert_with(Instant::now);
         let source = shown(&self.cluster);
@@ -180,7 +180,7 @@ impl Board {
         }
     }
 
-    /// Notes that the cluster shows an older state than before, since somebody has restored it. Returns what people read about it.
+    /// Notes that the cluster shows an older state than before, as after a restore from a backup. Returns the text of the problem.
     pub(super) fn went_back(&mut self, from: u64, to: u64) -> String {
         let source = shown(&self.cluster);
         let text = format!(

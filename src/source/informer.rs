@@ -18,7 +18,7 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 const CALM: Duration = Duration::from_secs(10);
 /// Watches and lists begin at least so far apart.
 const PACE: Duration = Duration::from_secs(1);
-/// A watch that has been refused nothing for so long, and has told all that happened before, is good.
+/// A watch works when no request was refused for so long and it has delivered all earlier events.
 const SETTLES: Duration = Duration::from_millis(100);
 /// After an event that cannot be read, at the earliest, everything is listed again.
 const REREAD: Duration = Duration::from_secs(30);
@@ -92,7 +92,7 @@ impl Informer {
                 Err(error) if error.needs_a_list() => {
                     tracing::debug!("the watch cannot go on from its version: {error}");
                     self.board.doubt();
-                    // Right after a list it is a failure like others: it is told if it lasts.
+                    // Right after a list it is a failure like others: a problem reports it if it lasts.
                     if begun.duration_since(listed) < CALM {
                         self.pause(begun, &error).await;
                     }

@@ -1,4 +1,4 @@
-//! Where ConfigMaps come from. What is not known yet is told apart from what is not there.
+//! Where ConfigMaps come from. A source that is not known yet is never read as one without ConfigMaps.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub enum Source {
     #[cfg(test)]
     Simulated {
         feed: Feed,
-        /// Told when a pass takes its snapshot.
+        /// Is called when a pass takes its snapshot.
         taken: Taken,
         /// Lists everything by a consistent read.
         again: Again,

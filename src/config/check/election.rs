@@ -32,7 +32,7 @@ impl Check {
             Purpose::Read => !manifests,
         };
         let namespace = self.namespace(options, facts, needed && purpose == Purpose::Run);
-        // Where README.md installs it: whoever asks sits outside of the cluster.
+        // A subcommand runs outside of the cluster, so it looks where README.md installs the controller.
         let elsewhere = || (purpose == Purpose::Read).then(|| USUAL_NAMESPACE.to_owned());
         let namespace = namespace.or_else(elsewhere);
         if manifests && asked == Some(true) {

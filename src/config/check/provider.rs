@@ -10,8 +10,8 @@ use super::Check;
 const MAX_ROUTE_TABLE_TAGS: usize = 20;
 
 impl Check {
-    /// The provider, and whether it only logs. Tenants of a cluster must not be shown invented static IPs because a flag is missing, so
-    /// it has a default only where nobody is told.
+    /// Returns the provider, and whether it only logs. A missing flag must not show invented static IPs to tenants of a cluster, so
+    /// the provider has a default only where nothing is published.
     pub(super) fn provider(&mut self, options: &Options, private: bool) -> (ProviderConfig, bool) {
         let aws = AwsSettings {
             vpc_id: self.optional("vpc-id", &options.aws.vpc_id, form::vpc_id),

@@ -29,7 +29,7 @@ const MAX_TIMEOUT_MS: u16 = 60_000;
 type Variables = BTreeMap<String, String>;
 
 impl Check {
-    /// Only who runs has traces: a subcommand does not mind what somebody's shell has for other programs.
+    /// Returns the settings of traces. Only the controller has traces: a subcommand ignores variables that a shell sets for other programs.
     pub(super) fn traces(
         &mut self,
         flag: &Option<String>,

@@ -22,7 +22,7 @@ pub struct StackOptions {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_DRY_RUN", hide_env_values = true)]
     pub dry_run: String,
-    /// Remove the NAT gateway of this zone, which is no longer given with --aws-az; can be repeated. Its static IP is released: AWS may give it to somebody else.
+    /// Remove the NAT gateway of this zone, which is no longer given with --aws-az; can be repeated. Its static IP is released: AWS may give it to another customer.
     /// Default: none.
     #[arg(
         long,
@@ -36,7 +36,7 @@ pub struct StackOptions {
           env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_ZONE_REMOVAL", hide_env_values = true)]
     pub allow_zone_removal: Option<String>,
     /// When no ConfigMap asks for anything any more: keep (NAT gateways and static IPs stay, without routes) or delete
-    /// (the stack is deleted; its static IPs are released: AWS may give them to somebody else).
+    /// (the stack is deleted; its static IPs are released: AWS may give them to another customer).
     #[arg(
         long,
         value_name = "ACTION",
@@ -73,7 +73,7 @@ pub struct StackOptions {
         hide_env_values = true
     )]
     pub resync_interval: String,
-    /// What to do where EC2 differs from the stack, since somebody acted behind CloudFormation: off, report or repair.
+    /// What to do where EC2 differs from the stack, because it was changed outside of CloudFormation: off, report or repair.
     #[arg(
         long,
         value_name = "MODE",
@@ -91,7 +91,7 @@ pub struct StackOptions {
         hide_env_values = true
     )]
     pub drift_interval: String,
-    /// Give this zone a new static IP for this one, which somebody has released and which cannot be recovered; can be repeated.
+    /// Give this zone a new static IP in place of this one, which was released and cannot be recovered; can be repeated.
     /// Default: none.
     #[arg(long, value_name = "ZONE=IP", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_NEW_EIPS", hide_env_values = true)]

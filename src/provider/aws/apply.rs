@@ -322,7 +322,7 @@ impl Writer<'_> {
                 Ok(Some(answer))
             }
             Err(failure) if failure.may_have_happened() => {
-                // The operation stays remembered: until its events have told, or patience is over, nothing is repeated.
+                // The operation stays remembered. The call is repeated when events show how it ended, or after a time limit.
                 let done = matches!(failure.kind, Kind::Exists | Kind::State | Kind::Missing);
                 if done { Ok(None) } else { Err(failure.into()) }
             }

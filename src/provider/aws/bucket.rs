@@ -13,7 +13,7 @@ use crate::provider::ProviderError;
 pub struct Bucket {
     pub name: String,
     pub region: String,
-    /// Of an S3 that is not AWS's own.
+    /// The URL of an S3 service other than AWS's.
     pub endpoint: Option<String>,
     pub client: aws_sdk_s3::Client,
 }

@@ -42,7 +42,7 @@ pub struct CallReport {
     pub duration: Duration,
 }
 
-/// Told of every call, for metrics. Called on the calling task: it must not block.
+/// Receives a report of every call, for metrics. It runs on the calling task, so it must not block.
 pub type Observer = Arc<dyn Fn(&CallReport) + Send + Sync>;
 
 pub struct Calls {

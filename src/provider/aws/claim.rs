@@ -94,8 +94,8 @@ fn tag<'a>(stack: &'a Stack, key: &str) -> Option<&'a str> {
 /// What keeps it from being ours.
 pub fn why_foreign(stack: &Stack, ownership: &BTreeMap<String, String>) -> String {
     if stack.stack_status() == Some(&StackStatus::ReviewInProgress) {
-        // It has no tags before it is created.
-        return "somebody made a change set that would create it, and did not execute it; delete the empty stack"
+        // A stack has no tags before it is created.
+        return "a change set that would create it was made and not executed; delete the empty stack"
             .to_owned();
     }
     let differences: Vec<String> = ownership

@@ -1,6 +1,6 @@
-//! Credentials that are there before they are needed, and are got anew when AWS refuses them.
+//! Credentials that are loaded before a call needs them, and loaded again when AWS refuses them.
 //!
-//! The SDK's own cache does neither: it loads at the first call, and keeps what AWS has revoked until its time is over.
+//! The SDK's own cache does neither: it loads at the first call, and keeps revoked credentials until they expire.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use tokio::sync::Mutex;
 use crate::error_chain;
 use crate::model::base::plain;
 
-/// Got anew this long before their end, as AWS advises for roles.
+/// Credentials are loaded again this long before they expire, as AWS advises for roles.
 const EARLY: Duration = Duration::from_secs(300);
-/// How often a replica that stands by looks after them.
+/// How often a standby replica checks its credentials.
 const LOOK: Duration = Duration::from_secs(60);
-/// Of one loading. It asks STS or an agent on the node, each with retries of their own.
+/// Limits one load. It calls STS or an agent on the node, which have retries of their own.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// A message shows this many bytes of a profile's name.
 const MAX_PROFILE: usize = 100;
@@ -45,7 +45,7 @@ impl Renewable {
     pub async fn keep_fresh(self) {
         loop {
             if let Err(error) = self.current().await {
-                // Whoever needs them tells it with its remedy.
+                // The call that needs them reports the error with its remedy.
                 tracing::debug!(%error, "no credentials for AWS yet");
             }
             tokio::time::sleep(LOOK).await;

@@ -17,7 +17,7 @@ use crate::provider::ProviderError;
 
 /// Pages of what has drifted (100 each): a stack has at most 500 resources.
 const MAX_PAGES: usize = 5;
-/// Of a property's value.
+/// A message shows this many characters of a property's value.
 const MAX_VALUE: usize = 120;
 
 pub struct Detective<'a> {

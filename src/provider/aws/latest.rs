@@ -1,4 +1,4 @@
-//! The operation on the stack that ended last, whoever started it.
+//! The operation on the stack that ended last, no matter which caller started it.
 
 use std::time::Duration;
 

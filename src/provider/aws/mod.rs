@@ -70,7 +70,7 @@ mod reader;
 mod stack;
 mod tables;
 
-/// Of one call with its retries. It bounds how long a pass can hang on AWS.
+/// Limits one call with its retries, and so how long a pass can wait for AWS.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -82,7 +82,7 @@ const MAX_APP_NAME: usize = 50;
 /// What the provider has to know; region, credentials and endpoints come from the environment.
 #[derive(Clone)]
 pub struct AwsConfig {
-    /// Of the stack that is created when none is found.
+    /// The name of the stack that is created when none is found.
     pub stack_name: String,
     /// The tags by which a stack is ours.
     pub ownership: BTreeMap<String, String>,

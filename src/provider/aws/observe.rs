@@ -40,7 +40,7 @@ impl Eyes<'_> {
             let of_kind = ids.values().filter(|(is, _)| is == kind);
             of_kind.map(|(_, id)| id.clone()).collect()
         };
-        // What a look that failed knew is not gone on with.
+        // Taken out of memory, so that a read which fails forgets them.
         let last = memory.subnets.take();
         let last = last.filter(|(version, _)| *version == stack.version);
         let was_spared = last.is_some();

@@ -47,7 +47,7 @@ pub async fn ask(
         })
         .await;
     match answer {
-        // Told when it is to be set; until then it keeps nothing else from being done.
+        // Setting the policy reports the missing right. Until then nothing else waits for it.
         Err(failure) if failure.kind == Kind::Denied => Ok(None),
         answer => Ok(answer?.stack_policy_body),
     }

@@ -121,7 +121,7 @@ impl Surveyor<'_> {
             })
             .await?;
         let value = answer.quota().and_then(|quota| quota.value());
-        // A whole number, told as a fraction.
+        // AWS returns the whole number as a fraction.
         Ok(value.and_then(|value| format!("{value:.0}").parse().ok()))
     }
 

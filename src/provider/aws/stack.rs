@@ -19,7 +19,7 @@ const MAX_PAGES: usize = 500;
 /// Stacks looked at in each pass when several claim to be ours.
 const MAX_CLAIMS: usize = 5;
 
-/// Of a stack that has no template yet: no resources.
+/// The template of a stack that has none yet: no resources.
 const NO_TEMPLATE: &str = r#"{"Resources":{}}"#;
 
 impl Reader<'_> {
@@ -274,7 +274,7 @@ impl Reader<'_> {
             .iter()
             .any(|set| set.state == ChangeSetState::NoChanges)
         {
-            // Somebody wanted a change where there was none: what we know of the template may be old.
+            // A change set found no changes, although one was expected: the template in memory may be old.
             memory.template = None;
         }
         Ok(sets)

@@ -18,8 +18,8 @@ const MAX_PAGES: usize = 50;
 /// Route tables per page: the most that EC2 allows.
 const PAGE_SIZE: i32 = 100;
 
-/// The VPC's route tables, the workers' with their routes: one call per hundred tables. All are read, since a worker's that has lost
-/// its tag is to be told from one that is gone.
+/// Returns the VPC's route tables, the workers' with their routes: one call per hundred tables. All are read, since a worker table
+/// that lost its tag must be distinguished from one that is gone.
 pub async fn read(
     calls: &Calls,
     ec2: &aws_sdk_ec2::Client,
