@@ -115,7 +115,7 @@ fn zones(
                 Subject::Zone(zone.clone()),
                 Reason::ZoneKept,
                 format!(
-                    "it is no longer configured, but its static IP would be released, and AWS may give it to somebody else; add it back to --aws-az, or \
+                    "it is no longer configured, but its static IP would be released, and AWS may give it to another customer; add it back to --aws-az, or \
                      set --remove-zone={zone} to give the IP up"
                 ),
             )),
@@ -163,7 +163,7 @@ fn waits(
         return Some((Reason::LimitReached, text.to_owned()));
     }
     headroom.later.get(&(zone.clone(), cidr))?;
-    // Without the time that is left: what is told anew at each pass is noise.
+    // The text leaves out the remaining time, so that it stays the same from pass to pass.
     let text = "the change that was to add it failed, and all others go ahead without it; it is tried again by itself, ever more \
                 seldom: see the stack's events for the cause; if its NAT subnet's range is taken, choose another with --aws-nat-cidr-block";
     Some((Reason::ZoneWaits, text.to_owned()))

@@ -1,4 +1,4 @@
-//! Where EC2 itself differs from what the stack believes: somebody acted behind CloudFormation, which sees none of it.
+//! Drift: where EC2 differs from the stack, since it was changed outside of CloudFormation, which does not notice.
 
 pub mod cfn_detection;
 pub mod kind;
@@ -19,7 +19,7 @@ use crate::model::drift::kind::DriftKind;
 
 mod zone;
 
-/// Of what is seen, in a key: EC2 says at any length why a NAT gateway failed.
+/// A key has this many characters of what is seen: EC2's reason why a NAT gateway failed has any length.
 const MAX_SEEN: usize = 120;
 
 /// One resource of the stack that is not in EC2 what it is in the stack.
@@ -50,7 +50,7 @@ pub enum Cure {
     Retake,
     /// Its tags taken out of the stack, and put back.
     Retag,
-    /// Made anew under another logical id; these go with it.
+    /// Created again under another logical id; these go with it.
     Renew(Vec<String>),
     /// A new static IP, if that is allowed. Only people can try to recover the old one.
     NewIp(Vec<String>),
@@ -63,7 +63,7 @@ pub enum Cure {
 }
 
 impl Drift {
-    /// The same for the same drift, also of what was made anew since; another one when what is seen has changed.
+    /// Returns the key of the drift: it stays the same when the resource was created again since, and changes with what is seen.
     pub fn key(&self) -> String {
         let (id, _) = renewal(&self.id);
         let seen: String = self.seen.chars().take(MAX_SEEN).collect();
@@ -90,7 +90,7 @@ impl Drift {
         }
     }
 
-    /// As it is told; `next` says what becomes of it.
+    /// Returns the problem to publish; `next` says what the controller does about it.
     pub fn problem(&self, next: &str) -> Problem {
         let cause = self.kind.cause();
         let text = format!(

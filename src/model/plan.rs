@@ -1,4 +1,4 @@
-//! The one next step, with its reasons. It leaves no choice to whoever applies it.
+//! The one next step, with its reasons. It leaves no choice to the code that applies it.
 
 pub(crate) mod capacity;
 pub mod change_set;

@@ -65,7 +65,7 @@ struct Tried {
     not_before: Duration,
     /// It was noted once, by a leader that may have ended before AWS took its call.
     doubtful: bool,
-    /// Of a zone: that it failed has been seen.
+    /// Whether a pass has seen that the zone failed.
     failed: bool,
 }
 
@@ -218,7 +218,7 @@ impl Schedule {
         any
     }
 
-    /// All is well, but for zones that are left out: whatever else was tried in vain has its first try again.
+    /// Notes that all is well, except for zones that are left out: every other failed attempt starts with its first try again.
     pub fn succeeded(&mut self, plan: &Plan, now: Duration) {
         self.refusals.succeeded(now);
         let left_out = |zone| plan.later.contains_key(&zone);

@@ -21,7 +21,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 #[serde(rename_all = "camelCase", default)]
 pub struct Status {
     pub schema_version: u32,
-    /// Of the program.
+    /// The program's version.
     pub version: String,
     pub leader: Leader,
     /// When all of this was last seen.
@@ -33,7 +33,7 @@ pub struct Status {
     pub stack: Stack,
     /// By zone.
     pub static_ips: BTreeMap<String, String>,
-    /// More public IPs of the NAT gateways, by zone, which somebody added: traffic leaves from these, too.
+    /// More public IPs of the NAT gateways, by zone, which people added by hand: traffic leaves from these, too.
     pub secondary_ips: BTreeMap<String, Vec<String>>,
     /// The latest plan's step.
     pub plan: Step,
@@ -48,7 +48,7 @@ pub struct Status {
     pub entries: Vec<Entry>,
     /// By CIDR.
     pub routes: Vec<Route>,
-    /// Of zones, route tables, sources and the stack.
+    /// Problems of zones, route tables, sources and the stack.
     pub problems: Vec<Told>,
     /// Where EC2 differs from what the stack believes.
     pub drift: Vec<Told>,
@@ -128,11 +128,11 @@ pub struct Counts {
 pub enum State {
     /// Not accepted; its owner has to act.
     Refused,
-    /// Not accepted any more; what it asked for before stays until it is mended or removed.
+    /// Not accepted any more; the network that it requested before stays until the entry is corrected or removed.
     Kept,
     /// Accepted, and held up by something else: `reason` says what.
     Waiting,
-    /// Its route was changed behind CloudFormation.
+    /// Its route was changed outside of CloudFormation.
     Drifted,
     /// Accepted; its route is being made.
     #[default]
@@ -255,7 +255,7 @@ pub(super) fn joined(message: &str, remedy: Option<&str>) -> String {
 
 impl Status {
     /// Cuts the list of entries so that the whole takes at most so many bytes as JSON. Each namespace has its share, and in it those
-    /// that somebody has to look at stay before those that are routed. The other lists have limits of their own.
+    /// that need attention stay before those that are routed. The other lists have limits of their own.
     pub fn fit(&mut self, bytes: usize) {
         let entries = std::mem::take(&mut self.entries);
         let mut keep = self.room(&entries, bytes).into_iter();
@@ -278,7 +278,7 @@ impl Status {
     }
 
     /// Which of these entries have room in a status that has none yet. Namespaces take turns, the worst entries of each first; half of
-    /// the room is for those that somebody has to look at, where there are so many.
+    /// the room is for those that need attention, where there are so many.
     fn room(&self, entries: &[Entry], bytes: usize) -> Vec<bool> {
         let size = |value: &Entry| serde_json::to_string(value).map_or(0, |text| text.len() + 1);
         // Figures of `omitted` may still grow.

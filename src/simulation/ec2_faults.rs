@@ -1,4 +1,4 @@
-//! Faults in EC2 that other principals cause behind CloudFormation, as data.
+//! Faults in EC2 that other principals cause outside of CloudFormation, as data.
 
 use std::fmt;
 use std::time::Duration;

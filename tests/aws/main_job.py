@@ -81,7 +81,7 @@ def stack_tags(walk):
 
 
 def drift(walk):
-    """Somebody deletes a route, an association and a NAT gateway behind CloudFormation (A7)."""
+    """Somebody deletes a route, an association and a NAT gateway outside of CloudFormation (A7)."""
     network, account, ec2 = walk.network, walk.account, walk.account.ec2
     zone = network.zones[0]
 

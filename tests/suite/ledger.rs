@@ -40,7 +40,7 @@ async fn a_typo_keeps_its_routes_while_another_tenant_s_go() {
     let told = [
         "NotACidr",
         "egress-t1",
-        "kept: 8.8.8.8/32 until it is mended or removed",
+        "kept: 8.8.8.8/32 until it is corrected or removed",
     ];
     wait::until("told", || replica.said(&told)).await;
     stage.delete_config_map("egress-t2").await;

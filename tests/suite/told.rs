@@ -275,7 +275,7 @@ async fn drift_and_its_repair_are_told() {
     stage.aws.call("ec2", "DeleteRoute", &route);
     let texts = [
         "1 of 2 entries waiting: \"google-dns\"",
-        "changed behind CloudFormation",
+        "changed outside of CloudFormation",
     ];
     told(&stage, "good", "Waiting", &texts).await;
     stage.routed(&EXAMPLE_CIDRS).await;

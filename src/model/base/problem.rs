@@ -1,4 +1,4 @@
-//! What users have to be told: who it concerns, a machine-readable reason, and what to do about it.
+//! Problems that users have to know: the subject, a machine-readable reason, what is wrong, and the remedy.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -51,7 +51,7 @@ pub const NAMELESS: &str = "there is no --cluster-id: another cluster of this ac
 /// What becomes of a difference between EC2 and the stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDrift {
-    /// Neither read nor told.
+    /// EC2 is not compared with the stack.
     #[default]
     Off,
     Report,
@@ -64,7 +64,7 @@ pub enum OnEmpty {
     /// NAT gateways and static IPs stay, without routes.
     #[default]
     Keep,
-    /// The stack is deleted; its static IPs are released: AWS may give them to somebody else.
+    /// The stack is deleted; its static IPs are released: AWS may give them to another customer.
     Delete,
 }
 

@@ -54,7 +54,7 @@ pub enum Part {
 /// How many resources a zone has.
 pub const PARTS: usize = 6;
 
-/// The logical ids that live resources have, by what they stand for: whoever named them, they keep their names.
+/// The logical ids that live resources have, by what they stand for. They keep their ids, also those that an earlier version chose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     pub parts: BTreeMap<(Zone, Part), String>,

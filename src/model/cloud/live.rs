@@ -79,7 +79,7 @@ pub struct Rollback {
     pub stuck: BTreeMap<String, String>,
 }
 
-/// An operation on the stack that has ended, whoever started it.
+/// An operation on the stack that has ended, no matter which caller started it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LastOperation {
     /// The caller's name for it, if it gave one.
@@ -170,7 +170,7 @@ pub(in crate::model) fn static_ips(live: &Live, names: &Names) -> BTreeMap<Zone,
     eips.filter_map(address).collect()
 }
 
-/// Returns the public IPs that somebody gave the NAT gateways besides their static IPs, by zone; `seen`: what EC2 last showed.
+/// Returns the public IPs of the NAT gateways besides their static IPs, by zone: people add them by hand. `seen`: what EC2 last showed.
 pub(in crate::model) fn secondary_ips(
     seen: Option<&Observed>,
     names: &Names,

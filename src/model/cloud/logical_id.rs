@@ -1,6 +1,6 @@
-//! Names of resources in the template: how a resource that is made again under another name is called.
+//! Logical ids of resources in the template: the id of a resource that replaces a lost one.
 
-/// `NATGateway1Anew2` → `NATGateway1`, 2: how often something was made anew under another logical id.
+/// Splits `NATGateway1Anew2` into `NATGateway1` and 2: how often the resource was created again under another logical id.
 pub(crate) fn renewal(id: &str) -> (&str, u32) {
     let split = id.rsplit_once("Anew");
     split

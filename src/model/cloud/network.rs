@@ -81,8 +81,8 @@ impl Network {
         Some(worker.zone)
     }
 
-    /// Without the routes that an operation of the stack may be making: those to NAT gateways that the template of before, with
-    /// these names, does not know. In a table with routes of ours it is told which gateway is ours.
+    /// Returns the network without the routes that an operation of the stack may be creating: those to NAT gateways that the previous
+    /// template, with these names, does not have. In a table with routes of ours the gateway identifies them.
     pub fn before(&self, names: &Names) -> Self {
         let mut network = self.clone();
         for (id, table) in &mut network.worker_tables {
@@ -107,7 +107,7 @@ pub const ZONE_TAG: &str = "AvailabilityZone";
 pub struct WorkerTable {
     /// The value of its `AvailabilityZone` tag.
     pub zone: Zone,
-    /// Static IPv4 routes by destination, whoever made them.
+    /// Static IPv4 routes by destination, of the stack and of others.
     pub routes: BTreeMap<Ipv4Net, Route>,
     /// IPv4 routes that a gateway or a VPC Route Server propagates. One may stand beside a static route to the same destination, which
     /// takes precedence, and they have a quota of their own ("Route priority" and "Amazon VPC quotas" in the VPC User Guide).

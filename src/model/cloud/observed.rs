@@ -71,7 +71,7 @@ pub struct Gateway {
     pub health: Health,
     pub subnet: SubnetId,
     pub public_ip: Option<String>,
-    /// More public IPs that traffic may leave from, as somebody added them; in EC2's order.
+    /// More public IPs that traffic may leave from, which people added by hand; in EC2's order.
     pub secondary_ips: Vec<String>,
     /// The network interface by which it has that IP, `eni-…`.
     pub interface: Option<String>,

@@ -74,7 +74,7 @@ static WORDS: [(Status, &str); 23] = [
 pub enum Phase {
     /// At rest; can be updated.
     Settled,
-    /// An operation runs, ours or somebody else's.
+    /// An operation runs, ours or another caller's.
     Busy,
     /// The creation failed and was rolled back, or not: the stack can only be deleted.
     CreateFailed,

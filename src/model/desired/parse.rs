@@ -108,7 +108,7 @@ impl Request {
         let kept = self.last(&entry, ledger);
         let mut text = refusal.to_string();
         if let Some(net) = kept {
-            text += &format!("; kept: {net} until it is mended or removed");
+            text += &format!("; kept: {net} until it is corrected or removed");
             self.keep(entry.clone(), net, rules);
         } else if ledger.is_some_and(|ledger| ledger.is_short(&entry.object)) {
             text += "; kept: every route that may be for it, since the ledger had no room for what it asked for last";

@@ -92,7 +92,7 @@ fn problems(
     let mut problems: Vec<Problem> = lost.chain(unproven).collect();
     if frozen > 0 {
         let text = format!(
-            "{frozen} routes that nobody asks for stay until every source is read and every refused entry is mended or \
+            "{frozen} routes that nobody asks for stay until every source is read and every refused entry is corrected or \
              removed: nobody knows what these stand for"
         );
         let subject = Subject::Stack(stack.to_owned());
@@ -107,8 +107,8 @@ fn may_serve(network: &Network, table: &TableId) -> bool {
     network.routes(table).is_some() && !network.is_released(table) && !is_own
 }
 
-/// What a live route that stays covers anyway needs no route of its own, unless somebody has taken that one away: nothing brings it
-/// back.
+/// Drops routes inside of a live route that stays: they need no route of their own. A live route that was removed by hand covers
+/// nothing, since nothing brings it back.
 fn drop_covered(names: &Names, network: &Network, routes: &mut BTreeSet<(TableId, Ipv4Net)>) {
     let live = |route: &(TableId, Ipv4Net)| names.routes.contains_key(route);
     let is_there = |(table, cidr): &(TableId, Ipv4Net)| {

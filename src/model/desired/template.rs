@@ -10,9 +10,9 @@ use crate::model::base::ids::{TableId, Zone};
 use crate::model::cloud::layout::{Layout, Names, Part};
 use crate::model::desired::Desired;
 
-/// Of a template body in the request (CloudFormation quota).
+/// The largest template body in a request (CloudFormation quota).
 pub const MAX_INLINE_BYTES: usize = 51_200;
-/// Of a template in S3 (CloudFormation quota).
+/// The largest template in S3 (CloudFormation quota).
 pub const MAX_S3_BYTES: usize = 1_000_000;
 /// Resources in a template (CloudFormation quota).
 pub const MAX_RESOURCES: usize = 500;

@@ -44,7 +44,7 @@ impl DriftKind {
         }
     }
 
-    /// Returns how urgent it is: a static IP that is lost may soon be somebody else's.
+    /// Returns how urgent it is: AWS may soon give a lost static IP to another customer.
     pub fn severity(self) -> Severity {
         match self {
             Self::StaticIpLost => Severity::Refused,
@@ -56,7 +56,7 @@ impl DriftKind {
     pub fn cause(self) -> &'static str {
         match self {
             Self::AnswersContradict => "EC2's answers prove nothing, so nothing is rebuilt",
-            _ => "somebody changed it behind CloudFormation",
+            _ => "it was changed outside of CloudFormation",
         }
     }
 
@@ -73,7 +73,7 @@ impl DriftKind {
         )
     }
 
-    /// Whether a change set can revert it: not what can only be made anew, nor of a type that CloudFormation detects no drift of.
+    /// Whether a change set can revert it: not what has to be created again, nor a type whose drift CloudFormation does not detect.
     pub fn is_revertible(self) -> bool {
         !matches!(self, Self::NatGatewayChanged | Self::NatSubnetUnassociated)
     }

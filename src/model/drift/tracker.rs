@@ -1,5 +1,5 @@
-//! When EC2 is looked at for drift, what was last seen there, and how often the same was repaired in vain. Time is an
-//! argument: the duration since 1970.
+//! When EC2 is read for drift, what was last seen there, and how often the repair of one drift failed. Time is an argument: the
+//! duration since 1970.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,9 +26,9 @@ const FULL: Duration = Duration::from_secs(6 * 3_600);
 const TEST: Duration = Duration::from_secs(900);
 /// Repairs of the same drift before it is left alone.
 pub const MAX_REPAIRS: u32 = 3;
-/// A drift that comes back within this time is the same, and its repair was in vain.
+/// A drift that comes back within this time is the same, and its repair has failed.
 const MEMORY: Duration = Duration::from_secs(3_600);
-/// How exactly a later leader has to know when that is over: the ledger is written anew that often while a drift stays.
+/// How exactly a later leader has to know when that is over: the ledger is written that often while a drift stays.
 const GRAIN: u64 = 900;
 /// Drifts remembered: as many as a stack has resources.
 const MAX_REMEMBERED: usize = 500;
@@ -75,7 +75,7 @@ pub struct Attempt {
 pub enum Stage {
     /// Not tried: CloudFormation is asked to revert it.
     New,
-    /// That was in vain, or cannot be.
+    /// CloudFormation failed to revert it, or cannot.
     Tried,
     /// One more try is left.
     Last,

@@ -13,7 +13,7 @@ pub(in crate::model) const MESSAGE: &str = "kube-static-egress-controller/messag
 
 pub const KEYS: [&str; 3] = [STATIC_IPS, STATE, MESSAGE];
 
-/// Bytes that are kept of what somebody else may have written: more than ours ever are.
+/// Bytes that are kept of an annotation, which others may have written: ours are always shorter.
 const MAX_KEPT: usize = 1_100;
 
 /// By key, only ours.

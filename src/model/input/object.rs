@@ -75,7 +75,7 @@ impl Object {
         self.uid = cut(uid, MAX_UID);
     }
 
-    /// What makes a difference to routes and to what people are told.
+    /// Returns the fields that routes and published messages depend on.
     pub fn asks(&self) -> impl PartialEq {
         (
             &self.uid,

@@ -20,7 +20,7 @@ pub struct Snapshot {
     pub missing: BTreeMap<String, String>,
     /// Sources that were listed whole and cannot be read any more, and why. What they had still counts.
     pub stale: BTreeMap<String, String>,
-    /// Sources that may have news which have not arrived: their watch has ended, or says nothing, and nobody needs to be told yet.
+    /// Sources that may have changes which have not arrived: their watch has ended or is silent, but not for long enough to report it.
     pub unsure: BTreeSet<String>,
     /// Sources that have gone back to an older state a short time ago, and how that showed.
     pub went_back: BTreeMap<String, String>,

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::model::input::request::Snapshot;
 
-/// Of a period: how exactly it is kept, and how often it is looked at. What a leader's last moments add to it may be lost.
+/// A period is stored and checked in steps of one part of it. What a leader's last moments add to it may be lost.
 const PARTS: u32 = 10;
 
 /// Times are durations since 1970, by a clock that does not step while one leader lasts. The next leader's may show something else:
-/// it is told how long a period has run, and takes no two clocks' times from one another.
+/// the ledger holds how long a period has run, so times of two clocks are never subtracted from one another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grace {
     /// `--empty-grace-period`.
@@ -28,7 +28,7 @@ pub struct Grace {
 pub struct LargeRemoval {
     pub since: Duration,
     pub removed: usize,
-    /// Of how many that were routed when it began: what is added meanwhile makes it no smaller.
+    /// How many networks were routed when it began: networks that are added later do not make the removal smaller.
     pub of: usize,
 }
 
@@ -75,8 +75,8 @@ impl Grace {
         self.left(self.empty_since)
     }
 
-    /// Notes that this many networks would be removed at once: how much longer that has to last, and until when. A removal that
-    /// grows begins anew.
+    /// Notes that this many networks would be removed at once. Returns how much longer that has to last, and until when. A removal
+    /// that grows starts again.
     pub fn large_left(&mut self, removed: usize, of: usize) -> (Duration, Duration) {
         let since = match self.large_removal {
             Some(large) if removed <= large.removed => large.since,

@@ -1,5 +1,5 @@
-//! What outlives a leader: what each entry asked for when it was last accepted, which stack is ours, what was tried and
-//! repaired in vain, and since when a grace period runs. One JSON document, kept by [`crate::ledger`].
+//! What outlives a leader: what each entry asked for when it was last accepted, which stack is ours, which attempts and
+//! repairs failed, and since when a grace period runs. One JSON document, kept by [`crate::ledger`].
 //!
 //! The ledger is believed as far as it explains what is live: while a live route is inside of nothing that it names (it is new, was
 //! deleted, could not be written for a time, or was not ours), it says nothing about refused entries, and removals are frozen. Of entries that it has no room for it keeps
@@ -20,13 +20,13 @@ use crate::model::persisted::refusal_record::Kepts;
 mod room;
 
 const VERSION: u32 = 2;
-/// Of a document that a program that knows no short namespaces reads rightly, too. Of one that has them it must not read that a
-/// refused entry without a line has no route.
+/// The version of a document without short namespaces, which older programs read correctly. In a document with short namespaces
+/// they would read that a refused entry without a line has no route.
 const VERSION_WHOLE: u32 = 1;
-/// Of the entries in the document. A ConfigMap holds 1 MiB.
+/// Limits the entries in the document. A ConfigMap holds 1 MiB.
 pub const MAX_BYTES: usize = 700 << 10;
 
-/// Of what entries asked for before they were changed. Where there is more, removals are frozen while an entry is refused.
+/// Limits the networks that entries requested before they were changed. Above it, removals are frozen while an entry is refused.
 const MAX_FORMER: usize = 2_000;
 
 /// One entry that was accepted.
@@ -38,7 +38,7 @@ pub struct Line {
     pub number: u64,
 }
 
-/// How often something was tried in vain, and when it may be tried again.
+/// How often an attempt failed, and when it may be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tries {
     pub times: u32,
@@ -165,7 +165,7 @@ impl Ledger {
             stack: document.stack,
             settled: document.settled,
             entries: watched.flat_map(lines).collect(),
-            // One that somebody has spoilt is as good as none.
+            // A line that cannot be read counts as missing.
             former: document
                 .former
                 .iter()
@@ -313,7 +313,7 @@ fn lines((cluster, namespaces): (String, Cluster)) -> Vec<(EntryId, Line)> {
                 name,
             };
             for (key, (net, number)) in keys {
-                // A line that somebody has spoilt is as good as none.
+                // A line that cannot be read counts as missing.
                 if let Ok(net) = net.parse() {
                     let object = object.clone();
                     lines.push((EntryId { object, key }, Line { net, number }));

@@ -62,7 +62,7 @@ impl<'a> Recall<'a> {
         }
     }
 
-    /// What the ledger should hold from now on, and what people have to be told of it.
+    /// Returns what the ledger should hold from now on, and the problem to publish about it.
     pub fn next<'b>(
         self,
         live_stack: &Live,

@@ -1,6 +1,6 @@
 //! A change of a live stack: prepared as a change set, read, executed.
 //!
-//! A change set takes its time, and others edit meanwhile. Whoever edits one entry every few seconds must not hold up everybody, so a
+//! A change set takes its time, and others edit meanwhile. A tenant who edits one entry every few seconds must not hold up the others, so a
 //! change set is executed when all that it does is safe, although it is not all that is asked for any more. Waiting with an entry
 //! that keeps changing would do as well, but needs a memory of all entries and of times, and delays honest edits.
 
@@ -204,7 +204,7 @@ impl Plan {
             .collect()
     }
 
-    /// The change without removals that somebody may call off again. A change set that removes what is wanted by the time that
+    /// The change without removals that a tenant may revoke again. A change set that removes what is wanted by the time that
     /// it is ready is of no use; who asks for the same again and again, and knows when, could hold up everybody so. Therefore the
     /// next one removes only what the one before would remove as well, and the one after that nothing while there is something
     /// to add. What is left out follows. None: there is no need, or it would not fit.
@@ -277,7 +277,7 @@ impl Plan {
         })
     }
 
-    /// Whether a live resource belongs to a zone that is to go, or is made anew because it is gone. [`desired::build`] only
+    /// Whether a live resource belongs to a zone that is to go, or is created again because it is gone. [`desired::build`] only
     /// drops a zone when the operator allowed it.
     pub(in crate::model) fn may_go(&self, names: &Names, id: &str) -> bool {
         if self.renewed.contains(id) {

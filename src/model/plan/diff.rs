@@ -25,7 +25,7 @@ pub enum Kind {
     Remove,
 }
 
-/// One difference, told so that a person can judge it.
+/// One difference, described so that a person can judge it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {

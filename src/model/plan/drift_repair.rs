@@ -54,7 +54,7 @@ impl Plan {
             self.problems.push(problem);
             if spent && world.settings.drift == OnDrift::Repair {
                 let text = format!(
-                    "{} ({}) {}; {MAX_REPAIRS} repairs were in vain, so it is left alone until it changes: find out who \
+                    "{} ({}) {}; {MAX_REPAIRS} repairs failed, so it is left alone until it changes: find out who \
                      changes it, and restore it by hand",
                     drift.expected, drift.id, drift.seen
                 );
@@ -175,8 +175,8 @@ impl Plan {
         self.repairs = keys;
     }
 
-    /// A change of the stack that comes to the same: routes and tags are taken out, and put back by the plan that follows, as it
-    /// misses them; what is gone is made anew under another name.
+    /// Repairs by changes of the stack: routes and tags are taken out, and the next plan puts them back, since it misses them; what
+    /// is gone is created again under another name.
     fn remake(
         &mut self,
         world: &World<'_>,
@@ -229,8 +229,8 @@ impl Plan {
         true
     }
 
-    /// Routes that are gone, though nobody would put them back, where their NAT gateway is made anew: leading to the new one they
-    /// would fail the change.
+    /// Returns routes that are gone and that nobody would put back, where their NAT gateway is created again: leading to the new one
+    /// they would fail the change.
     fn in_the_way(&self, names: &Names, drifts: &[Drift]) -> Vec<Drift> {
         let renewed = renewed(drifts);
         let is_in_the_way = |drift: &&Drift| {
@@ -251,7 +251,7 @@ impl Plan {
         missing.map(taken_out).collect()
     }
 
-    /// Of the routes to be taken out those that the next plan will ask for again. What stays only because it is there must not be
+    /// Returns those of the routes to be taken out that the next plan will ask for again. A route that is only retained must not be
     /// touched: nothing would bring it back.
     fn that_come_back(
         &self,

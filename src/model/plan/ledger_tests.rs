@@ -45,7 +45,7 @@ fn a_typo_keeps_what_it_asked_for_last_and_delays_nobody() {
         .find(|told| told.reason == Reason::NotACidr);
     let told = told.expect("it is told").message();
     assert!(
-        told.ends_with("; kept: 8.8.8.8/32 until it is mended or removed"),
+        told.ends_with("; kept: 8.8.8.8/32 until it is corrected or removed"),
         "{told}"
     );
     assert_eq!(plan.request.refused, 1);

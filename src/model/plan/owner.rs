@@ -81,7 +81,7 @@ fn of_another(stack: &Stack, layout: Option<&Layout>, owner: &Owner) -> Option<(
     let other = owners(stack, layout)
         .into_iter()
         .find(|named| !is_ours(named))?;
-    // Whatever somebody has written there, it is shown as a UID or not at all.
+    // A tag can hold any text: it is shown when it is a UID, and not otherwise.
     let other = if is_uid(other) { other } else { "unreadable" };
     Some(match &owner.uid {
         Some(own) => (
@@ -140,9 +140,9 @@ pub(in crate::model) fn problems(world: &World<'_>, layout: Option<&Layout>) -> 
 fn starter(token: Option<&str>) -> String {
     match owner::starter(token) {
         Starter::NoToken => {
-            "somebody without a token (the AWS CLI, an SDK or another tool)".to_owned()
+            "a caller without a token (the AWS CLI, an SDK or another tool)".to_owned()
         }
-        Starter::Console => "somebody in the AWS console".to_owned(),
+        Starter::Console => "a person in the AWS console".to_owned(),
         Starter::Controller(owner) => {
             format!("the controller of another cluster (its UID begins with {owner})")
         }
@@ -151,7 +151,7 @@ fn starter(token: Option<&str>) -> String {
         }
         Starter::Unknown(token) => {
             let shown: String = token.chars().take(MAX_TOKEN).collect();
-            format!("somebody with the token {}", shown.escape_default())
+            format!("a caller with the token {}", shown.escape_default())
         }
     }
 }

@@ -46,8 +46,8 @@ pub(in crate::model) fn next_change(
     (template, differences)
 }
 
-/// The live stack without what has drifted, and with other names for what is to be made anew. None when its text is not as it
-/// was read.
+/// Returns the template of the live stack without what has drifted, and with other names for what is created again. None when its
+/// text is not as it was read.
 pub(in crate::model) fn without(stack: &Stack, drifts: &[Drift]) -> Option<Template> {
     let mut text: Value = serde_json::from_str(&stack.template).ok()?;
     for drift in drifts {

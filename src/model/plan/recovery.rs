@@ -99,8 +99,8 @@ impl Plan {
             }
             Phase::DeleteFailed => self.deleted_halfway(world, stack, &cause),
             Phase::Review => {
-                let text = "somebody made a change set that would create the stack, and did not execute it; delete \
-                            the empty stack, then it is created anew"
+                let text = "a change set that would create the stack was made and not executed; delete the empty \
+                            stack, then the controller creates it again"
                     .to_owned();
                 self.refuse(&stack.name, Reason::InReview, text);
             }

@@ -15,7 +15,7 @@ use crate::model::plan::types::Failure;
 /// Each try is a change that fails for everybody.
 const FIRST: Duration = Duration::from_secs(120);
 const LAST: Duration = Duration::from_secs(1_800);
-/// Of AWS's words.
+/// Characters of AWS's text that are kept.
 const MAX_WHY: usize = 300;
 /// Refusals that are remembered.
 const MAX: usize = 100;
@@ -242,7 +242,7 @@ fn text((table, net): &Key) -> String {
     }
 }
 
-/// None where somebody has spoilt it.
+/// Reads the key of a refusal. None when it cannot be read.
 fn key_of(text: &str) -> Option<Key> {
     match text.split_once(' ') {
         Some((table, net)) => Some((table.to_owned(), Some(net.parse().ok()?))),

@@ -1,4 +1,4 @@
-//! The stack policy: what CloudFormation lets an update do to what a static IP hangs on, whoever asks for it.
+//! The stack policy: what CloudFormation lets an update by any caller do to the resources that a static IP depends on.
 
 use serde_json::{Value, json};
 
@@ -29,8 +29,8 @@ pub fn is(stack: &Stack, open: bool) -> bool {
 }
 
 impl Plan {
-    /// The policy is opened before a change set that needs it, and closed when nothing else is to be done. All that is needed
-    /// for that is seen in the stack, so whoever leads goes on.
+    /// Opens the policy before a change set that needs it, and closes it when nothing else is to be done. The stack shows all that
+    /// this needs, so the next leader continues it.
     pub(in crate::model) fn keep_policy(
         &mut self,
         world: &World<'_>,

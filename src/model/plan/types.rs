@@ -88,7 +88,7 @@ pub struct Plan {
     pub status: Option<Status>,
     /// The live static IPs by zone.
     pub static_ips: BTreeMap<Zone, String>,
-    /// More public IPs of the NAT gateways, which somebody added; traffic leaves from any of them.
+    /// More public IPs of the NAT gateways, which people added by hand; traffic leaves from any of them.
     pub secondary_ips: BTreeMap<Zone, Vec<String>>,
     /// The live stack's routes, and whether EC2 has them so, as far as it can be seen.
     pub live_routes: BTreeMap<(TableId, Ipv4Net), bool>,
@@ -109,7 +109,7 @@ pub struct Plan {
     pub new_zones: BTreeSet<Zone>,
     /// Those that are left out now.
     pub later: Later,
-    /// Logical ids of what is gone and made anew by the action.
+    /// Logical ids of what is gone and created again by the action.
     pub(in crate::model) renewed: BTreeSet<String>,
     /// What the template takes of CloudFormation's quotas, when one was made.
     pub size: Option<Size>,

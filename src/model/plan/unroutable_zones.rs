@@ -1,6 +1,6 @@
 //! Zones whose NAT gateway is gone: EC2 refuses a route to it, and one route that is refused fails the whole change of the stack.
-//! So until the gateway is made anew no route there is begun or taken out, nor is anything of the zone changed, and all other routes
-//! go their way. The same holds for a NAT subnet whose route to the internet is out, and another one in its place.
+//! So until the gateway is created again no route there is added or removed, nor is anything of the zone changed, and all other
+//! routes change as usual. The same holds for a NAT subnet whose route to the internet is out, and another one in its place.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -54,7 +54,7 @@ impl Plan {
         })
     }
 
-    /// Zones where the stack has no route to the internet, and EC2 has somebody else's: while ours was out to be put back.
+    /// Finds zones where the stack has no route to the internet and EC2 has a foreign one, made while ours was out to be put back.
     pub(in crate::model) fn taken(
         &mut self,
         world: &World<'_>,
@@ -88,8 +88,8 @@ impl Plan {
     }
 }
 
-/// Leaves routes alone that lead to a NAT gateway which is gone and not about to be made anew: once they were out of the stack, they
-/// could not be put back.
+/// Leaves routes alone that lead to a NAT gateway which is gone and not about to be created again: once they were out of the stack,
+/// they could not be put back.
 pub(in crate::model) fn leave_routes(
     drifts: &mut [Drift],
     names: &Names,

@@ -1,5 +1,5 @@
-//! What stands on a ConfigMap itself about its entries. The same content gives the same bytes, and no times are in it, so that
-//! whoever compares what is there with what should be finds nothing to do when nothing has happened.
+//! The annotations on a ConfigMap about its entries. Equal content gives equal bytes, without times, so that a comparison with the
+//! annotations that are there finds no difference when nothing has happened.
 
 use crate::model::base::plain::plain;
 use crate::model::input::annotations::{Annotations, MESSAGE, STATE, STATIC_IPS, cut};

@@ -14,7 +14,7 @@ use crate::model::plan::capacity;
 use crate::model::plan::types::{Action, Plan};
 use crate::model::status::{Counts, Entry, Route, RouteState, Stack, State, Status, Told};
 
-/// Of what is told besides entries.
+/// The status has this many problems besides entries.
 const MAX_PROBLEMS: usize = 200;
 const MAX_ROUTES: usize = 500;
 const MAX_DIFFERENCES: usize = 100;
@@ -60,7 +60,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
             entry.cidr = entry.cidr.filter(|cidr| *cidr != entry.asked);
             entries.push(named(entry, id));
         }
-        // What is not read is told where its owner looks: among the entries, under a name that no key can have.
+        // Owners look at their entries, so what cannot be read is reported among these, under a name that no key can have.
         for problem in of_object.remove(object).into_iter().flatten() {
             let id = EntryId {
                 object: object.clone(),
@@ -94,7 +94,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
     status
 }
 
-/// Whether there are entries that are not read, which is told once for all of them.
+/// Whether there are entries that are not read, which one problem reports for all of them.
 fn is_cut(of_object: &[&Problem]) -> bool {
     let mut problems = of_object.iter();
     problems.any(|problem| problem.reason == Reason::TooManyEntries)
@@ -265,8 +265,7 @@ impl<'a> Map<'a> {
             entry.state = State::Routed;
         } else if !self.plan.drifts.is_empty() && !serving(&self.drifted, *cidr).1.is_empty() {
             entry.state = State::Drifted;
-            let text =
-                "its route was changed behind CloudFormation; see what is told of its route table";
+            let text = "its route was changed outside of CloudFormation; see the problem of its route table";
             explain(&mut entry, Reason::Drifted, text);
         } else if let Some((reason, message)) = held_up {
             entry.state = State::Waiting;
@@ -275,7 +274,7 @@ impl<'a> Map<'a> {
         entry
     }
 
-    /// Of the zones that these tables lead to.
+    /// Returns the static IPs of the zones that these tables lead to.
     fn ips(&self, tables: &Tables<'_>) -> Vec<String> {
         let zones: BTreeSet<_> = tables
             .iter()

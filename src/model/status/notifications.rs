@@ -1,4 +1,4 @@
-//! What the owners of each ConfigMap are told, and what they have been told already: one word of progress, and one of what is
+//! The messages to the owners of each ConfigMap, and which of them were sent before: one about progress, and one about what is
 //! refused, each only when it says something new.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ use crate::model::status::{Entry, State, Status, joined};
 
 /// Faults named in one note, and entries of each; more are counted.
 const NAMED: usize = 3;
-/// ConfigMaps of which is remembered what was told: 200 kB.
+/// ConfigMaps whose last messages are remembered: 200 kB.
 const MAX_REMEMBERED: usize = 3_000;
 
 /// By ConfigMap. Without a uid there is nothing to tell it to.
@@ -28,7 +28,7 @@ pub struct OfObject {
     pub refused: Option<Notice>,
     pub progress: Option<Notice>,
     pub standing: Standing,
-    /// What the ConfigMap bears already.
+    /// The annotations that the ConfigMap has now.
     pub bears: Annotations,
     /// A mark of the accepted entries.
     pub asked: String,
@@ -90,13 +90,13 @@ impl Kind {
         }
     }
 
-    /// Whether somebody has to look at it.
+    /// Whether it needs attention.
     pub fn is_warning(self) -> bool {
         matches!(self, Self::Waiting | Self::EntriesRefused)
     }
 }
 
-/// What was told last about each ConfigMap, by its key. A leader takes it over from the one before.
+/// The last messages about each ConfigMap, by its key. A leader takes them over from the one before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Memory {
@@ -107,7 +107,7 @@ pub struct Memory {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Told(String, String, String);
 
-/// All that could be told about a status. Of a ConfigMap whose entries were cut nothing is known.
+/// Returns all messages about a status. Of a ConfigMap whose entries were cut nothing is known.
 pub fn notices(status: &Status, snapshot: &Snapshot) -> Notices {
     let same = |a: &Entry, b: &Entry| {
         (&a.cluster, &a.namespace, &a.name) == (&b.cluster, &b.namespace, &b.name)
@@ -276,7 +276,7 @@ impl Memory {
         bad.chain(object.progress.iter().filter(new)).collect()
     }
 
-    /// Notes that it has been told.
+    /// Notes that the message was sent.
     pub fn told(&mut self, object: &OfObject, notice: &Notice) {
         let told = self.told.entry(object.key()).or_default();
         if notice.kind == Kind::EntriesRefused {
@@ -287,7 +287,7 @@ impl Memory {
         }
     }
 
-    /// Forgets ConfigMaps that are gone or empty, and refusals that are mended.
+    /// Forgets ConfigMaps that are gone or empty, and refusals that have ended.
     pub fn tidy(&mut self, notices: &Notices) {
         let known: BTreeMap<String, &OfObject> = notices
             .values()
@@ -303,7 +303,7 @@ impl Memory {
         }
     }
 
-    /// As much of it as there is room for in the status ConfigMap: the rest is told again by the next leader.
+    /// Returns as much of it as the status ConfigMap has room for: the next leader sends the rest again.
     pub fn brief(&self) -> Self {
         let told = self.told.iter().take(MAX_REMEMBERED);
         Self {
