@@ -9,11 +9,10 @@ use super::calls::Calls;
 use super::codes;
 use super::error::Failure;
 use super::kind::{Kind, Service};
+use super::pages::{self, List, Pages};
 use crate::model::cloud::change_set_name::is_our_change_set;
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect};
 
-/// Pages read of a list of change sets or of one set's changes.
-const MAX_PAGES: usize = 20;
 /// Change sets whose changes are read: the newest. There is one at a time unless something goes very wrong.
 const MAX_DESCRIBED: usize = 3;
 
@@ -71,24 +70,20 @@ async fn list(
     cloudformation: &aws_sdk_cloudformation::Client,
     stack: &str,
 ) -> Result<Vec<ChangeSetSummary>, Failure> {
-    let mut all = Vec::new();
-    let mut next = None;
-    // What lies beyond the last page is left for later: those before it are discarded meanwhile.
-    for _ in 0..MAX_PAGES {
+    let (mut all, mut pages) = (Vec::new(), Pages::of(List::ChangeSets));
+    // What lies beyond the limit is left for later: those before it are discarded meanwhile.
+    while let Some(token) = pages.turn() {
         let request = cloudformation
             .list_change_sets()
             .stack_name(stack)
-            .set_next_token(next.take());
+            .set_next_token(token);
         let answer = calls
             .read(Service::CloudFormation, "ListChangeSets", |gate| {
                 request.customize().interceptor(gate).send()
             })
             .await?;
-        next = answer.next_token;
+        pages.note(answer.next_token);
         all.extend(answer.summaries.unwrap_or_default());
-        if next.is_none() {
-            break;
-        }
     }
     Ok(all)
 }
@@ -130,36 +125,30 @@ async fn changes(
     stack: &str,
     name: &str,
 ) -> Result<Option<Vec<Change>>, Failure> {
-    let mut all = Vec::new();
-    let mut next = None;
-    for _ in 0..MAX_PAGES {
+    let page = |token| {
         let request = cloudformation
             .describe_change_set()
             .stack_name(stack)
             .change_set_name(name)
-            .set_next_token(next.take());
-        let answer = calls
-            .read(Service::CloudFormation, "DescribeChangeSet", |gate| {
-                request.customize().interceptor(gate).send()
-            })
-            .await?;
-        all.extend(
-            answer
-                .changes()
-                .iter()
-                .map(|change| match change.resource_change() {
+            .set_next_token(token);
+        async move {
+            let answer = calls
+                .read(Service::CloudFormation, "DescribeChangeSet", |gate| {
+                    request.customize().interceptor(gate).send()
+                })
+                .await?;
+            let read =
+                |change: &aws_sdk_cloudformation::types::Change| match change.resource_change() {
                     Some(resource) if change.r#type() == Some(&ChangeType::Resource) => {
                         self::change(resource)
                     }
                     _ => unknown_change(change),
-                }),
-        );
-        next = answer.next_token;
-        if next.is_none() {
-            return Ok(Some(all));
+                };
+            let changes = answer.changes().iter().map(read).collect();
+            Ok((changes, answer.next_token))
         }
-    }
-    Ok(None)
+    };
+    Ok(pages::within(List::ChangeSets, page).await?.ok())
 }
 
 /// `changed`: when the stack was last updated; both in seconds since 1970.

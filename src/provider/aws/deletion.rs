@@ -4,7 +4,8 @@ use aws_sdk_cloudformation::types::{ResourceStatus, StackEvent};
 
 use super::calls::Calls;
 use super::error::Failure;
-use super::operation::{MAX_PAGES, is_of_stack, page, stack_status};
+use super::operation::{is_of_stack, page, stack_status};
+use super::pages::{List, Pages};
 use crate::model::cloud::live::Deletion;
 use crate::model::cloud::status::Status;
 
@@ -15,13 +16,13 @@ pub async fn read(
     stack: &str,
 ) -> Result<Deletion, Failure> {
     let mut deletion = Deletion::default();
-    let mut next = None;
-    for _ in 0..MAX_PAGES {
-        let (events, after) = page(calls, cloudformation, stack, next).await?;
-        if events.iter().any(|event| note(&mut deletion, event)) || after.is_none() {
+    let mut pages = Pages::of(List::StackEvents);
+    while let Some(token) = pages.turn() {
+        let (events, after) = page(calls, cloudformation, stack, token).await?;
+        if events.iter().any(|event| note(&mut deletion, event)) {
             break;
         }
-        next = after;
+        pages.note(after);
     }
     Ok(deletion)
 }

@@ -11,12 +11,11 @@ use super::codes;
 use super::error::Failure;
 use super::kind::Service;
 use super::memory::Memory;
+use super::pages::{List, Pages};
 use crate::model::cloud::live::Stack;
 use crate::model::drift::cfn_detection::{Detection, Property, Verdict};
 use crate::provider::ProviderError;
 
-/// Pages of what has drifted (100 each): a stack has at most 500 resources.
-const MAX_PAGES: usize = 5;
 /// A message shows this many characters of a property's value.
 const MAX_VALUE: usize = 120;
 
@@ -91,16 +90,15 @@ impl Detective<'_> {
     }
 
     async fn found(&self, stack: &Stack) -> Result<BTreeMap<String, Verdict>, Failure> {
-        let mut found = BTreeMap::new();
-        let mut next = None;
-        for _ in 0..MAX_PAGES {
+        let (mut found, mut pages) = (BTreeMap::new(), Pages::of(List::ResourceDrifts));
+        while let Some(token) = pages.turn() {
             let request = self
                 .cloudformation
                 .describe_stack_resource_drifts()
                 .stack_name(&stack.id)
                 .stack_resource_drift_status_filters(StackResourceDriftStatus::Modified)
                 .stack_resource_drift_status_filters(StackResourceDriftStatus::Deleted)
-                .set_next_token(next.take());
+                .set_next_token(token);
             let answer = self
                 .calls
                 .read(
@@ -110,10 +108,7 @@ impl Detective<'_> {
                 )
                 .await?;
             found.extend(answer.stack_resource_drifts().iter().filter_map(verdict));
-            next = answer.next_token;
-            if next.is_none() {
-                break;
-            }
+            pages.note(answer.next_token);
         }
         Ok(found)
     }

@@ -41,13 +41,13 @@ impl Failure {
     }
 
     /// A list that is longer than anything of ours is not believed.
-    pub fn too_many_pages(service: Service, action: &'static str, most: usize) -> Self {
+    pub fn too_long(service: Service, action: &'static str, text: String) -> Self {
         Self {
             service,
             action,
             kind: Kind::Invalid,
             code: "TooManyPages".to_owned(),
-            text: format!("the answer has more than {most} pages"),
+            text,
             attempts: 1,
             source: None,
         }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use aws_sdk_cloudformation::types::{ResourceStatus, StackEvent};
 
 use super::calls::Calls;
-use super::operation::{MAX_PAGES, is_of_stack, page, stack_status};
+use super::operation::{is_of_stack, page, stack_status};
+use super::pages::{List, Pages};
 use super::{codes, error};
 use crate::model::cloud::live::{Failed, Rollback};
 use crate::model::cloud::resource_type::ResourceType;
@@ -30,16 +31,13 @@ pub async fn read(
     stack: &str,
 ) -> Result<Failure, error::Failure> {
     let mut reader = Reader::default();
-    let mut next = None;
-    for _ in 0..MAX_PAGES {
-        let (events, after) = page(calls, cloudformation, stack, next).await?;
+    let mut pages = Pages::of(List::StackEvents);
+    while let Some(token) = pages.turn() {
+        let (events, after) = page(calls, cloudformation, stack, token).await?;
         if events.iter().any(|event| reader.read(event)) {
             break;
         }
-        next = after;
-        if next.is_none() {
-            break;
-        }
+        pages.note(after);
     }
     Ok(reader.failure())
 }

@@ -6,10 +6,9 @@ use ipnet::Ipv4Net;
 use super::calls::Calls;
 use super::ec2_values::parse_cidr;
 use super::kind::{Kind, Service};
+use super::pages::{List, Pages};
 use crate::provider::ProviderError;
 
-/// Pages of VPCs read before giving up.
-const MAX_PAGES: usize = 10;
 /// VPCs per page.
 const PAGE_SIZE: i32 = 100;
 
@@ -56,10 +55,9 @@ async fn vpcs(
     ec2: &aws_sdk_ec2::Client,
     vpc_id: Option<&str>,
 ) -> Result<Vec<Vpc>, ProviderError> {
-    let mut all = Vec::new();
-    let mut next = None;
-    for _ in 0..MAX_PAGES {
-        let request = ec2.describe_vpcs().set_next_token(next.take());
+    let (mut all, mut pages) = (Vec::new(), Pages::of(List::Vpcs));
+    while let Some(token) = pages.turn() {
+        let request = ec2.describe_vpcs().set_next_token(token);
         let request = match vpc_id {
             Some(id) => request.vpc_ids(id),
             None => request.max_results(PAGE_SIZE),
@@ -73,16 +71,11 @@ async fn vpcs(
             Err(failure) if failure.kind == Kind::Missing => return Ok(all),
             answer => answer?,
         };
-        next = answer.next_token;
+        pages.note(answer.next_token);
         all.extend(answer.vpcs.unwrap_or_default());
-        if next.is_none() {
-            return Ok(all);
-        }
     }
-    Err(ProviderError::after_fix(
-        "TooManyVpcs",
-        format!("more than {MAX_PAGES} pages of VPCs; name the workers' with --vpc-id"),
-    ))
+    let whole = pages.end().map(|()| all);
+    whole.map_err(|long| long.error("TooManyVpcs", "name the workers' with --vpc-id"))
 }
 
 fn choose_vpc(vpcs: &[Vpc], wanted: Option<&str>, region: &str) -> Result<Vpc, ProviderError> {

@@ -7,10 +7,8 @@ use aws_sdk_ec2::types::{Filter, ManagedPrefixList};
 use super::calls::Calls;
 use super::error::Failure;
 use super::kind::Service;
-use super::pages;
+use super::pages::{self, List};
 
-/// Pages of lists read before giving up.
-const MAX_PAGES: usize = 10;
 /// What AWS's own lists count for, by the end of their names ("AWS-managed prefix list weight" in the VPC User Guide). Others, and
 /// lists of which nothing is known, count as one route.
 const WEIGHTS: [(&str, usize); 6] = [
@@ -45,8 +43,13 @@ pub async fn read(calls: &Calls, ec2: &aws_sdk_ec2::Client, ids: &BTreeSet<Strin
             Ok((answer.prefix_lists.unwrap_or_default(), answer.next_token))
         }
     };
-    let lists: Result<_, Failure> =
-        pages::all(Service::Ec2, "DescribeManagedPrefixLists", MAX_PAGES, page).await;
+    let lists: Result<_, Failure> = pages::all(
+        Service::Ec2,
+        "DescribeManagedPrefixLists",
+        List::PrefixLists,
+        page,
+    )
+    .await;
     let lists = lists.unwrap_or_default();
     let mut sizes: Sizes = ids.iter().map(|id| (id.clone(), 1)).collect();
     let known = |list: &ManagedPrefixList| Some((list.prefix_list_id.clone()?, size(list)));

@@ -11,15 +11,12 @@ use super::ec2_values::{parse_cidr, tags};
 use super::error::Failure;
 use super::kind::Service;
 use super::memory::Memory;
-use super::pages;
+use super::pages::{self, List};
 use super::policy;
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::observed::{Address, Gateway, Health, Observed, Subnet};
 use crate::model::cloud::resource_type::ResourceType;
 use crate::provider::ProviderError;
-
-/// Pages of one list that are read: a stack has at most 500 resources, a page holds 100 of them.
-const MAX_PAGES: usize = 10;
 
 pub struct Eyes<'a> {
     pub calls: &'a Calls,
@@ -111,7 +108,7 @@ impl Eyes<'_> {
         let resources = pages::all(
             Service::CloudFormation,
             "ListStackResources",
-            MAX_PAGES,
+            List::StackResources,
             list,
         )
         .await?;
@@ -148,7 +145,8 @@ impl Eyes<'_> {
                 Ok((answer.nat_gateways.unwrap_or_default(), answer.next_token))
             }
         };
-        let gateways = pages::all(Service::Ec2, "DescribeNatGateways", MAX_PAGES, list).await?;
+        let gateways =
+            pages::all(Service::Ec2, "DescribeNatGateways", List::NatGateways, list).await?;
         Ok(gateways.iter().filter_map(gateway).collect())
     }
 
@@ -190,7 +188,7 @@ impl Eyes<'_> {
                 Ok((answer.subnets.unwrap_or_default(), answer.next_token))
             }
         };
-        let subnets = pages::all(Service::Ec2, "DescribeSubnets", MAX_PAGES, list).await?;
+        let subnets = pages::all(Service::Ec2, "DescribeSubnets", List::Subnets, list).await?;
         let subnet = |subnet: &aws_sdk_ec2::types::Subnet| {
             let seen = Subnet {
                 cidr: subnet.cidr_block().and_then(parse_cidr),

@@ -21,8 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The same for an operation of which it is not known whether it was ever started: its answer was lost. Repeating it too
 /// early does no harm, as the call has the same token; it only is of no use while the first one may still arrive.
 const PATIENCE_UNSURE: Duration = Duration::from_secs(20);
-/// Pages of events (100 each) read to find the first failure of an operation: 500 resources write about 2,000.
-pub const MAX_PAGES: usize = 30;
 
 /// An operation of ours that may still be running.
 #[derive(Clone, Debug, PartialEq)]

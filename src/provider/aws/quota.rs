@@ -13,6 +13,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use super::calls::Calls;
 use super::error::Failure;
 use super::kind::Service;
+use super::pages::{List, Pages};
 use crate::model::base::ids::{SubnetId, Zone};
 use crate::model::cloud::network::Headroom;
 
@@ -26,8 +27,6 @@ const NAT_GATEWAYS: &str = "L-FE5A380F";
 const COUNTED: [&str; 3] = ["pending", "available", "deleting"];
 /// A VPC without a way to Service Quotas is no reason to wait: then CloudFormation tells.
 const TIMEOUT: Duration = Duration::from_secs(4);
-/// Pages of the account's NAT gateways and of the zones' subnets read before giving up.
-const MAX_PAGES: usize = 10;
 
 /// For questions that may stay unanswered.
 pub fn client(sdk: &SdkConfig) -> aws_sdk_servicequotas::Client {
@@ -134,10 +133,10 @@ impl Surveyor<'_> {
             .name("availability-zone")
             .set_values(Some(zones.iter().cloned().collect()))
             .build();
-        let (mut all, mut next) = (BTreeMap::new(), None);
-        for _ in 0..MAX_PAGES {
+        let (mut all, mut pages) = (BTreeMap::new(), Pages::of(List::Subnets));
+        while let Some(token) = pages.turn() {
             let request = self.ec2.describe_subnets().filters(filter.clone());
-            let request = request.set_next_token(next.take());
+            let request = request.set_next_token(token);
             let answer = self
                 .calls
                 .read(Service::Ec2, "DescribeSubnets", |gate| {
@@ -149,12 +148,9 @@ impl Surveyor<'_> {
             };
             let subnets = answer.subnets.unwrap_or_default();
             all.extend(subnets.into_iter().filter_map(zone));
-            next = answer.next_token;
-            if next.is_none() {
-                return Ok(Some(all));
-            }
+            pages.note(answer.next_token);
         }
-        Ok(None)
+        Ok(pages.end().ok().map(|()| all))
     }
 
     /// The subnets of all NAT gateways that count, whosever they are; None if there are too many.
@@ -163,10 +159,10 @@ impl Surveyor<'_> {
             .name("state")
             .set_values(Some(COUNTED.map(str::to_owned).to_vec()))
             .build();
-        let (mut all, mut next) = (Vec::new(), None);
-        for _ in 0..MAX_PAGES {
+        let (mut all, mut pages) = (Vec::new(), Pages::of(List::NatGateways));
+        while let Some(token) = pages.turn() {
             let request = self.ec2.describe_nat_gateways().filter(filter.clone());
-            let request = request.set_next_token(next.take());
+            let request = request.set_next_token(token);
             let answer = self
                 .calls
                 .read(Service::Ec2, "DescribeNatGateways", |gate| {
@@ -175,12 +171,9 @@ impl Surveyor<'_> {
                 .await?;
             let gateways = answer.nat_gateways.unwrap_or_default();
             all.extend(gateways.into_iter().filter_map(|gateway| gateway.subnet_id));
-            next = answer.next_token;
-            if next.is_none() {
-                return Ok(Some(all));
-            }
+            pages.note(answer.next_token);
         }
-        Ok(None)
+        Ok(pages.end().ok().map(|()| all))
     }
 }
 

@@ -8,14 +8,13 @@ use super::error::Failure;
 use super::kind::{Kind, Service};
 use super::memory::{Memory, Search, StateKey};
 use super::operation::Operation;
+use super::pages::{List, Pages};
 use super::reader::Reader;
 use super::{changeset, claim, codes, deletion, failure, latest, operation, policy};
 use crate::model::cloud::live::{ChangeSet, ChangeSetState, Deletion, Live, Stack};
 use crate::model::cloud::status::{Phase, Status};
 use crate::provider::ProviderError;
 
-/// Pages of stacks read in a search; CloudFormation's default quota is 2,000 stacks, a page holds about 100.
-const MAX_PAGES: usize = 500;
 /// Stacks looked at in each pass when several claim to be ours.
 const MAX_CLAIMS: usize = 5;
 
@@ -141,11 +140,9 @@ impl Reader<'_> {
         if self.ownership.is_empty() {
             return Ok(Vec::new());
         }
-        for _ in 0..MAX_PAGES {
-            let request = self
-                .cloudformation
-                .describe_stacks()
-                .set_next_token(search.next.clone());
+        let mut pages = Pages::resume(List::Stacks, search.next.clone());
+        while let Some(token) = pages.turn() {
+            let request = self.cloudformation.describe_stacks().set_next_token(token);
             let answer = self
                 .calls
                 .read(Service::CloudFormation, "DescribeStacks", |gate| {
@@ -164,18 +161,12 @@ impl Reader<'_> {
             search
                 .found
                 .extend(stacks.filter(|stack| claim::is_owned(stack, self.ownership)));
-            search.next = answer.next_token;
-            if search.next.is_none() {
-                return Ok(std::mem::take(&mut search.found));
-            }
+            pages.note(answer.next_token);
+            search.next = pages.token();
         }
-        *search = Search::default();
-        Err(ProviderError::after_fix(
-            "TooManyStacks",
-            format!(
-                "the account lists more than {MAX_PAGES} pages of stacks; use an account with fewer"
-            ),
-        ))
+        let found = std::mem::take(search).found;
+        let whole = pages.end().map(|()| found);
+        whole.map_err(|long| long.error("TooManyStacks", "use an account with fewer"))
     }
 
     /// Nothing is there, except perhaps what CreateStack has just accepted.

@@ -10,11 +10,10 @@ use super::ec2_values::{parse_cidr, tag, tags};
 use super::ground::Ground;
 use super::kind::Service;
 use super::lists::Sizes;
+use super::pages::{List, Pages};
 use crate::model::cloud::network::{OtherTable, Route, Target, WorkerTable, ZONE_TAG};
 use crate::provider::ProviderError;
 
-/// Pages of route tables read before giving up.
-const MAX_PAGES: usize = 50;
 /// Route tables per page: the most that EC2 allows.
 const PAGE_SIZE: i32 = 100;
 
@@ -26,14 +25,13 @@ pub async fn read(
     vpc_id: &str,
     filters: &[(String, String)],
 ) -> Result<Tables, ProviderError> {
-    let mut tables = Tables::default();
-    let mut next = None;
-    for _ in 0..MAX_PAGES {
+    let (mut tables, mut pages) = (Tables::default(), Pages::of(List::RouteTables));
+    while let Some(token) = pages.turn() {
         let request = ec2
             .describe_route_tables()
             .filters(Filter::builder().name("vpc-id").values(vpc_id).build())
             .max_results(PAGE_SIZE)
-            .set_next_token(next.take());
+            .set_next_token(token);
         let answer = calls
             .read(Service::Ec2, "DescribeRouteTables", |gate| {
                 request.customize().interceptor(gate).send()
@@ -42,21 +40,16 @@ pub async fn read(
         for table in answer.route_tables() {
             tables.take(table, filters);
         }
-        next = answer.next_token;
-        if next.is_none() {
-            break;
-        }
+        pages.note(answer.next_token);
     }
-    match next {
-        Some(_) => Err(ProviderError::after_fix(
-            "TooManyRouteTables",
-            format!(
-                "{vpc_id} has more than {MAX_PAGES} pages of route tables; delete those that are not needed"
-            ),
-        )),
-        None if tables.workers.is_empty() => Err(no_tables(vpc_id, filters)),
-        None => Ok(tables),
+    pages.end().map_err(|long| {
+        let remedy = format!("delete those in {vpc_id} that are not needed");
+        long.error("TooManyRouteTables", &remedy)
+    })?;
+    if tables.workers.is_empty() {
+        return Err(no_tables(vpc_id, filters));
     }
+    Ok(tables)
 }
 
 /// The route tables of a VPC.
