@@ -21,7 +21,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId as _;
 use tracing::{Instrument as _, Span};
 
-use super::answer;
+use super::answer_limit;
 use super::credentials::Renewable;
 use super::error::Failure;
 use super::kind::{Kind, Service};
@@ -267,7 +267,7 @@ impl Intercept for Gate {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        answer::bound(context.response_mut());
+        answer_limit::bound(context.response_mut());
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::answer::MAX_ANSWER;
+use super::answer_limit::MAX_ANSWER;
 use super::kind::{Kind, Service};
 use super::{codes, credentials};
 use crate::error_chain;

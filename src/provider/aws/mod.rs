@@ -25,13 +25,13 @@ use self::calls::Calls;
 
 pub use self::calls::{CallReport, Observer};
 use self::credentials::Renewable;
-use self::detection::Detective;
-use self::ground::Ground;
-use self::lists::Sizes;
+use self::drift_detection::DriftDetector;
 use self::memory::Memory;
 use self::observe::Eyes;
+use self::prefix_lists::Sizes;
 use self::quota::Surveyor;
 use self::reader::Reader;
+use self::vpc::VpcInfo;
 use super::{Provider, ProviderError};
 use crate::lease::term::Term;
 use crate::model::base::ids::Zone;
@@ -42,7 +42,7 @@ use crate::model::drift::cfn_detection::Detection;
 use crate::model::plan::types::Action;
 
 mod absence;
-mod answer;
+mod answer_limit;
 mod apply;
 mod bucket;
 mod calls;
@@ -51,24 +51,24 @@ mod claim;
 mod codes;
 mod credentials;
 mod deletion;
-mod detection;
+mod drift_detection;
 mod ec2_values;
 mod error;
 mod failure;
-mod ground;
 mod http;
 mod kind;
 mod latest;
-mod lists;
 mod memory;
 mod observe;
 mod operation;
 mod pages;
 mod policy;
+mod prefix_lists;
 mod quota;
 mod reader;
 mod stack;
 mod tables;
+mod vpc;
 
 /// Limits one call with its retries, and so how long a pass can wait for AWS.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
@@ -112,7 +112,7 @@ pub struct AwsProvider {
     ec2: aws_sdk_ec2::Client,
     quotas: aws_sdk_servicequotas::Client,
     /// VPC and gateway: read again when the route tables contradict it, and when an operation has failed.
-    ground: Mutex<Option<Ground>>,
+    vpc: Mutex<Option<VpcInfo>>,
     /// The prefix lists that worker tables have routes to: read again when there is another one, and when an operation has failed.
     lists: Mutex<Sizes>,
     memory: Mutex<Memory>,
@@ -162,7 +162,7 @@ impl AwsProvider {
             cloudformation: aws_sdk_cloudformation::Client::new(&sdk),
             ec2: aws_sdk_ec2::Client::new(&sdk),
             quotas: quota::client(&sdk),
-            ground: Mutex::default(),
+            vpc: Mutex::default(),
             lists: Mutex::default(),
             memory: Mutex::default(),
             region,
@@ -181,27 +181,27 @@ impl AwsProvider {
         }
     }
 
-    async fn ground(&self) -> Result<Ground, ProviderError> {
-        let mut known = self.ground.lock().await;
-        if let Some(ground) = &*known {
-            return Ok(ground.clone());
+    async fn vpc(&self) -> Result<VpcInfo, ProviderError> {
+        let mut known = self.vpc.lock().await;
+        if let Some(vpc) = &*known {
+            return Ok(vpc.clone());
         }
-        let ground = ground::read(
+        let vpc = vpc::read(
             &self.calls,
             &self.ec2,
             &self.region,
             self.config.vpc_id.as_deref(),
         )
         .await?;
-        *known = Some(ground.clone());
-        Ok(ground)
+        *known = Some(vpc.clone());
+        Ok(vpc)
     }
 
     /// What prefix lists take of the quota of a route table.
     async fn sizes(&self, ids: BTreeSet<String>) -> Sizes {
         let mut known = self.lists.lock().await;
         if !ids.iter().all(|id| known.contains_key(id)) {
-            *known = lists::read(&self.calls, &self.ec2, &ids).await;
+            *known = prefix_lists::read(&self.calls, &self.ec2, &ids).await;
         }
         known.clone()
     }
@@ -209,26 +209,26 @@ impl AwsProvider {
 
 impl Provider for AwsProvider {
     async fn network(&self) -> Result<Network, ProviderError> {
-        let mut ground = self.ground().await?;
+        let mut vpc = self.vpc().await?;
         let filters = &self.config.route_table_filters;
-        let tables = tables::read(&self.calls, &self.ec2, &ground.vpc_id, filters).await;
+        let tables = tables::read(&self.calls, &self.ec2, &vpc.vpc_id, filters).await;
         if tables.is_err() {
             // The VPC may be another one by now.
-            *self.ground.lock().await = None;
+            *self.vpc.lock().await = None;
         }
         let mut tables = tables?;
         if !tables.lists.is_empty() {
             let ids = tables.lists.values().flatten().cloned().collect();
             tables.count_lists(&self.sizes(ids).await);
         }
-        if tables.contradict(&ground) {
-            *self.ground.lock().await = None;
-            ground = self.ground().await?;
+        if tables.contradict(&vpc) {
+            *self.vpc.lock().await = None;
+            vpc = self.vpc().await?;
         }
         Ok(Network {
-            vpc_id: ground.vpc_id,
-            vpc_cidrs: ground.vpc_cidrs,
-            internet_gateway_id: ground.internet_gateway_id,
+            vpc_id: vpc.vpc_id,
+            vpc_cidrs: vpc.vpc_cidrs,
+            internet_gateway_id: vpc.internet_gateway_id,
             worker_tables: tables.workers,
             other_tables: tables.others,
             associations: tables.associations,
@@ -255,7 +255,7 @@ impl Provider for AwsProvider {
         };
         let (live, doubtful) = reader.live(&mut memory, epoch, known).await?;
         if doubtful {
-            *self.ground.lock().await = None;
+            *self.vpc.lock().await = None;
             self.lists.lock().await.clear();
         }
         Ok(live)
@@ -273,12 +273,12 @@ impl Provider for AwsProvider {
     }
 
     async fn detect(&self, stack: &Stack, new: bool) -> Result<Detection, ProviderError> {
-        let detective = Detective {
+        let detector = DriftDetector {
             calls: &self.calls,
             cloudformation: &self.cloudformation,
         };
         let mut memory = self.memory.lock().await;
-        detective.detect(&mut memory, stack, new).await
+        detector.detect(&mut memory, stack, new).await
     }
 
     async fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {

@@ -7,10 +7,10 @@ use ipnet::Ipv4Net;
 
 use super::calls::Calls;
 use super::ec2_values::{parse_cidr, tag, tags};
-use super::ground::Ground;
 use super::kind::Service;
-use super::lists::Sizes;
 use super::pages::{List, Pages};
+use super::prefix_lists::Sizes;
+use super::vpc::VpcInfo;
 use crate::model::cloud::network::{OtherTable, Route, Target, WorkerTable, ZONE_TAG};
 use crate::provider::ProviderError;
 
@@ -106,7 +106,7 @@ impl Tables {
 
     /// Whether what is known of the VPC does not fit: every table has a route to `local` for each of its CIDRs, and one to a
     /// gateway that was detached is a blackhole.
-    pub fn contradict(&self, ground: &Ground) -> bool {
+    pub fn contradict(&self, vpc: &VpcInfo) -> bool {
         let workers = self.workers.values().map(|table| &table.routes);
         let tables = workers.chain(self.others.values().map(|table| &table.routes));
         let routes: Vec<(&Ipv4Net, &Route)> = tables.flatten().collect();
@@ -114,8 +114,8 @@ impl Tables {
             .iter()
             .filter(|(_, route)| route.leads_to() == Target::Local);
         let local: BTreeSet<&Ipv4Net> = local.map(|(cidr, _)| *cidr).collect();
-        let known: BTreeSet<&Ipv4Net> = ground.vpc_cidrs.iter().collect();
-        let gateway = &ground.internet_gateway_id;
+        let known: BTreeSet<&Ipv4Net> = vpc.vpc_cidrs.iter().collect();
+        let gateway = &vpc.internet_gateway_id;
         let detached = |route: &Route| route.blackhole && route.target == *gateway;
         (!local.is_empty() && local != known) || routes.iter().any(|(_, route)| detached(route))
     }
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn tables_contradict_a_vpc_that_has_changed() {
-        let ground = Ground {
+        let vpc = VpcInfo {
             vpc_id: "vpc-1".to_owned(),
             vpc_cidrs: vec!["10.0.0.0/16".parse().unwrap()],
             internet_gateway_id: "igw-1".to_owned(),
@@ -368,7 +368,7 @@ mod tests {
                 .set_routes(Some(routes));
             let mut tables = Tables::default();
             tables.take(&table.build(), &[]);
-            tables.contradict(&ground)
+            tables.contradict(&vpc)
         };
         let local = ("10.0.0.0/16", "local", RouteState::Active);
         let more = ("10.1.0.0/16", "local", RouteState::Active);

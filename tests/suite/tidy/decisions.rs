@@ -20,7 +20,7 @@ const SEAMS: [(&str, &str); 11] = [
     ("src/model/base/problem.rs", "messages with their remedies"),
     ("src/model/status/from_plan.rs", "ARNs"),
     ("src/provider/aws/codes.rs", "codes and texts of errors"),
-    ("src/provider/aws/lists.rs", "names of prefix lists"),
+    ("src/provider/aws/prefix_lists.rs", "names of prefix lists"),
     ("src/provider/aws/operation.rs", "resource types of events"),
 ];
 

@@ -19,12 +19,12 @@ use crate::provider::ProviderError;
 /// A message shows this many characters of a property's value.
 const MAX_VALUE: usize = 120;
 
-pub struct Detective<'a> {
+pub struct DriftDetector<'a> {
     pub calls: &'a Calls,
     pub cloudformation: &'a aws_sdk_cloudformation::Client,
 }
 
-impl Detective<'_> {
+impl DriftDetector<'_> {
     /// Starts a detection (`new`), or asks for the one that was started.
     pub async fn detect(
         &self,

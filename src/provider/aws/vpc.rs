@@ -14,7 +14,7 @@ const PAGE_SIZE: i32 = 100;
 
 /// What seldom changes: worth remembering between passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ground {
+pub struct VpcInfo {
     pub vpc_id: String,
     pub vpc_cidrs: Vec<Ipv4Net>,
     pub internet_gateway_id: String,
@@ -26,7 +26,7 @@ pub async fn read(
     ec2: &aws_sdk_ec2::Client,
     region: &str,
     vpc_id: Option<&str>,
-) -> Result<Ground, ProviderError> {
+) -> Result<VpcInfo, ProviderError> {
     let vpc = choose_vpc(&vpcs(calls, ec2, vpc_id).await?, vpc_id, region)?;
     let id = vpc.vpc_id.clone().unwrap_or_default();
     let answer = calls
@@ -43,7 +43,7 @@ pub async fn read(
         })
         .await?;
     let internet_gateway_id = choose_gateway(answer.internet_gateways(), &id)?;
-    Ok(Ground {
+    Ok(VpcInfo {
         vpc_cidrs: vpc_cidrs(&vpc),
         vpc_id: id,
         internet_gateway_id,
