@@ -1,12 +1,16 @@
-//! The HTTP client of all calls of AWS: which proxy it uses and which certificate authorities it trusts, as the AWS CLI does.
+//! The HTTP client of all calls of AWS: which proxy it uses and which certificate authorities it trusts, as the AWS CLI does; how long
+//! calls may take, and how often they are retried.
 
 use std::path::Path;
+use std::time::Duration;
 
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, ConnectorBuilder};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -18,6 +22,27 @@ use crate::proxy::{HTTPS, Proxy};
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 /// A bundle of all public authorities has about 250 KB.
 const MAX_BUNDLE: u64 = 4 << 20;
+
+/// Limits one call with its retries, and so how long a pass can wait for AWS.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Few: the controller's own backoff decides the rest.
+const ATTEMPTS: u32 = 3;
+
+/// Returns how long a call may take. Service Quotas and credentials have limits of their own.
+pub(super) fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .operation_timeout(OPERATION_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .build()
+}
+
+/// Returns how often the SDK retries a call.
+pub(super) fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(ATTEMPTS)
+}
 
 /// Makes the client from the environment of this process.
 ///

@@ -7,14 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::time::Duration;
 
 use aws_config::identity::IdentityCache;
 use aws_config::{AppName, BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::config::Region;
-use aws_smithy_types::retry::RetryConfig;
-use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::service_config::ServiceConfigKey;
 use tokio::sync::Mutex;
 
@@ -70,12 +67,6 @@ mod stack;
 mod tables;
 mod vpc;
 
-/// Limits one call with its retries, and so how long a pass can wait for AWS.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Few: the controller's own backoff decides the rest.
-const ATTEMPTS: u32 = 3;
 /// The SDK warns about longer names.
 const MAX_APP_NAME: usize = 50;
 
@@ -124,15 +115,10 @@ impl AwsProvider {
     /// # Errors
     /// When no region can be found. Missing credentials show at the first call, and may come later.
     pub async fn new(config: AwsConfig) -> Result<Self, ProviderError> {
-        let timeouts = TimeoutConfig::builder()
-            .operation_timeout(OPERATION_TIMEOUT)
-            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .build();
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http::client()?)
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS));
+            .timeout_config(http::timeouts())
+            .retry_config(http::retries());
         let loader = match app_name(&config.app_name) {
             Some(name) => loader.app_name(name),
             None => loader,
