@@ -63,7 +63,7 @@ pub struct Schedule {
 struct Tried {
     times: u32,
     not_before: Duration,
-    /// It was noted once, by a leader that may have ended before AWS took its call.
+    /// Whether the previous leader recorded it only once: AWS may never have received its call.
     doubtful: bool,
     /// Whether a pass has seen that the zone failed.
     failed: bool,

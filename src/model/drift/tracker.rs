@@ -16,7 +16,7 @@ use crate::model::persisted::ledger::Repairs;
 
 /// A drift that may still be repaired is looked at again after this time.
 const AGAIN: Duration = Duration::from_secs(5);
-/// For how long a drift must have been seen before something is taken out for it: EC2 shows new things late.
+/// How long a drift must be seen before a repair takes something out of the stack: EC2 is eventually consistent.
 const FIRM: Duration = Duration::from_secs(4);
 /// For how long the looks follow quickly on one another.
 const HURRY: Duration = Duration::from_secs(600);

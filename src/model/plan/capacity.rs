@@ -21,7 +21,7 @@ use crate::model::plan::types::{Plan, World};
 /// How many routes a message names.
 const NAMED: usize = 3;
 
-/// What fits of a request, and the stack for it.
+/// The part of a request that fits, and the stack for it.
 pub struct Fitted {
     pub admitted: Admitted,
     pub desired: Desired,

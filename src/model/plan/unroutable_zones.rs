@@ -1,6 +1,6 @@
 //! Zones whose NAT gateway is gone: EC2 refuses a route to it, and one route that is refused fails the whole change of the stack.
 //! So until the gateway is created again no route there is added or removed, nor is anything of the zone changed, and all other
-//! routes change as usual. The same holds for a NAT subnet whose route to the internet is out, and another one in its place.
+//! routes change as usual. The same holds for a NAT subnet whose default route was taken out of the stack while EC2 got another one.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

@@ -11,7 +11,7 @@ use crate::model::base::plain::plain;
 use crate::model::plan::types::Action;
 use crate::model::status::{Entry, RouteState, State, Status, joined};
 
-/// How an address is left for.
+/// How traffic to an address leaves the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
