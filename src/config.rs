@@ -19,7 +19,7 @@ pub mod variables;
 
 pub use cli::Cli;
 pub use flags::Options;
-pub use subcommands::{CheckArgs, Command, Output, PlanArgs, StatusArgs};
+pub use subcommands::{AnswerArgs, CheckArgs, Command, Output, PlanArgs, StatusArgs};
 
 /// Everything the program was told at its start. Only [`Config::check`] makes one.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use kube_static_egress_controller::cluster::Cluster;
 use kube_static_egress_controller::config::{
-    Cli, Command, Config, Output, PlanArgs, ProviderConfig, Purpose, SourceConfig, variables,
+    AnswerArgs, Cli, Command, Config, PlanArgs, ProviderConfig, Purpose, SourceConfig, variables,
 };
 use kube_static_egress_controller::controller::{Controller, ControllerConfig};
 use kube_static_egress_controller::lease::{Election, ElectionConfig, LeaseElection, NoElection};
@@ -86,10 +86,10 @@ fn main() -> ExitCode {
                     Some(Command::Plan(args)) => plan(config, &args).await,
                     Some(Command::Status(args)) => {
                         let question = Question::Status(args.name.as_deref());
-                        tell(config, question, args.output).await
+                        tell(config, question, &args.answer).await
                     }
                     Some(Command::Check(args)) => {
-                        tell(config, Question::Check(args.ip), args.output).await
+                        tell(config, Question::Check(args.ip), &args.answer).await
                     }
                     None => run(config).await,
                 }
@@ -140,9 +140,9 @@ async fn plan(config: Config, args: &PlanArgs) -> Result<ExitCode> {
     )))
 }
 
-async fn tell(config: Config, question: Question<'_>, output: Output) -> Result<ExitCode> {
+async fn tell(config: Config, question: Question<'_>, args: &AnswerArgs) -> Result<ExitCode> {
     log::init(only_errors(&config), None);
-    let (text, code) = status_command::answer(&config, question, output).await?;
+    let (text, code) = status_command::answer(&config, question, args).await?;
     print!("{text}");
     Ok(ExitCode::from(code))
 }

@@ -1,4 +1,4 @@
-//! The subcommands `status` and `check`, which print the status ConfigMap and the Lease.
+//! The subcommands `status` and `check`, which print the status ConfigMap and the Lease, or what a status page answers.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::Api;
 use leadership::Leadership;
 
-use crate::config::{Config, Output, SourceConfig};
+use crate::config::{AnswerArgs, Config, Output, SourceConfig};
 use crate::config_map::ConfigMap;
 use crate::model::base::plain;
 use crate::model::status::{SCHEMA_VERSION, Status};
@@ -14,6 +14,7 @@ use crate::report::cluster_writer;
 use crate::source::{access, kubeconfig};
 
 mod leadership;
+mod page;
 
 /// The timeout of a request to the API server.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -36,9 +37,12 @@ pub enum Question<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
     #[error(
-        "manifests have no cluster to keep a status in: ask the running controller at /api/status, or use `plan` with the same flags"
+        "manifests have no cluster to keep a status in: ask the running controller with --server=http://localhost:8080, or use `plan` with \
+         the same flags"
     )]
     Manifests,
+    #[error(transparent)]
+    Page(#[from] page::PageError),
     #[error(transparent)]
     Connect(#[from] access::ConnectError),
     #[error("no API server is named: set --master or --kubeconfig")]
@@ -69,9 +73,12 @@ pub enum StatusError {
 pub async fn answer(
     config: &Config,
     question: Question<'_>,
-    output: Output,
+    args: &AnswerArgs,
 ) -> Result<(String, u8), StatusError> {
-    let (status, leadership) = read(config).await?;
+    let (status, leadership) = match &args.server {
+        Some(server) => page::read(server).await?,
+        None => read(config).await?,
+    };
     let (text, mut json, well) = match question {
         Question::Status(name) => {
             let status = status.only(config.namespace.as_deref(), name);
@@ -90,7 +97,7 @@ pub async fn answer(
     };
     json["lease"] = leadership.json();
     let well = well && !leadership.is_missing();
-    let text = match output {
+    let text = match args.output {
         Output::Text => format!("{}{text}", leadership.text()),
         Output::Json => plain::json(&format!("{json:#}\n")),
     };

@@ -22,9 +22,8 @@ pub enum Command {
 pub struct StatusArgs {
     /// Only ConfigMaps of this name.
     pub name: Option<String>,
-    /// Form of the answer.
-    #[arg(long, value_enum, default_value_t, help_heading = "Status")]
-    pub output: Output,
+    #[command(flatten)]
+    pub answer: AnswerArgs,
     #[command(flatten)]
     pub options: Options,
 }
@@ -33,11 +32,21 @@ pub struct StatusArgs {
 pub struct CheckArgs {
     /// An IPv4 address in the internet.
     pub ip: Ipv4Addr,
-    /// Form of the answer.
-    #[arg(long, value_enum, default_value_t, help_heading = "Check")]
-    pub output: Output,
+    #[command(flatten)]
+    pub answer: AnswerArgs,
     #[command(flatten)]
     pub options: Options,
+}
+
+/// Who is asked, and in which form the answer is printed.
+#[derive(Args, Clone, Debug)]
+pub struct AnswerArgs {
+    /// Address of a controller's status page, such as http://localhost:8080. Default: the status ConfigMap in the cluster is read.
+    #[arg(long, value_name = "URL", help_heading = "Status and check")]
+    pub server: Option<String>,
+    /// Form of the answer.
+    #[arg(long, value_enum, default_value_t, help_heading = "Status and check")]
+    pub output: Output,
 }
 
 impl Command {

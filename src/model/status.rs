@@ -5,6 +5,7 @@ pub mod from_plan;
 pub mod notifications;
 pub(crate) mod plan_text;
 pub(crate) mod text;
+pub mod zones;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::base::problem::{Problem, Severity};
 use crate::model::base::share::in_turn;
+use zones::ZoneStatus;
 
 /// Grows when a reader of the one before would misread this one; new fields alone do not make it grow.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -35,6 +37,8 @@ pub struct Status {
     pub static_ips: BTreeMap<String, String>,
     /// More public IPs of the NAT gateways, by zone, which people added by hand: traffic leaves from these, too.
     pub secondary_ips: BTreeMap<String, Vec<String>>,
+    /// The way of the traffic, zone by zone.
+    pub zones: Vec<ZoneStatus>,
     /// The latest plan's step.
     pub plan: Step,
     /// What the plan would change, in words.

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::annotation_writer::{AnnotationQueue, AnnotationTask, AnnotationWriter};
 use super::events::{self, EventType, Events};
 use super::fair_order::FairOrder;
+use super::leader_status::LeaderStatus;
 use super::rate_limiter::RateLimiter;
 use super::status_publisher::StatusSnapshot;
 use super::write_metrics::{WriteFailure, WriteKind, WriteMetrics, WriteResult, answered};
@@ -100,6 +101,11 @@ impl ClusterWriter {
             writes,
             failing: AtomicBool::new(false),
         }
+    }
+
+    /// Returns what reads the status ConfigMap while another replica leads.
+    pub(super) fn leader_status(&self) -> LeaderStatus {
+        LeaderStatus::new(self.api.clone(), self.name.clone())
     }
 
     /// Switches annotations on. `namespace` limits them to one namespace, as it limits the informer.

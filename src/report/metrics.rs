@@ -16,8 +16,8 @@ use tokio::sync::watch;
 use super::lease_metrics::{LeaseGauges, Outcome};
 use super::write_metrics::WriteMetrics;
 use crate::lease::LeaseView;
-use crate::model::base::problem::{Severity, Subject};
-use crate::model::plan::types::Action;
+use crate::model::base::problem::{Problem, Severity, Subject};
+use crate::model::plan::types::{Action, Plan};
 use crate::reconcile::Pass;
 
 /// The prefix of every metric's name.
@@ -172,19 +172,10 @@ impl Metrics {
             gauges.stack_status.get_or_create(&Status { status }).set(1);
         }
         gauges.routes.set(count(plan.desired.routes.len()));
-        let entry_refused = |problem: &&crate::model::base::problem::Problem| {
-            let of_owner = matches!(problem.subject, Subject::Entry(_) | Subject::Object(_));
-            problem.severity == Severity::Refused && of_owner
-        };
-        let refused = plan.problems.iter().filter(entry_refused).count();
-        gauges
-            .entries
-            .get_or_create(&State { state: "accepted" })
-            .set(count(plan.admitted.entries.len()));
-        gauges
-            .entries
-            .get_or_create(&State { state: "refused" })
-            .set(count(refused));
+        for (state, entries) in by_state(plan) {
+            let gauge = gauges.entries.get_or_create(&State { state });
+            gauge.set(count(entries));
+        }
         gauges.limits.clear();
         for (limit, share) in plan.size.iter().flat_map(|size| size.shares()) {
             gauges.limits.get_or_create(&Limit { limit }).set(share);
@@ -299,7 +290,7 @@ impl Gauges {
         registry.register("step_tries", help, all.step_tries);
         let help = "How much longer it waits for its next try, as of the latest pass";
         registry.register("step_wait_seconds", help, all.step_wait);
-        let help = "Entries of ConfigMaps by state: accepted or refused";
+        let help = "Entries of ConfigMaps by state: accepted, refused, or waiting for room";
         registry.register("entries", help, all.entries);
         let help = "What the latest plan found wrong, by reason";
         registry.register("problems", help, all.problems);
@@ -308,6 +299,21 @@ impl Gauges {
         let help = "Calls of AWS by service, action and result";
         registry.register("aws_calls", help, all.calls);
     }
+}
+
+/// Returns how many entries are accepted, are refused, and are good but have no room. The status makes the same difference.
+fn by_state(plan: &Plan) -> [(&'static str, usize); 3] {
+    let of_owner = plan.problems.iter().filter(|problem| {
+        let of_owner = matches!(problem.subject, Subject::Entry(_) | Subject::Object(_));
+        problem.severity == Severity::Refused && of_owner
+    });
+    let (waiting, refused): (Vec<&Problem>, Vec<&Problem>) =
+        of_owner.partition(|problem| problem.reason.only_waits());
+    [
+        ("accepted", plan.admitted.entries.len()),
+        ("refused", refused.len()),
+        ("waiting", waiting.len()),
+    ]
 }
 
 fn count(number: usize) -> i64 {

@@ -7,6 +7,7 @@ pub mod events;
 mod fair_order;
 mod host;
 pub mod http;
+mod leader_status;
 pub mod lease_events;
 mod lease_metrics;
 pub mod liveness;

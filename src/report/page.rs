@@ -20,7 +20,18 @@ use crate::model::status::SCHEMA_VERSION;
 
 /// The maximum length of the holder's name in bytes. Other programs may write any name into the Lease.
 const MAX_HOLDER: usize = 300;
-const PAGE: &str = include_str!("page.html");
+const PAGE: &str = concat!(
+    include_str!("page/head.html"),
+    "<style>\n",
+    include_str!("page/style.css"),
+    "</style>\n</head>\n",
+    include_str!("page/body.html"),
+    "<script>\n",
+    include_str!("page/base.js"),
+    include_str!("page/zones.js"),
+    include_str!("page/script.js"),
+    "</script>\n</body>\n</html>\n",
+);
 
 #[derive(Clone)]
 struct Page {
@@ -81,7 +92,11 @@ fn misdirected() -> Response {
     (StatusCode::MISDIRECTED_REQUEST, host::REFUSAL).into_response()
 }
 
-/// Serves the status on the leader, and the leader's name on other replicas. All readers share one copy of the status.
+fn nothing() -> (Bytes, String) {
+    (Bytes::from_static(b"null"), String::new())
+}
+
+/// Serves the status on the leader. Other replicas serve the leader's name and what it wrote into the status ConfigMap. All readers share one copy of the status.
 async fn status(
     State(state): State<Page>,
     Extension(slot): Extension<Slot>,
@@ -92,6 +107,7 @@ async fn status(
         return misdirected();
     }
     let lease = state.publisher.lease();
+    let leading = lease.leading;
     let snapshot = state.publisher.latest();
     let head = json!({
         "schemaVersion": SCHEMA_VERSION,
@@ -102,8 +118,12 @@ async fn status(
     })
     .to_string();
     let (status, mark) = match &snapshot {
-        Some(snapshot) => (snapshot.json.clone(), snapshot.digest.as_str()),
-        None => (Bytes::from_static(b"null"), ""),
+        Some(snapshot) => (snapshot.json.clone(), snapshot.digest.clone()),
+        None if leading => nothing(),
+        None => {
+            let written = state.publisher.of_leader().await;
+            written.map_or_else(nothing, |written| (written.json, written.digest))
+        }
     };
     let tag = format!("\"{}\"", &digest(format!("{head}{mark}").as_bytes())[..32]);
     let known = headers.get(header::IF_NONE_MATCH);
@@ -115,7 +135,7 @@ async fn status(
         )
             .into_response();
     }
-    slot.reads(mark);
+    slot.reads(&mark);
     let head = format!("{},\"status\":", head.trim_end_matches('}'));
     let parts = [Bytes::from(head), status, Bytes::from_static(b"}")];
     let length = parts.iter().map(Bytes::len).sum::<usize>();
@@ -138,10 +158,10 @@ mod tests {
             assert_eq!(PAGE.matches(&format!("<{tag}")).count(), 1);
             assert_eq!(PAGE.matches(&format!("<{tag}>")).count(), 1);
         }
-        // A link for people to follow would be another matter; there is none.
+        // The only address is that of the AWS console, for people to follow.
+        assert_eq!(PAGE.matches("https:").count(), 1);
         for word in [
             "http:",
-            "https:",
             "innerHTML",
             "outerHTML",
             "insertAdjacent",
@@ -151,7 +171,7 @@ mod tests {
         ] {
             assert!(!PAGE.contains(word), "{word}");
         }
-        assert!(PAGE.len() < 40_000, "{}", PAGE.len());
+        assert!(PAGE.len() < 60_000, "{}", PAGE.len());
     }
 
     #[test]

@@ -57,6 +57,9 @@ impl Reporter {
 
     /// Adds the status and the writer into the cluster.
     pub fn with(self, publisher: StatusPublisher, writer: Option<ClusterWriter>) -> Self {
+        if let Some(writer) = &writer {
+            publisher.follow_leader(writer.leader_status());
+        }
         Self {
             publisher,
             writer,

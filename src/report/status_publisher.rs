@@ -8,6 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::leader_status::{LeaderStatus, Written};
 use crate::clock::wall;
 use crate::lease::LeaseView;
 use crate::model::base::digest::digest;
@@ -45,6 +46,7 @@ struct Inner {
     records: watch::Sender<Handover>,
     snapshot: watch::Sender<Option<Arc<StatusSnapshot>>>,
     view: Mutex<Option<watch::Receiver<LeaseView>>>,
+    leader_status: Mutex<Option<LeaderStatus>>,
 }
 
 /// What this leader has done in its term.
@@ -126,6 +128,17 @@ impl StatusPublisher {
         view.as_ref()
             .map(|view| view.borrow().clone())
             .unwrap_or_default()
+    }
+
+    /// Reads from the cluster what the leader wrote, while another replica leads.
+    pub(super) fn follow_leader(&self, reader: LeaderStatus) {
+        *lock(&self.inner.leader_status) = Some(reader);
+    }
+
+    /// Returns what the leader wrote last. None without a cluster.
+    pub(super) async fn of_leader(&self) -> Option<Written> {
+        let reader = lock(&self.inner.leader_status).clone();
+        reader?.read().await
     }
 
     /// Starts a new term of leadership: the timeline begins empty.

@@ -133,6 +133,21 @@ impl Browser {
         self.post("actions", &json!({ "actions": [keyboard] }));
     }
 
+    /// Returns what axe-core finds wrong with the page for people who see, hear or move otherwise, one line a rule and element.
+    pub fn inaccessible(&self) -> Vec<String> {
+        let path = std::env::var("KSEC_AXE").unwrap_or_else(|_| testbed::installed("axe"));
+        let axe = std::fs::read_to_string(path).unwrap();
+        self.post("execute/sync", &json!({ "script": axe, "args": [] }));
+        let script = "const done = arguments[0]; axe.run(document, { resultTypes: ['violations'] }).then(found => \
+                      done(found.violations.flatMap(rule => rule.nodes.map(node => rule.id + ': ' + rule.help + ': ' + \
+                      node.html.slice(0, 200)))), error => done(['axe failed: ' + error]))";
+        let found = self.post("execute/async", &json!({ "script": script, "args": [] }));
+        let lines = found.as_array().unwrap().iter();
+        lines
+            .map(|line| line.as_str().unwrap().to_owned())
+            .collect()
+    }
+
     fn devtools(&self, command: &str, parameters: &Value) {
         self.post(
             "goog/cdp/execute",

@@ -44,6 +44,7 @@ mod ministack;
 mod owner;
 mod pace;
 mod page;
+mod page_cluster;
 mod plan_command;
 mod poison;
 mod policy;

@@ -1,10 +1,11 @@
 //! The status page in a real browser, served by a live leader.
 
-use serde_json::{Value, json};
+use std::process::Command;
+
+use serde_json::{Map, Value, json};
 
 use crate::browser::Browser;
-use crate::replica::{Launch, Replica};
-use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
+use crate::replica::{Launch, PROGRAM, Replica};
 use crate::testbed;
 use crate::wait;
 
@@ -38,7 +39,7 @@ fn hostile() -> Value {
 }
 
 /// Waits until an expression on the page has a value.
-async fn shows(browser: &Browser, expression: &str, expected: Value) {
+pub async fn shows(browser: &Browser, expression: &str, expected: Value) {
     wait::until(&format!("{expression} is {expected}"), || {
         let is = browser.value(expression);
         wait::check(is == expected, || format!("{is}"))
@@ -46,10 +47,10 @@ async fn shows(browser: &Browser, expression: &str, expected: Value) {
     .await;
 }
 
-const ROWS: &str = "document.querySelectorAll('#entries tr').length";
-const STATE: &str = "document.getElementById('state').textContent";
+pub const ROWS: &str = "document.querySelectorAll('#entries tr.entry').length";
+pub const STATE: &str = "document.getElementById('state').textContent";
 
-async fn open(browser: &Browser, replica: &Replica) {
+pub async fn open(browser: &Browser, replica: &Replica) {
     wait::until("the leader has looked", || {
         let answer = replica.get("/api/status")?;
         wait::check(answer.body.contains("\"action\":\"Keep\""), || answer.body)
@@ -121,6 +122,9 @@ async fn search_and_keyboard() {
         ("typo", 1),
         ("notacidr", 2),
         ("198.51.100.1", 3),
+        // What stands on the way out: its zone and a route table.
+        ("eu-west-1a", 3),
+        ("rtb-1", 3),
     ] {
         browser.keys(query);
         assert_eq!(browser.value(ROWS), json!(rows), "{query}");
@@ -217,6 +221,7 @@ async fn light_dark_and_on_a_phone() {
         papers.push(browser.text(paper));
         let contrast = browser.value(CONTRAST).as_f64().unwrap();
         assert!(contrast >= 4.5, "dark: {dark}, {contrast}");
+        assert_eq!(browser.inaccessible(), [""; 0], "dark: {dark}");
         browser.shot(if dark { "dark" } else { "light" });
     }
     assert_ne!(papers[0], papers[1]);
@@ -227,65 +232,120 @@ async fn light_dark_and_on_a_phone() {
         shows(&browser, ROWS, json!(6)).await;
         let wide = browser.value("document.documentElement.scrollWidth");
         assert_eq!(wide, json!(360), "nothing sticks out");
+        assert_eq!(browser.inaccessible(), [""; 0], "phone, dark: {dark}");
         browser.shot(if dark { "phone-dark" } else { "phone" });
     }
 }
 
 #[tokio::test]
-async fn a_leader_in_a_cluster_shows_what_ec2_holds_and_a_follower_who_leads() {
-    let stage = Stage::open("page-live").await;
-    let leader = stage.replica("r1").start();
-    stage.config_map("egress-t1", &EXAMPLE).await;
-    let exits = stage.routed(&EXAMPLE_CIDRS).await;
-    wait::until("r1 leads", || leader.said(&["this replica leads"])).await;
-    let follower = stage.replica("r2").start();
-    let browser = Browser::open();
-    open(&browser, &leader).await;
-    shows(&browser, STATE, json!("all is as asked for")).await;
-    let ips = browser.value("[...document.querySelectorAll('#ips b')].map(ip => ip.textContent)");
-    let held: Vec<&str> = exits.values().map(|exit| exit.ip.as_str()).collect();
-    assert_eq!(ips, json!(held));
-    let loop_text = browser.text("document.getElementById('loop').textContent");
-    for part in [
-        "2 entries",
-        "2 accepted",
-        "2 destinations",
-        "in 3 route tables",
-        "CREATE_COMPLETE",
-    ] {
-        assert!(loop_text.contains(part), "{loop_text}");
+async fn five_hundred_entries_stay_readable() {
+    let dir = testbed::directory("page-many");
+    let mut list = Vec::new();
+    for team in 0..10 {
+        let data: Map<String, Value> = (0..50)
+            .map(|number| {
+                let last = if (team, number) == (7, 3) {
+                    256
+                } else {
+                    number
+                };
+                (
+                    format!("partner-{number}"),
+                    json!(format!("203.0.{}.{last}/32", 113 + team)),
+                )
+            })
+            .collect();
+        list.push(json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": data,
+            "metadata": { "name": "partners", "namespace": format!("team-{team}"), "labels": { "egress": "static" } },
+        }));
     }
-    let timeline = browser.text("document.getElementById('time').textContent");
+    let path = dir.join("manifests.json");
+    std::fs::write(
+        &path,
+        json!({ "apiVersion": "v1", "kind": "List", "items": list }).to_string(),
+    )
+    .unwrap();
+    let replica = Launch::new(dir, "r1", "default", 1)
+        .without("kubeconfig")
+        .without("namespace")
+        .flag("provider", "in-memory")
+        .flag("manifests", path.to_str().unwrap())
+        .start();
+    let browser = Browser::open();
+    open(&browser, &replica).await;
+    // The refused one comes first, in its group; of the rest as many are drawn as can be read.
+    shows(&browser, ROWS, json!(200)).await;
+    let first = "document.querySelector('#entries tr.group').innerText + document.querySelector('#entries tr.entry').innerText";
+    let first = browser.text(first);
     assert!(
-        timeline.contains("CreateStack: there is no stack yet"),
-        "{timeline}"
+        first.starts_with("team-7/partners") && first.contains("Refused"),
+        "{first}"
     );
-    // What changes appears by itself.
-    stage
-        .config_map("egress-t2", &[("vpc", "172.31.9.0/24")])
-        .await;
-    shows(&browser, STATE, json!("1 entry refused")).await;
-    let row = browser.text("document.querySelector('#entries tr').textContent");
+    let groups = "document.querySelectorAll('#entries tr.group').length";
+    shows(&browser, groups, json!(4)).await;
     assert!(
-        row.contains("InsideVpc") && row.contains("remove the entry"),
-        "{row}"
+        browser
+            .text("document.getElementById('found').textContent")
+            .contains("500 of 500")
     );
-    browser.shot("live");
+    // Each row names its three IPs once: they are all there are.
+    let ips = "[...document.querySelectorAll('#entries td[data-label=\"Static IPs\"]')].map(cell => cell.innerText)";
+    let ips = browser.value(ips);
+    assert!(
+        ips.as_array()
+            .unwrap()
+            .iter()
+            .skip(1)
+            .all(|text| text == "all 3 IPs"),
+        "{ips}"
+    );
+    assert_eq!(browser.inaccessible(), [""; 0]);
+    browser.shot("many");
+    browser.phone();
+    let wide = browser.value("document.documentElement.scrollWidth");
+    assert_eq!(wide, json!(360), "nothing sticks out");
+}
 
-    browser.go(&follower.url("/"));
-    wait::until("the follower names the leader", || {
-        let text = browser.text("document.getElementById('standby').textContent");
-        wait::check(text.contains("The leader is r1_"), || text)
+#[tokio::test]
+async fn status_and_check_ask_the_page() {
+    let replica = alone("page-commands").start();
+    wait::until("the leader has looked", || {
+        let answer = replica.get("/api/status")?;
+        wait::check(answer.body.contains("\"action\":\"Keep\""), || answer.body)
     })
     .await;
-    shows(&browser, STATE, json!("standby")).await;
-    browser.shot("standby");
-    let answer: Value = serde_json::from_str(&follower.get("/api/status").unwrap().body).unwrap();
-    assert_eq!(
-        (&answer["leading"], &answer["status"]),
-        (&json!(false), &Value::Null)
+    let ask = |arguments: &[&str]| {
+        let output = Command::new(PROGRAM)
+            .env_clear()
+            .args(arguments)
+            .arg(format!("--server={}", replica.url("")))
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (
+            output.status.code(),
+            text + &String::from_utf8_lossy(&output.stderr),
+        )
+    };
+    let (code, text) = ask(&["status"]);
+    assert!(
+        code == Some(2) && text.contains("typo") && text.contains("Refused"),
+        "{text}"
     );
-    assert!(answer["leader"].as_str().unwrap().starts_with("r1_"));
+    let (code, text) = ask(&["check", "203.0.113.7"]);
+    assert!(code == Some(0) && text.contains("198.51.100.1"), "{text}");
+    let (code, text) = ask(&["check", "9.9.9.9", "--output=json"]);
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (code, &answer["routed"], &answer["lease"]["held"]),
+        (Some(2), &json!(false), &json!(true))
+    );
+    let (code, text) = ask(&["status", "misspelt"]);
+    assert!(
+        code == Some(2) && text.contains("no entry is known there"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -170,19 +170,25 @@ pub(in crate::model) fn static_ips(live: &Live, names: &Names) -> BTreeMap<Zone,
     eips.filter_map(address).collect()
 }
 
+/// Returns the ids of the NAT gateways by zone; `seen`: what EC2 last showed.
+pub(in crate::model) fn gateways(seen: Option<&Observed>, names: &Names) -> BTreeMap<Zone, String> {
+    let parts = names.parts.iter();
+    let gateways = parts.filter(|((_, part), _)| *part == Part::NatGateway);
+    let id = |((zone, _), id): (&(Zone, Part), &String)| {
+        Some((zone.clone(), seen?.ids.get(id)?.clone()))
+    };
+    gateways.filter_map(id).collect()
+}
+
 /// Returns the public IPs of the NAT gateways besides their static IPs, by zone: people add them by hand. `seen`: what EC2 last showed.
 pub(in crate::model) fn secondary_ips(
     seen: Option<&Observed>,
     names: &Names,
 ) -> BTreeMap<Zone, Vec<String>> {
-    let gateways = names
-        .parts
-        .iter()
-        .filter(|((_, part), _)| *part == Part::NatGateway);
-    let more = |((zone, _), id): (&(Zone, Part), &String)| {
-        let gateway = seen?.gateways.get(seen?.ids.get(id)?)?;
-        let ips = gateway.secondary_ips.clone();
-        (!ips.is_empty()).then(|| (zone.clone(), ips))
+    let more = |(zone, id): (Zone, String)| {
+        let ips = seen?.gateways.get(&id)?.secondary_ips.clone();
+        (!ips.is_empty()).then_some((zone, ips))
     };
+    let gateways = gateways(seen, names).into_iter();
     gateways.filter_map(more).collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::model::base::ids::EntryId;
 use crate::model::cloud::layout::{Layout, Names};
-use crate::model::cloud::live::{Live, secondary_ips, static_ips};
+use crate::model::cloud::live::{Live, gateways, secondary_ips, static_ips};
 use crate::model::cloud::network::live_routes;
 use crate::model::desired::parse::parse;
 use crate::model::desired::rules;
@@ -41,6 +41,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         },
         static_ips: static_ips(world.live, names),
         secondary_ips: secondary_ips(world.watch.last_seen(), names),
+        gateways: gateways(world.watch.last_seen(), names),
         live_routes: live_routes(world.network, names),
         grace: world.grace,
         ledger,

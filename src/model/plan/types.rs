@@ -90,6 +90,8 @@ pub struct Plan {
     pub static_ips: BTreeMap<Zone, String>,
     /// More public IPs of the NAT gateways, which people added by hand; traffic leaves from any of them.
     pub secondary_ips: BTreeMap<Zone, Vec<String>>,
+    /// The ids of the NAT gateways by zone, as EC2 last showed them.
+    pub gateways: BTreeMap<Zone, String>,
     /// The live stack's routes, and whether EC2 has them so, as far as it can be seen.
     pub live_routes: BTreeMap<(TableId, Ipv4Net), bool>,
     /// Look again after this long, though nothing may have changed.

@@ -12,7 +12,7 @@ use crate::model::base::reason::Reason;
 use crate::model::input::request::Snapshot;
 use crate::model::plan::capacity;
 use crate::model::plan::types::{Action, Plan};
-use crate::model::status::{Counts, Entry, Route, RouteState, Stack, State, Status, Told};
+use crate::model::status::{Counts, Entry, Route, RouteState, Stack, State, Status, Told, zones};
 
 /// The status has this many problems besides entries.
 const MAX_PROBLEMS: usize = 200;
@@ -77,6 +77,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
         },
         static_ips: plan.static_ips.clone(),
         secondary_ips: plan.secondary_ips.clone(),
+        zones: zones::zones(plan),
         setback: plan.setback.clone(),
         differences: plan.differences.iter().map(ToString::to_string).collect(),
         routes: map.routes(),

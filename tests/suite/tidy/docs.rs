@@ -46,12 +46,15 @@ pub fn rows(table: &str) -> Vec<(String, String)> {
 #[test]
 fn the_flags() {
     let command = Cli::command();
-    let plan = command.find_subcommand("plan").unwrap();
-    let of_plan = plan
-        .get_arguments()
-        .filter(|arg| arg.get_help_heading() == Some("Plan"));
+    let own = [("plan", "Plan"), ("status", "Status and check")];
+    let own = own.into_iter().flat_map(|(name, heading)| {
+        let subcommand = command.find_subcommand(name).unwrap();
+        subcommand
+            .get_arguments()
+            .filter(move |arg| arg.get_help_heading() == Some(heading))
+    });
     let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
-    let all: Vec<&Arg> = shown.chain(of_plan).collect();
+    let all: Vec<&Arg> = shown.chain(own).collect();
     let mut text = String::new();
     let mut heading = "";
     for arg in &all {

@@ -88,6 +88,32 @@ fn alerts_name_reasons_that_exist() {
     assert!(unknown.is_empty(), "no document has {unknown:?}");
 }
 
+/// The page is red for what a critical alert is about.
+#[test]
+fn the_page_and_the_alerts_agree_on_what_is_urgent() {
+    let rules = rules();
+    let rules = rules["groups"][0]["rules"].as_array().unwrap();
+    let critical = rules
+        .iter()
+        .filter(|rule| rule["labels"]["severity"] == "critical");
+    let mut urgent = BTreeSet::new();
+    for rule in critical {
+        let reasons = rule["expr"]
+            .as_str()
+            .unwrap()
+            .split("problems{reason=~\"")
+            .skip(1);
+        let reasons = reasons.filter_map(|rest| rest.split('"').next());
+        urgent.extend(reasons.flat_map(|list| list.split('|')).map(str::to_owned));
+    }
+    assert!(urgent.len() > 10, "{urgent:?}");
+    let page = read("src/report/page/base.js");
+    let list = page.split_once("new Set([").unwrap().1;
+    let list = list.split_once(']').unwrap().0;
+    let shown: BTreeSet<String> = words(list).map(str::to_owned).collect();
+    assert_eq!(shown, urgent, "src/report/page/base.js and the alerts");
+}
+
 #[test]
 fn every_alert_has_its_section_in_the_runbook() {
     let runbook = read("deploy/docs/runbook.md");

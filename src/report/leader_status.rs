@@ -1,0 +1,100 @@
+//! Reads on a standby what the leader wrote into the status ConfigMap.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kube::Api;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::cluster_writer::STATUS;
+use super::write_metrics::answered;
+use crate::config_map::ConfigMap;
+use crate::model::base::digest::digest;
+use crate::model::status::{SCHEMA_VERSION, Status};
+
+/// The minimum time between two requests to the API server, however many people look at the page. The leader writes as often.
+const PACE: Duration = Duration::from_secs(5);
+
+/// Reads the status ConfigMap when somebody asks for it.
+#[derive(Clone)]
+pub struct LeaderStatus {
+    api: Api<ConfigMap>,
+    name: String,
+    last: Arc<Mutex<Option<(Instant, Option<Written>)>>>,
+}
+
+/// A status as JSON, and its digest.
+#[derive(Clone)]
+pub(super) struct Written {
+    pub json: Bytes,
+    pub digest: String,
+}
+
+impl LeaderStatus {
+    pub(super) fn new(api: Api<ConfigMap>, name: String) -> Self {
+        Self {
+            api,
+            name,
+            last: Arc::default(),
+        }
+    }
+
+    /// Returns the last status that a leader wrote. None if there is none or it cannot be read.
+    pub(super) async fn read(&self) -> Option<Written> {
+        let mut last = self.last.lock().await;
+        if let Some((at, written)) = last.as_ref()
+            && at.elapsed() < PACE
+        {
+            return written.clone();
+        }
+        let object = answered(self.api.get_opt(&self.name)).await;
+        let object = object.inspect_err(|error| {
+            tracing::debug!(
+                error = error.text,
+                "the ConfigMap {} cannot be read",
+                self.name
+            );
+        });
+        let data = object.ok().flatten().and_then(|object| object.data);
+        let written = data.and_then(|mut data| understood(&data.remove(STATUS)?));
+        *last = Some((Instant::now(), written.clone()));
+        written
+    }
+}
+
+/// Returns the status as this version writes it. Others can write the ConfigMap, so no byte of it is passed on unread.
+fn understood(text: &str) -> Option<Written> {
+    let status: Status = serde_json::from_str(text).ok()?;
+    let json = Some(status).filter(|status| status.schema_version == SCHEMA_VERSION);
+    let json = Bytes::from(serde_json::to_string(&json?).ok()?);
+    Some(Written {
+        digest: digest(&json),
+        json,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_status_is_passed_on() {
+        let good = understood(r#"{"schemaVersion":1,"more":["</script>"]}"#).expect("a status");
+        let text = String::from_utf8_lossy(&good.json);
+        assert!(
+            text.contains("\"schemaVersion\":1") && !text.contains("script"),
+            "{text}"
+        );
+        for bad in [
+            "",
+            "{}",
+            "null",
+            r#"{"schemaVersion":2}"#,
+            r#"{"schemaVersion":1},"x":{"#,
+        ] {
+            assert!(understood(bad).is_none(), "{bad}");
+        }
+    }
+}
