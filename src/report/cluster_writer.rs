@@ -105,7 +105,7 @@ impl ClusterWriter {
 
     /// Returns what reads the status ConfigMap while another replica leads.
     pub(super) fn leader_status(&self) -> LeaderStatus {
-        LeaderStatus::new(self.api.clone(), self.name.clone())
+        LeaderStatus::new(self.api.clone(), self.name.clone(), STATUS)
     }
 
     /// Switches annotations on. `namespace` limits them to one namespace, as it limits the informer.

@@ -70,6 +70,15 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
     result.map_err(|source| ListenError { address, source })
 }
 
+/// Returns the page's address for a browser on this machine.
+fn url(address: SocketAddr) -> String {
+    let port = address.port();
+    match address.ip().is_unspecified() {
+        true => format!("http://localhost:{port}/"),
+        false => format!("http://{address}/"),
+    }
+}
+
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv6() {
         TcpSocket::new_v6()?
@@ -99,6 +108,9 @@ pub async fn serve(
     });
     if let Some(publisher) = shown {
         routes = routes.merge(page::routes(publisher));
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!("the status page is at {}", url(address));
+        }
     }
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let slots = ConnectionSlots::within(connection_slots::open_files(&limits));

@@ -8,7 +8,6 @@ use kube::Api;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::cluster_writer::STATUS;
 use super::write_metrics::answered;
 use crate::config_map::ConfigMap;
 use crate::model::base::digest::digest;
@@ -17,11 +16,13 @@ use crate::model::status::{SCHEMA_VERSION, Status};
 /// The minimum time between two requests to the API server, however many people look at the page. The leader writes as often.
 const PACE: Duration = Duration::from_secs(5);
 
-/// Reads the status ConfigMap when somebody asks for it.
+/// Reads the status ConfigMap on request.
 #[derive(Clone)]
 pub struct LeaderStatus {
     api: Api<ConfigMap>,
     name: String,
+    /// The key of the ConfigMap that has the status.
+    key: &'static str,
     last: Arc<Mutex<Option<(Instant, Option<Written>)>>>,
 }
 
@@ -33,10 +34,11 @@ pub(super) struct Written {
 }
 
 impl LeaderStatus {
-    pub(super) fn new(api: Api<ConfigMap>, name: String) -> Self {
+    pub(super) fn new(api: Api<ConfigMap>, name: String, key: &'static str) -> Self {
         Self {
             api,
             name,
+            key,
             last: Arc::default(),
         }
     }
@@ -58,7 +60,7 @@ impl LeaderStatus {
             );
         });
         let data = object.ok().flatten().and_then(|object| object.data);
-        let written = data.and_then(|mut data| understood(&data.remove(STATUS)?));
+        let written = data.and_then(|mut data| understood(&data.remove(self.key)?));
         *last = Some((Instant::now(), written.clone()));
         written
     }

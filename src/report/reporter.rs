@@ -34,6 +34,8 @@ pub struct Reporter {
 
 #[derive(Default)]
 struct Last {
+    /// How many ConfigMaps and entries the last pass read.
+    read: Option<(usize, usize)>,
     problem_log: ProblemLog,
     summary: String,
     text: String,
@@ -98,14 +100,21 @@ impl Reporter {
         took: Duration,
         next: Duration,
     ) {
-        self.tell(&result, took, next);
+        self.tell(&result, &snapshot, took, next);
         self.publisher.record_pass(result, snapshot, next);
     }
 
-    fn tell(&self, result: &Result<Pass, ProviderError>, took: Duration, next: Duration) {
+    fn tell(
+        &self,
+        result: &Result<Pass, ProviderError>,
+        snapshot: &Snapshot,
+        took: Duration,
+        next: Duration,
+    ) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(pass) => {
+                last.tell_read(snapshot);
                 if last.error.take().is_some() {
                     tracing::info!("calls succeed again");
                 }
@@ -141,6 +150,17 @@ fn causes(error: Option<&(dyn std::error::Error + 'static)>) -> String {
 }
 
 impl Last {
+    /// Logs how much was read, when that has changed: the first thing to know where nothing is routed.
+    fn tell_read(&mut self, snapshot: &Snapshot) {
+        let entries = snapshot.objects.values().map(|object| object.data.len());
+        let read = (snapshot.objects.len(), entries.sum());
+        if self.read != Some(read) {
+            let (config_maps, entries) = read;
+            tracing::info!(config_maps, entries, "read the labelled ConfigMaps");
+            self.read = Some(read);
+        }
+    }
+
     fn tell(&mut self, pass: &Pass, next: Duration, print: bool) {
         let plan = &pass.plan;
         self.problem_log.tell(&plan.problems);

@@ -50,6 +50,8 @@ async fn a_leader_in_a_cluster_shows_what_ec2_holds_and_a_follower_who_leads() {
         "{row}"
     );
     browser.shot("live");
+    let gateway = "document.querySelector('#zones a[href^=\"#nat-\"]') !== null";
+    shows(&browser, gateway, json!(true)).await;
     way_out(&browser, &exits);
     assert_eq!(browser.inaccessible(), [""; 0]);
 
