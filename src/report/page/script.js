@@ -217,7 +217,7 @@ const show = answer => {
     return;
   }
   status.zones ||= [];
-  const [kind, text] = verdict(status);
+  const [kind, text] = answer.leading || answer.leader ? verdict(status) : ["bad", "nobody leads"];
   badge(kind, (answer.leading ? "" : "standby: ") + text);
   draw("loop", [status.counts, status.plan, status.stack, status.nextLook], () => loop(status));
   const list = alerts(status);
