@@ -123,7 +123,7 @@ async fn search_and_keyboard() {
         ("notacidr", 2),
         ("198.51.100.1", 3),
         // What stands on the way out: its zone and a route table.
-        ("eu-west-1a", 3),
+        ("eu-central-1a", 3),
         ("rtb-1", 3),
     ] {
         browser.keys(query);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::page::{ROWS, STATE, open, shows};
+use crate::replica::Replica;
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::standin::Exit;
 use crate::wait;
@@ -55,15 +56,19 @@ async fn a_leader_in_a_cluster_shows_what_ec2_holds_and_a_follower_who_leads() {
     way_out(&browser, &exits);
     assert_eq!(browser.inaccessible(), [""; 0]);
 
+    stands_by(&browser, &follower).await;
+}
+
+/// The standby shows what the leader wrote into the status ConfigMap, and says so.
+async fn stands_by(browser: &Browser, follower: &Replica) {
     browser.go(&follower.url("/"));
     wait::until("the follower names the leader", || {
         let text = browser.text("document.getElementById('standby').textContent");
         wait::check(text.contains("The leader is r1_"), || text)
     })
     .await;
-    // It shows what the leader wrote into the status ConfigMap, and says so.
-    shows(&browser, STATE, json!("standby: 1 entry refused")).await;
-    shows(&browser, ROWS, json!(3)).await;
+    shows(browser, STATE, json!("standby: 1 entry refused")).await;
+    shows(browser, ROWS, json!(3)).await;
     let banner = browser.text("document.getElementById('standby').textContent");
     assert!(
         banner.contains("what the leader last wrote")

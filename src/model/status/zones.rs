@@ -87,13 +87,14 @@ pub fn zones(plan: &Plan) -> Vec<ZoneStatus> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::drift::{Cure, Drift, DriftKind};
+    use crate::model::drift::kind::DriftKind;
+    use crate::model::drift::{Cure, Drift};
 
     fn drift(place: Place) -> Drift {
         Drift {
             id: "X".to_owned(),
             place,
-            kind: DriftKind::RouteGone,
+            kind: DriftKind::RouteMissing,
             expected: String::new(),
             seen: String::new(),
             cure: Cure::Retake,

@@ -80,10 +80,12 @@ const alerts = s => {
   const more = s.omitted.problems + s.omitted.drift;
   if (more) list.push(item("warn", count(more, "more problem"), "They are in the log.", ""));
   const refused = s.counts.refused + s.counts.kept;
-  if (refused) list.push(item("warn", count(refused, "entry is", "entries are") + " refused", "Each with its remedy below.", ""));
+  if (refused) list.push(item("warn", count(refused, "entry is", "entries are") + " refused",
+    refused === 1 ? "Its remedy stands below." : "Each with its remedy below.", ""));
   const waiting = s.counts.waiting;
   const held = s.entries.some(e => e.state === "Waiting" && level(e) === "bad");
-  if (waiting) list.push(item(held ? "bad" : "warn", count(waiting, "entry waits", "entries wait"), "Each with its reason below.", ""));
+  if (waiting) list.push(item(held ? "bad" : "warn", count(waiting, "entry waits", "entries wait"),
+    waiting === 1 ? "Its reason stands below." : "Each with its reason below.", ""));
   return list;
 };
 
