@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::PATIENCE;
 use super::leadership::Leadership;
+use crate::error_chain;
 use crate::model::base::plain::{plain, short};
 use crate::model::status::{SCHEMA_VERSION, Status};
 
@@ -76,21 +77,18 @@ pub(super) async fn read(server: &str) -> Result<(Status, Leadership), PageError
 }
 
 async fn ask(url: Uri, address: &str) -> Result<Vec<u8>, PageError> {
-    let unreachable = |cause: String| PageError::Unreachable {
+    let unreachable = |error: &(dyn std::error::Error + 'static)| PageError::Unreachable {
         address: address.to_owned(),
-        cause: short(&cause, MAX_TEXT),
+        cause: short(&error_chain::text(error), MAX_TEXT),
     };
-    let client =
-        Client::try_from(Config::new(url)).map_err(|error| unreachable(error.to_string()))?;
+    let client = Client::try_from(Config::new(url)).map_err(|error| unreachable(&error))?;
     let request = Request::get("/api/status").body(Body::empty());
-    let request = request.map_err(|error| unreachable(error.to_string()))?;
+    let request = request.map_err(|error| unreachable(&error))?;
     let answer = client.send(request).await;
-    let answer = answer.map_err(|error| unreachable(error.to_string()))?;
+    let answer = answer.map_err(|error| unreachable(&error))?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-    let body = body
-        .map_err(|error| unreachable(error.to_string()))?
-        .to_bytes();
+    let body = body.map_err(|error| unreachable(&*error))?.to_bytes();
     match status {
         StatusCode::OK => Ok(body.to_vec()),
         StatusCode::NOT_FOUND => Err(PageError::Missing {

@@ -103,6 +103,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
             "config",
             "config_map",
             "clock::wall",
+            "error_chain",
         ],
     ),
     ("main", &[]),
