@@ -23,7 +23,13 @@ pub struct LeaderStatus {
     name: String,
     /// The key of the ConfigMap that has the status.
     key: &'static str,
-    last: Arc<Mutex<Option<(Instant, Option<Written>)>>>,
+    last: Arc<Mutex<Option<Read>>>,
+}
+
+/// The result of a request, which failures have as well.
+struct Read {
+    at: Instant,
+    written: Option<Written>,
 }
 
 /// A status as JSON, and its digest.
@@ -46,10 +52,10 @@ impl LeaderStatus {
     /// Returns the last status that a leader wrote. None if there is none or it cannot be read.
     pub(super) async fn read(&self) -> Option<Written> {
         let mut last = self.last.lock().await;
-        if let Some((at, written)) = last.as_ref()
-            && at.elapsed() < PACE
+        if let Some(last) = last.as_ref()
+            && last.at.elapsed() < PACE
         {
-            return written.clone();
+            return last.written.clone();
         }
         let object = answered(self.api.get_opt(&self.name)).await;
         let object = object.inspect_err(|error| {
@@ -61,7 +67,10 @@ impl LeaderStatus {
         });
         let data = object.ok().flatten().and_then(|object| object.data);
         let written = data.and_then(|mut data| understood(&data.remove(self.key)?));
-        *last = Some((Instant::now(), written.clone()));
+        *last = Some(Read {
+            at: Instant::now(),
+            written: written.clone(),
+        });
         written
     }
 }
