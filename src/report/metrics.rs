@@ -168,7 +168,7 @@ impl Metrics {
             })
             .set(1);
         gauges.stack_status.clear();
-        if let Some(status) = plan.status.as_ref().map(ToString::to_string) {
+        if let Some(status) = plan.shown_status().map(ToString::to_string) {
             gauges.stack_status.get_or_create(&Status { status }).set(1);
         }
         gauges.routes.set(count(plan.desired.routes.len()));

@@ -176,7 +176,7 @@ impl StatusPublisher {
                     action: pass.plan.action.name().to_owned(),
                     why: pass.plan.why.clone(),
                     applied: pass.applied,
-                    stack_status: pass.plan.status.as_ref().map(ToString::to_string),
+                    stack_status: pass.plan.shown_status().map(ToString::to_string),
                 };
                 if pass.applied {
                     history.operation = Some(step.clone());

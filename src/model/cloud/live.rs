@@ -29,6 +29,8 @@ pub struct Stack {
     /// ARN.
     pub id: String,
     pub status: Status,
+    /// What CloudFormation shows while it is not certain that our operation has ended; `status` is that of the operation then.
+    pub unconfirmed: Option<Status>,
     /// Another one after every operation.
     pub version: String,
     /// Why it has this status, in CloudFormation's words: the first failure of the last operation where there is one.
@@ -129,14 +131,18 @@ pub struct Change {
     /// `AWS::EC2::EIP`, …
     pub resource_type: String,
     pub effect: Effect,
-    /// Filled when it may be replaced only because attributes of these resources are not known before they are modified.
+    /// Filled when it changes, or may be replaced, only because attributes of these resources are not known before they are
+    /// modified.
     pub dynamic_on: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     Add,
+    /// Its properties change in place.
     Modify,
+    /// Its tags, or what the template says beside its properties, such as a DeletionPolicy.
+    Tags,
     /// Replacement True or Conditional.
     MayReplace,
     Remove,

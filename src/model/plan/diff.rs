@@ -211,7 +211,8 @@ pub fn unplanned(
         }
         let expected = match change.effect {
             Effect::Add => planned(id, Kind::Add),
-            Effect::Modify | Effect::Record => true,
+            Effect::Tags | Effect::Record => true,
+            Effect::Modify => planned(id, Kind::Modify) || follows(change, changes),
             Effect::MayReplace => planned(id, Kind::Modify),
             Effect::Remove => planned(id, Kind::Remove),
             Effect::Other => false,
@@ -229,7 +230,7 @@ pub fn unplanned(
 /// be `renewed`.
 pub fn beyond_repair(changes: &[Change], renewed: impl Fn(&str) -> bool) -> Option<String> {
     let surprise = changes.iter().find(|change| match change.effect {
-        Effect::Modify | Effect::Record => false,
+        Effect::Modify | Effect::Tags | Effect::Record => false,
         Effect::Add | Effect::MayReplace => {
             is_protected(&change.resource_type)
                 && !renewed(&change.logical_id)
@@ -242,13 +243,23 @@ pub fn beyond_repair(changes: &[Change], renewed: impl Fn(&str) -> bool) -> Opti
 
 /// CloudFormation cannot tell before that an attribute stays as it is. It does when its resource is modified in place.
 fn stays_in_place(change: &Change, changes: &[Change]) -> bool {
-    let in_place = |id: &String| {
+    let in_place = [Effect::Modify, Effect::Tags];
+    change.effect == Effect::MayReplace && hangs_on(change, changes, &in_place)
+}
+
+/// Whether a resource is modified only because of others in the change set, each of which is judged by itself.
+fn follows(change: &Change, changes: &[Change]) -> bool {
+    let effects = [Effect::Modify, Effect::Tags, Effect::MayReplace];
+    hangs_on(change, changes, &effects)
+}
+
+/// Whether a change hangs on nothing but resources that have one of these effects.
+fn hangs_on(change: &Change, changes: &[Change], effects: &[Effect]) -> bool {
+    let has_effect = |id: &String| {
         let mut others = changes.iter();
-        others.any(|other| other.logical_id == *id && other.effect == Effect::Modify)
+        others.any(|other| other.logical_id == *id && effects.contains(&other.effect))
     };
-    change.effect == Effect::MayReplace
-        && !change.dynamic_on.is_empty()
-        && change.dynamic_on.iter().all(in_place)
+    !change.dynamic_on.is_empty() && change.dynamic_on.iter().all(has_effect)
 }
 
 fn surprise_text(surprise: &Change) -> String {
@@ -257,6 +268,7 @@ fn surprise_text(surprise: &Change) -> String {
         match surprise.effect {
             Effect::Add => "add",
             Effect::Modify => "modify",
+            Effect::Tags => "tag",
             Effect::MayReplace => "replace",
             Effect::Remove => "remove",
             Effect::Record => "record",

@@ -39,6 +39,10 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
             Live::Ours(stack) => Some(stack.status.clone()),
             Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
         },
+        unconfirmed: match world.live {
+            Live::Ours(stack) => stack.unconfirmed.clone(),
+            Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
+        },
         static_ips: static_ips(world.live, names),
         secondary_ips: secondary_ips(world.watch.last_seen(), names),
         gateways: gateways(world.watch.last_seen(), names),

@@ -33,6 +33,18 @@ fn has_served(world: &World<'_>, stack: &Stack) -> bool {
     stack.has_served() || world.ledger.has_settled(&stack.id) || world.watch.has_settled(&stack.id)
 }
 
+/// Why a stack that is busy has to be waited for.
+fn busy(stack: &Stack) -> String {
+    let status = &stack.status;
+    match &stack.unconfirmed {
+        None => format!("the stack is {status}"),
+        Some(shown) => format!(
+            "CloudFormation shows {shown}, and the stack's events do not show yet that the last operation ({status}) has ended: \
+             until then, or for two minutes, nothing else is done"
+        ),
+    }
+}
+
 impl Plan {
     pub(in crate::model) fn absent(&mut self, world: &World<'_>) {
         let name = &world.settings.stack_name;
@@ -84,7 +96,7 @@ impl Plan {
                 self.look_for_drift(world, stack, layout, names);
                 self.settled(world, stack, layout, names);
             }
-            Phase::Busy => self.set(Action::Wait, format!("the stack is {status}")),
+            Phase::Busy => self.set(Action::Wait, busy(stack)),
             Phase::Gone => self.absent(world),
             Phase::RollbackFailed => self.rolled_back_halfway(stack, cause),
             Phase::CreateFailed if has_served(world, stack) => {

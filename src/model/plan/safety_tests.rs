@@ -309,10 +309,21 @@ fn a_possible_replacement_counts_unless_what_it_hangs_on_stays() {
     let gateway = |on: &[&str]| change("NATGatewaya", "NatGateway", Effect::MayReplace, on);
     let stops = |changes: &[Change]| diff::unplanned(changes, &[], |_| false).is_some();
     assert!(
-        !stops(&[eip(Effect::Modify), gateway(&["EIPa"])]),
+        !stops(&[eip(Effect::Tags), gateway(&["EIPa"])]),
         "its tags change"
     );
     assert!(stops(&[eip(Effect::MayReplace), gateway(&["EIPa"])]));
     assert!(stops(&[gateway(&["EIPa"])]), "nothing says that it stays");
-    assert!(stops(&[eip(Effect::Modify), gateway(&[])]));
+    assert!(stops(&[eip(Effect::Tags), gateway(&[])]));
+    // A property that changes in place has been planned, or follows from what changes.
+    assert!(stops(&[eip(Effect::Modify)]));
+    let route = |on: &[&str]| change("RouteX", "Route", Effect::Modify, on);
+    assert!(stops(&[route(&[])]));
+    assert!(stops(&[route(&["NATGatewaya"])]), "that does not change");
+    let tagged = [
+        eip(Effect::Tags),
+        gateway(&["EIPa"]),
+        route(&["NATGatewaya"]),
+    ];
+    assert!(!stops(&tagged));
 }

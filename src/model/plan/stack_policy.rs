@@ -41,7 +41,7 @@ impl Plan {
             return;
         }
         let takes_away = |change: &Change| {
-            change.effect != Effect::Modify
+            !matches!(change.effect, Effect::Modify | Effect::Tags)
                 && is_protected(&change.resource_type)
                 && self.may_go(names, &change.logical_id)
         };

@@ -42,6 +42,25 @@ fn a_status_alone_is_no_proof_that_a_stack_was_never_created() {
 }
 
 #[test]
+fn an_end_that_is_not_certain_is_told_as_such() {
+    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
+    bench.stack().status = Status::CreateInProgress;
+    let plan = bench.plan();
+    assert_eq!(plan.why, "the stack is CREATE_IN_PROGRESS");
+    assert_eq!(plan.shown_status(), Some(&Status::CreateInProgress));
+    bench.stack().unconfirmed = Some(Status::CreateComplete);
+    let plan = bench.plan();
+    assert_eq!(plan.action, Action::Wait);
+    assert_eq!(plan.shown_status(), Some(&Status::CreateComplete));
+    let says = [
+        "CloudFormation shows CREATE_COMPLETE",
+        "(CREATE_IN_PROGRESS)",
+        "two minutes",
+    ];
+    assert!(says.iter().all(|part| plan.why.contains(part)), "{plan}");
+}
+
+#[test]
 fn a_stack_that_was_seen_at_rest_is_not_deleted_as_never_created() {
     for status in ["CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"] {
         let mut bench = Bench::live(&[("dns", "8.8.8.8")]);

@@ -86,6 +86,8 @@ pub struct Plan {
     pub desired: Desired,
     /// The live stack's status.
     pub status: Option<Status>,
+    /// What CloudFormation shows instead, while it is not certain that the operation has ended.
+    pub unconfirmed: Option<Status>,
     /// The live static IPs by zone.
     pub static_ips: BTreeMap<Zone, String>,
     /// More public IPs of the NAT gateways, which people added by hand; traffic leaves from any of them.

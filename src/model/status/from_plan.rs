@@ -73,7 +73,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
         stack: Stack {
             name: name_of(&plan.stack).to_owned(),
             arn: plan.stack.starts_with("arn:").then(|| plan.stack.clone()),
-            status: plan.status.as_ref().map(ToString::to_string),
+            status: plan.shown_status().map(ToString::to_string),
         },
         static_ips: plan.static_ips.clone(),
         secondary_ips: plan.secondary_ips.clone(),

@@ -8,6 +8,7 @@ use crate::model::base::ids::EntryId;
 use crate::model::base::plain::plain;
 use crate::model::base::problem::{Problem, Severity};
 use crate::model::base::reason::Reason;
+use crate::model::cloud::status::Status;
 use crate::model::plan::diff::Kind;
 use crate::model::plan::types::{Action, Plan};
 
@@ -56,6 +57,11 @@ impl Plan {
             .any(|problem| problem.severity == Severity::Refused)
     }
 
+    /// Returns the stack's status as CloudFormation shows it.
+    pub fn shown_status(&self) -> Option<&Status> {
+        self.unconfirmed.as_ref().or(self.status.as_ref())
+    }
+
     /// One line for the log.
     pub fn summary(&self) -> String {
         let count = |kind| {
@@ -87,7 +93,7 @@ impl Plan {
             "differences": self.differences,
             "problems": self.problems,
             "entries": self.admitted.entries.iter().map(entry).collect::<Vec<_>>(),
-            "status": self.status,
+            "status": self.shown_status(),
             "staticIps": self.static_ips,
             "routes": self.desired.routes.iter().map(route).collect::<Vec<_>>(),
         });

@@ -2,7 +2,7 @@
 
 use aws_sdk_cloudformation::types::{
     ChangeAction, ChangeSetStatus, ChangeSetSummary, ChangeSource, ChangeType, EvaluationType,
-    ExecutionStatus, Replacement, RequiresRecreation, ResourceChange,
+    ExecutionStatus, Replacement, RequiresRecreation, ResourceAttribute, ResourceChange,
 };
 
 use super::calls::Calls;
@@ -226,14 +226,17 @@ fn change(resource: &ResourceChange) -> Change {
     let effect = match (resource.action(), resource.replacement()) {
         (Some(ChangeAction::Add), _) => Effect::Add,
         (Some(ChangeAction::Remove), _) => Effect::Remove,
-        (Some(ChangeAction::Modify), Some(Replacement::False)) => Effect::Modify,
+        (Some(ChangeAction::Modify), Some(Replacement::False)) => match has_properties(resource) {
+            true => Effect::Modify,
+            false => Effect::Tags,
+        },
         // Whatever does not say that it keeps the resource may replace it.
         (Some(ChangeAction::Modify), _) => Effect::MayReplace,
         (Some(ChangeAction::SyncWithActual), _) => Effect::Record,
         _ => Effect::Other,
     };
     Change {
-        dynamic_on: dynamic_on(resource),
+        dynamic_on: dynamic_on(resource, effect),
         logical_id: resource
             .logical_resource_id()
             .unwrap_or_default()
@@ -243,14 +246,33 @@ fn change(resource: &ResourceChange) -> Change {
     }
 }
 
-/// The resources on whose attributes a possible replacement depends, if on nothing else.
-fn dynamic_on(resource: &ResourceChange) -> Vec<String> {
+/// Whether more of it changes than tags and what the template says beside its properties. A change that does not say is one.
+fn has_properties(resource: &ResourceChange) -> bool {
+    let scope = resource.scope();
+    let is_property = |of: &ResourceAttribute| {
+        use ResourceAttribute::{
+            CreationPolicy, DeletionPolicy, Metadata, Tags, UpdatePolicy, UpdateReplacePolicy,
+        };
+        !matches!(
+            of,
+            CreationPolicy | DeletionPolicy | Metadata | Tags | UpdatePolicy | UpdateReplacePolicy
+        )
+    };
+    scope.is_empty() || scope.iter().any(is_property)
+}
+
+/// The resources on whose attributes a modification or possible replacement depends, if on nothing else.
+fn dynamic_on(resource: &ResourceChange, effect: Effect) -> Vec<String> {
     let mut on = Vec::new();
     for detail in resource.details() {
-        let recreation = detail
-            .target()
-            .and_then(|target| target.requires_recreation());
-        if recreation == Some(&RequiresRecreation::Never) {
+        let target = detail.target();
+        let recreation = target.and_then(|target| target.requires_recreation());
+        let attribute = target.and_then(|target| target.attribute());
+        let does_not_matter = match effect {
+            Effect::Modify => attribute == Some(&ResourceAttribute::Tags),
+            _ => recreation == Some(&RequiresRecreation::Never),
+        };
+        if does_not_matter {
             continue;
         }
         let by_reference = matches!(

@@ -128,12 +128,56 @@ fn a_replacement_that_hangs_on_an_attribute_names_its_resource() {
             .causing_entity(entity)
             .build()
     };
-    let on = |details| dynamic_on(&ResourceChange::builder().set_details(Some(details)).build());
+    let changed = |details| ResourceChange::builder().set_details(Some(details)).build();
+    let on = |details| dynamic_on(&changed(details), Effect::MayReplace);
     let attribute = detail("Dynamic", "ResourceAttribute", "EIP1.AllocationId");
     assert_eq!(on(vec![attribute.clone()]), ["EIP1"]);
     let direct = detail("Static", "DirectModification", "");
     assert!(on(vec![attribute, direct]).is_empty());
     assert!(on(vec![]).is_empty());
+}
+
+#[test]
+fn a_change_in_place_is_one_of_properties_unless_its_scope_says_otherwise() {
+    use ResourceAttribute::{DeletionPolicy, Metadata, Properties, Tags};
+    use aws_sdk_cloudformation::types::{ResourceChangeDetail, ResourceTargetDefinition};
+    let detail = |attribute: ResourceAttribute, source: &str, entity: Option<&str>| {
+        let target = ResourceTargetDefinition::builder()
+            .attribute(attribute)
+            .requires_recreation(RequiresRecreation::Never)
+            .build();
+        let evaluation = entity.map_or("Static", |_| "Dynamic");
+        ResourceChangeDetail::builder()
+            .target(target)
+            .evaluation(EvaluationType::from(evaluation))
+            .change_source(ChangeSource::from(source))
+            .set_causing_entity(entity.map(str::to_owned))
+            .build()
+    };
+    let change = |scope: &[ResourceAttribute], details| {
+        let change = ResourceChange::builder()
+            .action(ChangeAction::Modify)
+            .replacement(Replacement::False)
+            .set_scope(Some(scope.to_vec()))
+            .set_details(Some(details))
+            .build();
+        let change = self::change(&change);
+        (change.effect, change.dynamic_on.join(" "))
+    };
+    let tags = || detail(Tags, "DirectModification", None);
+    let target = || detail(Properties, "ResourceReference", Some("NATGateway1"));
+    let direct = || detail(Properties, "DirectModification", None);
+    let none = || String::new();
+    assert_eq!(change(&[Tags], vec![tags()]).0, Effect::Tags);
+    assert_eq!(change(&[DeletionPolicy, Metadata], vec![]).0, Effect::Tags);
+    let hangs = (Effect::Modify, "NATGateway1".to_owned());
+    assert_eq!(change(&[Properties], vec![target()]), hangs);
+    assert_eq!(change(&[Properties, Tags], vec![target(), tags()]), hangs);
+    let both = vec![target(), direct()];
+    assert_eq!(change(&[Properties], both), (Effect::Modify, none()));
+    assert_eq!(change(&[], vec![]), (Effect::Modify, none()));
+    let news = ResourceAttribute::from("Novelty");
+    assert_eq!(change(&[news], vec![]).0, Effect::Modify);
 }
 
 #[test]

@@ -198,6 +198,7 @@ impl Reader<'_> {
     ) -> Result<Stack, ProviderError> {
         let mut status = Status::read(&key.status);
         let running = self.running(memory, stack, &status).await?;
+        let unconfirmed = running.is_some().then(|| status.clone());
         status = running.unwrap_or(status);
         let phase = status.phase();
         let mut live = Stack {
@@ -219,6 +220,7 @@ impl Reader<'_> {
             updated: stack.last_updated_time().is_some(),
             termination_protection: stack.enable_termination_protection().unwrap_or(false),
             status,
+            unconfirmed,
             version: format!("{} {} {:?}", key.id, key.status, key.updated),
             ..Stack::default()
         };
