@@ -28,6 +28,9 @@ use crate::provider::{Provider, ProviderError, Retry};
 use crate::source::Source;
 use crate::spans;
 
+/// The time until a repair that AWS refused is made in another way.
+const NEXT_WAY: Duration = Duration::from_secs(1);
+
 /// The result of a pass.
 #[derive(Debug)]
 pub struct Pass {
@@ -257,18 +260,18 @@ pub async fn pass<P: Provider>(
         }
         if applies && let Some(doubt) = doubt(&plan, input).await {
             memory.schedule = patience;
-            return Ok(memory.dropped(plan, doubt, input.now));
+            plan.problems.push(doubt);
+            plan.problems.sort();
+            return Ok(memory.unapplied(plan, Outcome::Failed, input.now));
         }
         if applies {
             let owner = settings.owner.short();
             let apply = provider.apply(term, owner.as_deref(), &plan.stack, &plan.action);
-            let sent = apply.instrument(spans::step("apply")).await;
-            if let Err(error) = &sent {
+            if let Err(error) = apply.instrument(spans::step("apply")).await {
                 // Only a call that AWS accepted counts as an attempt. A call that failed is retried with its own backoff.
                 memory.schedule = patience;
-                not_reverted(&mut memory.schedule.watch, &plan, error);
+                return memory.not_sent(plan, error, input.now);
             }
-            sent?;
         }
         return Ok(Pass {
             applied: applies,
@@ -297,15 +300,29 @@ async fn doubt(plan: &Plan, input: &PassInput<'_>) -> Option<Problem> {
 
 impl LeaderState {
     /// Returns the result of a pass whose step was not applied.
-    fn dropped(&self, mut plan: Plan, doubt: Problem, now: Duration) -> Pass {
-        plan.problems.push(doubt);
-        plan.problems.sort();
+    fn unapplied(&self, plan: Plan, outcome: Outcome, now: Duration) -> Pass {
         Pass {
             applied: false,
-            outcome: Outcome::Failed,
+            outcome,
             tried: self.schedule.tried(&plan, now),
             plan,
         }
+    }
+
+    /// Returns the result of a pass whose call failed. If AWS cannot revert drift here, the next pass repairs it in another way.
+    fn not_sent(
+        &mut self,
+        plan: Plan,
+        error: ProviderError,
+        now: Duration,
+    ) -> Result<Pass, ProviderError> {
+        if !not_reverted(&mut self.schedule.watch, &plan, &error) {
+            return Err(error);
+        }
+        tracing::info!(
+            "the drift is repaired in another way, since AWS does not revert it: {error}"
+        );
+        Ok(self.unapplied(plan, Outcome::Settled(Some(NEXT_WAY)), now))
     }
 
     /// Returns the settings from the flags, with the cluster as the owner of the stack.
@@ -352,13 +369,15 @@ struct Note<'a> {
     depends: bool,
 }
 
-/// Counts the attempt if AWS cannot revert drift here, so that the next repair uses the other method.
-fn not_reverted(watch: &mut Watch, plan: &Plan, error: &ProviderError) {
-    if matches!(plan.action, Action::Revert(_)) && error.retry == Retry::AfterFix {
+/// Counts the attempt if AWS cannot revert drift here, so that the next repair uses the other method. Whether it did.
+fn not_reverted(watch: &mut Watch, plan: &Plan, error: &ProviderError) -> bool {
+    let is_refused = matches!(plan.action, Action::Revert(_)) && error.retry == Retry::AfterFix;
+    if is_refused {
         let new = |drift: &&Drift| watch.stage(drift) == Stage::New;
         let keys: Vec<String> = plan.drifts.iter().filter(new).map(Drift::key).collect();
         watch.tried(&keys);
     }
+    is_refused
 }
 
 /// Returns the outcome of a pass that sent nothing, or whose call AWS accepted. `held` is how long the step waits.

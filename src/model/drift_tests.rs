@@ -140,7 +140,7 @@ fn each_drift_of_tables_and_routes_has_its_reason() {
 #[test]
 fn answers_that_contradict_each_other_prove_nothing() {
     type Case = (fn(&mut Observed), &'static [Reason]);
-    let cases: [Case; 5] = [
+    let cases: [Case; 6] = [
         (
             |seen| seen.addresses.clear(),
             &[Reason::AnswersContradict; 2],
@@ -161,6 +161,14 @@ fn answers_that_contradict_each_other_prove_nothing() {
         (
             |seen| seen.gateways.get_mut("nat-a").unwrap().health = Health::Gone,
             &[Reason::NatGatewayGone],
+        ),
+        (
+            // Available, and with an empty set of addresses.
+            |seen| {
+                let gateway = seen.gateways.get_mut("nat-a").unwrap();
+                (gateway.public_ip, gateway.interface) = (None, None);
+            },
+            &[Reason::AnswersContradict],
         ),
     ];
     for (harm, expected) in cases {

@@ -89,11 +89,17 @@ async fn where_drift_cannot_be_reverted_the_route_goes_out_and_in() {
         let stage = Stage::open("drift-out-in").await;
         let settings = json!({ "revert_drift": mode, "listed_change_sets": listed });
         stage.aws.settings(settings);
-        let _replica = kept(&stage, looking(&stage)).await;
+        let replica = kept(&stage, looking(&stage)).await;
         let exits = stage.aws.exits();
         let mark = stage.aws.mark();
         remove_route(&stage, "a");
         assert_eq!(stage.routed(&EXAMPLE_CIDRS).await, exits, "{mode}");
+        // A region without REVERT_DRIFT is no fault.
+        let refused = replica.said(&["repaired in another way"]).is_ok();
+        assert_eq!(refused, mode == "unsupported");
+        for fault in ["ERROR", "calls succeed again"] {
+            replica.said(&[fault]).unwrap_err();
+        }
         let writes = stage.writes_at_rest(mark).await;
         assert_eq!(
             actions(&writes),

@@ -155,7 +155,8 @@ impl<'a> Look<'a> {
             .gateway()
             .is_some_and(|gateway| matches!(gateway.health, Health::Coming | Health::Leaving));
         let uses_it = self.gateway().is_some_and(|gateway| {
-            gateway.health == Health::Well && gateway.public_ip.as_deref() == Some(ip)
+            let shown = gateway.public_ip.as_deref();
+            gateway.health == Health::Well && shown.is_none_or(|shown| shown == ip)
         });
         if let (Some(holder), false, false) = (&address.held_by, uses_it, moves) {
             let seen = format!("is associated with {holder} instead of the zone's NAT gateway");
@@ -200,8 +201,15 @@ impl<'a> Look<'a> {
                     format!("is in {}", gateway.subnet),
                     renew,
                 ),
-                Health::Well if !lost && gateway.public_ip.as_deref() != Some(ip) => {
-                    let has = gateway.public_ip.as_deref().unwrap_or("no static IP");
+                Health::Well if lost => return,
+                // A NAT gateway keeps its first address for life, so an answer without any proves nothing.
+                Health::Well if gateway.public_ip.is_none() => (
+                    AnswersContradict,
+                    "is available, and EC2's answer shows no address of it".to_owned(),
+                    Cure::Passes,
+                ),
+                Health::Well if gateway.public_ip.as_deref() != Some(ip) => {
+                    let has = gateway.public_ip.as_deref().unwrap_or_default();
                     (
                         NatGatewayChanged,
                         format!("has {has} instead of {ip}"),
