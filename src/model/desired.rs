@@ -62,7 +62,7 @@ pub fn build(
         ));
     }
     let zones = zones(network, names, settings, &mut problems);
-    let mut tables = tables(network, &zones, &mut problems);
+    let mut tables = tables(network, settings, &zones, &mut problems);
     let mut routes = routes(request, network, names, (&tables, &zones), &mut problems);
     let aside = &network.headroom.refused;
     let unturned = refused_routes::unturned(aside, names, &tables, &zones, &mut problems);
@@ -195,6 +195,7 @@ fn unusable(
 
 fn tables(
     network: &Network,
+    settings: &Settings,
     zones: &BTreeMap<Zone, Ipv4Net>,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<TableId, Zone> {
@@ -203,12 +204,15 @@ fn tables(
         if zones.contains_key(&table.zone) {
             tables.insert(id.clone(), table.zone.clone());
         } else if table.zone != RELEASED {
+            let remedy = match settings.zones.contains_key(&table.zone) {
+                true => "see the problem of that zone",
+                false => "add the zone to --aws-az and --aws-nat-cidr-block, or correct the tag",
+            };
             problems.push(Problem::warning(
                 Subject::RouteTable(id.clone()),
                 Reason::NoNatInZone,
                 format!(
-                    "its tag AvailabilityZone names {:?}, where there is no NAT gateway: nothing is routed from there; \
-                     add the zone to --aws-az and --aws-nat-cidr-block, or correct the tag",
+                    "its tag AvailabilityZone names {:?}, where there is no NAT gateway: nothing is routed from there; {remedy}",
                     table.zone
                 ),
             ));

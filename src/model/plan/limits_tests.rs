@@ -193,6 +193,16 @@ fn a_zone_for_which_there_is_no_static_ip_waits_and_the_rest_goes_on() {
     let zone = Subject::Zone("b".to_owned());
     let told = |plan: &Plan| plan.problems.iter().any(|problem| problem.subject == zone);
     assert!(told(&plan));
+    // The zone is configured: nobody is to add it.
+    let table = Subject::RouteTable("rtb-b".to_owned());
+    let mut problems = plan.problems.iter();
+    let no_nat = problems.find(|it| it.subject == table).unwrap();
+    assert_eq!(no_nat.reason, Reason::NoNatInZone);
+    let text = no_nat.message();
+    assert!(
+        !text.contains("--aws-az") && text.contains("see the problem of that zone"),
+        "{text}"
+    );
     bench.network.headroom.addresses = Some(0);
     let plan = bench.plan();
     assert_eq!(plan.action, Action::Keep, "what is there takes no more");
