@@ -228,7 +228,7 @@ def execute_change_set(region, params):
     common_attributes(stack, change_set.params)
     stack.change_set_id = change_set.id
     on_failure = change_set.params.get("OnStackFailure", "ROLLBACK")
-    if params.get("DisableRollback"):
+    if params.get("DisableRollback", standin.settings.disable_rollback_default == "true"):
         on_failure = "DO_NOTHING"
     stack.disable_rollback = on_failure == "DO_NOTHING"
     create = change_set.kind == "CREATE"

@@ -42,6 +42,7 @@ class Settings:
     revert_drift: str = "works"
     drift_unsupported_types: list = dataclasses.field(default_factory=lambda: ["AWS::EC2::SubnetRouteTableAssociation"])
     dynamic_dependents: str = "modified"
+    disable_rollback_default: str = "false"
     listed_change_sets: str = "all"
     known_access_keys: list | None = None
     policies: dict = dataclasses.field(default_factory=dict)
@@ -52,6 +53,7 @@ class Settings:
         "revert_drift": ("works", "unsupported", "fails", "no_effect", "phantom"),
         "listed_change_sets": ("all", "available"),
         "dynamic_dependents": ("replaced", "modified", "any"),
+        "disable_rollback_default": ("false", "true"),
     }
 
     def update(self, changes):

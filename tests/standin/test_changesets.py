@@ -229,6 +229,17 @@ def test_failed_execution(standin, world, cfn, stack):
     assert cfn.describe_change_set(ChangeSetName=arn)["ExecutionStatus"] == "EXECUTE_FAILED"
 
 
+def test_what_fails_is_rolled_back_unless_the_call_leaves_it_open(standin, world, cfn, stack):
+    body = template(world, ("8.8.8.8/32", "1.1.1.1/32"))
+    standin.settings(disable_rollback_default="true")
+    for told, expected in (({"DisableRollback": False}, "UPDATE_ROLLBACK_COMPLETE"), ({}, "UPDATE_FAILED")):
+        standin.fault(kind="resource_fails", logical_id="RouteToNAT3*", times=1)
+        arn = propose(cfn, world, body, name=f"change-{expected.replace('_', '-')}")
+        settled(cfn, arn)
+        cfn.execute_change_set(ChangeSetName=arn, **told)
+        assert standin.wait(NAME) == expected
+
+
 def test_changes_are_paged(standin, world, cfn, stack):
     standin.settings(page_size=2)
     arn = propose(cfn, world, template(world, ("1.1.1.1/32",)))

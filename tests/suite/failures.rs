@@ -135,7 +135,7 @@ async fn stale_answers_lead_to_no_second_operation() {
     stage
         .aws
         .settings(json!({ "stale_describe_ms": 1500, "stale_events_ms": 500 }));
-    let _replica = stage.replica("r1").start();
+    let replica = stage.replica("r1").start();
     stage.config_map("egress-t1", &EXAMPLE).await;
     stage.routed(&EXAMPLE_CIDRS).await;
     stage.config_map("egress-t1", &[("dns", "9.9.9.9")]).await;
@@ -146,4 +146,56 @@ async fn stale_answers_lead_to_no_second_operation() {
     let expected = [&["CreateStack"][..], &update, &update].concat();
     assert_eq!(actions(&stage.writes_at_rest(0).await), expected);
     assert_eq!(stage.aws.stacks().keys().collect::<Vec<_>>(), [STACK]);
+    let doubt = ["CloudFormation shows CREATE_COMPLETE", "UPDATE_IN_PROGRESS"];
+    replica.said(&doubt).unwrap();
+}
+
+/// ExecuteChangeSet's own text says that without DisableRollback a change that fails stays as it is.
+#[tokio::test]
+async fn a_change_that_fails_is_rolled_back_whatever_the_default_is() {
+    let stage = Stage::open("rollback-default").await;
+    stage
+        .aws
+        .settings(json!({ "disable_rollback_default": "true" }));
+    let _replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    let fault = json!({ "kind": "resource_fails", "logical_id": "*9x9x9x9*", "message": "no" });
+    stage.aws.fault(fault);
+    let mark = stage.aws.mark();
+    stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
+    wait::until("the change has failed", || {
+        let executed = stage.aws.count_since(mark, "ExecuteChangeSet");
+        let stacks = stage.aws.stacks();
+        let ended =
+            stacks[STACK].contains("ROLLBACK_COMPLETE") || stacks[STACK].ends_with("_FAILED");
+        wait::check(executed > 0 && ended, || format!("{stacks:?}"))
+    })
+    .await;
+    assert_eq!(stage.aws.stacks()[STACK], "UPDATE_ROLLBACK_COMPLETE");
+}
+
+/// CloudFormation deletes change sets in its own time, and may remember a name for longer than its change set.
+#[tokio::test]
+async fn the_same_change_has_another_name_each_time() {
+    let stage = Stage::open("names").await;
+    let _replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    let more = [&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat();
+    for _ in 0..2 {
+        stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
+        stage.routed(&more).await;
+        stage.delete_config_map("egress-t2").await;
+        stage.routed(&EXAMPLE_CIDRS).await;
+    }
+    let log = stage.aws.writes_since(0).into_iter();
+    let made = log.filter(|entry| entry.action == "CreateChangeSet");
+    let mut names: Vec<String> = made.filter_map(|entry| entry.change_set).collect();
+    let content = |name: &String| name.split("-e").next().unwrap().to_owned();
+    assert_eq!(names.len(), 4, "{names:?}");
+    assert_eq!(content(&names[0]), content(&names[2]), "the same content");
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 4, "{names:?}");
 }

@@ -142,6 +142,34 @@ async fn a_policy_that_somebody_opened_is_closed() {
     assert_eq!(actions(&writes), ["SetStackPolicy"]);
 }
 
+/// What keeps it from being read keeps nothing else from being done, not even the looks for drift.
+#[tokio::test]
+async fn a_policy_that_cannot_be_read_stops_nothing_and_is_told() {
+    let stage = Stage::open("policy-unread").await;
+    let unread = json!({ "kind": "error500", "action": "GetStackPolicy" });
+    stage.aws.fault(unread);
+    let launch = protecting(&stage, "r1").flag("drift-interval", "10s");
+    let replica = launch.start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
+    let cidrs = [&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat();
+    let exits = stage.routed(&cidrs).await;
+    let remedy = ["the stack policy cannot be read", "GetStackPolicy"];
+    wait::until("told", || replica.said(&remedy)).await;
+    let asked = stage.aws.count_since(0, "GetStackPolicy");
+    wait::until("a look at the policy", || {
+        let now = stage.aws.count_since(0, "GetStackPolicy");
+        wait::check(now > asked, || now.to_string())
+    })
+    .await;
+    crate::drift::remove_route(&stage, "a");
+    assert_eq!(stage.routed(&cidrs).await, exits, "repaired");
+    replica.said(&["DriftNotSeen"]).unwrap_err();
+    stage.aws.clear_faults();
+    is_closed(&stage).unwrap();
+}
+
 #[tokio::test]
 async fn without_the_right_to_set_it_routes_are_kept_all_the_same() {
     let stage = Stage::open("policy-denied").await;

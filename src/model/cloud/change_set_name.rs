@@ -7,9 +7,13 @@ const CHANGE_SET_PREFIX: &str = "egress-";
 /// In the place of a template's fingerprint; no hexadecimal number begins so.
 pub(in crate::model) const REVERT: &str = "revert";
 
-/// `egress-{fingerprint}-e{epoch}-c{owner}`: tells what it would make, and who made it. `owner` is in its short form.
-pub fn change_set_name(fingerprint: &str, epoch: u64, owner: Option<&str>) -> String {
-    let name = format!("{CHANGE_SET_PREFIX}{}-e{epoch}", short(fingerprint));
+/// `egress-{fingerprint}-e{epoch}-n{attempt}-c{owner}`: tells what it would make, and who made it. `owner` is in its short form. The
+/// first attempt, 0, is not in the name: a change set that is still being deleted, or that AWS remembers, is not in the next one's way.
+pub fn change_set_name(fingerprint: &str, epoch: u64, attempt: u64, owner: Option<&str>) -> String {
+    let mut name = format!("{CHANGE_SET_PREFIX}{}-e{epoch}", short(fingerprint));
+    if attempt > 0 {
+        name.push_str(&format!("-n{attempt}"));
+    }
     match owner {
         Some(owner) => format!("{name}-c{owner}"),
         None => name,
@@ -36,8 +40,13 @@ fn parts_of(name: &str) -> Option<(&str, Option<&str>)> {
         Some((epoch, owner)) => (epoch, Some(owner)),
         None => (rest, None),
     };
-    let is_number = !epoch.is_empty() && epoch.bytes().all(|byte| byte.is_ascii_digit());
-    (is_number && owner.is_none_or(is_short)).then_some((fingerprint, owner))
+    let (epoch, attempt) = match epoch.split_once("-n") {
+        Some((epoch, attempt)) => (epoch, Some(attempt)),
+        None => (epoch, None),
+    };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_ours = is_number(epoch) && attempt.is_none_or(is_number) && owner.is_none_or(is_short);
+    is_ours.then_some((fingerprint, owner))
 }
 
 /// Returns the part of a fingerprint that a name has.

@@ -127,7 +127,7 @@ impl Plan {
         let digest = digest(json!(keys).to_string().as_bytes());
         let mut template = as_it_is(stack, stack.template.clone());
         template.fingerprint = format!("{REVERT}{}", &digest[..10]);
-        let name = change_set_name(&template.fingerprint, 0, None);
+        let name = change_set_name(&template.fingerprint, 0, 0, None);
         let of_these = |set: &&ChangeSet| fingerprint_of(&set.name) == fingerprint_of(&name);
         let Some(found) = stack.change_sets.iter().rev().find(of_these) else {
             let why = format!(

@@ -117,7 +117,7 @@ impl Scene {
             dynamic_on: Vec::new(),
         };
         self.bench.stack().change_sets = vec![ChangeSet {
-            name: change_set_name(&template.fingerprint, 1, None),
+            name: change_set_name(&template.fingerprint, 1, 0, None),
             state: ChangeSetState::Ready,
             changes: changes.iter().map(change).collect(),
         }];

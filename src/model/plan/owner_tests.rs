@@ -236,17 +236,22 @@ fn who_acts_is_told_by_tokens_and_names() {
         fingerprint: "0123456789abcdef01".to_owned(),
         ..Template::default()
     };
-    let name = change_set_name(&template.fingerprint, 7, by);
+    let again = change_set_name(&template.fingerprint, 7, 2, by);
+    assert_eq!(again, "egress-0123456789abcdef-e7-n2-c0a1b2c3d");
+    assert_eq!(owner_of_change_set(&again), by);
+    let name = change_set_name(&template.fingerprint, 7, 0, by);
     assert_eq!(name, "egress-0123456789abcdef-e7-c0a1b2c3d");
     assert_eq!(owner_of_change_set(&name), by);
     assert_eq!(owner_of_change_set("egress-0123456789abcdef-e7"), None);
     let ours = is_our_change_set;
-    assert!(ours(&name) && ours("egress-0123456789abcdef-e7"));
+    assert!(ours(&name) && ours(&again) && ours("egress-0123456789abcdef-e7"));
     for other in [
         "egress-0-e7-c",
         "egress-0-e7-c0a1b2c3",
         "egress-0-e-c0a1b2c3d",
         "egress-0-e7-x",
+        "egress-0-e7-n",
+        "egress-0-e7-nx-c0a1b2c3d",
     ] {
         assert!(!ours(other), "{other}");
     }

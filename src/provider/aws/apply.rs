@@ -43,13 +43,14 @@ impl Writer<'_> {
             Action::Create(template) => self.create(memory, template).await,
             Action::Prepare(template) => {
                 let (text, url) = self.body(template).await?;
-                let body = self.change_set(stack, template);
+                let body = self.change_set(memory, stack, template);
                 let body = body.set_template_body(text).set_template_url(url);
                 self.prepare(memory, body.set_parameters(Some(parameters(template))))
                     .await
             }
             Action::Revert(template) => {
-                let body = self.change_set(stack, template).use_previous_template(true);
+                let body = self.change_set(memory, stack, template);
+                let body = body.use_previous_template(true);
                 let body = body.deployment_mode(DeploymentMode::RevertDrift);
                 self.prepare(memory, body.set_parameters(Some(same_parameters(template))))
                     .await
@@ -57,7 +58,7 @@ impl Writer<'_> {
             Action::Execute { change_set } => self.execute(memory, stack, change_set).await,
             Action::Discard { change_set } => {
                 memory.prepared = None;
-                self.discard(stack, change_set).await
+                self.discard(memory, stack, change_set).await
             }
             Action::Protect(on) => self.protect(stack, *on).await,
             Action::SetPolicy { open } => self.set_policy(memory, stack, *open).await,
@@ -104,8 +105,14 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn change_set(&self, stack: &str, template: &Template) -> CreateChangeSetFluentBuilder {
-        let name = change_set_name(&template.fingerprint, self.term.epoch(), self.owner);
+    fn change_set(
+        &self,
+        memory: &Memory,
+        stack: &str,
+        template: &Template,
+    ) -> CreateChangeSetFluentBuilder {
+        let (epoch, attempt) = (self.term.epoch(), memory.attempts);
+        let name = change_set_name(&template.fingerprint, epoch, attempt, self.owner);
         self.cloudformation
             .create_change_set()
             .stack_name(stack)
@@ -133,11 +140,12 @@ impl Writer<'_> {
             )
             .await;
         match answer {
-            // Its name says what is in it and who made it: it is the very one.
+            // Its name says what is in it and which attempt made it: an earlier call, whose answer was lost.
             Err(failure) if failure.kind == Kind::Exists => Ok(()),
             answer => {
                 let made = answer?;
                 memory.prepared = made.id.or(memory.prepared.take());
+                memory.attempts += 1;
                 Ok(())
             }
         }
@@ -178,7 +186,12 @@ impl Writer<'_> {
         self.started(memory, answer).map(drop)
     }
 
-    async fn discard(&self, stack: &str, change_set: &str) -> Result<(), ProviderError> {
+    async fn discard(
+        &self,
+        memory: &mut Memory,
+        stack: &str,
+        change_set: &str,
+    ) -> Result<(), ProviderError> {
         let request = self
             .cloudformation
             .delete_change_set()
@@ -195,7 +208,11 @@ impl Writer<'_> {
             .await;
         match answer {
             Err(failure) if failure.kind == Kind::Missing => Ok(()),
-            answer => Ok(answer.map(drop)?),
+            answer => {
+                answer?;
+                memory.attempts += 1;
+                Ok(())
+            }
         }
     }
 
@@ -238,7 +255,10 @@ impl Writer<'_> {
                 |gate| request.customize().interceptor(gate).send(),
             )
             .await;
-        Ok(answer.map(drop)?)
+        answer?;
+        let at = memory.seen.clone();
+        memory.policy = at.map(|at| (at, Some(stack_policy::text(open))));
+        Ok(())
     }
 
     async fn continue_rollback(

@@ -50,6 +50,10 @@ pub struct Memory {
     pub operation: Option<Operation>,
     /// Operations started, counted for their tokens.
     pub started: u64,
+    /// Change sets made and discarded, counted for their names.
+    pub attempts: u64,
+    /// Why the stack policy could not be read, as it was last logged.
+    pub policy_complaint: Option<&'static str>,
 }
 
 pub type Ids = BTreeMap<String, (String, String)>;
@@ -93,6 +97,7 @@ impl Memory {
                 known: known.into_iter().map(str::to_owned).collect(),
                 operation: self.operation.take(),
                 started: self.started,
+                attempts: self.attempts,
                 ..Self::default()
             };
         }

@@ -9,7 +9,7 @@ use aws_sdk_ec2::types::{Filter, NatGateway, NatGatewayAddressStatus, NatGateway
 use super::calls::Calls;
 use super::ec2_values::{parse_cidr, tags};
 use super::error::Failure;
-use super::kind::Service;
+use super::kind::{Kind, Service};
 use super::memory::Memory;
 use super::pages::{self, List};
 use super::policy;
@@ -52,7 +52,13 @@ impl Eyes<'_> {
             },
         );
         let (gateways, subnets) = (gateways?, subnets?);
-        let policy = policy.transpose()?.flatten();
+        let policy = match policy {
+            Some(Err(failure)) if failure.kind != Kind::TermOver => {
+                policy::unread(memory, failure);
+                None
+            }
+            policy => policy.transpose()?.flatten(),
+        };
         if let (Some(policy), Some((_, known))) = (&policy, &mut memory.policy) {
             *known = Some(policy.clone());
         }

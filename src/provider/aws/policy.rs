@@ -6,6 +6,7 @@ use super::kind::{Kind, Service};
 use super::memory::{Memory, StateKey};
 use super::reader::Reader;
 use crate::model::cloud::status::Phase;
+use crate::provider::ProviderError;
 
 /// Read once in each state of the stack, and when drift is looked for ([`super::observe`]). None where it is not kept, or there is
 /// none.
@@ -25,12 +26,26 @@ pub async fn read(
     }
     match ask(reader.calls, reader.cloudformation, &key.id).await {
         Ok(policy) => {
+            memory.policy_complaint = None;
             memory.policy = Some((key.clone(), policy.clone()));
             Ok(policy)
         }
         Err(failure) if failure.kind == Kind::TermOver => Err(failure),
-        // It is read again by the next pass, and no route waits for it.
-        Err(_) => Ok(memory.policy.as_ref().and_then(|(_, last)| last.clone())),
+        Err(failure) => {
+            unread(memory, failure);
+            Ok(memory.policy.as_ref().and_then(|(_, last)| last.clone()))
+        }
+    }
+}
+
+/// Tells once why it could not be read. It is read again by the next pass, and nothing else waits for it.
+pub fn unread(memory: &mut Memory, failure: Failure) {
+    let error = ProviderError::from(failure);
+    if memory.policy_complaint.replace(error.reason) != Some(error.reason) {
+        tracing::warn!(
+            reason = error.reason,
+            "the stack policy cannot be read, so it is taken for what it was: {error}"
+        );
     }
 }
 
