@@ -299,5 +299,9 @@ mod new_eips_tests;
 mod dead_end_tests;
 
 #[cfg(test)]
+#[path = "plan/depends_on_tests.rs"]
+mod depends_on_tests;
+
+#[cfg(test)]
 #[path = "plan/stack_policy_tests.rs"]
 mod policy_tests;

@@ -1,6 +1,6 @@
 //! The desired stack as CloudFormation takes it: the same input gives the same bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 use serde_json::{Map, Value, json};
@@ -129,6 +129,7 @@ pub fn render(
     ]);
     add_routes(desired, names, &mut resources, &mut parameters)?;
     keep_spelling(&mut resources, &mut parameters, live);
+    drop_dangling(&mut resources);
     let resource_count = resources.len();
     let declared: Map<String, Value> = parameters
         .keys()
@@ -255,6 +256,12 @@ fn add_zone(
         "SubnetId": { "Ref": name(Part::NatSubnet) },
     });
     add(Part::NatGateway, "AWS::EC2::NatGateway", gateway);
+    // Traffic of a new gateway has its way from the beginning, and until its end. A live one is not changed for that.
+    if names.part(zone, Part::NatGateway).is_none() {
+        let way = [Part::NatSubnetRoute, Part::NatSubnetRouteTableAssociation].map(name);
+        resources[&name(Part::NatGateway)]["DependsOn"] = json!(way);
+    }
+    let mut add = |part, kind, properties| resources.insert(name(part), resource(kind, properties));
     let subnet = json!({
         "AvailabilityZone": zone,
         "CidrBlock": cidr.to_string(),
@@ -293,6 +300,25 @@ fn freeze(zone: &Zone, names: &Names, live: &Layout, resources: &mut Map<String,
     // Of all pieces only this one is ever out of the stack, between two steps of its repair.
     if names.part(zone, Part::NatSubnetRoute).is_none() {
         resources.remove(&part_name(names, zone, Part::NatSubnetRoute));
+    }
+}
+
+/// Drops from each DependsOn what is not among the resources: CloudFormation would refuse the whole template.
+pub(in crate::model) fn drop_dangling(resources: &mut Map<String, Value>) {
+    let ids: BTreeSet<String> = resources.keys().cloned().collect();
+    let is_there = |name: &Value| name.as_str().is_some_and(|name| ids.contains(name));
+    for body in resources.values_mut().filter_map(Value::as_object_mut) {
+        let is_empty = match body.get_mut("DependsOn") {
+            Some(Value::Array(names)) => {
+                names.retain(is_there);
+                names.is_empty()
+            }
+            Some(name) => !is_there(name),
+            None => false,
+        };
+        if is_empty {
+            body.remove("DependsOn");
+        }
     }
 }
 
