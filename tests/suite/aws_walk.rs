@@ -12,6 +12,31 @@ use crate::testbed;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/aws/run");
 const KILLED: i32 = 9;
+/// Where the script is killed: the step, and the number of its change.
+const IN_FIRST_STEPS: [(&str, usize); 8] = [
+    ("network", 1),
+    ("network", 4),
+    ("roles", 1),
+    ("one-role", 1),
+    ("install", 1),
+    ("edits", 2),
+    ("clean-up", 1),
+    ("clean-up", 12),
+];
+const IN_CHANGES: [(&str, usize); 5] = [
+    ("tags", 1),
+    ("drift", 1),
+    ("remove-zone", 1),
+    ("delete", 1),
+    ("address", 3),
+];
+const IN_QUESTIONS: [(&str, usize); 5] = [
+    ("same-token", 2),
+    ("failing-change-set", 3),
+    ("rollback-failed", 4),
+    ("propagation", 5),
+    ("prefix-list", 3),
+];
 
 /// An account in which somebody else has a network already.
 struct Account {
@@ -94,6 +119,7 @@ impl Account {
         for (step, number) in kills {
             let steps = match *step {
                 "network" | "roles" => "address",
+                "clean-up" => "install",
                 step => step,
             };
             let run = format!("kill-{step}-{number}");
@@ -178,39 +204,30 @@ fn what_the_documents_leave_open_is_asked_and_recorded() {
 
 #[test]
 fn what_a_kill_leaves_of_the_first_steps_is_removed() {
-    let kills = [
-        ("network", 1),
-        ("network", 4),
-        ("roles", 1),
-        ("one-role", 1),
-        ("install", 1),
-        ("edits", 2),
-    ];
-    Account::open("aws-kills-first").survives(&kills);
+    Account::open("aws-kills-first").survives(&IN_FIRST_STEPS);
 }
 
 #[test]
 fn what_a_kill_leaves_of_changes_and_repairs_is_removed() {
-    let kills = [
-        ("tags", 1),
-        ("drift", 1),
-        ("remove-zone", 1),
-        ("delete", 1),
-        ("address", 3),
-    ];
-    Account::open("aws-kills-changes").survives(&kills);
+    Account::open("aws-kills-changes").survives(&IN_CHANGES);
 }
 
 #[test]
 fn what_a_kill_leaves_of_the_open_questions_is_removed() {
-    let kills = [
-        ("same-token", 2),
-        ("failing-change-set", 3),
-        ("rollback-failed", 4),
-        ("propagation", 5),
-        ("prefix-list", 3),
-    ];
-    Account::open("aws-kills-questions").survives(&kills);
+    Account::open("aws-kills-questions").survives(&IN_QUESTIONS);
+}
+
+#[test]
+fn the_script_is_killed_in_each_of_its_steps() {
+    let walk = include_str!("../aws/walk.py");
+    let steps = walk.split("STEPS = {").nth(1).unwrap();
+    let steps = steps.split('}').next().unwrap().lines();
+    let steps: Vec<&str> = steps.filter_map(|line| line.split('"').nth(1)).collect();
+    assert!(steps.len() >= 13, "{steps:?}");
+    let kills = [&IN_FIRST_STEPS[..], &IN_CHANGES, &IN_QUESTIONS].concat();
+    for step in steps.into_iter().chain(["network", "roles", "clean-up"]) {
+        assert!(kills.iter().any(|(killed, _)| *killed == step), "{step}");
+    }
 }
 
 /// Of a recording that the same implementation made, every answer is the recorded one; of one that says otherwise, the
