@@ -110,7 +110,7 @@ impl Schedule {
     pub fn tries_made(&self, began: Duration) -> BTreeMap<String, Tries> {
         let told = |(what, tried): (&Attempt, &Tried)| {
             let tries = Tries {
-                times: tried.times + 1,
+                times: tried.times.saturating_add(1),
                 not_before: whole_seconds(began + tried.not_before),
             };
             (what.to_string(), tries)
@@ -122,7 +122,10 @@ impl Schedule {
     pub fn tried(&self, plan: &Plan, now: Duration) -> (u32, Duration) {
         let tried = Attempt::of(plan).and_then(|what| self.tried.get(&what));
         tried.map_or((0, Duration::ZERO), |tried| {
-            (tried.times + 1, tried.not_before.saturating_sub(now))
+            (
+                tried.times.saturating_add(1),
+                tried.not_before.saturating_sub(now),
+            )
         })
     }
 
@@ -152,7 +155,10 @@ impl Schedule {
     }
 
     fn tries_subject(&mut self, what: Attempt, now: Duration, jitter: f64) {
-        let times = self.tried.get(&what).map_or(0, |tried| tried.times + 1);
+        let times = self
+            .tried
+            .get(&what)
+            .map_or(0, |tried| tried.times.saturating_add(1));
         let not_before = now + patience(&what, times, jitter);
         if self.tried.len() >= MAX_TRIED {
             // The one that may be tried soonest has the least to lose.

@@ -141,6 +141,29 @@ fn a_new_leader_waits_for_what_was_done_and_not_for_what_was_cut_off() {
     assert!(waits(&former, &untouched));
 }
 
+/// The ledger is a ConfigMap: somebody may write any number into it.
+#[test]
+fn a_count_that_is_as_high_as_can_be_stays_so() {
+    let protect = Plan {
+        action: Action::Protect(true),
+        ..Plan::default()
+    };
+    let mut former = Schedule::new(RESYNC, Watch::default());
+    former.tries(&protect, Duration::ZERO, 0.5);
+    let mut tries = former.tries_made(Duration::ZERO);
+    for made in tries.values_mut() {
+        (made.times, made.not_before) = (u32::MAX, u64::MAX);
+    }
+    let mut next = Schedule::new(RESYNC, Watch::default());
+    next.recall(&tries, Duration::ZERO, Duration::ZERO);
+    let now = seconds(100_000);
+    assert_eq!(next.held(&protect, now), None, "no wait is for ever");
+    for _ in 0..3 {
+        next.tries(&protect, now, 0.5);
+        assert_eq!(next.tried(&protect, now).0, u32::MAX);
+    }
+}
+
 #[test]
 fn a_zone_that_could_not_be_added_waits_while_all_else_goes_well() {
     let zone = || ("a".to_owned(), "10.0.0.0/28".parse().expect("a network"));

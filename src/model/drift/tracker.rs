@@ -282,7 +282,7 @@ impl Watch {
     pub fn tried(&mut self, keys: &[String]) {
         for key in keys {
             if let Some(attempt) = self.attempts.get_mut(key) {
-                attempt.repairs += 1;
+                attempt.repairs = attempt.repairs.saturating_add(1);
                 self.looked = None;
             }
         }

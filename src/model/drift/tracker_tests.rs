@@ -123,6 +123,22 @@ fn each_try_is_followed_by_a_look_and_the_third_is_the_last() {
     assert_eq!(watch.stage(&route), Stage::New, "it has been well for long");
 }
 
+/// The ledger is a ConfigMap: somebody may write any number into it.
+#[test]
+fn a_count_of_the_ledger_that_is_as_high_as_can_be_stays_so() {
+    let mut watch = Watch::new(Some(INTERVAL));
+    let route = drift(Cure::Retake);
+    let made = Repairs {
+        times: u32::MAX,
+        until: u64::MAX,
+    };
+    watch.begin(Duration::ZERO, true);
+    watch.recall(&[(route.key(), made)].into(), Duration::ZERO);
+    watch.tried(&[route.key()]);
+    assert_eq!(watch.repairs_made()[&route.key()].times, u32::MAX);
+    assert_eq!(watch.stage(&route), Stage::Spent);
+}
+
 #[test]
 fn a_later_leader_goes_on_counting() {
     let mut first = Watch::new(Some(INTERVAL));

@@ -131,6 +131,27 @@ fn the_document_is_read_as_it_was_written() {
     assert_eq!(spoilt.asked(&entry("one", "dns")), None);
 }
 
+/// The ledger is a ConfigMap: somebody may write any number into it.
+#[test]
+fn a_number_that_is_as_high_as_can_be_stays_so() {
+    let ledger = after(&Ledger::new("egress"), &[("dns", "8.8.8.8/32")], &[]);
+    let text = ledger.text();
+    let high = text.replace("\"next\":1", &format!("\"next\":{}", u64::MAX));
+    assert_ne!(high, text);
+    let ledger = Ledger::read(&high, "egress", &clusters()).expect("a ledger");
+    let entries = [
+        ("dns", "8.8.8.8/32"),
+        ("new", "9.9.9.0/24"),
+        ("web", "9.9.8.0/24"),
+    ];
+    let ledger = after(&ledger, &entries, &[]);
+    let number = |key| ledger.number(&entry("one", key));
+    assert!(number("dns") < number("new"));
+    assert_eq!(number("new"), number("web"));
+    let again = Ledger::read(&ledger.text(), "egress", &clusters());
+    assert_eq!(again, Ok(ledger));
+}
+
 #[test]
 fn the_newest_entries_are_left_out_of_a_document_that_is_full() {
     let (mut snapshot, mut request) = asked(&[]);

@@ -167,7 +167,10 @@ impl Refusals {
             let is_older = !refusal.beside && refusal.at < now;
             *net == key.1 && (*table == key.0 || (net.is_some() && is_older))
         });
-        let times = same.clone().map(|(_, refusal)| refusal.times + 1).max();
+        let times = same
+            .clone()
+            .map(|(_, refusal)| refusal.times.saturating_add(1))
+            .max();
         let times = times.unwrap_or(0);
         let most = LAST.saturating_mul(u32::try_from(same.count()).unwrap_or(u32::MAX).max(1));
         let wait = doubled(times).min(most);

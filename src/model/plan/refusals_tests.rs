@@ -33,6 +33,30 @@ fn what_somebody_has_spoilt_in_the_ledger_is_left_out() {
 }
 
 #[test]
+fn a_count_that_is_as_high_as_can_be_stays_so() {
+    let net: Ipv4Net = "8.8.8.8/32".parse().unwrap();
+    let kept = Kept {
+        times: u32::MAX,
+        ..Kept::default()
+    };
+    let kepts = Kepts {
+        routes: [("rtb-1 8.8.8.8/32".to_owned(), kept)].into(),
+        operation: None,
+    };
+    let mut refusals = Refusals::default();
+    refusals.recall(&kepts, Duration::ZERO, Duration::ZERO);
+    let failure = Failure {
+        operation: Some("again".to_owned()),
+        failed: true,
+        routes: [(("rtb-1".to_owned(), Some(net)), String::new())].into(),
+        ..Failure::default()
+    };
+    assert!(refusals.note(&failure, Duration::from_secs(1), 0.5));
+    let kept = refusals.kept(Duration::ZERO).routes;
+    assert_eq!(kept["rtb-1 8.8.8.8/32"].times, u32::MAX);
+}
+
+#[test]
 fn no_more_than_some_are_remembered() {
     let mut refusals = Refusals::default();
     for number in 0..2 * MAX {
