@@ -1,4 +1,4 @@
-//! A control group with a share of one CPU, as a container with a CPU limit has.
+//! A control group with a share of one CPU, or with so much memory, as a container with such a limit has.
 
 use std::fs;
 use std::io::{Error, ErrorKind, Result};
@@ -15,10 +15,7 @@ pub struct Cgroup {
 impl Cgroup {
     /// So many thousandths of a CPU. An error where this process may not make control groups.
     pub fn with_millicores(name: &str, millicores: u32) -> Result<Self> {
-        let (root, unified) = hierarchy()?;
-        let dir = root.join(format!("ksec-{}-{name}", std::process::id()));
-        fs::create_dir(&dir)?;
-        let group = Self { dir };
+        let (group, unified) = Self::make("cpu", name)?;
         let period = QUOTA_US * 1_000 / millicores;
         if unified {
             fs::write(group.dir.join("cpu.max"), format!("{QUOTA_US} {period}"))?;
@@ -27,6 +24,44 @@ impl Cgroup {
             fs::write(group.dir.join("cpu.cfs_quota_us"), QUOTA_US.to_string())?;
         }
         Ok(group)
+    }
+
+    /// So many MiB of memory, and none of it swapped out. An error where this process may not make control groups.
+    pub fn with_memory(name: &str, mebibytes: u64) -> Result<Self> {
+        let (group, unified) = Self::make("memory", name)?;
+        let bytes = (mebibytes << 20).to_string();
+        if unified {
+            fs::write(group.dir.join("memory.max"), &bytes)?;
+            let _ = fs::write(group.dir.join("memory.swap.max"), "0");
+        } else {
+            fs::write(group.dir.join("memory.limit_in_bytes"), &bytes)?;
+            let _ = fs::write(group.dir.join("memory.swappiness"), "0");
+        }
+        Ok(group)
+    }
+
+    fn make(controller: &str, name: &str) -> Result<(Self, bool)> {
+        let (root, unified) = hierarchy(controller)?;
+        let dir = root.join(format!("ksec-{}-{name}", std::process::id()));
+        fs::create_dir(&dir)?;
+        Ok((Self { dir }, unified))
+    }
+
+    /// The most memory that its processes had at a time, in MiB, with the pages of files that the kernel keeps for them.
+    pub fn most_memory(&self) -> f64 {
+        let names = ["memory.peak", "memory.max_usage_in_bytes"];
+        let found = names.map(|name| fs::read_to_string(self.dir.join(name)));
+        let text = found.into_iter().find_map(Result::ok).unwrap_or_default();
+        text.trim().parse::<f64>().unwrap_or(f64::NAN) / f64::from(1 << 20)
+    }
+
+    /// How many of its processes the kernel has ended because there was no memory left.
+    pub fn killed(&self) -> u64 {
+        let found = ["memory.events", "memory.oom_control"]
+            .map(|name| fs::read_to_string(self.dir.join(name)));
+        let text = found.into_iter().find_map(Result::ok).unwrap_or_default();
+        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        count.and_then(|count| count.parse().ok()).unwrap_or(0)
     }
 
     pub fn dir(&self) -> &Path {
@@ -56,8 +91,8 @@ impl Drop for Cgroup {
     }
 }
 
-/// Where the CPU controller is mounted, and whether that is the unified hierarchy.
-fn hierarchy() -> Result<(PathBuf, bool)> {
+/// Where a controller is mounted, and whether that is the unified hierarchy.
+fn hierarchy(controller: &str) -> Result<(PathBuf, bool)> {
     let mounts = fs::read_to_string("/proc/mounts")?;
     for line in mounts.lines() {
         let fields: Vec<&str> = line.split(' ').collect();
@@ -66,18 +101,21 @@ fn hierarchy() -> Result<(PathBuf, bool)> {
         };
         let place = PathBuf::from(place);
         match kind {
-            "cgroup" if options.split(',').any(|option| option == "cpu") => {
+            "cgroup" if options.split(',').any(|option| option == controller) => {
                 return Ok((place, false));
             }
             "cgroup2" => {
                 let controls = fs::read_to_string(place.join("cgroup.subtree_control"))?;
-                if controls.split_whitespace().any(|control| control == "cpu") {
+                if controls
+                    .split_whitespace()
+                    .any(|control| control == controller)
+                {
                     return Ok((place, true));
                 }
             }
             _ => {}
         }
     }
-    let text = "no control group hierarchy has the CPU controller";
+    let text = format!("no control group hierarchy has the controller {controller}");
     Err(Error::new(ErrorKind::NotFound, text))
 }

@@ -13,7 +13,7 @@ const ENTRIES: u32 = 20;
 const RESERVE: f64 = 0.25;
 
 /// None is next to another, so no two become one route.
-fn entries(number: u32) -> Vec<(String, String)> {
+pub fn entries(number: u32) -> Vec<(String, String)> {
     let entry = |key: u32| {
         let [_, b, c, d] = ((number * ENTRIES + key) * 2).to_be_bytes();
         (format!("partner-{key:02}"), format!("20.{b}.{c}.{d}"))

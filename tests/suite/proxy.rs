@@ -65,7 +65,7 @@ pub struct Link {
 }
 
 /// Links have a thread of their own: tests block theirs while they ask servers.
-fn runtime() -> &'static Runtime {
+pub fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         let mut builder = tokio::runtime::Builder::new_multi_thread();

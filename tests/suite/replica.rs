@@ -24,10 +24,11 @@ pub struct Launch {
     pub name: String,
     pub namespace: String,
     pub standin_port: u16,
+    program: PathBuf,
     /// Besides what a pod's environment has.
     environment: Vec<(&'static str, String)>,
-    /// Where its processes are counted.
-    cgroup: Option<PathBuf>,
+    /// What a shell does before it becomes the program.
+    before: Vec<String>,
     /// Letters of the zones that are given, in this order.
     zones: Vec<&'static str>,
     flags: BTreeMap<&'static str, String>,
@@ -64,8 +65,9 @@ impl Launch {
             name: name.to_owned(),
             namespace: namespace.to_owned(),
             standin_port,
+            program: PathBuf::from(PROGRAM),
             environment: Vec::new(),
-            cgroup: None,
+            before: Vec::new(),
             zones: vec!["a", "b", "c"],
             flags: flags
                 .into_iter()
@@ -116,6 +118,12 @@ impl Launch {
         self
     }
 
+    /// Another build of the program than the tests'.
+    pub fn program(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.program);
+        self
+    }
+
     pub fn zones(mut self, letters: &[&'static str]) -> Self {
         self.zones = letters.to_vec();
         self
@@ -149,7 +157,15 @@ impl Launch {
 
     /// From its first instruction on within this control group.
     pub fn within(mut self, cgroup: &Path) -> Self {
-        self.cgroup = Some(cgroup.to_owned());
+        let processes = cgroup.join("cgroup.procs");
+        self.before
+            .push(format!("echo $$ >'{}'", processes.display()));
+        self
+    }
+
+    /// With so many files at most that are open at a time.
+    pub fn open_files(mut self, most: u32) -> Self {
+        self.before.push(format!("ulimit -n {most}"));
         self
     }
 
@@ -173,15 +189,13 @@ impl Launch {
 
     /// The program with the environment of a pod, and nothing of ours.
     pub fn command(&self) -> Command {
-        let mut command = match &self.cgroup {
-            None => Command::new(PROGRAM),
-            Some(cgroup) => {
-                let mut shell = Command::new("/bin/sh");
-                let enter = r#"echo $$ >"$0" && exec "$@""#;
-                shell.args(["-c", enter]).arg(cgroup.join("cgroup.procs"));
-                shell.arg(PROGRAM);
-                shell
-            }
+        let mut command = if self.before.is_empty() {
+            Command::new(&self.program)
+        } else {
+            let script = format!(r#"{} && exec "$0" "$@""#, self.before.join(" && "));
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", &script]).arg(&self.program);
+            shell
         };
         command
             .env_clear()

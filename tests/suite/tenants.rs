@@ -4,7 +4,7 @@
 //! |---|---|
 //! | objects that typed clients cannot read, before a start, while a leader runs, written again and again | `poison::an_odd_object_…` |
 //! | one value edited faster than change sets are made | `pace::who_edits_faster_…` |
-//! | more keys than memory, more megabytes than memory | `poison::sixty_thousand_keys_…`, `memory::…` |
+//! | more keys than memory, more megabytes than memory | `poison::sixty_thousand_keys_…`, `memory::…`, `memory_limit::…` |
 //! | keys beyond the limits, in a namespace that sorts first | `keys_beyond_the_limits_refuse_nobody_else` |
 //! | all the room that routes have, and what stays after it was given back | `room_…` (two) |
 //! | all the places of the port | `connections_that_fill_the_port_fail_no_probe`, `floods::readers_…` |
@@ -25,80 +25,10 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use crate::replica::{Launch, Replica};
+use crate::replica::Replica;
 use crate::stage::Stage;
-use crate::testbed::Testbed;
+use crate::town::{HONEST, HOSTILE, PATIENCE, SOON, Town};
 use crate::wait;
-
-/// Sorts first.
-const HOSTILE: &str = "aaa-hostile";
-const HONEST: &str = "zzz-honest";
-/// How long somebody else's edit may take whatever a tenant does: change sets and updates of the stand-in take a moment each.
-const SOON: Duration = Duration::from_secs(30);
-/// The same where passes go over thousands of entries, by a program that is not optimized, on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(100);
-
-/// Two tenants of one cluster.
-struct Town {
-    // Goes before the servers that it stands on.
-    stage: Stage,
-    _testbed: Testbed,
-}
-
-impl Town {
-    async fn open(name: &str) -> Self {
-        let testbed = Testbed::start(name);
-        let stage = Stage::on(&testbed, name).await;
-        for namespace in [HOSTILE, HONEST] {
-            let body = json!({ "metadata": { "name": namespace } });
-            stage.create("/api/v1/namespaces", body).await;
-        }
-        let town = Self {
-            stage,
-            _testbed: testbed,
-        };
-        town.honest(json!({ "old": "9.9.9.9" })).await;
-        town
-    }
-
-    fn launch(&self, name: &str) -> Launch {
-        self.stage.replica(name).without("namespace")
-    }
-
-    async fn honest(&self, data: Value) {
-        self.stage.ask(HONEST, "partners", data).await;
-    }
-
-    /// Waits until each worker table routes the network, or none does.
-    async fn routes(&self, cidr: &str, wanted: bool) {
-        wait::until(&format!("{cidr} routed: {wanted}"), || {
-            let tables = self.stage.aws.routes();
-            let right = |routes: &_| Self::has(routes, cidr) == wanted;
-            let done = !tables.is_empty() && tables.values().all(right);
-            wait::check(done, || format!("{tables:?}"))
-        })
-        .await;
-    }
-
-    fn has(routes: &std::collections::BTreeMap<String, String>, cidr: &str) -> bool {
-        routes.contains_key(cidr)
-    }
-
-    /// Adds a network of the honest tenant, and removes the one before it: both within the bound.
-    async fn swaps(&self, what: &str, from: &str, to: &str) {
-        self.swaps_within(SOON, what, from, to).await;
-    }
-
-    async fn swaps_within(&self, bound: Duration, what: &str, from: &str, to: &str) {
-        let start = Instant::now();
-        self.honest(json!({ "key": to })).await;
-        self.routes(&format!("{to}/32"), true).await;
-        self.routes(&format!("{from}/32"), false).await;
-        let took = start.elapsed();
-        wait::measured(&format!("{what}: another tenant's edit took {took:.1?}"));
-        assert!(took < bound, "{what}: {took:?}");
-    }
-}
 
 /// Waits until so many problems of this reason are told.
 async fn told(replica: &Replica, reason: &str, least: f64) {
@@ -124,30 +54,29 @@ fn apart(count: usize, first: u8) -> Value {
     })
 }
 
+/// In the long run there are more entries than the limit of all, which takes a program that is not optimized a minute.
 #[tokio::test]
 async fn keys_beyond_the_limits_refuse_nobody_else() {
-    // Many megabytes: an unoptimized program takes minutes beside other tests, so this one is of the long run.
-    if !crate::wait::is_long() {
-        return;
-    }
     let town = Town::open("tenant-keys").await;
     let mut replica = town.launch("r1").start();
     town.routes("9.9.9.9/32", true).await;
     let key = |n: usize| (format!("k{n:05}"), "20.0.0.1".to_owned());
-    town.stage.ask(HOSTILE, "huge", entries(20_001, key)).await;
-    for number in 0..21 {
+    town.hostile("huge", entries(20_001, key)).await;
+    let (more, limits) = if wait::is_long() { (21, 2.0) } else { (1, 1.0) };
+    for number in 0..more {
         let name = format!("many-{number:02}");
-        town.stage.ask(HOSTILE, &name, entries(1_000, key)).await;
+        town.hostile(&name, entries(1_000, key)).await;
     }
-    told(&replica, "TooManyEntries", 2.0).await;
-    town.swaps_within(PATIENCE, "41,001 keys", "9.9.9.9", "9.9.9.10")
+    told(&replica, "TooManyEntries", limits).await;
+    let what = format!("{} keys", 20_001 + more * 1_000);
+    town.swaps_within(PATIENCE, &what, "9.9.9.9", "9.9.9.10")
         .await;
     let refused = format!("refused: ConfigMap {HONEST}");
     assert!(replica.said(&[&refused]).is_err());
     replica.kill();
     let mut replica = town.launch("r2").start();
-    let what = "41,001 keys and a failover";
-    town.swaps_within(PATIENCE, what, "9.9.9.10", "9.9.9.11")
+    let what = format!("{what} and a failover");
+    town.swaps_within(PATIENCE, &what, "9.9.9.10", "9.9.9.11")
         .await;
     let refused = format!("refused: ConfigMap {HONEST}");
     assert!(replica.said(&[&refused]).is_err());
@@ -316,7 +245,7 @@ async fn flaps_of_a_label_cost_few_calls_of_aws() {
 #[tokio::test]
 async fn a_full_ledger_freezes_nobody_s_removals() {
     // Many megabytes: an unoptimized program takes minutes beside other tests, so this one is of the long run.
-    if !crate::wait::is_long() {
+    if !wait::is_long() {
         return;
     }
     let town = Town::open("tenant-ledger").await;
@@ -363,6 +292,25 @@ async fn connections_that_fill_the_port_fail_no_probe() {
         drop(held);
     }
     replica.assert_well();
+}
+
+/// Half of them ask and stay, the others say nothing.
+#[tokio::test]
+async fn connections_take_no_files_that_calls_of_aws_need() {
+    let stage = Stage::open("tenant-files").await;
+    let mut replica = stage.replica("r1").open_files(40).start();
+    stage.config_map("honest", &[("dns", "8.8.8.8")]).await;
+    stage.routed(&["8.8.8.8/32"]).await;
+    let held: Vec<TcpStream> = (0..300)
+        .map(|number| connection(&replica, number % 2 == 0))
+        .collect();
+    stage.config_map("honest", &[("dns", "9.9.9.9")]).await;
+    stage.routed(&["9.9.9.9/32"]).await;
+    replica.assert_well();
+    for lack in ["no connection to AWS", "open files", "open no more files"] {
+        replica.said(&[lack]).unwrap_err();
+    }
+    drop(held);
 }
 
 fn connection(replica: &Replica, asks: bool) -> TcpStream {
