@@ -165,6 +165,7 @@ async fn policy_and_controller_read_odd_spellings_alike() {
     installed().await;
     let long = format!("8.8.8.8/{}32", "0".repeat(60));
     let longest = format!("8.8.8.8/{}32", "0".repeat(54));
+    let blanks = format!("8.8.8.8/32{}", " ".repeat(150));
     let values = [
         "8.8.8.8/032",
         "8.8.8.8 /\t24",
@@ -191,6 +192,7 @@ async fn policy_and_controller_read_odd_spellings_alike() {
         "1.2.3.4:80",
         long.as_str(),
         longest.as_str(),
+        blanks.as_str(),
         "8.0.0.0/7",
         "0.0.0.0",
         "172.31.200.5",
