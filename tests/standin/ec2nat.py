@@ -79,6 +79,15 @@ def _describe_account_attributes(original, response):
     return answer
 
 
+def border_group(ec2, zone):
+    """A Local Zone, such as eu-central-1-ham-1a, has one of its own; else it is the region."""
+    return ec2.region_name if zone.count("-") < 4 else zone.rstrip("abcdefghijklmnopqrstuvwxyz")
+
+
+def group_of(ec2, address):
+    return getattr(address, "_border_group", None) or ec2.region_name
+
+
 def _allocate_address(original, ec2, domain=None, address=None, tags=None):
     if len(ec2.addresses) >= STANDIN.settings.eip_quota:
         raise EC2ClientError("AddressLimitExceeded", "The maximum number of addresses has been reached.")
@@ -148,6 +157,12 @@ def _public_failure(ec2, subnet, allocation_id):
     found = [address for address in ec2.addresses if address.allocation_id == allocation_id]
     if not found:
         raise InvalidAllocationIdError(allocation_id)
+    wanted, group = border_group(ec2, subnet.availability_zone), group_of(ec2, found[0])
+    if group != wanted:
+        raise EC2ClientError(
+            "InvalidParameter",
+            f"The address {allocation_id} is in the network border group {group}, and the subnet {subnet.id} is in {wanted}",
+        )
     if found[0].association_id:
         return "Resource.AlreadyAssociated", f"Elastic IP address [{allocation_id}] is already associated"
     attached = any(g.vpc is not None and g.vpc.id == subnet.vpc_id for g in ec2.internet_gateways.values())

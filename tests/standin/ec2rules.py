@@ -8,6 +8,7 @@ from moto.ec2.exceptions import (
     InvalidCIDRBlockParameterError,
     InvalidDestinationCIDRBlockParameterError,
 )
+from moto.ec2.models.availability_zones_and_regions import Zone
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.internet_gateways import InternetGatewayBackend
 from moto.ec2.models.route_tables import Route, RouteBackend
@@ -17,6 +18,8 @@ from .ec2nat import GONE, _wrap
 from .hub import STANDIN
 
 RESERVED = ipaddress.ip_network("169.254.168.0/22")
+# moto knows none.
+LOCAL_ZONES = ("eu-central-1-ham-1a", "us-west-2-lax-1a")
 TARGETS = (
     "gateway_id", "instance_id", "nat_gateway_id", "egress_only_igw_id", "transit_gateway_id",
     "interface_id", "vpc_peering_connection_id", "carrier_gateway_id", "vpc_endpoint_id",
@@ -178,6 +181,12 @@ def _create_subnet(original, ec2, vpc_id, cidr_block, *others, **named):
         cidr_block = str(network)
     zone = named.get("availability_zone") or (others[1] if len(others) > 1 else None)
     zones = [known.name for known in ec2.describe_availability_zones()]
+    if zone in LOCAL_ZONES:
+        others = [zones[0] if value == zone else value for value in others]
+        named = {key: zones[0] if value == zone else value for key, value in named.items()}
+        subnet = original(ec2, vpc_id, cidr_block, *others, **named)
+        subnet._availability_zone = Zone(zone, ec2.region_name, f"{zone}-id", "local-zone")
+        return subnet
     if zone and zone not in zones:
         raise _invalid(
             f"Value ({zone}) for parameter availabilityZone is invalid. "

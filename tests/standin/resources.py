@@ -4,6 +4,7 @@ from moto.core.exceptions import ServiceException
 from moto.ec2.exceptions import EC2ClientError
 from moto.moto_api._internal import mock_random
 
+from .ec2nat import group_of
 from .errors import ResourceFailure
 
 HANDLER_CODES = (
@@ -85,7 +86,9 @@ class Eip(Kind):
         return next((a for a in ec2.addresses if a.public_ip == physical_id), None)
 
     def create(self, ec2, properties):
-        return ec2.allocate_address(domain=properties.get("Domain", "vpc"), address=properties.get("Address")).public_ip
+        made = ec2.allocate_address(domain=properties.get("Domain", "vpc"), address=properties.get("Address"))
+        made._border_group = properties.get("NetworkBorderGroup")
+        return made.public_ip
 
     def delete(self, ec2, physical_id):
         address = self.find(ec2, physical_id)
@@ -96,7 +99,7 @@ class Eip(Kind):
         address = self.find(ec2, physical_id)
         if address is None:
             return None
-        return {"Domain": address.domain, "NetworkBorderGroup": ec2.region_name, "Address": address.public_ip}
+        return {"Domain": address.domain, "NetworkBorderGroup": group_of(ec2, address), "Address": address.public_ip}
 
     def tag_id(self, ec2, physical_id):
         address = self.find(ec2, physical_id)

@@ -281,3 +281,12 @@ def test_resources_carry_the_tags_of_their_stack(standin, world, cfn, ec2):
     assert own["kubernetes.io/cluster/x"] == "owned" and own["aws:cloudformation:stack-name"] == NAME
     named = ec2.describe_addresses(Filters=[{"Name": "tag:kubernetes.io/cluster/x", "Values": ["owned"]}])
     assert len(named["Addresses"]) == 3
+
+
+def test_a_local_zone_takes_addresses_of_its_own_border_group(world, ec2):
+    zone = "eu-central-1-ham-1a"
+    subnet = ec2.create_subnet(VpcId=world["vpc_id"], CidrBlock="172.31.64.0/28", AvailabilityZone=zone)["Subnet"]
+    assert subnet["AvailabilityZone"] == zone
+    of_region = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    error = refused(ec2.create_nat_gateway, SubnetId=subnet["SubnetId"], AllocationId=of_region)
+    assert error == "InvalidParameter"

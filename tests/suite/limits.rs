@@ -317,3 +317,18 @@ async fn a_zone_that_cannot_be_added_holds_up_nobody() {
     let three = stage.routed(&more).await;
     assert!(two.iter().all(|(zone, exit)| three.get(zone) == Some(exit)));
 }
+
+/// EC2 refuses a NAT gateway there whose static IP is of the region.
+#[tokio::test]
+async fn a_local_zone_gets_a_static_ip_of_its_own_border_group() {
+    const ZONE: &str = "eu-central-1-ham-1a";
+    let stage = Stage::open("local-zone").await;
+    let replica = stage.replica("r1").zones(&["b"]);
+    let replica = replica.arg(&format!("--aws-az={ZONE}"));
+    let _replica = replica.arg("--aws-nat-cidr-block=172.31.200.0/28").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    let exits = stage.aws.exits();
+    assert!(exits.len() == 2 && exits.contains_key(ZONE), "{exits:?}");
+    assert_eq!(actions(&stage.writes_at_rest(0).await), ["CreateStack"]);
+}

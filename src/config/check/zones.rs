@@ -6,12 +6,32 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::super::flags::{Options, StackOptions};
-use super::super::form;
+use super::super::form::{self, Judged};
 use super::{Check, split};
 use crate::model::base::ids::Zone;
 use crate::model::desired;
 
 const MAX_ZONES: usize = 20;
+
+/// Whether a zone of this kind may have NAT gateways. Most Local Zones have none, but only EC2 knows which.
+fn has_nat_gateways(zone: Zone) -> Judged<Zone> {
+    let parts = || zone.split('-');
+    let is_wavelength = |part: &str| {
+        let rest = part.strip_prefix("wl");
+        rest.is_some_and(|rest| rest == "z" || rest.bytes().all(|it| it.is_ascii_digit()))
+    };
+    if parts().any(is_wavelength) {
+        let problem = format!("{zone} is a Wavelength Zone, where AWS has no NAT gateways");
+        return Err((problem, "take it out, with its NAT CIDR block".to_owned()));
+    }
+    let is_group = zone.ends_with(|it: char| it.is_ascii_digit());
+    if is_group {
+        let problem = format!("{zone} is a group of Local Zones");
+        let remedy = format!("give the zone's name, such as {zone}a");
+        return Err((problem, remedy));
+    }
+    Ok(zone)
+}
 
 impl Check {
     pub(super) fn zones(&mut self, options: &Options, needed: bool) -> BTreeMap<Zone, Ipv4Net> {
@@ -39,7 +59,7 @@ impl Check {
         }
         let names: Vec<Option<Zone>> = names
             .iter()
-            .map(|text| self.given("aws-az", form::zone(text)))
+            .map(|text| self.given("aws-az", form::zone(text).and_then(has_nat_gateways)))
             .collect();
         let cidrs: Vec<Option<Ipv4Net>> = cidrs
             .iter()

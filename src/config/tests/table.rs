@@ -9,6 +9,18 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
     ("--provider=aws", &["aws-az"]),
     // Zones and their subnets.
     ("--aws-az=eu-west-1a", &["aws-nat-cidr-block"]),
+    (
+        "--aws-az=us-west-2-lax-1a --aws-nat-cidr-block=10.0.0.0/28",
+        &[],
+    ),
+    (
+        "--aws-az=us-west-2-lax-1 --aws-nat-cidr-block=10.0.0.0/28",
+        &["aws-az"],
+    ),
+    (
+        "--aws-az=us-east-1-wl1-bos-wlz-1 --aws-nat-cidr-block=10.0.0.0/28",
+        &["aws-az"],
+    ),
     ("--remove-zone=eu-west-1c", &[]),
     ("--remove-zone=eu-west-1", &["remove-zone"]),
     (
@@ -44,7 +56,7 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
         &[],
     ),
     (
-        "--aws-az=us-east-1-wl1-bos-wlz-1 --aws-nat-cidr-block=10.0.0.0/28",
+        "--aws-az=eu-central-1-ham-1a --aws-nat-cidr-block=10.0.0.0/28",
         &[],
     ),
     (

@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use serde_json::{Map, Value, json};
 
 use crate::model::base::digest::digest;
-use crate::model::base::ids::{TableId, Zone};
+use crate::model::base::ids::{TableId, Zone, border_group};
 use crate::model::cloud::layout::{Layout, Names, Part};
 use crate::model::desired::Desired;
 
@@ -97,6 +97,7 @@ pub enum TemplateError {
 pub(in crate::model) const VPC: &str = "VPCIDParameter";
 /// The output that names the cluster which owns the stack.
 pub const OWNER: &str = "OwnerCluster";
+const BORDER_GROUP: &str = "NetworkBorderGroup";
 const INTERNET_GATEWAY: &str = "InternetGatewayIDParameter";
 
 /// Renders the desired stack. What is live keeps its name and its spelling; `live` and its `names` are empty when there is
@@ -110,7 +111,7 @@ pub fn render(
     let mut resources = Map::new();
     let mut outputs = Map::new();
     for (zone, cidr) in &desired.zones {
-        add_zone(zone, *cidr, names, &mut resources, &mut outputs);
+        add_zone(zone, *cidr, names, live, &mut resources, &mut outputs);
         if desired.frozen.contains(zone) {
             freeze(zone, names, live, &mut resources);
         }
@@ -244,13 +245,14 @@ fn add_zone(
     zone: &Zone,
     cidr: Ipv4Net,
     names: &Names,
+    live: &Layout,
     resources: &mut Map<String, Value>,
     outputs: &mut Map<String, Value>,
 ) {
     let name = |part| part_name(names, zone, part);
     let tags = json!([{ "Key": "Name", "Value": format!("nat-{zone}") }]);
     let mut add = |part, kind, properties| resources.insert(name(part), resource(kind, properties));
-    add(Part::Eip, "AWS::EC2::EIP", json!({ "Domain": "vpc" }));
+    add(Part::Eip, "AWS::EC2::EIP", eip(zone, names, live));
     let gateway = json!({
         "AllocationId": { "Fn::GetAtt": [name(Part::Eip), "AllocationId"] },
         "SubnetId": { "Ref": name(Part::NatSubnet) },
@@ -289,6 +291,20 @@ fn add_zone(
     let eip = name(Part::Eip);
     let output = json!({ "Description": format!("Static IP of {zone}"), "Value": { "Ref": eip } });
     outputs.insert(eip, output);
+}
+
+/// A static IP stays in the border group in which it is: another one would be another static IP.
+fn eip(zone: &Zone, names: &Names, live: &Layout) -> Value {
+    let mut properties = json!({ "Domain": "vpc" });
+    let id = names.part(zone, Part::Eip);
+    let group = match id.and_then(|id| live.resources.get(id)) {
+        Some(live) => live.properties.get(BORDER_GROUP).cloned(),
+        None => border_group(zone).map(Value::from),
+    };
+    if let Some(group) = group {
+        properties[BORDER_GROUP] = group;
+    }
+    properties
 }
 
 /// Whatever would be changed of the zone stays as it is.
@@ -371,19 +387,5 @@ fn alphanumeric(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bucket_takes_longer_templates() {
-        let mut size = Size {
-            resources: 250,
-            parameters: 20,
-            bytes: 25_600,
-            bucket: false,
-        };
-        assert_eq!(size.shares().map(|(_, share)| share), [0.5, 0.1, 0.5]);
-        size.bucket = true;
-        assert_eq!(size.shares()[2], ("template_bytes", 0.0256));
-    }
-}
+#[path = "template_tests.rs"]
+mod tests;

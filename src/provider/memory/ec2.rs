@@ -22,6 +22,8 @@ pub(super) struct Ec2 {
     pub(super) gateways: BTreeMap<String, Gateway>,
     /// The static IPs, by public IP.
     pub(super) addresses: BTreeMap<String, Address>,
+    /// The border groups of static IPs that are not the region's.
+    groups: BTreeMap<String, String>,
     pub(super) subnets: BTreeMap<SubnetId, Subnet>,
     /// The route table association of each subnet that has one.
     pub(super) links: BTreeMap<SubnetId, String>,
@@ -135,6 +137,10 @@ impl Ec2 {
                 self.allocated += 1;
                 let ip = Ipv4Addr::from_bits(ADDRESSES.to_bits() + self.allocated).to_string();
                 self.addresses.insert(ip.clone(), Address::default());
+                let group = wish.field("NetworkBorderGroup");
+                if !group.is_empty() {
+                    self.groups.insert(ip.clone(), group.to_owned());
+                }
                 Ok(ip)
             }
             "AWS::EC2::Subnet" => self.make_subnet(wish),
@@ -194,6 +200,13 @@ impl Ec2 {
                 return Err(format!("{ip} is associated already"));
             }
             Some(_) => {}
+        }
+        // Names of Local Zones have five parts.
+        let group = self.groups.get(ip).map(String::as_str);
+        let is_local = zone.matches('-').count() >= 4;
+        let wanted = is_local.then(|| zone.trim_end_matches(char::is_alphabetic));
+        if group != wanted {
+            return Err(format!("{ip} is of another border group than {zone}"));
         }
         let quota = self.gateway_quotas.get(&zone);
         if quota.is_some_and(|quota| self.in_zone(&zone) >= *quota) {

@@ -1,5 +1,6 @@
 //! What others do to routes shows, stays through operations that are not about it, and goes by a change set that reverts it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -7,7 +8,7 @@ use ipnet::Ipv4Net;
 use crate::cluster::Cluster;
 use crate::lease::{Election as _, NoElection, Term};
 use crate::ledger_store::LedgerStore;
-use crate::model::base::ids::ObjectId;
+use crate::model::base::ids::{ObjectId, Zone};
 use crate::model::base::reason::Reason;
 use crate::model::base::settings::{OnDrift, OnEmpty, Settings};
 use crate::model::cloud::network::{Network, Route};
@@ -61,9 +62,13 @@ fn net(text: &str) -> Ipv4Net {
 impl Bench {
     /// A stack at rest that routes 8.8.8.8.
     async fn new(drift: OnDrift) -> Self {
+        Self::of_zones(drift, example_zones()).await
+    }
+
+    async fn of_zones(drift: OnDrift, zones: BTreeMap<Zone, Ipv4Net>) -> Self {
         let settings = Settings {
             stack_name: "egress".to_owned(),
-            zones: example_zones(),
+            zones,
             drift,
             route_table_quota: 500,
             max_removal: 50,
@@ -287,4 +292,15 @@ async fn a_route_that_is_kept_only_because_it_is_there_is_not_taken_out() {
     let pass = bench.settle().await;
     assert_eq!(bench.sent, [""; 0]);
     assert_eq!(pass.plan.desired.routes.len(), 3);
+}
+
+/// EC2 refuses a NAT gateway whose static IP is of the region.
+#[tokio::test(start_paused = true)]
+async fn a_local_zone_gets_its_nat_gateway() {
+    let zones = ["eu-central-1-ham-1a", "eu-central-1a"].map(str::to_owned);
+    let cidrs = [net("10.0.200.0/28"), net("10.0.200.16/28")];
+    let mut bench = Bench::of_zones(OnDrift::Repair, zones.into_iter().zip(cidrs).collect()).await;
+    let plan = bench.pass().await.plan;
+    assert_eq!((plan.action, plan.problems.len()), (Action::Keep, 0));
+    assert_eq!(bench.provider.account().ec2.gateways.len(), 2);
 }
