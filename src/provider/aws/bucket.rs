@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls() {
+    fn the_domain_of_a_bucket_is_that_of_its_partition() {
         let cases = [
             (
                 "b",
