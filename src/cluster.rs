@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::clock::{self, Instant, timeout};
+use crate::error_chain;
 use crate::model::base::owner::{Owner, is_uid};
 use crate::source::access::Access;
 
@@ -88,7 +89,7 @@ impl fmt::Debug for Cluster {
 }
 
 async fn read(access: &Access) -> Result<String, String> {
-    let client = access.client().map_err(|error| error.to_string())?;
+    let client = access.client().map_err(|error| error_chain::text(&error))?;
     let request = http::Request::get(PATH).header(http::header::ACCEPT, METADATA_ONLY);
     let request = request
         .body(Vec::new())

@@ -26,7 +26,9 @@ use kube_static_egress_controller::report::{
 use kube_static_egress_controller::source::access::Access;
 use kube_static_egress_controller::source::{Source, kubeconfig};
 use kube_static_egress_controller::status_command::Question;
-use kube_static_egress_controller::{lease, ledger_store, plan_command, status_command};
+use kube_static_egress_controller::{
+    error_chain, lease, ledger_store, plan_command, status_command,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -99,7 +101,7 @@ fn main() -> ExitCode {
             done
         });
     done.unwrap_or_else(|error| {
-        eprintln!("{}", plain(&format!("{error:#}")));
+        eprintln!("{}", plain(&error_chain::text(error.as_ref())));
         ExitCode::from(plan_command::ERROR)
     })
 }
@@ -160,8 +162,7 @@ async fn run(config: Config) -> Result<ExitCode> {
         None => None,
     };
     log::init(config.log, traces.as_ref());
-    let warnings = config.warnings.iter();
-    warnings.for_each(|warning| tracing::warn!("{warning}"));
+    config.warnings.iter().for_each(|it| tracing::warn!("{it}"));
     let version = env!("CARGO_PKG_VERSION");
     let stack = &config.settings.stack_name;
     tracing::info!(version, stack, dry_run = config.dry_run, "starting");

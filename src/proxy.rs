@@ -213,7 +213,12 @@ mod tests {
 
     #[test]
     fn what_is_no_proxy_is_an_error_without_its_password() {
-        for bad in ["socks9://x", "http://", "http://user:secret@ho st"] {
+        for bad in [
+            "socks9://x",
+            "socks5://proxy:1080",
+            "http://",
+            "http://user:secret@ho st",
+        ] {
             let error = proxy(&[("https_proxy", bad)]).expect_err(bad).to_string();
             assert!(error.contains("https_proxy"), "{error}");
             assert!(!error.contains("secret"), "{error}");

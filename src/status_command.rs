@@ -3,7 +3,8 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use kube::Api;
+use kube::api::ListParams;
+use kube::{Api, Client};
 use leadership::Leadership;
 
 use crate::config::{AnswerArgs, Config, Output, SourceConfig};
@@ -11,7 +12,7 @@ use crate::config_map::ConfigMap;
 use crate::model::base::plain;
 use crate::model::status::{SCHEMA_VERSION, Status};
 use crate::report::cluster_writer;
-use crate::source::{access, kubeconfig};
+use crate::source::{access, kubeconfig, near_miss};
 
 mod leadership;
 mod page;
@@ -75,8 +76,11 @@ pub async fn answer(
     question: Question<'_>,
     args: &AnswerArgs,
 ) -> Result<(String, u8), StatusError> {
-    let (status, leadership) = match &args.server {
-        Some(server) => page::read(server).await?,
+    let (status, leadership, client) = match &args.server {
+        Some(server) => {
+            let (status, leadership) = page::read(server).await?;
+            (status, leadership, None)
+        }
         None => read(config).await?,
     };
     let (text, mut json, well) = match question {
@@ -86,7 +90,7 @@ pub async fn answer(
             let none = status.entries.is_empty() && (name.is_some() || config.namespace.is_some());
             let (mut text, well) = (status.table(), status.is_well() && !none);
             if none {
-                text += "no entry is known there: check name and namespace, and that the ConfigMap has the label\n";
+                text += &missing(config, name, client).await;
             }
             (text, serde_json::json!(status), well)
         }
@@ -104,7 +108,37 @@ pub async fn answer(
     Ok((text, if well { WELL } else { NOT_WELL }))
 }
 
-async fn read(config: &Config) -> Result<(Status, Leadership), StatusError> {
+/// Says why no entry is known, as far as the API server tells. A team may lack the right to list ConfigMaps.
+async fn missing(config: &Config, name: Option<&str>, client: Option<Client>) -> String {
+    let general =
+        "no entry is known there: check name and namespace, and that the ConfigMap has the label egress: static\n".to_owned();
+    let several =
+        matches!(&config.source, SourceConfig::Kubernetes(clusters) if clusters.masters.len() > 1);
+    let place = config.namespace.as_deref().zip(name);
+    let (Some((namespace, name)), Some(client), false) = (place, client, several) else {
+        return general;
+    };
+    let api: Api<ConfigMap> = Api::namespaced(client, namespace);
+    // The pod has the right to list, and not to get.
+    let named = ListParams::default().fields(&format!("metadata.name={name}"));
+    let found = tokio::time::timeout(PATIENCE, api.list(&named)).await;
+    let told = match found.map(|found| found.map(|found| found.items.into_iter().next())) {
+        Ok(Ok(Some(object))) => {
+            let metadata = serde_json::to_value(&object.metadata).unwrap_or_default();
+            let why = near_miss::why_not(&metadata);
+            why.unwrap_or_else(|| "it has the label; the controller has not read it yet, or does not watch its namespace".to_owned())
+        }
+        Ok(Ok(None)) => "it does not exist; check name and namespace".to_owned(),
+        Ok(Err(_)) | Err(_) => return general,
+    };
+    plain::plain(&format!(
+        "no entry is known of the ConfigMap {namespace}/{name}: {told}"
+    ))
+    .into_owned()
+        + "\n"
+}
+
+async fn read(config: &Config) -> Result<(Status, Leadership, Option<Client>), StatusError> {
     if let SourceConfig::Manifests(_) = &config.source {
         return Err(StatusError::Manifests);
     }
@@ -143,5 +177,5 @@ async fn read(config: &Config) -> Result<(Status, Leadership), StatusError> {
         return Err(strange());
     }
     let leadership = leadership::read(&client, &namespace, &place.name).await;
-    Ok((status, leadership))
+    Ok((status, leadership, Some(client)))
 }

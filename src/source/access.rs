@@ -1,19 +1,23 @@
 //! The way into one API server: a client whose credentials are renewed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
 use http::header::AUTHORIZATION;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use kube::client::{Body, ClientBuilder, DynBody};
+use kube::config::AuthInfo;
 use kube::{Client, Config};
 use tokio::sync::Mutex;
 use tower::util::BoxService;
 use tower::{BoxError, Service};
 
 use super::plugin::{Credentials, Plugin};
+use super::token_file;
+use crate::error_chain;
 
 /// No client can be made.
 #[derive(Debug, thiserror::Error)]
@@ -45,60 +49,63 @@ pub(super) fn cannot<E: std::error::Error + Send + Sync + 'static>(
 /// What a client sends its requests through.
 pub type Transport = BoxService<Request<Body>, Response<Box<DynBody>>, BoxError>;
 
-/// What clients of one API server are made from.
+/// Credentials that change while the program runs.
+#[derive(Clone)]
+pub(super) enum Renewal {
+    Plugin(Arc<Plugin>),
+    /// A token that is read again for every request.
+    TokenFile(PathBuf),
+}
+
+/// What all clients of one API server are made from.
 #[derive(Clone)]
 pub struct Access {
     pub config: Config,
-    plugin: Option<Arc<Plugin>>,
+    renewal: Option<Renewal>,
 }
 
 impl Access {
-    pub(super) fn new(config: Config, plugin: Option<Arc<Plugin>>) -> Self {
-        Self { config, plugin }
+    pub(super) fn new(config: Config, renewal: Option<Renewal>) -> Self {
+        Self { config, renewal }
     }
 
     #[cfg(test)]
     pub(super) fn shares(&self, other: &Self) -> bool {
-        let plugins = self.plugin.as_ref().zip(other.plugin.as_ref());
-        plugins.is_some_and(|(ours, theirs)| Arc::ptr_eq(ours, theirs))
+        match (&self.renewal, &other.renewal) {
+            (Some(Renewal::Plugin(ours)), Some(Renewal::Plugin(theirs))) => {
+                Arc::ptr_eq(ours, theirs)
+            }
+            _ => false,
+        }
     }
 
     /// Returns the same way with another configuration, which has other deadlines.
     pub fn with(&self, config: Config) -> Self {
         Self {
             config,
-            plugin: self.plugin.clone(),
+            renewal: self.renewal.clone(),
         }
     }
 
     /// # Errors
     /// If certificates or the proxy cannot be used.
-    pub fn builder(&self) -> Result<ClientBuilder<Transport>, ConnectError> {
-        let text = format!(
-            "cannot make a client for the API server {}: check its certificate authority, its proxy-url, and the client certificate \
-             (X.509 version 3) with its key",
-            self.config.cluster_url
-        );
-        self.transport().map_err(cannot(text))
-    }
-
-    /// # Errors
-    /// If certificates or the proxy cannot be used.
     pub fn client(&self) -> Result<Client, ConnectError> {
-        Ok(self.builder()?.build())
+        let builder = self.transport();
+        let builder = builder.map_err(|error| unusable(&self.config.cluster_url, error))?;
+        Ok(builder.build())
     }
 
     /// # Errors
     /// If certificates or the proxy cannot be used.
     pub fn transport(&self) -> Result<ClientBuilder<Transport>, kube::Error> {
-        let Some(plugin) = &self.plugin else {
+        let Some(renewal) = &self.renewal else {
             return ClientBuilder::try_from(self.config.clone());
         };
         // What is wrong is said at the start, not with the first request.
         Client::try_from(self.config.clone())?;
         let renewed = Renewed {
             config: self.config.clone(),
-            plugin: Arc::clone(plugin),
+            renewal: renewal.clone(),
             client: Arc::default(),
         };
         let namespace = self.config.default_namespace.clone();
@@ -106,64 +113,90 @@ impl Access {
     }
 }
 
-/// Sends requests with the credentials of a plugin.
+fn unusable(server: &Uri, error: kube::Error) -> ConnectError {
+    if error_chain::text(&error).contains("UnsupportedCertVersion") {
+        return ConnectError::new(format!(
+            "the client certificate for the API server {server} is not of X.509 version 3, and the TLS library takes no other: have it \
+             issued as version 3, with openssl by -extfile"
+        ));
+    }
+    let text = format!(
+        "cannot make a client for the API server {server}: check its certificate authority, its tls-server-name, its proxy-url, and the \
+         client certificate with its key"
+    );
+    cannot(text)(error)
+}
+
+/// Sends requests with credentials that change.
 #[derive(Clone)]
 struct Renewed {
     config: Config,
-    plugin: Arc<Plugin>,
+    renewal: Renewal,
     /// With the number of the run that its certificate is from.
     client: Arc<Mutex<Option<(u64, Client)>>>,
 }
 
 impl Renewed {
     async fn send(&self, request: Request<Body>) -> Result<Response<Box<DynBody>>, BoxError> {
+        let plugin = match &self.renewal {
+            Renewal::Plugin(plugin) => plugin,
+            Renewal::TokenFile(path) => {
+                // Without a token nothing is sent: an anonymous request would get an answer that misleads.
+                let bearer = token_file::bearer(path)?;
+                return Ok(boxed(self.send_with(request, Some(&bearer), None).await?));
+            }
+        };
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let request = || Request::from_parts(head.clone(), Body::from(body.to_vec()));
-        let used = self.plugin.credentials(None).await?;
-        let answer = self.send_with(request(), &used).await?;
+        let used = plugin.credentials(None).await?;
+        let with = async |it: &Credentials| {
+            let identity = it.identity.as_ref().map(|identity| (it.number, identity));
+            self.send_with(request(), it.bearer.as_ref(), identity)
+                .await
+        };
+        let answer = with(&used).await?;
         if answer.status() != StatusCode::UNAUTHORIZED {
             return Ok(boxed(answer));
         }
-        let renewed = self.plugin.credentials(Some(used.number)).await?;
+        let renewed = plugin.credentials(Some(used.number)).await?;
         if renewed.number == used.number {
             return Ok(boxed(answer));
         }
-        Ok(boxed(self.send_with(request(), &renewed).await?))
+        Ok(boxed(with(&renewed).await?))
     }
 
+    /// `identity` is a client certificate, with the number of the run that it is from.
     async fn send_with(
         &self,
         mut request: Request<Body>,
-        credentials: &Credentials,
+        bearer: Option<&HeaderValue>,
+        identity: Option<(u64, &AuthInfo)>,
     ) -> Result<Response<Body>, BoxError> {
-        if let Some(bearer) = &credentials.bearer {
+        if let Some(bearer) = bearer {
             request.headers_mut().insert(AUTHORIZATION, bearer.clone());
         }
-        let client = self.client(credentials).await?;
+        let client = self.client(identity).await?;
         Ok(client.send(request).await?)
     }
 
     /// Keeps the connections for as long as the certificate is the same.
-    async fn client(&self, credentials: &Credentials) -> Result<Client, kube::Error> {
+    async fn client(&self, identity: Option<(u64, &AuthInfo)>) -> Result<Client, ConnectError> {
         let mut held = self.client.lock().await;
-        let same = |number: u64| credentials.identity.is_none() || number == credentials.number;
-        if let Some((_, client)) = held.as_ref().filter(|(number, _)| same(*number)) {
+        let same = |run: u64| identity.is_none_or(|(number, _)| run == number);
+        if let Some((_, client)) = held.as_ref().filter(|(run, _)| same(*run)) {
             return Ok(client.clone());
         }
         let mut config = self.config.clone();
-        if let Some(identity) = &credentials.identity {
-            config
-                .auth_info
-                .client_certificate_data
-                .clone_from(&identity.client_certificate_data);
-            config
-                .auth_info
-                .client_key_data
-                .clone_from(&identity.client_key_data);
+        if let Some((_, identity)) = identity {
+            let (ours, theirs) = (&mut config.auth_info, identity.clone());
+            ours.client_certificate_data = theirs.client_certificate_data;
+            ours.client_key_data = theirs.client_key_data;
         }
-        let client = Client::try_from(config)?;
-        *held = Some((credentials.number, client.clone()));
+        let server = config.cluster_url.clone();
+        let client = Client::try_from(config).map_err(|error| unusable(&server, error))?;
+        let number = identity.map_or(0, |(number, _)| number);
+        *held = Some((number, client.clone()));
         Ok(client)
     }
 }

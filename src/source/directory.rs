@@ -11,11 +11,14 @@ use tokio::sync::watch;
 
 use super::manifest;
 use crate::model::base::ids::ObjectId;
+use crate::model::base::problem::Subject;
 use crate::model::input::request::{Object, Snapshot};
 
 const MAX_FILES: usize = 1_000;
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 const MAX_DEPTH: usize = 16;
+/// Near misses that are reported: a few are enough to look for the others.
+const MAX_NEAR_MISSES: usize = 100;
 /// How often the files' dates and sizes are looked at. Polling also sees what happens on network file systems.
 const POLL: Duration = Duration::from_millis(500);
 
@@ -162,6 +165,13 @@ fn is_manifest(path: &Path) -> bool {
     })
 }
 
+/// Returns the kind of an object that names none: kustomize needs no kind in its own file.
+fn default_kind(path: &Path) -> Option<&'static str> {
+    let name = path.file_name()?.to_str()?;
+    let own = ["kustomization.yaml", "kustomization.yml"].contains(&name);
+    own.then_some("Kustomization")
+}
+
 fn load(scan: &Scan) -> Snapshot {
     let mut objects: BTreeMap<ObjectId, Object> = BTreeMap::new();
     let mut origin: BTreeMap<ObjectId, &Path> = BTreeMap::new();
@@ -170,17 +180,23 @@ fn load(scan: &Scan) -> Snapshot {
         .iter()
         .map(|(path, why)| (path.display().to_string(), why.clone()))
         .collect();
+    let mut near_misses = BTreeSet::new();
     for path in scan.files.keys() {
         let shown = path.display().to_string();
-        let found = match read_file(path).and_then(|text| manifest::parse(&text)) {
+        let manifest = read_file(path).and_then(|text| manifest::parse(&text, default_kind(path)));
+        let found = match manifest {
             Ok(found) => found,
             Err(why) => {
                 missing.insert(shown, why);
                 continue;
             }
         };
+        for (id, why) in found.near_misses {
+            let subject = id.map_or_else(|| Subject::Source(shown.clone()), Subject::Object);
+            near_misses.insert((subject, why));
+        }
         let mut twice = BTreeSet::new();
-        for (id, object) in found {
+        for (id, object) in found.objects {
             if let Some(first) = origin.get(&id) {
                 twice.insert(format!("ConfigMap {id} is also in {}", first.display()));
                 continue;
@@ -196,6 +212,7 @@ fn load(scan: &Scan) -> Snapshot {
     Snapshot {
         objects,
         missing,
+        near_misses: near_misses.into_iter().take(MAX_NEAR_MISSES).collect(),
         ..Snapshot::default()
     }
 }

@@ -30,7 +30,7 @@ impl Drop for Scratch {
 
 fn config_map(name: &str, cidr: &str) -> String {
     format!(
-        "kind: ConfigMap\nmetadata:\n  name: {name}\n  labels: {{egress: static}}\ndata:\n  a: {cidr}\n"
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n  labels: {{egress: static}}\ndata:\n  a: {cidr}\n"
     )
 }
 
@@ -43,7 +43,7 @@ fn manifests_of_all_subdirectories_are_read() {
     let scratch = Scratch::new();
     scratch.write("b.yaml", &config_map("two", "9.9.9.9"));
     scratch.write("a/deep/one.yml", &config_map("one", "8.8.8.8"));
-    let json = r#"{"kind":"ConfigMap","metadata":{"name":"three","labels":{"egress":"static"}}}"#;
+    let json = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"three","labels":{"egress":"static"}}}"#;
     scratch.write("c.json", json);
     scratch.write("README.md", ": not YAML");
     scratch.write(".git/config.yaml", ": not YAML");
@@ -208,4 +208,26 @@ fn a_change_of_the_same_length_is_seen() {
     let other = scratch.write("other", &config_map("one", "9.9.9.9"));
     fs::rename(other, &path).expect("rename");
     assert_ne!(before, Scan::new(&path));
+}
+
+#[test]
+fn near_misses_are_no_doubt_about_what_is_there() {
+    let scratch = Scratch::new();
+    scratch.write("one.yaml", &config_map("one", "8.8.8.8"));
+    scratch.write(
+        "two.yaml",
+        &config_map("two", "9.9.9.9").replace("static", "Static"),
+    );
+    let kustomization = "resources: [one.yaml]\ncommonLabels: {egress: static}\n";
+    let path = scratch.write("kustomization.yaml", kustomization);
+    let snapshot = read(&scratch.0);
+    assert_eq!(names(&snapshot), ["one"]);
+    assert!(snapshot.is_certain(), "{:?}", snapshot.missing);
+    let found: Vec<String> = snapshot
+        .near_misses
+        .iter()
+        .map(|(subject, _)| subject.to_string())
+        .collect();
+    let source = format!("source {}", path.display());
+    assert_eq!(found, ["ConfigMap default/two", source.as_str()]);
 }

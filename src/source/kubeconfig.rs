@@ -1,13 +1,16 @@
 //! How API servers are reached: kubeconfig files, contexts, the pod's service account and proxies, read as kubectl reads them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::{HeaderValue, header::USER_AGENT};
+use http::{HeaderValue, Uri, header::USER_AGENT};
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use super::access::{Access, ConnectError, cannot};
+use super::access::{Access, ConnectError, Renewal, cannot};
 use super::plugin::Plugin;
 use crate::config::{self, SourceConfig};
 use crate::model::base::plain;
@@ -15,6 +18,8 @@ use crate::proxy::{Proxy, is_of_a_host};
 
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Stands for a `proxy-url` that is not given.
+const NO_PROXY: &str = "http://unused";
 /// An error shows this many bytes of an address.
 const MAX_SHOWN: usize = 200;
 const AGENT: HeaderValue = HeaderValue::from_static(concat!(
@@ -62,12 +67,12 @@ pub async fn accesses(source: &SourceConfig) -> Result<Vec<(String, Access)>, Co
         }
         Err(error) => return Err(error),
     };
-    let mut plugin = None;
-    if let (Some(base), None) = (&mut base, &clusters.token_file) {
+    let mut renewal = clusters.token_file.clone().map(Renewal::TokenFile);
+    if let (Some(base), None) = (&mut base, &renewal) {
         possible(&base.config.auth_info)?;
-        plugin = Plugin::of(&mut base.config.auth_info);
+        renewal = Plugin::of(&mut base.config.auth_info).map(Renewal::Plugin);
     }
-    let access = |reached| Access::new(finished(reached, clusters, &proxy), plugin.clone());
+    let access = |reached| Access::new(finished(reached, clusters, &proxy), renewal.clone());
     if let (Some(base), []) = (&base, &clusters.masters[..]) {
         return Ok(vec![(String::new(), access(base.clone()))]);
     }
@@ -93,8 +98,15 @@ pub async fn accesses(source: &SourceConfig) -> Result<Vec<(String, Access)>, Co
     Ok(clusters.masters.iter().map(of).collect())
 }
 
-/// Refuses what kube-client would leave out without a word: requests would have other rights than the kubeconfig says.
+/// Refuses what kube-client would leave out without a word: requests would have other rights than the kubeconfig says. With a token that
+/// no header takes it would panic.
 fn possible(user: &AuthInfo) -> Result<(), ConnectError> {
+    let token = serde_json::to_value(user).unwrap_or_default();
+    let token = token["token"].as_str().unwrap_or_default();
+    if HeaderValue::try_from(format!("Bearer {token}")).is_err() {
+        let message = "the token of the user of the kubeconfig has characters that a token cannot have: write it in one line";
+        return Err(ConnectError::new(message.to_owned()));
+    }
     let (key, remedy) = if user.auth_provider.is_some() {
         (
             "auth-provider",
@@ -114,11 +126,8 @@ fn possible(user: &AuthInfo) -> Result<(), ConnectError> {
 /// Credentials, the proxy, deadlines, and no retries below ours: theirs would hide for minutes what has to be reported.
 fn finished(reached: Reached, clusters: &config::Clusters, proxy: &Proxy) -> Config {
     let Reached { mut config, way } = reached;
-    if let Some(path) = &clusters.token_file {
-        config.auth_info = AuthInfo {
-            token_file: Some(path.display().to_string()),
-            ..AuthInfo::default()
-        };
+    if clusters.token_file.is_some() {
+        config.auth_info = AuthInfo::default();
     }
     match way {
         Way::Direct => config.proxy_url = None,
@@ -140,7 +149,7 @@ async fn infer(clusters: &config::Clusters) -> Result<Reached, ConnectError> {
     if let Some(path) = &clusters.kubeconfig {
         let what = format!("the kubeconfig {}", path.display());
         let text = format!("cannot read {what}: check --kubeconfig and --context");
-        let file = Kubeconfig::read_from(path).map_err(cannot(text))?;
+        let file = read(path, text)?;
         return load(file, context, &what, "check it, --kubeconfig and --context").await;
     }
     let found = files(
@@ -185,6 +194,38 @@ fn files(variable: Option<&std::ffi::OsStr>, home: Option<PathBuf>) -> Vec<PathB
     candidates.into_iter().filter(exists).collect()
 }
 
+/// Reads a file. An empty text in it is as good as none, as for kubectl, which writes `current-context: ""`.
+fn read(path: &Path, unreadable: String) -> Result<Kubeconfig, ConnectError> {
+    let mut file = Kubeconfig::read_from(path).map_err(cannot(unreadable))?;
+    file.current_context = file.current_context.filter(|name| !name.is_empty());
+    let clusters = file.clusters.iter_mut();
+    clusters.for_each(|named| named.cluster = named.cluster.take().and_then(without_empty));
+    let users = file.auth_infos.iter_mut();
+    users.for_each(|named| named.auth_info = named.auth_info.take().and_then(without_empty));
+    Ok(file)
+}
+
+/// Leaves out texts that are empty, and paths of which nothing is left but the kubeconfig's own directory.
+fn without_empty<T: Serialize + DeserializeOwned>(part: T) -> Option<T> {
+    let is_path = |key: &str| {
+        [
+            "certificate-authority",
+            "client-certificate",
+            "client-key",
+            "tokenFile",
+        ]
+        .contains(&key)
+    };
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(part) else {
+        return None;
+    };
+    fields.retain(|key, value| {
+        let text = value.as_str();
+        !text.is_some_and(|text| text.is_empty() || is_path(key) && text.ends_with('/'))
+    });
+    serde_json::from_value(Value::Object(fields)).ok()
+}
+
 fn merged(files: &[PathBuf]) -> Result<Option<Kubeconfig>, ConnectError> {
     let mut all: Option<Kubeconfig> = None;
     for path in files {
@@ -192,7 +233,7 @@ fn merged(files: &[PathBuf]) -> Result<Option<Kubeconfig>, ConnectError> {
             "cannot read the kubeconfig {}: correct it, or set --kubeconfig",
             path.display()
         );
-        let file = Kubeconfig::read_from(path).map_err(cannot(text.clone()))?;
+        let file = read(path, text.clone())?;
         all = Some(match all {
             Some(all) => all.merge(file).map_err(cannot(text))?,
             None => file,
@@ -211,18 +252,13 @@ async fn load(
     clusters
         .filter_map(|named| named.cluster.as_mut())
         .for_each(complete);
-    let cluster = cluster_of(&file, context);
-    let server = cluster.and_then(|cluster| cluster.server.as_deref());
-    let usable = |server: &str| server.parse().is_ok_and(|url| is_of_a_host(&url));
-    if let Some(server) = server.filter(|server| !usable(server)) {
+    if context.or(file.current_context.as_deref()).is_none() {
         return Err(ConnectError::new(format!(
-            "{what} has the server {:?}: write its address as https://HOST:PORT",
-            plain::short(server, MAX_SHOWN)
+            "{what} has no current-context: set --context, or run kubectl config use-context"
         )));
     }
-    let proxy = cluster.and_then(|cluster| cluster.proxy_url.as_deref());
-    let way = match proxy.filter(|proxy| !proxy.is_empty()) {
-        Some(_) => Way::Kubeconfig,
+    let way = match cluster_of(&mut file, context) {
+        Some(cluster) => reachable(cluster, what)?,
         None => Way::Environment,
     };
     let options = KubeConfigOptions {
@@ -230,7 +266,13 @@ async fn load(
         ..KubeConfigOptions::default()
     };
     let config = Config::from_custom_kubeconfig(file, &options).await;
-    let config = config.map_err(cannot(format!("cannot use {what}: {remedy}")))?;
+    let mut config = config.map_err(cannot(format!("cannot use {what}: {remedy}")))?;
+    let plugin = config.auth_info.exec.as_mut();
+    if let Some(told) = plugin.and_then(|plugin| plugin.cluster.as_mut())
+        && way != Way::Kubeconfig
+    {
+        told.proxy_url = None;
+    }
     Ok(Reached { config, way })
 }
 
@@ -249,142 +291,52 @@ fn complete(cluster: &mut Cluster) {
     }
 }
 
+/// Refuses what kubectl refuses, and returns what says which proxy leads to the cluster.
+fn reachable(cluster: &mut Cluster, what: &str) -> Result<Way, ConnectError> {
+    let usable = |server: &str| server.parse().is_ok_and(|url| is_of_a_host(&url));
+    let server = cluster.server.as_deref();
+    if let Some(server) = server.filter(|server| !usable(server)) {
+        return Err(ConnectError::new(format!(
+            "{what} has the server {:?}: write its address as https://HOST:PORT",
+            plain::short(server, MAX_SHOWN)
+        )));
+    }
+    let has_authority =
+        cluster.certificate_authority.is_some() || cluster.certificate_authority_data.is_some();
+    if has_authority && cluster.insecure_skip_tls_verify == Some(true) {
+        return Err(ConnectError::new(format!(
+            "{what} has a certificate authority and insecure-skip-tls-verify for the same cluster, which contradict each other: remove \
+             insecure-skip-tls-verify"
+        )));
+    }
+    let Some(proxy) = &cluster.proxy_url else {
+        // kube-client would read the environment, and fail on blanks. `finished` has the proxy that counts.
+        cluster.proxy_url = Some(NO_PROXY.to_owned());
+        return Ok(Way::Environment);
+    };
+    match proxy.parse().is_ok_and(|url| leads_somewhere(&url)) {
+        true => Ok(Way::Kubeconfig),
+        // The value may hold a password.
+        false => Err(ConnectError::new(format!(
+            "{what} has a proxy-url that is no address of a proxy: write it as http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT"
+        ))),
+    }
+}
+
+fn leads_somewhere(proxy: &Uri) -> bool {
+    let socks = proxy.scheme_str() == Some("socks5");
+    is_of_a_host(proxy) || socks && proxy.host().is_some_and(|host| !host.is_empty())
+}
+
 /// Returns the cluster of the context.
-fn cluster_of<'a>(file: &'a Kubeconfig, context: Option<&str>) -> Option<&'a Cluster> {
+fn cluster_of<'a>(file: &'a mut Kubeconfig, context: Option<&str>) -> Option<&'a mut Cluster> {
     let context = context.or(file.current_context.as_deref())?;
     let context = file.contexts.iter().find(|named| named.name == context)?;
     let name = &context.context.as_ref()?.cluster;
-    let cluster = file.clusters.iter().find(|named| named.name == *name)?;
-    cluster.cluster.as_ref()
+    let mut clusters = file.clusters.iter_mut();
+    clusters.find(|named| named.name == *name)?.cluster.as_mut()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn kubeconfig(server: &str, more: &str) -> Kubeconfig {
-        let text = format!(
-            "current-context: one\ncontexts: [{{name: one, context: {{cluster: c, user: u}}}}]\nusers: [{{name: u, user: \
-             {{token: t}}}}]\nclusters: [{{name: c, cluster: {{server: \"{server}\"{more}}}}}]\n"
-        );
-        Kubeconfig::from_yaml(&text).expect("a kubeconfig")
-    }
-
-    async fn url(server: &str, more: &str) -> Result<String, String> {
-        let loaded = load(
-            kubeconfig(server, more),
-            None,
-            "the kubeconfig x",
-            "check it",
-        )
-        .await;
-        loaded
-            .map(|reached| reached.config.cluster_url.to_string())
-            .map_err(|error| error.to_string())
-    }
-
-    #[tokio::test]
-    async fn an_address_is_completed_as_kubectl_does() {
-        let good = |text: &str| Ok(text.to_owned());
-        assert_eq!(
-            url("127.0.0.1:18443", "").await,
-            good("http://127.0.0.1:18443/")
-        );
-        let insecure = ", insecure-skip-tls-verify: true";
-        assert_eq!(url("api:6443", insecure).await, good("https://api:6443/"));
-        assert_eq!(url("https://api", "").await, good("https://api/"));
-        for bad in ["htps://api:6443", "https:///x", "ftp://api"] {
-            let error = url(bad, "").await.expect_err(bad);
-            assert!(
-                error.contains("the kubeconfig x") && error.contains(bad),
-                "{error}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn a_proxy_of_the_kubeconfig_is_used_and_one_of_the_environment_has_exceptions() {
-        let given = kubeconfig("https://api", ", proxy-url: \"http://proxy:3128\"");
-        assert!(cluster_of(&given, None).is_some() && cluster_of(&given, Some("two")).is_none());
-        let reached = load(given, None, "x", "y").await.expect("a configuration");
-        let clusters = config::Clusters::default();
-        let proxy = Proxy::default();
-        let config = finished(reached.clone(), &clusters, &proxy);
-        assert_eq!(
-            config.proxy_url.map(|url| url.to_string()).as_deref(),
-            Some("http://proxy:3128/")
-        );
-        // Whatever kube-client has taken from the environment.
-        let mut other = reached;
-        other.way = Way::Environment;
-        assert_eq!(finished(other, &clusters, &proxy).proxy_url, None);
-    }
-
-    async fn of_masters(text: &str) -> Vec<(String, Access)> {
-        let path = std::env::temp_dir().join(format!("masters-{}", std::process::id()));
-        std::fs::write(&path, text).expect("a file");
-        let master = |name: &str| config::Master {
-            name: name.to_owned(),
-            url: format!("https://{name}").parse().expect("an address"),
-        };
-        let source = SourceConfig::Kubernetes(config::Clusters {
-            kubeconfig: Some(path.clone()),
-            masters: vec![master("one"), master("two")],
-            ..config::Clusters::default()
-        });
-        let found = accesses(&source).await.expect("two ways");
-        std::fs::remove_file(&path).expect("a file");
-        found
-    }
-
-    #[tokio::test]
-    async fn clients_share_a_plugin_that_is_run_in_the_same_way() {
-        let exec = "{exec: {apiVersion: client.authentication.k8s.io/v1, command: true}}";
-        let text = format!(
-            "current-context: one\ncontexts: [{{name: one, context: {{cluster: c, user: u}}}}]\nusers: [{{name: u, user: \
-             {exec}}}]\nclusters: [{{name: c, cluster: {{server: https://api}}}}]\n"
-        );
-        let (first, other) = (of_masters(&text).await, of_masters(&text).await);
-        let [(_, one), (_, two)] = &first[..] else {
-            panic!("two ways");
-        };
-        assert!(one.shares(two) && one.shares(&one.with(one.config.clone())));
-        assert!(!one.shares(&other[0].1), "that of another kubeconfig");
-    }
-
-    #[test]
-    fn what_would_be_left_out_is_refused() {
-        let user = |text: &str| serde_saphyr::from_str::<AuthInfo>(text).expect("a user");
-        for text in [
-            "as-uid: u",
-            "as-user-extra: {a: [b]}",
-            "auth-provider: {name: gcp}",
-        ] {
-            let error = possible(&user(text)).expect_err(text).to_string();
-            let (key, _) = text.split_once(':').expect("a key");
-            assert!(
-                error.contains(key) && error.contains("not supported: use"),
-                "{error}"
-            );
-        }
-        possible(&user("{as: me, as-groups: [g], token: t}")).expect("supported");
-    }
-
-    #[test]
-    fn missing_files_of_a_list_are_skipped() {
-        let dir = std::env::temp_dir().join(format!("kubeconfigs-{}", std::process::id()));
-        std::fs::create_dir_all(dir.join(".kube")).expect("a directory");
-        let one = dir.join("one");
-        std::fs::write(&one, "clusters: []\n").expect("a file");
-        let list = std::env::join_paths([&dir.join("missing"), &one]).expect("paths");
-        assert_eq!(
-            files(Some(list.as_os_str()), None),
-            std::slice::from_ref(&one)
-        );
-        assert!(merged(&[one]).expect("readable").is_some());
-        assert!(files(None, Some(dir.clone())).is_empty());
-        std::fs::write(dir.join(".kube/config"), "clusters: []\n").expect("a file");
-        assert_eq!(files(None, Some(dir.clone())), [dir.join(".kube/config")]);
-        std::fs::remove_dir_all(&dir).expect("a directory");
-    }
-}
+#[path = "kubeconfig_tests.rs"]
+mod tests;

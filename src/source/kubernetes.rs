@@ -1,6 +1,5 @@
 //! One informer per cluster.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -16,7 +15,6 @@ use super::confirm::Doubt;
 use super::informer::Informer;
 use super::past::Past;
 use super::reader::{ReadError, Reader};
-use super::token_file::client;
 use crate::model::input::request::Snapshot;
 
 /// How long clusters that answer wait for those that neither answer nor refuse, before the first snapshot: so that what is
@@ -45,15 +43,13 @@ impl Clusters {
     /// If certificates or the proxy cannot be used.
     pub fn connect(
         accesses: &[(String, Access)],
-        token_file: Option<&Path>,
         namespace: Option<String>,
         resync: Duration,
     ) -> Result<Self, ConnectError> {
         let cluster = |(name, access): &(String, Access)| {
-            let client = client(access, token_file.map(Path::to_owned))?;
             Ok(Cluster {
                 name: name.clone(),
-                client,
+                client: access.client()?,
                 past: Past::default(),
             })
         };

@@ -3,18 +3,48 @@
 use serde_json::{Map, Value};
 
 use super::names;
+use super::near_miss::{self, is_labelled};
 use crate::model::base::ids::ObjectId;
 use crate::model::input::request::Object;
 
-const LABEL: (&str, &str) = ("egress", "static");
 const MAX_LISTS: usize = 4;
 const MAX_DOCUMENTS: usize = 1_000;
 /// Mappings, sequences and scalars of one file; 1 MiB of honest manifests has fewer.
 const MAX_NODES: usize = 200_000;
 
+/// The fields of a ConfigMap besides `metadata`. An API server that checks manifests refuses all others.
+const FIELDS: [&str; 5] = ["apiVersion", "kind", "data", "binaryData", "immutable"];
+
+/// The fields of `metadata`.
+const METADATA: [&str; 15] = [
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+/// What a file has.
+#[derive(Default)]
+pub struct Manifest {
+    pub objects: Vec<(ObjectId, Object)>,
+    /// What was probably meant to be a labelled ConfigMap, and why it is none: a ConfigMap, or something else in the file.
+    pub near_misses: Vec<(Option<ObjectId>, String)>,
+}
+
 /// Reads every document. What is not a labelled ConfigMap does not matter; what might be one and cannot be read is an
-/// error, which names its line where that is known.
-pub fn parse(text: &str) -> Result<Vec<(ObjectId, Object)>, String> {
+/// error, which names its line where that is known. Objects without a kind are of the `default_kind`.
+pub fn parse(text: &str, default_kind: Option<&str>) -> Result<Manifest, String> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_documents: MAX_DOCUMENTS,
@@ -27,9 +57,9 @@ pub fn parse(text: &str) -> Result<Vec<(ObjectId, Object)>, String> {
     };
     let documents: Vec<Value> =
         serde_saphyr::from_multiple_with_options(text, options).map_err(|error| explain(&error))?;
-    let mut found = Vec::new();
+    let mut found = Manifest::default();
     for (index, document) in documents.into_iter().enumerate() {
-        collect(document, None, 0, &mut found)
+        collect(document, default_kind, 0, &mut found)
             .map_err(|why| format!("document {}: {why}", index + 1))?;
     }
     Ok(found)
@@ -57,7 +87,7 @@ fn collect(
     value: Value,
     default_kind: Option<&str>,
     depth: usize,
-    found: &mut Vec<(ObjectId, Object)>,
+    found: &mut Manifest,
 ) -> Result<(), String> {
     let Value::Object(mut fields) = value else {
         return Err(
@@ -87,36 +117,53 @@ fn collect(
                 Some(_) => Err("items is not a list: write each item with a leading -".to_owned()),
             }
         }
-        "ConfigMap" => {
-            found.extend(config_map(fields)?);
+        "ConfigMap" => config_map(fields, default_kind.is_some(), found),
+        "Kustomization" | "Component" => {
+            let near = near_miss::of_kustomization(&fields);
+            found.near_misses.extend(near.map(|why| (None, why)));
             Ok(())
         }
-        _ => Ok(()),
+        _ => {
+            let metadata = fields.get("metadata").unwrap_or(&Value::Null);
+            let near = near_miss::of_other(&kind, metadata)?;
+            found.near_misses.extend(near.map(|why| (None, why)));
+            Ok(())
+        }
     }
 }
 
-fn config_map(mut fields: Map<String, Value>) -> Result<Option<(ObjectId, Object)>, String> {
-    let text = |metadata: &Value, field: &str| {
-        metadata
-            .get(field)
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
+/// Reads a ConfigMap; items of a list need no apiVersion.
+fn config_map(
+    mut fields: Map<String, Value>,
+    is_item: bool,
+    found: &mut Manifest,
+) -> Result<(), String> {
     let metadata = fields.remove("metadata").unwrap_or_default();
-    let label = metadata
-        .get("labels")
-        .and_then(|labels| text(labels, LABEL.0));
-    if label.as_deref() != Some(LABEL.1) {
-        return Ok(None);
-    }
-    let Some(name) = text(&metadata, "name").filter(|name| !name.is_empty()) else {
-        return Err("a ConfigMap has no metadata.name: add one".to_owned());
+    let text = |field: &str| {
+        let text = metadata.get(field).and_then(Value::as_str);
+        text.filter(|text| !text.is_empty())
     };
-    let namespace = text(&metadata, "namespace")
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| "default".to_owned());
-    let data = fields.get("data").and_then(Value::as_object);
-    names::check(&namespace, &name, data.into_iter().flat_map(Map::keys))?;
+    let namespace = text("namespace").unwrap_or("default").to_owned();
+    let name = text("name").unwrap_or_default().to_owned();
+    let id = ObjectId {
+        cluster: String::new(),
+        namespace,
+        name,
+    };
+    let place = |why: String| format!("ConfigMap {id}: {why}");
+    if !is_labelled(&metadata) {
+        let near = near_miss::of_config_map(&metadata, &fields).map_err(place)?;
+        found.near_misses.extend(near.map(|why| (Some(id), why)));
+        return Ok(());
+    }
+    if id.name.is_empty() {
+        return Err("a ConfigMap has no metadata.name: add one".to_owned());
+    }
+    let keys = |field: &str| fields.get(field).and_then(Value::as_object);
+    let (data, binary) = (keys("data"), keys("binaryData"));
+    let all = [data, binary].into_iter().flatten().flat_map(Map::keys);
+    names::check(&id.namespace, &id.name, all)?;
+    well_formed(&metadata, &fields, is_item).map_err(place)?;
     let mut object = Object::default();
     match fields.remove("data") {
         None | Some(Value::Null) => {}
@@ -125,136 +172,60 @@ fn config_map(mut fields: Map<String, Value>) -> Result<Option<(ObjectId, Object
             // An API server refuses it, and no CIDR looks like this.
             other => object.put(key, &format!("{other} (not a string)")),
         }),
-        Some(_) => {
-            return Err(format!(
-                "ConfigMap {namespace}/{name}: data must map names to CIDRs"
-            ));
-        }
+        Some(_) => return Err(place("data must map names to CIDRs".to_owned())),
     }
     if let Some(Value::Object(keys)) = fields.get("binaryData") {
         object.binary_keys = keys.len();
     }
-    let id = ObjectId {
-        cluster: String::new(),
-        namespace,
-        name,
-    };
-    Ok(Some((id, object)))
+    found.objects.push((id, object));
+    Ok(())
+}
+
+/// Whether an API server takes the ConfigMap, as far as names and fields decide that.
+fn well_formed(metadata: &Value, fields: &Map<String, Value>, is_item: bool) -> Result<(), String> {
+    match fields.get("apiVersion").map(Value::as_str) {
+        Some(Some("v1")) => {}
+        None if is_item => {}
+        None => return Err("it has no apiVersion: add apiVersion: v1".to_owned()),
+        Some(_) => return Err("it has another apiVersion than v1: write apiVersion: v1".to_owned()),
+    }
+    if let Some(field) = fields
+        .keys()
+        .find(|field| !FIELDS.contains(&field.as_str()))
+    {
+        return Err(format!(
+            "it has the field {}, which no ConfigMap has: write the networks under data",
+            names::quoted(field)
+        ));
+    }
+    let mut of_metadata = metadata.as_object().into_iter().flatten();
+    if let Some((field, _)) = of_metadata.find(|(field, _)| !METADATA.contains(&field.as_str())) {
+        return Err(format!(
+            "its metadata has the field {}, which no API server knows: correct or remove it",
+            names::quoted(field)
+        ));
+    }
+    if !matches!(metadata["namespace"], Value::Null | Value::String(_)) {
+        return Err("metadata.namespace is no text: put it in quotes".to_owned());
+    }
+    let pairs = |of: &str| metadata[of].as_object().into_iter().flatten();
+    pairs("labels").try_for_each(|(key, value)| names::check_label(key, value))?;
+    pairs("annotations").try_for_each(|(key, value)| names::check_annotation(key, value))?;
+    let binary = fields.get("binaryData").and_then(Value::as_object);
+    let mut data = fields
+        .get("data")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
+    match data.find(|(key, _)| binary.is_some_and(|binary| binary.contains_key(*key))) {
+        None => Ok(()),
+        Some((key, _)) => Err(format!(
+            "the key {} is in data and in binaryData, which no API server takes: remove it from binaryData",
+            names::quoted(key)
+        )),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const META: &str = "metadata: {name: one, namespace: team, labels: {egress: static, app: x}}";
-
-    fn data(text: &str) -> Vec<(String, String)> {
-        let found = parse(text).expect("a manifest");
-        found
-            .into_iter()
-            .flat_map(|(_, object)| object.data)
-            .collect()
-    }
-
-    #[test]
-    fn what_counts_and_what_does_not() {
-        let ids = |text: &str| {
-            parse(text).map(|found| {
-                found
-                    .iter()
-                    .map(|(id, _)| id.to_string())
-                    .collect::<Vec<_>>()
-            })
-        };
-        let one = Ok(vec!["team/one".to_owned()]);
-        let none = Ok(Vec::new());
-        let deployment = "kind: Deployment\nmetadata: 7\ndata: {a: {b: [1, .nan]}}";
-        for (text, expected) in [
-            (String::new(), &none),
-            ("# nothing\n---\n---\n".to_owned(), &none),
-            (format!("apiVersion: v1\nkind: ConfigMap\n{META}"), &one),
-            (
-                format!("{deployment}\n---\nkind: ConfigMap\n{META}\n---\n{deployment}"),
-                &one,
-            ),
-            (
-                "kind: ConfigMap\nmetadata: {name: one, labels: {egress: dynamic}}".to_owned(),
-                &none,
-            ),
-            ("kind: ConfigMap\nmetadata: {name: one}".to_owned(), &none),
-            (format!("kind: Secret\n{META}"), &none),
-            (
-                format!(
-                    "kind: List\nitems:\n- {{kind: ConfigMap, {META}}}\n- {{kind: Secret, {META}}}"
-                ),
-                &one,
-            ),
-            (format!("kind: ConfigMapList\nitems:\n- {{{META}}}"), &one),
-            ("kind: List\nitems:".to_owned(), &none),
-            ("kind: ConfigMapList\nitems: []".to_owned(), &none),
-        ] {
-            assert_eq!(&ids(&text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn values_that_are_no_text_are_told_as_invalid() {
-        let text = format!(
-            "kind: ConfigMap\n{META}\ndata:\n  a: 8.8.8.8/32\n  b: 8\n  c: {{d: e}}\n  f: |\n    9.9.9.9\n"
-        );
-        let values = data(&text);
-        assert_eq!(values[0].1, "8.8.8.8/32");
-        assert_eq!(values[3].1.trim(), "9.9.9.9");
-        for (key, value) in &values[1..3] {
-            assert!(
-                crate::model::base::cidr::parse(value).is_err(),
-                "{key}: {value}"
-            );
-        }
-        let long = format!(
-            "kind: ConfigMap\n{META}\ndata:\n  a: 8.8.8.8{}\n",
-            " ".repeat(5_000) + "x"
-        );
-        let value = &data(&long)[0].1;
-        assert!(
-            value.len() < 140 && crate::model::base::cidr::parse(value).is_err(),
-            "{value}"
-        );
-    }
-
-    #[test]
-    fn what_might_have_been_a_config_map_is_an_error_that_helps() {
-        let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n\
-                    d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e]\n\
-                    kind: ConfigMap\n";
-        let deep = format!(
-            "kind: ConfigMap\na: {}{}",
-            "[".repeat(10_000),
-            "]".repeat(10_000)
-        );
-        let nested = "{kind: List, items: [".repeat(6) + &"]}".repeat(6);
-        for (text, part) in [
-            ("just text", "document 1"),
-            ("- a\n- b", "apiVersion"),
-            ("metadata: {}", "kind"),
-            (
-                "kind: ConfigMap\nmetadata: {labels: {egress: static}}",
-                "metadata.name",
-            ),
-            (
-                "kind: ConfigMap\nmetadata: {name: x, labels: {egress: static}}\ndata: [8.8.8.8]",
-                "default/x",
-            ),
-            ("kind: List\nitems: {}", "items"),
-            ("kind: ConfigMap\nkind: ConfigMap", "line 2"),
-            ("kind: ConfigMap\ndata: {a: 1", "line"),
-            (bomb, "mend"),
-            (&deep, "mend"),
-            (&nested, "flatten"),
-        ] {
-            let why = parse(text).expect_err(text);
-            assert!(why.contains(part), "{text}: {why}");
-            assert!(why.lines().count() == 1 && why.len() < 300, "{why}");
-        }
-    }
-}
+#[path = "manifest_tests.rs"]
+mod tests;

@@ -21,6 +21,7 @@ pub mod kubeconfig;
 pub mod kubernetes;
 mod manifest;
 mod names;
+pub mod near_miss;
 mod past;
 mod plugin;
 mod reader;
@@ -61,9 +62,8 @@ impl Source {
     pub fn of(config: &Config, accesses: &[(String, Access)]) -> Result<Self, ConnectError> {
         Ok(match &config.source {
             SourceConfig::Manifests(path) => Self::Manifests(path.clone()),
-            SourceConfig::Kubernetes(clusters) => Self::Kubernetes(kubernetes::Clusters::connect(
+            SourceConfig::Kubernetes(_) => Self::Kubernetes(kubernetes::Clusters::connect(
                 accesses,
-                clusters.token_file.as_deref(),
                 config.namespace.clone(),
                 config.resync_interval,
             )?),

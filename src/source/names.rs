@@ -1,7 +1,11 @@
 //! Names in manifests, judged as an API server judges them: what it would refuse is refused here, with the reason.
 
+use serde_json::Value;
+
 const MAX_NAME: usize = 253;
 const MAX_NAMESPACE: usize = 63;
+/// Characters of a label's value, and of its key without a prefix.
+const MAX_LABEL: usize = 63;
 
 /// Whether an API server takes this namespace, name and keys for a ConfigMap; else the first of them that it refuses, and why.
 pub(super) fn check<'a>(
@@ -39,6 +43,57 @@ fn is_label(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(good) && !text.starts_with('-') && !text.ends_with('-')
 }
 
+/// Whether an API server takes this as a label.
+pub(super) fn check_label(key: &str, value: &Value) -> Result<(), String> {
+    check_qualified("label", key)?;
+    let text = value.as_str();
+    if text.is_some_and(|text| text.is_empty() || is_label_text(text)) {
+        return Ok(());
+    }
+    let shown = text.map_or_else(|| quoted(&value.to_string()), quoted);
+    Err(format!(
+        "the label {} has the value {shown}, which no API server takes: use at most {MAX_LABEL} letters, digits, -, _ and ., with a \
+         letter or digit at both ends",
+        quoted(key)
+    ))
+}
+
+/// Whether an API server takes this as an annotation.
+pub(super) fn check_annotation(key: &str, value: &Value) -> Result<(), String> {
+    check_qualified("annotation", key)?;
+    match value {
+        Value::String(_) => Ok(()),
+        _ => Err(format!(
+            "the annotation {} has a value that is no text, which no API server takes: put it in quotes",
+            quoted(key)
+        )),
+    }
+}
+
+/// Judges the key of a label or annotation: a name, with a domain and a slash before it or without.
+fn check_qualified(what: &str, key: &str) -> Result<(), String> {
+    let (prefix, name) = match key.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    let is_domain = |text: &str| text.len() <= MAX_NAME && text.split('.').all(is_label);
+    if is_label_text(name) && prefix.is_none_or(is_domain) {
+        return Ok(());
+    }
+    Err(format!(
+        "no API server takes the key {} of a {what}: use at most {MAX_LABEL} letters, digits, -, _ and ., with a letter or digit at both \
+         ends, after a domain and a slash if you like",
+        quoted(key)
+    ))
+}
+
+fn is_label_text(text: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    text.len() <= MAX_LABEL && text.bytes().all(good) && ends(bytes.first()) && ends(bytes.last())
+}
+
 fn is_key(text: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     (1..=MAX_NAME).contains(&text.len())
@@ -48,7 +103,7 @@ fn is_key(text: &str) -> bool {
 }
 
 /// The beginning of it, in quotes, with escapes for what is not to be shown.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let first: String = text.chars().take(40).collect();
     format!("{first:?}")
 }
@@ -99,6 +154,31 @@ mod tests {
                 "{why}"
             );
             assert_eq!(crate::model::base::plain::plain(&why), why);
+        }
+    }
+
+    #[test]
+    fn labels_and_annotations_are_judged_as_an_api_server_does() {
+        let text = |text: &str| Value::from(text);
+        let long = "l".repeat(MAX_LABEL + 1);
+        for (key, value) in [
+            ("egress", "static"),
+            ("a.example/b_C.d", ""),
+            (&long[1..], &long[1..]),
+        ] {
+            assert_eq!(check_label(key, &text(value)), Ok(()));
+            assert_eq!(check_annotation(key, &text("any text: \u{202e}")), Ok(()));
+        }
+        for bad in ["static ", "-a", "a b", "ä", &long] {
+            let why = check_label("egress", &text(bad)).expect_err(bad);
+            assert!(why.starts_with("the label \"egress\""), "{why}");
+        }
+        for bad in ["", " a", "a/", "/a", "A.example/a", "a/b/c", &long] {
+            check_label(bad, &text("x")).expect_err(bad);
+            check_annotation(bad, &text("x")).expect_err(bad);
+        }
+        for odd in [Value::Null, Value::from(true), Value::from(7)] {
+            assert!(check_label("a", &odd).is_err() && check_annotation("a", &odd).is_err());
         }
     }
 }

@@ -3,34 +3,10 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use http::header::AUTHORIZATION;
-use http::{HeaderValue, Request};
-use kube::Client;
-use kube::client::Body;
-use kube::config::AuthInfo;
-use tower::BoxError;
-use tower::filter::FilterLayer;
-
-use super::access::{Access, ConnectError};
+use http::HeaderValue;
 
 /// A service account's token has about 1 KiB.
 const MAX_TOKEN: u64 = 64 << 10;
-
-/// A client whose bearer token, where a file is named, is read again for every request.
-pub(super) fn client(access: &Access, token_file: Option<PathBuf>) -> Result<Client, ConnectError> {
-    let Some(path) = token_file else {
-        return access.client();
-    };
-    let mut config = access.config.clone();
-    config.auth_info = AuthInfo::default();
-    let access = access.with(config);
-    // Without a token nothing is sent: an anonymous request would get an answer that misleads.
-    let authorize = FilterLayer::new(move |mut request: Request<Body>| -> Result<_, BoxError> {
-        request.headers_mut().insert(AUTHORIZATION, bearer(&path)?);
-        Ok(request)
-    });
-    Ok(access.builder()?.with_layer(&authorize).build())
-}
 
 /// The token file does not hold a token.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +16,8 @@ pub struct TokenError {
     source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-fn bearer(path: &Path) -> Result<HeaderValue, TokenError> {
+/// Reads the token as the value of a header.
+pub(super) fn bearer(path: &Path) -> Result<HeaderValue, TokenError> {
     let unusable = |source| TokenError {
         path: path.to_owned(),
         source,

@@ -1,84 +1,18 @@
 //! The ways into clusters and accounts that kubectl and the AWS CLI know. deploy/docs/access.md names these tests.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::forward_proxy::{Heads, proxy, serve, socks_proxy};
+use crate::replica::PROGRAM;
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::wait;
 
 /// A name on the API server's certificate that no resolver here knows: only a proxy leads to it.
 const FAR: &str = "kubernetes.default.svc";
-
-/// The beginnings of the connections that a server has got.
-#[derive(Clone, Default)]
-struct Heads(Arc<Mutex<Vec<String>>>);
-
-impl Heads {
-    /// Reads the head of one request.
-    fn read(&self, stream: &mut TcpStream) -> String {
-        let mut head = Vec::new();
-        let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8_lossy(&head).into_owned();
-        self.0.lock().unwrap().push(head.clone());
-        head
-    }
-
-    fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
-    }
-
-    fn some(&self) -> Result<(), String> {
-        wait::check(!self.all().is_empty(), || "nobody has connected".to_owned())
-    }
-}
-
-/// Serves every connection in a thread of its own, until the tests end.
-fn serve(heads: &Heads, each: impl Fn(TcpStream, &Heads) + Clone + Send + 'static) -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let heads = heads.clone();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let (each, heads) = (each.clone(), heads.clone());
-            thread::spawn(move || each(stream, &heads));
-        }
-    });
-    port
-}
-
-/// Starts an HTTP proxy for CONNECT. It takes every name for this host, as a proxy resolves names that its clients cannot.
-fn proxy() -> (u16, Heads) {
-    let heads = Heads::default();
-    let port = serve(&heads, |mut client, heads| {
-        let head = heads.read(&mut client);
-        let port = head
-            .split(' ')
-            .nth(1)
-            .and_then(|target| target.rsplit(':').next()?.parse::<u16>().ok());
-        let Some(mut server) = port.and_then(|port| TcpStream::connect(("127.0.0.1", port)).ok())
-        else {
-            let _ = client.write_all(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n");
-            return;
-        };
-        let _ = client.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
-        let (mut from_client, mut to_server) =
-            (client.try_clone().unwrap(), server.try_clone().unwrap());
-        thread::spawn(move || {
-            let _ = std::io::copy(&mut from_client, &mut to_server);
-            let _ = to_server.shutdown(Shutdown::Write);
-        });
-        let _ = std::io::copy(&mut server, &mut client);
-        let _ = client.shutdown(Shutdown::Both);
-    });
-    (port, heads)
-}
 
 fn port_of(stage: &Stage) -> &str {
     stage.url.rsplit(':').next().unwrap()
@@ -107,7 +41,10 @@ async fn the_proxy_of_the_environment_leads_to_the_api_server_and_no_proxy_excep
     });
     let (port, heads) = proxy();
     let proxy = format!("http://user:pass@127.0.0.1:{port}");
-    let replica = stage.replica("r1").env("HTTPS_PROXY", &proxy);
+    // Files that hold such a value end with a line break.
+    let replica = stage
+        .replica("r1")
+        .env("HTTPS_PROXY", &format!(" {proxy}\n"));
     // Plain HTTP may carry a token of the node: it never goes there.
     let replica = replica
         .env("HTTP_PROXY", &proxy)
@@ -124,7 +61,7 @@ async fn the_proxy_of_the_environment_leads_to_the_api_server_and_no_proxy_excep
     }
     replica.terminate().await;
 
-    let (port, heads) = self::proxy();
+    let (port, heads) = crate::forward_proxy::proxy();
     let replica = stage
         .replica("r2")
         .env("HTTPS_PROXY", &format!("http://127.0.0.1:{port}"))
@@ -157,6 +94,26 @@ async fn a_proxy_url_of_the_kubeconfig_comes_before_the_environment() {
     stage.config_map("egress-t1", &EXAMPLE).await;
     stage.routed(&EXAMPLE_CIDRS).await;
     heads.some().unwrap();
+}
+
+#[tokio::test]
+async fn a_socks_proxy_of_the_kubeconfig_resolves_names() {
+    let stage = Stage::open("socks").await;
+    let (port, heads) = socks_proxy();
+    let far = format!("{FAR}:{}", port_of(&stage));
+    kubeconfig(&stage, |file| {
+        cluster(file)["server"] = format!("https://{far}").into();
+        cluster(file)["proxy-url"] = format!("socks5://127.0.0.1:{port}").into();
+    });
+    let _replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    heads.some().unwrap();
+    assert!(
+        heads.all().iter().all(|head| *head == far),
+        "{:?}",
+        heads.all()
+    );
 }
 
 /// The plugin counts its runs; the first token is refused, later ones are good for two seconds more than the margin.
@@ -198,7 +155,7 @@ printf '{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential"
     stage.routed(&["9.9.9.9/32"]).await;
 }
 
-/// The address has no scheme, so it is plain HTTP, as for kubectl.
+/// The address has no scheme, so it is plain HTTP, as for kubectl. It leads through a gateway that serves several clusters by path.
 #[tokio::test]
 async fn every_request_to_an_api_server_names_the_program() {
     let stage = Stage::open("agent").await;
@@ -210,7 +167,7 @@ async fn every_request_to_an_api_server_names_the_program() {
         );
     });
     kubeconfig(&stage, |file| {
-        *cluster(file) = json!({ "server": format!("127.0.0.1:{port}") });
+        *cluster(file) = json!({ "server": format!("127.0.0.1:{port}/k8s/clusters/c1") });
     });
     let _candidate = stage.replica("r1").start();
     let _leader = stage.replica("r2").flag("leader-elect", "false").start();
@@ -227,6 +184,76 @@ async fn every_request_to_an_api_server_names_the_program() {
             env!("CARGO_PKG_VERSION")
         );
         assert!(head.to_lowercase().contains(agent), "{head}");
+        assert!(head.contains(" /k8s/clusters/c1/"), "{head}");
+    }
+}
+
+/// Runs `plan` with a kubeconfig that has this cluster and user. It must end before a request is sent.
+fn refused(dir: &Path, cluster: &str, user: &str) -> String {
+    let file = dir.join("kubeconfig");
+    let text = format!(
+        "current-context: one\ncontexts: [{{name: one, context: {{cluster: c, user: u}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\n\
+         clusters: [{{name: c, cluster: {{server: \"https://127.0.0.1:1\"{cluster}}}}}]\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let mut plan = Command::new(PROGRAM);
+    plan.env_clear().args(["plan", "--provider=in-memory"]);
+    let output = plan.arg("--kubeconfig").arg(file).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn what_is_wrong_with_a_kubeconfig_is_named_once_and_without_secrets() {
+    let dir = crate::testbed::directory("kubeconfigs");
+    let openssl = |arguments: &str| {
+        let mut command = Command::new("openssl");
+        let command = command.args(arguments.split(' ')).current_dir(&dir);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    openssl(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -out ca.crt -subj /CN=ca",
+    );
+    openssl(
+        "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key -out csr -subj /CN=me",
+    );
+    // Without extensions it is of version 1.
+    openssl("x509 -req -in csr -CA ca.crt -CAkey ca.key -CAcreateserial -out v1.crt");
+    for (cluster, user, part) in [
+        (
+            "",
+            "client-certificate: v1.crt, client-key: key",
+            "X.509 version 3",
+        ),
+        (
+            "",
+            "client-certificate: v1.crt",
+            "failed to load client key",
+        ),
+        ("", "token: \"secret\\nsecret\"", "write it in one line"),
+        (
+            ", certificate-authority: missing.crt",
+            "token: secret",
+            "missing.crt",
+        ),
+        (
+            ", proxy-url: \"ftp://me:secret@proxy:1\"",
+            "token: secret",
+            "proxy-url",
+        ),
+        (
+            ", tls-server-name: \"a b\"",
+            "token: secret",
+            "tls-server-name",
+        ),
+    ] {
+        let told = refused(&dir, cluster, user);
+        assert!(told.contains(part) && !told.contains("secret"), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+        // The cause stands at the end.
+        let cause = told.trim_end().rsplit(": ").next().unwrap();
+        assert_eq!(told.matches(cause).count(), 1, "{told}");
     }
 }
 

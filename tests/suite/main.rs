@@ -25,6 +25,7 @@ mod drift_zone;
 mod errors;
 mod failures;
 mod floods;
+mod forward_proxy;
 mod golang;
 mod handover;
 mod helm;

@@ -91,3 +91,29 @@ async fn as_many_entries_as_there_may_be_fit_into_the_chart_s_memory() {
     assert!(most < limit * (1.0 - RESERVE), "{most:.0} of {limit} MiB");
     replica.assert_well();
 }
+
+/// An API server sends them on one page, of which the controller holds one object at a time.
+#[tokio::test]
+async fn fifty_config_maps_of_a_megabyte_fit_into_the_chart_s_memory() {
+    const LARGE: u32 = 50;
+    let stage = Stage::open("large").await;
+    for number in 0..LARGE {
+        let value = format!("20.0.{number}.2{}", " ".repeat(1_000_000));
+        stage
+            .config_map(&format!("large-{number}"), &[("partner", &value)])
+            .await;
+    }
+    let mut replica = stage.replica("r1").flag("provider", "in-memory").start();
+    wait::until("all are routed", || {
+        let is = status(&replica)?;
+        let done = is["counts"]["routed"] == LARGE;
+        wait::check(done, || is["counts"].to_string())
+    })
+    .await;
+    let (most, limit) = (replica.memory("VmHWM"), limit());
+    wait::measured(&format!(
+        "{LARGE} ConfigMaps of 1 MB: {most:.0} MiB of memory at most; the chart's limit is {limit}"
+    ));
+    assert!(most < limit * (1.0 - RESERVE), "{most:.0} of {limit} MiB");
+    replica.assert_well();
+}

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use http::Method;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
@@ -186,6 +187,17 @@ async fn the_subcommands_tell_what_the_leader_wrote_down() {
     assert_eq!((code, entries.as_array().unwrap().len()), (0, 2));
     let (code, text) = ask(&stage, &["status", "goood"]);
     assert!(code == 2 && text.contains("no entry is known"), "{text}");
+    let path = format!("/api/v1/namespaces/{}/configmaps", stage.namespace);
+    let body = json!({ "metadata": { "name": "misspelt", "labels": { "egress": "Static" } } });
+    let made = stage.request(Method::POST, &path, "application/json", &body);
+    made.await.unwrap();
+    for (name, part) in [
+        ("misspelt", "write egress: static"),
+        ("goood", "does not exist"),
+    ] {
+        let (code, text) = ask(&stage, &["status", "-n", &stage.namespace, name]);
+        assert!(code == 2 && text.contains(part), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -82,6 +82,7 @@ reasons! {
     NoRouteTableInZone (Zone): "tag the table, or check --aws-route-table-tag";
     NotACidr (Entry): "write one network per key, such as 203.0.113.0/24";
     NotConfirmed (Source): "nothing, if entries have just changed; otherwise see the message: rights, address, token";
+    NotLabelled (Object, Source): "write the label egress: static under metadata.labels of a ConfigMap";
     NotSeenByCloudFormation (Stack): "compare the differences in plan; delete the change set, and the controller creates a new one";
     NothingToRoute (Stack): "see the other problems";
     ObjectUnreadable (Object): "apply it again with kubectl, or delete it";

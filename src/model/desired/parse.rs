@@ -13,7 +13,7 @@ use crate::model::input::request::{MAX_ENTRIES, Request, Snapshot};
 use crate::model::persisted::ledger::Ledger;
 use crate::model::persisted::recall::Recall;
 
-/// Reports what is not known as it is now.
+/// Reports what is not known as it is now, and what was probably meant to be known.
 fn doubts(snapshot: &Snapshot, problems: &mut Vec<Problem>) {
     for (source, why) in &snapshot.missing {
         problems.push(Problem::warning(
@@ -35,6 +35,10 @@ fn doubts(snapshot: &Snapshot, problems: &mut Vec<Problem>) {
             Reason::SourceWentBack,
             format!("{why}; apply again what was changed after that state was saved"),
         ));
+    }
+    for (subject, why) in &snapshot.near_misses {
+        let (subject, reason) = (subject.clone(), Reason::NotLabelled);
+        problems.push(Problem::warning(subject, reason, why.clone()));
     }
 }
 

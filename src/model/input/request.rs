@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::Ipv4Net;
 
 use crate::model::base::ids::{EntryId, ObjectId};
+use crate::model::base::problem::Subject;
 
 pub use crate::model::input::object::{MAX_ENTRIES_PER_OBJECT, Object};
 
@@ -24,6 +25,8 @@ pub struct Snapshot {
     pub unsure: BTreeSet<String>,
     /// Sources that have gone back to an older state a short time ago, and how that showed.
     pub went_back: BTreeMap<String, String>,
+    /// What was probably meant to be a labelled ConfigMap, and why it is none.
+    pub near_misses: BTreeSet<(Subject, String)>,
 }
 
 impl Snapshot {

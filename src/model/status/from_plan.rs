@@ -69,6 +69,8 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
             entries.push(named(map.entry(None, Some(problem), None), id));
         }
     }
+    // The rest is about ConfigMaps that do not count.
+    problems.extend(of_object.into_values().flatten().map(Told::from));
     let mut status = Status {
         stack: Stack {
             name: name_of(&plan.stack).to_owned(),

@@ -17,7 +17,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("error_chain", &[]),
     ("spans", &[]),
     ("config_map", &[]),
-    ("cluster", &["model", "source", "clock"]),
+    ("cluster", &["model", "source", "clock", "error_chain"]),
     ("lease", &["clock", "error_chain"]),
     (
         "ledger_store",
