@@ -72,11 +72,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
     // The rest is about ConfigMaps that do not count.
     problems.extend(of_object.into_values().flatten().map(Told::from));
     let mut status = Status {
-        stack: Stack {
-            name: name_of(&plan.stack).to_owned(),
-            arn: plan.stack.starts_with("arn:").then(|| plan.stack.clone()),
-            status: plan.shown_status().map(ToString::to_string),
-        },
+        stack: stack(plan),
         static_ips: plan.static_ips.clone(),
         secondary_ips: plan.secondary_ips.clone(),
         zones: zones::zones(plan),
@@ -95,6 +91,14 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
     omitted.routes = cut(&mut status.routes, MAX_ROUTES);
     omitted.differences = cut(&mut status.differences, MAX_DIFFERENCES);
     status
+}
+
+fn stack(plan: &Plan) -> Stack {
+    Stack {
+        name: name_of(&plan.stack).to_owned(),
+        arn: plan.stack.starts_with("arn:").then(|| plan.stack.clone()),
+        status: plan.shown_status().map(ToString::to_string),
+    }
 }
 
 /// Whether there are entries that are not read, which one problem reports for all of them.
