@@ -147,9 +147,9 @@ const entries = s => {
     || rank(a) - rank(b) || text(a.key, b.key));
   const all = s.entries.length + s.omitted.entries;
   $("found").textContent = found.length.toLocaleString("en") + " of " + all.toLocaleString("en");
-  const shown = found.slice(0, SHOWN);
+  const room = filter || $("search").value.trim() ? MANY : FEW, shown = found.slice(0, room);
   draw("entries", [shown, s.staticIps, s.secondaryIps], () => shown.length ? grouped(shown, s) : []);
-  const hidden = found.length - SHOWN;
+  const hidden = found.length - room;
   const parts = [hidden > 0 ? count(hidden, "more entry", "more entries") + ": narrow the search" : "",
     s.omitted.entries ? count(s.omitted.entries, "entry", "entries") + " left out of the status for lack of room" : "",
     !all ? "No ConfigMap with the label egress=static asks for anything." : !found.length ? "Nothing is found." : ""];
