@@ -52,7 +52,7 @@ impl Plan {
         if let Some(found) = set_for(stack, &template) {
             return self.go_on(stack, found, names);
         }
-        if self.use_earlier(stack, names, whole.is_some()) {
+        if self.use_earlier(stack, names, whole.as_ref()) {
             return;
         }
         let spared = whole.and_then(|whole| self.sparing(&whole, stack, names));
@@ -148,16 +148,19 @@ impl Plan {
     ///
     /// Safe is what is still wanted, and a route that was asked for when the change set was made: for the moment until the
     /// next one takes it out again it does no harm.
-    fn use_earlier(&mut self, stack: &Stack, names: &Names, whole: bool) -> bool {
+    fn use_earlier(&mut self, stack: &Stack, names: &Names, whole: Option<&Whole<'_>>) -> bool {
         let mut sets = stack.change_sets.iter().rev();
         if sets.clone().any(|set| set.state == ChangeSetState::Pending) {
             self.set(Action::Wait, "CloudFormation is computing a change set");
             return true;
         }
-        let passing = match whole && self.drifts.is_empty() {
-            true => self.passing(),
-            false => BTreeSet::new(),
-        };
+        // A drift that nobody restores must not end the progress of all: only a route to a NAT gateway that is gone would fail.
+        let passing = whole.map(|whole| self.passing(&self.dead_zones(whole.world, stack, names)));
+        let passing = passing.unwrap_or_default();
+        // After a failure few networks are added at once. A success, also with what is asked for no more, ends that.
+        let is_limited =
+            |whole: &Whole<'_>| whole.world.network.headroom.refused.additions.is_some();
+        let tries = whole.is_some_and(is_limited);
         let allowed = |id: &str| self.may_go(names, id);
         let useful = |set: &&ChangeSet| {
             let passes = |change: &&Change| {
@@ -171,7 +174,7 @@ impl Plan {
                 .collect();
             let is_wanted = |change: &Change| self.differs(&change.logical_id);
             set.state == ChangeSetState::Ready
-                && !wanted.is_empty()
+                && (tries || !wanted.is_empty())
                 && !is_revert(&set.name)
                 && diff::unplanned(&wanted, &self.differences, allowed).is_none()
                 && wanted.iter().all(is_wanted)
@@ -190,10 +193,13 @@ impl Plan {
         self.differences.iter().any(|it| it.id == id)
     }
 
-    /// Logical ids of the routes for what was asked for before.
-    fn passing(&self) -> BTreeSet<String> {
+    /// Logical ids of the routes for what was asked for before, where they can be made.
+    fn passing(&self, dead: &BTreeSet<Zone>) -> BTreeSet<String> {
         let former = self.ledger.iter().flat_map(Ledger::former);
-        let tables = self.desired.tables.keys();
+        let tables = self.desired.tables.iter();
+        let tables = tables
+            .filter(|(_, zone)| !dead.contains(*zone))
+            .map(|(table, _)| table);
         let ids = |net: &Ipv4Net| {
             let id = |table: &TableId| template::route_name(table, *net);
             tables.clone().map(id).collect::<Vec<_>>()

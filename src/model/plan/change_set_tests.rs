@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::Ipv4Net;
+
 use super::tests::{Bench, computed, stack_of};
 use super::*;
 use crate::model::desired::template::Template;
@@ -104,6 +106,57 @@ fn who_changes_a_value_all_the_time_holds_up_nobody() {
             .former()
             .is_empty()
     );
+}
+
+/// A route that leads elsewhere for ever, as the transit gateway team wants it, and a user who edits without a pause.
+#[test]
+fn a_drift_that_stays_holds_up_nobody() {
+    use crate::model::base::settings::OnDrift;
+    use crate::model::cloud::network::Route;
+    for on_drift in [OnDrift::Report, OnDrift::Repair] {
+        let mut churn = Churn::new(&[("bad", "8.8.8.1"), ("dns", "8.8.4.4")]);
+        churn.bench.settings.drift = on_drift;
+        for number in 2..9 {
+            let live: Vec<Ipv4Net> = churn
+                .routes()
+                .iter()
+                .map(|it| it.parse().unwrap())
+                .collect();
+            let target = |zone: &str, cidr: &Ipv4Net| match cidr.to_string().as_str() {
+                "8.8.8.1/32" if zone == "a" => "pcx-1".to_owned(),
+                _ => format!("nat-{zone}"),
+            };
+            for (id, table) in &mut churn.bench.network.worker_tables {
+                let zone = id.trim_start_matches("rtb-");
+                let route = |cidr: &Ipv4Net| Route {
+                    target: target(zone, cidr),
+                    blackhole: false,
+                };
+                table.routes = live.iter().map(|cidr| (*cidr, route(cidr))).collect();
+            }
+            let value = format!("8.8.8.{number}");
+            let plan = churn.pass(&[("bad", &value), ("new", "9.9.9.9"), ("dns", "8.8.4.4")]);
+            assert!(number > 2 || !plan.drifts.is_empty(), "{plan}");
+        }
+        assert!(
+            churn.has("9.9.9.9/32"),
+            "{on_drift:?}: {:?}",
+            churn.routes()
+        );
+    }
+}
+
+/// After a change that failed without a reason one network is added at a time, and the churner's comes first.
+#[test]
+fn who_changes_a_value_all_the_time_does_not_keep_the_only_place() {
+    let mut churn = Churn::new(&[("dns", "8.8.4.4")]);
+    for number in 2..9 {
+        let most = if churn.executed == 0 { 1 } else { 2 };
+        churn.bench.network.headroom.refused.additions = Some(most);
+        let value = format!("8.8.8.{number}");
+        churn.pass(&[("bad", &value), ("new", "9.9.9.9"), ("dns", "8.8.4.4")]);
+    }
+    assert!(churn.has("9.9.9.9/32"), "{:?}", churn.routes());
 }
 
 /// Who knows when change sets are ready asks again just then for what they would remove.

@@ -26,10 +26,7 @@ impl Plan {
         names: &Names,
         taken: BTreeSet<Zone>,
     ) -> Cow<'_, Desired> {
-        let mut dead = match world.watch.observed(&stack.version) {
-            Some(_) => dead_ends(&self.drifts),
-            None => blackholes(world, names),
-        };
+        let mut dead = self.dead_zones(world, stack, names);
         if dead.is_empty() && taken.is_empty() {
             return Cow::Borrowed(&self.desired);
         }
@@ -52,6 +49,19 @@ impl Plan {
             frozen: dead,
             ..self.desired.clone()
         })
+    }
+
+    /// Returns the zones whose NAT gateway is gone: no route can be made to it.
+    pub(in crate::model) fn dead_zones(
+        &self,
+        world: &World<'_>,
+        stack: &Stack,
+        names: &Names,
+    ) -> BTreeSet<Zone> {
+        match world.watch.observed(&stack.version) {
+            Some(_) => dead_ends(&self.drifts),
+            None => blackholes(world, names),
+        }
     }
 
     /// Finds zones where the stack has no route to the internet and EC2 has a foreign one, made while ours was out to be put back.
