@@ -247,11 +247,11 @@ impl TryFrom<NetworkFile> for Network {
     }
 }
 
-/// The routes that the stack's template has, and whether EC2 shows them to lead to a NAT gateway.
+/// The routes that the stack's template has, and whether EC2 shows them to lead to a NAT gateway. A route table that is gone lacks none.
 pub fn live_routes(network: &Network, names: &Names) -> BTreeMap<(TableId, Ipv4Net), bool> {
-    let shown = |(table, cidr): &(TableId, Ipv4Net)| {
-        let route = network.routes(table).and_then(|routes| routes.get(cidr));
-        route.is_some_and(Route::serves)
+    let shown = |(table, cidr): &(TableId, Ipv4Net)| match network.routes(table) {
+        Some(routes) => routes.get(cidr).is_some_and(Route::serves),
+        None => !network.unproven.contains(table),
     };
     let routes = names.routes.keys();
     routes.map(|route| (route.clone(), shown(route))).collect()

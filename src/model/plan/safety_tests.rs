@@ -8,7 +8,7 @@ use super::*;
 use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnEmpty;
 use crate::model::cloud::live::{Change, Deletion, Effect};
-use crate::model::cloud::network::WorkerTable;
+use crate::model::cloud::network::{Route, WorkerTable};
 use crate::model::cloud::status::Status;
 use crate::model::input::request::Snapshot;
 
@@ -227,7 +227,21 @@ fn a_table_that_lost_its_tag_keeps_its_routes() {
         "the table itself is gone"
     );
     bench.snapshot.missing = texts(&[("cluster", "away")]);
-    assert_eq!(bench.plan().action, Action::Keep, "nothing is removed now");
+    let route = Route {
+        target: "nat-a".to_owned(),
+        blackhole: false,
+    };
+    let cidrs = ["8.8.8.8/32", "9.9.9.9/32"].map(|cidr| cidr.parse().unwrap());
+    let worker = bench.network.worker_tables.get_mut("rtb-a").unwrap();
+    worker
+        .routes
+        .extend(cidrs.map(|cidr| (cidr, route.clone())));
+    let plan = bench.plan();
+    assert_eq!(plan.action, Action::Keep, "nothing is removed now");
+    assert!(plan.serves_all(), "a table that is gone lacks no route");
+    bench.network.unproven.insert("rtb-b".to_owned());
+    assert!(!bench.plan().serves_all(), "this one may be there");
+    bench.network.unproven.clear();
     bench.snapshot.missing.clear();
     bench.network.worker_tables.insert(
         "rtb-b".to_owned(),
