@@ -33,9 +33,9 @@ struct Pieces {
 }
 
 impl Pieces {
-    fn of(account: &Account, number: usize) -> Option<Self> {
+    fn of(account: &Account, zone: &Zone) -> Option<Self> {
         let names = layout(account.stack.as_ref()?).names();
-        let zone = names.nat_cidrs.keys().nth(number)?.clone();
+        let zone = names.nat_cidrs.get_key_value(zone)?.0.clone();
         let mine = names.parts.iter().filter(|((of, _), _)| *of == zone);
         let id = |((_, part), logical): (&(Zone, Part), &String)| {
             Some((*part, account.made.get(logical)?.id.clone()))
@@ -99,7 +99,7 @@ impl MemoryProvider {
     pub(crate) fn harm(
         &self,
         harm: Ec2Fault,
-        zone: usize,
+        zone: &Zone,
         victim: &mut Option<(TableId, Ipv4Net)>,
     ) -> bool {
         let mut account = self.account();
@@ -158,7 +158,7 @@ impl MemoryProvider {
     }
 
     /// Undoes a fault that only its principal can undo.
-    pub(crate) fn undo(&self, harm: Ec2Fault, zone: usize) {
+    pub(crate) fn undo(&self, harm: Ec2Fault, zone: &Zone) {
         let mut account = self.account();
         let Some(pieces) = Pieces::of(&account, zone) else {
             return;

@@ -64,7 +64,7 @@ fn bound(world: &World) -> Duration {
 
 /// Edits every `gap`, until the other user's new entry has its route.
 pub async fn play(world: &World, habit: Habit, gap: Duration) {
-    let sight = world.account.sight();
+    let sight = world.sight();
     let most = sight.tables.values().map(|routes| routes.len()).max();
     if most.is_none_or(|most| most + 6 > ROUTES) || !world.lost().zones.is_empty() {
         return;

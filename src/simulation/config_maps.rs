@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use fastrand::Rng;
 use ipnet::Ipv4Net;
 
+use super::oversized::Oversize;
 use crate::model::base::cidr;
 use crate::model::base::ids::{EntryId, ObjectId};
 use crate::model::input::request::Object;
@@ -43,7 +44,10 @@ const BAD: [&str; 4] = ["nonsense", "300.1.1.1", "172.31.64.3", "0.0.0.0/0"];
 /// The truth: what the API servers of the clusters would answer.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigMaps {
+    /// As they are read.
     pub objects: BTreeMap<ObjectId, Object>,
+    /// All that is in those of which too much is in them to be read.
+    pub whole: BTreeMap<ObjectId, BTreeMap<String, String>>,
     /// Before the last edit.
     before: BTreeMap<ObjectId, Object>,
     /// Before the last few edits, the oldest first.
@@ -64,6 +68,10 @@ pub enum Edit {
     Wide(bool),
     /// There are so many entries inside of the wide one.
     Many(u8),
+    /// A ConfigMap gets too large to be read whole.
+    Enlarge(ObjectId, Oversize),
+    /// Every ConfigMap can be read whole.
+    Shrink,
     /// Nobody requests anything any more.
     Clear,
     /// The clusters are restored from a backup.
@@ -103,6 +111,8 @@ impl fmt::Display for Edit {
             Self::Wide(true) => write!(f, "{WIDE} is requested"),
             Self::Wide(false) => write!(f, "{WIDE} is not requested any more"),
             Self::Many(count) => write!(f, "{count} networks inside of {WIDE} are requested"),
+            Self::Enlarge(id, size) => write!(f, "{id} gets too large: {size:?}"),
+            Self::Shrink => f.write_str("no ConfigMap is too large any more"),
             Self::Clear => f.write_str("every ConfigMap is deleted"),
             Self::Restore => f.write_str("the ConfigMaps are restored from a backup"),
         }
@@ -125,17 +135,18 @@ impl ConfigMaps {
         }
         match edit {
             Edit::Set(id, key, value) => {
-                let data = &mut self.objects.entry(id.clone()).or_default().data;
-                data.insert(key.clone(), (*value).to_owned());
+                self.alter(id, |data| _ = data.insert(key.clone(), (*value).to_owned()));
             }
             Edit::Remove(id, key) => {
-                if let Some(object) = self.objects.get_mut(id) {
-                    object.data.remove(key);
+                if self.objects.contains_key(id) {
+                    self.alter(id, |data| _ = data.remove(key));
                 }
             }
             Edit::Delete(id) => {
                 self.objects.remove(id);
             }
+            Edit::Enlarge(id, size) => self.enlarge(id, *size),
+            Edit::Shrink => self.shrink(),
             Edit::Back => self.objects.clone_from(&self.before),
             Edit::Clear => self.objects.clear(),
             Edit::Restore => {
@@ -150,8 +161,8 @@ impl ConfigMaps {
             }
             Edit::Wide(_) | Edit::Many(_) => {}
             Edit::Mend => {
-                for object in self.objects.values_mut() {
-                    object.data.retain(|_, value| readable(value));
+                for id in self.objects.keys().cloned().collect::<Vec<_>>() {
+                    self.alter(&id, |data| data.retain(|_, value| readable(value)));
                 }
             }
         }

@@ -22,7 +22,7 @@ use crate::provider::memory::account_view::{AccountView, Stamp};
 /// A fault that is injected again whenever it is repaired.
 struct RepeatedFault {
     harm: Ec2Fault,
-    zone: usize,
+    zone: Zone,
     /// None: for ever.
     until: Option<Instant>,
     victim: Option<(TableId, Ipv4Net)>,
@@ -106,6 +106,8 @@ pub struct Lost {
 impl World {
     pub fn harm(&self, harm: Ec2Fault, zone: usize, lasts: Option<Duration>) {
         let until = lasts.map(|lasts| Instant::now() + lasts);
+        let mut zones = settings().zones.into_keys();
+        let zone = zones.nth(zone).expect("one of the zones");
         let fault = RepeatedFault {
             harm,
             zone,
@@ -136,7 +138,7 @@ impl World {
             if fault.until.is_none_or(|until| until > Instant::now()) {
                 self.shared().excuses.faults.push(fault);
             } else if fault.harm.is_theirs() {
-                self.account.undo(fault.harm, fault.zone);
+                self.account.undo(fault.harm, &fault.zone);
                 let mut shared = self.shared();
                 shared.stamp = None;
                 shared.excuses.count += 1;
@@ -149,7 +151,7 @@ impl World {
         let RepeatedFault {
             harm, zone, victim, ..
         } = fault;
-        if !self.account.harm(*harm, *zone, victim) {
+        if !self.account.harm(*harm, zone, victim) {
             return;
         }
         self.note(&format!("zone {zone}: {harm}"));
@@ -160,8 +162,7 @@ impl World {
         excuses.takes_away(&sight, &after);
         if fault.until.is_none() {
             // What was astray in the zone before may hang on it.
-            let zones: Vec<Zone> = settings().zones.into_keys().collect();
-            let hangs_on_it = |stray: &Stray| stray.route.is_none() && stray.zone == zones[*zone];
+            let hangs_on_it = |stray: &Stray| stray.route.is_none() && stray.zone == *zone;
             let astray = self.account.astray().into_iter();
             let new = astray.filter(|(id, stray)| !well.contains_key(id) || hangs_on_it(stray));
             excuses
@@ -223,8 +224,11 @@ impl World {
 
     /// What is not in EC2 as the stack says, and should be.
     pub fn astray(&self, lost: &Lost) -> Option<String> {
-        let zones = settings().zones.into_keys();
-        let zones = zones.filter(|zone| !lost.zones.contains(zone)).collect();
+        let mut zones = match self.zones_due() {
+            Ok(zones) => zones,
+            Err(what) => return Some(what),
+        };
+        zones.retain(|zone| !lost.zones.contains(zone));
         let mut astray = self.account.astray().into_iter();
         // Of routes counts what they cover: one that stays only because it is there is not put back.
         let stray =

@@ -7,11 +7,12 @@ use ipnet::Ipv4Net;
 use tokio::time::Instant;
 
 use super::config_maps::{self, covered};
+use super::oversized::oversized;
 use super::provider_wrapper::Basis;
 use super::world::{Standing, World};
-use crate::model::base::ids::{ObjectId, TableId};
+use crate::model::base::ids::{ObjectId, TableId, Zone};
 use crate::model::desired::template::Template;
-use crate::model::input::request::{Object, Snapshot};
+use crate::model::input::request::Object;
 use crate::model::plan::types::Action;
 use crate::provider::memory::account_view::{self, Stamp};
 
@@ -85,7 +86,7 @@ impl World {
         }
         match action {
             Action::Create(template) | Action::Prepare(template) => {
-                self.judge_template(template, &basis.shown);
+                self.judge_template(template, basis);
             }
             Action::Delete { .. } if self.account.has_made() => {
                 self.judge_removal(action, basis, before);
@@ -111,6 +112,10 @@ impl World {
         let whole = before.iter().filter(is_whole);
         let routes: BTreeSet<Ipv4Net> = whole.map(|(_, cidr)| *cidr).collect();
         drop(shared);
+        if let Some(id) = oversized(truth).next().filter(|_| deletes) {
+            let text = format!("the stack goes, though nobody knows what {id} asks for");
+            return self.fail(Invariant::NobodyAsks, text);
+        }
         let mut asked = config_maps::entries(truth).into_iter();
         if let Some((id, net)) = asked.find(|(_, net)| deletes || covered(*net, &routes)) {
             let text = format!("all routes go, though {id} asks for {net}");
@@ -125,7 +130,7 @@ impl World {
 
     /// Whether all that is asked for is asked of the account: nobody else has routes here that would stand against it. A repair takes
     /// the stack as it is, without what is to be made again; and a route to a NAT gateway that is gone cannot be made.
-    fn judge_template(&self, template: &Template, basis: &Snapshot) {
+    fn judge_template(&self, template: &Template, basis: &Basis) {
         let (asked, before) = (account_view::routes_of(template), self.account.asked());
         let astray = self.account.astray();
         let is_tight = self.is_tight() || self.account.is_packed(&asked);
@@ -135,7 +140,12 @@ impl World {
             let mine = routes.iter().filter(|(of, _)| of == table);
             mine.map(|(_, cidr)| *cidr).collect::<BTreeSet<_>>()
         };
-        for (table, zone) in &zones {
+        let out = self.tables_out();
+        let is_named = |zone: &Zone| basis.removes.contains(zone);
+        for (table, zone) in zones
+            .iter()
+            .filter(|(id, of)| !out.contains(*id) && !is_named(of))
+        {
             let mut routes = in_table(&asked, table);
             routes.extend(self.shared().excuses.excused(table));
             // A zone that could not be added is left out for a time; that it comes is looked at in the end.
@@ -144,7 +154,7 @@ impl World {
             let is_tight = is_tight || self.was_full(table);
             let stays = repairs || is_out || is_tight || is_astray;
             let had = in_table(&before, table);
-            let mut entries = config_maps::entries(&basis.objects).into_iter();
+            let mut entries = config_maps::entries(&basis.shown.objects).into_iter();
             // What AWS refuses waits, and so may others that a failed change was made with.
             let may_wait = |net: &Ipv4Net| stays || self.was_refused(net);
             let without = entries.find(|(_, net)| {
@@ -164,6 +174,7 @@ impl World {
         Basis {
             shown: basis,
             truth,
+            removes,
         }: &Basis,
         before: &BTreeSet<(TableId, Ipv4Net)>,
     ) {
@@ -180,7 +191,11 @@ impl World {
             tables.entry(table).or_default()[1].insert(*cidr);
         }
         let known = config_maps::entries(&basis.objects);
-        tables.retain(|table, _| self.account.has_table(table));
+        let (zones, out) = (self.account.zones(), self.tables_out());
+        let is_named = |table: &TableId| zones.get(table).is_some_and(|it| removes.contains(it));
+        tables.retain(|table, _| {
+            self.account.has_table(table) && !out.contains(*table) && !is_named(table)
+        });
         for (table, [before, after]) in &mut tables {
             after.extend(self.shared().excuses.excused(table));
             let mut gone = before.iter().filter(|cidr| !covered(**cidr, after));
@@ -214,9 +229,10 @@ impl World {
             return;
         }
         self.excuse_failure();
-        let mut sight = self.account.sight();
+        self.note_zones();
+        let mut sight = self.sight();
         let (now, mut entries) = (Instant::now(), config_maps::entries(&self.maps().objects));
-        let unreadable = config_maps::unreadable(&self.maps().objects);
+        let unread = self.unread();
         let mut wrong = Vec::new();
         let mut shared = self.shared();
         shared.stamp = stamp;
@@ -242,7 +258,7 @@ impl World {
         // One that cannot be read any more stands for what it asked for last.
         shared.entries.retain(|id, standing| match entries.get(id) {
             Some(net) => *net == standing.net,
-            None => unreadable.contains(id) && standing.owed,
+            None => unread.contains(id) && standing.owed,
         });
         let kept = shared.entries.iter();
         entries.extend(kept.map(|(id, standing)| (id.clone(), standing.net)));
@@ -271,7 +287,7 @@ impl World {
     /// Whether a network has its route in every table.
     pub fn serves(&self, net: &str) -> bool {
         let net: Ipv4Net = format!("{net}/32").parse().expect("an address");
-        let sight = self.account.sight();
+        let sight = self.sight();
         let mut tables = sight.tables.values();
         tables.all(|routes| covered(net, routes))
     }
@@ -284,11 +300,11 @@ impl World {
 
     /// What is still not as the ConfigMaps ask for.
     pub fn unsettled(&self) -> Option<String> {
-        let sight = self.account.sight();
-        let maps = self.maps();
-        let asked: BTreeSet<Ipv4Net> = config_maps::entries(&maps.objects).into_values().collect();
+        let sight = self.sight();
+        let asked = config_maps::entries(&self.maps().objects);
+        let asked: BTreeSet<Ipv4Net> = asked.into_values().collect();
         // A typo keeps what it stood for; without a ledger nobody knows what that is.
-        let typos = config_maps::unreadable(&maps.objects);
+        let typos = self.unread();
         let mut may_stay = asked.clone();
         let shared = self.shared();
         may_stay.extend(typos.iter().filter_map(|id| shared.ever.get(id)).flatten());

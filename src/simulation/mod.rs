@@ -11,29 +11,31 @@
 //! 2. `TermCovers`: a replica that sends a call has a term with the epoch of the call.
 //! 3. `EpochsGrow`: epochs grow in the order of sending and, for calls that start an operation, in the order of acceptance. This is not
 //!    checked if the Lease is deleted by hand, because then no replica may know the last epoch.
-//! 4. `StaticIpsStay`: no operation replaces or releases a static IP. Each stays in the stack and in EC2, unless another principal
-//!    releases it.
+//! 4. `StaticIpsStay`: no operation replaces or releases a static IP. Each stays in the stack and in EC2, unless another principal releases
+//!    it, or the operator has named its zone for removal to the replica that sends the operation.
 //! 5. `RoutesStay`: an entry that has stood unchanged for [`invariants::FIRM`] and is routed stays routed in every table until it is removed
 //!    or changed to another valid network, even while it cannot be parsed. No operation removes a route of an entry that the replica had
 //!    read. Routes that others delete in EC2 are excused until a while after they are back.
 //! 6. `NothingForgotten`: every template has a route for every entry that the replica had read. Exceptions are a repair, a zone that is
-//!    damaged or could not be created yet, a network that AWS has refused, and a while after a failed operation. While there is no room, or
-//!    a worker table has lost its tags, only the routes that the stack already has are required.
+//!    damaged or could not be created yet, a network that AWS has refused, and a while after a failed operation. Nothing is owed in the
+//!    worker tables of a zone that is named for removal, or not made again yet. While there is no room, or a worker table has lost its tags,
+//!    only the routes that the stack already has are required.
 //! 7. `NoBlindRemoval`: no operation removes a route while a source of the replica is missing or stale, including before its first full list.
 //! 8. `NobodyAsks`: the stack is deleted, or its last route removed, only if no ConfigMap in truth requests any of it when the replica last
 //!    read everything.
 //! 9. `WithinLimits`: no operation fails for lack of room in a route table that was full when it was planned.
 //! 10. `Settles`: at most [`history::SETTLED`] after the faults have stopped, the tables are what the ConfigMaps request, EC2 is what the
-//!     stack says, the stack is protected, no operation runs and no change set is left. Excused is a zone whose static IP was released by
-//!     others, and what was repaired three times without success. A network that AWS refuses has to be served [`history::SETTLED`] and the
-//!     longest backoff after AWS accepts it again.
+//!     stack says, the stack has all zones that are configured and none that is named for removal, the stack is protected, no operation runs
+//!     and no change set is left. Excused is a zone whose static IP was released by others, and what was repaired three times without
+//!     success. A network that AWS refuses has to be served [`history::SETTLED`] and the longest backoff after AWS accepts it again.
 //! 11. `StaysQuiet`: from then on no call is sent, for a minute, and in one of a hundred histories for an hour.
 //! 12. `NoPanic`: no process panics.
 //! 13. `OneOwner`: a replica that has read that the stack belongs to another cluster decides on no call.
 //! 14. `Progress`: an entry that does not change is served within a bound, whatever others edit in the meantime. This is checked in one of four
 //!     histories, after it has settled.
 //! 15. `Paced`: when there is nothing to do, passes are few.
-//! 16. `Reported`: after a history has settled, the leader's status says of each entry whether it is routed, and if it is not, why.
+//! 16. `Reported`: after a history has settled, the leader's status says of each entry whether it is routed, and if it is not, why; and of each
+//!     ConfigMap that is not read whole, that it is too large.
 //!
 //! The simulation covers:
 //!
@@ -53,7 +55,9 @@
 //!   protection off or replace its policy; and another cluster that takes the stack over and gives it back;
 //! - answers of EC2 that lack static IPs, NAT gateways, NAT subnets or route tables for a while;
 //! - worker tables that come, go and lose their tags for a while; routes that AWS refuses, for a while or to the end;
-//! - flags that can cost a static IP: `--on-empty=delete`, no grace period or a long one, `--allow-new-eips`.
+//! - ConfigMaps that get too large to be read whole, by keys or by bytes, are edited meanwhile, and become smaller again;
+//! - flags that can cost a static IP: `--on-empty=delete`, no grace period or a long one, `--allow-new-eips`, and zones that a rolling update
+//!   takes out of the flags, with or without `--remove-zone`, and puts back.
 
 mod bugs;
 mod churn;
@@ -70,6 +74,7 @@ mod invariants;
 mod late_typo;
 mod manual_edits;
 mod network_faults;
+mod oversized;
 mod planted;
 mod provider_wrapper;
 mod replica;
@@ -79,3 +84,4 @@ mod shrink;
 mod source_view;
 mod tests;
 mod world;
+mod zone_flags;

@@ -49,6 +49,8 @@ pub struct Basis {
     pub shown: Snapshot,
     /// What there really was, as it could know last.
     pub truth: BTreeMap<ObjectId, Object>,
+    /// Zones that the operator has named to its process.
+    pub removes: BTreeSet<Zone>,
 }
 
 #[derive(Clone)]
@@ -166,7 +168,12 @@ impl Provider for ProviderWrapper {
         }
         let (courier, shown) = (self.courier.clone(), self.basis.lock().unwrap().clone());
         let truth = courier.world.shared().truth[courier.who].clone();
-        let basis = Basis { shown, truth };
+        let removes = courier.world.named_to(courier.who);
+        let basis = Basis {
+            shown,
+            truth,
+            removes,
+        };
         if let (Bug::Starved, Action::Execute { change_set }) = (bug, &action)
             && courier
                 .world
@@ -290,6 +297,7 @@ impl CallSender {
             _ => BTreeSet::new(),
         };
         let repairs = world.repairs(action);
+        let zones = world.account.zone_ips();
         let reverts = match action {
             Action::Execute { change_set } => is_revert(change_set),
             _ => false,
@@ -325,6 +333,7 @@ impl CallSender {
                     world.account.get_stuck();
                 }
                 world.note(&format!("{call} of replica {who} is accepted{end}"));
+                world.judge_zones(action, &zones, &basis.removes);
                 world.accepted(*epoch, action, basis, &before);
             }
             Err(error) => world.note(&format!("{call} of replica {who}: {error}")),

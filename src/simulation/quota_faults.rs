@@ -1,13 +1,15 @@
 //! Quotas that other principals use up, and their edits of the stack: a part of the account in memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
 use super::MemoryProvider;
+use super::account::layout;
 use super::ec2::NO_ROOM;
 use crate::model::base::ids::{TableId, Zone};
+use crate::model::cloud::layout::Part;
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::network::{Route, Target};
 use crate::model::cloud::status::Phase;
@@ -170,6 +172,24 @@ impl MemoryProvider {
     /// Every zone takes any number again.
     pub(crate) fn raise_gateways(&self) {
         self.account().ec2.gateway_quotas.clear();
+    }
+
+    /// The zones that the stack's template has, each with its static IP, or an empty text before it has one.
+    pub(crate) fn zone_ips(&self) -> BTreeMap<Zone, String> {
+        let account = self.account();
+        let Some(stack) = &account.stack else {
+            return BTreeMap::new();
+        };
+        let names = layout(stack).names();
+        let ip = |zone: &Zone| {
+            let logical = names.part(zone, Part::Eip);
+            let made = logical.and_then(|logical| account.made.get(logical));
+            (
+                zone.clone(),
+                made.map(|made| made.id.clone()).unwrap_or_default(),
+            )
+        };
+        names.nat_cidrs.keys().map(ip).collect()
     }
 
     /// Whether the zone has a NAT gateway.

@@ -142,6 +142,7 @@ fn controller(
     if world.flags.new_eips {
         settings.new_eips = flags::any_static_ip(settings.zones.keys());
     }
+    world.starts_with_zones(who, &mut settings);
     if world.bug == Bug::ZoneForgotten && who == 1 {
         let last = settings.zones.pop_last();
         settings.remove_zones.extend(last.map(|(zone, _)| zone));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::bugs::Bug;
 use super::config_maps::{covered, entries, unreadable};
 use super::invariants::Invariant;
+use super::oversized::oversized;
 use super::world::World;
 use crate::model::base::ids::EntryId;
 use crate::model::status::{Entry, State};
@@ -52,7 +53,20 @@ impl World {
                 other => return Some(format!("{id} has a typo, and the status says {other:?}")),
             }
         }
-        let sight = self.account.sight();
+        for object in oversized(&objects) {
+            let mut entries = status.status.entries.iter();
+            let is_of = |entry: &&Entry| {
+                let id = (&entry.cluster, &entry.namespace, &entry.name);
+                id == (&object.cluster, &object.namespace, &object.name)
+                    && entry.key.starts_with('(')
+            };
+            if !entries.any(|entry| is_of(&entry) && is_told(entry)) {
+                return Some(format!(
+                    "{object} is too large, and the status says nothing"
+                ));
+            }
+        }
+        let sight = self.sight();
         for (id, net) in entries(&objects) {
             let without = sight
                 .tables

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::bugs::Bug;
-use super::config_maps::{ConfigMaps, Edit, covered, unreadable};
+use super::config_maps::{ConfigMaps, Edit, covered};
 use super::ec2_faults::Reverting;
 use super::excuses::Excuses;
 use super::flags::Flags;
@@ -18,6 +18,7 @@ use super::invariants::{FIRM, Invariant, Violation};
 use super::network_faults::NetworkFaults;
 use super::script::{REPLICAS, Script, Stage};
 use super::source_view::SourceFaults;
+use super::zone_flags::ZoneFlags;
 use crate::lease::TermGuard;
 use crate::lease::tests::fake::FakeApi;
 use crate::lease::tests::process::Process;
@@ -92,6 +93,7 @@ pub struct Shared {
     /// All that each entry has ever asked for.
     pub ever: BTreeMap<EntryId, BTreeSet<Ipv4Net>>,
     pub excuses: Excuses,
+    pub zone_flags: ZoneFlags,
     /// Networks that AWS has ever refused.
     pub refused: BTreeSet<Ipv4Net>,
     /// Until when a table that was full may go without new routes.
@@ -374,7 +376,7 @@ impl World {
 
     /// Unless something may go that only looks as if it had to stay: a typo is about, and the ledger may have been away.
     pub fn be_quiet(&self) {
-        let typos = unreadable(&self.maps().objects);
+        let typos = self.unread();
         if self.is_unknown_what_stays(&typos) {
             return self.note(
                 "all is as asked for, and what stays for a typo may go when the ledger tells",

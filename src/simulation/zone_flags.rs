@@ -1,0 +1,215 @@
+//! Zones that the operator takes out of the flags in a rolling update, with or without `--remove-zone`, and puts back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::bugs::Bug;
+use super::invariants::Invariant;
+use super::replica::settings;
+use super::script::{Event, REPLICAS};
+use super::world::World;
+use crate::lease::tests::secs;
+use crate::model::base::ids::{TableId, Zone};
+use crate::model::base::settings::Settings;
+use crate::model::plan::types::Action;
+use crate::provider::memory::account_view::AccountView;
+
+/// A zone that `--aws-az` does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unconfigured {
+    pub zone: usize,
+    /// Whether `--remove-zone` names it.
+    pub named: bool,
+}
+
+impl Unconfigured {
+    fn zone(self) -> Zone {
+        let mut zones = settings().zones.into_keys();
+        zones.nth(self.zone).expect("one of the zones")
+    }
+}
+
+/// What the flags say of zones.
+#[derive(Default)]
+pub struct ZoneFlags {
+    /// As the operator has set them last: a process that starts takes them.
+    set: Option<Unconfigured>,
+    /// As each replica was started last.
+    of: [Option<Unconfigured>; REPLICAS],
+    started: [bool; REPLICAS],
+    /// Zones that were taken out of the flags, until they are configured and in the stack again.
+    doubtful: BTreeSet<Zone>,
+    /// Worker tables in which nothing was owed when the account was last looked at.
+    out: BTreeSet<TableId>,
+}
+
+impl ZoneFlags {
+    fn all(&self) -> impl Iterator<Item = Unconfigured> {
+        self.of.into_iter().chain([self.set]).flatten()
+    }
+
+    /// Zones that somebody has orders to remove.
+    fn named(&self) -> BTreeSet<Zone> {
+        let named = self.all().filter(|it| it.named);
+        named.map(Unconfigured::zone).collect()
+    }
+
+    /// Zones that somebody does not know of.
+    fn unconfigured(&self) -> BTreeSet<Zone> {
+        self.all().map(Unconfigured::zone).collect()
+    }
+
+    /// Zones in whose tables nothing is owed.
+    fn zones_out(&self, in_stack: &BTreeSet<Zone>) -> BTreeSet<Zone> {
+        let named = self.named();
+        let doubtful = self.doubtful.iter();
+        let out = doubtful.filter(|zone| named.contains(*zone) || !in_stack.contains(*zone));
+        out.cloned().collect()
+    }
+
+    /// Whether all replicas have the flags that were set last.
+    fn are_rolled_out(&self) -> bool {
+        let mut replicas = self.of.iter().zip(self.started);
+        replicas.all(|(of, started)| !started || *of == self.set)
+    }
+}
+
+impl World {
+    /// The operator edits the flags of the Deployment.
+    pub fn set_zone_flags(&self, set: Option<Unconfigured>) {
+        let mut shared = self.shared();
+        let flags = &mut shared.zone_flags;
+        flags.set = set;
+        flags.doubtful.extend(set.map(Unconfigured::zone));
+        (shared.stamp, shared.excuses.count) = (None, shared.excuses.count + 1);
+    }
+
+    /// A process starts with the flags as they are set.
+    pub fn starts_with_zones(&self, who: usize, settings: &mut Settings) {
+        let mut shared = self.shared();
+        let flags = &mut shared.zone_flags;
+        let set = flags.set;
+        (flags.of[who], flags.started[who]) = (set, true);
+        (shared.stamp, shared.excuses.count) = (None, shared.excuses.count + 1);
+        drop(shared);
+        let Some(unconfigured) = set else { return };
+        let zone = unconfigured.zone();
+        settings.zones.remove(&zone);
+        if unconfigured.named || self.bug == Bug::RemovedZoneUnnamed {
+            settings.remove_zones.insert(zone);
+        }
+    }
+
+    /// Returns the zones that the operator has named to this replica's process.
+    pub fn named_to(&self, who: usize) -> BTreeSet<Zone> {
+        let of = self.shared().zone_flags.of[who];
+        of.filter(|it| it.named)
+            .map(Unconfigured::zone)
+            .into_iter()
+            .collect()
+    }
+
+    /// Fails if an operation removes a zone that was not named to its sender; `before` were the zones with their static IPs until then.
+    pub fn judge_zones(
+        &self,
+        action: &Action,
+        before: &BTreeMap<Zone, String>,
+        named: &BTreeSet<Zone>,
+    ) {
+        if !matches!(action, Action::Execute { .. }) {
+            return;
+        }
+        let after = self.account.zone_ips();
+        for (zone, ip) in before.iter().filter(|(zone, _)| !after.contains_key(*zone)) {
+            if named.contains(zone) {
+                let mut shared = self.shared();
+                shared.zone_flags.doubtful.insert(zone.clone());
+                shared.excuses.released.insert(ip.clone());
+            } else {
+                let text = format!("{zone} goes with {ip}, and the operator has not named it");
+                self.fail(Invariant::StaticIpsStay, text);
+            }
+        }
+    }
+
+    /// The account without the worker tables in which nothing is owed, since their zone is named or does not exist yet.
+    pub fn sight(&self) -> AccountView {
+        let mut sight = self.account.sight();
+        let out = self.tables_out();
+        sight.tables.retain(|table, _| !out.contains(table));
+        sight
+    }
+
+    /// Returns the worker tables in which nothing is owed.
+    pub fn tables_out(&self) -> BTreeSet<TableId> {
+        let in_stack = self.account.zone_ips().into_keys().collect();
+        let out = self.shared().zone_flags.zones_out(&in_stack);
+        let tables = self.account.zones().into_iter();
+        let tables = tables.filter(|(_, zone)| out.contains(zone));
+        tables.map(|(table, _)| table).collect()
+    }
+
+    /// Looks which zones count again. In their tables nothing has been owed so far.
+    pub fn note_zones(&self) {
+        if self.shared().zone_flags.doubtful.is_empty() {
+            return;
+        }
+        let in_stack = self.account.zone_ips();
+        let at_rest = self.account.sight().at_rest;
+        let mut shared = self.shared();
+        let flags = &mut shared.zone_flags;
+        let unconfigured = flags.unconfigured();
+        let is_back = |zone: &Zone| at_rest && in_stack.contains_key(zone);
+        flags
+            .doubtful
+            .retain(|zone| unconfigured.contains(zone) || !is_back(zone));
+        drop(shared);
+        let out = self.tables_out();
+        let before = std::mem::replace(&mut self.shared().zone_flags.out, out.clone());
+        for table in before.difference(&out) {
+            self.owes_nothing_in(table);
+        }
+    }
+
+    /// Returns the zones that the stack has to have in the end, and fails to find it right while it has one that was named.
+    pub fn zones_due(&self) -> Result<BTreeSet<Zone>, String> {
+        let in_stack = self.account.zone_ips();
+        let shared = self.shared();
+        let flags = &shared.zone_flags;
+        let named = flags.named();
+        if let Some(zone) = named.iter().find(|zone| in_stack.contains_key(*zone))
+            && flags.are_rolled_out()
+        {
+            return Err(format!("{zone} is to be removed and is still there"));
+        }
+        let unconfigured = flags.unconfigured();
+        let zones = settings().zones.into_keys();
+        Ok(zones.filter(|zone| !unconfigured.contains(zone)).collect())
+    }
+}
+
+/// In one of three histories a zone is taken out of the flags, mostly with its name in `--remove-zone`, and mostly put back.
+pub fn draw(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
+    if rng.u8(0..3) > 0 {
+        return;
+    }
+    let out = Unconfigured {
+        zone: rng.usize(0..2),
+        named: rng.u8(0..3) > 0,
+    };
+    let mut at = rng.f64() * length;
+    let mut roll = |at: &mut f64, flags: Option<Unconfigured>| {
+        events.push((secs(*at), Event::Zones(flags)));
+        for who in 0..REPLICAS {
+            *at += rng.f64() * 15.0;
+            events.push((secs(*at), Event::Stop(who)));
+        }
+        *at += rng.f64() * 120.0;
+        rng.u8(0..3) > 0
+    };
+    if roll(&mut at, Some(out)) {
+        roll(&mut at, None);
+    }
+}
