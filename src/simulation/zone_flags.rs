@@ -50,18 +50,18 @@ impl ZoneFlags {
         self.of.into_iter().chain([self.set]).flatten()
     }
 
-    /// Zones that somebody has orders to remove.
+    /// Returns the zones that a replica has orders to remove.
     fn named(&self) -> BTreeSet<Zone> {
         let named = self.all().filter(|it| it.named);
         named.map(Unconfigured::zone).collect()
     }
 
-    /// Zones that somebody does not know of.
+    /// Returns the zones that a replica does not know.
     fn unconfigured(&self) -> BTreeSet<Zone> {
         self.all().map(Unconfigured::zone).collect()
     }
 
-    /// Zones in whose tables nothing is owed.
+    /// Returns the zones in whose tables nothing is owed.
     fn zones_out(&self, in_stack: &BTreeSet<Zone>) -> BTreeSet<Zone> {
         let named = self.named();
         let doubtful = self.doubtful.iter();
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// The account without the worker tables in which nothing is owed, since their zone is named or does not exist yet.
+    /// Returns the account without the worker tables in which nothing is owed, since their zone is named or does not exist yet.
     pub fn sight(&self) -> AccountView {
         let mut sight = self.account.sight();
         let out = self.tables_out();
@@ -151,7 +151,7 @@ impl World {
         tables.map(|(table, _)| table).collect()
     }
 
-    /// Looks which zones count again. In their tables nothing has been owed so far.
+    /// Finds the zones that count again. In their tables nothing has been owed so far.
     pub fn note_zones(&self) {
         if self.shared().zone_flags.doubtful.is_empty() {
             return;
