@@ -237,9 +237,8 @@ async fn light_dark_and_on_a_phone() {
     }
 }
 
-#[tokio::test]
-async fn five_hundred_entries_stay_readable() {
-    let dir = testbed::directory("page-many");
+/// Fifty entries of each of ten teams, one of which is wrong.
+fn ten_teams() -> Vec<Value> {
     let mut list = Vec::new();
     for team in 0..10 {
         let data: Map<String, Value> = (0..50)
@@ -260,10 +259,16 @@ async fn five_hundred_entries_stay_readable() {
             "metadata": { "name": "partners", "namespace": format!("team-{team}"), "labels": { "egress": "static" } },
         }));
     }
+    list
+}
+
+#[tokio::test]
+async fn five_hundred_entries_stay_readable() {
+    let dir = testbed::directory("page-many");
     let path = dir.join("manifests.json");
     std::fs::write(
         &path,
-        json!({ "apiVersion": "v1", "kind": "List", "items": list }).to_string(),
+        json!({ "apiVersion": "v1", "kind": "List", "items": ten_teams() }).to_string(),
     )
     .unwrap();
     let replica = Launch::new(dir, "r1", "default", 1)
