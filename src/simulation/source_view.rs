@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::bugs::Bug;
 use super::config_maps::{CLUSTERS, entries, readable};
-use super::oversized::oversized;
 use super::script::{Endpoint, REPLICAS};
 use super::world::World;
 use crate::lease::tests::process::Process;
@@ -281,13 +280,6 @@ fn distorted(world: &World, mut snapshot: Snapshot) -> Snapshot {
         for object in snapshot.objects.values_mut() {
             (object.more_keys, object.unreadable) = (0, None);
         }
-    }
-    if bug == Bug::OversizedStopsAll {
-        let of = oversized(&snapshot.objects).map(|id| id.cluster.clone());
-        let why = "it has a ConfigMap that cannot be read".to_owned();
-        snapshot
-            .stale
-            .extend(of.zip(std::iter::repeat(why)).collect::<Vec<_>>());
     }
     if bug == Bug::TyposDropped {
         for object in snapshot.objects.values_mut() {
