@@ -69,7 +69,7 @@ fn what_is_taken_out_is_not_waited_for() {
     };
     let out = drift("NATSubnetRoutea", Cure::Retake);
     let renewed = drift("NATSubnetRouteTableAssociationa", Cure::Renew(Vec::new()));
-    let template = without(bench.stack(), &[out.clone()]).unwrap();
+    let template = without(bench.stack(), std::slice::from_ref(&out)).unwrap();
     let left = json!(["NATSubnetRouteTableAssociationa"]);
     assert_eq!(depends_on(&template.text), left);
     let template = without(bench.stack(), &[out, renewed]).unwrap();
