@@ -319,3 +319,7 @@ mod tests;
 #[cfg(test)]
 #[path = "controller_pace_tests.rs"]
 mod pace_tests;
+
+#[cfg(test)]
+#[path = "controller_idle_tests.rs"]
+mod idle_tests;

@@ -1,6 +1,6 @@
-//! How many passes and calls the loop makes, on virtual time: at rest in each state of a stack, and while others edit.
+//! How many passes and calls the loop makes while others edit, on virtual time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,7 @@ use crate::model::base::settings::{OnDrift, OnEmpty};
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::Network;
 use crate::model::cloud::observed::Observed;
-use crate::model::cloud::status::{Phase, Status};
+use crate::model::cloud::status::Status;
 use crate::model::desired::example_zones;
 use crate::model::input::request::Object;
 use crate::model::plan::types::Action;
@@ -22,36 +22,7 @@ use crate::provider::memory::MemoryProvider;
 use crate::report::metrics::Metrics;
 use crate::source::Again;
 
-const HOUR: Duration = Duration::from_secs(3_600);
-/// The rows of the table in deploy/docs/statuses.md, and a stack that is not there at all.
-const STATES: [&str; 25] = [
-    "CREATE_COMPLETE",
-    "UPDATE_COMPLETE",
-    "UPDATE_ROLLBACK_COMPLETE",
-    "UPDATE_FAILED",
-    "IMPORT_COMPLETE",
-    "IMPORT_ROLLBACK_COMPLETE",
-    "CREATE_IN_PROGRESS",
-    "UPDATE_IN_PROGRESS",
-    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
-    "UPDATE_ROLLBACK_IN_PROGRESS",
-    "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS",
-    "ROLLBACK_IN_PROGRESS",
-    "DELETE_IN_PROGRESS",
-    "IMPORT_IN_PROGRESS",
-    "IMPORT_ROLLBACK_IN_PROGRESS",
-    "CREATE_FAILED",
-    "ROLLBACK_COMPLETE",
-    "ROLLBACK_FAILED",
-    "UPDATE_ROLLBACK_FAILED",
-    "DELETE_FAILED",
-    "REVIEW_IN_PROGRESS",
-    "DELETE_COMPLETE",
-    "IMPORT_ROLLBACK_FAILED",
-    "SOMETHING_NEW",
-    "absent",
-];
-
+pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 /// An account whose stack can be held in one state, and which counts.
 #[derive(Clone)]
 pub(super) struct Account {
@@ -65,6 +36,8 @@ pub(super) struct Account {
     pub writes: Arc<AtomicUsize>,
     /// Every call fails.
     pub away: Arc<AtomicBool>,
+    /// The stack is shown as one that has never served.
+    pub new: Arc<AtomicBool>,
 }
 
 impl Account {
@@ -76,6 +49,7 @@ impl Account {
             calls: Arc::default(),
             writes: Arc::default(),
             away: Arc::default(),
+            new: Arc::default(),
         }
     }
 
@@ -83,7 +57,7 @@ impl Account {
         *self.shown.lock().expect("no panic before")
     }
 
-    fn show(&self, state: &'static str) {
+    pub fn show(&self, state: &'static str) {
         *self.shown.lock().expect("no panic before") = Some(state);
     }
 
@@ -134,6 +108,9 @@ impl Provider for Account {
             (Live::Ours(stack), Some(state)) => stack.status = Status::read(state),
             _ => {}
         }
+        if let (Live::Ours(stack), true) = (&mut live, self.new.load(Ordering::Relaxed)) {
+            (stack.updated, stack.outputs) = (false, BTreeMap::new());
+        }
         Ok(live)
     }
 
@@ -178,13 +155,14 @@ pub(super) fn lead(
     account: &Account,
     told: &watch::Sender<Snapshot>,
     dry_run: bool,
+    on_empty: OnEmpty,
 ) -> JoinHandle<()> {
     let settings = Settings {
         stack_name: "egress".to_owned(),
         zones: example_zones(),
         route_table_quota: 500,
         drift: OnDrift::Repair,
-        on_empty: OnEmpty::Keep,
+        on_empty,
         ..Settings::default()
     };
     let config = ControllerConfig {
@@ -229,7 +207,7 @@ pub(super) fn lead(
 pub(super) async fn at_rest() -> (Account, watch::Sender<Snapshot>, JoinHandle<()>) {
     let account = Account::new();
     let told = watch::Sender::new(asking(&[("dns", "8.8.8.8")]));
-    let leading = lead(&account, &told, false);
+    let leading = lead(&account, &told, false, OnEmpty::Keep);
     for _ in 0..600 {
         if account.routes().await == 1 {
             break;
@@ -239,57 +217,6 @@ pub(super) async fn at_rest() -> (Account, watch::Sender<Snapshot>, JoinHandle<(
     assert_eq!(account.routes().await, 1, "the first route");
     tokio::time::sleep(Duration::from_secs(1_000)).await;
     (account, told, leading)
-}
-
-/// The most passes, and the calls, in an hour of a day in which the stack stays in one state.
-async fn idle_day(state: &'static str, asks: bool, dry_run: bool) -> (usize, [usize; 2]) {
-    let (account, told, leading) = at_rest().await;
-    if !asks {
-        told.send_replace(asking(&[]));
-        tokio::time::sleep(HOUR).await;
-    }
-    let leading = match dry_run {
-        true => {
-            leading.abort();
-            lead(&account, &told, true)
-        }
-        false => leading,
-    };
-    // It has looked at the stack, whatever becomes of that.
-    tokio::time::sleep(Duration::from_secs(400)).await;
-    account.show(state);
-    let (mut most, mut calls) = (0, [usize::MAX, 0]);
-    for hour in 0..24 {
-        let (passes, sent) = account.counts_in(HOUR).await;
-        most = most.max(passes);
-        // In the first ones what fails is tried again with growing patience.
-        if hour > 2 {
-            calls = [calls[0].min(sent), calls[1].max(sent)];
-        }
-    }
-    leading.abort();
-    (most, calls)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_day_at_rest_takes_few_passes_in_every_state_of_the_stack() {
-    let mut wrong = Vec::new();
-    for state in STATES {
-        for (asks, dry_run) in [(true, false), (true, true), (false, false), (false, true)] {
-            let (most, [least, calls]) = idle_day(state, asks, dry_run).await;
-            let with = if asks { "with" } else { "without" };
-            let dry = if dry_run { ", dry run" } else { "" };
-            let what = format!(
-                "{state}, {with} entries{dry}: {most} passes an hour at most, {least} to {calls} calls"
-            );
-            println!("{what}");
-            let settled = Status::read(state).phase() == Phase::Settled;
-            if most > 120 || calls > 240 || (settled && !(50..=60).contains(&calls)) {
-                wrong.push(what);
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// Tells of an edit every 5 ms, of an entry that can never be read.
