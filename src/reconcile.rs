@@ -15,6 +15,7 @@ use crate::model::base::settings::{OnDrift, Settings};
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::{Headroom, Later, Network};
 use crate::model::cloud::set_aside::SetAside;
+use crate::model::cloud::static_ip::Account;
 use crate::model::cloud::status::Phase;
 use crate::model::drift::Drift;
 use crate::model::drift::tracker::{Stage, Watch};
@@ -143,19 +144,17 @@ pub async fn look<P: Provider>(
     if !network.unproven.is_empty() {
         plan = made(&network, watch);
     }
-    let zones = plan.new_zones.clone();
-    if !zones.is_empty() {
-        let waits = matches!(plan.action, Action::Wait);
-        let headroom = headroom(provider, &zones, watch.headroom(&zones), waits).await;
-        if watch.is_full(headroom.is_enough_for(&zones)) {
-            network.headroom = Headroom {
-                later: network.headroom.later,
-                refused: network.headroom.refused,
-                ..headroom.clone()
-            };
+    if !plan.new_zones.is_empty() {
+        let zones = plan.new_zones.clone();
+        // While CloudFormation computes the change set, quotas do not matter, and what is known of the account is as good.
+        if let Some(known) = watch.headroom(&zones) {
+            network.headroom.account.clone_from(&known.account);
             plan = made(&network, watch);
         }
-        watch.has_room(zones, headroom);
+        if !matches!(plan.action, Action::Wait) || watch.headroom(&zones).is_none() {
+            survey(provider, &zones, view, (&mut network.headroom, watch)).await;
+            plan = made(&network, watch);
+        }
     }
     let idle = matches!(plan.action, Action::Keep | Action::Refuse);
     watch.note(&plan.drifts, view.settings.drift == OnDrift::Repair, idle);
@@ -172,21 +171,29 @@ async fn unproven<P: Provider>(provider: &P, missing: &BTreeSet<String>) -> BTre
     missing.difference(&absent).cloned().collect()
 }
 
-/// Returns the unused quotas of the account. While CloudFormation computes the change set, the quotas do not matter, so `known` ones
-/// are used.
-async fn headroom<P: Provider>(
+/// Asks what the account has and may still have, as far as these zones need it, which are to be added.
+async fn survey<P: Provider>(
     provider: &P,
     zones: &BTreeSet<Zone>,
-    known: Option<&Headroom>,
-    waits: bool,
-) -> Headroom {
-    match known.filter(|_| waits) {
-        Some(known) => known.clone(),
-        None => {
-            let ask = provider.headroom(zones);
-            ask.instrument(spans::step("ask for quotas")).await
-        }
+    view: &PlanInput<'_>,
+    (headroom, watch): (&mut Headroom, &mut Watch),
+) {
+    let ask = provider.headroom(zones);
+    let mut answer = ask.instrument(spans::step("ask for quotas")).await;
+    let former = zones.iter().filter_map(|zone| view.ledger.static_ip(zone));
+    let former = former.map(|it| it.allocation.clone()).collect();
+    let missing = answer.account.lacks(former);
+    if let Account::Listed { gone, .. } = &mut answer.account
+        && !missing.is_empty()
+    {
+        *gone = provider.absent(&missing).await;
     }
+    headroom.account.clone_from(&answer.account);
+    if watch.is_full(answer.is_enough_for(zones)) {
+        headroom.addresses = answer.addresses;
+        headroom.nat_gateways.clone_from(&answer.nat_gateways);
+    }
+    watch.has_room(zones.clone(), answer);
 }
 
 /// Looks for drift if it is due. A failure is logged and does not fail the pass.

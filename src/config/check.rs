@@ -302,6 +302,7 @@ impl Check {
             stack_policy: self.stack_policy(&stack.stack_policy),
             drift: self.on_drift(&stack.drift_detection),
             new_eips: self.new_eips(stack),
+            allocations: self.allocations(stack),
             max_networks_per_namespace: self.optional(
                 "max-networks-per-namespace",
                 &options.sources.max_networks_per_namespace,

@@ -20,6 +20,7 @@ use crate::model::base::reason::Reason;
 use crate::model::base::settings::{NAMELESS, Settings};
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::network::{Network, RELEASED};
+use crate::model::cloud::static_ip::{Choice as IpChoice, StaticIp};
 use crate::model::desired::admitted::Admitted;
 use crate::model::desired::refused_routes::Choice;
 use crate::model::desired::retained::{Kept, keep_routes};
@@ -36,6 +37,8 @@ pub struct Desired {
     pub vpc_id: String,
     pub internet_gateway_id: String,
     pub zones: BTreeMap<Zone, Ipv4Net>,
+    /// The static IPs that are no resources of the stack.
+    pub given: BTreeMap<Zone, StaticIp>,
     /// Worker route tables whose zone has a NAT gateway.
     pub tables: BTreeMap<TableId, Zone>,
     pub routes: BTreeSet<(TableId, Ipv4Net)>,
@@ -82,6 +85,7 @@ pub fn build(
         owner: settings.owner.uid.clone(),
         vpc_id: network.vpc_id.clone(),
         internet_gateway_id: network.internet_gateway_id.clone(),
+        given: given(&zones, network, names),
         zones,
         tables,
         routes,
@@ -115,8 +119,8 @@ fn zones(
                 Subject::Zone(zone.clone()),
                 Reason::ZoneKept,
                 format!(
-                    "it is no longer configured, but its static IP would be released, and AWS may give it to another customer; add it back to --aws-az, or \
-                     set --remove-zone={zone} to give the IP up"
+                    "it is no longer configured, but its static IP would not be used any more; add it back to --aws-az, \
+                     or set --remove-zone={zone}, which keeps the IP in the account"
                 ),
             )),
             Some(_) => {}
@@ -137,11 +141,28 @@ fn zones(
         if let Some((reason, text)) = waits {
             problems.push(Problem::refused(Subject::Zone(zone.clone()), reason, text));
         } else {
-            addresses = addresses.map(|free| free.saturating_sub(1));
+            if !network.headroom.choices.contains_key(zone) {
+                addresses = addresses.map(|free| free.saturating_sub(1));
+            }
             zones.insert(zone.clone(), *cidr);
         }
     }
     zones
+}
+
+/// Returns the static IPs that are no resources of the stack, by zone: those of zones that have them, and of zones that are added.
+fn given(
+    zones: &BTreeMap<Zone, Ipv4Net>,
+    network: &Network,
+    names: &Names,
+) -> BTreeMap<Zone, StaticIp> {
+    let given = |zone: &Zone| match network.headroom.choices.get(zone) {
+        _ if names.nat_cidrs.contains_key(zone) => names.given.get(zone),
+        Some(IpChoice::Use(ip)) => Some(ip),
+        Some(IpChoice::Wait { .. }) | None => None,
+    };
+    let of = |zone: &Zone| Some((zone.clone(), given(zone)?.clone()));
+    zones.keys().filter_map(of).collect()
 }
 
 /// Why a zone is not added now: one that cannot be made fails the whole change, and everybody else's routes with it.
@@ -152,7 +173,15 @@ fn waits(
     addresses: Option<usize>,
 ) -> Option<(Reason, String)> {
     let headroom = &network.headroom;
-    if addresses == Some(0) {
+    let choice = headroom.choices.get(zone);
+    if let Some(IpChoice::Wait { lost, why }) = choice {
+        let reason = match lost {
+            true => Reason::StaticIpLost,
+            false => Reason::StaticIpUndecided,
+        };
+        return Some((reason, why.clone()));
+    }
+    if addresses == Some(0) && choice.is_none() {
         let text = "it gets no NAT gateway yet, since the account may have no more static IPs in this region; release one \
                     that is not needed, or have the quota \"EC2-VPC Elastic IPs\" raised";
         return Some((Reason::LimitReached, text.to_owned()));

@@ -10,10 +10,11 @@ use ipnet::Ipv4Net;
 
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
-use crate::model::cloud::layout::{Layout, Names, Part};
+use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::logical_id::renewal;
 use crate::model::cloud::network::{Network, Route, Target};
 use crate::model::cloud::observed::Observed;
+use crate::model::cloud::part_names::Part;
 use crate::model::desired::Desired;
 use crate::model::drift::kind::DriftKind;
 

@@ -6,6 +6,7 @@ pub mod diff;
 pub(crate) mod draft;
 pub mod drift_repair;
 pub mod failure;
+pub(crate) mod former_ips;
 pub(crate) mod mass_removal;
 pub(crate) mod new_eips;
 pub(crate) mod own_tables;
@@ -13,6 +14,7 @@ pub mod owner;
 pub(crate) mod patched_template;
 pub(crate) mod recovery;
 pub mod refusals;
+pub(crate) mod retain_first;
 pub mod stack_policy;
 pub mod types;
 pub(crate) mod unroutable_zones;
@@ -90,6 +92,9 @@ fn plan_for(
     let aside = own_tables::set_aside(world);
     let network = aside.as_ref().unwrap_or(world.network);
     let world = &World { network, ..*world };
+    let chosen = former_ips::chosen(world, &names);
+    let network = chosen.as_ref().unwrap_or(world.network);
+    let world = &World { network, ..*world };
     // While an operation runs, the template is the one of before.
     let busy = matches!(world.live, Live::Ours(stack) if stack.status.phase() == Phase::Busy);
     let before = busy.then(|| world.network.before(&names));
@@ -99,6 +104,7 @@ fn plan_for(
     let mut plan = draft(world, &names, live.unwrap_or(&Layout::default()));
     plan.problems.extend(owner::problems(world, live));
     plan.problems.extend(own_tables::problems(world.network));
+    plan.problems.extend(former_ips::kept(world, &names));
     match (world.live, layout) {
         (Live::Foreign { name, why }, _) => plan.refuse(name, foreign, why.clone()),
         (Live::Several(ids), _) => plan.refuse_several(&world.settings.stack_name, ids),
@@ -158,10 +164,10 @@ impl Plan {
             );
             self.set(Action::Keep, why);
         } else if self.deletion_is_due(world) {
-            self.delete(
-                stack,
-                "no ConfigMap asks for a route any more, and --on-empty is delete".to_owned(),
-            );
+            let why = "no ConfigMap asks for a route any more, and --on-empty is delete";
+            if !self.retain_first(stack, layout, names, |_| true) {
+                self.delete(stack, why.to_owned());
+            }
         } else {
             self.compare(world, stack, layout, names);
         }
@@ -203,6 +209,11 @@ impl Plan {
         let allowed = |id: &str| self.may_go(names, id);
         if let Some(text) = diff::refusal(&self.differences, &names.strangers, allowed) {
             return self.refuse(&stack.name, Reason::WouldLoseStaticIp, text);
+        }
+        let differences = self.differences.clone();
+        let goes = |id: &str| differences.iter().any(|it| it.id == id && it.is_loss());
+        if self.retain_first(stack, layout, names, goes) {
+            return;
         }
         if stack.status.is_rollback() && !self.differences.is_empty() {
             self.setback = stack.cause.clone();
@@ -301,6 +312,10 @@ mod dead_end_tests;
 #[cfg(test)]
 #[path = "plan/depends_on_tests.rs"]
 mod depends_on_tests;
+
+#[cfg(test)]
+#[path = "plan/retain_first_tests.rs"]
+mod retain_first_tests;
 
 #[cfg(test)]
 #[path = "plan/stack_policy_tests.rs"]

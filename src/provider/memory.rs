@@ -17,8 +17,10 @@ use crate::model::plan::stack_policy;
 use crate::model::plan::types::Action;
 
 mod account;
+mod changes;
 mod ec2;
 mod operation;
+mod quotas;
 mod refusal;
 mod wish;
 

@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::Ipv4Net;
 
 use super::MemoryProvider;
-use super::account::{Account, Ending, layout};
+use super::account::{Account, Ending};
+use super::changes::layout;
 use super::ec2::{Ec2, State};
 use super::wish::Made;
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::cloud::change_set_name::is_revert;
-use crate::model::cloud::layout::Part;
 use crate::model::cloud::live::{Change, Effect};
 use crate::model::cloud::network::Route;
 use crate::model::cloud::observed::{Gateway, Health};
+use crate::model::cloud::part_names::Part;
 use crate::simulation::ec2_faults::{Ec2Fault, Reverting};
 
 const EIP: &str = "AWS::EC2::EIP";

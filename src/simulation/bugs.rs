@@ -45,6 +45,10 @@ pub enum Bug {
     ReversionUnread,
     /// A NAT gateway that is replaced gets another static IP.
     IpMadeAnew,
+    /// EIPs are without the attributes that keep them when their stack is deleted.
+    EipReleased,
+    /// A zone that is added gets a new static IP, although the account has its former one.
+    FormerIpIgnored,
     /// A route to a deleted NAT gateway is requested.
     DeadEndTaken,
     /// If not all entries fit, routed entries wait as well.
@@ -78,7 +82,7 @@ pub enum Bug {
 
 impl Bug {
     /// All bugs, each with the number of histories that find it.
-    pub const PLANTED: [(Self, u64); 33] = [
+    pub const PLANTED: [(Self, u64); 35] = [
         (Self::EmptyTrusted, 500),
         (Self::TyposDropped, 100),
         (Self::OversizedDropped, 100),
@@ -99,6 +103,8 @@ impl Bug {
         (Self::RepairedForEver, 200),
         (Self::ReversionUnread, 300),
         (Self::IpMadeAnew, 300),
+        (Self::EipReleased, 100),
+        (Self::FormerIpIgnored, 100),
         (Self::DeadEndTaken, 200),
         (Self::ServedWait, 100),
         (Self::LimitsUnseen, 1_000),

@@ -178,6 +178,10 @@ impl World {
         let mut shared = self.shared();
         shared.stamp = None;
         shared.excuses.takes_away(&before, &after);
+        if after.status.is_empty() {
+            let gone = std::mem::take(&mut shared.ips);
+            shared.kept.extend(gone);
+        }
     }
 
     /// Before a call lands: what it repairs, and how far that counts.

@@ -11,10 +11,11 @@ use super::oversized::oversized;
 use super::provider_wrapper::Basis;
 use super::world::{Standing, World};
 use crate::model::base::ids::{ObjectId, TableId, Zone};
+use crate::model::cloud::logical_id::renewal;
 use crate::model::desired::template::Template;
 use crate::model::input::request::Object;
 use crate::model::plan::types::Action;
-use crate::provider::memory::account_view::{self, Stamp};
+use crate::provider::memory::account_view::{self, AccountView, Stamp};
 
 /// For how long an entry has to stand unchanged before nothing may take its route away, besides the length of an operation: as
 /// long as a leader can act on what it has seen before, that is the slowest news, the longest term and the slowest call together.
@@ -123,8 +124,8 @@ impl World {
         }
         if deletes {
             let mut shared = self.shared();
-            let gone = std::mem::take(&mut shared.ips).into_values();
-            shared.excuses.released.extend(gone);
+            let gone = std::mem::take(&mut shared.ips);
+            shared.kept.extend(gone);
         }
     }
 
@@ -250,6 +251,14 @@ impl World {
                 wrong.push((Invariant::StaticIpsStay, text));
             }
         }
+        let gone = |address: &&String| {
+            !sight.addresses.contains(*address) && !shared.excuses.released.contains(*address)
+        };
+        if let Some(address) = shared.kept.values().find(gone) {
+            let text = format!("static IP {address} went back to AWS with its stack");
+            wrong.push((Invariant::StaticIpsStay, text));
+        }
+        wrong.extend(another_ip(&shared.kept, &sight));
         shared.ips.extend(std::mem::take(&mut sight.ips));
         shared.excuses.excuse(&mut sight, FIRM + self.pace);
         for (id, net) in &entries {
@@ -351,4 +360,17 @@ impl World {
         }
         None
     }
+}
+
+/// Returns the zones that have another static IP than the one that they had before, although that is in the account.
+fn another_ip(kept: &BTreeMap<String, String>, sight: &AccountView) -> Vec<(Invariant, String)> {
+    let base = |output: &str| renewal(output).0.to_owned();
+    let wrong = |(output, address): (&String, &String)| {
+        let mut shown = sight.ips.iter();
+        let (_, other) = shown.find(|(it, _)| base(it) == base(output))?;
+        let text = format!("{output} got {other}, though its static IP {address} is there");
+        (other != address && sight.addresses.contains(address))
+            .then_some((Invariant::StaticIpsStay, text))
+    };
+    kept.iter().filter_map(wrong).collect()
 }

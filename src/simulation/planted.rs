@@ -6,6 +6,7 @@ use crate::model::cloud::change_set_name::is_revert;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::{Network, Route};
 use crate::model::cloud::observed::{Gateway, Health};
+use crate::model::cloud::retention;
 use crate::model::cloud::status::Status;
 use crate::model::desired::template::Template;
 use crate::provider::Provider as _;
@@ -40,6 +41,25 @@ pub fn unread(bug: Bug, stack: &mut Stack) {
 /// Makes a deleted NAT gateway look as before.
 pub fn looks_well(gateway: &mut Gateway) {
     gateway.health = Health::Well;
+}
+
+/// Strips the attributes that keep an EIP.
+pub fn releases_eips(text: &mut String) {
+    for attribute in [
+        r#""DeletionPolicy":"RetainExceptOnCreate","#,
+        r#","UpdateReplacePolicy":"Retain""#,
+    ] {
+        *text = text.replace(attribute, "");
+    }
+}
+
+/// Shows every EIP with the attributes that keep it.
+pub fn looks_retained(stack: &mut Stack) {
+    let mut text: serde_json::Value = serde_json::from_str(&stack.template).unwrap_or_default();
+    if let Some(resources) = text["Resources"].as_object_mut() {
+        retention::retain(resources);
+        stack.template = text.to_string();
+    }
 }
 
 /// Replaces the static IP together with its NAT gateway.

@@ -22,6 +22,7 @@ use crate::model::cloud::change_set_name::is_revert;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::{Headroom, Network, OtherTable};
 use crate::model::cloud::observed::Observed;
+use crate::model::cloud::static_ip::Account;
 use crate::model::input::request::{Object, Snapshot};
 use crate::model::plan::types::Action;
 use crate::provider::memory::owners;
@@ -116,6 +117,9 @@ impl Provider for ProviderWrapper {
         }
         if let Live::Ours(stack) = &mut live {
             planted::unread(self.courier.world.bug, stack);
+            if self.courier.world.bug == Bug::EipReleased {
+                planted::looks_retained(stack);
+            }
         }
         Ok(live)
     }
@@ -131,10 +135,17 @@ impl Provider for ProviderWrapper {
     }
 
     async fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {
-        match self.courier.read().await {
+        let mut headroom = match self.courier.read().await {
             Ok(()) => self.courier.world.account.headroom(zones).await,
-            Err(_) => Headroom::default(),
+            Err(error) => Headroom {
+                account: Account::Unanswered(error.to_string()),
+                ..Headroom::default()
+            },
+        };
+        if self.courier.world.bug == Bug::FormerIpIgnored {
+            headroom.account = Account::NotAsked;
         }
+        headroom
     }
 
     async fn apply(
@@ -150,6 +161,11 @@ impl Provider for ProviderWrapper {
             self.courier.world.fail(Invariant::OneOwner, text);
         }
         let (bug, mut action) = (self.courier.world.bug, action.clone());
+        if bug == Bug::EipReleased
+            && let Action::Create(template) | Action::Prepare(template) = &mut action
+        {
+            planted::releases_eips(&mut template.text);
+        }
         if let Action::Prepare(template) = &action {
             let account = &self.courier.world.account;
             let left = match bug {

@@ -6,12 +6,12 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::MemoryProvider;
-use super::account::layout;
+use super::changes::layout;
 use super::ec2::NO_ROOM;
 use crate::model::base::ids::{TableId, Zone};
-use crate::model::cloud::layout::Part;
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::network::{Route, Target};
+use crate::model::cloud::part_names::Part;
 use crate::model::cloud::status::Phase;
 use crate::model::plan::stack_policy;
 use crate::simulation::script::StackEdit;

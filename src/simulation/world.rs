@@ -88,7 +88,10 @@ pub struct Shared {
     publishers: [StatusPublisher; REPLICAS],
     sent_epoch: u64,
     pub operation_epoch: u64,
+    /// The static IPs by their outputs.
     pub ips: BTreeMap<String, String>,
+    /// Static IPs of stacks that were deleted, by the logical id that they had.
+    pub kept: BTreeMap<String, String>,
     pub entries: BTreeMap<EntryId, Standing>,
     /// All that each entry has ever asked for.
     pub ever: BTreeMap<EntryId, BTreeSet<Ipv4Net>>,

@@ -7,16 +7,17 @@ ONE, TWO, THREE, FOUR = "203.0.113.0/24", "198.51.100.0/25", "198.51.100.128/25"
 
 
 def one_role(walk):
-    """Install and deletion with the policy for one role; the static IP's release is part of it (A1, A2, A13.4)."""
+    """Install and deletion with the policy for one role; the static IP outlives the stack (A1, A2, A13.4)."""
     controller, account = walk.controller, walk.account
     if walk.roles:
         walk.roles.give("controller", "iam-policy")
     controller.ask(ONE)
     controller.start(walk.network.zones[:1], on_empty="delete")
     controller.routed()
+    ips = set(walk.network.ips().values())
     controller.ask()
     account.until("the stack is deleted", lambda: account.stack_status(account.stack) is None)
-    account.until("its static IP is released", lambda: not walk.network.addresses())
+    _kept(walk, ips, "the stack of one role")
     walk.found("what the shipped policy for one role does not allow", _refused(walk))
     controller.stop()
 
@@ -114,19 +115,20 @@ def drift(walk):
 
 
 def remove_zone(walk):
-    """A zone is taken away with its static IP; the other one keeps its own (A2)."""
+    """A zone is taken away, and its static IP stays in the account; the other zone keeps its own (A2)."""
     keep, drop = walk.network.zones
     gone = walk.ips[drop]
     walk.controller.start([keep], remove_zone=drop)
-    walk.account.until("the zone's static IP is released", lambda: gone not in walk.network.addresses())
+    walk.account.until("the zone is gone", lambda: drop not in walk.network.exits())
+    _kept(walk, {gone}, "a removed zone")
     walk.ips = {keep: walk.ips[keep]}
     walk.keeps_ips(walk.controller.routed())
     walk.controller.flags.pop("remove-zone")
 
 
 def delete(walk):
-    """Nothing is asked for any more: the stack goes, and with it all that it made (A2)."""
-    account = walk.account
+    """Nothing is asked for any more: the stack goes, and its static IPs stay in the account (A2)."""
+    account, ips = walk.account, set(walk.ips.values())
     walk.controller.start(walk.controller.zones, on_empty="delete")
     walk.controller.ask()
     account.until("the stack is deleted", lambda: account.stack_status(account.stack) is None)
@@ -134,7 +136,17 @@ def delete(walk):
     left = [event for event in walk.events(account.stack) if event["ResourceStatus"] == "DELETE_FAILED"]
     walk.found("resources that were not deleted", [event["LogicalResourceId"] for event in left])
     account.expect(not walk.network.exits(), "a NAT gateway has outlived the stack")
-    account.until("its static IPs are released", lambda: not walk.network.addresses())
+    _kept(walk, ips, "a deleted stack")
+
+
+def _kept(walk, ips, what):
+    """The static IPs outlive what used them; here they are released at last."""
+    addresses = walk.network.addresses
+    walk.found(f"the static IPs of {what} are kept", ips <= set(addresses()))
+    walk.account.until("its static IPs are free", lambda: not any(addresses().get(ip, {}).get("AssociationId") for ip in ips))
+    for ip, address in addresses().items():
+        if ip in ips:
+            walk.network.ec2.release_address(AllocationId=address["AllocationId"])
 
 
 def events_of(account, stack):

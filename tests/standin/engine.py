@@ -8,7 +8,7 @@ from .plan import effective_tags
 from .resolve import DROP, Scope, outputs, resolve
 from .resources import TYPES, guarded
 from .stacks import Resource
-from .template import dependencies, order
+from .template import RETAINS, dependencies, order
 
 
 @dataclasses.dataclass
@@ -162,7 +162,7 @@ def create_failed(stack, failed, options):
         stack.become("CREATE_FAILED", reason)
     elif options.on_failure == "DELETE":
         stack.become("DELETE_IN_PROGRESS", reason + "Delete requested by user.")
-        yield from delete_all(stack, options)
+        yield from delete_all(stack, options, creating=True)
     else:
         yield from roll_back_creation(stack, reason + "Rollback requested by user.")
 
@@ -170,16 +170,18 @@ def create_failed(stack, failed, options):
 def roll_back_creation(stack, reason):
     stack.become("ROLLBACK_IN_PROGRESS", reason)
     yield
-    stuck = yield from remove_all(stack, ())
+    stuck = yield from remove_all(stack, (), creating=True)
     if stuck:
         stack.become("ROLLBACK_FAILED", f"The following resource(s) failed to delete: [{', '.join(stuck)}]. ")
     else:
         stack.become("ROLLBACK_COMPLETE")
 
 
-def remove_all(stack, retain):
+def remove_all(stack, retain, creating=False):
     """Removes in reverse order what nothing that stays behind needs; returns what would not go."""
     sequence = order(stack.spec.template)
+    # What a creation that failed has made stays only by "Retain", and not when it is rolled back.
+    stays = () if stack.status == "ROLLBACK_IN_PROGRESS" else ("Retain",) if creating else RETAINS
     stuck = []
     for logical_id in [*reversed(sequence), *[key for key in stack.resources if key not in sequence]]:
         resource = stack.resources.get(logical_id)
@@ -192,7 +194,7 @@ def remove_all(stack, retain):
             stuck.append(logical_id)
             continue
         policy = resource.definition.get("DeletionPolicy")
-        if logical_id in retain or (policy == "Retain" and resource.physical_id and stack.status != "ROLLBACK_IN_PROGRESS"):
+        if logical_id in retain or (policy in stays and resource.physical_id):
             stack.resource_event(resource, "DELETE_SKIPPED")
             continue
         if not (yield from remove(stack, resource)):
@@ -207,8 +209,8 @@ def delete(stack, options):
     yield from delete_all(stack, options)
 
 
-def delete_all(stack, options):
-    stuck = yield from remove_all(stack, options.retain)
+def delete_all(stack, options, creating=False):
+    stuck = yield from remove_all(stack, options.retain, creating)
     if stuck and options.force:
         for logical_id in stuck:
             stack.resource_event(stack.resources[logical_id], "DELETE_SKIPPED")

@@ -6,7 +6,7 @@ import json
 from . import drift
 from .resolve import DROP, Scope, Unknown, outputs, resolve, unknowns
 from .resources import TYPES
-from .template import order
+from .template import RETAINS, order
 
 
 @dataclasses.dataclass
@@ -117,7 +117,7 @@ class Planner:
                 found.append(change)
         for logical_id, resource in self.stack.resources.items():
             if logical_id not in template.resources and resource.physical_id:
-                keep = resource.definition.get("DeletionPolicy") == "Retain"
+                keep = resource.definition.get("DeletionPolicy") in RETAINS
                 change = Change("Remove", logical_id, resource.type, resource.physical_id, before=resource.properties)
                 change.policy_action = "Retain" if keep else "Delete"
                 found.append(self._with_drift(change, resource))
@@ -148,6 +148,7 @@ class Planner:
         base = resource.properties if actual is None else drift.expected_shape(resource.properties, actual)
         change.details = self._details(kind, resource, base, new, raw)
         change.details += self._tag_details(kind, resource, new, actual)
+        change.details += _metadata_details(resource.definition, definition)
         if not change.details:
             self.fate[logical_id] = "same"
             return self._in_sync_again(change, resource, new) if actual is not None else None
@@ -225,11 +226,25 @@ class Planner:
         change.replacement = "False"
         self.fate[change.logical_id] = "modify" if "Properties" in change.scope else "tags"
         if any(d["Evaluation"] == "Static" for d in always):
-            change.replacement, change.policy_action = "True", "ReplaceAndDelete"
+            keep = self.spec.template.resources[change.logical_id].get("UpdateReplacePolicy") == "Retain"
+            change.replacement, change.policy_action = "True", "ReplaceAndRetain" if keep else "ReplaceAndDelete"
             self.fate[change.logical_id] = "replace"
         elif always:
             change.replacement = "Conditional"
             self.fate[change.logical_id] = "maybe"
+
+
+def _metadata_details(before, after):
+    """A change of metadata is seen alone, and one of a deletion policy is not."""
+    if same(before.get("Metadata"), after.get("Metadata")):
+        return []
+    return [
+        {
+            "Target": {"Attribute": "Metadata", "RequiresRecreation": "Never"},
+            "Evaluation": "Static",
+            "ChangeSource": "DirectModification",
+        }
+    ]
 
 
 def _listed(tags):

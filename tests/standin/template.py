@@ -23,6 +23,9 @@ PSEUDO = {
     "AWS::AccountId", "AWS::Region", "AWS::StackId", "AWS::StackName", "AWS::Partition",
     "AWS::URLSuffix", "AWS::NoValue", "AWS::NotificationARNs",
 }
+# DeletionPolicy: what keeps a resource when its stack lets it go.
+RETAINS = ("Retain", "RetainExceptOnCreate")
+DELETION_POLICIES = {"DeletionPolicy": (*RETAINS, "Delete", "Snapshot"), "UpdateReplacePolicy": ("Retain", "Delete", "Snapshot")}
 ALPHANUMERIC = re.compile(r"[a-zA-Z0-9]+\Z")
 SUB_NAME = re.compile(r"\$\{([^!}][^}]*)\}")
 
@@ -139,6 +142,9 @@ def _check_resources(template):
             raise ValidationError(
                 f"Template format error: [/Resources/{logical_id}/Properties] Properties must be an object."
             )
+        for key, allowed in DELETION_POLICIES.items():
+            if key in resource and resource[key] not in allowed:
+                raise ValidationError(f"Template format error: Unrecognized {key} {resource[key]} for resource {logical_id}")
         if resource["Type"] not in TYPES:
             unknown.add(resource["Type"])
     if unknown:

@@ -1,5 +1,7 @@
 """Creating, updating and deleting: asynchronous, with events, and with a way back."""
 
+import json
+
 import pytest
 from botocore.exceptions import ClientError
 from .shapes import only, parameters, resource, routes, template
@@ -364,3 +366,75 @@ def test_validation_before_provisioning(standin, world, cfn):
     failed = next(e for e in story if e["ResourceStatus"] == "CREATE_FAILED")
     assert failed["DetailedStatus"] == "VALIDATION_FAILED" and "extraneous key [Colour]" in failed["ResourceStatusReason"]
     assert not any(e["ResourceStatusReason"] == "Resource creation Initiated" for e in story if "ResourceStatusReason" in e)
+
+
+def retained(world, cidrs=("8.8.8.8/32",), **attributes):
+    """The template, with these attributes on every EIP."""
+    body = json.loads(template(world, cidrs))
+    for definition in body["Resources"].values():
+        if definition["Type"] == "AWS::EC2::EIP":
+            definition.update(attributes)
+    return body
+
+
+def test_a_retained_eip_outlives_its_stack_with_its_tags(standin, world, cfn):
+    body = retained(world, DeletionPolicy="RetainExceptOnCreate", UpdateReplacePolicy="Retain")
+    arn = cfn.create_stack(
+        StackName=NAME, TemplateBody=json.dumps(body), Parameters=parameters(world), Tags=[{"Key": "owner", "Value": "me"}]
+    )["StackId"]
+    assert standin.wait(NAME) == "CREATE_COMPLETE"
+    before = {a["public_ip"] for a in standin.state()["addresses"]}
+    cfn.delete_stack(StackName=NAME)
+    assert standin.wait(arn) == "DELETE_COMPLETE"
+    state = standin.state()
+    assert {a["public_ip"] for a in state["addresses"]} == before
+    assert all(a["tags"]["owner"] == "me" for a in state["addresses"])
+    skipped = [e["LogicalResourceId"] for e in events(cfn, arn) if e["ResourceStatus"] == "DELETE_SKIPPED"]
+    assert len(skipped) == 3 and all(name.startswith("EIP") for name in skipped)
+
+
+def test_a_creation_that_is_rolled_back_leaves_no_eip(standin, world, cfn):
+    standin.fault(kind="resource_fails", logical_id="NATGateway1", message="no", times=1)
+    body = retained(world, DeletionPolicy="RetainExceptOnCreate")
+    cfn.create_stack(StackName=NAME, TemplateBody=json.dumps(body), Parameters=parameters(world))
+    assert standin.wait(NAME) == "ROLLBACK_COMPLETE"
+    assert len(standin.state()["addresses"]) == 0
+
+
+def test_an_attribute_alone_is_no_change_and_metadata_is(standin, world, cfn):
+    arn = make(cfn, world)
+    standin.wait(NAME)
+    before = {a["public_ip"] for a in standin.state()["addresses"]}
+    body = retained(world, DeletionPolicy="RetainExceptOnCreate")
+    with pytest.raises(ClientError) as raised:
+        update(cfn, world, json.dumps(body))
+    assert code(raised) == ("ValidationError", "No updates are to be performed.")
+    table = next(d for d in body["Resources"].values() if d["Type"] == "AWS::EC2::RouteTable")
+    table["Metadata"] = {"StaticIPs": "retained"}
+    update(cfn, world, json.dumps(body))
+    assert standin.wait(NAME) == "UPDATE_COMPLETE"
+    cfn.delete_stack(StackName=NAME)
+    assert standin.wait(arn) == "DELETE_COMPLETE"
+    assert {a["public_ip"] for a in standin.state()["addresses"]} == before
+
+
+def test_the_template_of_before_decides_what_a_removal_keeps(standin, world, cfn):
+    make(cfn, world)
+    standin.wait(NAME)
+    body = retained(world, ("8.8.8.8/32", "9.9.9.9/32"), DeletionPolicy="Retain")
+    update(cfn, world, json.dumps(body))
+    assert standin.wait(NAME) == "UPDATE_COMPLETE"
+    body["Resources"]["EIP9"] = {"Type": "AWS::EC2::EIP", "DeletionPolicy": "RetainExceptOnCreate", "Properties": {"Domain": "vpc"}}
+    update(cfn, world, json.dumps(body))
+    assert standin.wait(NAME) == "UPDATE_COMPLETE"
+    del body["Resources"]["EIP9"]
+    update(cfn, world, json.dumps(body))
+    assert standin.wait(NAME) == "UPDATE_COMPLETE"
+    assert len(standin.state()["addresses"]) == 4
+
+
+def test_an_unknown_policy_is_refused(world, cfn):
+    body = retained(world, UpdateReplacePolicy="RetainExceptOnCreate")
+    with pytest.raises(ClientError) as raised:
+        cfn.create_stack(StackName=NAME, TemplateBody=json.dumps(body), Parameters=parameters(world))
+    assert "Unrecognized UpdateReplacePolicy" in code(raised)[1]

@@ -9,7 +9,7 @@ from .policy import refusal
 from .resolve import outputs
 from .resources import TYPES, guarded
 from .stacks import Resource
-from .template import order
+from .template import RETAINS, order
 
 
 @dataclasses.dataclass
@@ -220,13 +220,20 @@ def _clean_up(stack, spec, discard, old_spec):
         del stack.resources[resource.logical_id]
     doomed = discard + leaving
     for resource in sorted(doomed, key=lambda r: -positions.get(r.logical_id, len(positions))):
-        yield from _discard(stack, resource)
+        yield from _discard(stack, resource, _stays(spec, resource))
         yield
 
 
-def _discard(stack, resource):
+def _stays(spec, resource):
+    """The template of before says it of what is removed, and the new one of what is replaced."""
+    if resource.logical_id in spec.template.resources:
+        return spec.template.resources[resource.logical_id].get("UpdateReplacePolicy") == "Retain"
+    return resource.definition.get("DeletionPolicy") in RETAINS
+
+
+def _discard(stack, resource, stays):
     """A removal that fails three times is given up: the resource stays behind, outside the stack."""
-    if resource.definition.get("DeletionPolicy") == "Retain" and resource.physical_id:
+    if stays and resource.physical_id:
         stack.resource_event(resource, "DELETE_SKIPPED")
         return
     if not resource.physical_id:
@@ -269,7 +276,7 @@ def roll_back(stack, reason, options):
     stack.become("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS")
     yield
     for resource in back.discard:
-        yield from _discard(stack, resource)
+        yield from _discard(stack, resource, resource.definition.get("DeletionPolicy") == "Retain")
         yield
     back.discard = []
     for logical_id in [i for i in stack.resources if i not in back.spec.template.resources]:

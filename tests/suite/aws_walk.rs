@@ -162,6 +162,10 @@ fn the_main_job_is_walked_and_leaves_nothing_behind() {
     let steps = "one-role,install,edits,remove-zone,delete";
     let findings = account.walked("main-job", steps);
     assert_eq!(answer(&findings, "that were not deleted"), &json!([]));
+    for of in ["the stack of one role", "a removed zone", "a deleted stack"] {
+        let question = format!("the static IPs of {of} are kept");
+        assert_eq!(answer(&findings, &question), &json!(true), "{of}");
+    }
 }
 
 #[test]

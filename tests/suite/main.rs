@@ -57,6 +57,7 @@ mod relay;
 mod release;
 mod replica;
 mod restore;
+mod retained;
 mod rights;
 mod rolling;
 mod safety;

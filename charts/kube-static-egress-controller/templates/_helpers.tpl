@@ -207,6 +207,9 @@ acquire the new one, so two leaders would act at once. Without a connection to t
 {{- range $v.zones }}
 - {{ printf "--aws-az=%s" .zone | quote }}
 - {{ printf "--aws-nat-cidr-block=%s" .natCidr | quote }}
+{{- if .allocationId }}
+- {{ printf "--aws-eip-allocation-id=%s=%s" .zone .allocationId | quote }}
+{{- end }}
 {{- end }}
 {{- range $key, $value := $v.aws.routeTableTags }}
 - {{ printf "--aws-route-table-tag=%s=%s" $key $value | quote }}

@@ -149,6 +149,40 @@ impl Check {
         lost
     }
 
+    /// The allocation ids of the static IPs that zones get when they are added.
+    pub(super) fn allocations(&mut self, stack: &StackOptions) -> BTreeMap<Zone, String> {
+        const FLAG: &str = "aws-eip-allocation-id";
+        const FORM: &str = "name a zone and the allocation id of its static IP, such as \
+                            --aws-eip-allocation-id=eu-west-1a=eipalloc-0123456789abcdef0; repeat the flag for more";
+        let given = split(&stack.aws_eip_allocation_id, &['\n', ',']);
+        if given.len() > MAX_ZONES {
+            let problem = format!("{} allocation ids are too many", given.len());
+            self.mistake(FLAG, problem, format!("give at most {MAX_ZONES}"));
+            return BTreeMap::new();
+        }
+        let mut allocations: BTreeMap<Zone, String> = BTreeMap::new();
+        for text in &given {
+            let parts = text.split_once('=');
+            let parts = parts.map(|(zone, id)| (zone.trim(), id.trim()));
+            let Some((zone, id)) = parts.filter(|(_, id)| is_allocation_id(id)) else {
+                let problem = format!("{} is no zone with an allocation id", form::quote(text));
+                self.mistake(FLAG, problem, FORM);
+                continue;
+            };
+            let Some(zone) = self.given(FLAG, form::zone(zone)) else {
+                continue;
+            };
+            let is_taken = allocations.values().any(|other| other == id);
+            if is_taken || allocations.contains_key(&zone) {
+                let problem = format!("{} is given with another value as well", form::quote(text));
+                let remedy = "give each zone and each allocation id once";
+                self.mistake(FLAG, problem, remedy);
+            }
+            allocations.insert(zone, id.to_owned());
+        }
+        allocations
+    }
+
     fn disjoint(&mut self, cidrs: &[Option<Ipv4Net>]) {
         for (index, a) in cidrs.iter().enumerate() {
             for (a, b) in cidrs[..index].iter().filter_map(|b| Some(((*a)?, (*b)?))) {
@@ -159,4 +193,12 @@ impl Check {
             }
         }
     }
+}
+
+/// Whether it is the allocation id of an Elastic IP address.
+fn is_allocation_id(text: &str) -> bool {
+    let number = text.strip_prefix("eipalloc-");
+    number.is_some_and(|number| {
+        (8..=17).contains(&number.len()) && number.bytes().all(|it| it.is_ascii_hexdigit())
+    })
 }

@@ -22,7 +22,8 @@ pub struct StackOptions {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", env = "KUBE_STATIC_EGRESS_CONTROLLER_DRY_RUN", hide_env_values = true)]
     pub dry_run: String,
-    /// Remove the NAT gateway of this zone, which is no longer given with --aws-az; can be repeated. Its static IP is released: AWS may give it to another customer.
+    /// Remove the NAT gateway of this zone, which is no longer given with --aws-az; can be repeated. Its static IP stays
+    /// in the account.
     /// Default: none.
     #[arg(
         long,
@@ -36,7 +37,7 @@ pub struct StackOptions {
           env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_ZONE_REMOVAL", hide_env_values = true)]
     pub allow_zone_removal: Option<String>,
     /// When no ConfigMap asks for anything any more: keep (NAT gateways and static IPs stay, without routes) or delete
-    /// (the stack is deleted; its static IPs are released: AWS may give them to another customer).
+    /// (the stack is deleted; its static IPs stay in the account).
     #[arg(
         long,
         value_name = "ACTION",
@@ -96,6 +97,15 @@ pub struct StackOptions {
     #[arg(long, value_name = "ZONE=IP", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_NEW_EIPS", hide_env_values = true)]
     pub allow_new_eips: Vec<String>,
+    /// Use this Elastic IP address of the account for this zone when it is added; can be repeated. The address never becomes part of
+    /// the stack. Default: the address that the zone had before, else a new one.
+    #[arg(
+        long,
+        value_name = "ZONE=ID",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_AWS_EIP_ALLOCATION_ID",
+        hide_env_values = true
+    )]
+    pub aws_eip_allocation_id: Vec<String>,
     /// Take the stack over from the cluster with this UID (of its namespace kube-system), which owns it until now. Stop that
     /// cluster's controller first. Default: none.
     #[arg(

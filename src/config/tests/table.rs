@@ -195,6 +195,30 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
         &["allow-new-eips"],
     ),
     ("--allow-new-eips=x!y=203.0.113.7", &["allow-new-eips"]),
+    (
+        "--aws-eip-allocation-id=eu-west-1a=eipalloc-0123456789abcdef0,eu-west-1b=eipalloc-01234567",
+        &[],
+    ),
+    (
+        "--aws-eip-allocation-id=eu-west-1a",
+        &["aws-eip-allocation-id"],
+    ),
+    (
+        "--aws-eip-allocation-id=eu-west-1a=203.0.113.7",
+        &["aws-eip-allocation-id"],
+    ),
+    (
+        "--aws-eip-allocation-id=x!y=eipalloc-01234567",
+        &["aws-eip-allocation-id"],
+    ),
+    (
+        "--aws-eip-allocation-id=eu-west-1a=eipalloc-01234567,eu-west-1b=eipalloc-01234567",
+        &["aws-eip-allocation-id"],
+    ),
+    (
+        "--aws-eip-allocation-id=eu-west-1a=eipalloc-01234567,eu-west-1a=eipalloc-89abcdef",
+        &["aws-eip-allocation-id"],
+    ),
     ("--stack-policy=protect", &[]),
     ("--stack-policy=open", &["stack-policy"]),
     (

@@ -40,6 +40,8 @@ pub struct Settings {
     pub drift: OnDrift,
     /// Zones that get a new static IP, each with the one that it has lost.
     pub new_eips: BTreeSet<(Zone, String)>,
+    /// The allocation ids, `eipalloc-…`, of the static IPs that zones get when they are added.
+    pub allocations: BTreeMap<Zone, String>,
     pub owner: Owner,
 }
 
@@ -64,7 +66,7 @@ pub enum OnEmpty {
     /// NAT gateways and static IPs stay, without routes.
     #[default]
     Keep,
-    /// The stack is deleted; its static IPs are released: AWS may give them to another customer.
+    /// The stack is deleted; its static IPs stay in the account.
     Delete,
 }
 

@@ -6,7 +6,10 @@ use ipnet::Ipv4Net;
 use serde_json::{Map, Value};
 
 use crate::model::base::ids::{TableId, Zone};
+use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::resource_type::ResourceType;
+use crate::model::cloud::retention;
+use crate::model::cloud::static_ip::StaticIp;
 
 /// The template's text cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,24 +43,16 @@ pub struct Layout {
     parameters: BTreeMap<String, String>,
 }
 
-/// A piece of a zone's NAT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
-    Eip,
-    NatGateway,
-    NatSubnet,
-    NatSubnetRouteTable,
-    NatSubnetRoute,
-    NatSubnetRouteTableAssociation,
-}
-
 /// How many resources a zone has.
 pub const PARTS: usize = 6;
 
 /// The logical ids that live resources have, by what they stand for. They keep their ids, also those that an earlier version chose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
+    /// A static IP that is no resource of the stack has the name of the output that shows it.
     pub parts: BTreeMap<(Zone, Part), String>,
+    /// The static IPs that are no resources of the stack.
+    pub given: BTreeMap<Zone, StaticIp>,
     pub nat_cidrs: BTreeMap<Zone, Ipv4Net>,
     pub routes: BTreeMap<(TableId, Ipv4Net), String>,
     /// The zone of the NAT gateway that each route leads to.
@@ -150,7 +145,26 @@ impl Layout {
                 _ => names.strangers.push(id.clone()),
             }
         }
+        self.name_given(&known, &mut names);
         names
+    }
+
+    /// Names the static IPs of gateways that have them by a literal allocation id.
+    fn name_given(&self, known: &BTreeMap<&str, (Zone, Part)>, names: &mut Names) {
+        for (id, gateway) in self.of_kind("AWS::EC2::NatGateway") {
+            let name = |zone: &Zone| part_name(zone, Part::Eip);
+            let zone = known.get(id.as_str()).map(|(zone, _)| zone);
+            let zone = zone.filter(|zone| !self.resources.contains_key(&name(zone)));
+            if let (Some(zone), Some(allocation)) =
+                (zone, text(&gateway.properties, "AllocationId"))
+            {
+                let ip = self.outputs.get(&name(zone)).and_then(Value::as_str);
+                let ip = ip.unwrap_or_default().to_owned();
+                let allocation = allocation.to_owned();
+                (names.given).insert(zone.clone(), StaticIp { ip, allocation });
+                (names.parts).insert((zone.clone(), Part::Eip), name(zone));
+            }
+        }
     }
 
     /// The pieces of zones, found from their NAT subnets on.
@@ -242,6 +256,17 @@ impl Layout {
     /// A resource as it stands in the text.
     pub fn body(&self, id: &str) -> Option<&Value> {
         self.bodies.get(id)
+    }
+
+    /// Whether CloudFormation leaves the resource in the account when the stack gives it up.
+    pub fn is_retained(&self, id: &str) -> bool {
+        self.bodies.get(id).is_some_and(retention::is_retained)
+    }
+
+    /// Whether the EIP goes back to AWS when the stack gives it up.
+    pub fn releases(&self, id: &str) -> bool {
+        let is_eip = |it: &Resource| ResourceType::of(&it.kind) == ResourceType::Eip;
+        self.resources.get(id).is_some_and(is_eip) && !self.is_retained(id)
     }
 
     /// The tags that the template sets on a resource.

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::model::base::ids::Zone;
-use crate::model::cloud::layout::{Names, Part};
+use crate::model::cloud::layout::Names;
 use crate::model::cloud::observed::Observed;
+use crate::model::cloud::part_names::Part;
 use crate::model::cloud::status::Status;
 
 /// What was found under our name and our ownership tags.

@@ -10,6 +10,7 @@ use crate::model::base::cidr;
 use crate::model::base::ids::{SubnetId, TableId, Zone};
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::set_aside::SetAside;
+use crate::model::cloud::static_ip::{Account, Choices};
 
 /// The VPC that holds the workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,10 @@ pub struct Headroom {
     pub addresses: Option<usize>,
     /// How many more NAT gateways each zone may have, where that is known.
     pub nat_gateways: BTreeMap<Zone, usize>,
+    /// The static IPs that the account has.
+    pub account: Account,
+    /// Which of them zones get that are to be added; the plan fills it.
+    pub choices: Choices,
     pub later: Later,
     /// Routes that AWS has refused.
     pub refused: SetAside,

@@ -30,7 +30,7 @@ impl Observed {
             Some(IdKind::NatGateway) => !self.gateways.contains_key(*id),
             Some(IdKind::Subnet) => !self.subnets.contains_key(*id),
             Some(IdKind::Address) => !self.addresses.contains_key(*id),
-            Some(IdKind::RouteTable) | None => false,
+            Some(IdKind::RouteTable | IdKind::Allocation) | None => false,
         };
         self.ids.values().filter(is_missing).cloned().collect()
     }
@@ -50,6 +50,8 @@ pub enum IdKind {
     RouteTable,
     /// A static IP, by its public IP.
     Address,
+    /// A static IP, by its allocation id.
+    Allocation,
 }
 
 impl IdKind {
@@ -60,6 +62,8 @@ impl IdKind {
             Some(Self::Subnet)
         } else if id.starts_with("rtb-") {
             Some(Self::RouteTable)
+        } else if id.starts_with("eipalloc-") {
+            Some(Self::Allocation)
         } else {
             id.parse::<Ipv4Addr>().is_ok().then_some(Self::Address)
         }
@@ -94,6 +98,8 @@ pub enum Health {
 pub struct Address {
     /// The network interface that has it.
     pub held_by: Option<String>,
+    /// Its allocation id, `eipalloc-…`.
+    pub allocation: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

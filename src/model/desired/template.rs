@@ -7,7 +7,10 @@ use serde_json::{Map, Value, json};
 
 use crate::model::base::digest::digest;
 use crate::model::base::ids::{TableId, Zone, border_group};
-use crate::model::cloud::layout::{Layout, Names, Part};
+use crate::model::cloud::layout::{Layout, Names};
+use crate::model::cloud::part_names::{self, Part, alphanumeric};
+use crate::model::cloud::retention;
+use crate::model::cloud::static_ip::StaticIp;
 use crate::model::desired::Desired;
 
 /// The largest template body in a request (CloudFormation quota).
@@ -111,7 +114,9 @@ pub fn render(
     let mut resources = Map::new();
     let mut outputs = Map::new();
     for (zone, cidr) in &desired.zones {
-        add_zone(zone, *cidr, names, live, &mut resources, &mut outputs);
+        let given = desired.given.get(zone);
+        let zone_parts = (zone, *cidr, given);
+        add_zone(zone_parts, names, live, &mut resources, &mut outputs);
         if desired.frozen.contains(zone) {
             freeze(zone, names, live, &mut resources);
         }
@@ -131,6 +136,7 @@ pub fn render(
     add_routes(desired, names, &mut resources, &mut parameters)?;
     keep_spelling(&mut resources, &mut parameters, live);
     drop_dangling(&mut resources);
+    retention::retain(&mut resources);
     let resource_count = resources.len();
     let declared: Map<String, Value> = parameters
         .keys()
@@ -241,9 +247,9 @@ fn check_limits(size: Size) -> Result<(), TemplateError> {
     }
 }
 
+/// Adds the parts of a zone. `given`: its static IP, if that is no resource of the stack.
 fn add_zone(
-    zone: &Zone,
-    cidr: Ipv4Net,
+    (zone, cidr, given): (&Zone, Ipv4Net, Option<&StaticIp>),
     names: &Names,
     live: &Layout,
     resources: &mut Map<String, Value>,
@@ -252,9 +258,15 @@ fn add_zone(
     let name = |part| part_name(names, zone, part);
     let tags = json!([{ "Key": "Name", "Value": format!("nat-{zone}") }]);
     let mut add = |part, kind, properties| resources.insert(name(part), resource(kind, properties));
-    add(Part::Eip, "AWS::EC2::EIP", eip(zone, names, live));
+    let allocation = match given {
+        Some(given) => json!(given.allocation),
+        None => {
+            add(Part::Eip, "AWS::EC2::EIP", eip(zone, names, live));
+            json!({ "Fn::GetAtt": [name(Part::Eip), "AllocationId"] })
+        }
+    };
     let gateway = json!({
-        "AllocationId": { "Fn::GetAtt": [name(Part::Eip), "AllocationId"] },
+        "AllocationId": allocation,
         "SubnetId": { "Ref": name(Part::NatSubnet) },
     });
     add(Part::NatGateway, "AWS::EC2::NatGateway", gateway);
@@ -289,12 +301,13 @@ fn add_zone(
         association,
     );
     let eip = name(Part::Eip);
-    let output = json!({ "Description": format!("Static IP of {zone}"), "Value": { "Ref": eip } });
+    let ip = given.map_or_else(|| json!({ "Ref": eip }), |given| json!(given.ip));
+    let output = json!({ "Description": format!("Static IP of {zone}"), "Value": ip });
     outputs.insert(eip, output);
 }
 
 /// A static IP stays in the border group in which it is: another one would be another static IP.
-fn eip(zone: &Zone, names: &Names, live: &Layout) -> Value {
+pub(in crate::model) fn eip(zone: &Zone, names: &Names, live: &Layout) -> Value {
     let mut properties = json!({ "Domain": "vpc" });
     let id = names.part(zone, Part::Eip);
     let group = match id.and_then(|id| live.resources.get(id)) {
@@ -342,26 +355,9 @@ fn resource(kind: &str, properties: Value) -> Value {
     json!({ "Type": kind, "Properties": properties })
 }
 
-/// How the logical ids of a zone's parts begin.
-const PARTS: [(Part, &str); 6] = [
-    (Part::Eip, "EIP"),
-    (Part::NatGateway, "NATGateway"),
-    (Part::NatSubnet, "NATSubnet"),
-    (Part::NatSubnetRouteTable, "NATSubnetRouteTable"),
-    (Part::NatSubnetRoute, "NATSubnetRoute"),
-    (
-        Part::NatSubnetRouteTableAssociation,
-        "NATSubnetRouteTableAssociation",
-    ),
-];
-
 fn part_name(names: &Names, zone: &Zone, part: Part) -> String {
     let live = names.part(zone, part).cloned();
-    live.unwrap_or_else(|| {
-        let base = PARTS.iter().find(|(of, _)| *of == part);
-        let base = base.map_or("", |(_, base)| base);
-        format!("{base}{}", alphanumeric(zone))
-    })
+    live.unwrap_or_else(|| part_names::part_name(zone, part))
 }
 
 pub(in crate::model) fn route_name(table: &str, cidr: Ipv4Net) -> String {
@@ -373,17 +369,6 @@ pub(in crate::model) fn route_name(table: &str, cidr: Ipv4Net) -> String {
 pub(in crate::model) fn routed(id: &str, table: &TableId) -> Option<Ipv4Net> {
     let rest = id.strip_prefix(&format!("RouteToNAT{}z", alphanumeric(table)))?;
     rest.replace('x', ".").replace('y', "/").parse().ok()
-}
-
-/// Whether it is the logical id of a new zone's part.
-pub(in crate::model) fn is_part(id: &str, zone: &Zone) -> bool {
-    let base = id.strip_suffix(&alphanumeric(zone));
-    base.is_some_and(|base| PARTS.iter().any(|(_, name)| *name == base))
-}
-
-/// Logical ids take nothing else.
-fn alphanumeric(text: &str) -> String {
-    text.chars().filter(char::is_ascii_alphanumeric).collect()
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use ipnet::Ipv4Net;
 
 use super::{Cure, Drift, Place, of_route};
 use crate::model::base::ids::Zone;
-use crate::model::cloud::layout::{Layout, Names, Part};
+use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::network::{Network, Target};
 use crate::model::cloud::observed::{Gateway, Health, Observed};
+use crate::model::cloud::part_names::Part;
 use crate::model::drift::kind::DriftKind::{
     self, AnswersContradict, NatGatewayChanged, NatGatewayFailed, NatGatewayGone,
     NatRouteTableGone, NatSubnetChanged, NatSubnetGone, NatSubnetUnassociated, StaticIpDetached,

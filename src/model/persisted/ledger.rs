@@ -12,7 +12,8 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use crate::model::base::cidr::{self, overlap};
-use crate::model::base::ids::{EntryId, ObjectId};
+use crate::model::base::ids::{EntryId, ObjectId, Zone};
+use crate::model::cloud::static_ip::StaticIp;
 use crate::model::input::request::{Request, Snapshot};
 use crate::model::persisted::grace::{Grace, LargeRemoval, whole_seconds};
 use crate::model::persisted::refusal_record::Kepts;
@@ -75,6 +76,8 @@ pub struct Ledger {
     pub repairs: BTreeMap<String, Repairs>,
     /// What AWS refused, as [`crate::model::plan::refusals`] has it.
     pub refused: Kepts,
+    /// The static IP of each zone when it was last seen.
+    pub static_ips: BTreeMap<Zone, StaticIp>,
     /// Only what outlives a leader: no period.
     pub grace: Grace,
 }
@@ -114,6 +117,8 @@ struct Document {
     repairs: BTreeMap<String, Repairs>,
     #[serde(default, skip_serializing_if = "Kepts::is_empty")]
     refused: Kepts,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    static_ips: BTreeMap<Zone, StaticIp>,
     /// When the periods that follow were last looked at, by the clock that they began by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     as_of: Option<u64>,
@@ -176,6 +181,7 @@ impl Ledger {
             tries: document.tries,
             repairs: document.repairs,
             refused: document.refused,
+            static_ips: document.static_ips,
             grace: Grace {
                 now: Duration::from_secs(document.as_of.unwrap_or_default()),
                 empty_since: document.empty_since.map(Duration::from_secs),
@@ -217,6 +223,7 @@ impl Ledger {
             tries: self.tries.clone(),
             repairs: self.repairs.clone(),
             refused: self.refused.clone(),
+            static_ips: self.static_ips.clone(),
             as_of: Some(whole_seconds(grace.now)).filter(|now| *now > 0),
             empty_since: grace.empty_since.map(whole_seconds),
             large_removal: grace.large_removal.map(large),

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 
-use crate::model::base::ids::EntryId;
+use crate::model::base::ids::{EntryId, Zone};
 use crate::model::base::plain::plain;
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::cloud::live::Live;
+use crate::model::cloud::static_ip::StaticIp;
 use crate::model::cloud::status::Phase;
 use crate::model::input::request::{Request, Snapshot};
 use crate::model::persisted::ledger::Ledger;
@@ -41,6 +42,25 @@ impl<'a> Recall<'a> {
         match self {
             Self::Known(ledger) | Self::Unavailable(_, Some(ledger)) => ledger.asked(entry),
             Self::Nowhere | Self::Unavailable(_, None) => None,
+        }
+    }
+
+    /// Returns the static IP that a zone had when it was last seen, as far as anything is known of it.
+    pub fn static_ip(self, zone: &Zone) -> Option<&'a StaticIp> {
+        match self {
+            Self::Known(ledger) | Self::Unavailable(_, Some(ledger)) => ledger.static_ips.get(zone),
+            Self::Nowhere | Self::Unavailable(_, None) => None,
+        }
+    }
+
+    /// Whether some zone had the static IP with this allocation id.
+    pub fn knows_allocation(self, allocation: &str) -> bool {
+        match self {
+            Self::Known(ledger) | Self::Unavailable(_, Some(ledger)) => {
+                let mut known = ledger.static_ips.values();
+                known.any(|it| it.allocation == allocation)
+            }
+            Self::Nowhere | Self::Unavailable(_, None) => false,
         }
     }
 

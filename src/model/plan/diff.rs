@@ -45,6 +45,22 @@ impl Difference {
     pub fn is_replacement(&self) -> bool {
         self.kind == Kind::Modify && self.create_only
     }
+
+    /// Whether the stack gives up what is there.
+    pub fn is_loss(&self) -> bool {
+        self.kind == Kind::Remove || self.is_replacement()
+    }
+
+    /// Returns the change by which the stack leaves an EIP in the account when it gives it up.
+    pub(in crate::model) fn retention(id: String) -> Self {
+        Self {
+            kind: Kind::Modify,
+            id,
+            resource_type: "AWS::EC2::EIP".to_owned(),
+            what: "static IP: it stays in the account when the stack gives it up".to_owned(),
+            create_only: false,
+        }
+    }
 }
 
 impl Difference {

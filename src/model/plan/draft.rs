@@ -6,8 +6,8 @@ use crate::model::cloud::live::{Live, gateways, secondary_ips, static_ips};
 use crate::model::cloud::network::live_routes;
 use crate::model::desired::parse::parse;
 use crate::model::desired::rules;
-use crate::model::plan::capacity;
 use crate::model::plan::types::{Action, Failure, Plan, World};
+use crate::model::plan::{capacity, former_ips};
 
 /// Reads what is requested, and what should be: a plan without an action yet.
 pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout) -> Plan {
@@ -20,7 +20,10 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
     let next = world
         .ledger
         .next(live, snapshot, stack_name, &request, routed());
-    let (ledger, problem) = next;
+    let (mut ledger, problem) = next;
+    if let Some(ledger) = &mut ledger {
+        former_ips::note(&mut ledger.static_ips, world, names);
+    }
     problems.extend(problem);
     let number = |entry: &EntryId| trusted?.number(entry);
     let none = capacity::Unasked::new();

@@ -13,8 +13,9 @@ use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnDrift;
 use crate::model::cloud::change_set_name::{REVERT, change_set_name, fingerprint_of};
-use crate::model::cloud::layout::{Layout, Names, Part};
+use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack};
+use crate::model::cloud::part_names::Part;
 use crate::model::drift::kind::DriftKind;
 use crate::model::drift::tracker::{MAX_REPAIRS, Stage};
 use crate::model::drift::{Cure, Drift, Place};
@@ -105,11 +106,14 @@ impl Plan {
             cure && drift.is_wanted(&self.desired) && world.watch.stage(drift) != Stage::Spent
         };
         let curable: Vec<Drift> = self.drifts.iter().filter(curable).cloned().collect();
+        // An EIP that the stack does not have.
+        let gives_eip = |drift: &Drift| {
+            matches!(drift.cure, Cure::NewIp(_)) && !layout.resources.contains_key(&drift.id)
+        };
         // Such a change set takes in all drift there is, so none may be there that it must not or cannot undo.
-        let revertible = self
-            .drifts
-            .iter()
-            .all(|drift| !matches!(drift.cure, Cure::ByHand(_) | Cure::Passes));
+        let revertible = self.drifts.iter().all(|drift| {
+            !matches!(drift.cure, Cure::ByHand(_) | Cure::Passes) && !gives_eip(drift)
+        });
         let new = |drift: &&Drift| {
             revertible && drift.kind.is_revertible() && world.watch.stage(drift) == Stage::New
         };

@@ -54,8 +54,13 @@ impl Scene {
             };
             seen.gateways.insert(format!("nat-{zone}"), gateway);
             let held_by = Some(format!("eni-{zone}"));
-            seen.addresses
-                .insert(format!("ip-{zone}"), Address { held_by });
+            seen.addresses.insert(
+                format!("ip-{zone}"),
+                Address {
+                    held_by,
+                    ..Address::default()
+                },
+            );
             let tags = BTreeMap::from([(text("Name"), format!("nat-{zone}"))]);
             let subnet = Subnet {
                 cidr: Some(cidr),

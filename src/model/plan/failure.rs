@@ -8,6 +8,7 @@ use crate::model::base::ids::{TableId, Zone};
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::Network;
+use crate::model::cloud::part_names;
 use crate::model::cloud::status::Phase;
 use crate::model::desired::template;
 use crate::model::plan::diff::Difference;
@@ -54,7 +55,7 @@ fn zone_of(
     let live = names.parts.iter().find(|(_, name)| *name == id);
     let new = || {
         let mut zones = world.settings.zones.keys();
-        zones.find(|zone| template::is_part(id, zone)).cloned()
+        zones.find(|zone| part_names::is_part(id, zone)).cloned()
     };
     let zone = match live {
         Some(((zone, _), _)) => zone.clone(),

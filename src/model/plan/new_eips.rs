@@ -7,8 +7,9 @@ use crate::model::base::ids::Zone;
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::base::settings::Settings;
-use crate::model::cloud::layout::{Names, Part};
+use crate::model::cloud::layout::Names;
 use crate::model::cloud::observed::Observed;
+use crate::model::cloud::part_names::Part;
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::types::World;
 

@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::model::cloud::layout::Layout;
+use crate::model::base::ids::Zone;
+use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::logical_id::next_name;
+use crate::model::cloud::retention;
 use crate::model::desired::template::{self, Template};
-use crate::model::drift::{Cure, Drift};
+use crate::model::drift::{Cure, Drift, Place};
 use crate::model::input::request::Request;
 use crate::model::plan::diff::{self, Difference};
 
@@ -61,6 +63,13 @@ pub(in crate::model) fn without(stack: &Stack, drifts: &[Drift]) -> Option<Templ
                 let body = resources.get_mut(id)?.get_mut("Properties")?;
                 body.as_object_mut()?.remove("Tags")?;
             }
+            Cure::NewIp(ref ids) if !resources.contains_key(id) => {
+                let gateway = ids.iter().find(|other| *other != id)?;
+                let Place::Zone(zone) = &drift.place else {
+                    return None;
+                };
+                new_eip(&mut text, id, gateway, zone)?;
+            }
             Cure::Renew(_) | Cure::NewIp(_) => {
                 let new = next_name(id);
                 let body = resources.remove(id)?;
@@ -77,6 +86,28 @@ pub(in crate::model) fn without(stack: &Stack, drifts: &[Drift]) -> Option<Templ
         }
     }
     template::drop_dangling(text.get_mut("Resources")?.as_object_mut()?);
+    retention::retain(text.get_mut("Resources")?.as_object_mut()?);
+    Some(as_it_is(stack, text.to_string()))
+}
+
+/// Gives a NAT gateway an EIP of the stack instead of one that is no resource of it. `id`: the output that shows the static IP.
+fn new_eip(text: &mut Value, id: &str, gateway: &str, zone: &Zone) -> Option<()> {
+    let ip = text.get_mut("Outputs")?.get_mut(id)?.get_mut("Value")?;
+    *ip = json!({ "Ref": id });
+    let allocation = json!({ "Fn::GetAtt": [id, "AllocationId"] });
+    let resources = text.get_mut("Resources")?.as_object_mut()?;
+    let gateway = resources.get_mut(gateway)?.get_mut("Properties")?;
+    *gateway.get_mut("AllocationId")? = allocation;
+    let properties = template::eip(zone, &Names::default(), &Layout::default());
+    let eip = json!({ "Type": "AWS::EC2::EIP", "Properties": properties });
+    resources.insert(id.to_owned(), eip);
+    Some(())
+}
+
+/// The live stack, with every EIP retained and nothing else changed in EC2.
+pub(in crate::model) fn retained(stack: &Stack) -> Option<Template> {
+    let mut text: Value = serde_json::from_str(&stack.template).ok()?;
+    retention::retain_alone(text.get_mut("Resources")?.as_object_mut()?);
     Some(as_it_is(stack, text.to_string()))
 }
 

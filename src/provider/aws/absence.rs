@@ -67,6 +67,11 @@ impl Absence<'_> {
                 let send = |gate| request.customize().interceptor(gate).send();
                 calls.read(Service::Ec2, "DescribeAddresses", send).await?;
             }
+            Some(IdKind::Allocation) => {
+                let request = ec2.describe_addresses().allocation_ids(id);
+                let send = |gate| request.customize().interceptor(gate).send();
+                calls.read(Service::Ec2, "DescribeAddresses", send).await?;
+            }
             None => {}
         }
         Ok(false)

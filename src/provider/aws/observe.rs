@@ -14,7 +14,7 @@ use super::memory::Memory;
 use super::pages::{self, List};
 use super::policy;
 use crate::model::cloud::live::Stack;
-use crate::model::cloud::observed::{Address, Gateway, Health, Observed, Subnet};
+use crate::model::cloud::observed::{Address, Gateway, Health, IdKind, Observed, Subnet};
 use crate::model::cloud::resource_type::ResourceType;
 use crate::provider::ProviderError;
 
@@ -130,6 +130,12 @@ impl Eyes<'_> {
                 ids.insert(logical.to_owned(), (kind.to_owned(), physical.to_owned()));
             }
         }
+        // A static IP that is no resource of the stack has an output all the same.
+        for (name, ip) in &stack.outputs {
+            if !ids.contains_key(name) && IdKind::of(ip) == Some(IdKind::Address) {
+                ids.insert(name.clone(), ("AWS::EC2::EIP".to_owned(), ip.clone()));
+            }
+        }
         memory.ids = Some((version, ids.clone()));
         Ok(ids)
     }
@@ -168,11 +174,9 @@ impl Eyes<'_> {
             })
             .await?;
         let address = |address: &aws_sdk_ec2::types::Address| {
-            let association = address.association_id();
-            let holder = address.network_interface_id().or(address.instance_id());
-            let held_by = holder.or(association).filter(|_| association.is_some());
             let seen = Address {
-                held_by: held_by.map(str::to_owned),
+                held_by: holder(address),
+                allocation: address.allocation_id().unwrap_or_default().to_owned(),
             };
             Some((address.public_ip()?.to_owned(), seen))
         };
@@ -205,6 +209,14 @@ impl Eyes<'_> {
         };
         Ok(subnets.iter().filter_map(subnet).collect())
     }
+}
+
+/// Returns what an address is associated with: a network interface, an instance, or only the association's id.
+pub fn holder(address: &aws_sdk_ec2::types::Address) -> Option<String> {
+    let association = address.association_id();
+    let holder = address.network_interface_id().or(address.instance_id());
+    let holder = holder.or(association).filter(|_| association.is_some());
+    holder.map(str::to_owned)
 }
 
 /// A filter does not fail on what is gone, as a list of ids does. None when nothing is asked for.

@@ -11,11 +11,15 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::calls::Calls;
+use super::ec2_values::tags;
 use super::error::Failure;
 use super::kind::Service;
+use super::observe;
 use super::pages::{List, Pages};
 use crate::model::base::ids::{SubnetId, Zone};
 use crate::model::cloud::network::Headroom;
+use crate::model::cloud::static_ip::{Account, AccountAddress};
+use crate::provider::ProviderError;
 
 /// As in the API reference of DescribeAccountAttributes.
 const STATIC_IPS: &str = "vpc-max-elastic-ips";
@@ -53,43 +57,74 @@ fn counts(address: &Address, region: &str) -> bool {
     pool && group.is_none_or(|it| it == region) && address.service_managed().is_none()
 }
 
+/// Returns the static IPs by allocation id, or why EC2 does not say which there are.
+fn account(addresses: Result<Vec<Address>, Failure>) -> Account {
+    let addresses = match addresses {
+        Ok(addresses) => addresses,
+        Err(failure) => return Account::Unanswered(ProviderError::from(failure).to_string()),
+    };
+    let known = |address: Address| {
+        let held_by = observe::holder(&address);
+        let seen = AccountAddress {
+            tags: tags(address.tags()),
+            held_by,
+            ip: address.public_ip?,
+        };
+        Some((address.allocation_id?, seen))
+    };
+    Account::Listed {
+        addresses: addresses.into_iter().filter_map(known).collect(),
+        gone: BTreeSet::new(),
+    }
+}
+
 impl Surveyor<'_> {
     /// Without the right to ask, CloudFormation will tell.
     pub async fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {
-        let (addresses, gateways) =
-            futures::join!(self.free_addresses(), self.free_gateways(zones));
+        let (quota, addresses, gateways) = futures::join!(
+            self.address_quota(),
+            self.addresses(),
+            self.free_gateways(zones)
+        );
+        let taken = |addresses: &Vec<Address>| {
+            let counted = addresses.iter();
+            counted.filter(|it| counts(it, self.region)).count()
+        };
+        let taken = addresses.as_ref().ok().map(taken);
+        let quota = quota.ok().flatten();
         Headroom {
-            addresses: addresses.ok().flatten(),
+            addresses: quota.and_then(|quota| Some(quota.saturating_sub(taken?))),
             nat_gateways: gateways.ok().flatten().unwrap_or_default(),
+            account: account(addresses),
             ..Headroom::default()
         }
     }
 
-    /// How many more static IPs the account may have in the region; None if EC2 does not tell.
-    async fn free_addresses(&self) -> Result<Option<usize>, Failure> {
+    /// Returns the static IPs of the account in the region.
+    async fn addresses(&self) -> Result<Vec<Address>, Failure> {
+        let read = self.calls.read(Service::Ec2, "DescribeAddresses", |gate| {
+            let request = self.ec2.describe_addresses();
+            request.customize().interceptor(gate).send()
+        });
+        Ok(read.await?.addresses.unwrap_or_default())
+    }
+
+    /// Returns how many static IPs the account may have in the region; None if EC2 does not tell.
+    async fn address_quota(&self) -> Result<Option<usize>, Failure> {
         let attributes = self
             .calls
             .read(Service::Ec2, "DescribeAccountAttributes", |gate| {
                 let request = self.ec2.describe_account_attributes();
                 request.customize().interceptor(gate).send()
             });
-        let addresses = self.calls.read(Service::Ec2, "DescribeAddresses", |gate| {
-            let request = self.ec2.describe_addresses();
-            request.customize().interceptor(gate).send()
-        });
-        let (attributes, addresses) = futures::join!(attributes, addresses);
-        let (attributes, addresses) = (attributes?, addresses?);
-        let quota = attributes
+        let attributes = attributes.await?;
+        let value = attributes
             .account_attributes()
             .iter()
             .filter(|attribute| attribute.attribute_name() == Some(STATIC_IPS))
             .flat_map(|attribute| attribute.attribute_values())
             .find_map(|value| value.attribute_value()?.parse::<usize>().ok());
-        let counted = addresses.addresses().iter();
-        let counted = counted
-            .filter(|address| counts(address, self.region))
-            .count();
-        Ok(quota.map(|quota| quota.saturating_sub(counted)))
+        Ok(value)
     }
 
     /// How many more NAT gateways each of these zones may have; None if Service Quotas does not tell.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::changes::{changes, layout};
 use super::ec2::Ec2;
 use super::wish::Made;
 use crate::model::cloud::change_set_name::{change_set_name, is_revert};
@@ -13,9 +14,7 @@ use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack
 use crate::model::cloud::network::Network;
 use crate::model::cloud::status::Status;
 use crate::model::desired::template::Template;
-use crate::model::input::request::Request;
-use crate::model::plan::diff::Kind;
-use crate::model::plan::{diff, stack_policy};
+use crate::model::plan::stack_policy;
 use crate::provider::memory::refusal::Refusal;
 use crate::provider::{ProviderError, Retry};
 
@@ -357,29 +356,6 @@ fn is_loss(change: &Change) -> bool {
     let protected = ["AWS::EC2::EIP", "AWS::EC2::NatGateway", "AWS::EC2::Subnet"];
     matches!(change.effect, Effect::Remove | Effect::MayReplace)
         && protected.contains(&change.resource_type.as_str())
-}
-
-fn changes(stack: &Stack, template: &Template) -> Vec<Change> {
-    let differences = diff::between(&layout(stack), template, &Request::default());
-    let resources = differences
-        .into_iter()
-        .filter(|difference| difference.resource_type.starts_with("AWS::"));
-    let change = |difference: diff::Difference| Change {
-        effect: match difference.kind {
-            Kind::Add => Effect::Add,
-            Kind::Remove => Effect::Remove,
-            Kind::Modify if difference.is_replacement() => Effect::MayReplace,
-            Kind::Modify => Effect::Modify,
-        },
-        dynamic_on: Vec::new(),
-        logical_id: difference.id,
-        resource_type: difference.resource_type,
-    };
-    resources.map(change).collect()
-}
-
-pub(super) fn layout(stack: &Stack) -> Layout {
-    Layout::read(&stack.template, &stack.parameters).unwrap_or_default()
 }
 
 pub(super) fn status(name: &str) -> Status {

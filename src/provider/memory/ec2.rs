@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::wish::{Made, Wish};
 use crate::model::base::ids::{SubnetId, Zone};
-use crate::model::cloud::network::{Headroom, Network, OtherTable, Route, Target};
+use crate::model::cloud::network::{Network, OtherTable, Route, Target};
 use crate::model::cloud::observed::{Address, Gateway, Health, Subnet};
 
 /// The address before the first static IP.
@@ -24,6 +24,8 @@ pub(super) struct Ec2 {
     pub(super) addresses: BTreeMap<String, Address>,
     /// The border groups of static IPs that are not the region's.
     groups: BTreeMap<String, String>,
+    /// The tags that CloudFormation gives to the static IPs, by public IP.
+    pub(super) address_tags: BTreeMap<String, BTreeMap<String, String>>,
     pub(super) subnets: BTreeMap<SubnetId, Subnet>,
     /// The route table association of each subnet that has one.
     pub(super) links: BTreeMap<SubnetId, String>,
@@ -56,41 +58,17 @@ impl Ec2 {
         }
     }
 
-    pub(super) fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {
-        let told = self.gateway_quotas.iter().filter(|_| !self.hides_quotas);
-        let free = |(zone, quota): (&Zone, &usize)| {
-            let taken = self.in_zone(zone);
-            zones
-                .contains(zone)
-                .then(|| (zone.clone(), quota.saturating_sub(taken)))
-        };
-        Headroom {
-            addresses: self.free_addresses(),
-            nat_gateways: told.filter_map(free).collect(),
-            ..Headroom::default()
-        }
-    }
-
-    fn free_addresses(&self) -> Option<usize> {
-        let quota = self.address_quota?;
-        Some(quota.saturating_sub(self.addresses.len()))
-    }
-
-    /// As many gateways as count.
-    pub(super) fn in_zone(&self, zone: &Zone) -> usize {
-        let is_in = |gateway: &&Gateway| {
-            let subnet = self.subnets.get(&gateway.subnet);
-            let counts = !matches!(gateway.health, Health::Gone | Health::Failed(_));
-            counts && subnet.is_some_and(|subnet| subnet.zone == *zone)
-        };
-        self.gateways.values().filter(is_in).count()
+    /// Returns the address that a NAT gateway refers to: by its allocation id, or, where that is a resource of the same stack, by its IP.
+    fn allocated(&self, id: &str) -> Option<(&String, &Address)> {
+        let of_id = |(ip, address): &(&String, &Address)| *ip == id || address.allocation == id;
+        self.addresses.iter().find(of_id)
     }
 
     /// Whether EC2, asked for just this id, finds something that is not deleted.
     pub(super) fn has(&self, id: &str) -> bool {
         let gateway = self.gateways.get(id);
         gateway.is_some_and(|gateway| gateway.health != Health::Gone)
-            || self.addresses.contains_key(id)
+            || self.allocated(id).is_some()
             || self.subnets.contains_key(id)
             || self.network.routes(id).is_some()
     }
@@ -136,7 +114,11 @@ impl Ec2 {
             "AWS::EC2::EIP" => {
                 self.allocated += 1;
                 let ip = Ipv4Addr::from_bits(ADDRESSES.to_bits() + self.allocated).to_string();
-                self.addresses.insert(ip.clone(), Address::default());
+                let address = Address {
+                    held_by: None,
+                    allocation: format!("eipalloc-{}", self.allocated),
+                };
+                self.addresses.insert(ip.clone(), address);
                 let group = wish.field("NetworkBorderGroup");
                 if !group.is_empty() {
                     self.groups.insert(ip.clone(), group.to_owned());
@@ -190,19 +172,19 @@ impl Ec2 {
     }
 
     fn make_gateway(&mut self, wish: &Wish) -> Result<String, String> {
-        let (subnet, ip) = (wish.field("SubnetId"), wish.field("AllocationId"));
+        let (subnet, allocation) = (wish.field("SubnetId"), wish.field("AllocationId"));
         let Some(zone) = self.subnets.get(subnet).map(|subnet| subnet.zone.clone()) else {
             return Err(format!("{subnet} does not exist"));
         };
-        match self.addresses.get(ip) {
-            None => return Err(format!("{ip} does not exist")),
-            Some(address) if address.held_by.is_some() => {
-                return Err(format!("{ip} is associated already"));
+        let ip = match self.allocated(allocation) {
+            None => return Err(format!("{allocation} does not exist")),
+            Some((_, address)) if address.held_by.is_some() => {
+                return Err(format!("{allocation} is associated already"));
             }
-            Some(_) => {}
-        }
+            Some((ip, _)) => ip.clone(),
+        };
         // Names of Local Zones have five parts.
-        let group = self.groups.get(ip).map(String::as_str);
+        let group = self.groups.get(&ip).map(String::as_str);
         let is_local = zone.matches('-').count() >= 4;
         let wanted = is_local.then(|| zone.trim_end_matches(char::is_alphabetic));
         if group != wanted {
@@ -216,12 +198,14 @@ impl Ec2 {
         let gateway = Gateway {
             health: Health::Well,
             subnet: subnet.to_owned(),
-            public_ip: Some(ip.to_owned()),
+            public_ip: Some(ip.clone()),
             secondary_ips: Vec::new(),
             interface: Some(format!("eni-{id}")),
         };
         let held_by = Some(format!("eni-{id}"));
-        self.addresses.insert(ip.to_owned(), Address { held_by });
+        if let Some(address) = self.addresses.get_mut(&ip) {
+            address.held_by = held_by;
+        }
         self.gateways.insert(id.clone(), gateway);
         Ok(id)
     }
@@ -372,7 +356,8 @@ impl Ec2 {
             "AWS::EC2::NatGateway" => {
                 let gateway = self.gateways.get(id);
                 let gateway = gateway.filter(|gateway| gateway.health == Health::Well);
-                let ip = Some(wish.field("AllocationId"));
+                let ip = self.allocated(wish.field("AllocationId"));
+                let ip = ip.map(|(ip, _)| ip.as_str());
                 gateway.map(|gateway| gateway.public_ip.as_deref() == ip)
             }
             "AWS::EC2::Route" => {

@@ -4,13 +4,14 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::account::{Account, layout};
+use super::account::Account;
+use super::changes::layout;
 use super::ec2::{Ec2, State};
 use super::refusal::Refusal;
 use super::wish::{Made, Wish};
 use crate::model::cloud::layout::Layout;
 use crate::model::cloud::live::{Change, Effect};
-use crate::model::cloud::observed::Observed;
+use crate::model::cloud::observed::{IdKind, Observed};
 
 /// EC2 after an operation, and the stack's resources by logical id.
 type Done = (Ec2, BTreeMap<String, Made>);
@@ -27,7 +28,7 @@ impl Account {
             let refused = |why| Refusal::of(logical, why);
             let Some(old) = made.get(logical).cloned() else {
                 let id = ec2.make(&wish).map_err(refused)?;
-                made.insert(logical.clone(), Made { wish, id });
+                made.insert(logical.clone(), Made::new(wish, id));
                 continue;
             };
             let state = match revert {
@@ -51,14 +52,19 @@ impl Account {
                     ec2.make(&wish).map_err(refused)?
                 }
             };
-            made.insert(logical.clone(), Made { wish, id });
+            made.insert(logical.clone(), Made::new(wish, id));
+        }
+        for (logical, made) in &mut made {
+            if layout.resources.contains_key(logical) {
+                made.retained = layout.is_retained(logical);
+            }
         }
         let gone = |logical: &&String| !layout.resources.contains_key(*logical);
         let gone: Vec<String> = made.keys().filter(gone).cloned().collect();
         left.extend(gone.iter().filter_map(|logical| made.remove(logical)));
         left.sort_by_key(|made| Reverse(Wish::rank(&made.wish.kind)));
-        for made in left {
-            ec2.remove(&made);
+        for made in left.iter().filter(|made| !made.retained) {
+            ec2.remove(made);
         }
         Ok((ec2, made))
     }
@@ -89,6 +95,7 @@ impl Account {
         let layout = layout(stack);
         let done = self.bring(&layout, revert)?;
         (self.ec2, self.made) = done;
+        self.tag_addresses();
         let eips = self.made.iter();
         let eips = eips.filter(|(_, made)| made.wish.kind == "AWS::EC2::EIP");
         let outputs = eips.map(|(logical, made)| (logical.clone(), made.id.clone()));
@@ -101,12 +108,27 @@ impl Account {
         Ok(())
     }
 
+    /// Gives the static IPs the tags of CloudFormation, which stay when the stack gives them up.
+    fn tag_addresses(&mut self) {
+        let name = self.stack.as_ref().map(|stack| stack.name.clone());
+        for (logical, made) in &self.made {
+            if made.wish.kind == "AWS::EC2::EIP" {
+                let tags = [("stack-name", name.as_ref()), ("logical-id", Some(logical))];
+                let tags = tags.map(|(key, value)| {
+                    let value = value.cloned().unwrap_or_default();
+                    (format!("aws:cloudformation:{key}"), value)
+                });
+                (self.ec2.address_tags).insert(made.id.clone(), tags.into());
+            }
+        }
+    }
+
     /// Deletes the stack's resources.
     pub(super) fn clear(&mut self) {
         let mut made: Vec<Made> = std::mem::take(&mut self.made).into_values().collect();
         made.sort_by_key(|made| Reverse(Wish::rank(&made.wish.kind)));
-        for made in made {
-            self.ec2.remove(&made);
+        for made in made.iter().filter(|made| !made.retained) {
+            self.ec2.remove(made);
         }
     }
 
@@ -116,8 +138,13 @@ impl Account {
             let has_id = made.wish.kind != "AWS::EC2::Route";
             has_id.then(|| (logical.clone(), made.id.clone()))
         };
+        let is_shown = |(_, ip): &(&String, &String)| IdKind::of(ip) == Some(IdKind::Address);
+        let outputs = self.stack.iter().flat_map(|stack| &stack.outputs);
+        let outputs = outputs.filter(is_shown);
+        let mut ids: BTreeMap<_, _> = outputs.map(|(id, ip)| (id.clone(), ip.clone())).collect();
+        ids.extend(self.made.iter().filter_map(named));
         Observed {
-            ids: self.made.iter().filter_map(named).collect(),
+            ids,
             gateways: self.ec2.gateways.clone(),
             addresses: self.ec2.addresses.clone(),
             subnets: self.ec2.subnets.clone(),

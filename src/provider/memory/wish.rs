@@ -21,6 +21,15 @@ pub(super) struct Made {
     pub(super) wish: Wish,
     /// The physical id: `nat-…`, `subnet-…`, `rtb-…`, `rtbassoc-…`, the address of an EIP, or table and CIDR of a route.
     pub(super) id: String,
+    /// Whether it stays in EC2 when the stack gives it up.
+    pub(super) retained: bool,
+}
+
+impl Made {
+    pub(super) fn new(wish: Wish, id: String) -> Self {
+        let retained = false;
+        Self { wish, id, retained }
+    }
 }
 
 impl Wish {

@@ -1,0 +1,76 @@
+//! The parts of a zone, and the logical ids that the controller gives them.
+
+use crate::model::cloud::logical_id::renewal;
+
+/// A piece of a zone's NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    Eip,
+    NatGateway,
+    NatSubnet,
+    NatSubnetRouteTable,
+    NatSubnetRoute,
+    NatSubnetRouteTableAssociation,
+}
+
+/// How the logical ids of a zone's parts begin.
+const PARTS: [(Part, &str); 6] = [
+    (Part::Eip, "EIP"),
+    (Part::NatGateway, "NATGateway"),
+    (Part::NatSubnet, "NATSubnet"),
+    (Part::NatSubnetRouteTable, "NATSubnetRouteTable"),
+    (Part::NatSubnetRoute, "NATSubnetRoute"),
+    (
+        Part::NatSubnetRouteTableAssociation,
+        "NATSubnetRouteTableAssociation",
+    ),
+];
+
+/// Returns the logical id of a new zone's part.
+pub fn part_name(zone: &str, part: Part) -> String {
+    format!("{}{}", base(part), alphanumeric(zone))
+}
+
+fn base(part: Part) -> &'static str {
+    let base = PARTS.iter().find(|(of, _)| *of == part);
+    base.map_or("", |(_, base)| base)
+}
+
+/// Whether it is the logical id of a new zone's part.
+pub fn is_part(id: &str, zone: &str) -> bool {
+    let rest = id.strip_suffix(&alphanumeric(zone));
+    rest.is_some_and(|base| PARTS.iter().any(|(_, name)| *name == base))
+}
+
+/// Whether the controller has given this logical id to the static IP of this zone, or of any zone if there is none.
+pub fn is_eip(id: &str, zone: Option<&str>) -> bool {
+    let (first, _) = renewal(id);
+    match zone {
+        Some(zone) => first == part_name(zone, Part::Eip),
+        // The Go controller counted: EIP1, EIP2, …
+        None => (first.strip_prefix(base(Part::Eip)))
+            .is_some_and(|zone| zone.starts_with(|it: char| it.is_ascii_alphabetic())),
+    }
+}
+
+/// Returns the text without what a logical id must not have.
+pub fn alphanumeric(text: &str) -> String {
+    text.chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_renewed_static_ip_is_still_the_zones() {
+        let zone = "eu-west-1a";
+        let id = part_name(zone, Part::Eip);
+        assert_eq!(id, "EIPeuwest1a");
+        assert!(is_part(&id, zone) && !is_part("EIP1", zone));
+        let renewed = crate::model::cloud::logical_id::next_name(&id);
+        assert!(is_eip(&renewed, Some(zone)) && is_eip(&renewed, None));
+        assert!(!is_eip(&id, Some("eu-west-1b")));
+        assert!(!is_eip("EIP1", None) && !is_eip("EIP1", Some(zone)));
+    }
+}

@@ -1,0 +1,65 @@
+//! Static IPs outside of the stack: those that it gave up, and those that a zone's NAT gateway uses by their allocation id.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::base::ids::Zone;
+
+/// A static IP as EC2 names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaticIp {
+    /// The public IP.
+    pub ip: String,
+    /// Its allocation id, `eipalloc-…`.
+    pub allocation: String,
+}
+
+/// A static IP of the account, as DescribeAddresses shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountAddress {
+    /// The public IP.
+    pub ip: String,
+    /// The network interface or instance that has it; None if it is free.
+    pub held_by: Option<String>,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The static IPs of the account in the region.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Account {
+    /// Nobody has asked: no zone is to be added, or there is no account.
+    #[default]
+    NotAsked,
+    /// EC2 does not say which there are, for this reason.
+    Unanswered(String),
+    Listed {
+        /// By allocation id.
+        addresses: BTreeMap<String, AccountAddress>,
+        /// Allocation ids that EC2, asked for each alone, says do not exist.
+        gone: BTreeSet<String>,
+    },
+}
+
+impl Account {
+    /// Returns those of these allocation ids that the list lacks.
+    pub fn lacks(&self, allocations: BTreeSet<String>) -> BTreeSet<String> {
+        let Self::Listed { addresses, .. } = self else {
+            return BTreeSet::new();
+        };
+        let lacks = |id: &String| !addresses.contains_key(id);
+        allocations.into_iter().filter(lacks).collect()
+    }
+}
+
+/// The static IP that a zone gets when it is added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// One that the account has.
+    Use(StaticIp),
+    /// None yet, for this reason. `lost`: a former one does not exist any more.
+    Wait { lost: bool, why: String },
+}
+
+/// The choices by zone. A zone without one gets a new static IP.
+pub type Choices = BTreeMap<Zone, Choice>;

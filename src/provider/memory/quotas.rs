@@ -1,0 +1,58 @@
+//! What the account has and may still have.
+
+use std::collections::BTreeSet;
+
+use super::ec2::Ec2;
+use crate::model::base::ids::Zone;
+use crate::model::cloud::network::Headroom;
+use crate::model::cloud::observed::{Address, Gateway, Health};
+use crate::model::cloud::static_ip::{Account, AccountAddress};
+
+impl Ec2 {
+    pub(super) fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {
+        let told = self.gateway_quotas.iter().filter(|_| !self.hides_quotas);
+        let free = |(zone, quota): (&Zone, &usize)| {
+            let taken = self.in_zone(zone);
+            zones
+                .contains(zone)
+                .then(|| (zone.clone(), quota.saturating_sub(taken)))
+        };
+        Headroom {
+            addresses: self.free_addresses(),
+            nat_gateways: told.filter_map(free).collect(),
+            account: self.account(),
+            ..Headroom::default()
+        }
+    }
+
+    fn account(&self) -> Account {
+        let shown = |(ip, address): (&String, &Address)| {
+            let tags = self.address_tags.get(ip).cloned().unwrap_or_default();
+            let held_by = address.held_by.clone();
+            let ip = ip.clone();
+            (
+                address.allocation.clone(),
+                AccountAddress { ip, held_by, tags },
+            )
+        };
+        Account::Listed {
+            addresses: self.addresses.iter().map(shown).collect(),
+            gone: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn free_addresses(&self) -> Option<usize> {
+        let quota = self.address_quota?;
+        Some(quota.saturating_sub(self.addresses.len()))
+    }
+
+    /// As many gateways as count.
+    pub(super) fn in_zone(&self, zone: &Zone) -> usize {
+        let is_in = |gateway: &&Gateway| {
+            let subnet = self.subnets.get(&gateway.subnet);
+            let counts = !matches!(gateway.health, Health::Gone | Health::Failed(_));
+            counts && subnet.is_some_and(|subnet| subnet.zone == *zone)
+        };
+        self.gateways.values().filter(is_in).count()
+    }
+}

@@ -1,0 +1,237 @@
+//! Static IPs outlive what used them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::golang::GoStack;
+use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
+use crate::standin::{Exit, actions};
+use crate::wait;
+
+fn ips(exits: &BTreeMap<String, Exit>) -> BTreeSet<String> {
+    exits.values().map(|exit| exit.ip.clone()).collect()
+}
+
+/// The addresses in the account.
+pub fn addresses(stage: &Stage) -> BTreeSet<String> {
+    let state = stage.aws.state();
+    let addresses = state["addresses"].as_array().unwrap().iter();
+    let ip = |address: &serde_json::Value| address["public_ip"].as_str().unwrap().to_owned();
+    addresses.map(ip).collect()
+}
+
+/// The static IP of each zone.
+fn by_zone(exits: &BTreeMap<String, Exit>) -> BTreeMap<&str, &str> {
+    let exits = exits.iter();
+    exits
+        .map(|(zone, exit)| (zone.as_str(), exit.ip.as_str()))
+        .collect()
+}
+
+/// Waits until the ledger has the static IPs of all three zones.
+async fn noted(stage: &Stage) {
+    wait::until_async("noted", || async {
+        let ledger = stage.ledger().await?;
+        let known = ledger["staticIps"].as_object().map_or(0, |it| it.len());
+        wait::check(known == 3, || ledger.to_string())
+    })
+    .await;
+}
+
+/// Deletes the stack as a person does.
+fn delete_stack(stage: &Stage) {
+    let stacks = stage.aws.stacks();
+    let name = stacks.keys().next().unwrap().as_str();
+    stage
+        .aws
+        .call("cloudformation", "DeleteStack", &[("StackName", name)]);
+}
+
+async fn without_stack(stage: &Stage) {
+    wait::until("the stack is gone", || {
+        let stacks = stage.aws.stacks();
+        wait::check(stacks.is_empty(), || format!("{stacks:?}"))
+    })
+    .await;
+}
+
+/// The Go controller's stack would release its static IPs; a change of its own prevents that first.
+#[tokio::test]
+async fn an_adopted_stack_retains_its_static_ips_before_it_is_deleted() {
+    let stage = Stage::open("retained-adopted").await;
+    GoStack::default().make(&stage).await;
+    let before = ips(&stage.aws.exits());
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let launch = stage.replica("r1").flag("empty-grace-period", "0s");
+    let replica = launch.flag("on-empty", "delete").start();
+    wait::until("r1 leads", || replica.said(&["this replica leads"])).await;
+    stage.two_more_looks().await;
+    let mark = stage.aws.mark();
+    assert_eq!(actions(&stage.writes_at_rest(0).await), [""; 0]);
+    stage.delete_config_map("egress-t1").await;
+    without_stack(&stage).await;
+    assert_eq!(addresses(&stage), before);
+    let writes = ["CreateChangeSet", "ExecuteChangeSet", "DeleteStack"];
+    assert_eq!(actions(&stage.aws.writes_since(mark)), writes);
+}
+
+#[tokio::test]
+async fn a_stack_that_somebody_deletes_leaves_its_static_ips() {
+    let stage = Stage::open("retained-deleted").await;
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let before = ips(&stage.routed(&EXAMPLE_CIDRS).await);
+    replica.terminate().await;
+    delete_stack(&stage);
+    without_stack(&stage).await;
+    assert_eq!(addresses(&stage), before);
+}
+
+#[tokio::test]
+async fn a_stack_that_comes_back_has_the_same_static_ips() {
+    let stage = Stage::open("retained-back").await;
+    let launch = || stage.replica("r1").flag("empty-grace-period", "0s");
+    let mut replica = launch().flag("on-empty", "delete").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let first = stage.routed(&EXAMPLE_CIDRS).await;
+    for round in 0..2 {
+        stage.delete_config_map("egress-t1").await;
+        without_stack(&stage).await;
+        stage.config_map("egress-t1", &EXAMPLE).await;
+        let exits = stage.routed(&EXAMPLE_CIDRS).await;
+        assert_eq!(by_zone(&exits), by_zone(&first), "round {round}");
+    }
+    // A person deletes the stack while entries request it.
+    delete_stack(&stage);
+    let start = std::time::Instant::now();
+    wait::until("other NAT gateways", || {
+        let exits = stage.aws.exits();
+        let renewed = exits.len() == 3
+            && exits
+                .iter()
+                .all(|(zone, exit)| first[zone].gateway != exit.gateway);
+        wait::check(renewed, || format!("{exits:?}"))
+    })
+    .await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    println!("egress was away for {:.1} s", start.elapsed().as_secs_f64());
+    assert_eq!(by_zone(&exits), by_zone(&first));
+    assert_eq!(
+        addresses(&stage),
+        ips(&first),
+        "no address is allocated again"
+    );
+    replica.terminate().await;
+}
+
+#[tokio::test]
+async fn a_cluster_without_a_ledger_finds_its_static_ips_by_their_tags() {
+    let stage = Stage::open("retained-tags").await;
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let first = stage.routed(&EXAMPLE_CIDRS).await;
+    replica.terminate().await;
+    delete_stack(&stage);
+    without_stack(&stage).await;
+    let ledger = stage.path("", "configmaps") + "/kube-static-egress-controller-ledger";
+    stage.take(&ledger).await;
+    let _replica = stage.replica("r2").start();
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    assert_eq!(by_zone(&exits), by_zone(&first));
+}
+
+#[tokio::test]
+async fn a_zone_that_is_added_again_has_the_same_static_ip() {
+    let stage = Stage::open("retained-zone").await;
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let first = stage.routed(&EXAMPLE_CIDRS).await;
+    noted(&stage).await;
+    replica.terminate().await;
+    let launch = stage.replica("r2").zones(&["a", "b"]);
+    let mut replica = launch.arg("--remove-zone=eu-central-1c").start();
+    wait::until("the zone is gone", || {
+        let exits = stage.aws.exits();
+        wait::check(exits.len() == 2, || format!("{exits:?}"))
+    })
+    .await;
+    replica.terminate().await;
+    // As many as are there, and no more.
+    stage.aws.settings(serde_json::json!({ "eip_quota": 3 }));
+    let _replica = stage.replica("r3").start();
+    wait::until("the zone is back", || {
+        let exits = stage.aws.exits();
+        wait::check(exits.len() == 3, || format!("{exits:?}"))
+    })
+    .await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    assert_eq!(by_zone(&exits), by_zone(&first));
+}
+
+/// Allocates an Elastic IP address as the tests themselves. Returns its allocation id.
+fn allocate(stage: &Stage) -> String {
+    let answer = stage
+        .aws
+        .call("ec2", "AllocateAddress", &[("Domain", "vpc")]);
+    let (_, rest) = answer.split_once("<allocationId>").unwrap();
+    rest.split_once('<').unwrap().0.to_owned()
+}
+
+#[tokio::test]
+async fn a_zone_uses_the_address_that_a_flag_names_and_a_wrong_one_holds_up_nobody_else() {
+    let stage = Stage::open("retained-own").await;
+    let own = allocate(&stage);
+    let wrong = "--aws-eip-allocation-id=eu-central-1b=eipalloc-0123456789abcdef0";
+    let flag = format!("--aws-eip-allocation-id=eu-central-1a={own}");
+    let mut replica = stage.replica("r1").arg(&flag).arg(wrong).start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    assert_eq!(exits["eu-central-1a"].allocation, own);
+    assert_eq!(exits.len(), 2, "zone b waits: {exits:?}");
+    wait::until("told", || {
+        replica.said(&[
+            "StaticIpUndecided",
+            "eipalloc-0123456789abcdef0",
+            "eu-central-1b",
+        ])
+    })
+    .await;
+    replica.terminate().await;
+    // Deleting the stack leaves it, and another flag changes no live zone.
+    let other = allocate(&stage);
+    let flag = format!("--aws-eip-allocation-id=eu-central-1a={other}");
+    let replica = stage.replica("r2").arg(&flag).start();
+    wait::until("told", || replica.said(&["StaticIpKept", &other])).await;
+    let after = stage.aws.exits();
+    assert_eq!(after["eu-central-1a"], exits["eu-central-1a"]);
+}
+
+#[tokio::test]
+async fn a_former_static_ip_that_was_released_is_no_other_zones_problem() {
+    let stage = Stage::open("retained-lost").await;
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let first = stage.routed(&EXAMPLE_CIDRS).await;
+    noted(&stage).await;
+    replica.terminate().await;
+    delete_stack(&stage);
+    without_stack(&stage).await;
+    let lost = &first["eu-central-1a"];
+    let call = [("AllocationId", lost.allocation.as_str())];
+    stage.aws.call("ec2", "ReleaseAddress", &call);
+    let mut replica = stage.replica("r2").start();
+    wait::until("told", || replica.said(&["StaticIpLost", &lost.ip])).await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    let mut expected = by_zone(&first);
+    expected.remove("eu-central-1a");
+    assert_eq!(by_zone(&exits), expected);
+    replica.terminate().await;
+    let allowed = format!("--allow-new-eips=eu-central-1a={}", lost.ip);
+    let _replica = stage.replica("r3").arg(&allowed).start();
+    wait::until("all zones", || {
+        let exits = stage.aws.exits();
+        wait::check(exits.len() == 3, || format!("{exits:?}"))
+    })
+    .await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    assert_ne!(exits["eu-central-1a"].ip, lost.ip);
+}
