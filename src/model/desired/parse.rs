@@ -161,7 +161,7 @@ impl Request {
 
     fn hold_unknown(&mut self, object: &ObjectId, ledger: Option<&Ledger>) {
         if let Some(ledger) = ledger.filter(|ledger| ledger.is_short(object)) {
-            self.held.extend(ledger.former());
+            self.held.extend(ledger.unnamed());
         }
     }
 

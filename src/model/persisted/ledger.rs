@@ -66,7 +66,9 @@ pub struct Ledger {
     entries: BTreeMap<EntryId, Line>,
     /// What entries asked for before they were changed, as long as a live route may be left of it.
     former: BTreeSet<Ipv4Net>,
-    /// Namespaces, by cluster and name, of which entries did not fit: what they asked for is in `former`, as far as it is live.
+    /// The part of `former` that no line explained when it was noted: what entries without a line may have requested.
+    unnamed: BTreeSet<Ipv4Net>,
+    /// Namespaces, by cluster and name, of which entries did not fit: what they asked for is in `unnamed`, as far as it is live.
     short: BTreeSet<(String, String)>,
     /// The next number of a [`Line`].
     next: u64,
@@ -109,6 +111,9 @@ struct Document {
     entries: Tree,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     former: Vec<String>,
+    /// None in a document of an earlier version, which did not tell these apart: then all of `former` counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unnamed: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     short: BTreeSet<(String, String)>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -165,17 +170,21 @@ impl Ledger {
             .entries
             .into_iter()
             .filter(|(cluster, _)| clusters.contains(cluster));
+        // A network that cannot be read counts as missing.
+        let nets = |nets: &[String]| nets.iter().filter_map(|net| net.parse().ok()).collect();
+        let former: BTreeSet<Ipv4Net> = nets(&document.former);
+        let unnamed = match &document.unnamed {
+            Some(unnamed) => nets(unnamed),
+            None if document.short.is_empty() => BTreeSet::new(),
+            None => former.clone(),
+        };
         Ok(Self {
             stack_name: document.stack_name,
             stack: document.stack,
             settled: document.settled,
             entries: watched.flat_map(lines).collect(),
-            // A line that cannot be read counts as missing.
-            former: document
-                .former
-                .iter()
-                .filter_map(|net| net.parse().ok())
-                .collect(),
+            former,
+            unnamed,
             short: document.short,
             next: document.next,
             tries: document.tries,
@@ -207,6 +216,7 @@ impl Ledger {
             keys.insert(id.key.clone(), (line.net.to_string(), line.number));
         }
         let grace = self.grace;
+        let texts = |nets: &BTreeSet<Ipv4Net>| nets.iter().map(Ipv4Net::to_string).collect();
         let large = |large: LargeRemoval| (whole_seconds(large.since), large.removed, large.of);
         let document = Document {
             version: match self.short.is_empty() {
@@ -218,7 +228,8 @@ impl Ledger {
             settled: self.settled.clone(),
             next: self.next,
             entries,
-            former: self.former.iter().map(Ipv4Net::to_string).collect(),
+            former: texts(&self.former),
+            unnamed: (!self.short.is_empty()).then(|| texts(&self.unnamed)),
             short: self.short.clone(),
             tries: self.tries.clone(),
             repairs: self.repairs.clone(),
@@ -250,7 +261,18 @@ impl Ledger {
 
     /// Notes routes that a change set is to make. What it was made for may have changed by the time that it is executed.
     pub(in crate::model) fn note_planned(&mut self, routes: impl Iterator<Item = Ipv4Net>) {
-        self.former.extend(routes);
+        let named = self.named();
+        for net in routes {
+            if !self.short.is_empty() && !cidr::covers(&named, &net) {
+                self.unnamed.insert(net);
+            }
+            self.former.insert(net);
+        }
+    }
+
+    /// Returns the networks that entries without a line may have requested, of which routes may be left or under way.
+    pub(in crate::model) fn unnamed(&self) -> &BTreeSet<Ipv4Net> {
+        &self.unnamed
     }
 
     /// Networks that were asked for before, of which routes may be left or under way.
@@ -304,6 +326,8 @@ impl Ledger {
             let keeps = |entry: &EntryId, line: &Line| stands(entry) || is_left(&line.net);
             ledger.entries.retain(|entry, line| keeps(entry, line));
             ledger.former.retain(|net| under_way || is_left(net));
+            let former = &ledger.former;
+            ledger.unnamed.retain(|net| former.contains(net));
         }
         let (left_out, tenants) = ledger.shorten(&live);
         (ledger, left_out, tenants)

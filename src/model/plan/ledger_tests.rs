@@ -297,6 +297,33 @@ fn overfull() -> Bench {
     bench
 }
 
+/// Another namespace changes a value, while a route that a change set made for it is still noted as planned.
+#[test]
+fn a_ledger_that_one_namespace_fills_freezes_no_edit_of_others() {
+    let mut bench = overfull();
+    let ledger = bench.ledger.as_mut().unwrap();
+    let planned = ["1.1.1.1/32", "9.9.9.9/32"].map(|net| net.parse().unwrap());
+    ledger.note_planned(planned.into_iter());
+    let text = ledger.text();
+    let clusters = [String::new()].into();
+    let read = Ledger::read(&text, "egress", &clusters);
+    assert_eq!(read.as_ref(), Ok(&*ledger));
+    let earlier = text.replace("\"unnamed\":[\"9.9.9.9/32\"],", "");
+    assert_ne!(earlier, text);
+    let earlier = Ledger::read(&earlier, "egress", &clusters).unwrap();
+    assert_eq!(earlier.unnamed(), earlier.former());
+
+    set_object(&mut bench, "greedy", "z", &[("z", "9.9.9,9")]);
+    let edited = [("old", "2.2.2.2"), ("web", "3.3.3.3")];
+    set_object(&mut bench, "z-calm", "one", &edited);
+    let left = set(&["2.2.2.2/32", "3.3.3.3/32", "8.8.8.8/32", "9.9.9.9/32"]);
+    for _ in 0..3 {
+        let plan = bench.plan();
+        assert_eq!(routed(&plan), left, "{plan}");
+        bench.ledger = plan.ledger;
+    }
+}
+
 #[test]
 fn a_ledger_that_one_namespace_fills_freezes_no_removal_of_others() {
     let mut bench = overfull();

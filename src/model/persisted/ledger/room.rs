@@ -21,13 +21,13 @@ impl Ledger {
     pub(super) fn shorten(&mut self, live: &[&Ipv4Net]) -> (usize, BTreeSet<(String, String)>) {
         let left_out = self.beyond_room();
         // A namespace stays short while a route is left of which only the network is known.
-        if self.former.is_empty() {
+        if self.unnamed.is_empty() {
             self.short.clear();
         }
         if left_out.is_empty() {
             return (0, BTreeSet::new());
         }
-        let before = self.explained();
+        let before = self.named();
         let tenants: BTreeSet<(String, String)> = left_out
             .iter()
             .map(|EntryId { object, .. }| (object.cluster.clone(), object.namespace.clone()))
@@ -36,9 +36,11 @@ impl Ledger {
         // These get the same numbers the next time, so that the document does not change with each pass.
         let last = self.entries.values().map(|line| line.number).max();
         self.next = last.map_or(0, |last| last.saturating_add(1));
-        let after = self.explained();
+        let after = self.named();
         let lost = |route: &&&Ipv4Net| cidr::covers(&before, route) && !cidr::covers(&after, route);
-        self.former.extend(live.iter().filter(lost).copied());
+        let lost: Vec<Ipv4Net> = live.iter().filter(lost).map(|route| **route).collect();
+        self.former.extend(&lost);
+        self.unnamed.extend(lost);
         self.short.extend(tenants.iter().cloned());
         (left_out.len(), tenants)
     }
@@ -83,6 +85,11 @@ impl Ledger {
     pub fn explains<'a>(&self, mut live: impl Iterator<Item = &'a Ipv4Net>) -> bool {
         let explained = self.explained();
         live.all(|route| cidr::covers(&explained, route))
+    }
+
+    /// Returns the networks of all lines.
+    pub(super) fn named(&self) -> Vec<Ipv4Net> {
+        cidr::minimal(self.entries.values().map(|line| line.net), &BTreeSet::new())
     }
 
     fn explained(&self) -> Vec<Ipv4Net> {
