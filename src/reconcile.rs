@@ -1,5 +1,4 @@
-//! One pass: read, plan, update the ledger, apply at most one step. A pass depends only on the observed state, and never waits for an
-//! operation.
+//! One pass: read, plan, update the ledger, apply at most one step. A pass depends on the observed state only, and waits for nothing.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -180,9 +179,7 @@ async fn survey<P: Provider>(
 ) {
     let ask = provider.headroom(zones);
     let mut answer = ask.instrument(spans::step("ask for quotas")).await;
-    let former = zones.iter().filter_map(|zone| view.ledger.static_ip(zone));
-    let former = former.map(|it| it.allocation.clone()).collect();
-    let missing = answer.account.lacks(former);
+    let missing = answer.account.lacks(view.ledger.allocations(zones));
     if let Account::Listed { gone, .. } = &mut answer.account
         && !missing.is_empty()
     {

@@ -209,10 +209,13 @@ impl World {
 
     /// Returns what cannot be restored, was repaired without success, or is deleted again and again.
     pub fn lost(&self) -> Lost {
-        let astray = self.account.astray();
+        let (astray, zones) = (self.account.astray(), self.zones_without_ip());
         let shared = self.shared();
         let excuses = &shared.excuses;
-        let mut lost = Lost::default();
+        let mut lost = Lost {
+            zones,
+            ..Lost::default()
+        };
         for (id, stray) in astray {
             let released = id.starts_with("EIP");
             if !released && !excuses.is_given_up(&id) {

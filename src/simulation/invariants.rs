@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::config_maps::{self, covered};
 use super::oversized::oversized;
 use super::provider_wrapper::Basis;
-use super::world::{Standing, World};
+use super::world::{Shared, Standing, World};
 use crate::model::base::ids::{ObjectId, TableId, Zone};
 use crate::model::cloud::logical_id::renewal;
 use crate::model::desired::template::Template;
@@ -240,6 +240,8 @@ impl World {
         for (output, address) in &shared.ips {
             match sight.ips.get(output) {
                 Some(other) if other == address => {}
+                // Its zone goes, and may.
+                None if shared.kept.values().any(|kept| kept == address) => {}
                 _ if shared.excuses.released.contains(address) => {}
                 other => wrong.push((
                     Invariant::StaticIpsStay,
@@ -259,7 +261,7 @@ impl World {
             wrong.push((Invariant::StaticIpsStay, text));
         }
         wrong.extend(another_ip(&shared.kept, &sight));
-        shared.ips.extend(std::mem::take(&mut sight.ips));
+        note_ips(&mut shared, &mut sight);
         shared.excuses.excuse(&mut sight, FIRM + self.pace);
         for (id, net) in &entries {
             shared.ever.entry(id.clone()).or_default().insert(*net);
@@ -360,6 +362,18 @@ impl World {
         }
         None
     }
+}
+
+/// Notes the static IPs of the stack, and forgets those of former zones that are back.
+fn note_ips(shared: &mut Shared, sight: &mut AccountView) {
+    if sight.at_rest {
+        let is_back = |ip: &String| sight.ips.values().any(|it| it == ip);
+        shared.kept.retain(|_, ip| !is_back(ip));
+    }
+    let kept: Vec<String> = shared.kept.values().cloned().collect();
+    shared.ips.retain(|_, ip| !kept.contains(ip));
+    sight.ips.retain(|_, ip| !kept.contains(ip));
+    shared.ips.extend(std::mem::take(&mut sight.ips));
 }
 
 /// Returns the zones that have another static IP than the one that they had before, although that is in the account.

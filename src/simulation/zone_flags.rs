@@ -13,6 +13,7 @@ use super::world::World;
 use crate::lease::tests::secs;
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::settings::Settings;
+use crate::model::cloud::part_names::{Part, is_eip, part_name};
 use crate::model::plan::types::Action;
 use crate::provider::memory::account_view::AccountView;
 
@@ -126,7 +127,8 @@ impl World {
             if named.contains(zone) {
                 let mut shared = self.shared();
                 shared.zone_flags.doubtful.insert(zone.clone());
-                shared.excuses.released.insert(ip.clone());
+                shared.ips.retain(|_, it| it != ip);
+                (shared.kept).insert(part_name(zone, Part::Eip), ip.clone());
             } else {
                 let text = format!("{zone} goes with {ip}, and the operator has not named it");
                 self.fail(Invariant::StaticIpsStay, text);
@@ -142,10 +144,25 @@ impl World {
         sight
     }
 
+    /// Returns the zones that are not in the stack and wait for a person, since their former static IP is released.
+    pub fn zones_without_ip(&self) -> BTreeSet<Zone> {
+        let in_stack = self.account.zone_ips();
+        let addresses = self.account.sight().addresses;
+        let shared = self.shared();
+        let is_gone = |zone: &Zone| {
+            let mut former = shared.kept.iter();
+            former.any(|(id, ip)| is_eip(id, Some(zone)) && !addresses.contains(ip))
+        };
+        let zones = settings().zones.into_keys();
+        let zones = zones.filter(|zone| !in_stack.contains_key(zone));
+        zones.filter(is_gone).collect()
+    }
+
     /// Returns the worker tables in which nothing is owed.
     pub fn tables_out(&self) -> BTreeSet<TableId> {
         let in_stack = self.account.zone_ips().into_keys().collect();
-        let out = self.shared().zone_flags.zones_out(&in_stack);
+        let mut out = self.shared().zone_flags.zones_out(&in_stack);
+        out.extend(self.zones_without_ip());
         let tables = self.account.zones().into_iter();
         let tables = tables.filter(|(_, zone)| out.contains(zone));
         tables.map(|(table, _)| table).collect()

@@ -53,6 +53,12 @@ impl<'a> Recall<'a> {
         }
     }
 
+    /// Returns the allocation ids of the static IPs that these zones had.
+    pub fn allocations(self, zones: &BTreeSet<Zone>) -> BTreeSet<String> {
+        let known = zones.iter().filter_map(|zone| self.static_ip(zone));
+        known.map(|it| it.allocation.clone()).collect()
+    }
+
     /// Whether some zone had the static IP with this allocation id.
     pub fn knows_allocation(self, allocation: &str) -> bool {
         match self {
