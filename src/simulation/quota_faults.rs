@@ -184,10 +184,9 @@ impl MemoryProvider {
         let ip = |zone: &Zone| {
             let logical = names.part(zone, Part::Eip);
             let made = logical.and_then(|logical| account.made.get(logical));
-            (
-                zone.clone(),
-                made.map(|made| made.id.clone()).unwrap_or_default(),
-            )
+            let given = names.given.get(zone).map(|it| it.ip.clone());
+            let ip = made.map(|made| made.id.clone()).or(given);
+            (zone.clone(), ip.unwrap_or_default())
         };
         names.nat_cidrs.keys().map(ip).collect()
     }

@@ -44,7 +44,7 @@ fn metadata_changes(stack: &Stack, template: &Template) -> Vec<Change> {
     let change = |id: &String| Change {
         logical_id: id.clone(),
         resource_type: live.resources[id].kind.clone(),
-        effect: Effect::Modify,
+        effect: Effect::Tags,
         dynamic_on: Vec::new(),
     };
     differs.map(change).collect()
