@@ -104,6 +104,9 @@ fn zones(
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<Zone, Ipv4Net> {
     let mut zones = BTreeMap::new();
+    let goes =
+        |zone: &Zone| settings.remove_zones.contains(zone) && !settings.zones.contains_key(zone);
+    let one_stays = names.nat_cidrs.keys().any(|zone| !goes(zone));
     for (zone, live) in &names.nat_cidrs {
         match settings.zones.get(zone) {
             Some(configured) if configured != live => problems.push(Problem::warning(
@@ -114,7 +117,16 @@ fn zones(
                      --aws-nat-cidr-block back to {live}, or remove the zone with --remove-zone={zone} and add it again"
                 ),
             )),
-            None if settings.remove_zones.contains(zone) => continue,
+            None if goes(zone) && one_stays => continue,
+            // Without any zone, nobody would have a route.
+            None if goes(zone) => problems.push(Problem::warning(
+                Subject::Zone(zone.clone()),
+                Reason::ZoneKept,
+                format!(
+                    "--remove-zone names it, and no other zone has a NAT gateway: it stays until a zone of --aws-az has one; see the \
+                     problems of those zones, or take {zone} out of --remove-zone and add it back to --aws-az"
+                ),
+            )),
             None => problems.push(Problem::warning(
                 Subject::Zone(zone.clone()),
                 Reason::ZoneKept,

@@ -198,6 +198,7 @@ impl World {
         let named = flags.named();
         if let Some(zone) = named.iter().find(|zone| in_stack.contains_key(*zone))
             && flags.are_rolled_out()
+            && in_stack.keys().any(|zone| !named.contains(zone))
         {
             return Err(format!("{zone} is to be removed and is still there"));
         }

@@ -137,6 +137,27 @@ fn a_stack_that_is_deleted_halfway_goes_only_when_nothing_can_be_lost_with_it() 
 }
 
 #[test]
+fn the_last_zones_stay_until_another_one_has_a_nat_gateway() {
+    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
+    let c = ("c".to_owned(), "172.31.66.0/28".parse().unwrap());
+    bench.settings.zones = [c].into();
+    bench.settings.remove_zones = ["a".to_owned(), "b".to_owned()].into();
+    // The account has no room for zone c yet.
+    bench.network.headroom.addresses = Some(0);
+    let plan = bench.plan();
+    assert_eq!(plan.action, Action::Keep, "{plan}");
+    assert!(bench.reasons().contains(&Reason::ZoneKept));
+    bench.network.headroom.addresses = None;
+    let plan = bench.plan();
+    assert!(matches!(plan.action, Action::Prepare(_)), "{plan}");
+    let removes = |(kind, _): &(diff::Kind, String)| *kind == diff::Kind::Remove;
+    assert!(!kinds(&plan).iter().any(removes), "{plan}");
+    bench.settings.remove_zones.remove("b");
+    let gone = (diff::Kind::Remove, "NATGatewaya".to_owned());
+    assert!(kinds(&bench.plan()).contains(&gone));
+}
+
+#[test]
 fn nothing_takes_a_static_ip_away_unless_it_is_allowed() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.settings.zones.remove("b");
