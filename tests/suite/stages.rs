@@ -153,6 +153,11 @@ impl Lane {
         self.stage.aws.post("world", &json!({}));
         self.stage.delete_lease().await;
         self.stage.released_lease().await;
+        // The ledger would name static IPs that the new account does not have.
+        let ledger = self.stage.path("", "configmaps") + "/kube-static-egress-controller-ledger";
+        let mut object = self.stage.take(&ledger).await;
+        object["data"] = json!({});
+        self.stage.put_back(&ledger, object).await;
         self.start();
         self.start();
         let hit = self.spring(action, moment, async {}).await;
