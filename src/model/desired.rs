@@ -171,7 +171,7 @@ fn given(
     let given = |zone: &Zone| match network.headroom.choices.get(zone) {
         _ if names.nat_cidrs.contains_key(zone) => names.given.get(zone),
         Some(IpChoice::Use(ip)) => Some(ip),
-        Some(IpChoice::Wait { .. }) | None => None,
+        Some(IpChoice::Wait(..)) | None => None,
     };
     let of = |zone: &Zone| Some((zone.clone(), given(zone)?.clone()));
     zones.keys().filter_map(of).collect()
@@ -186,12 +186,8 @@ fn waits(
 ) -> Option<(Reason, String)> {
     let headroom = &network.headroom;
     let choice = headroom.choices.get(zone);
-    if let Some(IpChoice::Wait { lost, why }) = choice {
-        let reason = match lost {
-            true => Reason::StaticIpLost,
-            false => Reason::StaticIpUndecided,
-        };
-        return Some((reason, why.clone()));
+    if let Some(IpChoice::Wait(reason, why)) = choice {
+        return Some((*reason, why.clone()));
     }
     if addresses == Some(0) && choice.is_none() {
         let text = "it gets no NAT gateway yet, since the account may have no more static IPs in this region; release one \

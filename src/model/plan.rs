@@ -165,7 +165,8 @@ impl Plan {
             self.set(Action::Keep, why);
         } else if self.deletion_is_due(world) {
             let why = "no ConfigMap asks for a route any more, and --on-empty is delete";
-            if !self.retain_first(stack, layout, names, |_| true) {
+            let all = layout.resources.keys().cloned().collect();
+            if !self.retain_first(stack, layout, names, all) {
                 self.delete(stack, why.to_owned());
             }
         } else {
@@ -210,9 +211,9 @@ impl Plan {
         if let Some(text) = diff::refusal(&self.differences, &names.strangers, allowed) {
             return self.refuse(&stack.name, Reason::WouldLoseStaticIp, text);
         }
-        let differences = self.differences.clone();
-        let goes = |id: &str| differences.iter().any(|it| it.id == id && it.is_loss());
-        if self.retain_first(stack, layout, names, goes) {
+        let given_up = self.differences.iter().filter(|it| it.is_loss());
+        let given_up = given_up.map(|it| it.id.clone()).collect();
+        if self.retain_first(stack, layout, names, given_up) {
             return;
         }
         if stack.status.is_rollback() && !self.differences.is_empty() {

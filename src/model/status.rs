@@ -62,6 +62,12 @@ pub struct Status {
 }
 
 impl Status {
+    /// Reads a status. None if the text is none, or one that this version would misread.
+    pub fn read(text: &str) -> Option<Self> {
+        let status: Self = serde_json::from_str(text).ok()?;
+        Some(status).filter(|status| status.schema_version == SCHEMA_VERSION)
+    }
+
     /// Returns each IP that traffic leaves from, with its zone.
     pub fn exits(&self) -> impl Iterator<Item = (&String, &String)> {
         let more = self.secondary_ips.iter();

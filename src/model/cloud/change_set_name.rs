@@ -7,8 +7,9 @@ const CHANGE_SET_PREFIX: &str = "egress-";
 /// In the place of a template's fingerprint; no hexadecimal number begins so.
 pub(in crate::model) const REVERT: &str = "revert";
 
-/// `egress-{fingerprint}-e{epoch}-n{attempt}-c{owner}`: tells what it would make, and who made it. `owner` is in its short form. The
-/// first attempt, 0, is not in the name: a change set that is still being deleted, or that AWS remembers, is not in the next one's way.
+/// `egress-{fingerprint}-e{epoch}-n{attempt}-c{owner}`: tells what it would make, and who made it. `owner` is in its short form. Each
+/// attempt has a name of its own, since a change set that is still being deleted, or that AWS remembers, keeps its name taken. The
+/// first attempt, 0, is not in the name.
 pub fn change_set_name(fingerprint: &str, epoch: u64, attempt: u64, owner: Option<&str>) -> String {
     let mut name = format!("{CHANGE_SET_PREFIX}{}-e{epoch}", short(fingerprint));
     if attempt > 0 {
@@ -36,17 +37,17 @@ pub fn owner_of_change_set(name: &str) -> Option<&str> {
 
 fn parts_of(name: &str) -> Option<(&str, Option<&str>)> {
     let (fingerprint, rest) = name.strip_prefix(CHANGE_SET_PREFIX)?.split_once("-e")?;
-    let (epoch, owner) = match rest.split_once("-c") {
-        Some((epoch, owner)) => (epoch, Some(owner)),
-        None => (rest, None),
-    };
-    let (epoch, attempt) = match epoch.split_once("-n") {
-        Some((epoch, attempt)) => (epoch, Some(attempt)),
-        None => (epoch, None),
-    };
+    let (rest, owner) = split(rest, "-c");
+    let (epoch, attempt) = split(rest, "-n");
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let is_ours = is_number(epoch) && attempt.is_none_or(is_number) && owner.is_none_or(is_short);
     is_ours.then_some((fingerprint, owner))
+}
+
+/// Returns what is before a mark, and what is after it.
+fn split<'a>(text: &'a str, mark: &str) -> (&'a str, Option<&'a str>) {
+    let parts = text.split_once(mark);
+    parts.map_or((text, None), |(before, after)| (before, Some(after)))
 }
 
 /// Returns the part of a fingerprint that a name has.

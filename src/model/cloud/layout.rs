@@ -43,9 +43,6 @@ pub struct Layout {
     parameters: BTreeMap<String, String>,
 }
 
-/// How many resources a zone has.
-pub const PARTS: usize = 6;
-
 /// The logical ids that live resources have, by what they stand for. They keep their ids, also those that an earlier version chose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {

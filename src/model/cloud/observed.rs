@@ -96,7 +96,7 @@ pub enum Health {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Address {
-    /// The network interface that has it.
+    /// What has it: a network interface, an instance, or only the association's id.
     pub held_by: Option<String>,
     /// Its allocation id, `eipalloc-…`.
     pub allocation: String,

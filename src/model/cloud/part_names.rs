@@ -14,7 +14,7 @@ pub enum Part {
 }
 
 /// How the logical ids of a zone's parts begin.
-const PARTS: [(Part, &str); 6] = [
+pub const PARTS: [(Part, &str); 6] = [
     (Part::Eip, "EIP"),
     (Part::NatGateway, "NATGateway"),
     (Part::NatSubnet, "NATSubnet"),
@@ -42,15 +42,13 @@ pub fn is_part(id: &str, zone: &str) -> bool {
     rest.is_some_and(|base| PARTS.iter().any(|(_, name)| *name == base))
 }
 
-/// Whether the controller has given this logical id to the static IP of this zone, or of any zone if there is none.
-pub fn is_eip(id: &str, zone: Option<&str>) -> bool {
+/// Returns the zone whose static IP the controller gives this logical id, as [`alphanumeric`] spells it. None if it is not one of the
+/// controller's: the Go controller counted, as in `EIP1`.
+pub fn zone_of_eip(id: &str) -> Option<&str> {
     let (first, _) = renewal(id);
-    match zone {
-        Some(zone) => first == part_name(zone, Part::Eip),
-        // The Go controller counted: EIP1, EIP2, …
-        None => (first.strip_prefix(base(Part::Eip)))
-            .is_some_and(|zone| zone.starts_with(|it: char| it.is_ascii_alphabetic())),
-    }
+    let zone = first.strip_prefix(base(Part::Eip))?;
+    zone.starts_with(|it: char| it.is_ascii_alphabetic())
+        .then_some(zone)
 }
 
 /// Returns the text without what a logical id must not have.
@@ -69,8 +67,8 @@ mod tests {
         assert_eq!(id, "EIPeuwest1a");
         assert!(is_part(&id, zone) && !is_part("EIP1", zone));
         let renewed = crate::model::cloud::logical_id::next_name(&id);
-        assert!(is_eip(&renewed, Some(zone)) && is_eip(&renewed, None));
-        assert!(!is_eip(&id, Some("eu-west-1b")));
-        assert!(!is_eip("EIP1", None) && !is_eip("EIP1", Some(zone)));
+        assert_eq!(zone_of_eip(&renewed), Some("euwest1a"));
+        assert_eq!(zone_of_eip(&id), Some("euwest1a"));
+        assert_eq!(zone_of_eip("EIP1"), None);
     }
 }

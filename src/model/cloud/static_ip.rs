@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::model::base::ids::Zone;
+use crate::model::base::reason::Reason;
 
 /// A static IP as EC2 names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,8 +58,8 @@ impl Account {
 pub enum Choice {
     /// One that the account has.
     Use(StaticIp),
-    /// None yet, for this reason. `lost`: a former one does not exist any more.
-    Wait { lost: bool, why: String },
+    /// None yet, for this reason.
+    Wait(Reason, String),
 }
 
 /// The choices by zone. A zone without one gets a new static IP.

@@ -135,8 +135,7 @@ pub fn render(
     ]);
     add_routes(desired, names, &mut resources, &mut parameters)?;
     keep_spelling(&mut resources, &mut parameters, live);
-    drop_dangling(&mut resources);
-    retention::retain(&mut resources);
+    complete(&mut resources);
     let resource_count = resources.len();
     let declared: Map<String, Value> = parameters
         .keys()
@@ -270,12 +269,6 @@ fn add_zone(
         "SubnetId": { "Ref": name(Part::NatSubnet) },
     });
     add(Part::NatGateway, "AWS::EC2::NatGateway", gateway);
-    // Traffic of a new gateway has its way from the beginning, and until its end. A live one is not changed for that.
-    if names.part(zone, Part::NatGateway).is_none() {
-        let way = [Part::NatSubnetRoute, Part::NatSubnetRouteTableAssociation].map(name);
-        resources[&name(Part::NatGateway)]["DependsOn"] = json!(way);
-    }
-    let mut add = |part, kind, properties| resources.insert(name(part), resource(kind, properties));
     let subnet = json!({
         "AvailabilityZone": zone,
         "CidrBlock": cidr.to_string(),
@@ -300,6 +293,11 @@ fn add_zone(
         "AWS::EC2::SubnetRouteTableAssociation",
         association,
     );
+    // Traffic of a new gateway has its way from the beginning, and until its end. A live one is not changed for that.
+    if names.part(zone, Part::NatGateway).is_none() {
+        let way = [Part::NatSubnetRoute, Part::NatSubnetRouteTableAssociation].map(name);
+        resources[&name(Part::NatGateway)]["DependsOn"] = json!(way);
+    }
     let eip = name(Part::Eip);
     let ip = given.map_or_else(|| json!({ "Ref": eip }), |given| json!(given.ip));
     let output = json!({ "Description": format!("Static IP of {zone}"), "Value": ip });
@@ -332,8 +330,15 @@ fn freeze(zone: &Zone, names: &Names, live: &Layout, resources: &mut Map<String,
     }
 }
 
+/// Brings the resources of a template into the form that each template of ours has: every EIP is retained, and no DependsOn names what
+/// is not there.
+pub(in crate::model) fn complete(resources: &mut Map<String, Value>) {
+    drop_dangling(resources);
+    retention::retain(resources);
+}
+
 /// Drops from each DependsOn what is not among the resources: CloudFormation would refuse the whole template.
-pub(in crate::model) fn drop_dangling(resources: &mut Map<String, Value>) {
+fn drop_dangling(resources: &mut Map<String, Value>) {
     let ids: BTreeSet<String> = resources.keys().cloned().collect();
     let is_there = |name: &Value| name.as_str().is_some_and(|name| ids.contains(name));
     for body in resources.values_mut().filter_map(Value::as_object_mut) {

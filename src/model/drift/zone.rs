@@ -203,21 +203,21 @@ impl<'a> Look<'a> {
                     renew,
                 ),
                 Health::Well if lost => return,
-                // A NAT gateway keeps its first address for life, so an answer without any proves nothing.
-                Health::Well if gateway.public_ip.is_none() => (
-                    AnswersContradict,
-                    "is available, and EC2's answer shows no address of it".to_owned(),
-                    Cure::Passes,
-                ),
-                Health::Well if gateway.public_ip.as_deref() != Some(ip) => {
-                    let has = gateway.public_ip.as_deref().unwrap_or_default();
-                    (
+                Health::Well => match gateway.public_ip.as_deref() {
+                    Some(has) if has == ip => return,
+                    Some(has) => (
                         NatGatewayChanged,
                         format!("has {has} instead of {ip}"),
                         renew,
-                    )
-                }
-                Health::Well | Health::Coming => return,
+                    ),
+                    // A NAT gateway keeps its first address for life, so an answer without any proves nothing.
+                    None => (
+                        AnswersContradict,
+                        "is available, and EC2's answer shows no address of it".to_owned(),
+                        Cure::Passes,
+                    ),
+                },
+                Health::Coming => return,
             },
         };
         found.push(self.drift(id, kind, expected, seen, cure));

@@ -261,13 +261,13 @@ impl Ledger {
 
     /// Notes routes that a change set is to make. What it was made for may have changed by the time that it is executed.
     pub(in crate::model) fn note_planned(&mut self, routes: impl Iterator<Item = Ipv4Net>) {
-        let named = self.named();
-        for net in routes {
-            if !self.short.is_empty() && !cidr::covers(&named, &net) {
-                self.unnamed.insert(net);
-            }
-            self.former.insert(net);
+        let routes: Vec<Ipv4Net> = routes.collect();
+        if !self.short.is_empty() {
+            let named = self.named();
+            let unnamed = routes.iter().filter(|net| !cidr::covers(&named, net));
+            self.unnamed.extend(unnamed);
         }
+        self.former.extend(routes);
     }
 
     /// Returns the networks that entries without a line may have requested, of which routes may be left or under way.

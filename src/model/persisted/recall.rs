@@ -29,28 +29,27 @@ pub enum Recall<'a> {
 }
 
 impl<'a> Recall<'a> {
-    /// When an entry was first accepted, as far as anything is known of it.
-    pub fn number(self, entry: &EntryId) -> Option<u64> {
+    /// Returns the ledger as far as anything is known of it.
+    fn ledger(self) -> Option<&'a Ledger> {
         match self {
-            Self::Known(ledger) | Self::Unavailable(_, Some(ledger)) => ledger.number(entry),
+            Self::Known(ledger) | Self::Unavailable(_, Some(ledger)) => Some(ledger),
             Self::Nowhere | Self::Unavailable(_, None) => None,
         }
+    }
+
+    /// When an entry was first accepted, as far as anything is known of it.
+    pub fn number(self, entry: &EntryId) -> Option<u64> {
+        self.ledger()?.number(entry)
     }
 
     /// What an entry asked for when it was last accepted, as far as anything is known of it.
     pub fn asked(self, entry: &EntryId) -> Option<Ipv4Net> {
-        match self {
-            Self::Known(ledger) | Self::Unavailable(_, Some(ledger)) => ledger.asked(entry),
-            Self::Nowhere | Self::Unavailable(_, None) => None,
-        }
+        self.ledger()?.asked(entry)
     }
 
     /// Returns the static IP that a zone had when it was last seen, as far as anything is known of it.
     pub fn static_ip(self, zone: &Zone) -> Option<&'a StaticIp> {
-        match self {
-            Self::Known(ledger) | Self::Unavailable(_, Some(ledger)) => ledger.static_ips.get(zone),
-            Self::Nowhere | Self::Unavailable(_, None) => None,
-        }
+        self.ledger()?.static_ips.get(zone)
     }
 
     /// Returns the allocation ids of the static IPs that these zones had.
@@ -61,23 +60,17 @@ impl<'a> Recall<'a> {
 
     /// Whether some zone had the static IP with this allocation id.
     pub fn knows_allocation(self, allocation: &str) -> bool {
-        match self {
-            Self::Known(ledger) | Self::Unavailable(_, Some(ledger)) => {
-                let mut known = ledger.static_ips.values();
-                known.any(|it| it.allocation == allocation)
-            }
-            Self::Nowhere | Self::Unavailable(_, None) => false,
-        }
+        let mut known = self
+            .ledger()
+            .into_iter()
+            .flat_map(|it| it.static_ips.values());
+        known.any(|it| it.allocation == allocation)
     }
 
     /// Whether this stack was seen at rest, as far as anything is known of it.
     pub fn has_settled(self, stack: &str) -> bool {
-        match self {
-            Self::Known(ledger) | Self::Unavailable(_, Some(ledger)) => {
-                ledger.settled.as_deref() == Some(stack)
-            }
-            Self::Nowhere | Self::Unavailable(_, None) => false,
-        }
+        self.ledger()
+            .is_some_and(|it| it.settled.as_deref() == Some(stack))
     }
 
     /// The ledger, if it explains what is live.
@@ -97,7 +90,7 @@ impl<'a> Recall<'a> {
         request: &Request,
         live: impl Iterator<Item = &'b Ipv4Net>,
     ) -> (Option<Ledger>, Option<Problem>) {
-        let (Self::Known(ledger) | Self::Unavailable(_, Some(ledger))) = self else {
+        let Some(ledger) = self.ledger() else {
             return (None, self.problem(stack_name, 0, &BTreeSet::new()));
         };
         let under_way = matches!(live_stack, Live::Ours(stack)

@@ -8,8 +8,9 @@ use crate::model::base::cidr;
 use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
-use crate::model::cloud::layout::{Layout, Names, PARTS};
+use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::network::{Network, Target};
+use crate::model::cloud::part_names::PARTS;
 use crate::model::cloud::resource_type::ResourceType;
 use crate::model::desired::admitted::{Admitted, Choice};
 use crate::model::desired::template::{MAX_RESOURCES, TemplateError};
@@ -145,7 +146,7 @@ impl Room<'_> {
             let (base, _) = self.build(&Admitted::default(), network);
             let routes = units.saturating_mul(base.tables.len());
             if routes > 0 {
-                let zones = base.zones.len() * PARTS;
+                let zones = base.zones.len() * PARTS.len() - base.given.len();
                 return Err(TemplateError::TooManyResources(zones + routes, routes).to_string());
             }
         }

@@ -299,7 +299,10 @@ impl Plan {
 }
 
 /// The change set that makes just this template.
-fn set_for<'a>(stack: &'a Stack, template: &Template) -> Option<&'a ChangeSet> {
+pub(in crate::model::plan) fn set_for<'a>(
+    stack: &'a Stack,
+    template: &Template,
+) -> Option<&'a ChangeSet> {
     let ours = |set: &&ChangeSet| fingerprint_of(&set.name) == Some(short(&template.fingerprint));
     stack.change_sets.iter().rev().find(ours)
 }

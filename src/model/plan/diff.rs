@@ -118,7 +118,7 @@ pub fn between(live: &Layout, template: &Template, request: &Request) -> Vec<Dif
         .resources
         .iter()
         .filter(|(id, _)| !wanted.resources.contains_key(*id));
-    differences.extend(gone.map(|(id, has)| resource(Kind::Remove, id, has, true)));
+    differences.extend(gone.map(|(id, has)| resource(Kind::Remove, id, has, false)));
     let text = |value: &Value| {
         value
             .as_str()
@@ -205,7 +205,7 @@ pub fn refusal(
     }
     let lost = differences
         .iter()
-        .find(|d| is_protected(&d.resource_type) && d.create_only && !allowed(&d.id))?;
+        .find(|d| is_protected(&d.resource_type) && d.is_loss() && !allowed(&d.id))?;
     Some(format!(
         "the change would replace or remove {} ({}), and its static IP with it; undo what asks for it (VPC, zone, NAT \
          CIDR)",

@@ -29,6 +29,10 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
     let none = capacity::Unasked::new();
     let fitted = capacity::fit(world, &request, names, layout, number, &none);
     problems.extend(fitted.problems);
+    let stack = match world.live {
+        Live::Ours(stack) => Some(stack),
+        Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
+    };
     Plan {
         action: Action::Refuse,
         stack: world.settings.stack_name.clone(),
@@ -38,14 +42,8 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         request,
         admitted: fitted.admitted,
         desired: fitted.desired,
-        status: match world.live {
-            Live::Ours(stack) => Some(stack.status.clone()),
-            Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
-        },
-        unconfirmed: match world.live {
-            Live::Ours(stack) => stack.unconfirmed.clone(),
-            Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
-        },
+        status: stack.map(|stack| stack.status.clone()),
+        unconfirmed: stack.and_then(|stack| stack.unconfirmed.clone()),
         static_ips: static_ips(world.live, names),
         secondary_ips: secondary_ips(world.watch.last_seen(), names),
         gateways: gateways(world.watch.last_seen(), names),

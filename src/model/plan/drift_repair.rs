@@ -12,13 +12,14 @@ use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnDrift;
-use crate::model::cloud::change_set_name::{REVERT, change_set_name, fingerprint_of};
+use crate::model::cloud::change_set_name::REVERT;
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack};
 use crate::model::cloud::part_names::Part;
 use crate::model::drift::kind::DriftKind;
 use crate::model::drift::tracker::{MAX_REPAIRS, Stage};
 use crate::model::drift::{Cure, Drift, Place};
+use crate::model::plan::change_set::set_for;
 use crate::model::plan::diff;
 use crate::model::plan::new_eips::{self, keep_lost_zones};
 use crate::model::plan::patched_template::{as_it_is, without};
@@ -131,9 +132,7 @@ impl Plan {
         let digest = digest(json!(keys).to_string().as_bytes());
         let mut template = as_it_is(stack, stack.template.clone());
         template.fingerprint = format!("{REVERT}{}", &digest[..10]);
-        let name = change_set_name(&template.fingerprint, 0, 0, None);
-        let of_these = |set: &&ChangeSet| fingerprint_of(&set.name) == fingerprint_of(&name);
-        let Some(found) = stack.change_sets.iter().rev().find(of_these) else {
+        let Some(found) = set_for(stack, &template) else {
             let why = format!(
                 "{} in EC2 differ from the stack, such as {}",
                 drifts.len(),

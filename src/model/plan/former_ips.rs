@@ -11,7 +11,7 @@ use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::live::static_ips;
 use crate::model::cloud::network::Network;
-use crate::model::cloud::part_names::is_eip;
+use crate::model::cloud::part_names::{alphanumeric, zone_of_eip};
 use crate::model::cloud::static_ip::{Account, AccountAddress, Choice, Choices, StaticIp};
 use crate::model::plan::types::World;
 
@@ -108,7 +108,7 @@ impl Finder<'_> {
             Account::Listed { addresses, gone } => match former {
                 Some(former) if gone.contains(&former.allocation) => self.lost(zone, former),
                 Some(former) => Some(match addresses.get(&former.allocation) {
-                    Some(address) => self.had(former.clone(), address),
+                    Some(address) => had(&former.allocation, address),
                     None => wait(format!(
                         "it had the static IP {} ({}), which is not in EC2's answer, and EC2 does not say that it does not \
                          exist; the controller looks again soon",
@@ -128,15 +128,11 @@ impl Finder<'_> {
                  correct the flag, the region or the credentials"
             ));
         };
-        match &address.held_by {
-            None => Choice::Use(StaticIp {
-                ip: address.ip.clone(),
-                allocation: allocation.to_owned(),
-            }),
-            Some(holder) => wait(format!(
+        if_free(allocation, address, |holder| {
+            format!(
                 "{holder} has {allocation} of --aws-eip-allocation-id; disassociate it there, or name another one"
-            )),
-        }
+            )
+        })
     }
 
     /// Returns what becomes of a zone whose former static IP does not exist any more.
@@ -151,18 +147,7 @@ impl Finder<'_> {
              and name it with --aws-eip-allocation-id={zone}=ID; only if that fails, or nobody needs the IP, set \
              --allow-new-eips={zone}={ip} to give the zone a new one"
         );
-        Some(Choice::Wait { lost: true, why })
-    }
-
-    /// Returns what becomes of a zone whose former static IP the account has.
-    fn had(&self, former: StaticIp, address: &AccountAddress) -> Choice {
-        match &address.held_by {
-            None => Choice::Use(former),
-            Some(holder) => wait(format!(
-                "it had the static IP {} ({}), which {holder} has now; disassociate it there, or choose another one",
-                former.ip, former.allocation
-            )),
-        }
+        Some(Choice::Wait(Reason::StaticIpLost, why))
     }
 
     /// Looks for the zone's former static IP by its tags.
@@ -175,16 +160,12 @@ impl Finder<'_> {
         });
         let ours: Vec<_> = ours
             .filter_map(|found| Some((found, tag(found.1, LOGICAL_ID)?)))
-            .filter(|(_, id)| is_eip(id, Some(zone)) || !is_eip(id, None))
+            .filter(|(_, id)| zone_of_eip(id).is_none_or(|of| of == alphanumeric(zone)))
             .collect();
         match ours.as_slice() {
             [] => None,
-            [((allocation, address), id)] if is_eip(id, Some(zone)) => {
-                let former = StaticIp {
-                    ip: address.ip.clone(),
-                    allocation: (*allocation).clone(),
-                };
-                Some(self.had(former, address))
+            [((allocation, address), id)] if zone_of_eip(id).is_some() => {
+                Some(had(allocation, address))
             }
             several => {
                 let named = several
@@ -203,6 +184,31 @@ impl Finder<'_> {
     }
 }
 
+/// Returns what becomes of a zone whose former static IP the account has.
+fn had(allocation: &str, address: &AccountAddress) -> Choice {
+    if_free(allocation, address, |holder| {
+        format!(
+            "it had the static IP {} ({allocation}), which {holder} has now; disassociate it there, or choose another one",
+            address.ip
+        )
+    })
+}
+
+/// Returns the choice of this address, or a wait with what is said of its holder.
+fn if_free(
+    allocation: &str,
+    address: &AccountAddress,
+    taken: impl FnOnce(&str) -> String,
+) -> Choice {
+    match &address.held_by {
+        None => Choice::Use(StaticIp {
+            ip: address.ip.clone(),
+            allocation: allocation.to_owned(),
+        }),
+        Some(holder) => wait(taken(holder)),
+    }
+}
+
 fn tag<'a>(address: &'a AccountAddress, key: &str) -> Option<&'a str> {
     address.tags.get(key).map(String::as_str)
 }
@@ -211,7 +217,7 @@ fn tag<'a>(address: &'a AccountAddress, key: &str) -> Option<&'a str> {
 const NAMED: usize = 4;
 
 fn wait(why: String) -> Choice {
-    Choice::Wait { lost: false, why }
+    Choice::Wait(Reason::StaticIpUndecided, why)
 }
 
 #[cfg(test)]

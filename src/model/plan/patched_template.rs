@@ -85,8 +85,7 @@ pub(in crate::model) fn without(stack: &Stack, drifts: &[Drift]) -> Option<Templ
             Cure::Follows | Cure::Passes | Cure::ByHand(_) => {}
         }
     }
-    template::drop_dangling(text.get_mut("Resources")?.as_object_mut()?);
-    retention::retain(text.get_mut("Resources")?.as_object_mut()?);
+    template::complete(text.get_mut("Resources")?.as_object_mut()?);
     Some(as_it_is(stack, text.to_string()))
 }
 

@@ -7,23 +7,23 @@ use crate::model::plan::patched_template;
 use crate::model::plan::types::Plan;
 
 impl Plan {
-    /// Plans a change of nothing but the attributes, if an EIP that `goes` is without them: what counts for a removal is the
-    /// template of before. Returns whether it did.
+    /// Plans a change of nothing but the attributes, if one of the resources that the stack is to give up is an EIP without them: what
+    /// counts for a removal is the template of before. Returns whether it did.
     pub(in crate::model) fn retain_first(
         &mut self,
         stack: &Stack,
         layout: &Layout,
         names: &Names,
-        goes: impl Fn(&str) -> bool,
+        mut given_up: Vec<String>,
     ) -> bool {
-        let ids = layout.resources.keys();
-        let released = ids.filter(|id| layout.releases(id) && goes(id));
-        let changes: Vec<_> = released.cloned().map(Difference::retention).collect();
-        let template = patched_template::retained(stack).filter(|_| !changes.is_empty());
-        let Some(template) = template else {
+        given_up.retain(|id| layout.releases(id));
+        if given_up.is_empty() {
+            return false;
+        }
+        let Some(template) = patched_template::retained(stack) else {
             return false;
         };
-        self.differences = changes;
+        self.differences = given_up.into_iter().map(Difference::retention).collect();
         self.change(stack, template, names, None);
         true
     }
