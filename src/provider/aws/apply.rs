@@ -58,7 +58,9 @@ impl Writer<'_> {
             Action::Execute { change_set } => self.execute(memory, stack, change_set).await,
             Action::Discard { change_set } => {
                 memory.prepared = None;
-                self.discard(memory, stack, change_set).await
+                // Whatever becomes of the call, the name may not be free yet.
+                memory.attempts += 1;
+                self.discard(stack, change_set).await
             }
             Action::Protect(on) => self.protect(stack, *on).await,
             Action::SetPolicy { open } => self.set_policy(memory, stack, *open).await,
@@ -186,12 +188,7 @@ impl Writer<'_> {
         self.started(memory, answer).map(drop)
     }
 
-    async fn discard(
-        &self,
-        memory: &mut Memory,
-        stack: &str,
-        change_set: &str,
-    ) -> Result<(), ProviderError> {
+    async fn discard(&self, stack: &str, change_set: &str) -> Result<(), ProviderError> {
         let request = self
             .cloudformation
             .delete_change_set()
@@ -208,11 +205,7 @@ impl Writer<'_> {
             .await;
         match answer {
             Err(failure) if failure.kind == Kind::Missing => Ok(()),
-            answer => {
-                answer?;
-                memory.attempts += 1;
-                Ok(())
-            }
+            answer => Ok(answer.map(drop)?),
         }
     }
 

@@ -50,7 +50,7 @@ pub struct Memory {
     pub operation: Option<Operation>,
     /// Operations started, counted for their tokens.
     pub started: u64,
-    /// Change sets made and discarded, counted for their names.
+    /// Change sets that were made, and discards that were tried, counted for the names of change sets.
     pub attempts: u64,
     /// Why the stack policy could not be read, as it was last logged.
     pub policy_complaint: Option<&'static str>,

@@ -9,7 +9,7 @@ use aws_sdk_ec2::types::{Filter, NatGateway, NatGatewayAddressStatus, NatGateway
 use super::calls::Calls;
 use super::ec2_values::{parse_cidr, tags};
 use super::error::Failure;
-use super::kind::{Kind, Service};
+use super::kind::Service;
 use super::memory::Memory;
 use super::pages::{self, List};
 use super::policy;
@@ -53,11 +53,8 @@ impl Eyes<'_> {
         );
         let (gateways, subnets) = (gateways?, subnets?);
         let policy = match policy {
-            Some(Err(failure)) if failure.kind != Kind::TermOver => {
-                policy::unread(memory, failure);
-                None
-            }
-            policy => policy.transpose()?.flatten(),
+            Some(answer) => policy::take(memory, answer)?.flatten(),
+            None => None,
         };
         if let (Some(policy), Some((_, known))) = (&policy, &mut memory.policy) {
             *known = Some(policy.clone());
@@ -144,21 +141,7 @@ impl Eyes<'_> {
         let Some(filter) = filter("nat-gateway-id", ids) else {
             return Ok(BTreeMap::new());
         };
-        let list = |next| {
-            let request = self.ec2.describe_nat_gateways();
-            let request = request.filter(filter.clone()).set_next_token(next);
-            async move {
-                let answer = self
-                    .calls
-                    .read(Service::Ec2, "DescribeNatGateways", |gate| {
-                        request.customize().interceptor(gate).send()
-                    });
-                let answer = answer.await?;
-                Ok((answer.nat_gateways.unwrap_or_default(), answer.next_token))
-            }
-        };
-        let gateways =
-            pages::all(Service::Ec2, "DescribeNatGateways", List::NatGateways, list).await?;
+        let gateways = nat_gateways(self.calls, self.ec2, filter).await?;
         Ok(gateways.iter().filter_map(gateway).collect())
     }
 
@@ -187,18 +170,7 @@ impl Eyes<'_> {
         let Some(filter) = filter("subnet-id", ids) else {
             return Ok(BTreeMap::new());
         };
-        let list = |next| {
-            let request = self.ec2.describe_subnets();
-            let request = request.filters(filter.clone()).set_next_token(next);
-            async move {
-                let answer = self.calls.read(Service::Ec2, "DescribeSubnets", |gate| {
-                    request.customize().interceptor(gate).send()
-                });
-                let answer = answer.await?;
-                Ok((answer.subnets.unwrap_or_default(), answer.next_token))
-            }
-        };
-        let subnets = pages::all(Service::Ec2, "DescribeSubnets", List::Subnets, list).await?;
+        let subnets = subnets(self.calls, self.ec2, filter).await?;
         let subnet = |subnet: &aws_sdk_ec2::types::Subnet| {
             let seen = Subnet {
                 cidr: subnet.cidr_block().and_then(parse_cidr),
@@ -217,6 +189,46 @@ pub fn holder(address: &aws_sdk_ec2::types::Address) -> Option<String> {
     let holder = address.network_interface_id().or(address.instance_id());
     let holder = holder.or(association).filter(|_| association.is_some());
     holder.map(str::to_owned)
+}
+
+/// Reads the NAT gateways that a filter selects.
+pub async fn nat_gateways(
+    calls: &Calls,
+    ec2: &aws_sdk_ec2::Client,
+    filter: Filter,
+) -> Result<Vec<NatGateway>, Failure> {
+    let page = |next| {
+        let request = ec2.describe_nat_gateways();
+        let request = request.filter(filter.clone()).set_next_token(next);
+        async move {
+            let answer = calls.read(Service::Ec2, "DescribeNatGateways", |gate| {
+                request.customize().interceptor(gate).send()
+            });
+            let answer = answer.await?;
+            Ok((answer.nat_gateways.unwrap_or_default(), answer.next_token))
+        }
+    };
+    pages::all(Service::Ec2, "DescribeNatGateways", List::NatGateways, page).await
+}
+
+/// Reads the subnets that a filter selects.
+pub async fn subnets(
+    calls: &Calls,
+    ec2: &aws_sdk_ec2::Client,
+    filter: Filter,
+) -> Result<Vec<aws_sdk_ec2::types::Subnet>, Failure> {
+    let page = |next| {
+        let request = ec2.describe_subnets();
+        let request = request.filters(filter.clone()).set_next_token(next);
+        async move {
+            let answer = calls.read(Service::Ec2, "DescribeSubnets", |gate| {
+                request.customize().interceptor(gate).send()
+            });
+            let answer = answer.await?;
+            Ok((answer.subnets.unwrap_or_default(), answer.next_token))
+        }
+    };
+    pages::all(Service::Ec2, "DescribeSubnets", List::Subnets, page).await
 }
 
 /// A filter does not fail on what is gone, as a list of ids does. None when nothing is asked for.

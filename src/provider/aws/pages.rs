@@ -1,4 +1,5 @@
-//! Lists that AWS returns in pages. No list is read beyond its limit, and one that goes on there is reported as too long.
+//! Lists that AWS returns in pages. No list is read beyond its limit. What needs the whole list asks [`Pages::end`], or uses
+//! [`within`] or [`all`]; the rest takes what was read.
 //!
 //! The SDK's paginators do not fit: they take no interceptor, so nothing would count their calls ([`super::calls`]).
 

@@ -24,28 +24,35 @@ pub async fn read(
     {
         return Ok(policy.clone());
     }
-    match ask(reader.calls, reader.cloudformation, &key.id).await {
+    let answer = ask(reader.calls, reader.cloudformation, &key.id).await;
+    if let Some(policy) = take(memory, answer)? {
+        memory.policy = Some((key.clone(), policy));
+    }
+    Ok(memory.policy.as_ref().and_then(|(_, last)| last.clone()))
+}
+
+/// Takes an answer. None when the policy could not be read, which is logged once: the next pass reads it again, and nothing else
+/// waits for it.
+pub fn take(
+    memory: &mut Memory,
+    answer: Result<Option<String>, Failure>,
+) -> Result<Option<Option<String>>, Failure> {
+    match answer {
         Ok(policy) => {
             memory.policy_complaint = None;
-            memory.policy = Some((key.clone(), policy.clone()));
-            Ok(policy)
+            Ok(Some(policy))
         }
         Err(failure) if failure.kind == Kind::TermOver => Err(failure),
         Err(failure) => {
-            unread(memory, failure);
-            Ok(memory.policy.as_ref().and_then(|(_, last)| last.clone()))
+            let error = ProviderError::from(failure);
+            if memory.policy_complaint.replace(error.reason) != Some(error.reason) {
+                tracing::warn!(
+                    reason = error.reason,
+                    "the stack policy cannot be read, so it is taken for what it was: {error}"
+                );
+            }
+            Ok(None)
         }
-    }
-}
-
-/// Tells once why it could not be read. It is read again by the next pass, and nothing else waits for it.
-pub fn unread(memory: &mut Memory, failure: Failure) {
-    let error = ProviderError::from(failure);
-    if memory.policy_complaint.replace(error.reason) != Some(error.reason) {
-        tracing::warn!(
-            reason = error.reason,
-            "the stack policy cannot be read, so it is taken for what it was: {error}"
-        );
     }
 }
 

@@ -15,7 +15,6 @@ use super::ec2_values::tags;
 use super::error::Failure;
 use super::kind::Service;
 use super::observe;
-use super::pages::{List, Pages};
 use crate::model::base::ids::{SubnetId, Zone};
 use crate::model::cloud::network::Headroom;
 use crate::model::cloud::static_ip::{Account, AccountAddress};
@@ -134,7 +133,7 @@ impl Surveyor<'_> {
     ) -> Result<Option<BTreeMap<Zone, usize>>, Failure> {
         let (quota, subnets, taken) =
             futures::join!(self.quota(), self.subnets(zones), self.gateways());
-        let (Some(quota), Some(subnets), Some(taken)) = (quota?, subnets?, taken?) else {
+        let (Some(quota), subnets, taken) = (quota?, subnets?, taken?) else {
             return Ok(None);
         };
         let taken_in = |zone: &Zone| {
@@ -159,56 +158,27 @@ impl Surveyor<'_> {
         Ok(value.and_then(|value| format!("{value:.0}").parse().ok()))
     }
 
-    /// The zone of each subnet in these zones, whichever VPC it is in; None if there are too many.
-    async fn subnets(
-        &self,
-        zones: &BTreeSet<Zone>,
-    ) -> Result<Option<BTreeMap<SubnetId, Zone>>, Failure> {
+    /// Returns the zone of each subnet in these zones, whichever VPC it is in.
+    async fn subnets(&self, zones: &BTreeSet<Zone>) -> Result<BTreeMap<SubnetId, Zone>, Failure> {
         let filter = Filter::builder()
             .name("availability-zone")
             .set_values(Some(zones.iter().cloned().collect()))
             .build();
-        let (mut all, mut pages) = (BTreeMap::new(), Pages::of(List::Subnets));
-        while let Some(token) = pages.turn() {
-            let request = self.ec2.describe_subnets().filters(filter.clone());
-            let request = request.set_next_token(token);
-            let answer = self
-                .calls
-                .read(Service::Ec2, "DescribeSubnets", |gate| {
-                    request.customize().interceptor(gate).send()
-                })
-                .await?;
-            let zone = |subnet: aws_sdk_ec2::types::Subnet| {
-                Some((subnet.subnet_id?, subnet.availability_zone?))
-            };
-            let subnets = answer.subnets.unwrap_or_default();
-            all.extend(subnets.into_iter().filter_map(zone));
-            pages.note(answer.next_token);
-        }
-        Ok(pages.end().ok().map(|()| all))
+        let subnets = observe::subnets(self.calls, self.ec2, filter).await?;
+        let zone = |subnet: aws_sdk_ec2::types::Subnet| {
+            Some((subnet.subnet_id?, subnet.availability_zone?))
+        };
+        Ok(subnets.into_iter().filter_map(zone).collect())
     }
 
-    /// The subnets of all NAT gateways that count, whosever they are; None if there are too many.
-    async fn gateways(&self) -> Result<Option<Vec<SubnetId>>, Failure> {
+    /// Returns the subnets of all NAT gateways that count, whosever they are.
+    async fn gateways(&self) -> Result<Vec<SubnetId>, Failure> {
         let filter = Filter::builder()
             .name("state")
             .set_values(Some(COUNTED.map(str::to_owned).to_vec()))
             .build();
-        let (mut all, mut pages) = (Vec::new(), Pages::of(List::NatGateways));
-        while let Some(token) = pages.turn() {
-            let request = self.ec2.describe_nat_gateways().filter(filter.clone());
-            let request = request.set_next_token(token);
-            let answer = self
-                .calls
-                .read(Service::Ec2, "DescribeNatGateways", |gate| {
-                    request.customize().interceptor(gate).send()
-                })
-                .await?;
-            let gateways = answer.nat_gateways.unwrap_or_default();
-            all.extend(gateways.into_iter().filter_map(|gateway| gateway.subnet_id));
-            pages.note(answer.next_token);
-        }
-        Ok(pages.end().ok().map(|()| all))
+        let gateways = observe::nat_gateways(self.calls, self.ec2, filter).await?;
+        Ok(gateways.into_iter().filter_map(|it| it.subnet_id).collect())
     }
 }
 

@@ -196,10 +196,12 @@ impl Reader<'_> {
         stack: &CfnStack,
         key: &StateKey,
     ) -> Result<Stack, ProviderError> {
-        let mut status = Status::read(&key.status);
-        let running = self.running(memory, stack, &status).await?;
-        let unconfirmed = running.is_some().then(|| status.clone());
-        status = running.unwrap_or(status);
+        let shown = Status::read(&key.status);
+        let running = self.running(memory, stack, &shown).await?;
+        let (status, unconfirmed) = match running {
+            Some(running) => (running, Some(shown)),
+            None => (shown, None),
+        };
         let phase = status.phase();
         let mut live = Stack {
             name: name(stack),

@@ -13,7 +13,8 @@ pub(super) fn layout(stack: &Stack) -> Layout {
 
 /// Returns the changes of resources from the stack to the template.
 pub(super) fn changes(stack: &Stack, template: &Template) -> Vec<Change> {
-    let differences = diff::between(&layout(stack), template, &Request::default());
+    let live = layout(stack);
+    let differences = diff::between(&live, template, &Request::default());
     let resources = differences
         .into_iter()
         .filter(|difference| difference.resource_type.starts_with("AWS::"));
@@ -29,18 +30,17 @@ pub(super) fn changes(stack: &Stack, template: &Template) -> Vec<Change> {
         resource_type: difference.resource_type,
     };
     let mut changes: Vec<Change> = resources.map(change).collect();
-    changes.extend(metadata_changes(stack, template));
+    changes.extend(metadata_changes(&live, template));
     changes
 }
 
 /// Changes of nothing but metadata. CloudFormation sees these, and does not see a change of a deletion policy alone.
-fn metadata_changes(stack: &Stack, template: &Template) -> Vec<Change> {
-    let live = layout(stack);
+fn metadata_changes(live: &Layout, template: &Template) -> Vec<Change> {
     let wanted = Layout::read(&template.text, &template.parameters).unwrap_or_default();
     let metadata = |layout: &Layout, id: &str| layout.body(id).map(|body| body["Metadata"].clone());
     let same = |id: &&String| live.resources.get(*id) == wanted.resources.get(*id);
     let ids = live.resources.keys().filter(same);
-    let differs = ids.filter(|id| metadata(&live, id) != metadata(&wanted, id));
+    let differs = ids.filter(|id| metadata(live, id) != metadata(&wanted, id));
     let change = |id: &String| Change {
         logical_id: id.clone(),
         resource_type: live.resources[id].kind.clone(),
