@@ -10,7 +10,7 @@ use leadership::Leadership;
 use crate::config::{AnswerArgs, Config, Output, SourceConfig};
 use crate::config_map::ConfigMap;
 use crate::model::base::plain;
-use crate::model::status::{SCHEMA_VERSION, Status};
+use crate::model::status::Status;
 use crate::report::cluster_writer;
 use crate::source::{access, kubeconfig, near_miss};
 
@@ -172,10 +172,7 @@ async fn read(config: &Config) -> Result<(Status, Leadership, Option<Client>), S
         return Err(StatusError::Absent { namespace, name });
     };
     let strange = || StatusError::Strange(format!("{namespace}/{name}"));
-    let status: Status = serde_json::from_str(&text).map_err(|_| strange())?;
-    if status.schema_version != SCHEMA_VERSION {
-        return Err(strange());
-    }
+    let status = Status::read(&text).ok_or_else(strange)?;
     let leadership = leadership::read(&client, &namespace, &place.name).await;
     Ok((status, leadership, Some(client)))
 }

@@ -1,6 +1,5 @@
 //! Reads on a standby what the leader wrote into the status ConfigMap.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,19 +10,18 @@ use tokio::time::Instant;
 use super::write_metrics::answered;
 use crate::config_map::ConfigMap;
 use crate::model::base::digest::digest;
-use crate::model::status::{SCHEMA_VERSION, Status};
+use crate::model::status::Status;
 
 /// The minimum time between two requests to the API server, however many people look at the page. The leader writes as often.
 const PACE: Duration = Duration::from_secs(5);
 
 /// Reads the status ConfigMap on request.
-#[derive(Clone)]
 pub struct LeaderStatus {
     api: Api<ConfigMap>,
     name: String,
     /// The key of the ConfigMap that has the status.
     key: &'static str,
-    last: Arc<Mutex<Option<Read>>>,
+    last: Mutex<Option<Read>>,
 }
 
 /// The result of a request, which failures have as well.
@@ -45,7 +43,7 @@ impl LeaderStatus {
             api,
             name,
             key,
-            last: Arc::default(),
+            last: Mutex::default(),
         }
     }
 
@@ -77,9 +75,7 @@ impl LeaderStatus {
 
 /// Returns the status as this version writes it. Others can write the ConfigMap, so no byte of it is passed on unread.
 fn understood(text: &str) -> Option<Written> {
-    let status: Status = serde_json::from_str(text).ok()?;
-    let json = Some(status).filter(|status| status.schema_version == SCHEMA_VERSION);
-    let json = Bytes::from(serde_json::to_string(&json?).ok()?);
+    let json = Bytes::from(serde_json::to_string(&Status::read(text)?).ok()?);
     Some(Written {
         digest: digest(&json),
         json,

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::lease_metrics::{LeaseGauges, Outcome};
 use super::write_metrics::WriteMetrics;
 use crate::lease::LeaseView;
-use crate::model::base::problem::{Problem, Severity, Subject};
+use crate::model::base::problem::{Severity, Subject};
 use crate::model::plan::types::{Action, Plan};
 use crate::reconcile::Pass;
 
@@ -303,16 +303,18 @@ impl Gauges {
 
 /// Returns how many entries are accepted, are refused, and are good but have no room. The status makes the same difference.
 fn by_state(plan: &Plan) -> [(&'static str, usize); 3] {
-    let of_owner = plan.problems.iter().filter(|problem| {
-        let of_owner = matches!(problem.subject, Subject::Entry(_) | Subject::Object(_));
-        problem.severity == Severity::Refused && of_owner
-    });
-    let (waiting, refused): (Vec<&Problem>, Vec<&Problem>) =
-        of_owner.partition(|problem| problem.reason.only_waits());
+    let refused = |waits| {
+        let problems = plan.problems.iter().filter(|problem| {
+            let of_owner = matches!(problem.subject, Subject::Entry(_) | Subject::Object(_));
+            let is_refused = problem.severity == Severity::Refused;
+            of_owner && is_refused && problem.reason.only_waits() == waits
+        });
+        problems.count()
+    };
     [
         ("accepted", plan.admitted.entries.len()),
-        ("refused", refused.len()),
-        ("waiting", waiting.len()),
+        ("refused", refused(false)),
+        ("waiting", refused(true)),
     ]
 }
 

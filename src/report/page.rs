@@ -96,7 +96,8 @@ fn nothing() -> (Bytes, String) {
     (Bytes::from_static(b"null"), String::new())
 }
 
-/// Serves the status on the leader. Other replicas serve the leader's name and what it wrote into the status ConfigMap. All readers share one copy of the status.
+/// Serves the status on the leader. Other replicas serve the leader's name and what the leader wrote into the status ConfigMap.
+/// All readers share one copy of the status.
 async fn status(
     State(state): State<Page>,
     Extension(slot): Extension<Slot>,

@@ -1,7 +1,7 @@
 //! Turns the result of each pass into a [`StatusSnapshot`] for the status page, the status ConfigMap and Events. The control loop
 //! only hands the result over; a separate task builds the snapshot.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -46,7 +46,7 @@ struct Inner {
     records: watch::Sender<Handover>,
     snapshot: watch::Sender<Option<Arc<StatusSnapshot>>>,
     view: Mutex<Option<watch::Receiver<LeaseView>>>,
-    leader_status: Mutex<Option<LeaderStatus>>,
+    leader_status: OnceLock<LeaderStatus>,
 }
 
 /// What this leader has done in its term.
@@ -130,15 +130,14 @@ impl StatusPublisher {
             .unwrap_or_default()
     }
 
-    /// Reads from the cluster what the leader wrote, while another replica leads.
+    /// Sets the reader of what the leader wrote, for the time while another replica leads. The first one stays.
     pub(super) fn follow_leader(&self, reader: LeaderStatus) {
-        *lock(&self.inner.leader_status) = Some(reader);
+        let _first = self.inner.leader_status.set(reader);
     }
 
     /// Returns what the leader wrote last. None without a cluster.
     pub(super) async fn of_leader(&self) -> Option<Written> {
-        let reader = lock(&self.inner.leader_status).clone();
-        reader?.read().await
+        self.inner.leader_status.get()?.read().await
     }
 
     /// Starts a new term of leadership: the timeline begins empty.

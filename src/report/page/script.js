@@ -37,14 +37,16 @@ const copy = async (text, node) => {
   }
 };
 
+// Whether an entry waits for something urgent.
+const isHeld = e => e.state === "Waiting" && level(e) === "bad";
 const verdict = s => {
   const c = s.counts;
   if (s.failure) return ["bad", "calls fail: " + s.failure.reason];
   if (s.setback) return ["bad", "an operation failed"];
   if (s.plan.action === "Refuse") return ["warn", "needs attention"];
-  const told = [...s.problems, ...s.drift], held = s.entries.find(e => e.state === "Waiting" && level(e) === "bad");
+  const told = [...s.problems, ...s.drift];
   if (c.drifted || s.drift.some(p => level(p) === "bad")) return ["bad", "drift"];
-  if (held) return ["bad", count(c.waiting, "entry waits", "entries wait")];
+  if (s.entries.some(isHeld)) return ["bad", count(c.waiting, "entry waits", "entries wait")];
   if (told.some(p => level(p) === "bad")) return ["bad", "needs attention"];
   if (c.refused + c.kept) return ["warn", count(c.refused + c.kept, "entry", "entries") + " refused"];
   if (c.waiting) return ["warn", count(c.waiting, "entry waits", "entries wait")];
@@ -83,7 +85,7 @@ const alerts = s => {
   if (refused) list.push(item("warn", count(refused, "entry is", "entries are") + " refused",
     refused === 1 ? "Its remedy stands below." : "Each with its remedy below.", ""));
   const waiting = s.counts.waiting;
-  const held = s.entries.some(e => e.state === "Waiting" && level(e) === "bad");
+  const held = s.entries.some(isHeld);
   if (waiting) list.push(item(held ? "bad" : "warn", count(waiting, "entry waits", "entries wait"),
     waiting === 1 ? "Its reason stands below." : "Each with its reason below.", ""));
   return list;
@@ -98,15 +100,16 @@ const ips = s => exits(s).map(([zone, ip]) => {
     make("button", { type: "button", "aria-label": "Copy " + ip, onclick: () => copy(ip, address) }, "Copy"));
 });
 
+const owner = e => (e.cluster ? e.cluster + "/" : "") + e.namespace + "/" + e.name;
 const matching = s => {
   const text = $("search").value.trim().toLowerCase(), net = network(text), zone = named(s, text);
+  const cidrs = zone && new Set(routesOf(s, zone).map(route => route.cidr));
   return s.entries.filter(e => {
     if (filter && e.state !== filter) return false;
     if (!text) return true;
-    if (zone) return e.staticIps?.some(ip => zone.includes(ip));
+    if (zone) return cidrs.has(e.route) || e.staticIps?.some(ip => zone.staticIps.includes(ip));
     if (net) return overlap(net, network(e.cidr || e.asked)) || e.staticIps?.includes(text);
-    const name = (e.cluster ? e.cluster + "/" : "") + e.namespace + "/" + e.name;
-    return [name, e.key, e.asked, e.reason || ""].some(part => part.toLowerCase().includes(text));
+    return [owner(e), e.key, e.asked, e.reason || ""].some(part => part.toLowerCase().includes(text));
   });
 };
 const row = (e, all, before) => {
@@ -123,28 +126,30 @@ const row = (e, all, before) => {
     nets("Route", e.route ? [make("span", null, e.route)] : []),
     nets("Static IPs", most(e.staticIps || [], all, "IPs")));
 };
-// A group for each ConfigMap; those with something to look at come first.
-const owner = e => (e.cluster ? e.cluster + "/" : "") + e.namespace + "/" + e.name;
+// The entries of each ConfigMap; those with something to look at come first.
+const byOwner = list => {
+  const groups = new Map(), rank = e => ORDER.indexOf(e.state), text = (a, b) => a.localeCompare(b, "en");
+  for (const e of list) {
+    const name = owner(e);
+    if (!groups.has(name)) groups.set(name, []);
+    groups.get(name).push(e);
+  }
+  for (const group of groups.values()) group.sort((a, b) => rank(a) - rank(b) || text(a.key, b.key));
+  return [...groups].sort(([a, [first]], [b, [other]]) => rank(first) - rank(other) || text(a, b));
+};
 const group = (name, list, all) => {
   const states = ORDER.filter(state => state !== "Routed").map(state => [state, list.filter(e => e.state === state).length]);
-  const pills = states.filter(([, number]) => number).map(([state, number]) =>
-    make("span", { className: "pill " + COLOURS[state] }, number + " " + state));
+  const pills = states.filter(([, number]) => number).map(([state, number]) => pill(number + " " + state, COLOURS[state]));
   return make("tbody", null, make("tr", { className: "group" }, make("th", { scope: "rowgroup", colSpan: 5 },
     make("a", { className: "plain mono", href: "#" + encodeURIComponent(name) }, name), " ", ...pills)), ...list.map((e, at) => row(e, all, list[at - 1])));
 };
 const HEADS = ["State", "Key", "Asked", "Route", "Static IPs"];
 const grouped = (list, s) => {
-  const groups = new Map(), all = new Set(exits(s).map(([, ip]) => ip));
-  for (const e of list) groups.set(owner(e), [...(groups.get(owner(e)) || []), e]);
-  const heads = HEADS.map(text => make("th", { scope: "col" }, text));
-  return [make("thead", null, make("tr", null, ...heads)), ...[...groups].map(([name, of]) => group(name, of, all))];
+  const all = new Set(exits(s).map(([, ip]) => ip)), heads = HEADS.map(text => make("th", { scope: "col" }, text));
+  return [make("thead", null, make("tr", null, ...heads)), ...byOwner(list).map(([name, of]) => group(name, of, all))];
 };
 const entries = s => {
-  const worst = new Map(), rank = e => ORDER.indexOf(e.state), text = (a, b) => a.localeCompare(b, "en");
-  const matches = matching(s);
-  for (const e of matches) worst.set(owner(e), Math.min(rank(e), worst.get(owner(e)) ?? ORDER.length));
-  const found = matches.sort((a, b) => worst.get(owner(a)) - worst.get(owner(b)) || text(owner(a), owner(b))
-    || rank(a) - rank(b) || text(a.key, b.key));
+  const found = byOwner(matching(s)).flatMap(([, of]) => of);
   const all = s.entries.length + s.omitted.entries;
   $("found").textContent = found.length.toLocaleString("en") + " of " + all.toLocaleString("en");
   const room = filter || $("search").value.trim() ? MANY : FEW, shown = found.slice(0, room);
@@ -208,7 +213,6 @@ const show = answer => {
   status = answer.status;
   $("all").hidden = !status;
   $("running").hidden = !status || !runs(status);
-  $("running").textContent = "operation running";
   $("standby").hidden = answer.leading && !!status;
   $("who").textContent = answer.replica === "alone" ? "without leader election"
     : (answer.leading ? "leader " : "replica ") + answer.replica + ", epoch " + answer.epoch;
@@ -231,7 +235,7 @@ const show = answer => {
   draw("filters", status.counts, () => filters(status));
   entries(status);
   draw("plan", [status.plan, status.differences, status.operation, status.stack], () => plan(status));
-  draw("zones", [status.zones, status.routes, status.stack.arn], () => zones(status));
+  draw("zones", [status.zones, status.routes, status.omitted.routes, status.stack.arn], () => zones(status));
   $("zones-count").textContent = count(status.zones.length, "zone");
   draw("routes", [status.routes, status.zones], () => routes(status));
   $("routes-count").textContent = count(status.routes.length + status.omitted.routes, "destination");

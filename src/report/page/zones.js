@@ -19,19 +19,15 @@ const PLACES = { nat: ["vpcconsole", "NatGatewayDetails:natGatewayId="], rtb: ["
 const part = (s, kind, id) => make("span", { className: "part" },
   make("a", { className: "plain mono", href: "#" + encodeURIComponent(id) }, id), consoleLink(s, id, ...PLACES[kind]));
 
-// The states of the routes in the tables of a zone, and how many.
-const zoneRoutes = (s, zone) => {
-  const states = {};
-  for (const route of s.routes) {
-    if (route.routeTables.some(table => zone.routeTables.includes(table))) states[route.state] = (states[route.state] || 0) + 1;
-  }
-  return states;
-};
+// The routes in the tables of a zone.
+const routesOf = (s, zone) => s.routes.filter(route => route.routeTables.some(table => zone.routeTables.includes(table)));
 const zones = s => s.zones.map(zone => {
   const cell = (label, parts, none) => make("td", { label }, ...(parts.length ? parts : [make("span", { className: "soft" }, none)]));
-  const states = zoneRoutes(s, zone), all = Object.values(states).reduce((sum, number) => sum + number, 0);
+  const all = routesOf(s, zone), states = {};
+  for (const route of all) states[route.state] = (states[route.state] || 0) + 1;
   const odd = Object.keys(states).filter(state => state !== "Live");
-  const networks = all ? [make("a", { className: "plain", href: "#" + encodeURIComponent(zone.zone) }, count(all, "network")),
+  const number = (s.omitted.routes ? "at least " : "") + count(all.length, "network");
+  const networks = all.length ? [make("a", { className: "plain", href: "#" + encodeURIComponent(zone.zone) }, number),
     ...odd.map(state => make("span", { className: "part" }, pill(state), " " + states[state]))] : [];
   const tables = zone.routeTables.map(id => part(s, "rtb", id));
   if (zone.omittedTables) tables.push(make("span", { className: "soft" }, count(zone.omittedTables, "more table")));
@@ -42,8 +38,8 @@ const zones = s => s.zones.map(zone => {
     cell("Static IPs", zone.staticIps.map(id => part(s, "ip", id)), "none yet"),
     cell("Networks", networks, "none"));
 });
-// What a person names of the way: the static IPs by which its entries are known.
-const named = (s, text) => s.zones.find(zone => [zone.zone, zone.natGateway, ...zone.routeTables].includes(text))?.staticIps;
+// The zone that a person means by its name, its NAT gateway or one of its route tables.
+const named = (s, text) => s.zones.find(zone => [zone.zone, zone.natGateway, ...zone.routeTables].includes(text));
 // A list that is the same as the whole is named by its size.
 const most = (ids, all, noun) => ids.length > 1 && ids.length === all.size && ids.every(id => all.has(id))
   ? [make("span", { title: ids.join(" ") }, "all " + ids.length + " " + noun)] : ids.map(id => make("span", null, id));
