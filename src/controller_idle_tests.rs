@@ -77,10 +77,7 @@ async fn idle(state: &'static str, day: Day) -> (Hour, usize) {
     }
     leading.abort();
     let shown = || {
-        account.show(match state {
-            "no stack" => "absent",
-            state => state,
-        });
+        account.show(state);
         account.new.store(day.new, Ordering::Relaxed);
     };
     if day.new {
@@ -106,21 +103,26 @@ async fn idle(state: &'static str, day: Day) -> (Hour, usize) {
 
 /// Returns every kind of day in a state.
 fn days(state: &str) -> Vec<Day> {
-    let mut days = Vec::new();
     // Whether it has ever served matters only where its creation may have failed.
-    let phase = Status::read(state).phase();
-    let may_be_new = matches!(phase, Phase::CreateFailed | Phase::DeleteFailed);
-    for new in [false, true].into_iter().take(1 + usize::from(may_be_new)) {
-        let day = |asks, dry_run, on_empty| Day {
+    let news: &[bool] = match Status::read(state).phase() {
+        Phase::CreateFailed | Phase::DeleteFailed => &[false, true],
+        _ => &[false],
+    };
+    let kinds = [
+        (false, false, OnEmpty::Keep),
+        (false, true, OnEmpty::Keep),
+        (true, false, OnEmpty::Keep),
+        (true, true, OnEmpty::Keep),
+        (false, false, OnEmpty::Delete),
+    ];
+    let mut days = Vec::new();
+    for new in news.iter().copied() {
+        days.extend(kinds.map(|(asks, dry_run, on_empty)| Day {
             asks,
             dry_run,
             on_empty,
             new,
-        };
-        for asks in [false, true] {
-            days.extend([false, true].map(|dry_run| day(asks, dry_run, OnEmpty::Keep)));
-        }
-        days.push(day(false, false, OnEmpty::Delete));
+        }));
     }
     days
 }

@@ -104,7 +104,7 @@ impl Provider for Account {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let mut live = self.memory.live(epoch, known).await?;
         match (&mut live, self.shown()) {
-            (_, Some("absent")) => live = Live::Absent,
+            (_, Some("no stack")) => live = Live::Absent,
             (Live::Ours(stack), Some(state)) => stack.status = Status::read(state),
             _ => {}
         }

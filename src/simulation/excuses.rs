@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::config_maps::covered;
 use super::ec2_faults::Ec2Fault;
-use super::replica::settings;
+use super::replica;
 use super::script::StackEdit;
 use super::world::World;
 use crate::model::base::ids::{TableId, Zone};
@@ -44,7 +44,7 @@ pub struct Excuses {
     looked: Option<Stamp>,
 }
 
-fn base(id: &str) -> &str {
+pub fn base(id: &str) -> &str {
     renewal(id).0
 }
 
@@ -106,11 +106,9 @@ pub struct Lost {
 impl World {
     pub fn harm(&self, harm: Ec2Fault, zone: usize, lasts: Option<Duration>) {
         let until = lasts.map(|lasts| Instant::now() + lasts);
-        let mut zones = settings().zones.into_keys();
-        let zone = zones.nth(zone).expect("one of the zones");
         let fault = RepeatedFault {
             harm,
-            zone,
+            zone: replica::zone(zone),
             until,
             victim: None,
         };
@@ -179,8 +177,7 @@ impl World {
         shared.stamp = None;
         shared.excuses.takes_away(&before, &after);
         if after.status.is_empty() {
-            let gone = std::mem::take(&mut shared.ips);
-            shared.kept.extend(gone);
+            shared.keep_ips();
         }
     }
 

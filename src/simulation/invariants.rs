@@ -7,11 +7,11 @@ use ipnet::Ipv4Net;
 use tokio::time::Instant;
 
 use super::config_maps::{self, covered};
+use super::excuses::base;
 use super::oversized::oversized;
 use super::provider_wrapper::Basis;
 use super::world::{Shared, Standing, World};
 use crate::model::base::ids::{ObjectId, TableId, Zone};
-use crate::model::cloud::logical_id::renewal;
 use crate::model::desired::template::Template;
 use crate::model::input::request::Object;
 use crate::model::plan::types::Action;
@@ -123,9 +123,7 @@ impl World {
             return self.fail(Invariant::NobodyAsks, text);
         }
         if deletes {
-            let mut shared = self.shared();
-            let gone = std::mem::take(&mut shared.ips);
-            shared.kept.extend(gone);
+            self.shared().keep_ips();
         }
     }
 
@@ -237,26 +235,24 @@ impl World {
         let mut wrong = Vec::new();
         let mut shared = self.shared();
         shared.stamp = stamp;
+        let is_gone = |address: &String| {
+            !sight.addresses.contains(address) && !shared.excuses.released.contains(address)
+        };
         for (output, address) in &shared.ips {
             match sight.ips.get(output) {
                 Some(other) if other == address => {}
-                // Its zone goes, and may.
-                None if shared.kept.values().any(|kept| kept == address) => {}
                 _ if shared.excuses.released.contains(address) => {}
                 other => wrong.push((
                     Invariant::StaticIpsStay,
                     format!("static IP {address} of {output} became {other:?}"),
                 )),
             }
-            if !sight.addresses.contains(address) && !shared.excuses.released.contains(address) {
+            if is_gone(address) {
                 let text = format!("static IP {address} of {output} is not in EC2 any more");
                 wrong.push((Invariant::StaticIpsStay, text));
             }
         }
-        let gone = |address: &&String| {
-            !sight.addresses.contains(*address) && !shared.excuses.released.contains(*address)
-        };
-        if let Some(address) = shared.kept.values().find(gone) {
+        if let Some(address) = shared.kept.values().find(|it| is_gone(it)) {
             let text = format!("static IP {address} went back to AWS with its stack");
             wrong.push((Invariant::StaticIpsStay, text));
         }
@@ -370,15 +366,13 @@ fn note_ips(shared: &mut Shared, sight: &mut AccountView) {
         let is_back = |ip: &String| sight.ips.values().any(|it| it == ip);
         shared.kept.retain(|_, ip| !is_back(ip));
     }
-    let kept: Vec<String> = shared.kept.values().cloned().collect();
-    shared.ips.retain(|_, ip| !kept.contains(ip));
-    sight.ips.retain(|_, ip| !kept.contains(ip));
-    shared.ips.extend(std::mem::take(&mut sight.ips));
+    let kept = &shared.kept;
+    sight.ips.retain(|_, ip| !kept.values().any(|it| it == ip));
+    shared.ips.append(&mut sight.ips);
 }
 
 /// Returns the zones that have another static IP than the one that they had before, although that is in the account.
 fn another_ip(kept: &BTreeMap<String, String>, sight: &AccountView) -> Vec<(Invariant, String)> {
-    let base = |output: &str| renewal(output).0.to_owned();
     let wrong = |(output, address): (&String, &String)| {
         let mut shown = sight.ips.iter();
         let (_, other) = shown.find(|(it, _)| base(it) == base(output))?;

@@ -306,18 +306,18 @@ impl CallSender {
             Action::Delete { .. } if world.account.has_made() => world.account.asked(),
             _ => BTreeSet::new(),
         };
-        let adds = match action {
-            Action::Execute { change_set } if spoilt.is_some() => {
-                world.account.added_by(change_set)
-            }
-            _ => BTreeSet::new(),
+        let executed = match action {
+            Action::Execute { change_set } => Some(change_set),
+            _ => None,
         };
+        let adds = executed
+            .filter(|_| spoilt.is_some())
+            .map(|change_set| world.account.added_by(change_set))
+            .unwrap_or_default();
         let repairs = world.repairs(action);
-        let zones = world.account.zone_ips();
-        let reverts = match action {
-            Action::Execute { change_set } => is_revert(change_set),
-            _ => false,
-        };
+        let zones = executed.map(|_| world.account.zone_ips());
+        let zones = zones.unwrap_or_default();
+        let reverts = executed.is_some_and(|change_set| is_revert(change_set));
         let result = world
             .account
             .lands((*epoch, owner.as_deref()), stack, action);
@@ -334,7 +334,7 @@ impl CallSender {
         world.account.spoil(None);
         match &result {
             Ok(()) => {
-                let stuck = spoilt == Some(true) && matches!(action, Action::Execute { .. });
+                let stuck = spoilt == Some(true) && executed.is_some();
                 let end = match (failed, stuck) {
                     (false, _) => "",
                     (true, false) => ", and will be rolled back",
@@ -349,7 +349,7 @@ impl CallSender {
                     world.account.get_stuck();
                 }
                 world.note(&format!("{call} of replica {who} is accepted{end}"));
-                world.judge_zones(action, &zones, &basis.removes);
+                world.judge_zones(&zones, &basis.removes);
                 world.accepted(*epoch, action, basis, &before);
             }
             Err(error) => world.note(&format!("{call} of replica {who}: {error}")),

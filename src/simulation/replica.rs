@@ -26,6 +26,7 @@ use crate::lease::tests::process::Process;
 use crate::lease::tests::secs;
 use crate::lease::tests::wall::Wall;
 use crate::ledger_store::{self, LedgerStore};
+use crate::model::base::ids::Zone;
 use crate::model::base::settings::{OnDrift, OnEmpty, Settings};
 use crate::model::desired::example_zones;
 use crate::provider::memory::quota_faults::ROUTES;
@@ -47,6 +48,12 @@ pub const CLUSTER: &str = "11111111-2222-3333-4444-555555555555";
 
 /// The UID of another cluster, which takes the stack over for a time.
 pub const RIVAL: &str = "99999999-8888-7777-6666-555555555555";
+
+/// Returns one of the zones, by its number in their order.
+pub fn zone(number: usize) -> Zone {
+    let mut zones = settings().zones.into_keys();
+    zones.nth(number).expect("one of the zones")
+}
 
 /// Two zones: a third one makes templates longer, and nothing new happens in it.
 pub fn settings() -> Settings {

@@ -90,7 +90,7 @@ pub struct Shared {
     pub operation_epoch: u64,
     /// The static IPs by their outputs.
     pub ips: BTreeMap<String, String>,
-    /// Static IPs of stacks that were deleted, by the logical id that they had.
+    /// Static IPs of stacks that were deleted and of zones that were removed, until these are back, by their outputs.
     pub kept: BTreeMap<String, String>,
     pub entries: BTreeMap<EntryId, Standing>,
     /// All that each entry has ever asked for.

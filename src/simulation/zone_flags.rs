@@ -7,14 +7,13 @@ use fastrand::Rng;
 
 use super::bugs::Bug;
 use super::invariants::Invariant;
-use super::replica::settings;
+use super::replica::{self, settings};
 use super::script::{Event, REPLICAS};
-use super::world::World;
+use super::world::{Shared, World};
 use crate::lease::tests::secs;
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::settings::Settings;
-use crate::model::cloud::part_names::{Part, is_eip, part_name};
-use crate::model::plan::types::Action;
+use crate::model::cloud::part_names::{Part, alphanumeric, part_name, zone_of_eip};
 use crate::provider::memory::account_view::AccountView;
 
 /// A zone that `--aws-az` does not name.
@@ -27,8 +26,7 @@ pub struct Unconfigured {
 
 impl Unconfigured {
     fn zone(self) -> Zone {
-        let mut zones = settings().zones.into_keys();
-        zones.nth(self.zone).expect("one of the zones")
+        replica::zone(self.zone)
     }
 }
 
@@ -77,6 +75,13 @@ impl ZoneFlags {
     }
 }
 
+impl Shared {
+    /// Notes that the stack is gone, and that its static IPs stay in the account.
+    pub fn keep_ips(&mut self) {
+        self.kept.append(&mut self.ips);
+    }
+}
+
 impl World {
     /// The operator edits the flags of the Deployment.
     pub fn set_zone_flags(&self, set: Option<Unconfigured>) {
@@ -112,14 +117,10 @@ impl World {
             .collect()
     }
 
-    /// Fails if an operation removes a zone that was not named to its sender; `before` were the zones with their static IPs until then.
-    pub fn judge_zones(
-        &self,
-        action: &Action,
-        before: &BTreeMap<Zone, String>,
-        named: &BTreeSet<Zone>,
-    ) {
-        if !matches!(action, Action::Execute { .. }) {
+    /// Fails if an operation removes a zone that was not named to its sender; `before` were the zones with their static IPs until
+    /// then, and none if it is no such operation.
+    pub fn judge_zones(&self, before: &BTreeMap<Zone, String>, named: &BTreeSet<Zone>) {
+        if before.is_empty() {
             return;
         }
         let after = self.account.zone_ips();
@@ -146,26 +147,34 @@ impl World {
 
     /// Returns the zones that are not in the stack and wait for a person, since their former static IP is released.
     pub fn zones_without_ip(&self) -> BTreeSet<Zone> {
-        let in_stack = self.account.zone_ips();
         let addresses = self.account.sight().addresses;
         let shared = self.shared();
-        let is_gone = |zone: &Zone| {
-            let mut former = shared.kept.iter();
-            former.any(|(id, ip)| is_eip(id, Some(zone)) && !addresses.contains(ip))
-        };
+        let released = shared.kept.iter();
+        let released = released.filter(|(_, ip)| !addresses.contains(*ip));
+        let released: BTreeSet<&str> = released.filter_map(|(id, _)| zone_of_eip(id)).collect();
+        if released.is_empty() {
+            return BTreeSet::new();
+        }
+        let in_stack = self.account.zone_ips();
         let zones = settings().zones.into_keys();
         let zones = zones.filter(|zone| !in_stack.contains_key(zone));
-        zones.filter(is_gone).collect()
+        zones
+            .filter(|zone| released.contains(alphanumeric(zone).as_str()))
+            .collect()
     }
 
     /// Returns the worker tables in which nothing is owed.
     pub fn tables_out(&self) -> BTreeSet<TableId> {
-        let in_stack = self.account.zone_ips().into_keys().collect();
-        let mut out = self.shared().zone_flags.zones_out(&in_stack);
-        out.extend(self.zones_without_ip());
-        let tables = self.account.zones().into_iter();
-        let tables = tables.filter(|(_, zone)| out.contains(zone));
-        tables.map(|(table, _)| table).collect()
+        let mut out = self.zones_without_ip();
+        let shared = self.shared();
+        if !shared.zone_flags.doubtful.is_empty() {
+            let in_stack = self.account.zone_ips().into_keys().collect();
+            out.extend(shared.zone_flags.zones_out(&in_stack));
+        }
+        drop(shared);
+        let mut tables = self.account.zones();
+        tables.retain(|_, zone| out.contains(zone));
+        tables.into_keys().collect()
     }
 
     /// Finds the zones that count again. In their tables nothing has been owed so far.
