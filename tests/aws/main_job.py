@@ -13,8 +13,7 @@ def one_role(walk):
         walk.roles.give("controller", "iam-policy")
     controller.ask(ONE)
     controller.start(walk.network.zones[:1], on_empty="delete")
-    controller.routed()
-    ips = set(walk.network.ips().values())
+    ips = set(controller.routed().values())
     controller.ask()
     account.until("the stack is deleted", lambda: account.stack_status(account.stack) is None)
     _kept(walk, ips, "the stack of one role")
@@ -141,12 +140,14 @@ def delete(walk):
 
 def _kept(walk, ips, what):
     """The static IPs outlive what used them; here they are released at last."""
-    addresses = walk.network.addresses
-    walk.found(f"the static IPs of {what} are kept", ips <= set(addresses()))
-    walk.account.until("its static IPs are free", lambda: not any(addresses().get(ip, {}).get("AssociationId") for ip in ips))
-    for ip, address in addresses().items():
-        if ip in ips:
-            walk.network.ec2.release_address(AllocationId=address["AllocationId"])
+
+    def kept():
+        return {ip: address for ip, address in walk.network.addresses().items() if ip in ips}
+
+    walk.found(f"the static IPs of {what} are kept", set(kept()) == ips)
+    walk.account.until("its static IPs are free", lambda: not any(it.get("AssociationId") for it in kept().values()))
+    for address in kept().values():
+        walk.network.ec2.release_address(AllocationId=address["AllocationId"])
 
 
 def events_of(account, stack):

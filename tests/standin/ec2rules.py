@@ -181,18 +181,18 @@ def _create_subnet(original, ec2, vpc_id, cidr_block, *others, **named):
         cidr_block = str(network)
     zone = named.get("availability_zone") or (others[1] if len(others) > 1 else None)
     zones = [known.name for known in ec2.describe_availability_zones()]
-    if zone in LOCAL_ZONES:
+    local = zone in LOCAL_ZONES and zone.startswith(f"{ec2.region_name}-")
+    if local:
         others = [zones[0] if value == zone else value for value in others]
         named = {key: zones[0] if value == zone else value for key, value in named.items()}
-        subnet = original(ec2, vpc_id, cidr_block, *others, **named)
-        subnet._availability_zone = Zone(zone, ec2.region_name, f"{zone}-id", "local-zone")
-        return subnet
-    if zone and zone not in zones:
+    elif zone and zone not in zones:
         raise _invalid(
             f"Value ({zone}) for parameter availabilityZone is invalid. "
             f"Subnets can currently only be created in the following availability zones: {', '.join(zones)}."
         )
     subnet = original(ec2, vpc_id, cidr_block, *others, **named)
+    if local:
+        subnet._availability_zone = Zone(zone, ec2.region_name, f"{zone}-id", "local-zone")
     if not ec2.get_vpc(vpc_id).is_default:
         subnet.default_for_az = subnet.map_public_ip_on_launch = False
     return subnet

@@ -162,7 +162,8 @@ def create_failed(stack, failed, options):
         stack.become("CREATE_FAILED", reason)
     elif options.on_failure == "DELETE":
         stack.become("DELETE_IN_PROGRESS", reason + "Delete requested by user.")
-        yield from delete_all(stack, options, creating=True)
+        # What a creation that failed has made stays only by "Retain", and not when it is rolled back.
+        yield from delete_all(stack, options, stays=("Retain",))
     else:
         yield from roll_back_creation(stack, reason + "Rollback requested by user.")
 
@@ -170,18 +171,16 @@ def create_failed(stack, failed, options):
 def roll_back_creation(stack, reason):
     stack.become("ROLLBACK_IN_PROGRESS", reason)
     yield
-    stuck = yield from remove_all(stack, (), creating=True)
+    stuck = yield from remove_all(stack, (), ())
     if stuck:
         stack.become("ROLLBACK_FAILED", f"The following resource(s) failed to delete: [{', '.join(stuck)}]. ")
     else:
         stack.become("ROLLBACK_COMPLETE")
 
 
-def remove_all(stack, retain, creating=False):
-    """Removes in reverse order what nothing that stays behind needs; returns what would not go."""
+def remove_all(stack, retain, stays):
+    """Removes in reverse order what nothing that stays behind needs, but for what has one of these deletion policies; returns what would not go."""
     sequence = order(stack.spec.template)
-    # What a creation that failed has made stays only by "Retain", and not when it is rolled back.
-    stays = () if stack.status == "ROLLBACK_IN_PROGRESS" else ("Retain",) if creating else RETAINS
     stuck = []
     for logical_id in [*reversed(sequence), *[key for key in stack.resources if key not in sequence]]:
         resource = stack.resources.get(logical_id)
@@ -209,8 +208,8 @@ def delete(stack, options):
     yield from delete_all(stack, options)
 
 
-def delete_all(stack, options, creating=False):
-    stuck = yield from remove_all(stack, options.retain, creating)
+def delete_all(stack, options, stays=RETAINS):
+    stuck = yield from remove_all(stack, options.retain, stays)
     if stuck and options.force:
         for logical_id in stuck:
             stack.resource_event(stack.resources[logical_id], "DELETE_SKIPPED")

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -18,6 +19,15 @@ pub struct Browser {
 
 fn chromedriver() -> String {
     std::env::var("KSEC_CHROMEDRIVER").unwrap_or_else(|_| testbed::installed("chromedriver"))
+}
+
+/// Returns the script of axe-core.
+fn axe() -> &'static str {
+    static AXE: OnceLock<String> = OnceLock::new();
+    AXE.get_or_init(|| {
+        let path = std::env::var("KSEC_AXE").unwrap_or_else(|_| testbed::installed("axe"));
+        std::fs::read_to_string(path).unwrap()
+    })
 }
 
 impl Browser {
@@ -135,9 +145,7 @@ impl Browser {
 
     /// Returns what axe-core finds wrong with the page for people who see, hear or move otherwise, one line a rule and element.
     pub fn inaccessible(&self) -> Vec<String> {
-        let path = std::env::var("KSEC_AXE").unwrap_or_else(|_| testbed::installed("axe"));
-        let axe = std::fs::read_to_string(path).unwrap();
-        self.post("execute/sync", &json!({ "script": axe, "args": [] }));
+        self.post("execute/sync", &json!({ "script": axe(), "args": [] }));
         let script = "const done = arguments[0]; axe.run(document, { resultTypes: ['violations'] }).then(found => \
                       done(found.violations.flatMap(rule => rule.nodes.map(node => rule.id + ': ' + rule.help + ': ' + \
                       node.html.slice(0, 200)))), error => done(['axe failed: ' + error]))";

@@ -61,7 +61,8 @@ impl Cgroup {
             .map(|name| fs::read_to_string(self.dir.join(name)));
         let text = found.into_iter().find_map(Result::ok).unwrap_or_default();
         let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        count.and_then(|count| count.parse().ok()).unwrap_or(0)
+        let count = count.expect("the kernel counts them");
+        count.parse().unwrap()
     }
 
     pub fn dir(&self) -> &Path {

@@ -39,11 +39,7 @@ async fn what_does_not_go_with_a_failed_creation_is_left_behind_and_named() {
     stage.config_map("egress-t1", &EXAMPLE).await;
     let named = ["left behind", "by hand: NATSubnetRouteTableeucentral1a"];
     wait::until("told", || replica.said(&named)).await;
-    wait::until("a stack is there", || {
-        let exits = stage.aws.exits();
-        wait::check(exits.len() == 2, || format!("{exits:?}"))
-    })
-    .await;
+    stage.exits_of(2).await;
     stage.routed(&EXAMPLE_CIDRS).await;
     assert_eq!(
         actions(&stage.aws.writes_since(0)),

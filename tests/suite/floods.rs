@@ -1,7 +1,7 @@
 //! Floods: whoever may reach the port, or may write ConfigMaps, and means harm.
 
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -71,14 +71,9 @@ async fn readers_that_do_not_read_cost_neither_probes_nor_memory() {
     })
     .await;
     let before = replica.memory("VmRSS");
-    let address: SocketAddr = replica
-        .url("")
-        .trim_start_matches("http://")
-        .parse()
-        .unwrap();
     let slow: Vec<TcpStream> = (0..READERS)
         .map(|_| {
-            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
+            let mut stream = replica.connect();
             stream
                 .write_all(b"GET /api/status HTTP/1.1\r\nhost: localhost\r\n\r\n")
                 .unwrap();

@@ -9,7 +9,7 @@ use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::standin::actions;
 use crate::wait;
 
-const LEDGER: &str = "kube-static-egress-controller-ledger";
+pub const LEDGER: &str = "kube-static-egress-controller-ledger";
 const NONSENSE: [(&str, &str); 2] = [
     ("service-provider1", "192.112.1.0/2l"),
     ("google-dns", "8.8.8,8/32"),
@@ -320,11 +320,7 @@ async fn two_clusters_in_one_account_have_a_stack_and_a_ledger_each() {
     };
     let (mut first, mut second) = (one("r1"), other("s1"));
     stage.config_map("egress-t1", &EXAMPLE).await;
-    wait::until("each has its zones", || {
-        let exits = stage.aws.exits();
-        wait::check(exits.len() == 3, || format!("{exits:?}"))
-    })
-    .await;
+    stage.exits_of(3).await;
     let exits = stage.routed(&EXAMPLE_CIDRS).await;
     let stacks = stage.aws.stacks();
     let names = ["egress-static-nat-other", "egress-static-nat-suite"];

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::errors::told;
 use crate::replica::nat_cidr;
+use crate::retained::allocate;
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::standin::{REGION, actions};
 use crate::wait;
@@ -115,11 +116,11 @@ async fn a_zone_without_a_static_ip_to_be_had_waits_and_nothing_fails() {
     stage.config_map("egress-t1", &EXAMPLE).await;
     let remedy = ["LimitReached", "eu-central-1c", "EC2-VPC Elastic IPs"];
     told(&mut replica, &remedy).await;
-    exits(&stage, 2).await;
+    stage.exits_of(2).await;
     let two = stage.routed(&EXAMPLE_CIDRS).await;
     assert_eq!(actions(&stage.writes_at_rest(0).await), ["CreateStack"]);
     stage.aws.settings(json!({ "eip_quota": 3 }));
-    exits(&stage, 3).await;
+    stage.exits_of(3).await;
     let three = stage.routed(&EXAMPLE_CIDRS).await;
     assert!(two.iter().all(|(zone, exit)| three.get(zone) == Some(exit)));
 }
@@ -197,7 +198,7 @@ async fn a_prefix_list_takes_more_than_one_route() {
 }
 
 /// What an answer of EC2 has in this element, the first time.
-fn element(answer: &str, name: &str) -> String {
+pub fn element(answer: &str, name: &str) -> String {
     let after = answer.split_once(&format!("<{name}>")).unwrap().1;
     after.split_once('<').unwrap().0.to_owned()
 }
@@ -223,24 +224,16 @@ async fn quotas_are_asked_once_while_a_change_set_is_computed() {
     let mut replica = stage.replica("r1").zones(&["a", "b"]).start();
     stage.config_map("egress-t1", &EXAMPLE).await;
     stage.routed(&EXAMPLE_CIDRS).await;
-    exits(&stage, 2).await;
+    stage.exits_of(2).await;
     replica.terminate().await;
     stage.aws.settings(json!({ "changeset_ms": 6_000 }));
     let mark = stage.aws.mark();
     let _replica = stage.replica("r2").start();
-    exits(&stage, 3).await;
+    stage.exits_of(3).await;
     let asked = stage.aws.count_since(mark, "DescribeAccountAttributes");
     let polls = stage.aws.count_since(mark, "ListChangeSets");
     // Before the change set is made, and before it is executed.
     assert!(asked <= 3 && polls > 4, "{asked} of {polls}");
-}
-
-async fn exits(stage: &Stage, count: usize) {
-    wait::until("as many zones have NAT gateways", || {
-        let exits = stage.aws.exits();
-        wait::check(exits.len() == count, || format!("{exits:?}"))
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -248,10 +241,7 @@ async fn a_zone_without_a_nat_gateway_to_be_had_waits_and_nothing_fails() {
     let stage = Stage::open("nat-quota").await;
     stage.aws.settings(json!({ "nat_quota_per_zone": 1 }));
     let subnet = subnet_of_others(&stage, "172.31.201.0/28");
-    let address = stage
-        .aws
-        .call("ec2", "AllocateAddress", &[("Domain", "vpc")]);
-    let address = element(&address, "allocationId");
+    let address = allocate(&stage);
     let fields = [("SubnetId", subnet.as_str()), ("AllocationId", &address)];
     let made = stage.aws.call("ec2", "CreateNatGateway", &fields);
     let theirs = element(&made, "natGatewayId");
@@ -264,7 +254,7 @@ async fn a_zone_without_a_nat_gateway_to_be_had_waits_and_nothing_fails() {
     ];
     told(&mut replica, &remedy).await;
     // With the one of others.
-    exits(&stage, 3).await;
+    stage.exits_of(3).await;
     let mark = stage.aws.mark();
     assert!(stage.writes_at_rest(mark).await.is_empty());
     let mut two = stage.aws.exits();
@@ -272,7 +262,7 @@ async fn a_zone_without_a_nat_gateway_to_be_had_waits_and_nothing_fails() {
     stage
         .aws
         .call("ec2", "DeleteNatGateway", &[("NatGatewayId", &theirs)]);
-    exits(&stage, 3).await;
+    stage.exits_of(3).await;
     let three = stage.routed(&EXAMPLE_CIDRS).await;
     assert!(two.iter().all(|(zone, exit)| three.get(zone) == Some(exit)));
 }
@@ -313,7 +303,7 @@ async fn a_zone_that_cannot_be_added_holds_up_nobody() {
         .aws
         .call("ec2", "DeleteSubnet", &[("SubnetId", &subnet)]);
     let _replica = stage.replica("r3").start();
-    exits(&stage, 3).await;
+    stage.exits_of(3).await;
     let three = stage.routed(&more).await;
     assert!(two.iter().all(|(zone, exit)| three.get(zone) == Some(exit)));
 }

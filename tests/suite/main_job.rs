@@ -1,10 +1,8 @@
 //! The main job: what ConfigMaps and flags ask for is what EC2 holds, and nothing else is touched.
 
-use std::collections::BTreeSet;
-
 use serde_json::json;
 
-use crate::retained::addresses;
+use crate::retained::{addresses, ips, without_stack};
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, STACK, Stage};
 use crate::standin::{REGION, actions};
 use crate::wait;
@@ -136,11 +134,7 @@ async fn a_new_zone_and_a_new_route_table_leave_the_others_alone() {
     replica.terminate().await;
 
     let replica = stage.replica("r3").zones(&["c", "a", "b"]).start();
-    let three = wait::until("the third zone", || {
-        let exits = stage.aws.exits();
-        wait::check(exits.len() == 3, || format!("{exits:?}")).map(|()| exits)
-    })
-    .await;
+    let three = stage.exits_of(3).await;
     stage.routed(&EXAMPLE_CIDRS).await;
     assert!(
         two.iter().all(|(zone, exit)| three.get(zone) == Some(exit)),
@@ -204,19 +198,14 @@ async fn a_zone_and_its_static_ip_go_only_when_that_is_allowed() {
         .zones(&["a", "b"])
         .arg("--remove-zone=eu-central-1c")
         .start();
-    let two = wait::until("the zone is gone", || {
-        let exits = stage.aws.exits();
-        wait::check(exits.len() == 2, || format!("{exits:?}")).map(|()| exits)
-    })
-    .await;
+    let two = stage.exits_of(2).await;
     stage.routed(&EXAMPLE_CIDRS).await;
     assert!(
         two.iter().all(|(zone, exit)| three.get(zone) == Some(exit)),
         "{two:?} {three:?}"
     );
     // Its static IP stays in the account, free.
-    let kept: BTreeSet<String> = three.values().map(|exit| exit.ip.clone()).collect();
-    assert_eq!(addresses(&stage), kept);
+    assert_eq!(addresses(&stage), ips(&three));
 }
 
 #[tokio::test]
@@ -256,13 +245,12 @@ async fn without_config_maps_the_stack_goes_when_that_is_asked_for() {
     let exits = stage.routed(&EXAMPLE_CIDRS).await;
     assert_eq!(stage.aws.state()["stacks"][0]["protected"], json!(true));
     stage.delete_config_map("egress-t1").await;
-    wait::until("the stack is gone", || {
-        let stacks = stage.aws.stacks();
-        wait::check(stacks.is_empty(), || format!("{stacks:?}"))
-    })
-    .await;
-    let kept: BTreeSet<String> = exits.into_values().map(|exit| exit.ip).collect();
-    assert_eq!(addresses(&stage), kept, "static IPs outlive their stack");
+    without_stack(&stage).await;
+    assert_eq!(
+        addresses(&stage),
+        ips(&exits),
+        "static IPs outlive their stack"
+    );
     let writes = ["CreateStack", "UpdateTerminationProtection", "DeleteStack"];
     assert_eq!(actions(&stage.writes_at_rest(0).await), writes);
 }

@@ -30,7 +30,7 @@ async fn ask(stage: &Stage, number: u32) {
     stage.config_map(&format!("team-{number:04}"), &data).await;
 }
 
-fn status(replica: &Replica) -> Result<Value, String> {
+pub fn status(replica: &Replica) -> Result<Value, String> {
     let answer = replica.get("/api/status")?;
     serde_json::from_str::<Value>(&answer.body)
         .map(|mut all| all["status"].take())

@@ -13,11 +13,11 @@ const HOSTILE: &str = "<img src=x onerror=document.title='taken'>";
 
 /// Without cluster and account.
 fn alone(name: &str) -> Launch {
+    alone_with(name, &config_map("payments", &hostile()))
+}
+
+fn alone_with(name: &str, manifest: &Value) -> Launch {
     let dir = testbed::directory(name);
-    let manifest = json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "data": hostile(),
-        "metadata": { "name": "partners", "namespace": "payments", "labels": { "egress": "static" } },
-    });
     let path = dir.join("manifests.json");
     std::fs::write(&path, manifest.to_string()).unwrap();
     Launch::new(dir, "r1", "default", 1)
@@ -25,6 +25,13 @@ fn alone(name: &str) -> Launch {
         .without("namespace")
         .flag("provider", "in-memory")
         .flag("manifests", path.to_str().unwrap())
+}
+
+fn config_map(namespace: &str, data: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "data": data,
+        "metadata": { "name": "partners", "namespace": namespace, "labels": { "egress": "static" } },
+    })
 }
 
 fn hostile() -> Value {
@@ -50,12 +57,17 @@ pub async fn shows(browser: &Browser, expression: &str, expected: Value) {
 pub const ROWS: &str = "document.querySelectorAll('#entries tr.entry').length";
 pub const STATE: &str = "document.getElementById('state').textContent";
 
-pub async fn open(browser: &Browser, replica: &Replica) {
+/// Waits until the leader has looked at everything and has nothing to do.
+async fn looked(replica: &Replica) {
     wait::until("the leader has looked", || {
         let answer = replica.get("/api/status")?;
         wait::check(answer.body.contains("\"action\":\"Keep\""), || answer.body)
     })
     .await;
+}
+
+pub async fn open(browser: &Browser, replica: &Replica) {
+    looked(replica).await;
     browser.go(&replica.url("/"));
     wait::until("the page is filled", || {
         let hidden = browser.value("document.getElementById('all').hidden");
@@ -254,29 +266,15 @@ fn ten_teams() -> Vec<Value> {
                 )
             })
             .collect();
-        list.push(json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "data": data,
-            "metadata": { "name": "partners", "namespace": format!("team-{team}"), "labels": { "egress": "static" } },
-        }));
+        list.push(config_map(&format!("team-{team}"), &json!(data)));
     }
     list
 }
 
 #[tokio::test]
 async fn five_hundred_entries_stay_readable() {
-    let dir = testbed::directory("page-many");
-    let path = dir.join("manifests.json");
-    std::fs::write(
-        &path,
-        json!({ "apiVersion": "v1", "kind": "List", "items": ten_teams() }).to_string(),
-    )
-    .unwrap();
-    let replica = Launch::new(dir, "r1", "default", 1)
-        .without("kubeconfig")
-        .without("namespace")
-        .flag("provider", "in-memory")
-        .flag("manifests", path.to_str().unwrap())
-        .start();
+    let manifest = json!({ "apiVersion": "v1", "kind": "List", "items": ten_teams() });
+    let replica = alone_with("page-many", &manifest).start();
     let browser = Browser::open();
     open(&browser, &replica).await;
     // The refused one comes first, in its group; until a search fewer rows are drawn.
@@ -318,11 +316,7 @@ async fn five_hundred_entries_stay_readable() {
 #[tokio::test]
 async fn status_and_check_ask_the_page() {
     let replica = alone("page-commands").start();
-    wait::until("the leader has looked", || {
-        let answer = replica.get("/api/status")?;
-        wait::check(answer.body.contains("\"action\":\"Keep\""), || answer.body)
-    })
-    .await;
+    looked(&replica).await;
     let ask = |arguments: &[&str]| {
         let output = Command::new(PROGRAM)
             .env_clear()

@@ -4,6 +4,7 @@
 
 use serde_json::json;
 
+use crate::memory;
 use crate::proxy::{Link, Moment};
 use crate::relay::Relay;
 use crate::replica::{Launch, Replica};
@@ -24,10 +25,7 @@ fn behind(stage: &Stage, relay: &Relay) -> Launch {
 
 async fn knows(replica: &Replica, entries: u64) {
     wait::until(&format!("it knows {entries} entries"), || {
-        let body = replica.get("/api/status")?.body;
-        let all: serde_json::Value =
-            serde_json::from_str(&body).map_err(|error| format!("{error}: {body}"))?;
-        let counts = &all["status"]["counts"];
+        let counts = &memory::status(replica)?["counts"];
         let done = counts["entries"] == entries;
         wait::check(done, || counts.to_string())
     })

@@ -1,6 +1,7 @@
 //! Replicas: the real program, as the chart would start it.
 
 use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -298,6 +299,12 @@ impl Replica {
     }
 
     /// Whether it answers this path with 200.
+    /// A connection to its port, on which nothing is said yet.
+    pub fn connect(&self) -> TcpStream {
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
+        TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap()
+    }
+
     pub fn answers(&self, path: &str) -> Result<(), String> {
         let answer = self.get(path)?;
         if answer.status == 200 {

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::golang::GoStack;
+use crate::ledger::LEDGER;
+use crate::limits::element;
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::standin::{Exit, actions};
 use crate::wait;
 
-fn ips(exits: &BTreeMap<String, Exit>) -> BTreeSet<String> {
+pub fn ips(exits: &BTreeMap<String, Exit>) -> BTreeSet<String> {
     exits.values().map(|exit| exit.ip.clone()).collect()
 }
 
@@ -46,7 +48,7 @@ fn delete_stack(stage: &Stage) {
         .call("cloudformation", "DeleteStack", &[("StackName", name)]);
 }
 
-async fn without_stack(stage: &Stage) {
+pub async fn without_stack(stage: &Stage) {
     wait::until("the stack is gone", || {
         let stacks = stage.aws.stacks();
         wait::check(stacks.is_empty(), || format!("{stacks:?}"))
@@ -132,8 +134,7 @@ async fn a_cluster_without_a_ledger_finds_its_static_ips_by_their_tags() {
     replica.terminate().await;
     delete_stack(&stage);
     without_stack(&stage).await;
-    let ledger = stage.path("", "configmaps") + "/kube-static-egress-controller-ledger";
-    stage.take(&ledger).await;
+    stage.delete_config_map(LEDGER).await;
     let _replica = stage.replica("r2").start();
     let exits = stage.routed(&EXAMPLE_CIDRS).await;
     assert_eq!(by_zone(&exits), by_zone(&first));
@@ -149,31 +150,22 @@ async fn a_zone_that_is_added_again_has_the_same_static_ip() {
     replica.terminate().await;
     let launch = stage.replica("r2").zones(&["a", "b"]);
     let mut replica = launch.arg("--remove-zone=eu-central-1c").start();
-    wait::until("the zone is gone", || {
-        let exits = stage.aws.exits();
-        wait::check(exits.len() == 2, || format!("{exits:?}"))
-    })
-    .await;
+    stage.exits_of(2).await;
     replica.terminate().await;
     // As many as are there, and no more.
     stage.aws.settings(serde_json::json!({ "eip_quota": 3 }));
     let _replica = stage.replica("r3").start();
-    wait::until("the zone is back", || {
-        let exits = stage.aws.exits();
-        wait::check(exits.len() == 3, || format!("{exits:?}"))
-    })
-    .await;
+    stage.exits_of(3).await;
     let exits = stage.routed(&EXAMPLE_CIDRS).await;
     assert_eq!(by_zone(&exits), by_zone(&first));
 }
 
 /// Allocates an Elastic IP address as the tests themselves. Returns its allocation id.
-fn allocate(stage: &Stage) -> String {
+pub fn allocate(stage: &Stage) -> String {
     let answer = stage
         .aws
         .call("ec2", "AllocateAddress", &[("Domain", "vpc")]);
-    let (_, rest) = answer.split_once("<allocationId>").unwrap();
-    rest.split_once('<').unwrap().0.to_owned()
+    element(&answer, "allocationId")
 }
 
 #[tokio::test]
@@ -196,7 +188,7 @@ async fn a_zone_uses_the_address_that_a_flag_names_and_a_wrong_one_holds_up_nobo
     })
     .await;
     replica.terminate().await;
-    // Deleting the stack leaves it, and another flag changes no live zone.
+    // Another flag changes no live zone.
     let other = allocate(&stage);
     let flag = format!("--aws-eip-allocation-id=eu-central-1a={other}");
     let replica = stage.replica("r2").arg(&flag).start();
@@ -227,11 +219,7 @@ async fn a_former_static_ip_that_was_released_is_no_other_zones_problem() {
     replica.terminate().await;
     let allowed = format!("--allow-new-eips=eu-central-1a={}", lost.ip);
     let _replica = stage.replica("r3").arg(&allowed).start();
-    wait::until("all zones", || {
-        let exits = stage.aws.exits();
-        wait::check(exits.len() == 3, || format!("{exits:?}"))
-    })
-    .await;
+    stage.exits_of(3).await;
     let exits = stage.routed(&EXAMPLE_CIDRS).await;
     assert_ne!(exits["eu-central-1a"].ip, lost.ip);
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::retained::{addresses, ips, without_stack};
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, STACK, Stage};
 use crate::standin::{REGION, REPLICA, shipped};
 use crate::wait;
@@ -63,13 +64,12 @@ async fn from_nothing_to_nothing(name: &str, separate: bool) {
     stage.aws.call("ec2", "DeleteRoute", &route);
     assert_eq!(stage.routed(&EXAMPLE_CIDRS[..1]).await, exits);
     stage.delete_config_map("egress-t1").await;
-    wait::until("the stack is gone", || {
-        let stacks = stage.aws.stacks();
-        wait::check(stacks.is_empty(), || format!("{stacks:?}"))
-    })
-    .await;
-    let kept = stage.aws.state()["addresses"].as_array().unwrap().len();
-    assert_eq!(kept, exits.len(), "static IPs outlive their stack");
+    without_stack(&stage).await;
+    assert_eq!(
+        addresses(&stage),
+        ips(&exits),
+        "static IPs outlive their stack"
+    );
     let denied: Vec<Value> = stage
         .aws
         .log_since(0)

@@ -289,6 +289,15 @@ impl Stage {
         .await
     }
 
+    /// Waits until so many zones have a working NAT gateway.
+    pub async fn exits_of(&self, zones: usize) -> BTreeMap<String, Exit> {
+        wait::until(&format!("{zones} zones have NAT gateways"), || {
+            let exits = self.aws.exits();
+            wait::check(exits.len() == zones, || format!("{exits:?}")).map(|()| exits)
+        })
+        .await
+    }
+
     /// Makes the leader look at AWS anew, twice, and waits for it: whatever it wanted to do about what is there now, it
     /// has started.
     pub async fn two_more_looks(&self) {

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use futures::future::{join_all, select_all};
+use http::Method;
 use serde_json::json;
 
 use crate::audit::{self, Terms, accepted};
+use crate::ledger::LEDGER;
 use crate::linked::Linked;
 use crate::proxy::Moment;
 use crate::stage::{STACK, Stage};
@@ -154,10 +156,13 @@ impl Lane {
         self.stage.delete_lease().await;
         self.stage.released_lease().await;
         // The ledger would name static IPs that the new account does not have.
-        let ledger = self.stage.path("", "configmaps") + "/kube-static-egress-controller-ledger";
-        let mut object = self.stage.take(&ledger).await;
-        object["data"] = json!({});
-        self.stage.put_back(&ledger, object).await;
+        let ledger = format!("{}/{LEDGER}", self.stage.path("", "configmaps"));
+        let (kind, empty) = ("application/merge-patch+json", json!({ "data": null }));
+        let emptied = self
+            .stage
+            .request(Method::PATCH, &ledger, kind, &empty)
+            .await;
+        emptied.unwrap();
         self.start();
         self.start();
         let hit = self.spring(action, moment, async {}).await;

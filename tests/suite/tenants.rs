@@ -18,7 +18,7 @@
 //! What a stolen token of the pod may do is `rights::…`, what a stolen role of AWS may do is `tests/standin/test_iam.py`.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -309,9 +309,7 @@ async fn connections_take_no_files_that_calls_of_aws_need() {
 }
 
 fn connection(replica: &Replica, asks: bool) -> TcpStream {
-    let address = replica.url("").trim_start_matches("http://").to_owned();
-    let address: SocketAddr = address.parse().unwrap();
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
+    let mut stream = replica.connect();
     if asks {
         let request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
         let _ = stream.write_all(request);

@@ -77,7 +77,14 @@ impl Town {
         self.swaps_within(SOON, what, from, to).await;
     }
 
-    pub async fn swaps_within(&self, bound: Duration, what: &str, from: &str, to: &str) {
+    /// As [`Self::swaps`], within another bound. Returns how long it took.
+    pub async fn swaps_within(
+        &self,
+        bound: Duration,
+        what: &str,
+        from: &str,
+        to: &str,
+    ) -> Duration {
         let start = Instant::now();
         self.honest(json!({ "key": to })).await;
         self.routes(&format!("{to}/32"), true).await;
@@ -85,5 +92,6 @@ impl Town {
         let took = start.elapsed();
         wait::measured(&format!("{what}: another tenant's edit took {took:.1?}"));
         assert!(took < bound, "{what}: {took:?}");
+        took
     }
 }
