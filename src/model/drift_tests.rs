@@ -209,7 +209,7 @@ fn a_route_is_not_taken_out_of_a_table_into_which_it_cannot_be_put_back() {
         .find(|it| it.kind.reason() == Reason::RouteRetargeted);
     assert!(matches!(drift.unwrap().cure, Cure::ByHand(_)), "{plan}");
     let problems = plan.problems.iter();
-    let mut texts = problems.map(|problem| problem.what.as_str());
+    let mut texts = problems.map(|problem| &*problem.what);
     assert!(
         texts.any(|text| text.contains("AvailabilityZone")),
         "{plan}"

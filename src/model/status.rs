@@ -8,11 +8,13 @@ pub(crate) mod text;
 pub mod zones;
 
 use std::collections::BTreeMap;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::base::problem::{Problem, Severity};
 use crate::model::base::share::in_turn;
+use crate::model::base::text::Text;
 use zones::ZoneStatus;
 
 /// Grows when a reader of the one before would misread this one; new fields alone do not make it grow.
@@ -66,6 +68,16 @@ impl Status {
     pub fn read(text: &str) -> Option<Self> {
         let status: Self = serde_json::from_str(text).ok()?;
         Some(status).filter(|status| status.schema_version == SCHEMA_VERSION)
+    }
+
+    /// Writes the status as JSON, into a text of exactly its length: there may be megabytes. Texts and numbers always serialize.
+    pub fn json(&self) -> String {
+        let mut json = Vec::with_capacity(length(self));
+        let written = serde_json::to_writer(&mut json, self);
+        written
+            .ok()
+            .and_then(|()| String::from_utf8(json).ok())
+            .unwrap_or_default()
     }
 
     /// Returns each IP that traffic leaves from, with its zone.
@@ -189,9 +201,9 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
+    pub message: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
+    pub remedy: Option<Text>,
 }
 
 /// What becomes of a route.
@@ -249,10 +261,31 @@ impl From<&Problem> for Told {
             .to_owned(),
             subject: problem.subject.to_string(),
             reason: problem.reason.to_string(),
-            message: problem.what.clone(),
+            message: problem.what.to_string(),
             remedy: problem.remedy().to_owned(),
         }
     }
+}
+
+/// Counts the bytes that are written.
+#[derive(Default)]
+struct Length(usize);
+
+impl io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Returns the length of a value as JSON, in bytes.
+fn length(value: &impl Serialize) -> usize {
+    let mut length = Length::default();
+    serde_json::to_writer(&mut length, value).map_or(0, |()| length.0)
 }
 
 /// The two together again.
@@ -290,9 +323,9 @@ impl Status {
     /// Which of these entries have room in a status that has none yet. Namespaces take turns, the worst entries of each first; half of
     /// the room is for those that need attention, where there are so many.
     fn room(&self, entries: &[Entry], bytes: usize) -> Vec<bool> {
-        let size = |value: &Entry| serde_json::to_string(value).map_or(0, |text| text.len() + 1);
+        let size = |value: &Entry| length(value) + 1;
         // Figures of `omitted` may still grow.
-        let rest = serde_json::to_string(self).map_or(0, |text| text.len() + 64);
+        let rest = length(self) + 64;
         let mut left = bytes.saturating_sub(rest);
         let half = left / 2;
         let mut order: Vec<usize> = (0..entries.len()).collect();

@@ -3,7 +3,9 @@
 //! A tenant that floods the log hides other tenants' problems. So each namespace has a limit of lines per minute, a problem that
 //! flaps is not logged each time, and suppressed lines are counted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -25,13 +27,31 @@ const MAX_SAME: usize = 2_000;
 
 #[derive(Default)]
 pub(super) struct ProblemLog {
-    /// The current problems, and whether each was logged.
-    known: BTreeMap<Problem, bool>,
+    hasher: RandomState,
+    /// The current problems by their hashes. There may be 20,000.
+    known: HashMap<u64, Known>,
     minute: Option<Minute>,
-    /// How many lines each problem got, and since when.
-    same: BTreeMap<Problem, (u32, Instant)>,
+    /// How many lines the problem with this hash got, and since when.
+    same: HashMap<u64, (u32, Instant)>,
     left_out: BTreeMap<Reason, LeftOut>,
     counted_at: Option<Instant>,
+}
+
+struct Known {
+    /// Whether it was logged.
+    told: bool,
+    /// The problem itself, where its end may be logged.
+    problem: Option<Problem>,
+}
+
+impl Known {
+    fn new(problem: &Problem, told: bool) -> Self {
+        let keep = told || problem.namespace().is_none();
+        Self {
+            told,
+            problem: keep.then(|| problem.clone()),
+        }
+    }
 }
 
 struct Minute {
@@ -50,7 +70,7 @@ impl ProblemLog {
     /// Returns the log of the next term, which logs all problems again within the same limits.
     pub(super) fn next_term(self) -> Self {
         Self {
-            known: BTreeMap::new(),
+            known: HashMap::new(),
             ..self
         }
     }
@@ -58,8 +78,8 @@ impl ProblemLog {
     /// Logs the problems that are new and the problems that are resolved.
     pub(super) fn tell(&mut self, problems: &[Problem]) {
         let (new, gone) = self.compare(problems);
-        for problem in in_turn(new) {
-            let told = self.admits(&problem);
+        for problem in in_turn(&new) {
+            let told = self.admits(problem);
             match problem.severity {
                 _ if !told => self.left_out.entry(problem.reason).or_default().new += 1,
                 Severity::Refused | Severity::Warning => {
@@ -67,10 +87,11 @@ impl ProblemLog {
                 }
                 Severity::Note => tracing::info!(reason = problem.reason.name(), "{problem}"),
             }
-            self.known.insert(problem, told);
+            let hash = self.hasher.hash_one(problem);
+            self.known.insert(hash, Known::new(problem, told));
         }
-        for problem in in_turn(gone) {
-            if self.admits(&problem) {
+        for problem in in_turn(&gone) {
+            if self.admits(problem) {
                 tracing::info!(reason = problem.reason.name(), "no longer: {problem}");
             } else {
                 self.left_out.entry(problem.reason).or_default().gone += 1;
@@ -80,16 +101,23 @@ impl ProblemLog {
     }
 
     /// Compares with the problems of the last pass. Returns the new problems, and the resolved ones that were logged.
-    fn compare(&mut self, problems: &[Problem]) -> (Vec<Problem>, Vec<Problem>) {
-        let now: BTreeSet<&Problem> = problems.iter().collect();
+    fn compare<'a>(&mut self, problems: &'a [Problem]) -> (Vec<&'a Problem>, Vec<Problem>) {
+        let mut now: Vec<(&Problem, u64)> = problems
+            .iter()
+            .map(|problem| (problem, self.hasher.hash_one(problem)))
+            .collect();
+        now.sort_unstable();
+        now.dedup();
+        let hashes: BTreeSet<u64> = now.iter().map(|(_, hash)| *hash).collect();
         let before = std::mem::take(&mut self.known);
-        let (known, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = before
+        let (known, gone): (HashMap<_, _>, HashMap<_, _>) = before
             .into_iter()
-            .partition(|(problem, _)| now.contains(problem));
+            .partition(|(hash, _)| hashes.contains(hash));
         self.known = known;
         let mut renewed: BTreeMap<(Subject, Reason, String), bool> = BTreeMap::new();
         let mut over = Vec::new();
-        for (problem, told) in gone {
+        for Known { told, problem } in gone.into_values() {
+            let Some(problem) = problem else { continue };
             if let Some(kind) = kind(&problem) {
                 renewed.insert(kind, told);
             }
@@ -97,18 +125,20 @@ impl ProblemLog {
                 over.push(problem);
             }
         }
+        over.sort_unstable();
         let mut new = Vec::new();
         let mut same = BTreeSet::new();
-        for problem in now {
-            if self.known.contains_key(problem) {
+        for (problem, hash) in now {
+            if self.known.contains_key(&hash) {
                 continue;
             }
             match kind(problem).filter(|kind| renewed.contains_key(kind)) {
                 Some(kind) => {
-                    self.known.insert(problem.clone(), renewed[&kind]);
+                    let known = Known::new(problem, renewed[&kind]);
+                    self.known.insert(hash, known);
                     same.insert(kind);
                 }
-                None => new.push(problem.clone()),
+                None => new.push(problem),
             }
         }
         over.retain(|problem| kind(problem).is_none_or(|kind| !same.contains(&kind)));
@@ -122,13 +152,14 @@ impl ProblemLog {
         if self.same.len() >= MAX_SAME {
             self.same.retain(|_, (_, since)| fresh(since));
         }
-        let said = self.same.get(problem).filter(|(_, since)| fresh(since));
+        let hash = self.hasher.hash_one(problem);
+        let said = self.same.get(&hash).filter(|(_, since)| fresh(since));
         let (times, since) = said.copied().unwrap_or((0, now));
         if times >= SAME || !self.has_room(problem.namespace(), now) {
             return false;
         }
-        if self.same.len() < MAX_SAME || self.same.contains_key(problem) {
-            self.same.insert(problem.clone(), (times + 1, since));
+        if self.same.len() < MAX_SAME || self.same.contains_key(&hash) {
+            self.same.insert(hash, (times + 1, since));
         }
         true
     }
@@ -199,9 +230,9 @@ pub(super) fn skeleton(text: &str) -> String {
 }
 
 /// Orders problems so that namespaces take turns; the most severe of each namespace come first.
-fn in_turn(problems: Vec<Problem>) -> Vec<Problem> {
-    let turns = share::in_turn(problems.iter().map(Problem::namespace));
-    turns.iter().map(|index| problems[*index].clone()).collect()
+fn in_turn<T: Borrow<Problem>>(problems: &[T]) -> impl Iterator<Item = &Problem> {
+    let turns = share::in_turn(problems.iter().map(|problem| problem.borrow().namespace()));
+    turns.into_iter().map(|index| problems[index].borrow())
 }
 
 #[cfg(test)]

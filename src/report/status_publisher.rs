@@ -98,11 +98,6 @@ fn written(time: Timestamp) -> String {
     Timestamp::from_second(time.as_second()).map_or_else(|_| String::new(), |time| time.to_string())
 }
 
-/// Serializes a status. Texts and numbers always serialize.
-fn text(status: &Status) -> String {
-    serde_json::to_string(status).unwrap_or_default()
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -307,13 +302,13 @@ impl StatusPublisher {
         status.timeline.clone_from(&record.history.steps);
         let notices = notifications::notices(&status, &record.snapshot);
         status.fit(MOST_BYTES);
-        let json = Bytes::from(text(&status));
+        let json = Bytes::from(status.json());
         let brief = status.fitting(BRIEF_BYTES);
         StatusSnapshot {
             digest: digest(&json),
             json,
-            mark: digest(text(&brief.timeless()).as_bytes()),
-            brief: text(&brief),
+            mark: digest(brief.timeless().json().as_bytes()),
+            brief: brief.json(),
             status,
             notices,
         }

@@ -22,7 +22,7 @@ impl fmt::Display for ObjectId {
 }
 
 /// One `data` entry of one ConfigMap.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct EntryId {
     #[serde(flatten)]
     pub object: ObjectId,

@@ -10,3 +10,4 @@ pub mod reason;
 pub(crate) mod refusal;
 pub mod settings;
 pub mod share;
+pub mod text;

@@ -9,12 +9,13 @@ use serde::ser::SerializeStruct;
 use crate::model::base::ids::{EntryId, ObjectId};
 use crate::model::base::plain::{plain, short};
 use crate::model::base::reason::{About, Reason};
+use crate::model::base::text::Text;
 
 /// Bytes of a message: it may quote what a server answers.
 const MAX_MESSAGE: usize = 4_000;
 
 /// How much it matters to the owner of the subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub enum Severity {
     /// Not done: the owner has to act.
     Refused,
@@ -25,7 +26,7 @@ pub enum Severity {
 }
 
 /// What a problem is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Subject {
     Entry(EntryId),
@@ -63,15 +64,15 @@ impl fmt::Display for Subject {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Problem {
     pub severity: Severity,
     pub subject: Subject,
     pub reason: Reason,
     /// What is wrong.
-    pub what: String,
+    pub what: Text,
     /// What to do about it, where that is more precise than the reason's remedy.
-    pub remedy: Option<String>,
+    pub remedy: Option<Text>,
 }
 
 impl Problem {
@@ -87,8 +88,19 @@ impl Problem {
             severity,
             subject,
             reason,
-            what: what.to_owned(),
-            remedy: remedy.map(str::to_owned),
+            what: what.into(),
+            remedy: remedy.map(Into::into),
+        }
+    }
+
+    /// Makes the same problem of another subject. The two share their texts.
+    pub fn with_subject(&self, subject: Subject) -> Self {
+        Self {
+            severity: self.severity,
+            subject,
+            reason: self.reason,
+            what: self.what.clone(),
+            remedy: self.remedy.clone(),
         }
     }
 
@@ -96,7 +108,7 @@ impl Problem {
     pub fn message(&self) -> String {
         match &self.remedy {
             Some(remedy) => format!("{}; {remedy}", self.what),
-            None => self.what.clone(),
+            None => self.what.to_string(),
         }
     }
 
@@ -201,7 +213,7 @@ mod tests {
         assert_eq!(plain.message(), "nobody executed it");
         let precise = problem("nobody executed it; delete one");
         assert_eq!(
-            (precise.what.as_str(), precise.remedy()),
+            (&*precise.what, precise.remedy()),
             ("nobody executed it", "delete one")
         );
         assert_eq!(precise.message(), "nobody executed it; delete one");

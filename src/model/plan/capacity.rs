@@ -313,23 +313,28 @@ fn waiting(request: &Request, admitted: &Admitted, desired: &Desired, limit: &st
         .filter(|(_, cidr)| cidr::covers(&requested, cidr));
     let own = by_table(desired, own);
     let all = by_table(desired, desired.routes.iter());
+    let nobody = || Subject::Stack(String::new());
+    let waits = format!(
+        "it waits, since not everything fits, and older entries come first, of each namespace in turn: {limit}"
+    );
+    let waits = Problem::refused(nobody(), Reason::LimitReached, waits);
+    let wide = format!(
+        "it is served by a wider route that nobody requests any more, and gets one of its own when there is room: {limit}"
+    );
+    let wide = Problem::warning(nobody(), Reason::LimitReached, wide);
     let mut problems = Vec::new();
     for (entry, net) in &request.entries {
         if admitted.entries.contains_key(entry) {
             continue;
         }
-        let subject = || Subject::Entry(entry.clone());
-        if !in_all(&all, net) {
-            let text = format!(
-                "it waits, since not everything fits, and older entries come first, of each namespace in turn: {limit}"
-            );
-            problems.push(Problem::refused(subject(), Reason::LimitReached, text));
+        let same = if !in_all(&all, net) {
+            &waits
         } else if !in_all(&own, net) {
-            let text = format!(
-                "it is served by a wider route that nobody requests any more, and gets one of its own when there is room: {limit}"
-            );
-            problems.push(Problem::warning(subject(), Reason::LimitReached, text));
-        }
+            &wide
+        } else {
+            continue;
+        };
+        problems.push(same.with_subject(Subject::Entry(entry.clone())));
     }
     problems
 }

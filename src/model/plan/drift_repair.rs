@@ -50,8 +50,8 @@ impl Plan {
             let spent = is_spent(drift);
             let mut problem = drift.problem(outlook(drift, world.settings.drift, spent));
             if let Some(said) = world.watch.inquiry().says(&drift.id) {
-                let remedy = problem.remedy.get_or_insert_default();
-                *remedy = format!("{remedy}; {said}");
+                let remedy = problem.remedy.as_deref().unwrap_or_default();
+                problem.remedy = Some(format!("{remedy}; {said}").into());
             }
             self.problems.push(problem);
             if spent && world.settings.drift == OnDrift::Repair {

@@ -12,7 +12,7 @@ fn entry(key: &str, state: State, ips: &[&str]) -> Entry {
         asked: "8.8.8.8".to_owned(),
         state,
         static_ips: ips.iter().map(|ip| (*ip).to_owned()).collect(),
-        message: (state == State::Refused).then(|| "ü".repeat(700)),
+        message: (state == State::Refused).then(|| "ü".repeat(700).into()),
         ..Entry::default()
     }
 }

@@ -42,7 +42,8 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
             _ => problems.push(Told::from(problem)),
         }
     }
-    let mut entries = Vec::new();
+    let all = snapshot.objects.values().map(|content| content.data.len());
+    let mut entries = Vec::with_capacity(all.sum());
     for (object, content) in &snapshot.objects {
         let is_cut = of_object.get(object).is_some_and(|told| is_cut(told));
         for (key, value) in &content.data {
@@ -244,7 +245,7 @@ impl<'a> Map<'a> {
     ) -> Entry {
         let mut entry = Entry::default();
         if let Some(problem) = problem {
-            tell(&mut entry, problem.reason, &problem.what, problem.remedy());
+            tell(&mut entry, problem);
         }
         let Some(cidr) = cidr else {
             entry.state = State::Refused;
@@ -338,13 +339,16 @@ impl<'a> Map<'a> {
 
 fn explain(entry: &mut Entry, reason: Reason, text: &str) {
     let (what, remedy) = split(text);
-    tell(entry, reason, what, remedy.unwrap_or(reason.remedy()));
+    entry.reason = Some(reason.to_string());
+    entry.message = Some(what.into());
+    entry.remedy = Some(remedy.unwrap_or(reason.remedy()).into());
 }
 
-fn tell(entry: &mut Entry, reason: Reason, what: &str, remedy: &str) {
-    entry.reason = Some(reason.to_string());
-    entry.message = Some(what.to_owned());
-    entry.remedy = Some(remedy.to_owned());
+fn tell(entry: &mut Entry, problem: &Problem) {
+    let remedy = problem.remedy.clone();
+    entry.reason = Some(problem.reason.to_string());
+    entry.message = Some(problem.what.clone());
+    entry.remedy = Some(remedy.unwrap_or_else(|| problem.reason.remedy().into()));
 }
 
 /// The most specific of the routes that contain the network, and the tables that route all of it, by one route or in parts.

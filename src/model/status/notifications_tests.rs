@@ -15,8 +15,8 @@ fn entry(key: &str, asked: &str, state: State) -> Entry {
             _ => Vec::new(),
         },
         reason: text("Reason"),
-        message: text("it is wrong"),
-        remedy: text("mend it"),
+        message: Some("it is wrong".into()),
+        remedy: Some("mend it".into()),
         ..Entry::default()
     }
 }
@@ -103,7 +103,7 @@ fn an_operation_that_fails_again_and_again_is_told_once() {
 #[test]
 fn notes_name_the_remedy_and_the_static_ips() {
     let bad = |key: usize, fault: usize| Entry {
-        message: Some(format!("fault {fault}")),
+        message: Some(format!("fault {fault}").into()),
         ..entry(&format!("k{key}"), "x", State::Refused)
     };
     let note = |faults: &[usize]| {

@@ -26,8 +26,8 @@ fn status() -> Status {
             },
             Entry {
                 reason: Some("NotACidr".to_owned()),
-                message: Some("it is none".to_owned()),
-                remedy: Some("write one".to_owned()),
+                message: Some("it is none".into()),
+                remedy: Some("write one".into()),
                 ..entry("two", "typo", "8.8.8.8/33\u{1b}[2J", State::Refused)
             },
             Entry {
