@@ -143,7 +143,7 @@ pub enum Purpose {
     Read,
 }
 
-/// What the environment tells besides the flags.
+/// What the environment and the build tell besides the flags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     pub credentials_dir: Option<String>,
@@ -154,6 +154,8 @@ pub struct Facts {
     pub service_account_namespace: Option<String>,
     /// The variables of OpenTelemetry, `OTEL_…`, that are not empty.
     pub otel: BTreeMap<String, String>,
+    /// The program is built without the feature `aws`.
+    pub without_aws: bool,
 }
 
 impl Facts {
@@ -178,6 +180,7 @@ impl Facts {
                 })
                 .filter(|(name, value)| name.starts_with("OTEL_") && !value.trim().is_empty())
                 .collect(),
+            without_aws: cfg!(not(feature = "aws")),
         }
     }
 }

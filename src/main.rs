@@ -15,9 +15,9 @@ use kube_static_egress_controller::lease::{Election, ElectionConfig, LeaseElecti
 use kube_static_egress_controller::ledger_store::LedgerStore;
 use kube_static_egress_controller::model::base::plain::plain;
 use kube_static_egress_controller::model::base::settings::NAMELESS;
-use kube_static_egress_controller::provider::Provider;
-use kube_static_egress_controller::provider::aws::{AwsConfig, AwsProvider};
-use kube_static_egress_controller::provider::memory::MemoryProvider;
+use kube_static_egress_controller::provider::{
+    Provider, account::AwsConfig, aws::AwsProvider, memory::MemoryProvider,
+};
 use kube_static_egress_controller::report::{
     cluster_writer::ClusterWriter, events::Events, http, lease_events::LeaseEvents,
     liveness::Liveness, log, metrics::Metrics, reporter::Reporter,

@@ -33,7 +33,8 @@ impl Config {
         let source = check.source(&options.sources, facts);
         let manifests = matches!(source, SourceConfig::Manifests(_));
         let namespace = check.optional("namespace", &options.sources.namespace, form::label);
-        let (provider, noop) = check.provider(options, manifests || purpose == Purpose::Read);
+        let (provider, noop) =
+            check.provider(options, facts, manifests || purpose == Purpose::Read);
         let settings = check.settings(options, matches!(provider, ProviderConfig::Aws(_)));
         let (leader_election, ledger) =
             check.election(&options.election, facts, purpose, manifests);

@@ -207,6 +207,26 @@ fn noop_never_writes() {
 }
 
 #[test]
+fn a_program_without_aws_refuses_aws_and_nothing_else() {
+    let without = Facts {
+        without_aws: true,
+        ..facts()
+    };
+    let check = |line, purpose| Config::check(&options(line), &without, purpose);
+    for purpose in [Purpose::Run, Purpose::Plan, Purpose::Read] {
+        let mistakes = check("--provider=aws --cluster-id=x ZONES", purpose).expect_err("aws");
+        let [mistake] = mistakes.as_slice() else {
+            panic!("{mistakes:?}")
+        };
+        assert_eq!(mistake.flag, "provider");
+        assert!(mistake.remedy.contains("--no-default-features"));
+        for line in ["--provider=in-memory", "--provider=noop"] {
+            assert!(check(line, purpose).is_ok());
+        }
+    }
+}
+
+#[test]
 fn the_namespace_of_the_lease_must_be_known() {
     let check = |line, purpose| Config::check(&options(line), &Facts::default(), purpose);
     let mistakes = check("", Purpose::Run).expect_err("no namespace");

@@ -11,6 +11,11 @@ use crate::model::cloud::observed::Observed;
 use crate::model::drift::cfn_detection::Detection;
 use crate::model::plan::types::Action;
 
+pub mod account;
+#[cfg(feature = "aws")]
+pub mod aws;
+#[cfg(not(feature = "aws"))]
+#[path = "without_aws.rs"]
 pub mod aws;
 pub mod memory;
 

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use serde_json::json;
 
@@ -66,7 +67,7 @@ fn hash(tag: &str) -> String {
         .split_once(&format!("</{tag}>"))
         .map_or("", |(inner, _)| inner);
     let hash = sha2::Sha256::digest(inner.as_bytes());
-    format!("sha256-{}", aws_smithy_types::base64::encode(hash))
+    format!("sha256-{}", BASE64_STANDARD.encode(hash))
 }
 
 fn guarded(page: &Page) -> [(HeaderName, String); 5] {

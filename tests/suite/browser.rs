@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use crate::testbed;
@@ -216,7 +217,9 @@ impl Browser {
         let parameters = json!({ "captureBeyondViewport": true, "format": "png" });
         let command = json!({ "cmd": "Page.captureScreenshot", "params": parameters });
         let made = self.post("goog/cdp/execute", &command);
-        let picture = aws_smithy_types::base64::decode(made["data"].as_str().unwrap()).unwrap();
+        let picture = BASE64_STANDARD
+            .decode(made["data"].as_str().unwrap())
+            .unwrap();
         let path = std::path::Path::new(&directory).join(format!("{name}.png"));
         std::fs::write(path, picture).unwrap();
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::flags::Options;
 use super::super::form;
-use super::super::{AwsSettings, ProviderConfig};
+use super::super::{AwsSettings, Facts, ProviderConfig};
 use super::Check;
 
 const MAX_ROUTE_TABLE_TAGS: usize = 20;
@@ -12,7 +12,12 @@ const MAX_ROUTE_TABLE_TAGS: usize = 20;
 impl Check {
     /// Returns the provider, and whether it only logs. A missing flag must not show invented static IPs to tenants of a cluster, so
     /// the provider has a default only where nothing is published.
-    pub(super) fn provider(&mut self, options: &Options, private: bool) -> (ProviderConfig, bool) {
+    pub(super) fn provider(
+        &mut self,
+        options: &Options,
+        facts: &Facts,
+        private: bool,
+    ) -> (ProviderConfig, bool) {
         let aws = AwsSettings {
             vpc_id: self.optional("vpc-id", &options.aws.vpc_id, form::vpc_id),
             route_table_filters: self.tags(
@@ -51,6 +56,13 @@ impl Check {
                 None
             }
         };
+        if facts.without_aws && matches!(found, Some(ProviderConfig::Aws(_))) {
+            self.mistake(
+                "provider",
+                "is aws, and this program is built without AWS",
+                "build it with cargo's default features (without --no-default-features), or give in-memory or noop",
+            );
+        }
         let provider = found.unwrap_or(ProviderConfig::InMemory);
         let noop = provider == ProviderConfig::Noop;
         (provider, noop)

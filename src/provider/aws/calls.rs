@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
@@ -26,24 +26,8 @@ use super::credentials::Renewable;
 use super::error::Failure;
 use super::kind::{Kind, Service};
 use crate::lease::term::{Term, TermGuard, TermOver};
+use crate::provider::account::{CallReport, Observer};
 use crate::spans;
-
-/// What one call came to, its retries included.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallReport {
-    /// `cloudformation`, `ec2`, `s3` or `servicequotas`.
-    pub service: &'static str,
-    /// As in the API reference: `DescribeStacks`.
-    pub action: &'static str,
-    /// `ok`, AWS's error code, or `Timeout`, `Unreachable`, `TermOver`, … where AWS did not answer.
-    pub code: String,
-    /// How often it was sent; 0 when it never left.
-    pub attempts: u32,
-    pub duration: Duration,
-}
-
-/// Receives a report of every call, for metrics. It runs on the calling task, so it must not block.
-pub type Observer = Arc<dyn Fn(&CallReport) + Send + Sync>;
 
 pub struct Calls {
     observer: Observer,

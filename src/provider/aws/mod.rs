@@ -5,7 +5,7 @@
 //! sets, resources and events are read when the stack's state calls for them, the search by tags is made when nobody knows
 //! our stack, and VPC and gateway are read again when the route tables contradict what is known of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::future::Future;
 
 use aws_config::identity::IdentityCache;
@@ -20,7 +20,6 @@ use self::apply::Writer;
 use self::bucket::Bucket;
 use self::calls::Calls;
 
-pub use self::calls::{CallReport, Observer};
 use self::credentials::Renewable;
 use self::drift_detection::DriftDetector;
 use self::memory::Memory;
@@ -29,6 +28,7 @@ use self::prefix_lists::Sizes;
 use self::quota::Surveyor;
 use self::reader::Reader;
 use self::vpc::VpcInfo;
+use super::account::AwsConfig;
 use super::{Provider, ProviderError};
 use crate::lease::term::Term;
 use crate::model::base::ids::Zone;
@@ -69,28 +69,6 @@ mod vpc;
 
 /// The SDK warns about longer names.
 const MAX_APP_NAME: usize = 50;
-
-/// What the provider has to know; region, credentials and endpoints come from the environment.
-#[derive(Clone)]
-pub struct AwsConfig {
-    /// The name of the stack that is created when none is found.
-    pub stack_name: String,
-    /// The tags by which a stack is ours.
-    pub ownership: BTreeMap<String, String>,
-    /// `vpc-…`; without it the only VPC, else the default one.
-    pub vpc_id: Option<String>,
-    /// Tags (key, value) that a worker route table has besides `AvailabilityZone`.
-    pub route_table_filters: Vec<(String, String)>,
-    /// For templates that are too large for a request.
-    pub template_bucket: Option<String>,
-    /// Service role that CloudFormation takes on.
-    pub role_arn: Option<String>,
-    /// The stack has a policy that this controller keeps.
-    pub stack_policy: bool,
-    /// Marks the replica in the user agent of every request.
-    pub app_name: String,
-    pub observer: Observer,
-}
 
 /// One account and region.
 pub struct AwsProvider {
