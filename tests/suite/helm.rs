@@ -32,7 +32,7 @@ pub fn run(arguments: &[&str]) -> Result<String, String> {
     }
 }
 
-/// The objects of the chart with the example values and these, as release `kube-static-egress-controller` in `kube-system`.
+/// The objects of the chart with the example values and these, as release `kube-static-egress-controller` in `static-egress`.
 pub fn render(values: &Value) -> Result<Vec<Value>, String> {
     let file = crate::testbed::directory("values").join("values.json");
     std::fs::write(&file, values.to_string()).unwrap();
@@ -40,7 +40,7 @@ pub fn render(values: &Value) -> Result<Vec<Value>, String> {
         "template",
         "kube-static-egress-controller",
         CHART,
-        "--namespace=kube-system",
+        "--namespace=static-egress",
         "--values=deploy/example-values.yaml",
         "--values",
         file.to_str().unwrap(),

@@ -159,6 +159,7 @@ async fn the_api_server_takes_every_object_in_a_strict_dry_run() {
 }
 
 const NAMESPACE: &str = "life";
+const MOVED: &str = "life-moved";
 
 async fn get(path: &str) -> Value {
     let found = ask("GET", path, &Value::Null).await;
@@ -272,7 +273,34 @@ async fn helm_installs_upgrades_rolls_back_and_uninstalls() {
     assert!(arguments().await.contains("--resync-interval=5m"));
     counts(3, 2, 1).await;
 
+    // A second release of the same name would be a second leader.
+    let refused = helm_in(MOVED, &[&["install"], &chart[..]].concat()).unwrap_err();
+    assert!(refused.contains("invalid ownership metadata"), "{refused}");
     uninstall().await;
+    move_to_another_namespace(&chart).await;
+}
+
+/// As the runbook has it: the ledger is copied, and Helm leaves the copy alone.
+async fn move_to_another_namespace(chart: &[&str]) {
+    let ledgers = |namespace| format!("/api/v1/namespaces/{namespace}/configmaps");
+    let name = format!("{NAMESPACE}-ledger");
+    let data = json!({ "ledger.json": "{}" });
+    let place = json!({ "metadata": { "name": MOVED } });
+    ask("POST", "/api/v1/namespaces", &place).await.unwrap();
+    let path = format!("{}/{name}", ledgers(NAMESPACE));
+    let mut ledger = get(&path).await;
+    ledger["data"] = data.clone();
+    ask("PUT", &path, &ledger).await.unwrap();
+    let ledger = get(&path).await;
+    let copy = json!({
+        "apiVersion": ledger["apiVersion"], "kind": ledger["kind"],
+        "metadata": { "name": ledger["metadata"]["name"] }, "data": ledger["data"],
+    });
+    ask("POST", &ledgers(MOVED), &copy).await.unwrap();
+    helm_in(MOVED, &[&["install"], chart].concat()).unwrap();
+    let kept = get(&format!("{}/{name}", ledgers(MOVED))).await;
+    assert_eq!(kept["data"], data);
+    helm_in(MOVED, &["uninstall", NAMESPACE]).unwrap();
 }
 
 /// Nothing of what was installed stays, but what the controller remembers.

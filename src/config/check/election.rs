@@ -10,7 +10,8 @@ use super::{Check, SECOND};
 const RETRY_JITTER: f64 = 1.2;
 /// What the name of the ledger has more than that of the Lease.
 const LEDGER: &str = "-ledger";
-const USUAL_NAMESPACE: &str = "kube-system";
+/// The namespace in which README.md installs the controller.
+const USUAL_NAMESPACE: &str = "static-egress";
 /// Nobody waits longer than this for a Lease whose holder is silent.
 const MAX_LEASE: Duration = Duration::from_secs(600);
 
@@ -32,7 +33,7 @@ impl Check {
             Purpose::Read => !manifests,
         };
         let namespace = self.namespace(options, facts, needed && purpose == Purpose::Run);
-        // A subcommand runs outside of the cluster, so it looks where README.md installs the controller.
+        // `status` and `check` run outside of the cluster.
         let elsewhere = || (purpose == Purpose::Read).then(|| USUAL_NAMESPACE.to_owned());
         let namespace = namespace.or_else(elsewhere);
         if manifests && asked == Some(true) {

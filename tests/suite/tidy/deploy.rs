@@ -15,7 +15,7 @@ fn rendered() -> String {
         "template",
         "kube-static-egress-controller",
         CHART,
-        "--namespace=kube-system",
+        "--namespace=static-egress",
         "--values=deploy/example-values.yaml",
         "--skip-tests",
     ])
@@ -57,7 +57,7 @@ fn the_program_accepts_the_chart_s_arguments() {
         .unwrap();
     let facts = Facts {
         pod_name: Some("p".into()),
-        pod_namespace: Some("kube-system".into()),
+        pod_namespace: Some("static-egress".into()),
         ..Facts::default()
     };
     let config = Config::check(&cli.options, &facts, Purpose::Run).unwrap();

@@ -272,7 +272,7 @@ fn only_the_chart_s_service_account_gets_the_role() {
     let trust = &irsa.role("ControllerRole").unwrap()["AssumeRolePolicyDocument"];
     let trust: Value = serde_json::from_str(trust.as_str().unwrap()).unwrap();
     let who = &trust["Statement"][0]["Condition"]["StringEquals"];
-    let account = "system:serviceaccount:kube-system:kube-static-egress-controller";
+    let account = "system:serviceaccount:static-egress:kube-static-egress-controller";
     assert_eq!(who[format!("{issuer}:sub")], account);
     assert_eq!(who[format!("{issuer}:aud")], "sts.amazonaws.com");
     let pod_identity = Evaluation::of(json!({}));
@@ -280,11 +280,11 @@ fn only_the_chart_s_service_account_gets_the_role() {
         &pod_identity.role("ControllerRole").unwrap()["AssumeRolePolicyDocument"]["Statement"][0];
     assert_eq!(trust["Principal"]["Service"], "pods.eks.amazonaws.com");
     let tags = &trust["Condition"]["StringEquals"];
-    assert_eq!(tags["aws:RequestTag/kubernetes-namespace"], "kube-system");
+    assert_eq!(tags["aws:RequestTag/kubernetes-namespace"], "static-egress");
     assert_eq!(
         tags["aws:RequestTag/kubernetes-service-account"],
         "kube-static-egress-controller"
     );
     // As deploy/manifests.yaml has it.
-    assert!(read("deploy/manifests.yaml").contains("kind: ServiceAccount\nmetadata:\n  name: kube-static-egress-controller\n  namespace: kube-system\n"));
+    assert!(read("deploy/manifests.yaml").contains("kind: ServiceAccount\nmetadata:\n  name: kube-static-egress-controller\n  namespace: static-egress\n"));
 }

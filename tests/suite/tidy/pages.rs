@@ -99,6 +99,44 @@ fn the_index_names_every_page() {
     none("deploy/README.md links to", &missing.collect::<Vec<_>>());
 }
 
+/// The ways in which a command or a manifest places something in `kube-system`.
+const IN_KUBE_SYSTEM: [&str; 6] = [
+    "--namespace kube-system",
+    "--namespace=kube-system",
+    "-n kube-system",
+    "namespace: kube-system",
+    "Default: kube-system",
+    ":kube-system:",
+];
+
+/// What is copied from a document puts the controller into a namespace of its own. Only the way out of `kube-system` names that.
+#[test]
+fn what_is_installed_has_a_namespace_of_its_own() {
+    let mut pages = all();
+    for directory in ["deploy", "charts", ".github"] {
+        pages.extend(files(directory, &["yaml", "json", "tpl", "txt"]));
+    }
+    let mut findings = Vec::new();
+    let mut moves = 0;
+    for page in &pages {
+        let mut heading = String::new();
+        for line in read(page).lines() {
+            if line.starts_with('#') {
+                heading = line.to_owned();
+            }
+            let placed = IN_KUBE_SYSTEM.iter().any(|way| line.contains(way));
+            if placed && heading == "### Move to another namespace" {
+                moves += 1;
+            } else if placed {
+                findings.push(format!("{}: {line}", page.display()));
+            }
+        }
+    }
+    none("nothing is placed in kube-system", &findings);
+    assert!(moves > 2, "{moves}");
+    assert!(read("README.md").contains("--namespace static-egress --create-namespace"));
+}
+
 /// The script that takes them writes the hash of the page.
 #[test]
 fn the_pictures_show_the_page_as_it_is() {
