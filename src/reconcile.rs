@@ -143,8 +143,8 @@ pub async fn look<P: Provider>(
     if !network.unproven.is_empty() {
         plan = made(&network, watch);
     }
-    if !plan.new_zones.is_empty() {
-        let zones = plan.new_zones.clone();
+    let zones = plan.surveyed();
+    if !zones.is_empty() {
         // While CloudFormation computes the change set, quotas do not matter, and what is known of the account is as good.
         if let Some(known) = watch.headroom(&zones) {
             network.headroom.account.clone_from(&known.account);

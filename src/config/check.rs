@@ -303,6 +303,7 @@ impl Check {
             stack_policy: self.stack_policy(&stack.stack_policy),
             drift: self.on_drift(&stack.drift_detection),
             new_eips: self.new_eips(stack),
+            replaced: self.replaced(stack, options),
             allocations: self.allocations(stack),
             max_networks_per_namespace: self.optional(
                 "max-networks-per-namespace",

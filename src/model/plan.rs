@@ -14,6 +14,7 @@ pub mod owner;
 pub(crate) mod patched_template;
 pub(crate) mod recovery;
 pub mod refusals;
+pub(crate) mod replaced_ips;
 pub(crate) mod retain_first;
 pub mod stack_policy;
 pub mod types;
@@ -104,7 +105,7 @@ fn plan_for(
     let mut plan = draft(world, &names, live.unwrap_or(&Layout::default()));
     plan.problems.extend(owner::problems(world, live));
     plan.problems.extend(own_tables::problems(world.network));
-    plan.problems.extend(former_ips::kept(world, &names));
+    plan.problems.extend(replaced_ips::kept(world, &names));
     match (world.live, layout) {
         (Live::Foreign { name, why }, _) => plan.refuse(name, foreign, why.clone()),
         (Live::Several(ids), _) => plan.refuse_several(&world.settings.stack_name, ids),
@@ -125,6 +126,7 @@ fn plan_for(
     }
     plan.missing_tables = missing_tables;
     plan.mark_zones(world, &names);
+    plan.mark_replaced(world, &names);
     plan.mark_refused(world, &names);
     plan.problems.sort();
     plan.problems.dedup();
@@ -176,7 +178,8 @@ impl Plan {
     }
 
     fn compare(&mut self, world: &World<'_>, stack: &Stack, layout: &Layout, names: &Names) {
-        if self.repair(world, stack, layout, names) {
+        if self.repair(world, stack, layout, names) || self.replace_ip(world, stack, layout, names)
+        {
             return;
         }
         if self.desired.zones.is_empty() {

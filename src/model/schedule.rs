@@ -142,8 +142,13 @@ impl Schedule {
     /// that wait over half to one and a half of its length.
     pub fn tries(&mut self, plan: &Plan, now: Duration, jitter: f64) {
         self.watch.tried(&plan.repairs);
-        if let Action::Execute { .. } = plan.action {
+        let executes = matches!(plan.action, Action::Execute { .. });
+        if executes {
             self.refusals.tries(&plan.attempt);
+        }
+        // A change set that CloudFormation could not make counts as well.
+        let gives_up = plan.replaced.is_some() && matches!(plan.action, Action::Discard { .. });
+        if executes || gives_up {
             let cidr = |zone: &Zone| plan.desired.zones.get(zone).copied();
             for (zone, cidr) in plan.new_zones.iter().filter_map(|it| Some((it, cidr(it)?))) {
                 self.tries_subject(Attempt::Zone(zone.clone(), cidr), now, jitter);

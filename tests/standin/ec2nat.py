@@ -7,6 +7,7 @@ from moto.ec2.models import elastic_ip_addresses
 from moto.ec2.models.elastic_ip_addresses import ElasticAddressBackend
 from moto.ec2.models.nat_gateways import NatGateway, NatGatewayBackend
 from moto.ec2.responses.account_attributes import AccountAttributes
+from moto.ec2.responses.elastic_ip_addresses import ElasticIPAddresses
 from moto.moto_api._internal import mock_random
 
 from .hub import STANDIN
@@ -17,6 +18,8 @@ GONE = ("deleting", "deleted", "failed")
 def install():
     elastic_ip_addresses.random_ip = _random_ip
     _wrap(ElasticAddressBackend, "allocate_address", _allocate_address)
+    _wrap(ElasticIPAddresses, "allocate_address", _allocate_in_group)
+    elastic_ip_addresses.ElasticAddress.network_border_group = property(lambda self: group_of(self.ec2_backend, self))
     _wrap(AccountAttributes, "describe_account_attributes", _describe_account_attributes)
     _wrap(ElasticAddressBackend, "release_address", _release_address)
     _wrap(ElasticAddressBackend, "disassociate_address", _disassociate_address)
@@ -86,6 +89,18 @@ def border_group(ec2, zone):
 
 def group_of(ec2, address):
     return getattr(address, "_border_group", None) or ec2.region_name
+
+
+def _allocate_in_group(original, response):
+    ec2, group = response.ec2_backend, response._get_param("NetworkBorderGroup")
+    region = ec2.region_name
+    if group and group != region and not group.startswith(region + "-"):
+        raise EC2ClientError("InvalidParameterValue", f"Invalid network border group {group}")
+    answer = original(response)
+    made = next(a for a in ec2.addresses if a.allocation_id == answer.result["AllocationId"])
+    made._border_group = group
+    answer.result["NetworkBorderGroup"] = group_of(ec2, made)
+    return answer
 
 
 def _allocate_address(original, ec2, domain=None, address=None, tags=None):

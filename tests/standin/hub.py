@@ -23,7 +23,7 @@ class Standin:
         self.settings = Settings()
         self.faults = Faults()
         self.log = RequestLog()
-        self.jobs = Jobs(self.clock, self.settings)
+        self.jobs = Jobs(self.clock, self.settings, self.note_gaps)
         self.regions = {}
         # The access key of the call that is being carried out.
         self.caller = None
@@ -38,7 +38,7 @@ class Standin:
         self.jobs.reset()
         self.clock.reset()
         self.settings.__init__()
-        self.regions = {}
+        self.regions, self.served, self.gaps = {}, set(), set()
         # For what only the stand-in shows, so that no id depends on how often a client asked.
         self.random = random.Random(seed)
 
@@ -67,6 +67,20 @@ class Standin:
         from . import ec2nat
 
         ec2nat.settle(ec2)
+
+    def note_gaps(self):
+        """Notes, after a step of an operation, which routes to NAT gateways are active no more, however soon they are again."""
+        if not self.settings.note_gaps:
+            return
+        tables = (table for ec2 in self.ec2_backends() for table in ec2.route_tables.values())
+        served = {
+            (table.id, route.destination_cidr_block)
+            for table in tables
+            for route in table.routes
+            if route.nat_gateway_id and route.state == "active"
+        }
+        self.gaps |= self.served - served
+        self.served = served
 
     def template_fault(self):
         return self.faults.for_template()

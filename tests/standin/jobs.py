@@ -7,8 +7,8 @@ class Job:
 
 
 class Jobs:
-    def __init__(self, clock, settings):
-        self.clock, self.settings = clock, settings
+    def __init__(self, clock, settings, after_step=lambda: None):
+        self.clock, self.settings, self.after_step = clock, settings, after_step
         self.running = []
 
     def reset(self):
@@ -37,6 +37,8 @@ class Jobs:
             if job in self.running:
                 self.running.remove(job)
             return
+        finally:
+            self.after_step()
         job.due += job.interval
 
     def step_next(self):

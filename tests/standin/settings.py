@@ -26,6 +26,9 @@ class Settings:
     stale_describe_reads: int = 0
     stale_events_ms: float = 0
 
+    # Whether routes to NAT gateways that cease to be active are noted after each step of an operation.
+    note_gaps: bool = False
+
     # Quotas of the account.
     eip_quota: int = 5
     nat_quota_per_zone: int = 5

@@ -283,6 +283,19 @@ def test_resources_carry_the_tags_of_their_stack(standin, world, cfn, ec2):
     assert len(named["Addresses"]) == 3
 
 
+def test_an_address_is_in_the_border_group_that_it_was_asked_for(world, ec2, gateway):
+    made = ec2.allocate_address(Domain="vpc", NetworkBorderGroup="eu-central-1-ham-1")
+    shown = ec2.describe_addresses()["Addresses"]
+    groups = {address["AllocationId"]: address["NetworkBorderGroup"] for address in shown}
+    assert groups.pop(made["AllocationId"]) == made["NetworkBorderGroup"] == "eu-central-1-ham-1"
+    assert set(groups.values()) == {"eu-central-1"}
+    error = refused(ec2.allocate_address, Domain="vpc", NetworkBorderGroup="us-west-2-lax-1")
+    assert error == "InvalidParameterValue"
+    subnet = gateway["SubnetId"]
+    error = refused(ec2.create_nat_gateway, SubnetId=subnet, AllocationId=made["AllocationId"])
+    assert error == "InvalidParameter"
+
+
 def test_a_local_zone_takes_addresses_of_its_own_border_group(world, ec2):
     zone = "eu-central-1-ham-1a"
     subnet = ec2.create_subnet(VpcId=world["vpc_id"], CidrBlock="172.31.64.0/28", AvailabilityZone=zone)["Subnet"]

@@ -113,6 +113,7 @@ def state(request):
         "nat_gateways": [_gateway(ec2, gateway) for gateway in ec2.nat_gateways.values()],
         "subnets": [_subnet(ec2, subnet) for zone in ec2.subnets.values() for subnet in zone.values()],
         "route_tables": [_route_table(ec2, table) for table in ec2.route_tables.values()],
+        "gaps": sorted(STANDIN.gaps),
         "quota_left": {"addresses": STANDIN.settings.eip_quota - len(ec2.addresses)},
     }
 

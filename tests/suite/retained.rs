@@ -197,6 +197,121 @@ async fn a_zone_uses_the_address_that_a_flag_names_and_a_wrong_one_holds_up_nobo
     assert_eq!(after["eu-central-1a"], exits["eu-central-1a"]);
 }
 
+/// Allocates an Elastic IP address that zones of the region cannot have.
+fn allocate_elsewhere(stage: &Stage) -> String {
+    let group = ("NetworkBorderGroup", "eu-central-1-ham-1");
+    let call = [("Domain", "vpc"), group];
+    element(
+        &stage.aws.call("ec2", "AllocateAddress", &call),
+        "allocationId",
+    )
+}
+
+#[tokio::test]
+async fn a_static_ip_is_replaced_on_request_without_a_gap() {
+    let stage = Stage::open("retained-replaced").await;
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let first = stage.routed(&EXAMPLE_CIDRS).await;
+    noted(&stage).await;
+    replica.terminate().await;
+    stage.aws.settings(serde_json::json!({ "note_gaps": true }));
+    let own = allocate(&stage);
+    let flag = format!("--aws-eip-allocation-id=eu-central-1a={own}");
+    let replace = "--replace-static-ip=eu-central-1a";
+    let mut replica = stage.replica("r2").arg(&flag).arg(replace).start();
+    wait::until("replaced", || {
+        let exits = stage.aws.exits();
+        let is_own = exits.len() == 3 && exits["eu-central-1a"].allocation == own;
+        wait::check(is_own, || format!("{exits:?}"))
+    })
+    .await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    let gaps = stage.aws.state()["gaps"].clone();
+    assert_eq!(
+        gaps,
+        serde_json::json!([]),
+        "every route was active all the time"
+    );
+    let (before, after) = (&first["eu-central-1a"], &exits["eu-central-1a"]);
+    assert_ne!(before.gateway, after.gateway);
+    for zone in ["eu-central-1b", "eu-central-1c"] {
+        assert_eq!(first[zone], exits[zone]);
+    }
+    assert!(
+        addresses(&stage).contains(&before.ip),
+        "it stays in the account"
+    );
+    // The flag stays set, and a replica without it leads again.
+    stage.two_more_looks().await;
+    let mark = stage.aws.mark();
+    assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
+    noted(&stage).await;
+    replica.terminate().await;
+    let mut replica = stage.replica("r3").start();
+    wait::until("r3 leads", || replica.said(&["this replica leads"])).await;
+    stage.two_more_looks().await;
+    assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
+    replica.terminate().await;
+    // The zone goes and comes back.
+    let launch = stage.replica("r4").zones(&["b", "c"]);
+    let mut replica = launch.arg("--remove-zone=eu-central-1a").start();
+    stage.exits_of(2).await;
+    replica.terminate().await;
+    let _replica = stage.replica("r5").start();
+    let exits = stage.exits_of(3).await;
+    assert_eq!(exits["eu-central-1a"].allocation, own);
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_used_changes_no_zone() {
+    let stage = Stage::open("retained-unusable").await;
+    stage.aws.settings(serde_json::json!({ "eip_quota": 9 }));
+    let (used, elsewhere) = (allocate(&stage), allocate_elsewhere(&stage));
+    let state = stage.aws.state();
+    let subnet = state["subnets"][0]["id"].as_str().unwrap();
+    let call = [("SubnetId", subnet), ("AllocationId", used.as_str())];
+    stage.aws.call("ec2", "CreateNatGateway", &call);
+    let named = [
+        ("eu-central-1a", used.as_str()),
+        ("eu-central-1b", elsewhere.as_str()),
+        ("eu-central-1c", "eipalloc-0123456789abcdef0"),
+    ];
+    let flags = named.map(|(zone, id)| format!("--aws-eip-allocation-id={zone}={id}"));
+    // Two zones are added, and the third one waits.
+    let mut replica = stage.replica("r1").arg(&flags[1]).start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let told =
+        |replica: &crate::replica::Replica, reason, zone, id| replica.said(&[reason, zone, id]);
+    let (zone, id) = named[1];
+    wait::until("told", || told(&replica, "StaticIpUndecided", zone, id)).await;
+    wait::until("told", || {
+        replica.said(&["eu-central-1-ham-1", "border group"])
+    })
+    .await;
+    replica.terminate().await;
+    let mut replica = stage.replica("r2").start();
+    let before = stage.exits_of(4).await;
+    replica.terminate().await;
+    let mut launch = stage.replica("r3");
+    for ((zone, _), flag) in named.iter().zip(&flags) {
+        launch = launch.arg(flag).arg(&format!("--replace-static-ip={zone}"));
+    }
+    let replica = launch.start();
+    for (zone, id) in named {
+        wait::until("told", || told(&replica, "StaticIpKept", zone, id)).await;
+    }
+    let more = [EXAMPLE.as_slice(), &[("more", "9.9.9.9")]].concat();
+    stage.config_map("egress-t2", &more[2..]).await;
+    wait::until("others go on", || {
+        let routes = stage.aws.routes();
+        let all = routes.values().all(|it| it.contains_key("9.9.9.9/32"));
+        wait::check(all, || format!("{routes:?}"))
+    })
+    .await;
+    assert_eq!(stage.aws.exits(), before);
+}
+
 #[tokio::test]
 async fn a_former_static_ip_that_was_released_is_no_other_zones_problem() {
     let stage = Stage::open("retained-lost").await;

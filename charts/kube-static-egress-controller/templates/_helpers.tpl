@@ -226,6 +226,9 @@ acquire the new one, so two leaders would act at once. Without a connection to t
 {{- range $v.stack.removeZones }}
 - {{ printf "--remove-zone=%s" . | quote }}
 {{- end }}
+{{- range $v.stack.replaceStaticIps }}
+- {{ printf "--replace-static-ip=%s" . | quote }}
+{{- end }}
 - {{ printf "--on-empty=%s" $v.stack.onEmpty | quote }}
 - {{ printf "--empty-grace-period=%s" $v.stack.emptyGracePeriod | quote }}
 - {{ printf "--max-removal=%d" (int $v.stack.maxRemoval) | quote }}

@@ -183,6 +183,39 @@ impl Check {
         allocations
     }
 
+    /// The zones whose static IP is replaced. Each needs an address to replace it by: the controller never gives up a static IP for
+    /// one that nobody has chosen.
+    pub(super) fn replaced(&mut self, stack: &StackOptions, options: &Options) -> BTreeSet<Zone> {
+        const FLAG: &str = "replace-static-ip";
+        let configured = split(&options.aws.aws_az, &['\n', ',']);
+        let named = split(&stack.aws_eip_allocation_id, &['\n', ',']);
+        let named = named.iter().filter_map(|text| text.split_once('='));
+        let named: BTreeSet<&str> = named.map(|(zone, _)| zone.trim()).collect();
+        let mut zones = BTreeSet::new();
+        for name in split(&stack.replace_static_ip, &['\n', ','])
+            .iter()
+            .take(MAX_ZONES)
+        {
+            let Some(zone) = self.given(FLAG, form::zone(name)) else {
+                continue;
+            };
+            if !configured.is_empty() && !configured.contains(&zone) {
+                let problem = format!("{zone} is not given with --aws-az");
+                self.mistake(FLAG, problem, "name a zone of --aws-az, or take it out");
+            }
+            if !named.contains(zone.as_str()) {
+                let problem =
+                    format!("no address is named that is to replace the static IP of {zone}");
+                let remedy = format!(
+                    "allocate an Elastic IP address, and name it with --aws-eip-allocation-id={zone}=ID, or take {zone} out"
+                );
+                self.mistake(FLAG, problem, remedy);
+            }
+            zones.insert(zone);
+        }
+        zones
+    }
+
     fn disjoint(&mut self, cidrs: &[Option<Ipv4Net>]) {
         for (index, a) in cidrs.iter().enumerate() {
             for (a, b) in cidrs[..index].iter().filter_map(|b| Some(((*a)?, (*b)?))) {

@@ -106,6 +106,15 @@ pub struct StackOptions {
         hide_env_values = true
     )]
     pub aws_eip_allocation_id: Vec<String>,
+    /// Replace the static IP of this zone by the one that --aws-eip-allocation-id names for it; can be repeated. The old address stays
+    /// in the account. Default: none.
+    #[arg(
+        long,
+        value_name = "ZONE",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_REPLACE_STATIC_IP",
+        hide_env_values = true
+    )]
+    pub replace_static_ip: Vec<String>,
     /// Take the stack over from the cluster with this UID (of its namespace kube-system), which owns it until now. Stop that
     /// cluster's controller first. Default: none.
     #[arg(

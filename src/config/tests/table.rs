@@ -200,6 +200,24 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
         &[],
     ),
     (
+        "--replace-static-ip=eu-west-1a --aws-eip-allocation-id=eu-west-1a=eipalloc-01234567",
+        &[],
+    ),
+    ("--replace-static-ip=eu-west-1a", &["replace-static-ip"]),
+    (
+        "--replace-static-ip=eu-west-1 --aws-eip-allocation-id=eu-west-1a=eipalloc-01234567",
+        &["replace-static-ip"],
+    ),
+    (
+        "--replace-static-ip=eu-west-1b --aws-eip-allocation-id=eu-west-1a=eipalloc-01234567",
+        &["replace-static-ip"],
+    ),
+    (
+        "--aws-az=eu-west-1a --aws-nat-cidr-block=10.0.0.0/28 --replace-static-ip=eu-west-1b \
+         --aws-eip-allocation-id=eu-west-1b=eipalloc-01234567",
+        &["replace-static-ip"],
+    ),
+    (
         "--aws-eip-allocation-id=eu-west-1a",
         &["aws-eip-allocation-id"],
     ),

@@ -107,7 +107,7 @@ reasons! {
     StackInAnotherVpc (Stack): "if it is another cluster's, give each cluster a --cluster-id of its own; else correct --vpc-id, the region or the credentials";
     StackNotOurs (Stack): "give it the tags if it is yours, else correct --cluster-id, --cluster-id-tag-prefix or --controller-id";
     StaticIpDetached (Zone): "disassociate it there; the controller gives it back to the NAT gateway";
-    StaticIpKept (Zone): "correct --aws-eip-allocation-id, or remove the zone with --remove-zone=ZONE, and add it again";
+    StaticIpKept (Zone): "correct --aws-eip-allocation-id, or set --replace-static-ip=ZONE, or see the message";
     StaticIpLost (Zone): "try to recover it; if that fails, inform partners and set --allow-new-eips=ZONE=IP";
     StaticIpUndecided (Zone): "choose the static IP with --aws-eip-allocation-id=ZONE=ID, or see the message";
     StatusContradicted (Stack): "find out why CloudFormation shows this status; delete the stack by hand if nobody uses its static IPs";

@@ -42,6 +42,8 @@ pub struct Settings {
     pub new_eips: BTreeSet<(Zone, String)>,
     /// The allocation ids, `eipalloc-…`, of the static IPs that zones get when they are added.
     pub allocations: BTreeMap<Zone, String>,
+    /// Live zones whose static IP is replaced by the one in `allocations`.
+    pub replaced: BTreeSet<Zone>,
     pub owner: Owner,
 }
 

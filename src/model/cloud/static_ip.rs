@@ -23,6 +23,10 @@ pub struct AccountAddress {
     pub ip: String,
     /// The network interface or instance that has it; None if it is free.
     pub held_by: Option<String>,
+    /// Its network border group; None if that is the region.
+    pub group: Option<String>,
+    /// The service of AWS that manages it, if it is not the account's to use.
+    pub managed_by: Option<String>,
     pub tags: BTreeMap<String, String>,
 }
 
@@ -53,7 +57,7 @@ impl Account {
     }
 }
 
-/// The static IP that a zone gets when it is added.
+/// The static IP that a zone gets when it is added, or instead of the one that it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// One that the account has.

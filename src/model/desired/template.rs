@@ -300,8 +300,12 @@ fn add_zone(
     }
     let eip = name(Part::Eip);
     let ip = given.map_or_else(|| json!({ "Ref": eip }), |given| json!(given.ip));
-    let output = json!({ "Description": format!("Static IP of {zone}"), "Value": ip });
-    outputs.insert(eip, output);
+    outputs.insert(eip, ip_output(zone, ip));
+}
+
+/// Returns the output that shows the static IP of a zone.
+pub(in crate::model) fn ip_output(zone: &Zone, ip: Value) -> Value {
+    json!({ "Description": format!("Static IP of {zone}"), "Value": ip })
 }
 
 /// A static IP stays in the border group in which it is: another one would be another static IP.

@@ -16,7 +16,7 @@ use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack};
 use crate::model::desired::template::{self, Template};
 use crate::model::persisted::ledger::Ledger;
-use crate::model::plan::diff::{Difference, Kind};
+use crate::model::plan::diff::{Difference, Kind, is_protected};
 use crate::model::plan::patched_template::next_change;
 use crate::model::plan::types::{Action, Plan, World, discard};
 use crate::model::plan::{capacity, diff};
@@ -176,6 +176,7 @@ impl Plan {
             set.state == ChangeSetState::Ready
                 && (tries || !wanted.is_empty())
                 && !is_revert(&set.name)
+                && (self.replaced.is_none() || !set.changes.iter().any(replaces_protected))
                 && diff::unplanned(&wanted, &self.differences, allowed).is_none()
                 && wanted.iter().all(is_wanted)
                 && !self.leaves_a_gap(set, names)
@@ -296,6 +297,11 @@ impl Plan {
             .map(|((zone, _), _)| zone);
         zone.is_some_and(|zone| !self.desired.zones.contains_key(zone))
     }
+}
+
+/// Whether it gives a zone another static IP: which one, an earlier plan has chosen, and only its template says.
+fn replaces_protected(change: &Change) -> bool {
+    change.effect == Effect::MayReplace && is_protected(&change.resource_type)
 }
 
 /// The change set that makes just this template.

@@ -64,6 +64,18 @@ impl Difference {
 }
 
 impl Difference {
+    /// Says in words what becomes of a static IP that is replaced, if it is about that.
+    pub(in crate::model) fn tell_replacement(&mut self, gateway: &str, ip: &str) {
+        if self.id == gateway {
+            self.what =
+                format!("NAT gateway: another one, with the static IP {ip}, before this one goes");
+        } else if self.kind == Kind::Remove
+            && ResourceType::of(&self.resource_type) == ResourceType::Eip
+        {
+            self.what = "static IP: the stack gives it up, and it stays in the account".to_owned();
+        }
+    }
+
     /// Whether it does nothing but name the owner of the stack.
     pub fn names_owner(&self) -> bool {
         self.resource_type == OUTPUT && self.id == template::OWNER

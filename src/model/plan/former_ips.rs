@@ -1,25 +1,27 @@
-//! The static IPs that zones get that are to be added: those that they had before, if the account still has them.
+//! The static IPs that zones get that are to be added: those that they had before, if the account still has them. And those that live
+//! zones get instead of the ones that they have, since the operator has named both.
 //!
 //! An IP is found by the ledger; without it, by the tags that CloudFormation leaves on an EIP that its stack gave up. Where that
 //! leaves a choice, the zone waits: a guess could give a partner's allow list the wrong IP.
 
 use std::collections::BTreeMap;
 
-use crate::model::base::ids::Zone;
-use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::ids::{Zone, border_group};
 use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::live::static_ips;
 use crate::model::cloud::network::Network;
 use crate::model::cloud::part_names::{alphanumeric, zone_of_eip};
 use crate::model::cloud::static_ip::{Account, AccountAddress, Choice, Choices, StaticIp};
+use crate::model::plan::replaced_ips::{self, Replaced};
 use crate::model::plan::types::World;
 
 /// The tags of AWS CloudFormation.
 const STACK_NAME: &str = "aws:cloudformation:stack-name";
 const LOGICAL_ID: &str = "aws:cloudformation:logical-id";
 
-/// Returns the network with the choices for all zones that are configured and not live. None if there is nothing to choose.
+/// Returns the network with the choices for all zones that are configured and not live, or are to get another static IP. None if there
+/// is nothing to choose.
 pub(in crate::model) fn chosen(world: &World<'_>, names: &Names) -> Option<Network> {
     let account = &world.network.headroom.account;
     if *account == Account::NotAsked {
@@ -33,7 +35,12 @@ pub(in crate::model) fn chosen(world: &World<'_>, names: &Names) -> Option<Netwo
     let zones = world.settings.zones.keys();
     let new = zones.filter(|zone| !names.nat_cidrs.contains_key(*zone));
     let choice = |zone: &Zone| Some((zone.clone(), finder.choice(zone)?));
-    let choices: Choices = new.filter_map(choice).collect();
+    let mut choices: Choices = new.filter_map(choice).collect();
+    let replaced = replaced_ips::wanted(world, names).into_iter();
+    choices.extend(replaced.filter_map(|replaced| {
+        let choice = finder.instead(&replaced)?;
+        Some((replaced.zone, choice))
+    }));
     (!choices.is_empty()).then(|| {
         let mut network = world.network.clone();
         network.headroom.choices = choices;
@@ -50,38 +57,19 @@ pub(in crate::model) fn note(
     let seen = world.watch.last_seen();
     for (zone, ip) in static_ips(world.live, names) {
         let address = seen.and_then(|seen| seen.addresses.get(&ip));
-        let seen = address.map(|address| address.allocation.clone());
-        let given = names.given.get(&zone).map(|it| it.allocation.clone());
-        let allocation = given.or(seen).filter(|it| !it.is_empty());
-        if let Some(allocation) = allocation
+        let seen = address.map(|address| StaticIp {
+            allocation: address.allocation.clone(),
+            ip,
+        });
+        // After a replacement CloudFormation may still show the former outputs.
+        let given = names.given.get(&zone).filter(|it| !it.ip.is_empty());
+        let has = given.cloned().or(seen);
+        if let Some(has) = has.filter(|it| !it.allocation.is_empty())
             && (known.len() < MAX_KNOWN || known.contains_key(&zone))
         {
-            known.insert(zone, StaticIp { ip, allocation });
+            known.insert(zone, has);
         }
     }
-}
-
-/// Returns a warning for each live zone of which the flags name another static IP than it has.
-pub(in crate::model) fn kept(world: &World<'_>, names: &Names) -> Vec<Problem> {
-    let live = static_ips(world.live, names);
-    let warning = |(zone, named): (&Zone, &String)| {
-        let ip = live.get(zone)?;
-        let given = names.given.get(zone).map(|it| &it.allocation);
-        let known = world.ledger.static_ip(zone).filter(|it| it.ip == *ip);
-        let has = given.or(known.map(|it| &it.allocation))?;
-        let text = format!(
-            "its static IP stays {ip} ({has}), not {named} of --aws-eip-allocation-id: another one would change the IP that partners \
-             allow; correct the flag, or remove the zone with --remove-zone={zone} and add it again"
-        );
-        (has != named)
-            .then(|| Problem::warning(Subject::Zone(zone.clone()), Reason::StaticIpKept, text))
-    };
-    world
-        .settings
-        .allocations
-        .iter()
-        .filter_map(warning)
-        .collect()
 }
 
 /// Zones whose static IPs the ledger keeps. A region has about ten.
@@ -103,7 +91,7 @@ impl Finder<'_> {
                 "it gets no NAT gateway yet, since EC2 does not say which static IPs the account has: {why}"
             ))),
             Account::Listed { addresses, .. } if given.is_some() => {
-                Some(self.given(given?, addresses))
+                Some(self.given(zone, given?, addresses))
             }
             Account::Listed { addresses, gone } => match former {
                 Some(former) if gone.contains(&former.allocation) => self.lost(zone, former),
@@ -121,18 +109,51 @@ impl Finder<'_> {
     }
 
     /// Returns what becomes of a zone whose static IP the flags name.
-    fn given(&self, allocation: &str, addresses: &BTreeMap<String, AccountAddress>) -> Choice {
+    fn given(
+        &self,
+        zone: &Zone,
+        allocation: &str,
+        addresses: &BTreeMap<String, AccountAddress>,
+    ) -> Choice {
         let Some(address) = addresses.get(allocation) else {
             return wait(format!(
                 "EC2 does not show {allocation} of --aws-eip-allocation-id among the Elastic IP addresses of this account and region; \
                  correct the flag, the region or the credentials"
             ));
         };
+        if let Some(why) = unfit(zone, address) {
+            let ip = &address.ip;
+            return wait(format!(
+                "{allocation} ({ip}) of --aws-eip-allocation-id {why}"
+            ));
+        }
         if_free(allocation, address, |holder| {
             format!(
                 "{holder} has {allocation} of --aws-eip-allocation-id; disassociate it there, or name another one"
             )
         })
+    }
+
+    /// Returns the static IP that a live zone gets instead of the one that it has, or why it keeps that. None if it has the one that is
+    /// named, or EC2 was not asked yet.
+    fn instead(&self, Replaced { zone, ip, named }: &Replaced<'_>) -> Option<Choice> {
+        let headroom = &self.world.network.headroom;
+        let choice = match &headroom.account {
+            Account::NotAsked => return None,
+            Account::Unanswered(why) => wait(format!(
+                "EC2 does not say which static IPs the account has: {why}"
+            )),
+            Account::Listed { addresses, .. } => match addresses.get(*named) {
+                Some(address) if address.ip == *ip => return None,
+                _ if headroom.nat_gateways.get(zone) == Some(&0) => wait(
+                    "the account may have no more NAT gateways in this zone, and the new one stands before the old one goes; \
+                     delete one that is not needed, or have the quota \"NAT gateways per Availability Zone\" raised"
+                        .to_owned(),
+                ),
+                _ => self.given(zone, named, addresses),
+            },
+        };
+        Some(choice)
     }
 
     /// Returns what becomes of a zone whose former static IP does not exist any more.
@@ -207,6 +228,25 @@ fn if_free(
         }),
         Some(holder) => wait(taken(holder)),
     }
+}
+
+/// Why a NAT gateway of the zone cannot have the address, with the remedy.
+fn unfit(zone: &Zone, address: &AccountAddress) -> Option<String> {
+    if let Some(service) = &address.managed_by {
+        return Some(format!(
+            "is managed by the service {service}; name an address that is not"
+        ));
+    }
+    let wanted = border_group(zone);
+    if address.group.as_deref() == wanted {
+        return None;
+    }
+    let region = "the region";
+    Some(format!(
+        "is in the network border group {}, and the zone needs one of {}; allocate an address there, and name that",
+        address.group.as_deref().unwrap_or(region),
+        wanted.unwrap_or(region)
+    ))
 }
 
 fn tag<'a>(address: &'a AccountAddress, key: &str) -> Option<&'a str> {

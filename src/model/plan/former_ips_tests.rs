@@ -20,6 +20,7 @@ fn account(shown: &[Shown<'_>]) -> Account {
             ip: ip_of(allocation),
             held_by: holder.map(str::to_owned),
             tags: texts(&[(STACK_NAME, stack), (LOGICAL_ID, id)]),
+            ..AccountAddress::default()
         };
         ((*allocation).to_owned(), address)
     };

@@ -6,7 +6,9 @@ use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::logical_id::next_name;
+use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::retention;
+use crate::model::cloud::static_ip::StaticIp;
 use crate::model::desired::template::{self, Template};
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::input::request::Request;
@@ -101,6 +103,31 @@ fn new_eip(text: &mut Value, id: &str, gateway: &str, zone: &Zone) -> Option<()>
     let eip = json!({ "Type": "AWS::EC2::EIP", "Properties": properties });
     resources.insert(id.to_owned(), eip);
     Some(())
+}
+
+/// Returns the template of the live stack in which the zone's NAT gateway has a static IP that is no resource, and which has neither the
+/// EIP that it had before nor these routes. `gateway` and `eip` are their logical ids. None when the text is not as it was read.
+pub(in crate::model) fn with_ip(
+    stack: &Stack,
+    missing: &[Drift],
+    (gateway, eip): (&str, &str),
+    (zone, ip): (&Zone, &StaticIp),
+) -> Option<Template> {
+    let template = without(stack, missing)?;
+    let mut text: Value = serde_json::from_str(&template.text).ok()?;
+    let outputs = text.as_object_mut()?.entry("Outputs");
+    let outputs = outputs.or_insert_with(|| json!({})).as_object_mut()?;
+    outputs.retain(|id, output| id != eip && output["Value"]["Ref"] != eip);
+    outputs.insert(
+        part_name(zone, Part::Eip),
+        template::ip_output(zone, json!(ip.ip)),
+    );
+    let resources = text.get_mut("Resources")?.as_object_mut()?;
+    resources.remove(eip);
+    let gateway = resources.get_mut(gateway)?.get_mut("Properties")?;
+    *gateway.get_mut("AllocationId")? = json!(ip.allocation);
+    template::complete(resources);
+    Some(as_it_is(stack, text.to_string()))
 }
 
 /// The live stack, with every EIP retained and nothing else changed in EC2.

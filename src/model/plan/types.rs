@@ -109,12 +109,15 @@ pub struct Plan {
     pub missing_tables: BTreeSet<TableId>,
     /// The drifts, by their keys, that the action is a repair of.
     pub repairs: Vec<String>,
-    /// Zones that the differences add.
+    /// Zones that the differences add, or give another static IP.
     pub new_zones: BTreeSet<Zone>,
     /// Those that are left out now.
     pub later: Later,
-    /// Logical ids of what is gone and created again by the action.
+    /// Logical ids of what the action creates again since it is gone, or replaces since the operator has named its zone.
     pub(in crate::model) renewed: BTreeSet<String>,
+    /// The zone that the action gives another static IP, and those that are to get one as soon as EC2 shows it.
+    pub replaced: Option<Zone>,
+    pub(in crate::model) undecided: BTreeSet<Zone>,
     /// What the template takes of CloudFormation's quotas, when one was made.
     pub size: Option<Size>,
     /// Why the stack's last operation failed.

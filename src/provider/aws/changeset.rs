@@ -281,7 +281,9 @@ fn dynamic_on(resource: &ResourceChange, effect: Effect) -> Vec<String> {
         );
         match detail.causing_entity() {
             Some(entity)
-                if by_reference && detail.evaluation() == Some(&EvaluationType::Dynamic) =>
+                if by_reference
+                    && (effect == Effect::Modify
+                        || detail.evaluation() == Some(&EvaluationType::Dynamic)) =>
             {
                 on.push(entity.split('.').next().unwrap_or(entity).to_owned());
             }

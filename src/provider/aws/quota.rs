@@ -57,14 +57,17 @@ fn counts(address: &Address, region: &str) -> bool {
 }
 
 /// Returns the static IPs by allocation id, or why EC2 does not say which there are.
-fn account(addresses: Result<Vec<Address>, Failure>) -> Account {
+fn account(addresses: Result<Vec<Address>, Failure>, region: &str) -> Account {
     let addresses = match addresses {
         Ok(addresses) => addresses,
         Err(failure) => return Account::Unanswered(ProviderError::from(failure).to_string()),
     };
     let known = |address: Address| {
         let held_by = observe::holder(&address);
+        let group = address.network_border_group().filter(|it| *it != region);
         let seen = AccountAddress {
+            group: group.map(str::to_owned),
+            managed_by: address.service_managed().map(|it| it.as_str().to_owned()),
             tags: tags(address.tags()),
             held_by,
             ip: address.public_ip?,
@@ -94,7 +97,7 @@ impl Surveyor<'_> {
         Headroom {
             addresses: quota.and_then(|quota| Some(quota.saturating_sub(taken?))),
             nat_gateways: gateways.ok().flatten().unwrap_or_default(),
-            account: account(addresses),
+            account: account(addresses, self.region),
             ..Headroom::default()
         }
     }

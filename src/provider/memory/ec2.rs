@@ -23,7 +23,7 @@ pub(super) struct Ec2 {
     /// The static IPs, by public IP.
     pub(super) addresses: BTreeMap<String, Address>,
     /// The border groups of static IPs that are not the region's.
-    groups: BTreeMap<String, String>,
+    pub(super) groups: BTreeMap<String, String>,
     /// The tags that CloudFormation gives to the static IPs, by public IP.
     pub(super) address_tags: BTreeMap<String, BTreeMap<String, String>>,
     pub(super) subnets: BTreeMap<SubnetId, Subnet>,
@@ -105,6 +105,19 @@ impl Ec2 {
         workers.chain(others)
     }
 
+    /// Allocates a static IP. Returns it with its allocation id.
+    pub(super) fn allocate(&mut self) -> (String, String) {
+        self.allocated += 1;
+        let ip = Ipv4Addr::from_bits(ADDRESSES.to_bits() + self.allocated).to_string();
+        let allocation = format!("eipalloc-{}", self.allocated);
+        let address = Address {
+            held_by: None,
+            allocation: allocation.clone(),
+        };
+        self.addresses.insert(ip.clone(), address);
+        (ip, allocation)
+    }
+
     /// Creates a resource. Returns its id, or why EC2 refuses it.
     pub(super) fn make(&mut self, wish: &Wish) -> Result<String, String> {
         match wish.kind.as_str() {
@@ -112,13 +125,7 @@ impl Ec2 {
                 Err("the maximum number of addresses has been reached".to_owned())
             }
             "AWS::EC2::EIP" => {
-                self.allocated += 1;
-                let ip = Ipv4Addr::from_bits(ADDRESSES.to_bits() + self.allocated).to_string();
-                let address = Address {
-                    held_by: None,
-                    allocation: format!("eipalloc-{}", self.allocated),
-                };
-                self.addresses.insert(ip.clone(), address);
+                let (ip, _) = self.allocate();
                 let group = wish.field("NetworkBorderGroup");
                 if !group.is_empty() {
                     self.groups.insert(ip.clone(), group.to_owned());

@@ -29,11 +29,14 @@ impl Ec2 {
         let shown = |(ip, address): (&String, &Address)| {
             let tags = self.address_tags.get(ip).cloned().unwrap_or_default();
             let held_by = address.held_by.clone();
-            let ip = ip.clone();
-            (
-                address.allocation.clone(),
-                AccountAddress { ip, held_by, tags },
-            )
+            let shown = AccountAddress {
+                group: self.groups.get(ip).cloned(),
+                managed_by: None,
+                ip: ip.clone(),
+                held_by,
+                tags,
+            };
+            (address.allocation.clone(), shown)
         };
         Account::Listed {
             addresses: self.addresses.iter().map(shown).collect(),

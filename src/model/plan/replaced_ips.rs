@@ -1,0 +1,227 @@
+//! Live zones whose static IP the operator replaces: `--replace-static-ip` names the zone, and `--aws-eip-allocation-id` the address.
+//!
+//! Each is a change of its own, one zone after the other. It depends on nothing that tenants edit, so none of their edits outdates its
+//! change set; and a change that fails takes nothing else with it. CloudFormation makes the new NAT gateway first, then turns the
+//! zone's routes to it in place, and deletes the old NAT gateway at last.
+
+use std::collections::BTreeSet;
+
+use crate::model::base::ids::Zone;
+use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
+use crate::model::cloud::layout::{Layout, Names};
+use crate::model::cloud::live::{Stack, static_ips};
+use crate::model::cloud::part_names::Part;
+use crate::model::cloud::static_ip::{Choice, StaticIp};
+use crate::model::drift::kind::DriftKind;
+use crate::model::drift::{Cure, Drift, Place};
+use crate::model::plan::change_set::set_for;
+use crate::model::plan::diff;
+use crate::model::plan::patched_template;
+use crate::model::plan::types::{Action, Plan, World, discard};
+
+/// A live zone that is to get another static IP.
+pub(in crate::model) struct Replaced<'a> {
+    pub zone: Zone,
+    /// The one that it has.
+    pub ip: String,
+    /// The allocation id of the other one.
+    pub named: &'a str,
+}
+
+/// Returns the live zones that have another static IP than the flags name. `named_alone`: also those that `--replace-static-ip` does not
+/// name, if it is known which one they have.
+fn differing<'a>(world: &World<'a>, names: &Names, named_alone: bool) -> Vec<Replaced<'a>> {
+    let live = static_ips(world.live, names);
+    let settings = world.settings;
+    let differs = |(zone, named): (&Zone, &'a String)| {
+        let ip = live.get(zone)?;
+        let given = names.given.get(zone).map(|it| &it.allocation);
+        let seen = world.watch.last_seen();
+        let seen = seen.and_then(|seen| Some(&seen.addresses.get(ip)?.allocation));
+        let known = world.ledger.static_ip(zone).filter(|it| it.ip == *ip);
+        let has = given.or(seen).or(known.map(|it| &it.allocation));
+        let counts = match settings.replaced.contains(zone) {
+            true => settings.zones.contains_key(zone),
+            false => named_alone && has.is_some(),
+        };
+        (counts && has != Some(named)).then(|| Replaced {
+            zone: zone.clone(),
+            ip: ip.clone(),
+            named,
+        })
+    };
+    let allocations = settings.allocations.iter();
+    allocations.filter_map(differs).collect()
+}
+
+/// Returns the zones that are to get another static IP. Where it is not known which address a zone has, EC2's list tells.
+pub(in crate::model) fn wanted<'a>(world: &World<'a>, names: &Names) -> Vec<Replaced<'a>> {
+    differing(world, names, false)
+}
+
+/// Whether an attempt to replace the zone's static IP has failed and it is too early for the next one.
+fn is_later(world: &World<'_>, names: &Names, zone: &Zone) -> bool {
+    let later = &world.network.headroom.later;
+    let cidr = names.nat_cidrs.get(zone);
+    cidr.is_some_and(|cidr| later.contains_key(&(zone.clone(), *cidr)))
+}
+
+/// Returns a warning for each live zone that keeps its static IP although the flags name another one.
+pub(in crate::model) fn kept(world: &World<'_>, names: &Names) -> Vec<Problem> {
+    let differing = differing(world, names, true).into_iter();
+    let warning = |Replaced { zone, ip, named }: Replaced<'_>| {
+        let why = match world.network.headroom.choices.get(&zone) {
+            Some(Choice::Wait(_, why)) => why.clone(),
+            _ if !world.settings.replaced.contains(&zone) => format!(
+                "--aws-eip-allocation-id names {named}, and another one would change the IP that partners allow; correct the flag, \
+                 or set --replace-static-ip={zone} to replace the IP"
+            ),
+            _ if is_later(world, names, &zone) => format!(
+                "the change that was to replace it by {named} failed; it is tried again by itself, ever more seldom: see the stack's \
+                 events for the cause"
+            ),
+            _ => return None,
+        };
+        let text = format!("its static IP stays {ip}: {why}");
+        Some(Problem::warning(
+            Subject::Zone(zone),
+            Reason::StaticIpKept,
+            text,
+        ))
+    };
+    differing.filter_map(warning).collect()
+}
+
+impl Plan {
+    /// Returns the zones for which EC2 is asked what the account has and may have.
+    pub fn surveyed(&self) -> BTreeSet<Zone> {
+        &self.new_zones | &self.undecided
+    }
+
+    /// Notes which zones are to get another static IP, so that EC2 is asked for the address, and which of them wait.
+    pub(in crate::model) fn mark_replaced(&mut self, world: &World<'_>, names: &Names) {
+        if let Some(zone) = &self.replaced {
+            self.new_zones = [zone.clone()].into();
+            return;
+        }
+        for Replaced { zone, .. } in wanted(world, names) {
+            let later = &world.network.headroom.later;
+            let cidr = names.nat_cidrs.get(&zone).copied();
+            let key = cidr.map(|cidr| (zone.clone(), cidr));
+            match key.and_then(|key| Some((later.get(&key).copied()?, key))) {
+                Some((wait, key)) => {
+                    self.later.insert(key, wait);
+                    self.again = self.again.into_iter().chain([wait]).min();
+                }
+                None => _ = self.undecided.insert(zone),
+            }
+        }
+    }
+
+    /// Plans the next step of replacing the static IP of the first zone that is named and can get its new one. Returns whether it did.
+    pub(in crate::model) fn replace_ip(
+        &mut self,
+        world: &World<'_>,
+        stack: &Stack,
+        layout: &Layout,
+        names: &Names,
+    ) -> bool {
+        let choices = &world.network.headroom.choices;
+        let mut wanted = wanted(world, names).into_iter();
+        let next = wanted.find_map(|Replaced { zone, named, .. }| match choices.get(&zone)? {
+            Choice::Use(ip) if ip.allocation == named => {
+                let waits = is_later(world, names, &zone) || !self.has_way(&zone);
+                (!waits).then(|| (zone, ip.clone()))
+            }
+            Choice::Use(_) | Choice::Wait(..) => None,
+        });
+        let Some((zone, ip)) = next else {
+            return false;
+        };
+        self.replace_at(stack, layout, names, (&zone, &ip))
+            .is_some()
+    }
+
+    fn replace_at(
+        &mut self,
+        stack: &Stack,
+        layout: &Layout,
+        names: &Names,
+        (zone, ip): (&Zone, &StaticIp),
+    ) -> Option<()> {
+        let gateway = names.part(zone, Part::NatGateway)?;
+        let eip = names.part(zone, Part::Eip)?;
+        let given_up: Vec<String> = (layout.resources.contains_key(eip))
+            .then(|| eip.clone())
+            .into_iter()
+            .collect();
+        if self.retain_first(stack, layout, names, given_up.clone()) {
+            return Some(());
+        }
+        let missing = self.missing_routes(zone, names);
+        let template = patched_template::with_ip(stack, &missing, (gateway, eip), (zone, ip))?;
+        let mut differences = diff::between(layout, &template, &self.request);
+        let renewed: BTreeSet<String> = given_up.into_iter().chain([gateway.clone()]).collect();
+        if diff::refusal(&differences, &names.strangers, |id| renewed.contains(id)).is_some() {
+            return None;
+        }
+        for difference in &mut differences {
+            difference.tell_replacement(gateway, &ip.ip);
+        }
+        (self.differences, self.renewed) = (differences, renewed);
+        self.replaced = Some(zone.clone());
+        let set = set_for(stack, &template).cloned();
+        self.change(stack, template, names, None);
+        // One that cannot be made keeps nothing else from being done: after this the zone waits.
+        if let (Action::Refuse | Action::Keep, Some(set)) = (&self.action, set) {
+            let setback = self.problems.pop().map(|problem| problem.message());
+            let why = setback.clone().unwrap_or_default();
+            self.set(
+                discard(&set),
+                format!("the static IP of {zone} stays: {why}"),
+            );
+            self.setback = setback;
+        }
+        Some(())
+    }
+
+    /// Whether a new NAT gateway can be made beside the zone's own, or in its place: what it needs besides the address is not in doubt.
+    fn has_way(&self, zone: &Zone) -> bool {
+        let hinders = |drift: &&Drift| {
+            drift.place == Place::Zone(zone.clone())
+                && !matches!(
+                    drift.kind,
+                    DriftKind::StaticIpLost
+                        | DriftKind::StaticIpDetached
+                        | DriftKind::NatGatewayGone
+                        | DriftKind::NatGatewayFailed
+                        | DriftKind::NatGatewayChanged
+                        | DriftKind::TagsChanged
+                )
+        };
+        !self.drifts.iter().any(|drift| hinders(&drift))
+    }
+
+    /// Returns the zone's routes that EC2 does not have: turning them to the new NAT gateway would fail the change. What is requested
+    /// of them comes back with the next change.
+    fn missing_routes(&self, zone: &Zone, names: &Names) -> Vec<Drift> {
+        let is_missing = |drift: &&Drift| match &drift.place {
+            Place::Route(table, cidr) => {
+                let of = names.route_zones.get(&(table.clone(), *cidr));
+                drift.kind == DriftKind::RouteMissing && of == Some(zone)
+            }
+            Place::Zone(_) => false,
+        };
+        let missing = self.drifts.iter().filter(is_missing).cloned();
+        let taken_out = |drift| Drift {
+            cure: Cure::Retake,
+            ..drift
+        };
+        missing.map(taken_out).collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "replaced_ips_tests.rs"]
+mod tests;
