@@ -35,6 +35,8 @@ pub enum Bug {
     ZoneForgotten,
     /// A zone that is not configured is removed, whether or not the operator has named it.
     RemovedZoneUnnamed,
+    /// The static IP of a zone is replaced although `--replace-static-ip` does not name the zone.
+    ReplacedUnnamed,
     /// The live stack never looks like the requested one.
     NeverContent,
     /// Drift in EC2 is not detected.
@@ -82,7 +84,7 @@ pub enum Bug {
 
 impl Bug {
     /// All bugs, each with the number of histories that find it.
-    pub const PLANTED: [(Self, u64); 35] = [
+    pub const PLANTED: [(Self, u64); 36] = [
         (Self::EmptyTrusted, 500),
         (Self::TyposDropped, 100),
         (Self::OversizedDropped, 100),
@@ -98,6 +100,7 @@ impl Bug {
         (Self::GapLeft, 1_000),
         (Self::ZoneForgotten, 20),
         (Self::RemovedZoneUnnamed, 100),
+        (Self::ReplacedUnnamed, 100),
         (Self::NeverContent, 20),
         (Self::DriftUnseen, 100),
         (Self::RepairedForEver, 200),

@@ -239,5 +239,6 @@ impl World {
             astray.find(|(_, stray)| stray.route.is_none() && !lost.zones.contains(&stray.zone));
         let text = stray.map(|(id, _)| format!("{id} is not in EC2 as the stack says"));
         text.or_else(|| self.account.lacks(&zones))
+            .or_else(|| self.lacks_own_ip(lost))
     }
 }

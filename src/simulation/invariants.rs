@@ -127,13 +127,14 @@ impl World {
         }
     }
 
-    /// Whether all that is asked for is asked of the account: nobody else has routes here that would stand against it. A repair takes
-    /// the stack as it is, without what is to be made again; and a route to a NAT gateway that is gone cannot be made.
+    /// Whether all that is asked for is asked of the account: nobody else has routes here that would stand against it. A repair or the
+    /// replacement of a static IP takes the stack as it is, without what is to be made again; and a route to a NAT gateway that is gone cannot be made.
     fn judge_template(&self, template: &Template, basis: &Basis) {
         let (asked, before) = (account_view::routes_of(template), self.account.asked());
         let astray = self.account.astray();
         let is_tight = self.is_tight() || self.account.is_packed(&asked);
-        let repairs = asked.is_subset(&before) && !astray.is_empty();
+        let is_step = !astray.is_empty() || self.is_replacement(template);
+        let repairs = asked.is_subset(&before) && is_step;
         let zones = self.account.zones();
         let in_table = |routes: &BTreeSet<(TableId, Ipv4Net)>, table: &TableId| {
             let mine = routes.iter().filter(|(of, _)| of == table);
@@ -174,6 +175,7 @@ impl World {
             shown: basis,
             truth,
             removes,
+            ..
         }: &Basis,
         before: &BTreeSet<(TableId, Ipv4Net)>,
     ) {
@@ -235,6 +237,7 @@ impl World {
         let mut wrong = Vec::new();
         let mut shared = self.shared();
         shared.stamp = stamp;
+        shared.note_replaced(&sight, self.ledger_lost);
         let is_gone = |address: &String| {
             !sight.addresses.contains(address) && !shared.excuses.released.contains(address)
         };
@@ -252,8 +255,9 @@ impl World {
                 wrong.push((Invariant::StaticIpsStay, text));
             }
         }
-        if let Some(address) = shared.kept.values().find(|it| is_gone(it)) {
-            let text = format!("static IP {address} went back to AWS with its stack");
+        let mut left = shared.kept.values().chain(&shared.own_ips.given_up);
+        if let Some(address) = left.find(|it| is_gone(it)) {
+            let text = format!("static IP {address} went back to AWS");
             wrong.push((Invariant::StaticIpsStay, text));
         }
         wrong.extend(another_ip(&shared.kept, &sight));

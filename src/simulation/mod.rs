@@ -12,11 +12,12 @@
 //! 3. `EpochsGrow`: epochs grow in the order of sending and, for calls that start an operation, in the order of acceptance. This is not
 //!    checked if the Lease is deleted by hand, because then no replica may know the last epoch.
 //! 4. `StaticIpsStay`: no operation replaces or releases a static IP. Each stays in the stack and in EC2, unless another principal releases
-//!    it, or the operator has named its zone for removal to the replica that sends the operation.
+//!    it, or the operator has named its zone for removal, or another address and its zone for a replacement, to the replica that sends
+//!    the operation. What a zone has given up stays in EC2.
 //! 5. `RoutesStay`: an entry that has stood unchanged for [`invariants::FIRM`] and is routed stays routed in every table until it is removed
 //!    or changed to another valid network, even while it cannot be parsed. No operation removes a route of an entry that the replica had
 //!    read. Routes that others delete in EC2 are excused until a while after they are back.
-//! 6. `NothingForgotten`: every template has a route for every entry that the replica had read. Exceptions are a repair, a zone that is
+//! 6. `NothingForgotten`: every template has a route for every entry that the replica had read. Exceptions are a repair, the replacement of a static IP, a zone that is
 //!    damaged or could not be created yet, a network that AWS has refused, and a while after a failed operation. Nothing is owed in the
 //!    worker tables of a zone that is named for removal, or not made again yet. While there is no room, or a worker table has lost its tags,
 //!    only the routes that the stack already has are required.
@@ -57,7 +58,8 @@
 //! - worker tables that come, go and lose their tags for a while; routes that AWS refuses, for a while or to the end;
 //! - ConfigMaps that get too large to be read whole, by keys or by bytes, are edited meanwhile, and become smaller again;
 //! - flags that can cost a static IP: `--on-empty=delete`, no grace period or a long one, `--allow-new-eips`, and zones that a rolling update
-//!   takes out of the flags, with or without `--remove-zone`, and puts back.
+//!   takes out of the flags, with or without `--remove-zone`, and puts back; and addresses that a rolling update names for a zone, with or
+//!   without `--replace-static-ip`, and takes out of the flags again.
 
 mod bugs;
 mod churn;
@@ -77,6 +79,7 @@ mod network_faults;
 mod oversized;
 mod planted;
 mod provider_wrapper;
+mod replaced_ips;
 mod replica;
 mod reporting;
 pub(crate) mod script;

@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::bugs::Bug;
 use super::invariants::Invariant;
 use super::network_faults::Delivery;
+use super::replaced_ips::Named;
 use super::replica::{CLUSTER, RIVAL};
 use super::script::{Endpoint, Stage};
 use super::world::World;
@@ -52,6 +53,8 @@ pub struct Basis {
     pub truth: BTreeMap<ObjectId, Object>,
     /// Zones that the operator has named to its process.
     pub removes: BTreeSet<Zone>,
+    /// The address that the operator has named to its process.
+    pub own: Option<Named>,
 }
 
 #[derive(Clone)]
@@ -185,10 +188,12 @@ impl Provider for ProviderWrapper {
         let (courier, shown) = (self.courier.clone(), self.basis.lock().unwrap().clone());
         let truth = courier.world.shared().truth[courier.who].clone();
         let removes = courier.world.named_to(courier.who);
+        let own = courier.world.own_ip_of(courier.who);
         let basis = Basis {
             shown,
             truth,
             removes,
+            own,
         };
         if let (Bug::Starved, Action::Execute { change_set }) = (bug, &action)
             && courier
@@ -349,7 +354,7 @@ impl CallSender {
                     world.account.get_stuck();
                 }
                 world.note(&format!("{call} of replica {who} is accepted{end}"));
-                world.judge_zones(&zones, &basis.removes);
+                world.judge_zones(&zones, basis);
                 world.accepted(*epoch, action, basis, &before);
             }
             Err(error) => world.note(&format!("{call} of replica {who}: {error}")),

@@ -12,6 +12,7 @@ use crate::model::base::ids::{TableId, Zone};
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::network::{Route, Target};
 use crate::model::cloud::part_names::Part;
+use crate::model::cloud::static_ip::StaticIp;
 use crate::model::cloud::status::Phase;
 use crate::model::plan::stack_policy;
 use crate::simulation::script::StackEdit;
@@ -185,10 +186,16 @@ impl MemoryProvider {
             let logical = names.part(zone, Part::Eip);
             let made = logical.and_then(|logical| account.made.get(logical));
             let given = names.given.get(zone).map(|it| it.ip.clone());
-            let ip = made.map(|made| made.id.clone()).or(given);
+            let ip = given.or_else(|| made.map(|made| made.id.clone()));
             (zone.clone(), ip.unwrap_or_default())
         };
         names.nat_cidrs.keys().map(ip).collect()
+    }
+
+    /// A person allocates an address.
+    pub(crate) fn allocate(&self) -> StaticIp {
+        let (ip, allocation) = self.account().ec2.allocate();
+        StaticIp { ip, allocation }
     }
 
     /// Whether the zone has a NAT gateway.

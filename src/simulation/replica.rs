@@ -150,6 +150,7 @@ fn controller(
         settings.new_eips = flags::any_static_ip(settings.zones.keys());
     }
     world.starts_with_zones(who, &mut settings);
+    world.starts_with_own_ip(who, &mut settings);
     if world.bug == Bug::ZoneForgotten && who == 1 {
         let last = settings.zones.pop_last();
         settings.remove_zones.extend(last.map(|(zone, _)| zone));

@@ -9,6 +9,7 @@ use super::ec2_faults::{Ec2Fault, Reverting};
 use super::flags::Flags;
 use super::gaps::Gap;
 pub use super::manual_edits::{LeaseEdit, LedgerEdit, StackEdit};
+use super::replaced_ips::OwnIp;
 use super::zone_flags::Unconfigured;
 
 /// At most so many replicas. The first is always there.
@@ -103,6 +104,8 @@ pub enum Event {
     Flags(Flags),
     /// The operator takes a zone out of the flags, or puts it back; processes that start from now on have that.
     Zones(Option<Unconfigured>),
+    /// The operator names another address for a zone, or takes it out of the flags.
+    OwnIp(Option<OwnIp>),
     /// All watches go silent.
     Deaf { lasts: Duration },
     /// Answers of EC2 lack some of what there is.
@@ -314,6 +317,7 @@ impl Event {
             Self::Gap { gap, lasts } => write!(f, "answers of EC2 lack {gap:?} for {lasts:.1?}"),
             Self::Deaf { lasts } => write!(f, "nobody hears of edits for {lasts:.1?}"),
             Self::Flags(flags) => write!(f, "the operator has set {flags:?}"),
+            Self::OwnIp(own) => write!(f, "the operator names {own:?}"),
             Self::Zones(None) => f.write_str("the operator configures all zones"),
             Self::Zones(Some(out)) => write!(f, "the operator configures without {out:?}"),
             Self::Taken { lasts } => {

@@ -16,6 +16,7 @@ use super::flags::Flags;
 use super::gaps::Gap;
 use super::invariants::{FIRM, Invariant, Violation};
 use super::network_faults::NetworkFaults;
+use super::replaced_ips::OwnIps;
 use super::script::{REPLICAS, Script, Stage};
 use super::source_view::SourceFaults;
 use super::zone_flags::ZoneFlags;
@@ -53,7 +54,7 @@ pub struct World {
     /// Whether epochs may start again at zero, because the Lease is deleted by hand.
     pub epochs_lost: bool,
     /// The ledger may say less than was asked for.
-    ledger_lost: bool,
+    pub ledger_lost: bool,
     /// What becomes of change sets that are to revert drift.
     pub reverting: Reverting,
     pub flags: Flags,
@@ -97,6 +98,7 @@ pub struct Shared {
     pub ever: BTreeMap<EntryId, BTreeSet<Ipv4Net>>,
     pub excuses: Excuses,
     pub zone_flags: ZoneFlags,
+    pub own_ips: OwnIps,
     /// Networks that AWS has ever refused.
     pub refused: BTreeSet<Ipv4Net>,
     /// Until when a table that was full may go without new routes.

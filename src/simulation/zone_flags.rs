@@ -7,6 +7,7 @@ use fastrand::Rng;
 
 use super::bugs::Bug;
 use super::invariants::Invariant;
+use super::provider_wrapper::Basis;
 use super::replica::{self, settings};
 use super::script::{Event, REPLICAS};
 use super::world::{Shared, World};
@@ -117,12 +118,14 @@ impl World {
             .collect()
     }
 
-    /// Fails if an operation removes a zone that was not named to its sender; `before` were the zones with their static IPs until
+    /// Fails if an operation removes a zone, or gives it another static IP, and that was not named to its sender; `before` were the zones with their static IPs until
     /// then, and none if it is no such operation.
-    pub fn judge_zones(&self, before: &BTreeMap<Zone, String>, named: &BTreeSet<Zone>) {
+    pub fn judge_zones(&self, before: &BTreeMap<Zone, String>, basis: &Basis) {
         if before.is_empty() {
             return;
         }
+        let named = &basis.removes;
+        self.judge_replaced(before, basis.own.as_ref());
         let after = self.account.zone_ips();
         for (zone, ip) in before.iter().filter(|(zone, _)| !after.contains_key(*zone)) {
             if named.contains(zone) {

@@ -70,7 +70,7 @@ class Standin:
 
     def note_gaps(self):
         """Notes, after a step of an operation, which routes to NAT gateways are active no more, however soon they are again."""
-        if not self.settings.note_gaps:
+        if self.settings.note_gaps == "false":
             return
         tables = (table for ec2 in self.ec2_backends() for table in ec2.route_tables.values())
         served = {

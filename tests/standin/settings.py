@@ -27,7 +27,7 @@ class Settings:
     stale_events_ms: float = 0
 
     # Whether routes to NAT gateways that cease to be active are noted after each step of an operation.
-    note_gaps: bool = False
+    note_gaps: str = "false"
 
     # Quotas of the account.
     eip_quota: int = 5
@@ -57,6 +57,7 @@ class Settings:
         "listed_change_sets": ("all", "available"),
         "dynamic_dependents": ("replaced", "modified", "any"),
         "disable_rollback_default": ("false", "true"),
+        "note_gaps": ("false", "true"),
     }
 
     def update(self, changes):

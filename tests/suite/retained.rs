@@ -215,7 +215,9 @@ async fn a_static_ip_is_replaced_on_request_without_a_gap() {
     let first = stage.routed(&EXAMPLE_CIDRS).await;
     noted(&stage).await;
     replica.terminate().await;
-    stage.aws.settings(serde_json::json!({ "note_gaps": true }));
+    stage
+        .aws
+        .settings(serde_json::json!({ "note_gaps": "true" }));
     let own = allocate(&stage);
     let flag = format!("--aws-eip-allocation-id=eu-central-1a={own}");
     let replace = "--replace-static-ip=eu-central-1a";
@@ -291,7 +293,7 @@ async fn an_address_that_cannot_be_used_changes_no_zone() {
     .await;
     replica.terminate().await;
     let mut replica = stage.replica("r2").start();
-    let before = stage.exits_of(4).await;
+    let before = stage.exits_of(3).await;
     replica.terminate().await;
     let mut launch = stage.replica("r3");
     for ((zone, _), flag) in named.iter().zip(&flags) {
