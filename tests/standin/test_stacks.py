@@ -59,6 +59,7 @@ def test_events_tell_the_story_under_the_token(standin, world, cfn):
 
 
 def test_update_adds_and_removes_routes_only(standin, world, cfn):
+    standin.settings(note_gaps="true")
     make(cfn, world, ("8.8.8.8/32", "192.112.0.0/21"))
     standin.wait(NAME)
     before = standin.state()
@@ -67,6 +68,7 @@ def test_update_adds_and_removes_routes_only(standin, world, cfn):
     after = standin.state()
     for table in world["tables"].values():
         assert set(routes(after, table[0])) == {"0.0.0.0/0", "192.112.0.0/21", "1.1.1.1/32"}
+    assert sorted(after["gaps"]) == sorted([table[0], "8.8.8.8/32"] for table in world["tables"].values())
     for key in ("addresses", "nat_gateways", "subnets"):
         assert after[key] == before[key]
     mine = [e for e in events(cfn) if e.get("ClientRequestToken") == "token-2"]
