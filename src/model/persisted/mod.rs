@@ -2,5 +2,5 @@
 
 pub mod grace;
 pub mod ledger;
-pub(crate) mod recall;
+pub mod recall;
 pub mod refusal_record;
