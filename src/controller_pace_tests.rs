@@ -13,7 +13,7 @@ use crate::model::base::ids::ObjectId;
 use crate::model::base::settings::{OnDrift, OnEmpty};
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::Network;
-use crate::model::cloud::observed::Observed;
+use crate::model::cloud::observed::{Address, Observed};
 use crate::model::cloud::status::Status;
 use crate::model::desired::example_zones;
 use crate::model::input::request::Object;
@@ -114,9 +114,21 @@ impl Provider for Account {
         Ok(live)
     }
 
-    async fn observe(&self, stack: &Stack) -> Result<Observed, ProviderError> {
+    async fn observe(
+        &self,
+        stack: &Stack,
+        ips: &BTreeSet<String>,
+    ) -> Result<Observed, ProviderError> {
         self.calls.fetch_add(3, Ordering::Relaxed);
-        self.memory.observe(stack).await
+        self.memory.observe(stack, ips).await
+    }
+
+    async fn addresses(
+        &self,
+        ips: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Address>, ProviderError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.memory.addresses(ips).await
     }
 
     async fn apply(
@@ -160,6 +172,7 @@ pub(super) fn lead(
     let settings = Settings {
         stack_name: "egress".to_owned(),
         zones: example_zones(),
+        route_table_quota: 500,
         drift: OnDrift::Repair,
         on_empty,
         ..Settings::default()

@@ -18,7 +18,7 @@ use crate::model::base::ids::ObjectId;
 use crate::model::base::settings::{OnDrift, OnEmpty};
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::Network;
-use crate::model::cloud::observed::Observed;
+use crate::model::cloud::observed::{Address, Observed};
 use crate::model::desired::example_zones;
 use crate::model::input::request::Object;
 use crate::model::plan::types::Action;
@@ -68,6 +68,7 @@ fn telling(manifests: &Manifests, on_empty: OnEmpty, reporter: Reporter) -> Memo
         zones: example_zones(),
         on_empty,
         max_removal: 50,
+        route_table_quota: 500,
         ..Settings::default()
     };
     let provider = MemoryProvider::new(MemoryProvider::network_for(&settings.zones));
@@ -201,9 +202,21 @@ impl Provider for Broken {
         self.account.live(epoch, known).await
     }
 
-    async fn observe(&self, stack: &Stack) -> Result<Observed, ProviderError> {
+    async fn observe(
+        &self,
+        stack: &Stack,
+        ips: &BTreeSet<String>,
+    ) -> Result<Observed, ProviderError> {
         self.calls.fetch_add(3, Ordering::Relaxed);
-        self.account.observe(stack).await
+        self.account.observe(stack, ips).await
+    }
+
+    async fn addresses(
+        &self,
+        ips: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Address>, ProviderError> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.account.addresses(ips).await
     }
 
     async fn apply(
@@ -250,6 +263,7 @@ fn lead(
     let settings = Settings {
         stack_name: "egress".to_owned(),
         zones: example_zones(),
+        route_table_quota: 500,
         drift: drift_interval.map_or(OnDrift::Off, |_| OnDrift::Repair),
         ..Settings::default()
     };

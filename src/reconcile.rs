@@ -11,11 +11,10 @@ use crate::ledger_store::LedgerStore;
 use crate::model::base::ids::Zone;
 use crate::model::base::problem::Problem;
 use crate::model::base::settings::{OnDrift, Settings};
-use crate::model::cloud::live::{Live, Stack};
+use crate::model::cloud::live::Live;
 use crate::model::cloud::network::{Headroom, Later, Network};
 use crate::model::cloud::set_aside::SetAside;
 use crate::model::cloud::static_ip::Account;
-use crate::model::cloud::status::Phase;
 use crate::model::drift::Drift;
 use crate::model::drift::tracker::{Stage, Watch};
 use crate::model::input::request::Snapshot;
@@ -27,6 +26,8 @@ use crate::model::schedule::{Outcome, Schedule};
 use crate::provider::{Provider, ProviderError, Retry};
 use crate::source::Source;
 use crate::spans;
+
+mod ec2_look;
 
 /// The time until a repair that AWS refused is made in another way.
 const NEXT_WAY: Duration = Duration::from_secs(1);
@@ -113,14 +114,7 @@ pub async fn look<P: Provider>(
         owner::set_aside_others(stack, &view.settings.owner);
     }
     watch.follow(&live);
-    let at_rest = match &mut live {
-        Live::Ours(stack) if stack.status.phase() == Phase::Settled => Some(stack),
-        _ => None,
-    };
-    watch.begin(view.grace.now, at_rest.is_some());
-    if let Some(stack) = at_rest {
-        look_for_drift(provider, stack, watch).await;
-    }
+    ec2_look::look(provider, &mut live, view, watch).await;
     let made = |network: &Network, watch: &Watch| {
         let world = World {
             snapshot: view.snapshot,
@@ -191,27 +185,6 @@ async fn survey<P: Provider>(
         headroom.nat_gateways.clone_from(&answer.nat_gateways);
     }
     watch.has_room(zones.clone(), answer);
-}
-
-/// Looks for drift if it is due. A failure is logged and does not fail the pass.
-async fn look_for_drift<P: Provider>(provider: &P, stack: &mut Stack, watch: &mut Watch) {
-    if watch.is_due(&stack.version) {
-        let look = provider.observe(stack);
-        let mut seen = look.instrument(spans::step("look for drift")).await;
-        if let Ok(seen) = &mut seen {
-            stack.policy = seen.policy.take().or(stack.policy.take());
-            seen.unproven = unproven(provider, &seen.missing()).await;
-        }
-        watch.looked(&stack.version, seen.map_err(|error| error.to_string()));
-    }
-    if let Some(new) = watch.asks() {
-        let ask = provider.detect(stack, new);
-        let answer = ask.instrument(spans::step("confirm drift")).await;
-        watch.answered(match answer {
-            Err(error) if error.retry != Retry::AfterFix => None,
-            answer => Some(answer.map_err(|error| error.to_string())),
-        });
-    }
 }
 
 /// Runs one pass.

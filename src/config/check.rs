@@ -10,7 +10,6 @@ use super::{
     Clusters, Config, Facts, Log, Master, Mistake, ProviderConfig, Purpose, SourceConfig, form,
 };
 use crate::model::base::settings::{OnDrift, OnEmpty, Settings, stack_name};
-use crate::model::cloud::limits::MOST_ROUTES;
 
 mod election;
 mod owner;
@@ -314,10 +313,10 @@ impl Check {
             allow_private_ranges: self
                 .boolean("allow-private-ranges", &options.aws.allow_private_ranges),
             owner: self.owner(&stack.take_over_stack_from),
-            route_table_quota: self.optional(
+            route_table_quota: self.value(
                 "aws-route-table-quota",
-                &options.aws.aws_route_table_quota,
-                |text| form::number(text, 1, MOST_ROUTES),
+                form::number(&options.aws.aws_route_table_quota, 1, 1_000),
+                500,
             ),
         }
     }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::base::problem::{Problem, Severity};
 use crate::model::base::share::in_turn;
 use crate::model::base::text::Text;
+use crate::model::cloud::static_ip::{IpChange, KeptIp};
 use zones::ZoneStatus;
 
 /// Grows when a reader of the one before would misread this one; new fields alone do not make it grow.
@@ -38,6 +39,10 @@ pub struct Status {
     pub static_ips: BTreeMap<String, String>,
     /// More public IPs of the NAT gateways, by zone, which people added by hand: traffic leaves from these, too.
     pub secondary_ips: BTreeMap<String, Vec<String>>,
+    /// Static IPs that the account keeps without a NAT gateway.
+    pub kept_ips: Vec<KeptIp>,
+    /// Changes of static IPs in the last day, of which partners have to know.
+    pub ip_changes: Vec<IpChange>,
     /// The way of the traffic, zone by zone.
     pub zones: Vec<ZoneStatus>,
     /// The latest plan's step.

@@ -12,7 +12,7 @@ use crate::lease::term::Term;
 use crate::model::base::ids::Zone;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::{Headroom, Network, Route, WorkerTable};
-use crate::model::cloud::observed::Observed;
+use crate::model::cloud::observed::{Address, Observed};
 use crate::model::plan::stack_policy;
 use crate::model::plan::types::Action;
 
@@ -123,7 +123,7 @@ impl MemoryProvider {
 
 impl Provider for MemoryProvider {
     async fn network(&self) -> Result<Network, ProviderError> {
-        Ok(self.account().ec2.network())
+        Ok(self.account().ec2.network.clone())
     }
 
     async fn absent(&self, ids: &BTreeSet<String>) -> BTreeSet<String> {
@@ -146,8 +146,21 @@ impl Provider for MemoryProvider {
         })
     }
 
-    async fn observe(&self, _stack: &Stack) -> Result<Observed, ProviderError> {
+    async fn observe(
+        &self,
+        _stack: &Stack,
+        _ips: &BTreeSet<String>,
+    ) -> Result<Observed, ProviderError> {
         Ok(self.account().observed())
+    }
+
+    async fn addresses(
+        &self,
+        ips: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Address>, ProviderError> {
+        let mut addresses = self.account().ec2.addresses.clone();
+        addresses.retain(|ip, _| ips.contains(ip));
+        Ok(addresses)
     }
 
     async fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {

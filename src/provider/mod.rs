@@ -1,13 +1,13 @@
 //! The infrastructure behind the model: reads are free, mutations need a [`Term`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use crate::lease::term::Term;
 use crate::model::base::ids::Zone;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::{Headroom, Network};
-use crate::model::cloud::observed::Observed;
+use crate::model::cloud::observed::{Address, Observed};
 use crate::model::drift::cfn_detection::Detection;
 use crate::model::plan::types::Action;
 
@@ -37,11 +37,19 @@ pub trait Provider: Send + Sync {
         known: Option<&str>,
     ) -> impl Future<Output = Result<Live, ProviderError>> + Send;
 
-    /// What EC2 shows of the parts of a stack at rest, besides its route tables, which [`Self::network`] has.
+    /// What EC2 shows of the parts of a stack at rest, besides its route tables, which [`Self::network`] has, and of these other static
+    /// IPs.
     fn observe(
         &self,
         stack: &Stack,
+        ips: &BTreeSet<String>,
     ) -> impl Future<Output = Result<Observed, ProviderError>> + Send;
+
+    /// Returns those of these static IPs that EC2 shows, by public IP.
+    fn addresses(
+        &self,
+        ips: &BTreeSet<String>,
+    ) -> impl Future<Output = Result<BTreeMap<String, Address>, ProviderError>> + Send;
 
     /// What CloudFormation's own drift detection says of a stack at rest: `new` starts one, else the one that was started is
     /// asked for.

@@ -1,6 +1,6 @@
 //! The place of `aws` in a program that is built without the feature `aws`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Ready;
 
 use super::account::AwsConfig;
@@ -8,7 +8,7 @@ use super::{Provider, ProviderError};
 use crate::lease::term::Term;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::Network;
-use crate::model::cloud::observed::Observed;
+use crate::model::cloud::observed::{Address, Observed};
 use crate::model::plan::types::Action;
 
 /// One account and region. There is no value of it here, so nothing below ever runs.
@@ -40,7 +40,18 @@ impl Provider for AwsProvider {
         match *self {}
     }
 
-    async fn observe(&self, _stack: &Stack) -> Result<Observed, ProviderError> {
+    async fn observe(
+        &self,
+        _stack: &Stack,
+        _ips: &BTreeSet<String>,
+    ) -> Result<Observed, ProviderError> {
+        match *self {}
+    }
+
+    async fn addresses(
+        &self,
+        _ips: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Address>, ProviderError> {
         match *self {}
     }
 

@@ -61,6 +61,14 @@ struct Operation {
     action: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Ip {
+    zone: String,
+    ip: String,
+    allocation_id: String,
+    in_use: &'static str,
+}
+
 /// All metrics of the process. All clones share them.
 #[derive(Clone)]
 pub struct Metrics {
@@ -90,6 +98,7 @@ struct Gauges {
     entries: Family<State, Gauge>,
     problems: Family<Reason, Gauge>,
     limits: Family<Limit, Gauge<f64, AtomicU64>>,
+    static_ips: Family<Ip, Gauge>,
     calls: Family<Call, Counter>,
 }
 
@@ -180,6 +189,10 @@ impl Metrics {
         for (limit, share) in plan.size.iter().flat_map(|size| size.shares()) {
             gauges.limits.get_or_create(&Limit { limit }).set(share);
         }
+        gauges.static_ips.clear();
+        for ip in static_ips(plan) {
+            gauges.static_ips.get_or_create(&ip).set(1);
+        }
         gauges.problems.clear();
         for problem in &plan.problems {
             gauges
@@ -215,6 +228,7 @@ impl Metrics {
         gauges.entries.clear();
         gauges.problems.clear();
         gauges.limits.clear();
+        gauges.static_ips.clear();
         gauges.routes.set(0);
         gauges.step_tries.set(0);
         gauges.step_wait.set(0.0);
@@ -296,6 +310,8 @@ impl Gauges {
         registry.register("problems", help, all.problems);
         let help = "How much of CloudFormation's quotas the template takes, by quota; 1 is all";
         registry.register("limit_used_ratio", help, all.limits);
+        let help = "1 for each static IP: in use, or kept in the account and costing money";
+        registry.register("static_ip_info", help, all.static_ips);
         let help = "Calls of AWS by service, action and result";
         registry.register("aws_calls", help, all.calls);
     }
@@ -307,7 +323,7 @@ fn by_state(plan: &Plan) -> [(&'static str, usize); 3] {
         let problems = plan.problems.iter().filter(|problem| {
             let of_owner = matches!(problem.subject, Subject::Entry(_) | Subject::Object(_));
             let is_refused = problem.severity == Severity::Refused;
-            of_owner && problem.waits() == waits && (waits || is_refused)
+            of_owner && is_refused && problem.reason.only_waits() == waits
         });
         problems.count()
     };
@@ -316,6 +332,28 @@ fn by_state(plan: &Plan) -> [(&'static str, usize); 3] {
         ("refused", refused(false)),
         ("waiting", refused(true)),
     ]
+}
+
+/// Returns the labels of each static IP. The allocation id is empty until EC2 was looked at.
+fn static_ips(plan: &Plan) -> Vec<Ip> {
+    let more = plan.secondary_ips.iter();
+    let more = more.flat_map(|(zone, ips)| ips.iter().map(move |ip| (zone, ip)));
+    let used = plan.static_ips.iter().chain(more).map(|(zone, ip)| Ip {
+        zone: zone.clone(),
+        ip: ip.clone(),
+        allocation_id: plan.allocations.get(ip).cloned().unwrap_or_default(),
+        in_use: "true",
+    });
+    let kept = plan.kept_ips.iter().map(|kept| Ip {
+        zone: kept.zone.clone(),
+        ip: kept.ip.clone(),
+        allocation_id: kept.allocation_id.clone(),
+        in_use: match kept.held_by {
+            Some(_) => "true",
+            None => "false",
+        },
+    });
+    used.chain(kept).collect()
 }
 
 fn count(number: usize) -> i64 {

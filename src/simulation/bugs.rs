@@ -76,6 +76,10 @@ pub enum Bug {
     Starved,
     /// The status does not name the entries that wait.
     SilentWait,
+    /// The status lists a static IP that is in use as one that may be released.
+    LiveIpListed,
+    /// The status does not list the static IPs that are kept.
+    KeptIpHidden,
     /// A pass runs every second.
     Restless,
     /// What an answer of EC2 lacks is taken for gone.
@@ -84,7 +88,7 @@ pub enum Bug {
 
 impl Bug {
     /// All bugs, each with the number of histories that find it.
-    pub const PLANTED: [(Self, u64); 36] = [
+    pub const PLANTED: [(Self, u64); 38] = [
         (Self::EmptyTrusted, 500),
         (Self::TyposDropped, 100),
         (Self::OversizedDropped, 100),
@@ -119,6 +123,8 @@ impl Bug {
         (Self::OwnerNotCompared, 100),
         (Self::Starved, 400),
         (Self::SilentWait, 200),
+        (Self::LiveIpListed, 20),
+        (Self::KeptIpHidden, 400),
         (Self::Restless, 20),
         (Self::AbsenceTrusted, 800),
     ];

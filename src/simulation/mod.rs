@@ -36,7 +36,8 @@
 //!     histories, after it has settled.
 //! 15. `Paced`: when there is nothing to do, passes are few.
 //! 16. `Reported`: after a history has settled, the leader's status says of each entry whether it is routed, and if it is not, why; and of each
-//!     ConfigMap that is not read whole, that it is too large.
+//!     ConfigMap that is not read whole, that it is too large. It lists no static
+//!     IP as kept that the stack uses or that is gone, and all that former zones and stacks left.
 //!
 //! The simulation covers:
 //!

@@ -22,7 +22,7 @@ use crate::model::base::ids::{ObjectId, Zone};
 use crate::model::cloud::change_set_name::is_revert;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::{Headroom, Network, OtherTable};
-use crate::model::cloud::observed::Observed;
+use crate::model::cloud::observed::{Address, Observed};
 use crate::model::cloud::static_ip::Account;
 use crate::model::input::request::{Object, Snapshot};
 use crate::model::plan::types::Action;
@@ -127,14 +127,26 @@ impl Provider for ProviderWrapper {
         Ok(live)
     }
 
-    async fn observe(&self, stack: &Stack) -> Result<Observed, ProviderError> {
+    async fn observe(
+        &self,
+        stack: &Stack,
+        ips: &BTreeSet<String>,
+    ) -> Result<Observed, ProviderError> {
         self.courier.read().await?;
-        let mut seen = self.courier.world.account.observe(stack).await?;
+        let mut seen = self.courier.world.account.observe(stack, ips).await?;
         gaps::in_observed(&self.courier.world, &mut seen);
         if self.courier.world.bug == Bug::DeadEndTaken {
             seen.gateways.values_mut().for_each(planted::looks_well);
         }
         Ok(seen)
+    }
+
+    async fn addresses(
+        &self,
+        ips: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Address>, ProviderError> {
+        self.courier.read().await?;
+        self.courier.world.account.addresses(ips).await
     }
 
     async fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {

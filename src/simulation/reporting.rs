@@ -8,12 +8,14 @@ use super::invariants::Invariant;
 use super::oversized::oversized;
 use super::world::World;
 use crate::model::base::ids::EntryId;
-use crate::model::status::{Entry, State};
+use crate::model::status::{Entry, State, Status};
 
 impl World {
     /// Fails where the leader's status says of an entry what is not so. Nothing may have happened for a while.
     pub fn judge_status(&self) {
-        if let Some(text) = self.misreported() {
+        let published = self.published();
+        let ips = published.and_then(|it| self.misreported_ips(&it.status));
+        if let Some(text) = self.misreported().or(ips) {
             self.fail(Invariant::Reported, text);
         }
     }
@@ -86,5 +88,28 @@ impl World {
             }
         }
         None
+    }
+
+    /// Returns what the status says wrong of the static IPs that cost money without being used: people release what it lists.
+    fn misreported_ips(&self, status: &Status) -> Option<String> {
+        let sight = self.sight();
+        let listed: Vec<&String> = match self.bug {
+            Bug::LiveIpListed => sight.ips.values().take(1).collect(),
+            Bug::KeptIpHidden => Vec::new(),
+            _ => status.kept_ips.iter().map(|kept| &kept.ip).collect(),
+        };
+        for ip in &listed {
+            if sight.ips.values().any(|used| used == *ip) || !sight.addresses.contains(*ip) {
+                return Some(format!(
+                    "{ip} is in use or gone, and the status lists it as kept"
+                ));
+            }
+        }
+        // Without the ledger nobody knows what zones had.
+        let kept = self.shared().kept.clone();
+        let mut kept = kept.values().filter(|_| !self.ledger_lost);
+        let hidden = kept.find(|ip| sight.addresses.contains(*ip) && !listed.contains(ip));
+        hidden
+            .map(|ip| format!("{ip} is kept without a NAT gateway, and the status does not say so"))
     }
 }

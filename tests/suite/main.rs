@@ -32,6 +32,7 @@ mod helm;
 mod http;
 mod image;
 mod install;
+mod kept;
 mod kubelet;
 mod leaderless;
 mod leadership;

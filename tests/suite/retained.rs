@@ -30,7 +30,7 @@ fn by_zone(exits: &BTreeMap<String, Exit>) -> BTreeMap<&str, &str> {
 }
 
 /// Waits until the ledger has the static IPs of all three zones.
-async fn noted(stage: &Stage) {
+pub async fn noted(stage: &Stage) {
     wait::until_async("noted", || async {
         let ledger = stage.ledger().await?;
         let known = ledger["staticIps"].as_object().map_or(0, |it| it.len());

@@ -64,7 +64,6 @@ reasons! {
     LedgerFull (Stack): "remove entries there, or shorten keys";
     LedgerUnavailable (Stack): "see the message: rights, API server, version";
     LimitReached (Entry, Zone, RouteTable, Stack): "see Limits";
-    LimitUnknown (Stack): "let the controller's role ask for it, or set --aws-route-table-quota";
     NamespaceFull (Entry): "merge networks, or ask for a higher limit";
     NatCidrKept (Zone): "set the old CIDR again";
     NatCidrUnusable (Zone): "choose a free range inside the VPC";
@@ -107,13 +106,13 @@ reasons! {
     SourceWentBack (Source): "apply again what changed after the backup";
     StackInAnotherVpc (Stack): "if it is another cluster's, give each cluster a --cluster-id of its own; else correct --vpc-id, the region or the credentials";
     StackNotOurs (Stack): "give it the tags if it is yours, else correct --cluster-id, --cluster-id-tag-prefix or --controller-id";
+    StaticIpChanged (Zone): "tell every partner who allows the old static IP to allow the new one";
     StaticIpDetached (Zone): "disassociate it there; the controller gives it back to the NAT gateway";
     StaticIpKept (Zone): "correct --aws-eip-allocation-id, or set --replace-static-ip=ZONE, or see the message";
     StaticIpLost (Zone): "try to recover it; if that fails, inform partners and set --allow-new-eips=ZONE=IP";
     StaticIpUndecided (Zone): "choose the static IP with --aws-eip-allocation-id=ZONE=ID, or see the message";
     StatusContradicted (Stack): "find out why CloudFormation shows this status; delete the stack by hand if nobody uses its static IPs";
     TagsChanged (Zone): "nothing: it is set again";
-    TemplateBucketUnusable (Stack): "correct --cf-template-bucket, the bucket's policy, or the way to S3";
     TemplateTooLarge (Stack): "see Limits";
     TemplateUnreadable (Stack): "move the stack out of the way: this controller did not create it";
     TooManyAddresses (Entry): "list only the networks that you need";
@@ -132,7 +131,7 @@ impl Reason {
         Self::ALL.iter().copied().find(|it| it.name() == name)
     }
 
-    /// Whether an entry with this reason is good, and only waits.
+    /// Whether an entry that is refused with this reason is good, and only waits.
     pub fn only_waits(self) -> bool {
         matches!(self, Self::LimitReached | Self::RouteRefused)
     }

@@ -16,6 +16,47 @@ pub struct StaticIp {
     pub allocation: String,
 }
 
+/// A static IP that a zone had until it got another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerIp {
+    pub zone: Zone,
+    /// Its allocation id, `eipalloc-…`.
+    pub allocation: String,
+    /// Seconds since 1970.
+    pub until: u64,
+}
+
+/// A static IP that the account keeps, and that no NAT gateway of the stack uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KeptIp {
+    /// The zone that had it.
+    pub zone: Zone,
+    pub ip: String,
+    pub allocation_id: String,
+    /// The network interface or instance that has it now; None if it is free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<String>,
+}
+
+impl KeptIp {
+    /// Returns the command that gives it up for good. None while something has it.
+    pub fn release(&self) -> Option<String> {
+        let id = &self.allocation_id;
+        let command = format!("aws ec2 release-address --allocation-id {id}");
+        self.held_by.is_none().then_some(command)
+    }
+}
+
+/// The change of a zone's static IP, of which partners have to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IpChange {
+    pub zone: Zone,
+    pub from: String,
+    pub to: String,
+}
+
 /// A static IP of the account, as DescribeAddresses shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccountAddress {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::model::base::ids::Zone;
 use crate::model::cloud::live::Live;
 use crate::model::cloud::network::Headroom;
-use crate::model::cloud::observed::Observed;
+use crate::model::cloud::observed::{Address, Observed};
 use crate::model::cloud::status::Phase;
 use crate::model::drift::cfn_detection::{Detection, Inquiry};
 use crate::model::drift::{Cure, Drift};
@@ -53,6 +53,10 @@ pub struct Watch {
     settled: bool,
     /// What a look has last shown. Where the next look fails, or the stack is just being changed, it is still known.
     known: Option<Observed>,
+    /// By public IP, what the last answer of EC2 has shown, with or without a stack.
+    addresses: BTreeMap<String, Address>,
+    /// When EC2 was asked for static IPs alone, and for which.
+    asked: Option<(Duration, BTreeSet<String>)>,
     /// Something is not as it should be, and may still be repaired.
     restless: bool,
     inquiry: Inquiry,
@@ -110,6 +114,7 @@ impl Watch {
                 interval: self.interval,
                 now: self.now,
                 headroom: self.headroom.take(),
+                addresses: std::mem::take(&mut self.addresses),
                 ..Self::default()
             };
         }
@@ -196,9 +201,36 @@ impl Watch {
     pub fn looked(&mut self, version: &str, seen: Result<Observed, String>) {
         self.looked = Some((self.now, version.to_owned()));
         match seen {
-            Ok(seen) => (self.known, self.complaint) = (Some(seen), None),
+            Ok(seen) => {
+                self.addresses.clone_from(&seen.addresses);
+                (self.known, self.complaint) = (Some(seen), None);
+            }
             Err(why) => self.complaint = Some(why),
         }
+    }
+
+    /// Whether to ask EC2 for these static IPs alone, since there is no stack to look at.
+    pub fn asks_for(&self, ips: &BTreeSet<String>) -> bool {
+        let Some(interval) = self.interval.filter(|_| !ips.is_empty()) else {
+            return false;
+        };
+        let is_recent = |(at, of): &(Duration, BTreeSet<String>)| {
+            of == ips && self.now.saturating_sub(*at) < interval
+        };
+        !self.asked.as_ref().is_some_and(is_recent)
+    }
+
+    /// Notes what EC2 has shown of these static IPs. None if it did not say.
+    pub fn has_shown(&mut self, ips: BTreeSet<String>, seen: Option<BTreeMap<String, Address>>) {
+        self.asked = Some((self.now, ips));
+        if let Some(seen) = seen {
+            self.addresses = seen;
+        }
+    }
+
+    /// Returns a static IP as EC2 last showed it, for people to see. It is not fresh enough to act on.
+    pub fn address(&self, ip: &str) -> Option<&Address> {
+        self.addresses.get(ip)
     }
 
     /// What was last seen of just this version of the stack.

@@ -176,3 +176,31 @@ fn a_later_leader_goes_on_counting() {
         Stage::New
     );
 }
+
+#[test]
+fn static_ips_without_a_stack_are_asked_for_once_an_interval_and_only_if_there_are_any() {
+    let ips =
+        |ips: &[&str]| -> BTreeSet<String> { ips.iter().map(|ip| (*ip).to_owned()).collect() };
+    let mut watch = Watch::new(Some(INTERVAL));
+    watch.begin(INTERVAL * 9, false);
+    assert!(!watch.asks_for(&ips(&[])), "nothing is kept");
+    assert!(watch.asks_for(&ips(&["198.51.100.1"])));
+    let seen = BTreeMap::from([("198.51.100.1".to_owned(), Address::default())]);
+    watch.has_shown(ips(&["198.51.100.1"]), Some(seen));
+    assert!(!watch.asks_for(&ips(&["198.51.100.1"])));
+    assert!(watch.asks_for(&ips(&["198.51.100.2"])), "another question");
+    watch.begin(INTERVAL * 10, false);
+    assert!(watch.asks_for(&ips(&["198.51.100.1"])));
+    // What EC2 does not answer changes nothing that is known, and is not asked again at once.
+    watch.has_shown(ips(&["198.51.100.1"]), None);
+    assert!(!watch.asks_for(&ips(&["198.51.100.1"])));
+    assert!(watch.address("198.51.100.1").is_some() && watch.address("198.51.100.2").is_none());
+    assert!(
+        !Watch::new(None).asks_for(&ips(&["198.51.100.1"])),
+        "EC2 is not to be looked at"
+    );
+    // A stack that goes leaves its static IPs.
+    watch.follow(&stack("one"));
+    watch.follow(&Live::Absent);
+    assert!(watch.address("198.51.100.1").is_some());
+}

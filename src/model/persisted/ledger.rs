@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::base::cidr::{self, overlap};
 use crate::model::base::ids::{EntryId, ObjectId, Zone};
-use crate::model::cloud::static_ip::StaticIp;
+use crate::model::cloud::static_ip::{FormerIp, StaticIp};
 use crate::model::input::request::{Request, Snapshot};
 use crate::model::persisted::grace::{Grace, LargeRemoval, whole_seconds};
 use crate::model::persisted::refusal_record::Kepts;
@@ -80,6 +80,8 @@ pub struct Ledger {
     pub refused: Kepts,
     /// The static IP of each zone when it was last seen.
     pub static_ips: BTreeMap<Zone, StaticIp>,
+    /// By IP, those that zones had before they got others.
+    pub former_ips: BTreeMap<String, FormerIp>,
     /// Only what outlives a leader: no period.
     pub grace: Grace,
 }
@@ -124,6 +126,8 @@ struct Document {
     refused: Kepts,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     static_ips: BTreeMap<Zone, StaticIp>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    former_ips: BTreeMap<String, FormerIp>,
     /// When the periods that follow were last looked at, by the clock that they began by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     as_of: Option<u64>,
@@ -191,6 +195,7 @@ impl Ledger {
             repairs: document.repairs,
             refused: document.refused,
             static_ips: document.static_ips,
+            former_ips: document.former_ips,
             grace: Grace {
                 now: Duration::from_secs(document.as_of.unwrap_or_default()),
                 empty_since: document.empty_since.map(Duration::from_secs),
@@ -235,6 +240,7 @@ impl Ledger {
             repairs: self.repairs.clone(),
             refused: self.refused.clone(),
             static_ips: self.static_ips.clone(),
+            former_ips: self.former_ips.clone(),
             as_of: Some(whole_seconds(grace.now)).filter(|now| *now > 0),
             empty_since: grace.empty_since.map(whole_seconds),
             large_removal: grace.large_removal.map(large),

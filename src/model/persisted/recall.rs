@@ -60,11 +60,18 @@ impl<'a> Recall<'a> {
 
     /// Whether some zone had the static IP with this allocation id.
     pub fn knows_allocation(self, allocation: &str) -> bool {
-        let mut known = self
-            .ledger()
-            .into_iter()
-            .flat_map(|it| it.static_ips.values());
-        known.any(|it| it.allocation == allocation)
+        self.ledger().is_some_and(|it| it.knows(allocation))
+    }
+
+    /// Returns the static IPs that zones had, without those that the stack uses now.
+    pub fn unused_ips(self, live: &Live) -> BTreeSet<String> {
+        let had = self.ledger().into_iter().flat_map(Ledger::had_ips);
+        let uses = |ip: &str| {
+            matches!(live, Live::Ours(stack)
+            if stack.outputs.values().any(|used| used == ip))
+        };
+        let unused = had.map(|(ip, _)| ip).filter(|ip| !uses(ip));
+        unused.map(str::to_owned).collect()
     }
 
     /// Whether this stack was seen at rest, as far as anything is known of it.

@@ -7,7 +7,7 @@ use crate::model::cloud::network::live_routes;
 use crate::model::desired::parse::parse;
 use crate::model::desired::rules;
 use crate::model::plan::types::{Action, Failure, Plan, World};
-use crate::model::plan::{capacity, former_ips};
+use crate::model::plan::{capacity, former_ips, kept_ips};
 
 /// Reads what is requested, and what should be: a plan without an action yet.
 pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout) -> Plan {
@@ -22,7 +22,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         .next(live, snapshot, stack_name, &request, routed());
     let (mut ledger, problem) = next;
     if let Some(ledger) = &mut ledger {
-        former_ips::note(&mut ledger.static_ips, world, names);
+        former_ips::note(ledger, world, names);
     }
     problems.extend(problem);
     let number = |entry: &EntryId| trusted?.number(entry);
@@ -33,7 +33,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         Live::Ours(stack) => Some(stack),
         Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
     };
-    Plan {
+    let mut plan = Plan {
         action: Action::Refuse,
         stack: world.settings.stack_name.clone(),
         why: String::new(),
@@ -49,8 +49,18 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         gateways: gateways(world.watch.last_seen(), names),
         live_routes: live_routes(world.network, names),
         grace: world.grace,
-        ledger,
         failure: Failure::of(world, names),
         ..Plan::default()
+    };
+    if let Some(ledger) = &ledger {
+        plan.kept_ips = kept_ips::kept(ledger, &plan, world, names);
+        let known = ledger.static_ips.values();
+        let known = known.map(|it| (it.ip.clone(), it.allocation.clone()));
+        plan.allocations = known.collect();
+        plan.ip_changes = kept_ips::changes(ledger, &plan, world);
+        let warnings = plan.ip_changes.iter().map(kept_ips::warning);
+        plan.problems.extend(warnings);
     }
+    plan.ledger = ledger;
+    plan
 }

@@ -13,6 +13,8 @@ use crate::model::cloud::live::static_ips;
 use crate::model::cloud::network::Network;
 use crate::model::cloud::part_names::{alphanumeric, zone_of_eip};
 use crate::model::cloud::static_ip::{Account, AccountAddress, Choice, Choices, StaticIp};
+use crate::model::persisted::grace::whole_seconds;
+use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::replaced_ips::{self, Replaced};
 use crate::model::plan::types::World;
 
@@ -49,11 +51,8 @@ pub(in crate::model) fn chosen(world: &World<'_>, names: &Names) -> Option<Netwo
 }
 
 /// Notes the static IPs of the live zones, as EC2 was last seen to have them. Those of other zones stay as they are.
-pub(in crate::model) fn note(
-    known: &mut BTreeMap<Zone, StaticIp>,
-    world: &World<'_>,
-    names: &Names,
-) {
+pub(in crate::model) fn note(ledger: &mut Ledger, world: &World<'_>, names: &Names) {
+    let now = whole_seconds(world.grace.now);
     let seen = world.watch.last_seen();
     for (zone, ip) in static_ips(world.live, names) {
         let address = seen.and_then(|seen| seen.addresses.get(&ip));
@@ -64,16 +63,11 @@ pub(in crate::model) fn note(
         // After a replacement CloudFormation may still show the former outputs.
         let given = names.given.get(&zone).filter(|it| !it.ip.is_empty());
         let has = given.cloned().or(seen);
-        if let Some(has) = has.filter(|it| !it.allocation.is_empty())
-            && (known.len() < MAX_KNOWN || known.contains_key(&zone))
-        {
-            known.insert(zone, has);
+        if let Some(has) = has.filter(|it| !it.allocation.is_empty()) {
+            ledger.note_ip(zone, has, now);
         }
     }
 }
-
-/// Zones whose static IPs the ledger keeps. A region has about ten.
-const MAX_KNOWN: usize = 100;
 
 struct Finder<'a> {
     world: &'a World<'a>,

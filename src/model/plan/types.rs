@@ -12,6 +12,7 @@ use crate::model::base::settings::Settings;
 use crate::model::cloud::live::{ChangeSet, Live};
 use crate::model::cloud::network::{Later, Network};
 use crate::model::cloud::set_aside::Key;
+use crate::model::cloud::static_ip::{IpChange, KeptIp};
 use crate::model::desired::Desired;
 use crate::model::desired::admitted::Admitted;
 use crate::model::desired::template::{Size, Template};
@@ -92,6 +93,12 @@ pub struct Plan {
     pub static_ips: BTreeMap<Zone, String>,
     /// More public IPs of the NAT gateways, which people added by hand; traffic leaves from any of them.
     pub secondary_ips: BTreeMap<Zone, Vec<String>>,
+    /// The static IPs that the account keeps without a NAT gateway, as far as it is known.
+    pub kept_ips: Vec<KeptIp>,
+    /// By public IP, the allocation ids of the live ones, as far as they are known.
+    pub allocations: BTreeMap<String, String>,
+    /// The changes of static IPs that partners have to know of.
+    pub ip_changes: Vec<IpChange>,
     /// The ids of the NAT gateways by zone, as EC2 last showed them.
     pub gateways: BTreeMap<Zone, String>,
     /// The live stack's routes, and whether EC2 has them so, as far as it can be seen.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::base::digest::digest;
 use crate::model::base::ids::ObjectId;
+use crate::model::cloud::static_ip::IpChange;
 use crate::model::input::annotations::Annotations;
 use crate::model::input::request::Snapshot;
 use crate::model::status::{Entry, State, Status, joined};
@@ -27,6 +28,8 @@ pub struct OfObject {
     pub uid: String,
     pub refused: Option<Notice>,
     pub progress: Option<Notice>,
+    /// A static IP of its entries changed.
+    pub changed: Option<Notice>,
     pub standing: Standing,
     /// The annotations that the ConfigMap has now.
     pub bears: Annotations,
@@ -78,6 +81,7 @@ pub enum Kind {
     Routed,
     Waiting,
     EntriesRefused,
+    StaticIpChanged,
 }
 
 impl Kind {
@@ -87,12 +91,16 @@ impl Kind {
             Self::Routed => "Routed",
             Self::Waiting => "Waiting",
             Self::EntriesRefused => "EntriesRefused",
+            Self::StaticIpChanged => "StaticIpChanged",
         }
     }
 
     /// Whether it needs attention.
     pub fn is_warning(self) -> bool {
-        matches!(self, Self::Waiting | Self::EntriesRefused)
+        matches!(
+            self,
+            Self::Waiting | Self::EntriesRefused | Self::StaticIpChanged
+        )
     }
 }
 
@@ -103,9 +111,15 @@ pub struct Memory {
     told: BTreeMap<String, Told>,
 }
 
-/// Marks: of what was refused, of the accepted entries, of the last word of progress.
+/// Marks: of what was refused, of the accepted entries, of the last word of progress, of changed static IPs. Versions before the last one
+/// was there read a record without it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Told(String, String, String);
+struct Told(
+    String,
+    String,
+    String,
+    #[serde(default, skip_serializing_if = "String::is_empty")] String,
+);
 
 /// Returns all messages about a status. Of a ConfigMap whose entries were cut nothing is known.
 pub fn notices(status: &Status, snapshot: &Snapshot) -> Notices {
@@ -129,7 +143,7 @@ pub fn notices(status: &Status, snapshot: &Snapshot) -> Notices {
     for (id, object) in objects.filter(|(_, object)| !object.uid.is_empty()) {
         let key = [id.cluster.as_str(), &id.namespace, &id.name];
         let mut told = match chunks.get(&key) {
-            Some(entries) => of_object(entries),
+            Some(entries) => of_object(entries, &status.ip_changes),
             None if object.is_empty() => OfObject {
                 standing: Standing::Nothing,
                 ..OfObject::default()
@@ -145,14 +159,18 @@ pub fn notices(status: &Status, snapshot: &Snapshot) -> Notices {
 }
 
 /// `entries`: at least one.
-fn of_object(entries: &[Entry]) -> OfObject {
+fn of_object(entries: &[Entry], changes: &[IpChange]) -> OfObject {
     let refused = |entry: &&Entry| matches!(entry.state, State::Refused | State::Kept);
     let (bad, good): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(refused);
     let asked = mark(good.iter().flat_map(|entry| [&entry.key, &entry.asked]));
     let worst = entries.iter().map(|entry| entry.state).min();
-    let ips = static_ips(entries).into_iter().map(str::to_owned);
+    let ips = static_ips(entries);
     OfObject {
-        standing: Standing::Is(worst.unwrap_or_default(), ips.collect()),
+        changed: changed(changes, &ips),
+        standing: Standing::Is(
+            worst.unwrap_or_default(),
+            ips.into_iter().map(str::to_owned).collect(),
+        ),
         refused: (!bad.is_empty()).then(|| {
             let parts = bad.iter().flat_map(|entry| [&entry.key, &entry.asked]);
             let reasons = bad.iter().filter_map(|entry| entry.reason.as_ref());
@@ -171,6 +189,27 @@ fn of_object(entries: &[Entry]) -> OfObject {
 fn static_ips<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> BTreeSet<&'a str> {
     let ips = entries.into_iter().flat_map(|entry| &entry.static_ips);
     ips.map(String::as_str).collect()
+}
+
+/// Tells of the changes to these static IPs.
+fn changed(changes: &[IpChange], ips: &BTreeSet<&str>) -> Option<Notice> {
+    let of_these = changes.iter().filter(|it| ips.contains(it.to.as_str()));
+    let told: Vec<&IpChange> = of_these.collect();
+    let text = |it: &&IpChange| {
+        format!(
+            "the static IP of zone {} was {} and is {} now",
+            it.zone, it.from, it.to
+        )
+    };
+    let texts: Vec<String> = told.iter().map(text).collect();
+    (!told.is_empty()).then(|| Notice {
+        kind: Kind::StaticIpChanged,
+        note: format!(
+            "{}: tell every partner who allows the old one to allow the new one",
+            texts.join(", ")
+        ),
+        mark: mark(told.iter().flat_map(|it| [&it.zone, &it.from, &it.to])),
+    })
 }
 
 fn progress(good: &[&Entry], asked: &str) -> Notice {
@@ -263,7 +302,8 @@ impl Memory {
     /// What is new about a ConfigMap, the worse first.
     pub fn news<'a>(&self, object: &'a OfObject) -> Vec<&'a Notice> {
         let unknown = Told::default();
-        let Told(refused, asked, progress) = self.told.get(&object.key()).unwrap_or(&unknown);
+        let Told(refused, asked, progress, changed) =
+            self.told.get(&object.key()).unwrap_or(&unknown);
         let bad = object
             .refused
             .iter()
@@ -273,17 +313,22 @@ impl Memory {
             Kind::Accepted => object.asked != *asked,
             _ => notice.mark != *progress,
         };
-        bad.chain(object.progress.iter().filter(new)).collect()
+        let other = object.changed.iter();
+        let other = other.filter(|notice| notice.mark != *changed);
+        let all = other.chain(bad);
+        all.chain(object.progress.iter().filter(new)).collect()
     }
 
     /// Notes that the message was sent.
     pub fn told(&mut self, object: &OfObject, notice: &Notice) {
         let told = self.told.entry(object.key()).or_default();
-        if notice.kind == Kind::EntriesRefused {
-            told.0.clone_from(&notice.mark);
-        } else {
-            told.1.clone_from(&object.asked);
-            told.2.clone_from(&notice.mark);
+        match notice.kind {
+            Kind::EntriesRefused => told.0.clone_from(&notice.mark),
+            Kind::StaticIpChanged => told.3.clone_from(&notice.mark),
+            Kind::Accepted | Kind::Routed | Kind::Waiting => {
+                told.1.clone_from(&object.asked);
+                told.2.clone_from(&notice.mark);
+            }
         }
     }
 

@@ -22,6 +22,11 @@ fn entry(key: &str, asked: &str, state: State) -> Entry {
 }
 
 fn object(entries: Vec<Entry>) -> OfObject {
+    object_after(entries, &[])
+}
+
+/// The object after these changes of static IPs: zone, old IP, new IP.
+fn object_after(entries: Vec<Entry>, changes: &[[&str; 3]]) -> OfObject {
     let id = ObjectId {
         namespace: "default".to_owned(),
         name: "one".to_owned(),
@@ -35,8 +40,14 @@ fn object(entries: Vec<Entry>) -> OfObject {
         objects: BTreeMap::from([(id.clone(), content)]),
         ..Snapshot::default()
     };
+    let change = |[zone, from, to]: &[&str; 3]| IpChange {
+        zone: (*zone).to_owned(),
+        from: (*from).to_owned(),
+        to: (*to).to_owned(),
+    };
     let status = Status {
         entries,
+        ip_changes: changes.iter().map(change).collect(),
         ..Status::default()
     };
     notices(&status, &snapshot)
@@ -46,7 +57,10 @@ fn object(entries: Vec<Entry>) -> OfObject {
 
 /// What is new about the object; told from then on.
 fn tell(memory: &mut Memory, entries: Vec<Entry>) -> Vec<&'static str> {
-    let object = object(entries);
+    tell_of(memory, object(entries))
+}
+
+fn tell_of(memory: &mut Memory, object: OfObject) -> Vec<&'static str> {
     let news: Vec<Notice> = memory.news(&object).into_iter().cloned().collect();
     for notice in &news {
         memory.told(&object, notice);
@@ -184,4 +198,49 @@ fn clusters_with_the_same_uids_are_not_mixed_up() {
         assert!(all.values().all(|object| memory.news(object).is_empty()));
     }
     assert!(memory.told.keys().all(|key| key.len() <= 36));
+}
+
+#[test]
+fn a_changed_static_ip_is_told_once_to_those_whom_it_serves() {
+    let mut memory = Memory::default();
+    let dns = || vec![entry("dns", "8.8.8.8", State::Routed)];
+    let first = [
+        ["a", "198.51.100.7", "198.51.100.1"],
+        ["c", "198.51.100.8", "198.51.100.9"],
+    ];
+    let told = object_after(dns(), &first).changed.expect("it is served");
+    assert!(told.kind.is_warning());
+    assert_eq!(
+        told.note,
+        "the static IP of zone a was 198.51.100.7 and is 198.51.100.1 now: tell every partner who allows the old one to allow the new one"
+    );
+    assert_eq!(tell(&mut memory, dns()), ["Routed"]);
+    let after = |changes: &[[&str; 3]]| object_after(dns(), changes);
+    assert_eq!(tell_of(&mut memory, after(&first)), ["StaticIpChanged"]);
+    // The next leader has read what was told.
+    let text = serde_json::to_string(&memory).expect("JSON");
+    let mut memory: Memory = serde_json::from_str(&text).expect("a memory");
+    for changes in [&first[..], &[], &first[..1]] {
+        assert_eq!(tell_of(&mut memory, after(changes)), [""; 0]);
+    }
+    let second = [first[0], ["b", "198.51.100.6", "198.51.100.2"]];
+    assert_eq!(tell_of(&mut memory, after(&second)), ["StaticIpChanged"]);
+}
+
+/// A leader of an earlier version reads what this one has told, and the other way round.
+#[test]
+fn what_was_told_is_readable_for_other_versions() {
+    let mut memory = Memory::default();
+    assert_eq!(
+        tell(&mut memory, vec![entry("dns", "8.8.8.8", State::Routed)]),
+        ["Routed"]
+    );
+    let text = serde_json::to_string(&memory).expect("JSON");
+    type Before = BTreeMap<String, (String, String, String)>;
+    let before: Before = serde_json::from_str(&text).expect("three marks");
+    let text = serde_json::to_string(&before).expect("JSON");
+    assert_eq!(
+        serde_json::from_str::<Memory>(&text).expect("a memory"),
+        memory
+    );
 }

@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use serde::Serialize;
 
 use crate::model::base::plain::plain;
+use crate::model::cloud::static_ip::KeptIp;
 use crate::model::plan::types::Action;
 use crate::model::status::{Entry, RouteState, State, Status, joined};
 
@@ -26,6 +27,9 @@ pub struct Answer {
     pub entries: Vec<Entry>,
     /// Entries that are not in the status for lack of room.
     pub omitted: usize,
+    /// Where the address itself is a static IP that the account keeps without a NAT gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_ip: Option<KeptIp>,
 }
 
 impl Status {
@@ -58,6 +62,9 @@ impl Status {
         line("plan", &format!("{}: {}", plan.action, plan.why));
         for (zone, ip) in self.exits() {
             line("static IP", &format!("{ip} {zone}"));
+        }
+        for kept in &self.kept_ips {
+            line("kept IP", &kept_text(kept));
         }
         let leader = &self.leader;
         line(
@@ -115,8 +122,11 @@ impl Status {
             true => self.exits().map(|(_, ip)| ip.clone()).collect(),
             false => of_entries.into_iter().cloned().collect(),
         };
+        let ip = address.to_string();
+        let mut kept = self.kept_ips.iter();
         Answer {
-            address: address.to_string(),
+            kept_ip: kept.find(|kept| kept.ip == ip).cloned(),
+            address: ip,
             routed,
             route: route.map(|route| route.cidr.clone()),
             static_ips: if routed { ips } else { Vec::new() },
@@ -148,7 +158,26 @@ impl Answer {
             true => String::new(),
             false => format!("\n{}", rows(&self.entries)),
         };
-        head + &rows + &left_out(self.omitted)
+        let kept = match &self.kept_ip {
+            Some(kept) => format!(
+                "it is a static IP that is kept: {}\n",
+                plain(&kept_text(kept))
+            ),
+            None => String::new(),
+        };
+        head + &kept + &rows + &left_out(self.omitted)
+    }
+}
+
+/// `198.51.100.3 eu-central-1c: not in use; aws ec2 release-address … releases it`.
+fn kept_text(kept: &KeptIp) -> String {
+    let KeptIp { ip, zone, .. } = kept;
+    match (kept.release(), &kept.held_by) {
+        (Some(command), _) => format!("{ip} {zone}: not in use; to give it up: {command}"),
+        (None, holder) => format!(
+            "{ip} {zone}: {} has it",
+            holder.as_deref().unwrap_or_default()
+        ),
     }
 }
 

@@ -115,3 +115,35 @@ fn what_is_left_out_is_said() {
             .contains("7 routed")
     );
 }
+
+#[test]
+fn a_kept_static_ip_is_listed_with_the_command_that_releases_it() {
+    let kept = |ip: &str, held_by: Option<&str>| KeptIp {
+        zone: "c".to_owned(),
+        ip: ip.to_owned(),
+        allocation_id: format!("eipalloc-{ip}"),
+        held_by: held_by.map(str::to_owned),
+    };
+    let status = Status {
+        kept_ips: vec![
+            kept("198.51.100.3", None),
+            kept("198.51.100.4", Some("eni-1")),
+        ],
+        ..status()
+    };
+    let text = status.table();
+    for line in [
+        "kept IP     198.51.100.3 c: not in use; to give it up: aws ec2 release-address --allocation-id eipalloc-198.51.100.3\n",
+        "kept IP     198.51.100.4 c: eni-1 has it\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let check = |ip: [u8; 4]| status.check(ip.into());
+    let answer = check([198, 51, 100, 3]);
+    let text = answer.text();
+    assert!(
+        text.contains("it is a static IP that is kept: 198.51.100.3 c: not in use"),
+        "{text}"
+    );
+    assert_eq!(check([198, 51, 100, 1]).kept_ip, None);
+}

@@ -5,7 +5,7 @@
 //! sets, resources and events are read when the stack's state calls for them, the search by tags is made when nobody knows
 //! our stack, and VPC and gateway are read again when the route tables contradict what is known of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 use aws_config::identity::IdentityCache;
@@ -24,9 +24,9 @@ use self::credentials::Renewable;
 use self::drift_detection::DriftDetector;
 use self::memory::Memory;
 use self::observe::Eyes;
+use self::prefix_lists::Sizes;
 use self::quota::Surveyor;
 use self::reader::Reader;
-use self::route_room::RouteRoom;
 use self::vpc::VpcInfo;
 use super::account::AwsConfig;
 use super::{Provider, ProviderError};
@@ -34,7 +34,7 @@ use crate::lease::term::Term;
 use crate::model::base::ids::Zone;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::{Headroom, Network};
-use crate::model::cloud::observed::Observed;
+use crate::model::cloud::observed::{Address, Observed};
 use crate::model::drift::cfn_detection::Detection;
 use crate::model::plan::types::Action;
 
@@ -63,7 +63,6 @@ mod policy;
 mod prefix_lists;
 mod quota;
 mod reader;
-mod route_room;
 mod stack;
 mod tables;
 mod vpc;
@@ -83,8 +82,8 @@ pub struct AwsProvider {
     quotas: aws_sdk_servicequotas::Client,
     /// VPC and gateway: read again when the route tables contradict it, and when an operation has failed.
     vpc: Mutex<Option<VpcInfo>>,
-    /// Asked again after a while, and when an operation has failed.
-    room: RouteRoom,
+    /// The prefix lists that worker tables have routes to: read again when there is another one, and when an operation has failed.
+    lists: Mutex<Sizes>,
     memory: Mutex<Memory>,
 }
 
@@ -128,7 +127,7 @@ impl AwsProvider {
             ec2: aws_sdk_ec2::Client::new(&sdk),
             quotas: quota::client(&sdk),
             vpc: Mutex::default(),
-            room: RouteRoom::default(),
+            lists: Mutex::default(),
             memory: Mutex::default(),
             region,
             config,
@@ -162,20 +161,22 @@ impl AwsProvider {
         Ok(vpc)
     }
 
-    /// Asks for the quota of routes, unless the operator has set one, and looks at the template bucket.
-    async fn ask_for_limits(&self) {
-        let quota = async {
-            if self.config.asks_route_quota {
-                self.room.quota(&self.calls, &self.quotas).await;
-            }
-        };
-        let bucket = async {
-            if let Some(bucket) = &self.bucket {
-                let stack = &self.config.stack_name;
-                self.room.bucket(&self.calls, bucket, stack).await;
-            }
-        };
-        futures::join!(quota, bucket);
+    /// What prefix lists take of the quota of a route table.
+    async fn sizes(&self, ids: BTreeSet<String>) -> Sizes {
+        let mut known = self.lists.lock().await;
+        if !ids.iter().all(|id| known.contains_key(id)) {
+            *known = prefix_lists::read(&self.calls, &self.ec2, &ids).await;
+        }
+        known.clone()
+    }
+
+    fn eyes(&self) -> Eyes<'_> {
+        Eyes {
+            calls: &self.calls,
+            cloudformation: &self.cloudformation,
+            ec2: &self.ec2,
+            keeps_policy: self.config.stack_policy,
+        }
     }
 }
 
@@ -183,8 +184,7 @@ impl Provider for AwsProvider {
     async fn network(&self) -> Result<Network, ProviderError> {
         let mut vpc = self.vpc().await?;
         let filters = &self.config.route_table_filters;
-        let tables = tables::read(&self.calls, &self.ec2, &vpc.vpc_id, filters);
-        let (tables, ()) = futures::join!(tables, self.ask_for_limits());
+        let tables = tables::read(&self.calls, &self.ec2, &vpc.vpc_id, filters).await;
         if tables.is_err() {
             // The VPC may be another one by now.
             *self.vpc.lock().await = None;
@@ -192,8 +192,7 @@ impl Provider for AwsProvider {
         let mut tables = tables?;
         if !tables.lists.is_empty() {
             let ids = tables.lists.values().flatten().cloned().collect();
-            let sizes = self.room.sizes(&self.calls, &self.ec2, &ids).await;
-            tables.count_lists(&sizes);
+            tables.count_lists(&self.sizes(ids).await);
         }
         if tables.contradict(&vpc) {
             *self.vpc.lock().await = None;
@@ -203,7 +202,6 @@ impl Provider for AwsProvider {
             vpc_id: vpc.vpc_id,
             vpc_cidrs: vpc.vpc_cidrs,
             internet_gateway_id: vpc.internet_gateway_id,
-            limits: self.room.limits(!tables.lists.is_empty()).await,
             worker_tables: tables.workers,
             other_tables: tables.others,
             associations: tables.associations,
@@ -231,20 +229,26 @@ impl Provider for AwsProvider {
         let (live, doubtful) = reader.live(&mut memory, epoch, known).await?;
         if doubtful {
             *self.vpc.lock().await = None;
-            self.room.look_again().await;
+            self.lists.lock().await.clear();
         }
         Ok(live)
     }
 
-    async fn observe(&self, stack: &Stack) -> Result<Observed, ProviderError> {
-        let eyes = Eyes {
-            calls: &self.calls,
-            cloudformation: &self.cloudformation,
-            ec2: &self.ec2,
-            keeps_policy: self.config.stack_policy,
-        };
+    async fn observe(
+        &self,
+        stack: &Stack,
+        ips: &BTreeSet<String>,
+    ) -> Result<Observed, ProviderError> {
         let mut memory = self.memory.lock().await;
-        eyes.observe(&mut memory, stack).await
+        self.eyes().observe(&mut memory, stack, ips).await
+    }
+
+    async fn addresses(
+        &self,
+        ips: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Address>, ProviderError> {
+        let ips = ips.iter().cloned().collect();
+        Ok(self.eyes().addresses(ips).await?)
     }
 
     async fn detect(&self, stack: &Stack, new: bool) -> Result<Detection, ProviderError> {

@@ -2,7 +2,7 @@
 //! has changed. Where the stack policy matters, every other look is at the policy and not at the NAT subnets: EC2 deletes none
 //! that has a NAT gateway in it, so as long as the gateways are well only the subnets' tags are seen later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{Filter, NatGateway, NatGatewayAddressStatus, NatGatewayState};
 
@@ -31,19 +31,22 @@ impl Eyes<'_> {
         &self,
         memory: &mut Memory,
         stack: &Stack,
+        ips: &BTreeSet<String>,
     ) -> Result<Observed, ProviderError> {
         let ids = self.ids(memory, stack).await?;
         let of = |kind: &str| -> Vec<String> {
             let of_kind = ids.values().filter(|(is, _)| is == kind);
             of_kind.map(|(_, id)| id.clone()).collect()
         };
+        let mut all_ips = of("AWS::EC2::EIP");
+        all_ips.extend(ips.iter().cloned());
         // Taken out of memory, so that a read which fails forgets them.
         let last = memory.subnets.take();
         let last = last.filter(|(version, _)| *version == stack.version);
         let was_spared = last.is_some();
         let (gateways, addresses, (subnets, policy)) = futures::join!(
             self.gateways(of("AWS::EC2::NatGateway")),
-            self.addresses(of("AWS::EC2::EIP")),
+            self.addresses(all_ips),
             async {
                 match last {
                     Some((_, subnets)) => (Ok(subnets), Some(self.policy(stack).await)),
@@ -145,7 +148,8 @@ impl Eyes<'_> {
         Ok(gateways.iter().filter_map(gateway).collect())
     }
 
-    async fn addresses(&self, ips: Vec<String>) -> Result<BTreeMap<String, Address>, Failure> {
+    /// Returns those of these static IPs that EC2 shows.
+    pub async fn addresses(&self, ips: Vec<String>) -> Result<BTreeMap<String, Address>, Failure> {
         let Some(filter) = filter("public-ip", ips) else {
             return Ok(BTreeMap::new());
         };

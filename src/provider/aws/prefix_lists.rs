@@ -23,12 +23,8 @@ const WEIGHTS: [(&str, usize); 6] = [
 /// What each list takes of a quota, by its id.
 pub type Sizes = BTreeMap<String, usize>;
 
-/// Reads the lists. One that EC2 does not show counts as one route.
-pub async fn read(
-    calls: &Calls,
-    ec2: &aws_sdk_ec2::Client,
-    ids: &BTreeSet<String>,
-) -> Result<Sizes, Failure> {
+/// Reads the lists; without the right to, each counts as one route.
+pub async fn read(calls: &Calls, ec2: &aws_sdk_ec2::Client, ids: &BTreeSet<String>) -> Sizes {
     let filter = Filter::builder()
         .name("prefix-list-id")
         .set_values(Some(ids.iter().cloned().collect()))
@@ -47,17 +43,18 @@ pub async fn read(
             Ok((answer.prefix_lists.unwrap_or_default(), answer.next_token))
         }
     };
-    let lists = pages::all(
+    let lists: Result<_, Failure> = pages::all(
         Service::Ec2,
         "DescribeManagedPrefixLists",
         List::PrefixLists,
         page,
     )
-    .await?;
+    .await;
+    let lists = lists.unwrap_or_default();
     let mut sizes: Sizes = ids.iter().map(|id| (id.clone(), 1)).collect();
     let known = |list: &ManagedPrefixList| Some((list.prefix_list_id.clone()?, size(list)));
     sizes.extend(lists.iter().filter_map(known));
-    Ok(sizes)
+    sizes
 }
 
 /// A customer's list counts with the most entries that it may have; one of IPv6 has another quota.

@@ -27,13 +27,13 @@ const draw = (name, data, nodes) => {
   drawn[name] = text;
   $(name).replaceChildren(...nodes());
 };
-const copy = async (text, node) => {
+const copy = async (text, node, place = "copied") => {
   try {
     await navigator.clipboard.writeText(text);
-    $("copied").textContent = "Copied.";
+    $(place).textContent = "Copied.";
   } catch {
     getSelection().selectAllChildren(node);
-    $("copied").textContent = "Selected: press Ctrl+C.";
+    $(place).textContent = "Selected: press Ctrl+C.";
   }
 };
 
@@ -98,6 +98,15 @@ const ips = s => exits(s).map(([zone, ip]) => {
   return make("li", null, make("span", null, address, make("span", { className: "soft" }, " " + zone)),
     consoleLink(s, ip, ...PLACES.ip),
     make("button", { type: "button", "aria-label": "Copy " + ip, onclick: () => copy(ip, address) }, "Copy"));
+});
+
+const kept = s => s.keptIps.map(k => {
+  const command = make("code", null, "aws ec2 release-address --allocation-id " + k.allocationId);
+  const release = k.heldBy ? [make("span", { className: "soft" }, k.heldBy + " has it now")]
+    : [command, " ", make("button", { type: "button", "aria-label": "Copy the command that releases " + k.ip,
+      onclick: () => copy(command.textContent, command, "copied-kept") }, "Copy")];
+  return make("tr", null, make("td", { className: "mono" }, k.ip, consoleLink(s, k.ip, ...PLACES.ip)), make("td", { label: "Zone" }, k.zone),
+    make("td", { label: "Allocation", className: "mono" }, k.allocationId), make("td", { label: "To give it up for good" }, ...release));
 });
 
 const owner = e => (e.cluster ? e.cluster + "/" : "") + e.namespace + "/" + e.name;
@@ -223,6 +232,7 @@ const show = answer => {
     return;
   }
   status.zones ||= [];
+  status.keptIps ||= [];
   const [kind, text] = answer.leading || answer.leader ? verdict(status) : ["bad", "nobody leads"];
   badge(kind, (answer.leading ? "" : "standby: ") + text);
   draw("loop", [status.counts, status.plan, status.stack, status.nextLook], () => loop(status));
@@ -232,6 +242,9 @@ const show = answer => {
   draw("ips", [status.staticIps, status.secondaryIps, status.stack.arn], () => Object.keys(status.staticIps).length ? ips(status)
     : [make("li", { className: "soft" }, "None yet: the stack makes them.")]);
   $("copy-all").hidden = !Object.keys(status.staticIps).length;
+  $("kept-ips").hidden = !status.keptIps.length;
+  $("kept-count").textContent = count(status.keptIps.length, "static IP");
+  draw("kept", [status.keptIps, status.stack.arn], () => kept(status));
   draw("filters", status.counts, () => filters(status));
   entries(status);
   draw("plan", [status.plan, status.differences, status.operation, status.stack], () => plan(status));

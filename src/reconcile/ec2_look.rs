@@ -1,0 +1,73 @@
+//! Looks at EC2: for drift of a stack at rest, and for static IPs that no stack has.
+
+use std::collections::BTreeSet;
+
+use tracing::Instrument as _;
+
+use super::{PlanInput, unproven};
+use crate::model::cloud::live::{Live, Stack};
+use crate::model::cloud::status::Phase;
+use crate::model::drift::tracker::Watch;
+use crate::provider::{Provider, Retry};
+use crate::spans;
+
+/// Looks at what there is to look at: a stack at rest, or what a stack that is gone has left.
+pub(super) async fn look<P: Provider>(
+    provider: &P,
+    live: &mut Live,
+    view: &PlanInput<'_>,
+    watch: &mut Watch,
+) {
+    let unused = view.ledger.unused_ips(live);
+    let at_rest = match live {
+        Live::Ours(stack) => match stack.status.phase() {
+            Phase::Settled => Some(stack),
+            Phase::Gone => None,
+            _ => return watch.begin(view.grace.now, false),
+        },
+        Live::Absent => None,
+        Live::Foreign { .. } | Live::Several(_) => return watch.begin(view.grace.now, false),
+    };
+    watch.begin(view.grace.now, at_rest.is_some());
+    match at_rest {
+        Some(stack) => for_drift(provider, stack, unused, watch).await,
+        None => for_ips(provider, unused, watch).await,
+    }
+}
+
+/// Looks for drift if it is due. A failure is logged and does not fail the pass.
+async fn for_drift<P: Provider>(
+    provider: &P,
+    stack: &mut Stack,
+    unused: BTreeSet<String>,
+    watch: &mut Watch,
+) {
+    if watch.is_due(&stack.version) {
+        let look = provider.observe(stack, &unused);
+        let mut seen = look.instrument(spans::step("look for drift")).await;
+        if let Ok(seen) = &mut seen {
+            stack.policy = seen.policy.take().or(stack.policy.take());
+            seen.unproven = unproven(provider, &seen.missing()).await;
+        }
+        watch.looked(&stack.version, seen.map_err(|error| error.to_string()));
+    }
+    if let Some(new) = watch.asks() {
+        let ask = provider.detect(stack, new);
+        let answer = ask.instrument(spans::step("confirm drift")).await;
+        watch.answered(match answer {
+            Err(error) if error.retry != Retry::AfterFix => None,
+            answer => Some(answer.map_err(|error| error.to_string())),
+        });
+    }
+}
+
+/// Asks which of these static IPs the account still has, if that is due. A failure changes nothing that is known.
+async fn for_ips<P: Provider>(provider: &P, ips: BTreeSet<String>, watch: &mut Watch) {
+    if watch.asks_for(&ips) {
+        let seen = provider
+            .addresses(&ips)
+            .instrument(spans::step("ask for static IPs"));
+        let seen = seen.await;
+        watch.has_shown(ips, seen.ok());
+    }
+}
