@@ -41,7 +41,7 @@ struct Known {
     /// Whether it was logged.
     told: bool,
     /// The problem itself, where its end may be logged.
-    problem: Option<Problem>,
+    problem: Option<Box<Problem>>,
 }
 
 impl Known {
@@ -49,7 +49,7 @@ impl Known {
         let keep = told || problem.namespace().is_none();
         Self {
             told,
-            problem: keep.then(|| problem.clone()),
+            problem: keep.then(|| Box::new(problem.clone())),
         }
     }
 }
@@ -122,7 +122,7 @@ impl ProblemLog {
                 renewed.insert(kind, told);
             }
             if told {
-                over.push(problem);
+                over.push(*problem);
             }
         }
         over.sort_unstable();

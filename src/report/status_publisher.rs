@@ -82,6 +82,7 @@ struct PassRecord {
 /// A status that is ready to be published.
 #[derive(Default)]
 pub struct StatusSnapshot {
+    /// The status without its entries, which only `json` has: there may be 20,000.
     pub status: Status,
     /// The status as JSON, and the digest of that JSON.
     pub json: Bytes,
@@ -91,6 +92,13 @@ pub struct StatusSnapshot {
     pub mark: String,
     /// The notifications for each ConfigMap.
     pub notices: Notices,
+}
+
+impl StatusSnapshot {
+    /// Returns the status with its entries.
+    fn read(&self) -> Option<Status> {
+        Status::read(std::str::from_utf8(&self.json).ok()?)
+    }
 }
 
 /// Formats a time in UTC, to the second.
@@ -232,7 +240,7 @@ impl StatusPublisher {
                 continue;
             };
             let before = self.latest();
-            let snapshot = self.build(&record, before.as_deref().map(|snapshot| &snapshot.status));
+            let snapshot = self.build(&record, before.as_deref());
             drop((record, before));
             self.inner.snapshot.send_if_modified(|is| {
                 // The replica may have lost the Lease in the meantime.
@@ -262,7 +270,7 @@ impl StatusPublisher {
     }
 
     /// Builds the status. A pass that failed repeats the contents of `before`, the status published last.
-    fn build(&self, record: &PassRecord, before: Option<&Status>) -> StatusSnapshot {
+    fn build(&self, record: &PassRecord, before: Option<&StatusSnapshot>) -> StatusSnapshot {
         let mut status = match &record.found {
             Ok(pass) => {
                 let setback = &record.history.setback;
@@ -285,7 +293,7 @@ impl StatusPublisher {
             }
             Err(failure) => Status {
                 failure: Some(failure.clone()),
-                ..before.cloned().unwrap_or_default()
+                ..before.and_then(StatusSnapshot::read).unwrap_or_default()
             },
         };
         let lease = self.lease();
@@ -304,6 +312,7 @@ impl StatusPublisher {
         status.fit(MOST_BYTES);
         let json = Bytes::from(status.json());
         let brief = status.fitting(BRIEF_BYTES);
+        status.entries = Vec::new();
         StatusSnapshot {
             digest: digest(&json),
             json,

@@ -134,8 +134,12 @@ async fn an_entry_that_only_a_dry_run_keeps_from_its_route_says_so() {
         tokio::task::yield_now().await;
         publisher.begin_term();
         publisher.record_pass(Ok(found()), snapshot.clone(), Duration::ZERO);
-        let told = next(&mut snapshots).await;
-        assert_eq!(told.status.entries[0].reason.as_deref(), reason);
+        let told = next(&mut snapshots).await.read().expect("a status");
+        assert_eq!(told.entries[0].reason.as_deref(), reason);
+        publisher.record_pass(failure(), snapshot.clone(), Duration::ZERO);
+        let failed = next(&mut snapshots).await.read().expect("a status");
+        assert!(failed.failure.is_some());
+        assert_eq!(failed.entries, told.entries, "the last that was seen");
         keeper.abort();
     }
 }
