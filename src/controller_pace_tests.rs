@@ -172,7 +172,6 @@ pub(super) fn lead(
     let settings = Settings {
         stack_name: "egress".to_owned(),
         zones: example_zones(),
-        route_table_quota: 500,
         drift: OnDrift::Repair,
         on_empty,
         ..Settings::default()

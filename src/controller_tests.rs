@@ -68,7 +68,6 @@ fn telling(manifests: &Manifests, on_empty: OnEmpty, reporter: Reporter) -> Memo
         zones: example_zones(),
         on_empty,
         max_removal: 50,
-        route_table_quota: 500,
         ..Settings::default()
     };
     let provider = MemoryProvider::new(MemoryProvider::network_for(&settings.zones));
@@ -263,7 +262,6 @@ fn lead(
     let settings = Settings {
         stack_name: "egress".to_owned(),
         zones: example_zones(),
-        route_table_quota: 500,
         drift: drift_interval.map_or(OnDrift::Off, |_| OnDrift::Repair),
         ..Settings::default()
     };

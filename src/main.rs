@@ -123,7 +123,7 @@ async fn plan(config: Config, args: &PlanArgs) -> Result<ExitCode> {
         let mut cluster = Cluster::of(accesses.first());
         match &config.provider {
             ProviderConfig::Aws(_) => {
-                let provider = aws(&config, &Metrics::new(), "plan").await?;
+                let provider = aws(&config, Metrics::new(), "plan").await?;
                 plan_command::look(&provider, &source, &config, &mut ledger, &mut cluster).await?
             }
             ProviderConfig::InMemory | ProviderConfig::Noop => {
@@ -191,7 +191,7 @@ async fn run(config: Config) -> Result<ExitCode> {
     let source = Source::of(&config, &accesses)?;
     match &config.provider {
         ProviderConfig::Aws(_) => {
-            let provider = aws(&config, &telemetry.metrics, &pod(&config)).await?;
+            let provider = aws(&config, telemetry.metrics.clone(), &pod(&config)).await?;
             let warm = tokio::spawn(provider.keep_warm());
             elect(config, provider, source, &accesses, &telemetry).await?;
             warm.abort();
@@ -369,17 +369,17 @@ fn ledger(config: &Config, accesses: &[(String, Access)]) -> Result<LedgerStore>
     Ok(LedgerStore::new(client, place, ledger_store::wall_clock()))
 }
 
-async fn aws(config: &Config, metrics: &Metrics, replica: &str) -> Result<AwsProvider> {
+async fn aws(config: &Config, metrics: Metrics, replica: &str) -> Result<AwsProvider> {
     let ProviderConfig::Aws(aws) = config.provider.clone() else {
         anyhow::bail!("the provider is not aws");
     };
-    let metrics = metrics.clone();
     let provider = AwsProvider::new(AwsConfig {
         stack_name: config.settings.stack_name.clone(),
         ownership: config.settings.ownership.clone(),
         vpc_id: aws.vpc_id,
         route_table_filters: aws.route_table_filters.into_iter().collect(),
         template_bucket: aws.template_bucket,
+        asks_route_quota: config.settings.route_table_quota.is_none(),
         role_arn: aws.role_arn,
         stack_policy: config.settings.stack_policy,
         app_name: replica.to_owned(),

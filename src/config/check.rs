@@ -10,6 +10,7 @@ use super::{
     Clusters, Config, Facts, Log, Master, Mistake, ProviderConfig, Purpose, SourceConfig, form,
 };
 use crate::model::base::settings::{OnDrift, OnEmpty, Settings, stack_name};
+use crate::model::cloud::limits::MOST_ROUTES;
 
 mod election;
 mod owner;
@@ -313,10 +314,10 @@ impl Check {
             allow_private_ranges: self
                 .boolean("allow-private-ranges", &options.aws.allow_private_ranges),
             owner: self.owner(&stack.take_over_stack_from),
-            route_table_quota: self.value(
+            route_table_quota: self.optional(
                 "aws-route-table-quota",
-                form::number(&options.aws.aws_route_table_quota, 1, 1_000),
-                500,
+                &options.aws.aws_route_table_quota,
+                |text| form::number(text, 1, MOST_ROUTES),
             ),
         }
     }

@@ -171,15 +171,15 @@ pub struct AwsOptions {
         hide_env_values = true
     )]
     pub aws_route_table_tag: Vec<String>,
-    /// The account's quota "Routes per route table": entries whose routes would pass it wait, and no change fails on it.
+    /// Routes per route table: entries whose routes would pass it wait, and no change fails on it. Default: the account's
+    /// quota, read from Service Quotas (500 where it cannot be read).
     #[arg(
         long,
         value_name = "NUMBER",
-        default_value = "500",
         env = "KUBE_STATIC_EGRESS_CONTROLLER_AWS_ROUTE_TABLE_QUOTA",
         hide_env_values = true
     )]
-    pub aws_route_table_quota: String,
+    pub aws_route_table_quota: Option<String>,
     /// Route private ranges (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10), too. A NAT gateway that faces the internet
     /// cannot reach them, so new entries there are refused otherwise.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",

@@ -15,7 +15,7 @@ use ipnet::Ipv4Net;
 
 use crate::model::base::cidr;
 use crate::model::base::ids::{TableId, Zone};
-use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::problem::{Problem, Severity, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::base::settings::{NAMELESS, Settings};
 use crate::model::cloud::layout::Names;
@@ -151,7 +151,12 @@ fn zones(
             unusable(*cidr, network, &zones).or_else(|| waits(zone, *cidr, network, addresses));
         let waits = waits.filter(|(reason, _)| *reason != Reason::ZoneWaits || goes_without);
         if let Some((reason, text)) = waits {
-            problems.push(Problem::refused(Subject::Zone(zone.clone()), reason, text));
+            let severity = match reason {
+                Reason::LimitReached => Severity::Warning,
+                _ => Severity::Refused,
+            };
+            let subject = Subject::Zone(zone.clone());
+            problems.push(Problem::new(severity, subject, reason, text));
         } else {
             if !network.headroom.choices.contains_key(zone) {
                 addresses = addresses.map(|free| free.saturating_sub(1));

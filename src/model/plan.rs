@@ -2,6 +2,7 @@
 
 pub(crate) mod capacity;
 pub mod change_set;
+pub(crate) mod coverage;
 pub mod diff;
 pub(crate) mod draft;
 pub mod drift_repair;
@@ -18,13 +19,15 @@ pub mod refusals;
 pub(crate) mod replaced_ips;
 pub(crate) mod retain_first;
 pub mod stack_policy;
+pub(crate) mod table_room;
 pub mod types;
 pub(crate) mod unroutable_zones;
+pub(crate) mod waiting;
 
 use std::collections::BTreeSet;
 
 use crate::model::base::ids::TableId;
-use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::problem::{Problem, Subject, split};
 use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::{Layout, LayoutError, Names};
 use crate::model::cloud::live::{Live, Stack};
@@ -107,6 +110,9 @@ fn plan_for(
     plan.problems.extend(owner::problems(world, live));
     plan.problems.extend(own_tables::problems(world.network));
     plan.problems.extend(replaced_ips::kept(world, &names));
+    let limits = &world.network.limits;
+    plan.problems.extend(limits.problems(world.settings));
+    let again = limits.again();
     match (world.live, layout) {
         (Live::Foreign { name, why }, _) => plan.refuse(name, foreign, why.clone()),
         (Live::Several(ids), _) => plan.refuse_several(&world.settings.stack_name, ids),
@@ -125,6 +131,7 @@ fn plan_for(
             plan.present(world, stack, &layout.unwrap_or_default(), &names);
         }
     }
+    plan.again = plan.again.into_iter().chain(again).min();
     plan.missing_tables = missing_tables;
     plan.mark_zones(world, &names);
     plan.mark_replaced(world, &names);
@@ -195,11 +202,11 @@ impl Plan {
         let template = match rendered {
             Ok(template) => template,
             Err(error) => {
-                return self.refuse(
-                    &stack.name,
-                    Reason::TemplateTooLarge,
-                    format!("{error}; nothing is changed until it fits"),
-                );
+                let error = error.to_string();
+                let (what, remedy) = split(&error);
+                let remedy = remedy.unwrap_or(Reason::TemplateTooLarge.remedy());
+                let text = format!("{what}, and nothing is changed until it fits; {remedy}");
+                return self.refuse(&stack.name, Reason::TemplateTooLarge, text);
             }
         };
         self.size = Some(template.size);

@@ -69,7 +69,6 @@ impl Bench {
             },
             live: Live::Absent,
             settings: Settings {
-                route_table_quota: 500,
                 stack_name: "egress".to_owned(),
                 tags: texts(&[("owner", "us")]),
                 ownership: texts(&[("owner", "us")]),

@@ -17,6 +17,8 @@ pub struct AwsConfig {
     pub route_table_filters: Vec<(String, String)>,
     /// For templates that are too large for a request.
     pub template_bucket: Option<String>,
+    /// The account is asked for its quota of routes per route table, since the operator has set none.
+    pub asks_route_quota: bool,
     /// Service role that CloudFormation takes on.
     pub role_arn: Option<String>,
     /// The stack has a policy that this controller keeps.

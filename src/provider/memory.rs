@@ -123,7 +123,7 @@ impl MemoryProvider {
 
 impl Provider for MemoryProvider {
     async fn network(&self) -> Result<Network, ProviderError> {
-        Ok(self.account().ec2.network.clone())
+        Ok(self.account().ec2.network())
     }
 
     async fn absent(&self, ids: &BTreeSet<String>) -> BTreeSet<String> {

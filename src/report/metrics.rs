@@ -323,7 +323,7 @@ fn by_state(plan: &Plan) -> [(&'static str, usize); 3] {
         let problems = plan.problems.iter().filter(|problem| {
             let of_owner = matches!(problem.subject, Subject::Entry(_) | Subject::Object(_));
             let is_refused = problem.severity == Severity::Refused;
-            of_owner && is_refused && problem.reason.only_waits() == waits
+            of_owner && problem.waits() == waits && (waits || is_refused)
         });
         problems.count()
     };

@@ -18,6 +18,8 @@ use crate::model::base::share;
 const OF_ONE: u32 = 20;
 const OF_ALL: u32 = 100;
 const OF_REST: u32 = 50;
+/// The limit of lines per minute about single entries without room: one problem of the stack counts them all.
+const OF_WAITING: u32 = 3;
 const MINUTE: Duration = Duration::from_secs(60);
 /// The limit of lines about the same problem within `SAME_WITHIN`.
 const SAME: u32 = 4;
@@ -57,6 +59,7 @@ impl Known {
 struct Minute {
     began: Instant,
     of_all: u32,
+    of_waiting: u32,
     by_namespace: BTreeMap<String, u32>,
 }
 
@@ -81,6 +84,7 @@ impl ProblemLog {
         for problem in in_turn(&new) {
             let told = self.admits(problem);
             match problem.severity {
+                _ if !told && problem.is_counted_elsewhere() => {}
                 _ if !told => self.left_out.entry(problem.reason).or_default().new += 1,
                 Severity::Refused | Severity::Warning => {
                     tracing::warn!(reason = problem.reason.name(), "{problem}");
@@ -93,7 +97,7 @@ impl ProblemLog {
         for problem in in_turn(&gone) {
             if self.admits(problem) {
                 tracing::info!(reason = problem.reason.name(), "no longer: {problem}");
-            } else {
+            } else if !problem.is_counted_elsewhere() {
                 self.left_out.entry(problem.reason).or_default().gone += 1;
             }
         }
@@ -155,7 +159,7 @@ impl ProblemLog {
         let hash = self.hasher.hash_one(problem);
         let said = self.same.get(&hash).filter(|(_, since)| fresh(since));
         let (times, since) = said.copied().unwrap_or((0, now));
-        if times >= SAME || !self.has_room(problem.namespace(), now) {
+        if times >= SAME || !self.has_room(problem, now) {
             return false;
         }
         if self.same.len() < MAX_SAME || self.same.contains_key(&hash) {
@@ -164,12 +168,15 @@ impl ProblemLog {
         true
     }
 
-    fn has_room(&mut self, namespace: Option<&str>, now: Instant) -> bool {
+    fn has_room(&mut self, problem: &Problem, now: Instant) -> bool {
+        let namespace = problem.namespace();
+        let is_counted = problem.is_counted_elsewhere();
         let minute = match self.minute.take() {
             Some(minute) if now.duration_since(minute.began) < MINUTE => minute,
             _ => Minute {
                 began: now,
                 of_all: 0,
+                of_waiting: 0,
                 by_namespace: BTreeMap::new(),
             },
         };
@@ -179,12 +186,14 @@ impl ProblemLog {
             .entry(namespace.unwrap_or_default().to_owned())
             .or_default();
         let has_room = match namespace {
+            _ if is_counted && minute.of_waiting >= OF_WAITING => false,
             None => *of_one < OF_REST,
             Some(_) => *of_one < OF_ONE && minute.of_all < OF_ALL,
         };
         if has_room {
             *of_one += 1;
             minute.of_all += u32::from(namespace.is_some());
+            minute.of_waiting += u32::from(is_counted);
         }
         has_room
     }

@@ -88,6 +88,38 @@ async fn a_flood_of_one_namespace_is_counted_and_the_others_are_told() {
     assert!(of("zzz/partners") >= 7, "{told:?}");
 }
 
+/// One problem of the stack counts them.
+#[tokio::test(start_paused = true)]
+async fn hundreds_of_entries_without_room_are_a_few_lines() {
+    let lines = Lines::default();
+    let _listening = lines.listen();
+    let mut problem_log = ProblemLog::default();
+    let waits = |namespace: &str, key| Problem {
+        severity: Severity::Warning,
+        reason: Reason::LimitReached,
+        ..bad(namespace, key)
+    };
+    let summary = |count: usize| {
+        let text = format!("{count} entries wait for room");
+        Problem::warning(Subject::Stack("egress".into()), Reason::LimitReached, text)
+    };
+    let mut problems: Vec<Problem> = (0..397).map(|key| waits("aaa", key)).collect();
+    problems.extend([waits("zzz", 1), summary(398)]);
+    problem_log.tell(&problems);
+    let told = lines.take();
+    assert_eq!(told.len(), 4, "{told:?}");
+    for part in ["398 entries", "aaa/partners", "zzz/partners"] {
+        assert!(told.iter().any(|line| line.contains(part)), "{told:?}");
+    }
+    for key in 0..60 {
+        problem_log.tell(&[waits("aaa", 1_000 + key), summary(1)]);
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    problem_log.tell(&[]);
+    let told = lines.take();
+    assert!(told.len() < 8, "{told:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_comes_and_goes_is_not_told_each_time() {
     let lines = Lines::default();

@@ -29,7 +29,6 @@ use crate::ledger_store::{self, LedgerStore};
 use crate::model::base::ids::Zone;
 use crate::model::base::settings::{OnDrift, OnEmpty, Settings};
 use crate::model::desired::example_zones;
-use crate::provider::memory::quota_faults::ROUTES;
 use crate::report::liveness::Liveness;
 use crate::report::metrics::Metrics;
 use crate::report::reporter::Reporter;
@@ -65,7 +64,6 @@ pub fn settings() -> Settings {
         ownership: BTreeMap::from([("owner".to_owned(), "simulation".to_owned())]),
         zones,
         max_removal: 50,
-        route_table_quota: ROUTES as u16,
         drift: OnDrift::Repair,
         termination_protection: true,
         stack_policy: true,
@@ -159,7 +157,7 @@ fn controller(
         settings.drift = OnDrift::Off;
     }
     if world.bug == Bug::LimitsUnseen {
-        settings.route_table_quota = 500;
+        settings.route_table_quota = Some(500);
     }
     let config = ControllerConfig {
         settings,

@@ -111,16 +111,26 @@ def _create_route(original, ec2, route_table_id, destination_cidr_block=None, *o
         _check_destination(ec2, table, destination_cidr_block, targets)
     _check_targets(ec2, table, targets)
     known = any(r.destination_cidr_block == destination_cidr_block for r in table.routes if not r.local)
-    counted = sum(_size(route.destination_prefix_list) for route in table.routes if not route.local)
-    new = _size(ec2.managed_prefix_lists.get(prefix_list) if prefix_list else None)
+    listed = ec2.managed_prefix_lists.get(prefix_list) if prefix_list else None
+    is_ipv6 = bool(ipv6) or _is_ipv6(listed)
+    counted = sum(_size(route.destination_prefix_list) for route in table.routes
+                  if is_ipv6 == (bool(route.destination_ipv6_cidr_block) or _is_ipv6(route.destination_prefix_list)))
+    new = _size(listed)
     if not (known and destination_cidr_block) and counted + new > STANDIN.settings.route_quota:
         raise EC2ClientError("RouteLimitExceeded", "The maximum number of routes has been reached.")
     return original(ec2, route_table_id, destination_cidr_block, *others, **named)
 
 
 def _size(prefix_list):
-    """What a route takes of its table's quota: one to a prefix list as much as all entries that the list may have."""
+    """What a route takes of its table's quota: one to a prefix list as much as all entries that the list may have.
+
+    No document of AWS says whether routes to `local` count. Here they do, and IPv4 and IPv6 have a quota each.
+    """
     return int(prefix_list.max_entries or 1) if prefix_list else 1
+
+
+def _is_ipv6(prefix_list):
+    return prefix_list is not None and prefix_list.address_family == "IPv6"
 
 
 def _replace_route(original, ec2, route_table_id, destination_cidr_block, *others, **named):

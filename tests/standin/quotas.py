@@ -7,7 +7,7 @@ from .ec2nat import _wrap
 from .hub import STANDIN
 
 # Setting and quota code, as the console of Service Quotas lists them under Amazon VPC.
-VALUES = {"L-FE5A380F": "nat_quota_per_zone"}
+VALUES = {"L-FE5A380F": "nat_quota_per_zone", "L-93826ACB": "route_quota"}
 
 
 def install():

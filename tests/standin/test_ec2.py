@@ -88,7 +88,9 @@ def test_what_is_asked_for_by_its_id_is_shown_or_denied(gateway, ec2):
 
 
 def test_route_quota(standin, table, gateway, ec2):
-    standin.settings(route_quota=3)
+    # With the route to `local`; IPv6 has a quota of its own.
+    standin.settings(route_quota=4)
+    ec2.create_route(RouteTableId=table, DestinationIpv6CidrBlock="2001:db8::/32", NatGatewayId=gateway["NatGatewayId"])
     for n in (1, 2):
         ec2.create_route(RouteTableId=table, DestinationCidrBlock=f"9.9.9.{n}/32", NatGatewayId=gateway["NatGatewayId"])
     full = dict(RouteTableId=table, DestinationCidrBlock="9.9.9.3/32", NatGatewayId=gateway["NatGatewayId"])
@@ -177,11 +179,14 @@ def test_service_quotas_tells_the_gateway_quota(standin):
     standin.settings(nat_quota_per_zone=7)
     told = quotas.get_service_quota(ServiceCode="vpc", QuotaCode="L-FE5A380F")["Quota"]
     assert (told["Value"], told["QuotaName"]) == (7.0, "NAT gateways per Availability Zone")
+    standin.settings(route_quota=90)
+    told = quotas.get_service_quota(ServiceCode="vpc", QuotaCode="L-93826ACB")["Quota"]
+    assert (told["Value"], told["QuotaName"]) == (90.0, "Routes per route table")
     assert refused(quotas.get_service_quota, ServiceCode="vpc", QuotaCode="L-none") == "NoSuchResourceException"
     standin.fault(kind="access_denied", service="servicequotas")
     assert refused(quotas.get_service_quota, ServiceCode="vpc", QuotaCode="L-FE5A380F") == "AccessDeniedException"
     results = [(e["action"], e["result"], e["mutating"]) for e in standin.log(service="servicequotas")]
-    assert results == [("GetServiceQuota", result, False) for result in ("ok", "NoSuchResourceException", "AccessDeniedException")]
+    assert results == [("GetServiceQuota", result, False) for result in ("ok", "ok", "NoSuchResourceException", "AccessDeniedException")]
 
 
 def test_a_gateway_that_is_being_deleted_counts(standin, gateway, ec2):

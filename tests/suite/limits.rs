@@ -77,9 +77,26 @@ async fn a_bucket_that_does_not_exist_is_named() {
         .replica("r1")
         .arg("--cf-template-bucket=templates")
         .start();
+    // At the start, before any template needs it.
+    let wrong = [
+        "TemplateBucketUnusable",
+        "templates",
+        "--cf-template-bucket",
+    ];
+    told(&mut replica, &wrong).await;
     let many = addresses(155);
     stage.config_map("egress-t1", &borrowed(&many)).await;
-    told(&mut replica, &["TemplateBucket", "--cf-template-bucket"]).await;
+    told(
+        &mut replica,
+        &["LimitReached", "correct --cf-template-bucket"],
+    )
+    .await;
+    // It holds up nobody who fits into a request.
+    wait::until("what fits is routed", || {
+        let fewest = stage.aws.routes().values().map(|table| table.len()).min();
+        wait::check(fewest > Some(40), || format!("{fewest:?} routes"))
+    })
+    .await;
     stage.aws.bucket("templates");
     stage.routed(&cidrs(&many)).await;
 }
@@ -99,7 +116,7 @@ async fn the_entry_that_would_need_the_501st_resource_waits_for_room() {
         "LimitReached",
         "k160",
         "501 resources",
-        "fewer or wider networks",
+        "3 worker route tables",
     ];
     told(&mut replica, &remedy).await;
     let exits = stage.routed(&cidrs(&many[..160])).await;
@@ -129,7 +146,7 @@ async fn a_zone_without_a_static_ip_to_be_had_waits_and_nothing_fails() {
 #[tokio::test]
 async fn a_route_table_that_is_full_takes_no_more_until_there_is_room() {
     let stage = Stage::open("full-table").await;
-    stage.aws.settings(json!({ "route_quota": 5 }));
+    stage.aws.settings(json!({ "route_quota": 6 }));
     let ((table, _), _) = stage.aws.routes().into_iter().next().unwrap();
     let gateway = stage.aws.state()["internet_gateways"][0]["id"]
         .as_str()
@@ -141,7 +158,7 @@ async fn a_route_table_that_is_full_takes_no_more_until_there_is_room() {
         ("GatewayId", gateway.as_str()),
     ];
     stage.aws.call("ec2", "CreateRoute", &foreign);
-    let mut replica = stage.replica("r1").arg("--aws-route-table-quota=4").start();
+    let mut replica = stage.replica("r1").arg("--aws-route-table-quota=5").start();
     stage.config_map("egress-t1", &EXAMPLE).await;
     stage.routed(&EXAMPLE_CIDRS).await;
     stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
@@ -159,11 +176,66 @@ async fn a_route_table_that_is_full_takes_no_more_until_there_is_room() {
         .await;
 }
 
+/// The account tells its quota, in which routes to `local` count as well.
+#[tokio::test]
+async fn the_quota_of_routes_is_the_accounts() {
+    let stage = Stage::open("route-quota").await;
+    // With the routes to `local` and to the internet gateway.
+    let quota = 2 + EXAMPLE_CIDRS.len();
+    stage.aws.settings(json!({ "route_quota": quota }));
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
+    let takes = format!("it takes {quota}");
+    let remedy = ["LimitReached", "egress-t2", &takes, "L-93826ACB"];
+    told(&mut replica, &remedy).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    assert_eq!(actions(&stage.writes_at_rest(0).await), ["CreateStack"]);
+    assert!(replica.said(&["LimitUnknown"]).is_err());
+    replica.terminate().await;
+    stage.aws.settings(json!({ "route_quota": quota + 1 }));
+    let _replica = stage.replica("r2").start();
+    stage
+        .routed(&[&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat())
+        .await;
+}
+
+#[tokio::test]
+async fn a_quota_that_aws_does_not_tell_is_one_problem() {
+    let stage = Stage::open("quota-denied").await;
+    let denied = json!({ "kind": "access_denied", "service": "servicequotas" });
+    stage.aws.fault(denied);
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let remedy = [
+        "LimitUnknown",
+        "500",
+        "servicequotas:GetServiceQuota",
+        "--aws-route-table-quota",
+    ];
+    told(&mut replica, &remedy).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    let problems = "kube_static_egress_controller_problems{reason=\"LimitUnknown\"}";
+    assert_eq!(replica.metric(problems), Some(1.0));
+    replica.terminate().await;
+    let mark = stage.aws.mark();
+    let replica = stage
+        .replica("r2")
+        .arg("--aws-route-table-quota=500")
+        .start();
+    stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
+    stage
+        .routed(&[&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat())
+        .await;
+    assert!(replica.said(&["LimitUnknown"]).is_err());
+    assert_eq!(stage.aws.count_since(mark, "GetServiceQuota"), 0);
+}
+
 /// A route to a prefix list counts with all entries that the list may have.
 #[tokio::test]
 async fn a_prefix_list_takes_more_than_one_route() {
     let stage = Stage::open("prefix-list").await;
-    stage.aws.settings(json!({ "route_quota": 12 }));
+    stage.aws.settings(json!({ "route_quota": 13 }));
     let ((table, _), _) = stage.aws.routes().into_iter().next().unwrap();
     let state = stage.aws.state();
     let gateway = state["internet_gateways"][0]["id"].as_str().unwrap();
@@ -182,7 +254,7 @@ async fn a_prefix_list_takes_more_than_one_route() {
     stage.aws.call("ec2", "CreateRoute", &route);
     let mut replica = stage
         .replica("r1")
-        .arg("--aws-route-table-quota=12")
+        .arg("--aws-route-table-quota=13")
         .start();
     stage.config_map("egress-t1", &EXAMPLE).await;
     stage.routed(&EXAMPLE_CIDRS).await;

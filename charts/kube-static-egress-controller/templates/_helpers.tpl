@@ -214,7 +214,9 @@ acquire the new one, so two leaders would act at once. Without a connection to t
 {{- range $key, $value := $v.aws.routeTableTags }}
 - {{ printf "--aws-route-table-tag=%s=%s" $key $value | quote }}
 {{- end }}
+{{- if $v.aws.routeTableQuota }}
 - {{ printf "--aws-route-table-quota=%d" (int $v.aws.routeTableQuota) | quote }}
+{{- end }}
 {{- if $v.aws.allowPrivateRanges }}
 - "--allow-private-ranges=true"
 {{- end }}

@@ -130,6 +130,21 @@ impl Problem {
         Self::new(Severity::Note, subject, reason, message)
     }
 
+    /// Whether an entry or a zone is as it should be, and waits for something else.
+    pub fn waits(&self) -> bool {
+        let about = matches!(self.subject, Subject::Entry(_) | Subject::Zone(_));
+        about
+            && match self.reason {
+                Reason::LimitReached => self.severity != Severity::Note,
+                reason => reason.only_waits() && self.severity == Severity::Refused,
+            }
+    }
+
+    /// Whether the problem of the stack that says how many entries have no room counts this one.
+    pub fn is_counted_elsewhere(&self) -> bool {
+        self.reason == Reason::LimitReached && matches!(self.subject, Subject::Entry(_))
+    }
+
     /// Returns the namespace whose owners caused it; None where it is everybody's.
     pub fn namespace(&self) -> Option<&str> {
         match &self.subject {

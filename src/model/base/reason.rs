@@ -64,6 +64,7 @@ reasons! {
     LedgerFull (Stack): "remove entries there, or shorten keys";
     LedgerUnavailable (Stack): "see the message: rights, API server, version";
     LimitReached (Entry, Zone, RouteTable, Stack): "see Limits";
+    LimitUnknown (Stack): "let the controller's role ask for it, or set --aws-route-table-quota";
     NamespaceFull (Entry): "merge networks, or ask for a higher limit";
     NatCidrKept (Zone): "set the old CIDR again";
     NatCidrUnusable (Zone): "choose a free range inside the VPC";
@@ -113,6 +114,7 @@ reasons! {
     StaticIpUndecided (Zone): "choose the static IP with --aws-eip-allocation-id=ZONE=ID, or see the message";
     StatusContradicted (Stack): "find out why CloudFormation shows this status; delete the stack by hand if nobody uses its static IPs";
     TagsChanged (Zone): "nothing: it is set again";
+    TemplateBucketUnusable (Stack): "correct --cf-template-bucket, the bucket's policy, or the way to S3";
     TemplateTooLarge (Stack): "see Limits";
     TemplateUnreadable (Stack): "move the stack out of the way: this controller did not create it";
     TooManyAddresses (Entry): "list only the networks that you need";
@@ -131,7 +133,7 @@ impl Reason {
         Self::ALL.iter().copied().find(|it| it.name() == name)
     }
 
-    /// Whether an entry that is refused with this reason is good, and only waits.
+    /// Whether an entry with this reason is good, and only waits.
     pub fn only_waits(self) -> bool {
         matches!(self, Self::LimitReached | Self::RouteRefused)
     }

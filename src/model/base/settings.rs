@@ -35,8 +35,8 @@ pub struct Settings {
     pub allow_private_ranges: bool,
     /// Networks that one namespace may have; None: as many as there is room for.
     pub max_networks_per_namespace: Option<usize>,
-    /// Routes that a route table may have (EC2 quota).
-    pub route_table_quota: u16,
+    /// Routes that a route table may have; None: as many as the account's quota says.
+    pub route_table_quota: Option<u16>,
     pub drift: OnDrift,
     /// Zones that get a new static IP, each with the one that it has lost.
     pub new_eips: BTreeSet<(Zone, String)>,

@@ -2,6 +2,7 @@
 
 pub mod change_set_name;
 pub mod layout;
+pub mod limits;
 pub mod live;
 pub mod logical_id;
 pub mod network;

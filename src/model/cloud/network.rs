@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::model::base::cidr;
 use crate::model::base::ids::{SubnetId, TableId, Zone};
 use crate::model::cloud::layout::Names;
+use crate::model::cloud::limits::Limits;
 use crate::model::cloud::set_aside::SetAside;
 use crate::model::cloud::static_ip::{Account, Choices};
 
@@ -30,6 +31,7 @@ pub struct Network {
     /// The route table of each subnet that has one of its own choice.
     pub associations: BTreeMap<SubnetId, TableId>,
     pub headroom: Headroom,
+    pub limits: Limits,
 }
 
 /// What may be added to what is there; known as far as something is to be added.

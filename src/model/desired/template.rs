@@ -8,13 +8,12 @@ use serde_json::{Map, Value, json};
 use crate::model::base::digest::digest;
 use crate::model::base::ids::{TableId, Zone, border_group};
 use crate::model::cloud::layout::{Layout, Names};
+pub use crate::model::cloud::limits::MAX_INLINE_BYTES;
 use crate::model::cloud::part_names::{self, Part, alphanumeric};
 use crate::model::cloud::retention;
 use crate::model::cloud::static_ip::StaticIp;
 use crate::model::desired::Desired;
 
-/// The largest template body in a request (CloudFormation quota).
-pub const MAX_INLINE_BYTES: usize = 51_200;
 /// The largest template in S3 (CloudFormation quota).
 pub const MAX_S3_BYTES: usize = 1_000_000;
 /// Resources in a template (CloudFormation quota).
@@ -78,21 +77,25 @@ impl Template {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     #[error(
-        "the stack would need {0} resources and CloudFormation takes {MAX_RESOURCES}: ask for fewer or wider networks \
-         ({1} routes), or use fewer route tables"
+        "the stack would need {resources} resources, {routes} of them routes, and CloudFormation takes {MAX_RESOURCES}; \
+         use fewer than {tables} worker route tables, since each network has a route in each of them, or request wider networks"
     )]
-    TooManyResources(usize, usize),
+    TooManyResources {
+        resources: usize,
+        routes: usize,
+        tables: usize,
+    },
     #[error(
-        "the stack would need {0} parameters and CloudFormation takes {MAX_PARAMETERS}: use fewer worker route tables"
+        "the stack would need {0} parameters and CloudFormation takes {MAX_PARAMETERS}; use fewer worker route tables"
     )]
     TooManyParameters(usize),
     #[error(
-        "the template has {0} bytes and CloudFormation takes {MAX_INLINE_BYTES} in a request: set --cf-template-bucket \
-         to an S3 bucket, or ask for fewer or wider networks"
+        "the template would have {0} bytes and CloudFormation takes {MAX_INLINE_BYTES} in a request; set --cf-template-bucket \
+         to an S3 bucket: through it CloudFormation takes {MAX_S3_BYTES}"
     )]
     NeedsBucket(usize),
     #[error(
-        "the template has {0} bytes and CloudFormation takes {MAX_S3_BYTES}: ask for fewer or wider networks"
+        "the template would have {0} bytes and CloudFormation takes {MAX_S3_BYTES}; request wider networks"
     )]
     TooLong(usize),
 }
@@ -194,7 +197,11 @@ fn add_routes(
     // Before they are written: of thousands of entries, as many as fit are looked for by rendering.
     let count = resources.len() + routes().count();
     if count > MAX_RESOURCES {
-        return Err(TemplateError::TooManyResources(count, desired.routes.len()));
+        return Err(TemplateError::TooManyResources {
+            resources: count,
+            routes: desired.routes.len(),
+            tables: desired.tables.len(),
+        });
     }
     for (table, cidr, zone) in routes() {
         let live = names.table_parameters.get(table).cloned();

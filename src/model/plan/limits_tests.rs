@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use super::tests::{Bench, texts};
 use super::*;
 use crate::model::base::ids::{ObjectId, Zone};
+use crate::model::base::problem::Severity;
 use crate::model::base::reason::Reason;
 use crate::model::cloud::network::{Headroom, Route, WorkerTable};
 use crate::model::plan::diff::Kind;
@@ -84,11 +85,57 @@ fn what_fits_is_created_and_the_rest_waits() {
     assert_eq!(waiting(&plan), ["k0244", "k0245"]);
     let told = &plan.problems[0].message();
     assert!(
-        told.contains("504 resources")
-            && told.contains("older entries")
+        told.contains("502 resources")
+            && told.contains("Older entries")
             && told.contains("most have default (244 routes in each table)"),
         "{told}"
     );
+}
+
+/// The limit that a request breaks as a whole may be another one than the limit at which its entries wait.
+#[test]
+fn the_limit_that_binds_is_named_with_the_cheapest_way_out() {
+    let of_stack = |plan: &Plan| {
+        let mut problems = plan.problems.iter();
+        let found = problems.find(|it| matches!(it.subject, Subject::Stack(_)));
+        found.expect("one for all entries").clone()
+    };
+    let mut bench = bench(&many(0..600));
+    let plan = bench.plan();
+    let told = of_stack(&plan);
+    assert_eq!(told.severity, Severity::Warning);
+    assert!(
+        told.what
+            .contains("356 entries wait for room, and what is routed stays")
+            && told.what.contains("502 resources, 490 of them routes")
+            && told.remedy().contains("fewer than 2 worker route tables"),
+        "{told}"
+    );
+    bench.settings.template_bucket = false;
+    let plan = bench.plan();
+    let told = of_stack(&plan);
+    assert!(
+        told.what.contains("takes 51200 in a request")
+            && told.remedy().starts_with("set --cf-template-bucket"),
+        "{told}"
+    );
+    // Every entry says the same, and no more than that it waits.
+    let entries = plan.problems.iter().filter(|it| it.waits());
+    let alike = entries.filter(|it| it.remedy() == told.remedy() && it.severity == told.severity);
+    assert_eq!(alike.count(), waiting(&plan).len());
+    // A table binds before the stack does.
+    bench.settings.template_bucket = true;
+    for (quota, remedy) in [(50, "L-93826ACB"), (1_000, "AWS allows no table more")] {
+        let tables = bench.network.worker_tables.values_mut();
+        tables.for_each(|table| table.listed = usize::from(quota) - 50);
+        bench.network.limits.routes = Some(quota);
+        let told = of_stack(&bench.plan());
+        assert!(
+            told.what.contains(&format!("it takes {quota}")) && told.remedy().contains(remedy),
+            "{told}"
+        );
+        assert!(!told.remedy().contains("--aws-route-table-quota"), "{told}");
+    }
 }
 
 #[test]
@@ -141,7 +188,7 @@ fn a_route_table_that_is_full_gets_no_more_and_keeps_what_it_has() {
         }
     }
     // With the default route.
-    bench.settings.route_table_quota = 3;
+    bench.settings.route_table_quota = Some(3);
     assert_eq!(bench.plan().action, Action::Keep);
     bench.ask(&[("dns", "8.8.8.0/24"), ("web", "9.9.9.9")]);
     let plan = bench.plan();
@@ -259,7 +306,7 @@ fn nobody_who_is_served_loses_a_route_to_another() {
         let mut bench = Bench::new(&[]);
         let mut entries: BTreeMap<String, String> = texts(&[("first", "64.0.0.0/30")]);
         for _ in 0..12 {
-            bench.settings.route_table_quota = random.u16(3..9);
+            bench.settings.route_table_quota = Some(random.u16(3..9));
             let before = entries.clone();
             for _ in 0..random.u8(1..4) {
                 let key = format!("k{}", random.u8(0..9));

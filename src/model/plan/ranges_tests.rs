@@ -113,7 +113,7 @@ fn what_was_accepted_before_comes_back() {
 #[test]
 fn a_propagated_route_is_elsewhere_and_none_of_the_stack() {
     let mut bench = adopted(&[("dns", "8.8.8.8")]);
-    bench.settings.route_table_quota = 3;
+    bench.settings.route_table_quota = Some(3);
     let propagate = |bench: &mut Bench, cidr: &str| {
         let table = bench.network.worker_tables.get_mut("rtb-a").unwrap();
         let route = Route {

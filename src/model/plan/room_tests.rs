@@ -49,7 +49,7 @@ fn in_a_full_table_what_is_kept_goes_first_and_then_there_is_room() {
     let mut bench = bench(&many(0..20));
     bench.settings.max_removal = 50;
     bench.grace_left = Duration::from_secs(60);
-    bench.settings.route_table_quota = 21;
+    bench.settings.route_table_quota = Some(21);
     done(&mut bench);
     ask(&mut bench, &many(15..23));
     let plan = done(&mut bench);
@@ -87,7 +87,7 @@ fn nothing_gives_way_while_a_source_is_in_doubt() {
 #[test]
 fn one_full_table_is_named_and_a_new_entry_waits_in_all() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
-    bench.settings.route_table_quota = 5;
+    bench.settings.route_table_quota = Some(5);
     let full = bench.network.worker_tables.get_mut("rtb-a").unwrap();
     for n in 0..4 {
         let route = Route {

@@ -10,7 +10,7 @@ use crate::model::base::plain::plain;
 use crate::model::base::problem::{Problem, Severity, Subject, split};
 use crate::model::base::reason::Reason;
 use crate::model::input::request::Snapshot;
-use crate::model::plan::capacity;
+use crate::model::plan::coverage;
 use crate::model::plan::types::{Action, Plan};
 use crate::model::status::{Counts, Entry, Route, RouteState, Stack, State, Status, Told, zones};
 
@@ -35,7 +35,8 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
         match &problem.subject {
             // They are sorted: the most severe one comes first.
             Subject::Entry(id) => {
-                of_entry.entry(id).or_insert(problem);
+                let first = of_entry.entry(id).or_insert(problem);
+                *first = matters_more(first, problem);
             }
             Subject::Object(id) => of_object.entry(id).or_default().push(problem),
             _ if is_drift(plan, problem) => drifted.push(Told::from(problem)),
@@ -96,6 +97,14 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
     status
 }
 
+/// A warning may come before the one that says that the entry waits.
+fn matters_more<'a>(first: &'a Problem, other: &'a Problem) -> &'a Problem {
+    match other.waits() && first.severity != Severity::Refused {
+        true => other,
+        false => first,
+    }
+}
+
 fn stack(plan: &Plan) -> Stack {
     Stack {
         name: name_of(&plan.stack).to_owned(),
@@ -124,9 +133,9 @@ impl Plan {
     /// Whether everything that is requested has its live route in every table that should have one.
     pub fn serves_all(&self) -> bool {
         let live = self.live_routes.iter().filter(|(_, shown)| **shown);
-        let live = capacity::by_table(&self.desired, live.map(|(route, _)| route));
+        let live = coverage::by_table(&self.desired, live.map(|(route, _)| route));
         let mut nets = self.request.entries.values();
-        nets.all(|net| capacity::in_all(&live, net))
+        nets.all(|net| coverage::in_all(&live, net))
     }
 }
 
@@ -148,8 +157,7 @@ fn understood(
     value: &str,
     problem: Option<&Problem>,
 ) -> Option<Ipv4Net> {
-    let bad =
-        |problem: &Problem| problem.severity == Severity::Refused && !problem.reason.only_waits();
+    let bad = |problem: &Problem| problem.severity == Severity::Refused && !problem.waits();
     let accepted = plan.request.entries.get(id).copied();
     accepted.or_else(|| match problem.is_some_and(bad) {
         true => None,
@@ -259,10 +267,9 @@ impl<'a> Map<'a> {
         entry.route = serves.or(route).map(|cidr| cidr.to_string());
         let tables = if are.is_empty() { &should } else { &are };
         entry.static_ips = self.ips(tables);
-        let refused = problem.filter(|problem| problem.severity == Severity::Refused);
-        if refused.is_some_and(|problem| problem.reason.only_waits()) {
+        if problem.is_some_and(Problem::waits) {
             entry.state = State::Waiting;
-        } else if refused.is_some() {
+        } else if problem.is_some_and(|problem| problem.severity == Severity::Refused) {
             entry.state = State::Kept;
         } else if should.is_empty() {
             entry.state = State::Waiting;

@@ -236,11 +236,12 @@ fn an_entry_without_room_waits_unless_a_wider_route_serves_it() {
         .pop_first()
         .expect("it was accepted");
     let text = "it waits; merge networks".to_owned();
-    world.0.problems = vec![Problem::refused(
-        Subject::Entry(id),
-        Reason::LimitReached,
-        text,
-    )];
+    // A warning about how it is written comes first, in the order of reasons.
+    let warning = |reason, text| Problem::warning(Subject::Entry(id.clone()), reason, text);
+    world.0.problems = vec![
+        warning(Reason::HostBitsMasked, "it is masked".to_owned()),
+        warning(Reason::LimitReached, text),
+    ];
     let entry = only(&world, None);
     assert_eq!((entry.state, entry.route), (State::Waiting, None));
     assert_eq!(entry.remedy.as_deref(), Some("merge networks"));

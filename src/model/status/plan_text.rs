@@ -12,6 +12,9 @@ use crate::model::cloud::status::Status;
 use crate::model::plan::diff::Kind;
 use crate::model::plan::types::{Action, Plan};
 
+/// How many of the entries that have no room a plan names in words.
+const NAMED: usize = 20;
+
 impl Action {
     /// The CloudFormation call it makes, or what it does instead or by it; stable: a label of metrics.
     pub fn name(&self) -> &'static str {
@@ -50,11 +53,10 @@ impl Plan {
         !self.drifts.is_empty() || self.problems.iter().any(foreign)
     }
 
-    /// Whether an entry, a zone or the stack needs a person.
+    /// Whether an entry, a zone or the stack needs a person, or gets nothing yet.
     pub fn refuses_something(&self) -> bool {
-        self.problems
-            .iter()
-            .any(|problem| problem.severity == Severity::Refused)
+        let mut problems = self.problems.iter();
+        problems.any(|problem| problem.severity == Severity::Refused || problem.waits())
     }
 
     /// Returns the stack's status as CloudFormation shows it.
@@ -119,8 +121,18 @@ impl fmt::Display for Plan {
         if let Some(setback) = &self.setback {
             writeln!(f, "  an earlier attempt failed: {}", plain(setback))?;
         }
+        let mut counted = 0;
         for problem in &self.problems {
-            writeln!(f, "  ! {problem}")?;
+            counted += usize::from(problem.is_counted_elsewhere());
+            if counted <= NAMED || !problem.is_counted_elsewhere() {
+                writeln!(f, "  ! {problem}")?;
+            }
+        }
+        if let Some(more @ 1..) = counted.checked_sub(NAMED) {
+            writeln!(
+                f,
+                "  ! and {more} more entries without room: the output json names them"
+            )?;
         }
         for (zone, ip) in &self.static_ips {
             writeln!(f, "  static IP {} ({})", plain(ip), plain(zone))?;

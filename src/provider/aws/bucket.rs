@@ -1,12 +1,23 @@
 //! Templates that are too large for a request go through S3.
 
+use std::time::Duration;
+
 use aws_sdk_s3::primitives::ByteStream;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::calls::Calls;
-use super::kind::Service;
+use super::codes;
+use super::kind::{Kind, Service};
 use crate::lease::term::Term;
+use crate::model::cloud::limits::Doubt;
 use crate::model::desired::template::{MAX_INLINE_BYTES, Template};
 use crate::provider::ProviderError;
+
+/// Where our objects are.
+const PREFIX: &str = "kube-static-egress-controller";
+/// A look at the bucket delays a pass by no more than this.
+const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A bucket in the stack's region.
 #[derive(Clone, Debug)]
@@ -19,6 +30,33 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// Asks for an object of ours that need not be there, and returns why templates cannot go through the bucket, as far as S3 says so.
+    /// Without the right to list the bucket, S3 says of any such object that it is denied.
+    pub async fn doubt(&self, calls: &Calls, stack: &str) -> Option<(Doubt, String)> {
+        let key = format!("{PREFIX}/{stack}/none");
+        let request = self.client.get_object().bucket(&self.name).key(key);
+        let timeouts = TimeoutConfig::builder().operation_timeout(TIMEOUT).build();
+        let quick = aws_sdk_s3::config::Builder::new()
+            .timeout_config(timeouts)
+            .retry_config(RetryConfig::disabled());
+        let answer = calls.read(Service::S3, "GetObject", |gate| {
+            let request = request.customize().interceptor(gate);
+            request.config_override(quick).send()
+        });
+        let failure = answer.await.err()?;
+        let doubt = match failure.kind {
+            Kind::Bucket => Doubt::BucketWrong,
+            Kind::Denied if codes::says_reading_is_denied(&failure.text) => Doubt::BucketWrong,
+            Kind::Timeout | Kind::Unreachable | Kind::Unreadable => Doubt::BucketSilent,
+            _ => return None,
+        };
+        let name = &self.name;
+        Some((
+            doubt,
+            format!("bucket {name}: {}", ProviderError::from(failure)),
+        ))
+    }
+
     /// Uploads the template and tells its URL. The key names the content: a repeated upload changes nothing, and a
     /// template that CloudFormation is reading is never another one.
     pub async fn put(
@@ -61,7 +99,7 @@ pub fn none_given(template: &Template) -> ProviderError {
 
 fn key(template: &Template) -> String {
     format!(
-        "kube-static-egress-controller/{}/{}.json",
+        "{PREFIX}/{}/{}.json",
         template.stack_name, template.fingerprint
     )
 }

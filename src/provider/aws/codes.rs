@@ -123,6 +123,16 @@ pub fn says_not_found(code: &str, text: &str) -> bool {
     is_id || code == "NatGatewayNotFound" || is_theirs
 }
 
+/// Whether IAM forbids to read an object, whether or not it is there.
+pub fn says_reading_is_denied(text: &str) -> bool {
+    denied_action(text) == Some("s3:GetObject")
+}
+
+/// Whether Service Quotas has no value of the account for a quota: then AWS's default counts.
+pub fn says_no_such_quota(code: &str) -> bool {
+    code == "NoSuchResourceException"
+}
+
 /// Whether AWS takes the request's time for wrong. EC2 has the same code for credentials that have expired.
 pub fn says_the_clock_is_off(code: &str, text: &str) -> bool {
     code == "RequestExpired"

@@ -24,9 +24,9 @@ use self::credentials::Renewable;
 use self::drift_detection::DriftDetector;
 use self::memory::Memory;
 use self::observe::Eyes;
-use self::prefix_lists::Sizes;
 use self::quota::Surveyor;
 use self::reader::Reader;
+use self::route_room::RouteRoom;
 use self::vpc::VpcInfo;
 use super::account::AwsConfig;
 use super::{Provider, ProviderError};
@@ -63,6 +63,7 @@ mod policy;
 mod prefix_lists;
 mod quota;
 mod reader;
+mod route_room;
 mod stack;
 mod tables;
 mod vpc;
@@ -82,8 +83,8 @@ pub struct AwsProvider {
     quotas: aws_sdk_servicequotas::Client,
     /// VPC and gateway: read again when the route tables contradict it, and when an operation has failed.
     vpc: Mutex<Option<VpcInfo>>,
-    /// The prefix lists that worker tables have routes to: read again when there is another one, and when an operation has failed.
-    lists: Mutex<Sizes>,
+    /// Asked again after a while, and when an operation has failed.
+    room: RouteRoom,
     memory: Mutex<Memory>,
 }
 
@@ -127,7 +128,7 @@ impl AwsProvider {
             ec2: aws_sdk_ec2::Client::new(&sdk),
             quotas: quota::client(&sdk),
             vpc: Mutex::default(),
-            lists: Mutex::default(),
+            room: RouteRoom::default(),
             memory: Mutex::default(),
             region,
             config,
@@ -161,13 +162,20 @@ impl AwsProvider {
         Ok(vpc)
     }
 
-    /// What prefix lists take of the quota of a route table.
-    async fn sizes(&self, ids: BTreeSet<String>) -> Sizes {
-        let mut known = self.lists.lock().await;
-        if !ids.iter().all(|id| known.contains_key(id)) {
-            *known = prefix_lists::read(&self.calls, &self.ec2, &ids).await;
-        }
-        known.clone()
+    /// Asks for the quota of routes, unless the operator has set one, and looks at the template bucket.
+    async fn ask_for_limits(&self) {
+        let quota = async {
+            if self.config.asks_route_quota {
+                self.room.quota(&self.calls, &self.quotas).await;
+            }
+        };
+        let bucket = async {
+            if let Some(bucket) = &self.bucket {
+                let stack = &self.config.stack_name;
+                self.room.bucket(&self.calls, bucket, stack).await;
+            }
+        };
+        futures::join!(quota, bucket);
     }
 
     fn eyes(&self) -> Eyes<'_> {
@@ -184,7 +192,8 @@ impl Provider for AwsProvider {
     async fn network(&self) -> Result<Network, ProviderError> {
         let mut vpc = self.vpc().await?;
         let filters = &self.config.route_table_filters;
-        let tables = tables::read(&self.calls, &self.ec2, &vpc.vpc_id, filters).await;
+        let tables = tables::read(&self.calls, &self.ec2, &vpc.vpc_id, filters);
+        let (tables, ()) = futures::join!(tables, self.ask_for_limits());
         if tables.is_err() {
             // The VPC may be another one by now.
             *self.vpc.lock().await = None;
@@ -192,7 +201,8 @@ impl Provider for AwsProvider {
         let mut tables = tables?;
         if !tables.lists.is_empty() {
             let ids = tables.lists.values().flatten().cloned().collect();
-            tables.count_lists(&self.sizes(ids).await);
+            let sizes = self.room.sizes(&self.calls, &self.ec2, &ids).await;
+            tables.count_lists(&sizes);
         }
         if tables.contradict(&vpc) {
             *self.vpc.lock().await = None;
@@ -202,6 +212,7 @@ impl Provider for AwsProvider {
             vpc_id: vpc.vpc_id,
             vpc_cidrs: vpc.vpc_cidrs,
             internet_gateway_id: vpc.internet_gateway_id,
+            limits: self.room.limits(!tables.lists.is_empty()).await,
             worker_tables: tables.workers,
             other_tables: tables.others,
             associations: tables.associations,
@@ -229,7 +240,7 @@ impl Provider for AwsProvider {
         let (live, doubtful) = reader.live(&mut memory, epoch, known).await?;
         if doubtful {
             *self.vpc.lock().await = None;
-            self.lists.lock().await.clear();
+            self.room.look_again().await;
         }
         Ok(live)
     }

@@ -23,8 +23,12 @@ const WEIGHTS: [(&str, usize); 6] = [
 /// What each list takes of a quota, by its id.
 pub type Sizes = BTreeMap<String, usize>;
 
-/// Reads the lists; without the right to, each counts as one route.
-pub async fn read(calls: &Calls, ec2: &aws_sdk_ec2::Client, ids: &BTreeSet<String>) -> Sizes {
+/// Reads the lists. One that EC2 does not show counts as one route.
+pub async fn read(
+    calls: &Calls,
+    ec2: &aws_sdk_ec2::Client,
+    ids: &BTreeSet<String>,
+) -> Result<Sizes, Failure> {
     let filter = Filter::builder()
         .name("prefix-list-id")
         .set_values(Some(ids.iter().cloned().collect()))
@@ -43,18 +47,17 @@ pub async fn read(calls: &Calls, ec2: &aws_sdk_ec2::Client, ids: &BTreeSet<Strin
             Ok((answer.prefix_lists.unwrap_or_default(), answer.next_token))
         }
     };
-    let lists: Result<_, Failure> = pages::all(
+    let lists = pages::all(
         Service::Ec2,
         "DescribeManagedPrefixLists",
         List::PrefixLists,
         page,
     )
-    .await;
-    let lists = lists.unwrap_or_default();
+    .await?;
     let mut sizes: Sizes = ids.iter().map(|id| (id.clone(), 1)).collect();
     let known = |list: &ManagedPrefixList| Some((list.prefix_list_id.clone()?, size(list)));
     sizes.extend(lists.iter().filter_map(known));
-    sizes
+    Ok(sizes)
 }
 
 /// A customer's list counts with the most entries that it may have; one of IPv6 has another quota.

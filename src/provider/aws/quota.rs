@@ -1,5 +1,5 @@
-//! What the account may still have of what a zone needs. Of both quotas EC2 itself tells only that of static IPs; the other one is
-//! in Service Quotas.
+//! What the account may still have of what a zone needs, and how many routes a route table takes. Of these quotas EC2 itself tells only
+//! that of static IPs; the others are in Service Quotas.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
 use super::calls::Calls;
+use super::codes;
 use super::ec2_values::tags;
 use super::error::Failure;
 use super::kind::Service;
@@ -26,6 +27,8 @@ const STATIC_IPS: &str = "vpc-max-elastic-ips";
 const AMAZON: &str = "amazon";
 /// "NAT gateways per Availability Zone", as Service Quotas lists the quotas of the service `vpc`.
 const NAT_GATEWAYS: &str = "L-FE5A380F";
+/// "Routes per route table".
+const ROUTES: &str = "L-93826ACB";
 /// The states in which one counts, by the guide of Amazon VPC.
 const COUNTED: [&str; 3] = ["pending", "available", "deleting"];
 /// A VPC without a way to Service Quotas is no reason to wait: then CloudFormation tells.
@@ -38,6 +41,37 @@ pub fn client(sdk: &SdkConfig) -> aws_sdk_servicequotas::Client {
         .timeout_config(timeouts.build())
         .retry_config(RetryConfig::disabled());
     aws_sdk_servicequotas::Client::from_conf(config.build())
+}
+
+/// Returns the quota of routes per route table. None where Service Quotas has no value of the account, so that AWS's default counts.
+pub async fn routes_per_table(
+    calls: &Calls,
+    quotas: &aws_sdk_servicequotas::Client,
+) -> Result<Option<u16>, Failure> {
+    let value = match value(calls, quotas, ROUTES).await {
+        Err(failure) if codes::says_no_such_quota(&failure.code) => None,
+        other => other?,
+    };
+    let routes = value.and_then(|routes| u16::try_from(routes).ok());
+    Ok(routes.filter(|routes| *routes > 0))
+}
+
+/// Returns the account's value of a quota of the service `vpc`.
+async fn value(
+    calls: &Calls,
+    quotas: &aws_sdk_servicequotas::Client,
+    code: &str,
+) -> Result<Option<usize>, Failure> {
+    let answer = calls
+        .read(Service::Quotas, "GetServiceQuota", |gate| {
+            let request = quotas.get_service_quota();
+            let request = request.service_code("vpc").quota_code(code);
+            request.customize().interceptor(gate).send()
+        })
+        .await?;
+    let value = answer.quota().and_then(|quota| quota.value());
+    // AWS returns the whole number as a fraction.
+    Ok(value.and_then(|value| format!("{value:.0}").parse().ok()))
 }
 
 /// Asks AWS.
@@ -134,8 +168,8 @@ impl Surveyor<'_> {
         &self,
         zones: &BTreeSet<Zone>,
     ) -> Result<Option<BTreeMap<Zone, usize>>, Failure> {
-        let (quota, subnets, taken) =
-            futures::join!(self.quota(), self.subnets(zones), self.gateways());
+        let quota = value(self.calls, self.quotas, NAT_GATEWAYS);
+        let (quota, subnets, taken) = futures::join!(quota, self.subnets(zones), self.gateways());
         let (Some(quota), subnets, taken) = (quota?, subnets?, taken?) else {
             return Ok(None);
         };
@@ -145,20 +179,6 @@ impl Surveyor<'_> {
         };
         let free = |zone: &Zone| (zone.clone(), quota.saturating_sub(taken_in(zone)));
         Ok(Some(zones.iter().map(free).collect()))
-    }
-
-    async fn quota(&self) -> Result<Option<usize>, Failure> {
-        let answer = self
-            .calls
-            .read(Service::Quotas, "GetServiceQuota", |gate| {
-                let request = self.quotas.get_service_quota();
-                let request = request.service_code("vpc").quota_code(NAT_GATEWAYS);
-                request.customize().interceptor(gate).send()
-            })
-            .await?;
-        let value = answer.quota().and_then(|quota| quota.value());
-        // AWS returns the whole number as a fraction.
-        Ok(value.and_then(|value| format!("{value:.0}").parse().ok()))
     }
 
     /// Returns the zone of each subnet in these zones, whichever VPC it is in.

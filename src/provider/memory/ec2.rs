@@ -242,6 +242,8 @@ impl Ec2 {
         );
         let (route, quota) = (self.route_of(wish)?, self.route_quota);
         let is_refused = self.refused.contains(&cidr);
+        let worker = self.network.worker_tables.get(table);
+        let listed = worker.map_or(0, |worker| worker.listed);
         let Some(routes) = self.routes(table) else {
             return Err(format!("{table} does not exist"));
         };
@@ -251,7 +253,7 @@ impl Ec2 {
         if is_refused {
             return Err(format!("{cidr} {NOT_SUPPORTED}"));
         }
-        if routes.len() >= quota.unwrap_or(usize::MAX) {
+        if routes.len() + listed >= quota.unwrap_or(usize::MAX) {
             return Err(format!("{table} {NO_ROOM}"));
         }
         routes.insert(cidr, route);

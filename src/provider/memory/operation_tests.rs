@@ -70,7 +70,6 @@ impl Bench {
             stack_name: "egress".to_owned(),
             zones,
             drift,
-            route_table_quota: 500,
             max_removal: 50,
             ..Settings::default()
         };

@@ -4,11 +4,18 @@ use std::collections::BTreeSet;
 
 use super::ec2::Ec2;
 use crate::model::base::ids::Zone;
-use crate::model::cloud::network::Headroom;
+use crate::model::cloud::network::{Headroom, Network};
 use crate::model::cloud::observed::{Address, Gateway, Health};
 use crate::model::cloud::static_ip::{Account, AccountAddress};
 
 impl Ec2 {
+    /// Returns the network as EC2 and Service Quotas tell it.
+    pub(super) fn network(&self) -> Network {
+        let mut network = self.network.clone();
+        network.limits.routes = self.route_quota.and_then(|quota| u16::try_from(quota).ok());
+        network
+    }
+
     pub(super) fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {
         let told = self.gateway_quotas.iter().filter(|_| !self.hides_quotas);
         let free = |(zone, quota): (&Zone, &usize)| {

@@ -1,0 +1,76 @@
+//! The room in the workers' route tables, counted as EC2 counts it.
+
+use std::collections::BTreeMap;
+
+use crate::model::base::ids::TableId;
+use crate::model::base::settings::Settings;
+use crate::model::cloud::limits::{DEFAULT_ROUTES, Limits, MOST_ROUTES};
+use crate::model::cloud::network::{Network, WorkerTable};
+use crate::model::desired::Desired;
+
+/// Returns the route tables into which these routes do not fit, and why each does not take them.
+///
+/// Static IPv4 routes count, and a route to a prefix list counts for all entries that the list may have. Propagated routes have a quota
+/// of their own. No document of AWS says whether routes to `local` count. They do here: to use one route less is better than a
+/// change that fails.
+pub(in crate::model) fn full_tables<'a>(
+    desired: &'a Desired,
+    network: &'a Network,
+    settings: &'a Settings,
+) -> impl Iterator<Item = (&'a TableId, String)> {
+    let quota = network.limits.routes_per_table(settings);
+    // Until the stack has removed the old ones, there are both.
+    let mut new: BTreeMap<&TableId, usize> = BTreeMap::new();
+    for (table, cidr) in &desired.routes {
+        let worker = network.worker_tables.get(table);
+        if worker.is_some_and(|worker| !worker.routes.contains_key(cidr)) {
+            *new.entry(table).or_default() += 1;
+        }
+    }
+    new.into_iter().filter_map(move |(table, new)| {
+        let worker = network.worker_tables.get(table)?;
+        let counted = worker.routes.len() + worker.listed;
+        let is_full = counted + new > usize::from(quota);
+        is_full.then(|| {
+            let remedy = remedy(quota, &network.limits, settings);
+            (table, why(table, worker, (counted, new, quota), &remedy))
+        })
+    })
+}
+
+fn why(
+    table: &TableId,
+    worker: &WorkerTable,
+    (counted, new, quota): (usize, usize, u16),
+    remedy: &str,
+) -> String {
+    let of_lists = match worker.listed {
+        0 => String::new(),
+        listed => format!(
+            " ({listed} of them for prefix lists, which count with all entries that they may have)"
+        ),
+    };
+    format!(
+        "route table {table} has {counted} routes{of_lists} and would need {new} more, and it takes {quota}; {remedy}"
+    )
+}
+
+/// Returns the cheapest way to more room.
+fn remedy(quota: u16, limits: &Limits, settings: &Settings) -> String {
+    const RAISE: &str =
+        "have the quota \"Routes per route table\" (L-93826ACB of Service Quotas) raised";
+    const ELSE: &str = "remove routes of others, or request wider networks";
+    if quota >= MOST_ROUTES {
+        return format!("AWS allows no table more than {MOST_ROUTES}: {ELSE}");
+    }
+    let is_set = settings.route_table_quota.is_some();
+    let told = limits.routes.unwrap_or(DEFAULT_ROUTES);
+    match is_set {
+        true if quota < told => format!("raise --aws-route-table-quota, or {ELSE}"),
+        true => format!("{RAISE}, and with it --aws-route-table-quota, or {ELSE}"),
+        false if limits.routes.is_none() => {
+            format!("{RAISE} and set --aws-route-table-quota, or {ELSE}")
+        }
+        false => format!("{RAISE}, or {ELSE}"),
+    }
+}
