@@ -58,7 +58,8 @@ pub(in crate::model) struct Choice<'a> {
     pub(in crate::model) served: usize,
     /// Live routes that nobody requests, with units inside of them; those with the most units come first.
     pub(in crate::model) wide: Vec<Ipv4Net>,
-    live: BTreeSet<Ipv4Net>,
+    /// Those of the requested networks of which live routes contain some.
+    touching: BTreeSet<Ipv4Net>,
 }
 
 /// The place of a unit in the order: its class (live, served, new), then the number and the id of its oldest entry.
@@ -107,12 +108,14 @@ impl<'a> Choice<'a> {
         let new = units.split_off(served);
         let new = in_turn(&units, new, number);
         units.extend(new);
+        let requested = request.entries.values().copied();
+        let touching = requested.filter(|net| touches(&live, net)).collect();
         Self {
             request,
             served,
             units,
             wide,
-            live,
+            touching,
         }
     }
 
@@ -143,7 +146,7 @@ impl<'a> Choice<'a> {
             for (entry, net) in &unit.entries {
                 if index < count && !covered {
                     part.entries.insert((*entry).clone(), *net);
-                } else if touches(&self.live, net) {
+                } else if self.touching.contains(net) {
                     part.held.insert(*net);
                 }
             }

@@ -3,5 +3,5 @@
 pub mod grace;
 pub mod had_ips;
 pub mod ledger;
-pub(crate) mod recall;
+pub mod recall;
 pub mod refusal_record;

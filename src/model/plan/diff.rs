@@ -1,11 +1,13 @@
 //! How the live stack differs from the desired one, and which differences must never be made.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use ipnet::Ipv4Net;
 use serde_json::Value;
 
+use crate::model::base::ids::EntryId;
 use crate::model::cloud::layout::{Layout, Resource};
 use crate::model::cloud::live::{Change, Effect};
 use crate::model::cloud::resource_type::ResourceType;
@@ -102,18 +104,17 @@ impl fmt::Display for Difference {
 pub fn between(live: &Layout, template: &Template, request: &Request) -> Vec<Difference> {
     // A template of our own making is always readable.
     let wanted = Layout::read(&template.text, &template.parameters).unwrap_or_default();
+    // Where nothing differs, and that is most of the time, nothing is sorted.
+    let by_net = LazyCell::new(|| by_net(request));
+    let served = |cidr: &str| entries_of(cidr, &by_net);
     let resource = |kind, id: &String, resource: &Resource, create_only| Difference {
         kind,
         id: id.clone(),
         resource_type: resource.kind.clone(),
-        what: describe(
-            resource,
-            if kind == Kind::Remove {
-                None
-            } else {
-                Some(request)
-            },
-        ),
+        what: match kind {
+            Kind::Remove => describe(resource, |_| String::new()),
+            Kind::Add | Kind::Modify => describe(resource, served),
+        },
         create_only,
     };
     let mut differences = Vec::new();
@@ -307,7 +308,8 @@ fn surprise_text(surprise: &Change) -> String {
     )
 }
 
-fn describe(resource: &Resource, request: Option<&Request>) -> String {
+/// `served` names the entries that a route serves.
+fn describe(resource: &Resource, served: impl Fn(&str) -> String) -> String {
     let text = |key: &str| resource.properties[key].as_str().unwrap_or("?").to_owned();
     match resource.kind.as_str() {
         "AWS::EC2::EIP" => "static IP".to_owned(),
@@ -326,9 +328,7 @@ fn describe(resource: &Resource, request: Option<&Request>) -> String {
                 return format!("route {} of a NAT subnet", text("DestinationCidrBlock"));
             };
             let cidr = text("DestinationCidrBlock");
-            let entries = request
-                .map(|request| entries_of(&cidr, request))
-                .unwrap_or_default();
+            let entries = served(&cidr);
             format!(
                 "route {cidr} in {} to {gateway}{entries}",
                 text("RouteTableId")
@@ -338,20 +338,32 @@ fn describe(resource: &Resource, request: Option<&Request>) -> String {
     }
 }
 
+/// The entries that request each network.
+type ByNet<'a> = BTreeMap<Ipv4Net, Vec<&'a EntryId>>;
+
+fn by_net(request: &Request) -> ByNet<'_> {
+    let mut by_net = ByNet::new();
+    for (entry, net) in &request.entries {
+        by_net.entry(*net).or_default().push(entry);
+    }
+    by_net
+}
+
 /// ` for ns/name key "k"`, of the entries that a route serves.
-fn entries_of(cidr: &str, request: &Request) -> String {
+fn entries_of(cidr: &str, by_net: &ByNet<'_>) -> String {
     let Ok(cidr) = cidr.parse::<Ipv4Net>() else {
         return String::new();
     };
-    let served: Vec<String> = request
-        .entries
-        .iter()
-        .filter(|(_, net)| cidr.contains(*net))
-        .map(|(entry, _)| entry.to_string())
-        .collect();
+    let inside = by_net.range(cidr..);
+    let inside = inside.take_while(|(net, _)| cidr.contains(*net));
+    let mut served: Vec<&EntryId> = inside.flat_map(|(_, entries)| entries).copied().collect();
+    served.sort_unstable();
     match served.as_slice() {
         [] => String::new(),
-        few if few.len() <= NAMED_ENTRIES => format!(" for {}", few.join(" and ")),
+        few if few.len() <= NAMED_ENTRIES => {
+            let few: Vec<String> = few.iter().map(ToString::to_string).collect();
+            format!(" for {}", few.join(" and "))
+        }
         [first, rest @ ..] => format!(" for {first} and {} more", rest.len()),
     }
 }
