@@ -196,7 +196,7 @@ fn computed(plan: &Plan, template: &Template) -> ChangeSet {
     }
 }
 
-/// Measures the steps: a new stack, an edit of half of what is routed, the check of its change set, and the status.
+/// Measures the steps: a new stack, an edit of what is routed, the check of its change set, and the status.
 fn measure(shape: Shape, entries: u32, tables: usize) -> [(&'static str, Duration); 4] {
     let mut bench = Bench::new(shape, entries, tables);
     let (created, create) = best(|| bench.plan());
@@ -205,9 +205,21 @@ fn measure(shape: Shape, entries: u32, tables: usize) -> [(&'static str, Duratio
     };
     let size = template.size;
     bench.stack(template);
-    // Those that are routed come first.
-    let half = u32::try_from(created.desired.routes.len() / tables / 2).unwrap_or(u32::MAX);
-    bench.ask((half..entries + half).map(|number| (number, network(shape, number))));
+    let at = |number| (number, network(shape, number));
+    match shape {
+        // Half of those that are routed go.
+        Shape::Apart => {
+            let half = u32::try_from(created.desired.routes.len() / tables / 2);
+            let half = half.unwrap_or(u32::MAX);
+            bench.ask((half..entries + half).map(at));
+        }
+        // One more is routed. Without a wide network, those inside of it would not fit.
+        Shape::Nested => {
+            let more = Ipv4Net::new_assert(Ipv4Addr::new(64, 0, 0, 0), 16);
+            let last = entries - 1;
+            bench.ask((0..last).map(at).chain([(last, more)]));
+        }
+    }
     let (edited, edit) = best(|| bench.plan());
     let Action::Prepare(next) = &edited.action else {
         panic!("{}", edited.summary())

@@ -141,6 +141,6 @@ mod tests {
             lists.remedy().contains("DescribeManagedPrefixLists"),
             "{lists}"
         );
-        assert_eq!(problems(Some(500)), [lists.clone()]);
+        assert_eq!(problems(Some(500)), std::slice::from_ref(lists));
     }
 }
