@@ -15,6 +15,7 @@ use crate::model::cloud::logical_id::renewal;
 use crate::model::cloud::network::{Network, Route, Target};
 use crate::model::cloud::observed::Observed;
 use crate::model::cloud::part_names::Part;
+use crate::model::cloud::static_ip::StaticIp;
 use crate::model::desired::Desired;
 use crate::model::drift::kind::DriftKind;
 
@@ -53,7 +54,12 @@ pub enum Cure {
     Retag,
     /// Created again under another logical id; these go with it.
     Renew(Vec<String>),
-    /// A new static IP, if that is allowed. Only people can try to recover the old one.
+    /// The gateway is created again with the zone's static IP, which is in the account under another allocation id than before; these
+    /// go with it.
+    Adopt(Vec<String>, StaticIp),
+    /// The same static IP again, allocated under another logical id; these go with it.
+    Recover(Vec<String>, String),
+    /// A new static IP, if that is allowed.
     NewIp(Vec<String>),
     /// It goes with another one's.
     Follows,
@@ -69,6 +75,13 @@ impl Drift {
         let (id, _) = renewal(&self.id);
         let seen: String = self.seen.chars().take(MAX_SEEN).collect();
         format!("{id} {} {seen}", self.kind.reason())
+    }
+
+    /// Returns the key by which tries to get back the static IP that is lost are counted. They do not count against a new one.
+    pub fn recovery_key(&self) -> Option<String> {
+        let (id, _) = renewal(&self.id);
+        (self.kind == DriftKind::StaticIpLost)
+            .then(|| format!("{id} recovery of {}", self.expected))
     }
 
     /// Whether a change of the stack may set it right, now or soon.

@@ -9,6 +9,7 @@ pub mod drift_repair;
 pub mod failure;
 pub(crate) mod former_ips;
 pub(crate) mod kept_ips;
+pub(crate) mod lost_eips;
 pub(crate) mod mass_removal;
 pub(crate) mod new_eips;
 pub(crate) mod own_tables;

@@ -17,6 +17,7 @@ use crate::model::plan::stack_policy;
 use crate::model::plan::types::Action;
 
 mod account;
+mod addresses;
 mod changes;
 mod ec2;
 mod operation;

@@ -103,13 +103,22 @@ def _allocate_in_group(original, response):
     return answer
 
 
+def given_away(ec2):
+    """Addresses that were released here, and that another account has since."""
+    if not hasattr(ec2, "_given_away"):
+        ec2._given_away = set()
+    return ec2._given_away
+
+
 def _allocate_address(original, ec2, domain=None, address=None, tags=None):
     if len(ec2.addresses) >= STANDIN.settings.eip_quota:
         raise EC2ClientError("AddressLimitExceeded", "The maximum number of addresses has been reached.")
+    if address in given_away(ec2):
+        raise EC2ClientError("AuthFailure", f"The address '{address}' does not belong to you.")
     if address and any(other.public_ip == address for other in ec2.addresses):
         raise EC2ClientError("InvalidAddress.NotFound", f"Address '{address}' not found.")
     made = original(ec2, "vpc", address=address)
-    while sum(other.public_ip == made.public_ip for other in ec2.addresses) > 1:
+    while made.public_ip in given_away(ec2) or sum(other.public_ip == made.public_ip for other in ec2.addresses) > 1:
         ec2.addresses.remove(made)
         made = original(ec2, "vpc")
     made.add_tags(tags or {})

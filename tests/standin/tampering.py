@@ -1,7 +1,7 @@
 """Changes behind everyone's back that EC2's own calls do not allow, yet that AWS itself can bring about."""
 
 from . import world
-from .ec2nat import gateway_of
+from .ec2nat import gateway_of, given_away
 from .hub import STANDIN
 
 
@@ -33,6 +33,13 @@ def _release_address(ec2, request):
     ec2.tags.pop(address.allocation_id, None)
 
 
+def _give_address_away(ec2, request):
+    """Another account gets an address that was released here."""
+    if any(address.public_ip == request["public_ip"] for address in ec2.addresses):
+        raise ValueError(f"{request['public_ip']} is not released")
+    given_away(ec2).add(request["public_ip"])
+
+
 def _detach_address(ec2, request):
     address = _address(ec2, request)
     gateway = gateway_of(ec2, address)
@@ -55,6 +62,7 @@ def _fail_nat_gateway(ec2, request):
 
 ACTIONS = {
     "release_address": _release_address,
+    "give_address_away": _give_address_away,
     "detach_address": _detach_address,
     "fail_nat_gateway": _fail_nat_gateway,
 }

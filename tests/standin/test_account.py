@@ -5,6 +5,8 @@ import json
 import pytest
 from botocore.exceptions import ClientError
 
+from .test_changesets import settled
+
 ALLOWED = {"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Action": ["cloudformation:DescribeStacks", "cloudformation:ListStacks"], "Resource": "*"}]}
 TRUST = {"Version": "2012-10-17", "Statement": [
@@ -72,6 +74,43 @@ def test_an_address_is_had_back_while_nobody_has_it(standin, world, ec2, cfn):
     cfn.create_stack(StackName="back", TemplateBody=template)
     assert standin.wait("back") == "CREATE_COMPLETE"
     assert [one["PublicIp"] for one in ec2.describe_addresses()["Addresses"]] == [first["PublicIp"]]
+
+
+def recovery(address, **attributes):
+    """A stack of one EIP that asks for this address, which may be None."""
+    properties = {"Domain": "vpc", **({"Address": address} if address else {})}
+    return json.dumps({"Resources": {"Eip": {"Type": "AWS::EC2::EIP", "Properties": properties, **attributes}}})
+
+
+def test_an_address_that_another_account_has_fails_the_update_that_asks_for_it(standin, world, ec2, cfn):
+    lost = ec2.allocate_address(Domain="vpc")
+    cfn.create_stack(StackName="s", TemplateBody=recovery(None))
+    assert standin.wait("s") == "CREATE_COMPLETE"
+    ours = [one["PublicIp"] for one in ec2.describe_addresses()["Addresses"] if one != lost]
+    ec2.release_address(AllocationId=lost["AllocationId"])
+    standin.post("tamper", {"action": "give_address_away", "public_ip": lost["PublicIp"]})
+    refused(ec2.allocate_address, "AuthFailure", Domain="vpc", Address=lost["PublicIp"])
+    cfn.update_stack(StackName="s", TemplateBody=recovery(lost["PublicIp"]))
+    assert standin.wait("s") == "UPDATE_ROLLBACK_COMPLETE"
+    left = [one["PublicIp"] for one in ec2.describe_addresses()["Addresses"]]
+    assert left == [ip for ip in ours if ip != lost["PublicIp"]]
+
+
+def test_another_address_in_the_template_replaces_the_eip(standin, world, ec2, cfn):
+    keeps = {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
+    ips = [ec2.allocate_address(Domain="vpc") for _ in range(2)]
+    for ip in ips:
+        ec2.release_address(AllocationId=ip["AllocationId"])
+    first, second = (ip["PublicIp"] for ip in ips)
+    cfn.create_stack(StackName="s", TemplateBody=recovery(first, **keeps))
+    assert standin.wait("s") == "CREATE_COMPLETE"
+    for template in (recovery(None, **keeps), recovery(second, **keeps)):
+        made = cfn.create_change_set(StackName="s", ChangeSetName=f"c{len(template)}", TemplateBody=template)["Id"]
+        change, = settled(cfn, made)["Changes"]
+        assert change["ResourceChange"]["Replacement"] == "True", change
+    cfn.update_stack(StackName="s", TemplateBody=recovery(second, **keeps))
+    assert standin.wait("s") == "UPDATE_COMPLETE"
+    assert sorted(one["PublicIp"] for one in ec2.describe_addresses()["Addresses"]) == sorted([first, second])
 
 
 def test_a_vpc_goes_with_its_main_table_and_not_with_its_gateway(standin, ec2):

@@ -25,15 +25,15 @@ fn found<'a>(
 }
 
 /// The pieces of a zone's NAT in EC2: its subnet, that one's route table, its gateway.
-struct Pieces {
+pub struct Pieces {
     subnet: String,
     table: String,
-    association: String,
-    gateway: String,
-    ip: String,
+    pub association: String,
+    pub gateway: String,
+    pub ip: String,
 }
 
-fn pieces(state: &Value, letter: &str) -> Result<Pieces, String> {
+pub fn pieces(state: &Value, letter: &str) -> Result<Pieces, String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let subnet = found(state, "subnets", |subnet| {
         subnet["cidr"] == nat_cidr(letter)
@@ -69,7 +69,7 @@ fn pieces(state: &Value, letter: &str) -> Result<Pieces, String> {
 }
 
 /// The static IPs by zone, when everything is whole.
-fn whole(stage: &Stage) -> Result<BTreeMap<&'static str, String>, String> {
+pub fn whole(stage: &Stage) -> Result<BTreeMap<&'static str, String>, String> {
     let state = stage.aws.state();
     let ip = |letter| Ok((letter, pieces(&state, letter)?.ip));
     LETTERS.into_iter().map(ip).collect()
@@ -113,11 +113,11 @@ async fn is_repaired(name: &str, reason: &str, harm: impl Fn(&Stage)) {
     }
 }
 
-fn of_a(stage: &Stage) -> Pieces {
+pub fn of_a(stage: &Stage) -> Pieces {
     pieces(&stage.aws.state(), "a").unwrap()
 }
 
-fn delete_gateway(stage: &Stage) {
+pub fn delete_gateway(stage: &Stage) {
     let gateway = of_a(stage).gateway;
     stage
         .aws
@@ -222,46 +222,6 @@ async fn tags_that_were_changed() {
         stage.aws.call("ec2", "DeleteTags", &fields);
     })
     .await;
-}
-
-/// It is told loudly, the rest is kept, and a new one comes only when that is allowed.
-#[tokio::test]
-async fn a_static_ip_that_was_released() {
-    for mode in ["works", "unsupported"] {
-        let stage = Stage::open("drift-lost").await;
-        stage.aws.settings(json!({ "revert_drift": mode }));
-        let mut replica = kept(&stage, looking(&stage)).await;
-        let ips = whole(&stage).unwrap();
-        let harm = json!({ "action": "release_address", "public_ip": ips["a"] });
-        stage.aws.post("tamper", &harm);
-        let lost = format!("{REGION}a={}", ips["a"]);
-        let remedy = format!("--allow-new-eips={lost}");
-        let loud = ["StaticIpLost", &ips["a"], &remedy];
-        wait::until("told", || replica.said(&loud)).await;
-        let mark = stage.aws.mark();
-        assert!(stage.writes_at_rest(mark).await.is_empty(), "left alone");
-        // What else is harmed is repaired all the same.
-        let association = pieces(&stage.aws.state(), "b").unwrap().association;
-        let fields = [("AssociationId", association.as_str())];
-        stage.aws.call("ec2", "DisassociateRouteTable", &fields);
-        let of_b = || pieces(&stage.aws.state(), "b").map(|of_b| of_b.ip);
-        assert_eq!(wait::until("b is whole again", of_b).await, ips["b"]);
-        assert_eq!(stage.aws.state()["addresses"].as_array().unwrap().len(), 2);
-        replica.terminate().await;
-
-        let launch = looking(&stage).flag("allow-new-eips", &lost);
-        let mut replica = launch.start();
-        let after = wait::until("whole again", || whole(&stage)).await;
-        assert_eq!((&after["b"], &after["c"]), (&ips["b"], &ips["c"]), "{mode}");
-        assert_ne!(after["a"], ips["a"], "a new one");
-        stage.routed(&EXAMPLE_CIDRS).await;
-        assert_eq!(stage.aws.state()["addresses"].as_array().unwrap().len(), 3);
-        wait::until("told that the flag is done", || {
-            replica.said(&["AllowNewEipsUnused", &lost])
-        })
-        .await;
-        replica.assert_well();
-    }
 }
 
 /// An answer of EC2 that leaves everything out is no proof, whatever the flags allow. Where no route leads to a NAT gateway, nothing

@@ -26,6 +26,15 @@ pub fn retain(resources: &mut Map<String, Value>) {
     }
 }
 
+/// Lets CloudFormation leave an EIP in the account even if its creation fails.
+pub fn retain_always(body: &mut Value) {
+    if let Some(body) = body.as_object_mut() {
+        for attribute in [DELETION, REPLACE] {
+            body.insert(attribute.to_owned(), json!(RETAIN));
+        }
+    }
+}
+
 /// Gives every EIP the attributes, and every route table of the stack a change of metadata. CloudFormation accepts a change of
 /// these attributes only beside another change, and a change of metadata calls nothing in EC2.
 pub fn retain_alone(resources: &mut Map<String, Value>) {

@@ -315,16 +315,16 @@ pub(in crate::model) fn ip_output(zone: &Zone, ip: Value) -> Value {
     json!({ "Description": format!("Static IP of {zone}"), "Value": ip })
 }
 
-/// A static IP stays in the border group in which it is: another one would be another static IP.
+/// A live EIP keeps all its properties, whoever set them: most cannot be changed, and another `Address` or border group would be another
+/// static IP.
 pub(in crate::model) fn eip(zone: &Zone, names: &Names, live: &Layout) -> Value {
-    let mut properties = json!({ "Domain": "vpc" });
     let id = names.part(zone, Part::Eip);
-    let group = match id.and_then(|id| live.resources.get(id)) {
-        Some(live) => live.properties.get(BORDER_GROUP).cloned(),
-        None => border_group(zone).map(Value::from),
-    };
-    if let Some(group) = group {
-        properties[BORDER_GROUP] = group;
+    if let Some(live) = id.and_then(|id| live.resources.get(id)) {
+        return live.properties.clone();
+    }
+    let mut properties = json!({ "Domain": "vpc" });
+    if let Some(group) = border_group(zone) {
+        properties[BORDER_GROUP] = json!(group);
     }
     properties
 }

@@ -26,6 +26,13 @@ const FULL: Duration = Duration::from_secs(6 * 3_600);
 const TEST: Duration = Duration::from_secs(900);
 /// Repairs of the same drift before it is left alone.
 pub const MAX_REPAIRS: u32 = 3;
+/// How long after a lost static IP was seen each try to get it back begins: AWS may have given it away for a while only.
+const RECOVERY: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_secs(60),
+    Duration::from_secs(600),
+    Duration::from_secs(3_600),
+];
 /// A drift that comes back within this time is the same, and its repair has failed.
 const MEMORY: Duration = Duration::from_secs(3_600);
 /// How exactly a later leader has to know when that is over: the ledger is written that often while a drift stays.
@@ -85,6 +92,27 @@ pub enum Stage {
     Last,
     /// It is left alone.
     Spent,
+}
+
+/// How far the tries to get back a static IP have come, with how many were made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// One may be made now.
+    Due(usize),
+    /// The next one may be made after this time.
+    Waits(usize, Duration),
+    /// All were made.
+    Spent,
+}
+
+impl Recovery {
+    /// Returns how many tries were made.
+    pub fn tries(self) -> usize {
+        match self {
+            Self::Due(tries) | Self::Waits(tries, _) => tries,
+            Self::Spent => RECOVERY.len(),
+        }
+    }
 }
 
 impl Watch {
@@ -255,6 +283,23 @@ impl Watch {
         }
     }
 
+    /// Returns how far the tries to get back the static IP of this drift have come.
+    pub fn recovery(&self, drift: &Drift) -> Recovery {
+        let Some(key) = drift.recovery_key() else {
+            return Recovery::Spent;
+        };
+        let attempt = self.attempts.get(&key);
+        let (tries, age) = attempt.map_or((0, Duration::ZERO), |attempt| {
+            let tries = usize::try_from(attempt.repairs).unwrap_or(usize::MAX);
+            (tries, self.now.saturating_sub(attempt.first_seen))
+        });
+        match RECOVERY.get(tries) {
+            None => Recovery::Spent,
+            Some(wait) if *wait <= age => Recovery::Due(tries),
+            Some(wait) => Recovery::Waits(tries, *wait - age),
+        }
+    }
+
     /// Whether it has been seen for long enough to take something out for it.
     pub fn is_firm(&self, drift: &Drift) -> bool {
         self.age(drift).is_some_and(|age| age >= FIRM)
@@ -269,15 +314,14 @@ impl Watch {
     pub fn note(&mut self, drifts: &[Drift], repair: bool, idle: bool) {
         let now = self.now;
         for drift in drifts {
-            let fresh = || Attempt {
-                repairs: 0,
-                first_seen: now,
-                last_seen: now,
-            };
-            self.attempts
-                .entry(drift.key())
-                .or_insert_with(fresh)
-                .last_seen = now;
+            for key in drift.recovery_key().into_iter().chain([drift.key()]) {
+                let fresh = Attempt {
+                    repairs: 0,
+                    first_seen: now,
+                    last_seen: now,
+                };
+                self.attempts.entry(key).or_insert(fresh).last_seen = now;
+            }
         }
         self.attempts
             .retain(|_, attempt| now.saturating_sub(attempt.last_seen) < MEMORY);

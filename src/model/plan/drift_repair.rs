@@ -1,6 +1,7 @@
 //! Undoing what others did in EC2 behind CloudFormation's back: by a change set that reverts drift, else by a change of the
 //! stack that comes to the same. All of it goes the way of every change: prepared, read, executed.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
@@ -17,10 +18,11 @@ use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack};
 use crate::model::cloud::part_names::Part;
 use crate::model::drift::kind::DriftKind;
-use crate::model::drift::tracker::{MAX_REPAIRS, Stage};
+use crate::model::drift::tracker::{MAX_REPAIRS, Recovery, Stage};
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::change_set::set_for;
 use crate::model::plan::diff;
+use crate::model::plan::lost_eips::{self, adopt_allocations, repair_key};
 use crate::model::plan::new_eips::{self, keep_lost_zones};
 use crate::model::plan::patched_template::{as_it_is, without};
 use crate::model::plan::types::{Action, Plan, World, discard};
@@ -45,10 +47,11 @@ impl Plan {
         self.drifts = drift::of(world.network, layout, names, observed);
         let is_spent = |drift: &Drift| world.watch.stage(drift) == Stage::Spent;
         keep_lost_zones(&mut self.drifts, names, world, observed, is_spent);
+        adopt_allocations(&mut self.drifts, names, world, observed);
         leave_routes(&mut self.drifts, names, is_spent);
         for drift in &self.drifts {
             let spent = is_spent(drift);
-            let mut problem = drift.problem(outlook(drift, world.settings.drift, spent));
+            let mut problem = drift.problem(&outlook(drift, world.settings.drift, spent));
             if let Some(said) = world.watch.inquiry().says(&drift.id) {
                 let remedy = problem.remedy.as_deref().unwrap_or_default();
                 problem.remedy = Some(format!("{remedy}; {said}").into());
@@ -99,12 +102,32 @@ impl Plan {
         if world.settings.drift != OnDrift::Repair || !names.strangers.is_empty() {
             return false;
         }
+        if self.recover(world, stack, layout, names) {
+            return true;
+        }
+        let waits = self
+            .drifts
+            .iter()
+            .filter_map(|drift| match world.watch.recovery(drift) {
+                Recovery::Waits(_, left) => Some(left),
+                Recovery::Due(_) | Recovery::Spent => None,
+            });
+        self.again = self.again.into_iter().chain(waits).min();
+        let is_recovery = |drift: &&Drift| matches!(drift.cure, Cure::Recover(..));
+        let recovered: Vec<&Place> = self
+            .drifts
+            .iter()
+            .filter(is_recovery)
+            .map(|it| &it.place)
+            .collect();
         let curable = |drift: &&Drift| {
             let cure = matches!(
                 drift.cure,
-                Cure::Retake | Cure::Retag | Cure::Renew(_) | Cure::NewIp(_)
+                Cure::Retake | Cure::Retag | Cure::Renew(_) | Cure::NewIp(_) | Cure::Adopt(..)
             );
-            cure && drift.is_wanted(&self.desired) && world.watch.stage(drift) != Stage::Spent
+            cure && !recovered.contains(&&drift.place)
+                && drift.is_wanted(&self.desired)
+                && world.watch.stage(drift) != Stage::Spent
         };
         let curable: Vec<Drift> = self.drifts.iter().filter(curable).cloned().collect();
         // An EIP that the stack does not have.
@@ -113,7 +136,11 @@ impl Plan {
         };
         // Such a change set takes in all drift there is, so none may be there that it must not or cannot undo.
         let revertible = self.drifts.iter().all(|drift| {
-            !matches!(drift.cure, Cure::ByHand(_) | Cure::Passes) && !gives_eip(drift)
+            let stays = matches!(
+                drift.cure,
+                Cure::ByHand(_) | Cure::Passes | Cure::Recover(..) | Cure::Adopt(..)
+            );
+            !stays && !gives_eip(drift)
         });
         let new = |drift: &&Drift| {
             revertible && drift.kind.is_revertible() && world.watch.stage(drift) == Stage::New
@@ -198,7 +225,21 @@ impl Plan {
         one_zone_at_last(&mut drifts, names, |drift| {
             world.watch.stage(drift) == Stage::Last
         });
+        self.remake_all(stack, layout, names, drifts)
+    }
+
+    /// Repairs these by a change of the stack. False when there is none to be made.
+    pub(in crate::model) fn remake_all(
+        &mut self,
+        stack: &Stack,
+        layout: &Layout,
+        names: &Names,
+        mut drifts: Vec<Drift>,
+    ) -> bool {
         drifts.extend(self.in_the_way(names, &drifts));
+        if self.retains_first(stack, layout, names, &drifts) {
+            return true;
+        }
         let Some(template) = without(stack, &drifts).filter(|_| !drifts.is_empty()) else {
             return false;
         };
@@ -208,6 +249,9 @@ impl Plan {
             return false;
         }
         (self.differences, self.renewed) = (differences, renewed);
+        // The try was counted when it was executed.
+        let was_tried = set_for(stack, &template)
+            .is_some_and(|set| set.state == ChangeSetState::Executed && lost_eips::is_try(&drifts));
         self.change(stack, template, names, None);
         if self.action == Action::Refuse {
             // A repair that cannot be made keeps nothing else from being done.
@@ -225,7 +269,7 @@ impl Plan {
             let changes = set.map(|set| set.changes.as_slice()).unwrap_or_default();
             drifts.retain(|drift| changes.iter().any(|change| change.logical_id == drift.id));
         }
-        if matches!(self.action, Action::Execute { .. } | Action::Discard { .. }) {
+        if matches!(self.action, Action::Execute { .. } | Action::Discard { .. }) && !was_tried {
             self.repairs = keys(&drifts);
         }
         self.why = format!("{}; it repairs {}", self.why, named(&drifts));
@@ -297,7 +341,9 @@ fn one_zone_at_last(drifts: &mut Vec<Drift>, names: &Names, is_last: impl Fn(&Dr
 /// One change never rebuilds the NAT of every zone: whatever is wrong with what was seen, traffic goes on somewhere.
 fn not_all_zones(drifts: &mut Vec<Drift>, names: &Names) {
     let zone = |drift: &Drift| match (&drift.place, &drift.cure) {
-        (Place::Zone(zone), Cure::Renew(_) | Cure::NewIp(_)) => Some(zone.clone()),
+        (Place::Zone(zone), Cure::Renew(_) | Cure::NewIp(_) | Cure::Adopt(..)) => {
+            Some(zone.clone())
+        }
         _ => None,
     };
     let zones: BTreeSet<Zone> = drifts.iter().filter_map(zone).collect();
@@ -307,19 +353,23 @@ fn not_all_zones(drifts: &mut Vec<Drift>, names: &Names) {
 }
 
 /// What becomes of a drift.
-fn outlook(drift: &Drift, mode: OnDrift, spent: bool) -> &str {
-    match (&drift.cure, mode) {
+fn outlook<'a>(drift: &'a Drift, mode: OnDrift, spent: bool) -> Cow<'a, str> {
+    let text = match (&drift.cure, mode) {
+        (Cure::Recover(_, ip), _) => {
+            return lost_eips::outlook(drift, ip, mode == OnDrift::Repair).into();
+        }
         (Cure::ByHand(remedy), _) => remedy,
         (Cure::Follows, _) => "it is set right together with what it depends on",
         (Cure::Passes, _) => "it is looked at again soon",
         (_, OnDrift::Repair) if spent => "it is left alone",
         (_, OnDrift::Repair) => "it is repaired",
         (_, OnDrift::Report | OnDrift::Off) => "restore it, or set --drift-detection=repair",
-    }
+    };
+    Cow::Borrowed(text)
 }
 
 fn keys(drifts: &[Drift]) -> Vec<String> {
-    drifts.iter().map(Drift::key).collect()
+    drifts.iter().map(repair_key).collect()
 }
 
 fn named(drifts: &[Drift]) -> String {
@@ -333,7 +383,9 @@ fn named(drifts: &[Drift]) -> String {
 /// What may be replaced, since it is gone or of no use.
 fn renewed(drifts: &[Drift]) -> BTreeSet<String> {
     let ids = |drift: &Drift| match &drift.cure {
-        Cure::Renew(ids) | Cure::NewIp(ids) => ids.clone(),
+        Cure::Renew(ids) | Cure::NewIp(ids) | Cure::Recover(ids, _) | Cure::Adopt(ids, _) => {
+            ids.clone()
+        }
         _ => Vec::new(),
     };
     drifts.iter().flat_map(ids).collect()

@@ -114,6 +114,15 @@ impl Scene {
         self.plan()
     }
 
+    /// After so many tries to get the lost static IPs back.
+    pub(super) fn tried_to_recover(&mut self, times: usize) {
+        let drifts = self.plan().drifts;
+        let keys: Vec<String> = drifts.iter().filter_map(Drift::recovery_key).collect();
+        for _ in 0..times {
+            self.bench.watch.tried(&keys);
+        }
+    }
+
     pub(super) fn change_set(&mut self, template: &Template, changes: &[(&str, &str, Effect)]) {
         let change = |(id, kind, effect): &(&str, &str, Effect)| Change {
             logical_id: text(id),
@@ -277,6 +286,7 @@ fn a_static_ip_that_is_gone_is_replaced_only_if_that_is_allowed() {
         ]
     );
     assert!(plan.refuses_something());
+    scene.tried_to_recover(4);
     // Reverting would draw a new one, so the other zone is repaired without that.
     let Action::Prepare(template) = scene.plan().action else {
         panic!("{}", scene.plan());

@@ -15,6 +15,7 @@ use crate::model::cloud::part_names::{alphanumeric, zone_of_eip};
 use crate::model::cloud::static_ip::{Account, AccountAddress, Choice, Choices, StaticIp};
 use crate::model::persisted::grace::whole_seconds;
 use crate::model::persisted::ledger::Ledger;
+use crate::model::plan::lost_eips::by_hand;
 use crate::model::plan::replaced_ips::{self, Replaced};
 use crate::model::plan::types::World;
 
@@ -62,6 +63,12 @@ pub(in crate::model) fn note(ledger: &mut Ledger, world: &World<'_>, names: &Nam
         });
         // After a replacement CloudFormation may still show the former outputs.
         let given = names.given.get(&zone).filter(|it| !it.ip.is_empty());
+        // One that was released and allocated again counts once the zone uses it.
+        let is_held = address.is_some_and(|address| address.held_by.is_some());
+        let seen = seen.filter(|seen| {
+            let was = ledger.static_ips.get(&zone).filter(|was| was.ip == seen.ip);
+            is_held || was.is_none_or(|was| was == seen)
+        });
         let has = given.cloned().or(seen);
         if let Some(has) = has.filter(|it| !it.allocation.is_empty()) {
             ledger.note_ip(zone, has, now);
@@ -88,7 +95,13 @@ impl Finder<'_> {
                 Some(self.given(zone, given?, addresses))
             }
             Account::Listed { addresses, gone } => match former {
-                Some(former) if gone.contains(&former.allocation) => self.lost(zone, former),
+                Some(former) if gone.contains(&former.allocation) => {
+                    let mut addresses = addresses.iter();
+                    match addresses.find(|(_, address)| address.ip == former.ip) {
+                        Some((allocation, address)) => Some(had(allocation, address)),
+                        None => self.lost(zone, former),
+                    }
+                }
                 Some(former) => Some(match addresses.get(&former.allocation) {
                     Some(address) => had(&former.allocation, address),
                     None => wait(format!(
@@ -158,9 +171,8 @@ impl Finder<'_> {
             return None;
         }
         let why = format!(
-            "it had the static IP {ip}, which is released; allocate it again soon, as long as AWS has given it to nobody else, \
-             and name it with --aws-eip-allocation-id={zone}=ID; only if that fails, or nobody needs the IP, set \
-             --allow-new-eips={zone}={ip} to give the zone a new one"
+            "it had the static IP {ip}, which is released; {}",
+            by_hand(zone, ip)
         );
         Some(Choice::Wait(Reason::StaticIpLost, why))
     }

@@ -11,6 +11,7 @@ use crate::model::cloud::layout::Names;
 use crate::model::cloud::observed::Observed;
 use crate::model::cloud::part_names::Part;
 use crate::model::drift::{Cure, Drift, Place};
+use crate::model::plan::lost_eips::recover_lost_zones;
 use crate::model::plan::types::World;
 
 /// Leaves zones as they are whose static IP is gone and must not be replaced now. Of those that may get another one, this change
@@ -28,27 +29,26 @@ pub(in crate::model) fn keep_lost_zones(
         lost.is_some_and(|lost| world.settings.new_eips.contains(&lost))
     };
     let lost: Vec<Zone> = drifts.iter().filter_map(lost_zone).cloned().collect();
+    recover_lost_zones(drifts, world, |zone| ip(zone).cloned(), is_allowed);
+    let is_recovery = |drift: &&Drift| matches!(drift.cure, Cure::Recover(..));
+    let recovered: Vec<Place> = drifts
+        .iter()
+        .filter(is_recovery)
+        .map(|drift| drift.place.clone())
+        .collect();
     let mut next = drifts.iter().filter(|drift| !is_spent(drift));
-    let next = next.find_map(|drift| lost_zone(drift).filter(|zone| is_allowed(zone)));
-    let next = next.cloned();
+    let next = next.find_map(lost_zone).cloned();
     for drift in drifts {
         let Place::Zone(zone) = &drift.place else {
             continue;
         };
-        if !lost.contains(zone) || Some(zone) == next.as_ref() {
+        let is_served = Some(zone) == next.as_ref() || recovered.contains(&drift.place);
+        if !lost.contains(zone) || is_served {
             continue;
         }
         let gateway = names.part(zone, Part::NatGateway);
         match &drift.cure {
-            Cure::NewIp(_) if is_allowed(zone) => drift.cure = Cure::Passes,
-            Cure::NewIp(_) => {
-                let flag = format!("{zone}={}", ip(zone).map_or("IP", String::as_str));
-                let remedy = format!(
-                    "allocate it again soon, as long as AWS has given it to nobody else, and only if that fails set \
-                     --allow-new-eips={flag} to give the zone a new one, and tell everybody who has allow-listed the old one"
-                );
-                drift.cure = Cure::ByHand(remedy.into());
-            }
+            Cure::NewIp(_) => drift.cure = Cure::Passes,
             Cure::Renew(ids) if gateway.is_some_and(|gateway| ids.contains(gateway)) => {
                 drift.cure = Cure::Follows;
             }

@@ -14,6 +14,7 @@ fn one_change_gives_one_zone_a_new_static_ip() {
     for zone in ["a", "b"] {
         release(&mut scene, zone);
     }
+    scene.tried_to_recover(1);
     for (tries, zone) in [(0, "a"), (MAX_REPAIRS, "b")] {
         for _ in 0..tries {
             let keys: Vec<String> = scene.plan().drifts.iter().map(Drift::key).collect();
@@ -37,6 +38,7 @@ fn one_change_gives_one_zone_a_new_static_ip() {
 fn a_new_static_ip_is_allowed_for_one_zone_and_the_one_that_it_has_lost() {
     let mut scene = Scene::new();
     release(&mut scene, "a");
+    scene.tried_to_recover(4);
     for (zone, ip) in [("b", "ip-a"), ("a", "ip-b"), ("a", "ip-x")] {
         scene.bench.settings.new_eips = [(text(zone), text(ip))].into();
         let plan = scene.plan_after(1);
@@ -44,6 +46,7 @@ fn a_new_static_ip_is_allowed_for_one_zone_and_the_one_that_it_has_lost() {
         assert!(plan.refuses_something());
     }
     release(&mut scene, "b");
+    scene.tried_to_recover(4);
     scene.bench.settings.new_eips = [(text("b"), text("ip-b"))].into();
     let Action::Prepare(template) = scene.plan_after(1).action else {
         panic!("{}", scene.plan());

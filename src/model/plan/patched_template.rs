@@ -1,6 +1,6 @@
 //! The live stack's template with something taken out of it, or under another name.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::{Layout, Names};
@@ -56,8 +56,8 @@ pub(in crate::model) fn without(stack: &Stack, drifts: &[Drift]) -> Option<Templ
     let mut text: Value = serde_json::from_str(&stack.template).ok()?;
     for drift in drifts {
         let id = drift.id.as_str();
-        let resources = text.get_mut("Resources")?.as_object_mut()?;
-        match drift.cure {
+        let resources = resources_of(&mut text)?;
+        match &drift.cure {
             Cure::Retake => {
                 resources.remove(id)?;
             }
@@ -65,16 +65,18 @@ pub(in crate::model) fn without(stack: &Stack, drifts: &[Drift]) -> Option<Templ
                 let body = resources.get_mut(id)?.get_mut("Properties")?;
                 body.as_object_mut()?.remove("Tags")?;
             }
-            Cure::NewIp(ref ids) if !resources.contains_key(id) => {
+            Cure::NewIp(ids) | Cure::Recover(ids, _) if !resources.contains_key(id) => {
                 let gateway = ids.iter().find(|other| *other != id)?;
                 let Place::Zone(zone) = &drift.place else {
                     return None;
                 };
                 new_eip(&mut text, id, gateway, zone)?;
+                set_address(resources_of(&mut text)?.get_mut(id)?, &drift.cure)?;
             }
-            Cure::Renew(_) | Cure::NewIp(_) => {
+            Cure::Renew(_) | Cure::NewIp(_) | Cure::Recover(..) => {
                 let new = next_name(id);
-                let body = resources.remove(id)?;
+                let mut body = resources.remove(id)?;
+                set_address(&mut body, &drift.cure)?;
                 resources.insert(new.clone(), body);
                 rename(&mut text, id, &new);
                 let outputs = text.get_mut("Outputs").and_then(Value::as_object_mut);
@@ -84,11 +86,55 @@ pub(in crate::model) fn without(stack: &Stack, drifts: &[Drift]) -> Option<Templ
                     outputs.insert(new, output);
                 }
             }
+            Cure::Adopt(ids, ip) => {
+                let eip = ids.iter().find(|other| *other != id)?;
+                let Place::Zone(zone) = &drift.place else {
+                    return None;
+                };
+                give_allocation(&mut text, (id, eip), ip, zone)?;
+            }
             Cure::Follows | Cure::Passes | Cure::ByHand(_) => {}
         }
     }
-    template::complete(text.get_mut("Resources")?.as_object_mut()?);
+    template::complete(resources_of(&mut text)?);
     Some(as_it_is(stack, text.to_string()))
+}
+
+fn resources_of(text: &mut Value) -> Option<&mut Map<String, Value>> {
+    text.get_mut("Resources")?.as_object_mut()
+}
+
+/// Lets an EIP that is created again ask for the static IP that it is to have. Should a later step of that change fail, the IP stays in
+/// the account: AWS would not have to give it back twice.
+fn set_address(body: &mut Value, cure: &Cure) -> Option<()> {
+    let properties = body.get_mut("Properties")?.as_object_mut()?;
+    match cure {
+        Cure::Recover(_, ip) => {
+            properties.insert("Address".to_owned(), json!(ip));
+            retention::retain_always(body);
+        }
+        Cure::NewIp(_) => _ = properties.remove("Address"),
+        _ => {}
+    }
+    Some(())
+}
+
+/// Gives a NAT gateway the static IP by its allocation id. The stack's EIP, which stood for the IP under another one, goes.
+fn give_allocation(
+    text: &mut Value,
+    (gateway, eip): (&str, &str),
+    ip: &StaticIp,
+    zone: &Zone,
+) -> Option<()> {
+    let resources = resources_of(text)?;
+    resources.remove(eip);
+    let properties = resources.get_mut(gateway)?.get_mut("Properties")?;
+    *properties.get_mut("AllocationId")? = json!(ip.allocation);
+    let outputs = text.get_mut("Outputs")?.as_object_mut()?;
+    let mut output = outputs.remove(eip)?;
+    *output.get_mut("Value")? = json!(ip.ip);
+    outputs.insert(part_name(zone, Part::Eip), output);
+    Some(())
 }
 
 /// Gives a NAT gateway an EIP of the stack instead of one that is no resource of it. `id`: the output that shows the static IP.

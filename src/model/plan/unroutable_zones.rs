@@ -109,7 +109,7 @@ pub(in crate::model) fn leave_routes(
     let comes_back = |zone: &Zone| {
         let gateway = names.part(zone, Part::NatGateway);
         drifts.iter().any(|drift| match &drift.cure {
-            Cure::Renew(ids) | Cure::NewIp(ids) => {
+            Cure::Renew(ids) | Cure::NewIp(ids) | Cure::Recover(ids, _) | Cure::Adopt(ids, _) => {
                 gateway.is_some_and(|id| ids.contains(id)) && !is_spent(drift)
             }
             _ => false,

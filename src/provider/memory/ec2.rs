@@ -1,7 +1,6 @@
 //! EC2 as far as the stack uses it: all resources, whichever principal created them, and the requests that EC2 refuses.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
@@ -9,9 +8,6 @@ use super::wish::{Made, Wish};
 use crate::model::base::ids::{SubnetId, Zone};
 use crate::model::cloud::network::{Network, OtherTable, Route, Target};
 use crate::model::cloud::observed::{Address, Gateway, Health, Subnet};
-
-/// The address before the first static IP.
-const ADDRESSES: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 0);
 
 pub(super) const NO_ROOM: &str = "takes no more routes";
 const NOT_SUPPORTED: &str = "is not supported as a destination";
@@ -22,6 +18,8 @@ pub(super) struct Ec2 {
     pub(super) gateways: BTreeMap<String, Gateway>,
     /// The static IPs, by public IP.
     pub(super) addresses: BTreeMap<String, Address>,
+    /// Static IPs that were released, and that another account has since.
+    pub(super) given_away: BTreeSet<String>,
     /// The border groups of static IPs that are not the region's.
     pub(super) groups: BTreeMap<String, String>,
     /// The tags that CloudFormation gives to the static IPs, by public IP.
@@ -38,7 +36,8 @@ pub(super) struct Ec2 {
     pub(super) refused: BTreeSet<Ipv4Net>,
     /// The account does not tell them.
     pub(super) hides_quotas: bool,
-    allocated: u32,
+    /// How many addresses were allocated.
+    pub(super) count: u32,
     /// A counter that makes ids unique.
     ids: BTreeSet<String>,
 }
@@ -105,33 +104,10 @@ impl Ec2 {
         workers.chain(others)
     }
 
-    /// Allocates a static IP. Returns it with its allocation id.
-    pub(super) fn allocate(&mut self) -> (String, String) {
-        self.allocated += 1;
-        let ip = Ipv4Addr::from_bits(ADDRESSES.to_bits() + self.allocated).to_string();
-        let allocation = format!("eipalloc-{}", self.allocated);
-        let address = Address {
-            held_by: None,
-            allocation: allocation.clone(),
-        };
-        self.addresses.insert(ip.clone(), address);
-        (ip, allocation)
-    }
-
     /// Creates a resource. Returns its id, or why EC2 refuses it.
     pub(super) fn make(&mut self, wish: &Wish) -> Result<String, String> {
         match wish.kind.as_str() {
-            "AWS::EC2::EIP" if self.free_addresses() == Some(0) => {
-                Err("the maximum number of addresses has been reached".to_owned())
-            }
-            "AWS::EC2::EIP" => {
-                let (ip, _) = self.allocate();
-                let group = wish.field("NetworkBorderGroup");
-                if !group.is_empty() {
-                    self.groups.insert(ip.clone(), group.to_owned());
-                }
-                Ok(ip)
-            }
+            "AWS::EC2::EIP" => self.make_address(wish),
             "AWS::EC2::Subnet" => self.make_subnet(wish),
             "AWS::EC2::RouteTable" => {
                 let id = self.fresh("rtb-nat");
