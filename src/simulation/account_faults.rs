@@ -130,6 +130,11 @@ impl MemoryProvider {
                 end(ec2, gateway, Health::Gone);
                 ec2.addresses.remove(ip).is_some()
             }
+            Ec2Fault::AddressGivenAway => {
+                end(ec2, gateway, Health::Gone);
+                let was = ec2.addresses.remove(ip).is_some();
+                was && ec2.given_away.insert(ip.to_owned())
+            }
             Ec2Fault::AddressHeld => hold(ec2, gateway, ip),
             Ec2Fault::SubnetGone => {
                 end(ec2, gateway, Health::Gone);
@@ -215,6 +220,19 @@ impl MemoryProvider {
             Some((logical.clone(), stray))
         };
         account.made.iter().filter_map(stray).collect()
+    }
+
+    /// Whether another account has this static IP, which was released here.
+    pub(crate) fn is_given_away(&self, ip: &str) -> bool {
+        self.account().ec2.given_away.contains(ip)
+    }
+
+    /// The static IP of an EIP of the stack that is not in EC2.
+    pub(crate) fn lost_ip(&self, logical: &str) -> Option<String> {
+        let account = self.account();
+        let made = account.made.get(logical)?;
+        let is_lost = made.wish.kind == EIP && account.ec2.state(made) == State::Gone;
+        is_lost.then(|| made.id.clone())
     }
 
     /// The first of the zones' pieces that the stack does not have, or without its tags.

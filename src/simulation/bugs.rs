@@ -49,6 +49,8 @@ pub enum Bug {
     IpMadeAnew,
     /// EIPs are without the attributes that keep them when their stack is deleted.
     EipReleased,
+    /// A released static IP is replaced, although AWS would give it back.
+    OldIpNotAsked,
     /// A zone that is added gets a new static IP, although the account has its former one.
     FormerIpIgnored,
     /// A route to a deleted NAT gateway is requested.
@@ -88,7 +90,7 @@ pub enum Bug {
 
 impl Bug {
     /// All bugs, each with the number of histories that find it.
-    pub const PLANTED: [(Self, u64); 38] = [
+    pub const PLANTED: [(Self, u64); 39] = [
         (Self::EmptyTrusted, 500),
         (Self::TyposDropped, 100),
         (Self::OversizedDropped, 100),
@@ -111,6 +113,7 @@ impl Bug {
         (Self::ReversionUnread, 300),
         (Self::IpMadeAnew, 300),
         (Self::EipReleased, 100),
+        (Self::OldIpNotAsked, 20),
         (Self::FormerIpIgnored, 100),
         (Self::DeadEndTaken, 200),
         (Self::ServedWait, 100),

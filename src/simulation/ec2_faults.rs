@@ -18,8 +18,10 @@ pub enum Ec2Fault {
     RouteAstray(u8),
     GatewayGone,
     GatewayFailed,
-    /// With its NAT gateway, which would keep it else.
+    /// With its NAT gateway, which would keep it else. AWS gives it back.
     AddressReleased,
+    /// The same, and another account gets it.
+    AddressGivenAway,
     /// The static IP is associated with a foreign network interface.
     AddressHeld,
     /// With the NAT gateway in it.
@@ -42,7 +44,8 @@ impl Ec2Fault {
             4..7 => Self::RouteAstray(number),
             7..9 => Self::GatewayGone,
             9 => Self::GatewayFailed,
-            10 => Self::AddressReleased,
+            10 if number.is_multiple_of(2) => Self::AddressReleased,
+            10 => Self::AddressGivenAway,
             11 => Self::AddressHeld,
             12 => Self::SubnetGone,
             13 => Self::SubnetTags,
@@ -69,6 +72,7 @@ impl fmt::Display for Ec2Fault {
             Self::GatewayGone => "the NAT gateway is deleted",
             Self::GatewayFailed => "the NAT gateway fails",
             Self::AddressReleased => "the static IP is released",
+            Self::AddressGivenAway => "the static IP is released, and AWS gives it away",
             Self::AddressHeld => "the static IP is given to another interface",
             Self::SubnetGone => "the NAT subnet is deleted",
             Self::SubnetTags => "the NAT subnet is tagged otherwise",

@@ -91,10 +91,16 @@ impl Excuses {
 
     fn is_given_up(&self, id: &str) -> bool {
         let id = base(id);
-        let tries = self.tries.get(id).copied().unwrap_or_default();
-        self.beyond_repair.contains(id) || tries >= MAX_REPAIRS
+        self.beyond_repair.contains(id) || self.tries(id) >= MAX_REPAIRS
+    }
+
+    fn tries(&self, id: &str) -> u32 {
+        self.tries.get(base(id)).copied().unwrap_or_default()
     }
 }
+
+/// Tries to get a static IP back that come soon. Later ones come ten minutes and more after that.
+const RECOVERIES: u32 = 2;
 
 /// What may stay as it is, though nobody asked for that.
 #[derive(Debug, Default)]
@@ -214,8 +220,12 @@ impl World {
             ..Lost::default()
         };
         for (id, stray) in astray {
-            let released = id.starts_with("EIP");
-            if !released && !excuses.is_given_up(&id) {
+            let is_gone = match self.account.lost_ip(&id) {
+                // The third try comes after the history.
+                Some(ip) => self.account.is_given_away(&ip) || excuses.tries(&id) >= RECOVERIES,
+                None => false,
+            };
+            if !is_gone && !excuses.is_given_up(&id) {
                 continue;
             }
             match stray.route {
@@ -224,6 +234,26 @@ impl World {
             }
         }
         lost
+    }
+
+    /// Whether the controller may still try to get a static IP back.
+    pub fn may_recover(&self) -> bool {
+        let mut astray = self.account.astray().into_keys();
+        astray.any(|id| self.account.lost_ip(&id).is_some())
+    }
+
+    /// Returns a zone that has another static IP, although AWS would give back the one that others released.
+    pub fn another_ip(&self) -> Option<String> {
+        let (sight, shared) = (self.account.sight(), self.shared());
+        let mut lost = shared.ips.iter().filter(|(_, ip)| {
+            shared.excuses.released.contains(*ip) && !self.account.is_given_away(ip)
+        });
+        lost.find_map(|(output, ip)| {
+            let mut now = sight.ips.iter();
+            let (_, other) = now.find(|(it, _)| base(it) == base(output))?;
+            (other != ip && !self.flags.new_eips)
+                .then(|| format!("{output} got {other}, though AWS gives {ip} back"))
+        })
     }
 
     /// What is not in EC2 as the stack says, and should be.

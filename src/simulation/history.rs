@@ -149,7 +149,11 @@ async fn play(world: &World, script: &Script) -> Duration {
         after = after.max(settle(world, settled, Instant::now()).await);
     }
     // What was refused is tried again in its own time.
-    let is_quiet = world.shared().refused.is_empty() && !world.is_retry_due();
+    let is_quiet =
+        world.shared().refused.is_empty() && !world.is_retry_due() && !world.may_recover();
+    if let Some(what) = world.another_ip().filter(|_| !wrong()) {
+        world.fail(Invariant::StaticIpsStay, what);
+    }
     if is_quiet && !wrong() {
         world.be_quiet();
     }

@@ -27,8 +27,8 @@
 //! 9. `WithinLimits`: no operation fails for lack of room in a route table that was full when it was planned.
 //! 10. `Settles`: at most [`history::SETTLED`] after the faults have stopped, the tables are what the ConfigMaps request, EC2 is what the
 //!     stack says, the stack has all zones that are configured and none that is named for removal, the stack is protected, no operation runs
-//!     and no change set is left. Excused is a zone whose static IP was released by others, and what was repaired three times without
-//!     success. A network that AWS refuses has to be served [`history::SETTLED`] and the longest backoff after AWS accepts it again.
+//!     and no change set is left. Excused is a zone whose static IP was released by others and given away by AWS, and what was
+//!     repaired three times without success. A zone whose static IP AWS gives back has that one again. A network that AWS refuses has to be served [`history::SETTLED`] and the longest backoff after AWS accepts it again.
 //! 11. `StaysQuiet`: from then on no call is sent, for a minute, and in one of a hundred histories for an hour.
 //! 12. `NoPanic`: no process panics.
 //! 13. `OneOwner`: a replica that has read that the stack belongs to another cluster decides on no call.

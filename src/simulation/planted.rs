@@ -53,6 +53,18 @@ pub fn releases_eips(text: &mut String) {
     }
 }
 
+/// Lets an EIP that is created again take any static IP.
+pub fn asks_for_any_ip(text: &mut String) {
+    let mut template: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let resources = template["Resources"].as_object_mut();
+    for body in resources.into_iter().flat_map(|it| it.values_mut()) {
+        if let Some(properties) = body["Properties"].as_object_mut() {
+            properties.remove("Address");
+        }
+    }
+    *text = template.to_string();
+}
+
 /// Shows every EIP with the attributes that keep it.
 pub fn looks_retained(stack: &mut Stack) {
     let mut text: serde_json::Value = serde_json::from_str(&stack.template).unwrap_or_default();

@@ -189,6 +189,9 @@ impl Provider for ProviderWrapper {
                 _ => None,
             };
             let mut template = template.clone();
+            if bug == Bug::OldIpNotAsked {
+                planted::asks_for_any_ip(&mut template.text);
+            }
             if bug == Bug::IpMadeAnew {
                 planted::another_ip(&mut template, account).await;
             }

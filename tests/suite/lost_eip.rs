@@ -97,11 +97,9 @@ async fn a_static_ip_that_aws_gave_to_somebody_else() {
         // New entries are served, also in that zone's tables.
         stage.config_map("egress-t9", &[("dns", "9.9.9.9")]).await;
         wait::until("the others have the route", || {
-            let tables = stage.aws.routes().into_iter();
-            let others = tables.filter(|((_, zone), _)| !zone.ends_with('a'));
-            let all = others
-                .clone()
-                .all(|(_, routes)| routes.contains_key("9.9.9.9/32"));
+            let tables = stage.aws.routes();
+            let mut others = tables.iter().filter(|((_, zone), _)| !zone.ends_with('a'));
+            let all = others.all(|(_, routes)| routes.contains_key("9.9.9.9/32"));
             wait::check(all, || format!("{:?}", stage.aws.routes()))
         })
         .await;

@@ -92,7 +92,7 @@ pub struct StackOptions {
         hide_env_values = true
     )]
     pub drift_interval: String,
-    /// Give this zone a new static IP in place of this one, which was released and cannot be recovered; can be repeated.
+    /// Give this zone a new static IP in place of this one, which was released, if AWS does not give it back; can be repeated.
     /// Default: none.
     #[arg(long, value_name = "ZONE=IP", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_NEW_EIPS", hide_env_values = true)]

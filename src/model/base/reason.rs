@@ -110,7 +110,7 @@ reasons! {
     StaticIpChanged (Zone): "tell every partner who allows the old static IP to allow the new one";
     StaticIpDetached (Zone): "disassociate it there; the controller gives it back to the NAT gateway";
     StaticIpKept (Zone): "correct --aws-eip-allocation-id, or set --replace-static-ip=ZONE, or see the message";
-    StaticIpLost (Zone): "try to recover it; if that fails, inform partners and set --allow-new-eips=ZONE=IP";
+    StaticIpLost (Zone): "be quick: allocate it by hand, and the controller uses it; if AWS has given it away, inform partners and set --allow-new-eips=ZONE=IP";
     StaticIpUndecided (Zone): "choose the static IP with --aws-eip-allocation-id=ZONE=ID, or see the message";
     StatusContradicted (Stack): "find out why CloudFormation shows this status; delete the stack by hand if nobody uses its static IPs";
     TagsChanged (Zone): "nothing: it is set again";

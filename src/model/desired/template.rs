@@ -315,7 +315,7 @@ pub(in crate::model) fn ip_output(zone: &Zone, ip: Value) -> Value {
     json!({ "Description": format!("Static IP of {zone}"), "Value": ip })
 }
 
-/// A live EIP keeps all its properties, whoever set them: most cannot be changed, and another `Address` or border group would be another
+/// A live EIP keeps all its properties: most cannot be changed, and another `Address` or border group would be another
 /// static IP.
 pub(in crate::model) fn eip(zone: &Zone, names: &Names, live: &Layout) -> Value {
     let id = names.part(zone, Part::Eip);

@@ -1,4 +1,4 @@
-//! Static IPs that somebody released. AWS gives one back as long as nobody else has it, to an EIP whose `Address` names it. Each try is
+//! Static IPs that were released. AWS gives one back as long as nobody else has it, to an EIP whose `Address` names it. Each try is
 //! a change of one zone alone: if AWS has given the IP away, it fails at its first step and is rolled back.
 
 use crate::model::base::ids::Zone;
@@ -49,7 +49,7 @@ pub(in crate::model) fn recover_lost_zones(
 /// Returns what a person can do about a static IP that is gone.
 pub(in crate::model) fn by_hand(zone: &Zone, ip: &str) -> String {
     format!(
-        "be quick, before AWS gives it to somebody else: run `aws ec2 allocate-address --domain vpc --address {ip}`, and the controller \
+        "be quick, before AWS gives it to another account: run `aws ec2 allocate-address --domain vpc --address {ip}`, and the controller \
          uses what that returns; only if that fails set --allow-new-eips={zone}={ip} to give the zone a new one, and tell everybody who \
          has allow-listed the old one"
     )

@@ -91,7 +91,7 @@ pub(in crate::model) fn without(stack: &Stack, drifts: &[Drift]) -> Option<Templ
                 let Place::Zone(zone) = &drift.place else {
                     return None;
                 };
-                give_allocation(&mut text, (id, eip), ip, zone)?;
+                give_allocation(&mut text, (id, eip), (zone, ip))?;
             }
             Cure::Follows | Cure::Passes | Cure::ByHand(_) => {}
         }
@@ -119,21 +119,24 @@ fn set_address(body: &mut Value, cure: &Cure) -> Option<()> {
     Some(())
 }
 
-/// Gives a NAT gateway the static IP by its allocation id. The stack's EIP, which stood for the IP under another one, goes.
+/// Gives a NAT gateway a static IP that is no resource of the stack, by its allocation id. `gateway` and `eip`: the logical ids of the
+/// gateway, and of the EIP that it had before, which goes.
 fn give_allocation(
     text: &mut Value,
     (gateway, eip): (&str, &str),
-    ip: &StaticIp,
-    zone: &Zone,
+    (zone, ip): (&Zone, &StaticIp),
 ) -> Option<()> {
+    let outputs = text.as_object_mut()?.entry("Outputs");
+    let outputs = outputs.or_insert_with(|| json!({})).as_object_mut()?;
+    outputs.retain(|id, output| id != eip && output["Value"]["Ref"] != eip);
+    outputs.insert(
+        part_name(zone, Part::Eip),
+        template::ip_output(zone, json!(ip.ip)),
+    );
     let resources = resources_of(text)?;
     resources.remove(eip);
-    let properties = resources.get_mut(gateway)?.get_mut("Properties")?;
-    *properties.get_mut("AllocationId")? = json!(ip.allocation);
-    let outputs = text.get_mut("Outputs")?.as_object_mut()?;
-    let mut output = outputs.remove(eip)?;
-    *output.get_mut("Value")? = json!(ip.ip);
-    outputs.insert(part_name(zone, Part::Eip), output);
+    let gateway = resources.get_mut(gateway)?.get_mut("Properties")?;
+    *gateway.get_mut("AllocationId")? = json!(ip.allocation);
     Some(())
 }
 
@@ -161,18 +164,8 @@ pub(in crate::model) fn with_ip(
 ) -> Option<Template> {
     let template = without(stack, missing)?;
     let mut text: Value = serde_json::from_str(&template.text).ok()?;
-    let outputs = text.as_object_mut()?.entry("Outputs");
-    let outputs = outputs.or_insert_with(|| json!({})).as_object_mut()?;
-    outputs.retain(|id, output| id != eip && output["Value"]["Ref"] != eip);
-    outputs.insert(
-        part_name(zone, Part::Eip),
-        template::ip_output(zone, json!(ip.ip)),
-    );
-    let resources = text.get_mut("Resources")?.as_object_mut()?;
-    resources.remove(eip);
-    let gateway = resources.get_mut(gateway)?.get_mut("Properties")?;
-    *gateway.get_mut("AllocationId")? = json!(ip.allocation);
-    template::complete(resources);
+    give_allocation(&mut text, (gateway, eip), (zone, ip))?;
+    template::complete(resources_of(&mut text)?);
     Some(as_it_is(stack, text.to_string()))
 }
 

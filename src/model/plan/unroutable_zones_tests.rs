@@ -20,6 +20,7 @@ fn a_zone_that_cannot_be_repaired_holds_up_no_other() {
     let mut lost = Scene::new();
     lose_gateway(&mut lost);
     lost.seen.addresses.remove("ip-a");
+    lost.tried_to_recover(4);
     let mut spent = Scene::new();
     lose_gateway(&mut spent);
     spent.plan_after(MAX_REPAIRS);
