@@ -43,8 +43,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
             _ => problems.push(Told::from(problem)),
         }
     }
-    let all = snapshot.objects.values().map(|content| content.data.len());
-    let mut entries = Vec::with_capacity(all.sum());
+    let mut entries = Vec::with_capacity(snapshot.objects.values().map(|it| it.data.len()).sum());
     for (object, content) in &snapshot.objects {
         let is_cut = of_object.get(object).is_some_and(|told| is_cut(told));
         for (key, value) in &content.data {
