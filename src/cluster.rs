@@ -103,7 +103,8 @@ async fn read(access: &Access) -> Result<String, String> {
             status.message
         )),
         Ok(Err(error)) => Err(format!(
-            "the namespace kube-system cannot be read ({error})"
+            "the namespace kube-system cannot be read ({})",
+            error_chain::text(&error)
         )),
         Err(_) => Err(format!(
             "the namespace kube-system: the API server has not answered for {PATIENCE:?}"

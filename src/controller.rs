@@ -175,6 +175,8 @@ struct LeaderTerm<'a> {
     /// The start of the term as time since 1970.
     wall: Duration,
     next: Instant,
+    /// When the next pass would start if the ledger did not have to be written before.
+    due: Instant,
     /// The earliest time at which a change of a source starts a pass: not before the end of the last one.
     wakes_from: Instant,
     /// Whether a change of a source started this pass.
@@ -203,6 +205,7 @@ impl<'a> LeaderTerm<'a> {
             began: now,
             wall: memory.ledger.begin_term(),
             next: now,
+            due: now,
             wakes_from: now,
             woken: false,
             stream: 0,
@@ -254,20 +257,22 @@ impl<'a> LeaderTerm<'a> {
             Err(error) => (Outcome::Failed, error.retry == Retry::Slowly),
         };
         let refused = result.is_ok() && outcome == Outcome::Failed;
-        let again = std::mem::replace(&mut self.refused, refused) && refused && self.woken;
-        match self.memory.schedule.next(outcome, clock::since(self.began)) {
+        let left = self.due.saturating_duration_since(clock::now());
+        let early = self.woken || !left.is_zero();
+        let again = std::mem::replace(&mut self.refused, refused) && refused && early;
+        let wait = match self.memory.schedule.next(outcome, clock::since(self.began)) {
             Some(wait) => {
                 self.failures.reset();
-                let owes = self.memory.ledger.flush_due();
-                owes.map_or(wait, |owes| wait.min(owes.max(PACE)))
+                wait
             }
-            None if again => {
-                let left = self.next.saturating_duration_since(clock::now());
-                left.max(FIRST_RETRY)
-            }
+            None if again => left.max(FIRST_RETRY),
             None if slow => self.failures.slow(),
             None => self.failures.next(),
-        }
+        };
+        self.due = clock::now() + wait;
+        // A pass that failed has no ledger to write.
+        let owes = result.as_ref().ok().and(self.memory.ledger.flush_due());
+        owes.map_or(wait, |owes| wait.min(owes.max(PACE)))
     }
 
     /// Returns the earliest time at which a change of a source starts the next pass, after a pass with this start and result.
@@ -315,6 +320,10 @@ fn record(span: &Span, result: &Result<Pass, ProviderError>) {
 #[cfg(test)]
 #[path = "controller_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "controller_ledger_tests.rs"]
+mod ledger_tests;
 
 #[cfg(test)]
 #[path = "controller_pace_tests.rs"]

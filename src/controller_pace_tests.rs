@@ -75,7 +75,7 @@ impl Account {
         (after.0 - before.0, after.1 - before.1)
     }
 
-    async fn routes(&self) -> usize {
+    pub async fn routes(&self) -> usize {
         let network = self.memory.network().await.expect("a network");
         let routes = network.worker_tables["rtb-1"].routes.values();
         routes.filter(|it| it.target.starts_with("nat-")).count()
@@ -169,6 +169,19 @@ pub(super) fn lead(
     dry_run: bool,
     on_empty: OnEmpty,
 ) -> JoinHandle<()> {
+    let reporter = Reporter::new(Metrics::new(), false);
+    let flags = (dry_run, on_empty);
+    lead_with(account, told, flags, LedgerStore::disabled(), reporter)
+}
+
+/// A leader with this ledger, which publishes its status.
+pub(super) fn lead_with(
+    account: &Account,
+    told: &watch::Sender<Snapshot>,
+    (dry_run, on_empty): (bool, OnEmpty),
+    ledger: LedgerStore,
+    reporter: Reporter,
+) -> JoinHandle<()> {
     let settings = Settings {
         stack_name: "egress".to_owned(),
         zones: example_zones(),
@@ -207,8 +220,8 @@ pub(super) fn lead(
             again,
         },
         config,
-        LedgerStore::disabled(),
-        Reporter::new(Metrics::new(), false),
+        ledger,
+        reporter,
         Liveness::new(Duration::from_secs(60)),
     );
     tokio::spawn(controller.run(std::future::pending()))

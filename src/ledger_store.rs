@@ -1,34 +1,37 @@
 //! Stores the [`Ledger`] in a ConfigMap of the controller. It is read once per term and written when it changes, before the step that
 //! depends on it. The ledger can be large, and anyone who may edit a ConfigMap can change it in each pass. So changes that no step
-//! depends on are deferred: they stay in memory and are written at most every 30 s.
+//! depends on can be deferred: they stay in memory for a while. What the next leader must know, such as a new entry, is written as soon
+//! as the bytes of the last write allow it; what only costs patience is written at most every 30 s.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use kube::api::PostParams;
 use kube::{Api, Client};
 use tracing::Instrument as _;
 
-use crate::clock::{Instant, timeout};
+use self::object::{LedgerConfigMap, WriteError, text};
+use crate::clock::Instant;
 use crate::config_map::ConfigMap;
 use crate::lease::term::Term;
-use crate::model::persisted::ledger::{Ledger, LedgerError};
+use crate::model::base::ids::EntryId;
+use crate::model::persisted::ledger::Ledger;
 use crate::model::persisted::recall::Recall;
 use crate::{clock, spans};
 
+mod object;
+
 /// The key of the document in the ConfigMap.
 pub const KEY: &str = "ledger.json";
-/// The value of the labels `name` and `managed-by`.
-const MANAGER: &str = "kube-static-egress-controller";
-/// The timeout of one request.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause after a request that failed.
 const AGAIN: Duration = Duration::from_secs(15);
 /// How often the ledger is read again if nothing is written: it may have been deleted.
 const REFRESH: Duration = Duration::from_secs(300);
-/// The minimum time between two deferred writes.
+/// The minimum time between two writes of what the next leader need not know.
 const PACE: Duration = Duration::from_secs(30);
+/// The bytes of deferred writes in a second, for what the next leader must know. A document of 10 KB waits a sixth of a second for the
+/// last one, and one that is full 12 s: 4 MB a minute.
+const BYTES_PER_SECOND: u32 = 64 << 10;
 
 /// A clock that returns the time since 1970.
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -53,15 +56,11 @@ pub struct LedgerLocation {
     pub clusters: BTreeSet<String>,
 }
 
-struct LedgerConfigMap {
-    api: Api<ConfigMap>,
-    location: LedgerLocation,
-}
-
 /// Reads and writes the ledger for a leader.
 pub struct LedgerStore {
     store: Option<LedgerConfigMap>,
     clock: Clock,
+    bytes_per_second: u32,
     cache: CachedLedger,
 }
 
@@ -72,8 +71,13 @@ struct CachedLedger {
     ledger: Option<Ledger>,
     /// Whether there are deferred changes.
     dirty: bool,
-    /// The time of the last deferred write.
+    /// Whether the next leader must know some of them.
+    urgent: bool,
+    /// The entries that the document lacks, or has with another network.
+    unrecorded: BTreeSet<EntryId>,
+    /// The time of the last deferred write, and of the last write.
     last_deferred: Option<Instant>,
+    last_write: Option<Instant>,
     /// The ConfigMap; None if it does not exist.
     object: Option<ConfigMap>,
     /// Why the ledger cannot be read or written.
@@ -85,18 +89,13 @@ struct CachedLedger {
     returned: bool,
 }
 
-enum WriteError {
-    /// Another writer has changed the ConfigMap.
-    Conflict,
-    Other(String),
-}
-
 impl LedgerStore {
     pub fn new(client: Client, location: LedgerLocation, clock: Clock) -> Self {
         let api = Api::namespaced(client, &location.namespace);
         Self {
             store: Some(LedgerConfigMap { api, location }),
             clock,
+            bytes_per_second: BYTES_PER_SECOND,
             cache: CachedLedger::default(),
         }
     }
@@ -106,7 +105,16 @@ impl LedgerStore {
         Self {
             store: None,
             clock: wall_clock(),
+            bytes_per_second: BYTES_PER_SECOND,
             cache: CachedLedger::default(),
+        }
+    }
+
+    #[cfg(test)]
+    pub fn with_rate(self, bytes_per_second: u32) -> Self {
+        Self {
+            bytes_per_second,
+            ..self
         }
     }
 
@@ -137,8 +145,7 @@ impl LedgerStore {
                 let is_ours = self.cache.dirty && version(&object) == version(&self.cache.object);
                 let has_content = object.as_ref().and_then(text).is_some();
                 if (has_content && !is_ours) || self.cache.ledger.is_none() {
-                    self.cache.ledger = Some(ledger);
-                    self.cache.dirty = false;
+                    self.cache.holds(ledger);
                 }
                 self.cache.object = object;
             }
@@ -164,9 +171,16 @@ impl LedgerStore {
         self.cache.ledger.as_ref()?.stack.as_deref()
     }
 
-    /// Returns when deferred changes can be written, or None if there are none.
+    /// Returns when deferred changes can be written, or entries that could not be recorded. None if there are none.
     pub fn flush_due(&self) -> Option<Duration> {
-        self.cache.dirty.then(|| self.cache.rest())
+        let cache = &self.cache;
+        (cache.dirty || !cache.unrecorded.is_empty()).then(|| cache.rest(self.bytes_per_second))
+    }
+
+    /// Returns the entries that a later leader would not know, or only with the network that they requested before. If the ledger has
+    /// no content, there are none: then a later leader removes nothing while an entry is refused.
+    pub fn unrecorded(&self) -> &BTreeSet<EntryId> {
+        &self.cache.unrecorded
     }
 
     /// Writes the ledger if it has changed. If no step `depends` on the change, the write may be deferred. Returns false if the plan must
@@ -181,10 +195,13 @@ impl LedgerStore {
         let has_content = cache.object.as_ref().and_then(text).is_some();
         let is_known = has_content && cache.last_error.is_none();
         let is_stored = is_known && !cache.dirty && cache.ledger.as_ref() == Some(&next);
+        if !is_stored {
+            cache.compare(&next);
+        }
         if waits || is_stored {
             return true;
         }
-        if is_known && !depends && !cache.rest().is_zero() {
+        if is_known && !depends && !cache.rest(self.bytes_per_second).is_zero() {
             cache.ledger = Some(next);
             cache.dirty = true;
             return true;
@@ -193,6 +210,7 @@ impl LedgerStore {
             cache.last_deferred = Some(clock::now());
         }
         cache.asked = Some(clock::now());
+        cache.last_write = cache.asked;
         let put = store.put(cache.object.as_ref(), &next);
         let put = put.instrument(spans::step("write ledger"));
         let written = term.bound(put).await;
@@ -203,8 +221,7 @@ impl LedgerStore {
             Ok(Ok(object)) => {
                 cache.last_error = None;
                 cache.object = Some(object);
-                cache.ledger = Some(next);
-                cache.dirty = false;
+                cache.holds(next);
                 return true;
             }
             Ok(Err(WriteError::Conflict)) => {
@@ -231,10 +248,39 @@ impl LedgerStore {
 }
 
 impl CachedLedger {
+    /// Notes that the document holds this ledger.
+    fn holds(&mut self, ledger: Ledger) {
+        self.ledger = Some(ledger);
+        (self.dirty, self.urgent) = (false, false);
+        self.unrecorded.clear();
+    }
+
+    /// Notes what a ledger to be written has that the document lacks.
+    fn compare(&mut self, next: &Ledger) {
+        let is_empty = self.object.as_ref().and_then(text).is_none();
+        let Some(known) = self.ledger.as_ref().filter(|_| !is_empty) else {
+            return self.unrecorded.clear();
+        };
+        self.urgent |= next.must_outlive(known);
+        self.unrecorded.extend(next.newer(known).cloned());
+        self.unrecorded.retain(|entry| next.asked(entry).is_some());
+    }
+
     /// Returns how much longer a deferred write has to wait.
-    fn rest(&self) -> Duration {
-        self.last_deferred
-            .map_or(Duration::ZERO, |at| PACE.saturating_sub(clock::since(at)))
+    fn rest(&self, bytes_per_second: u32) -> Duration {
+        let left = |at: Option<Instant>, pace: Duration| {
+            at.map_or(Duration::ZERO, |at| pace.saturating_sub(clock::since(at)))
+        };
+        if self.last_error.is_some() {
+            return left(self.asked, PACE);
+        }
+        let patient = left(self.last_deferred, PACE);
+        if !self.urgent {
+            return patient;
+        }
+        let bytes = self.object.as_ref().and_then(text).map_or(0, String::len);
+        let pace = Duration::from_secs(bytes as u64) / bytes_per_second.max(1);
+        left(self.last_write, pace).min(patient)
     }
 }
 
@@ -242,152 +288,10 @@ fn version(object: &Option<ConfigMap>) -> Option<&str> {
     object.as_ref()?.metadata.resource_version.as_deref()
 }
 
-impl LedgerConfigMap {
-    fn explain(&self, error: &kube::Error) -> String {
-        let LedgerLocation {
-            namespace, name, ..
-        } = &self.location;
-        match error {
-            kube::Error::Api(status) if status.code == 403 => format!(
-                "the ledger {namespace}/{name} may not be read or written ({}): bind a role with get and update on this \
-                 ConfigMap, as deploy/manifests.yaml has it",
-                status.message
-            ),
-            other => format!("the ledger {namespace}/{name} cannot be read or written ({other})"),
-        }
-    }
-
-    fn slow(&self) -> String {
-        let LedgerLocation {
-            namespace, name, ..
-        } = &self.location;
-        format!("the ledger {namespace}/{name}: the API server has not answered for {PATIENCE:?}")
-    }
-
-    async fn get(&self) -> Result<(Option<ConfigMap>, Ledger), String> {
-        let location = &self.location;
-        let found = timeout(PATIENCE, self.api.get(&location.name)).await;
-        let object = match found.map_err(|_| self.slow())? {
-            Ok(object) => Some(object),
-            Err(kube::Error::Api(status)) if status.code == 404 => None,
-            Err(error) => return Err(self.explain(&error)),
-        };
-        let new = Ledger::new(&location.stack_name);
-        let Some(text) = object.as_ref().and_then(text) else {
-            return Ok((object, new));
-        };
-        match Ledger::read(text, &location.stack_name, &location.clusters) {
-            Ok(ledger) => Ok((object, ledger)),
-            Err(error @ LedgerError::Newer(_)) => Err(format!(
-                "the ledger {}/{} cannot be used: {error}",
-                location.namespace, location.name
-            )),
-            Err(error @ LedgerError::NotOurs) => {
-                let LedgerLocation {
-                    namespace, name, ..
-                } = location;
-                tracing::warn!(
-                    "the ledger {namespace}/{name} is replaced by an empty one: {error}"
-                );
-                Ok((object, new))
-            }
-        }
-    }
-
-    /// Replaces the version that was read, or creates the ConfigMap.
-    async fn put(&self, old: Option<&ConfigMap>, ledger: &Ledger) -> Result<ConfigMap, WriteError> {
-        let written = timeout(PATIENCE, self.send(old, ledger)).await;
-        written.map_err(|_| WriteError::Other(self.slow()))?
-    }
-
-    fn fault(&self, error: &kube::Error) -> WriteError {
-        match error {
-            kube::Error::Api(status) if status.code == 409 => WriteError::Conflict,
-            _ => WriteError::Other(self.explain(error)),
-        }
-    }
-
-    /// Explains why the ledger was not created. The chart creates it, and the chart's role has no permission to.
-    fn not_created(&self, error: &kube::Error) -> WriteError {
-        let LedgerLocation {
-            namespace, name, ..
-        } = &self.location;
-        match error {
-            kube::Error::Api(status) if status.code == 403 => WriteError::Other(format!(
-                "the ledger {namespace}/{name} does not exist and may not be created ({}): install the chart again or apply \
-                 deploy/manifests.yaml, which create it",
-                status.message
-            )),
-            error => self.fault(error),
-        }
-    }
-
-    async fn send(
-        &self,
-        old: Option<&ConfigMap>,
-        ledger: &Ledger,
-    ) -> Result<ConfigMap, WriteError> {
-        let name = &self.location.name;
-        let mut object = old.cloned().unwrap_or_default();
-        object.metadata.name = Some(name.clone());
-        let labels = object.metadata.labels.get_or_insert_default();
-        for key in ["name", "managed-by"] {
-            // Helm recognizes its own objects by `managed-by`, so existing values stay.
-            let label = labels.entry(format!("app.kubernetes.io/{key}"));
-            label.or_insert_with(|| MANAGER.to_owned());
-        }
-        object.data = Some(BTreeMap::from([(KEY.to_owned(), ledger.text())]));
-        let how = PostParams::default();
-        if old.is_some() {
-            match self.api.replace(name, &how, &object).await {
-                // The ConfigMap was deleted.
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(kube::Error::Api(status)) if status.code == 409 => {
-                    return self.fill(object, &kube::Error::Api(status)).await;
-                }
-                other => return other.map_err(|error| self.fault(&error)),
-            }
-        }
-        object.metadata.resource_version = None;
-        object.metadata.uid = None;
-        match self.api.create(&how, &object).await {
-            // The API server checks the permission to create before it checks whether the object exists.
-            Err(kube::Error::Api(status)) if [403, 409].contains(&status.code) => {
-                self.fill(object, &kube::Error::Api(status)).await
-            }
-            made => made.map_err(|error| self.fault(&error)),
-        }
-    }
-
-    /// Writes into a ConfigMap that was created in the meantime, if it has no ledger yet. `why` is the error of the first attempt.
-    async fn fill(
-        &self,
-        mut object: ConfigMap,
-        why: &kube::Error,
-    ) -> Result<ConfigMap, WriteError> {
-        let there = match self.api.get(&self.location.name).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => {
-                return Err(self.not_created(why));
-            }
-            there => there.map_err(|error| self.fault(&error))?,
-        };
-        if text(&there).is_some() {
-            return Err(WriteError::Conflict);
-        }
-        let content = object.data.take();
-        object = there;
-        object.data = content;
-        let how = PostParams::default();
-        let filled = self.api.replace(&self.location.name, &how, &object).await;
-        filled.map_err(|error| self.fault(&error))
-    }
-}
-
-/// Returns the document. The chart creates the ConfigMap without one.
-fn text(object: &ConfigMap) -> Option<&String> {
-    object.data.as_ref()?.get(KEY)
-}
-
 #[cfg(test)]
 #[path = "ledger_store_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "ledger_store_pace_tests.rs"]
+mod pace_tests;

@@ -1,20 +1,22 @@
 //! The ledger's ConfigMap over an API in this process.
 
+use kube::api::PostParams;
 use kube::client::ClientBuilder;
 
+use super::object::MANAGER;
 use super::*;
 use crate::lease::Term;
 use crate::lease::tests::fake::{Ask, FakeApi, Fate, Net};
 use crate::lease::tests::{loose_term, secs};
 
-struct Bench {
+pub(super) struct Bench {
     fake: FakeApi,
-    net: Net,
-    term: Term,
+    pub net: Net,
+    pub term: Term,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             fake: FakeApi::new(),
             net: Net::good(),
@@ -26,7 +28,7 @@ impl Bench {
         ClientBuilder::new(self.fake.transport(net), "default").build()
     }
 
-    fn store(&self) -> LedgerStore {
+    pub fn store(&self) -> LedgerStore {
         let location = LedgerLocation {
             namespace: "default".to_owned(),
             name: "egress-ledger".to_owned(),
@@ -44,7 +46,7 @@ impl Bench {
     }
 
     /// What somebody with an editor sees and leaves.
-    async fn edit(&self, edit: impl FnOnce(String) -> String) -> ConfigMap {
+    pub async fn edit(&self, edit: impl FnOnce(String) -> String) -> ConfigMap {
         let api: Api<ConfigMap> = Api::namespaced(self.client(&Net::good()), "default");
         let mut object = api.get("egress-ledger").await.expect("it is there");
         let data = object.data.get_or_insert_default();
@@ -60,7 +62,7 @@ impl Bench {
         replaced.expect("it is replaced")
     }
 
-    fn writes(&self) -> u64 {
+    pub fn writes(&self) -> u64 {
         let count = self.fake.count();
         [Ask::Post, Ask::Put]
             .iter()
@@ -275,49 +277,4 @@ async fn nothing_is_written_when_the_term_is_over() {
     end();
     store.write(&term, bench.cache("arn:one"), true).await;
     assert_eq!(bench.writes(), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_nothing_depends_on_is_written_at_a_pace() {
-    let bench = Bench::new();
-    let mut store = bench.store();
-    store.read().await;
-    assert!(store.write(&bench.term, bench.cache("arn:0"), false).await);
-    assert_eq!(
-        (bench.writes(), store.flush_due()),
-        (1, None),
-        "the first at once"
-    );
-    for number in 1..50 {
-        let cache = bench.cache(&format!("arn:{number}"));
-        assert!(store.write(&bench.term, cache, false).await);
-    }
-    assert_eq!((bench.writes(), store.stack()), (1, Some("arn:49")));
-    assert_eq!(store.flush_due(), Some(PACE));
-    // What a step depends on goes with it, at once.
-    assert!(store.write(&bench.term, bench.cache("arn:49"), true).await);
-    assert_eq!((bench.writes(), store.flush_due()), (2, None));
-    assert_eq!(bench.store().read().await.cloned(), bench.cache("arn:49"));
-    // What is dirty is kept when the ledger is read again, unless somebody else has written it.
-    assert!(store.write(&bench.term, bench.cache("arn:50"), false).await);
-    store.cache.asked = None;
-    store.read().await;
-    assert_eq!(
-        (store.stack(), store.flush_due()),
-        (Some("arn:50"), Some(PACE))
-    );
-    bench.edit(|text| text.replace("arn:49", "arn:other")).await;
-    store.cache.asked = None;
-    store.read().await;
-    assert_eq!(
-        (store.stack(), store.flush_due()),
-        (Some("arn:other"), None)
-    );
-    assert!(store.write(&bench.term, bench.cache("arn:51"), false).await);
-    tokio::time::sleep(PACE).await;
-    assert_eq!(store.flush_due(), Some(Duration::ZERO), "its time has come");
-    let writes = bench.writes();
-    assert!(store.write(&bench.term, bench.cache("arn:51"), false).await);
-    assert_eq!((bench.writes(), store.flush_due()), (writes + 1, None));
-    assert_eq!(bench.store().read().await.cloned(), bench.cache("arn:51"));
 }

@@ -235,6 +235,7 @@ pub async fn pass<P: Provider>(
             memory.schedule = patience;
             continue;
         }
+        plan.unrecorded.clone_from(memory.ledger.unrecorded());
         if applies && let Some(doubt) = doubt(&plan, input).await {
             memory.schedule = patience;
             plan.problems.push(doubt);

@@ -19,7 +19,7 @@ use crate::report::problem_log::{self, ProblemLog};
 use crate::report::status_publisher::StatusPublisher;
 
 /// The log shows this many bytes of an error and its sources.
-const MAX_CAUSE: usize = 1_000;
+const MAX_CAUSE: usize = 2_000;
 
 /// Reports for the control loop: log, metrics, status and Events.
 pub struct Reporter {
@@ -144,7 +144,7 @@ impl Reporter {
 }
 
 /// Returns the texts of an error and of its sources: the first is often no more than "dispatch failure".
-fn causes(error: Option<&(dyn std::error::Error + 'static)>) -> String {
+pub(super) fn causes(error: Option<&(dyn std::error::Error + 'static)>) -> String {
     let text = error.map(error_chain::text);
     plain::short(&text.unwrap_or_default(), MAX_CAUSE)
 }
@@ -208,6 +208,6 @@ mod tests {
         assert_eq!(causes(Some(&error)), "ServiceError: no route");
         assert_eq!(causes(None), "");
         let long = std::io::Error::other("x".repeat(5_000));
-        assert!(causes(Some(&long)).len() < 1_100);
+        assert!(causes(Some(&long)).len() < 2_100);
     }
 }

@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::leader_status::{LeaderStatus, Written};
+use super::reporter::causes;
 use crate::clock::wall;
 use crate::lease::LeaseView;
 use crate::model::base::digest::digest;
-use crate::model::base::plain::{plain, short};
+use crate::model::base::plain::plain;
 use crate::model::base::reason::Reason;
 use crate::model::input::request::Snapshot;
 use crate::model::plan::types::Action;
@@ -30,8 +31,6 @@ const MOST_BYTES: usize = 8 << 20;
 const BRIEF_BYTES: usize = 700_000;
 /// The number of steps that the timeline keeps.
 const MAX_STEPS: usize = 50;
-/// The maximum length of a library's error text, in bytes.
-const MAX_CAUSE: usize = 2_000;
 
 /// Publishes the status. All clones share one state.
 #[derive(Clone, Default)]
@@ -197,11 +196,11 @@ impl StatusPublisher {
                     why: plain(&error.message).into_owned(),
                     ..Step::default()
                 });
-                let cause = error.source.as_ref().map(ToString::to_string);
+                let cause = error.source.as_deref().map(|it| it as _);
                 Err(Failure {
                     reason: error.reason.to_owned(),
                     message: plain(&error.message).into_owned(),
-                    cause: short(&cause.unwrap_or_default(), MAX_CAUSE),
+                    cause: causes(cause),
                     since,
                 })
             }

@@ -26,10 +26,11 @@ fn continued() -> Action {
 }
 
 fn failure() -> Result<Pass, ProviderError> {
-    Err(ProviderError::after_fix(
-        "AccessDenied",
-        "allow it".to_owned(),
-    ))
+    let root = std::io::Error::other("certificate expired");
+    let middle = kube::Error::Service(Box::new(std::io::Error::other(root)));
+    let mut error = ProviderError::after_fix("AccessDenied", "allow it".to_owned());
+    error.source = Some(Box::new(middle));
+    Err(error)
 }
 
 async fn next(snapshots: &mut watch::Receiver<Option<Arc<StatusSnapshot>>>) -> Arc<StatusSnapshot> {
@@ -71,6 +72,7 @@ async fn a_failure_keeps_what_was_seen_before_it() {
         (told.reason.as_str(), told.message.as_str()),
         ("AccessDenied", "allow it")
     );
+    assert_eq!(told.cause, "ServiceError: certificate expired");
     assert_eq!(
         failed.status.plan, well.status.plan,
         "the last that was seen"

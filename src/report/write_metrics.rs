@@ -8,6 +8,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tokio::time::timeout;
 
+use crate::error_chain;
+
 /// The timeout of one write, a new connection included.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -116,7 +118,7 @@ pub(super) async fn answered<T>(
             result: result(&error),
             text: match &error {
                 kube::Error::Api(status) => status.message.clone(),
-                other => other.to_string(),
+                other => error_chain::text(other),
             },
         }),
         Err(_) => Err(WriteFailure {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::PATIENCE;
 use crate::clock::wall;
+use crate::error_chain;
 use crate::model::base::plain::{plain, short};
 
 /// The maximum length of a holder's name and of an error, in bytes.
@@ -107,7 +108,7 @@ async fn get(client: &Client, namespace: &str, name: &str) -> Result<Option<Leas
         Ok(Err(kube::Error::Api(status))) if status.code == 403 => Err(format!(
             "the right to get the Lease {namespace}/{name} is missing"
         )),
-        Ok(Err(error)) => Err(short(&error.to_string(), MAX_NAME)),
+        Ok(Err(error)) => Err(short(&error_chain::text(&error), MAX_NAME)),
         Err(_) => Err("the API server did not answer in time".to_owned()),
     }
 }

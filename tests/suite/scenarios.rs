@@ -133,6 +133,7 @@ fn every_reason_to_refuse_or_warn_of_has_its_scenario() {
         // These need a stack, or something that failed.
         Reason::Drifted,
         Reason::DryRun,
+        Reason::LedgerUnavailable,
         Reason::NoRoute,
         Reason::NoRouteTable,
         // No manifest that can be read has such an object.

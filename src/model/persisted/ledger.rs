@@ -286,6 +286,26 @@ impl Ledger {
         &self.former
     }
 
+    /// Returns the entries of which `stored` has no line, or one with another network.
+    pub fn newer<'a>(&'a self, stored: &'a Self) -> impl Iterator<Item = &'a EntryId> {
+        let lines = self.entries.iter();
+        let newer = lines.filter(|(entry, line)| stored.asked(entry) != Some(line.net));
+        newer.map(|(entry, _)| entry)
+    }
+
+    /// Whether a leader that reads only `stored` could lose what this ledger protects: a route, a static IP, or the rest of a grace
+    /// period. Without anything else it has to be more patient, or less.
+    pub fn must_outlive(&self, stored: &Self) -> bool {
+        let stays = |ledger: &Self| {
+            let (empty, large) = (ledger.grace.empty_since, ledger.grace.large_removal);
+            (ledger.short.clone(), ledger.settled.clone(), empty, large)
+        };
+        self.newer(stored).next().is_some()
+            || self.static_ips != stored.static_ips
+            || !self.unnamed.is_subset(&stored.unnamed)
+            || stays(self) != stays(stored)
+    }
+
     /// When an entry was first accepted, in comparison with others.
     pub fn number(&self, entry: &EntryId) -> Option<u64> {
         self.entries.get(entry).map(|line| line.number)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use crate::model::base::ids::{TableId, Zone};
+use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::base::problem::Problem;
 use crate::model::base::settings::Settings;
 use crate::model::cloud::live::{ChangeSet, Live};
@@ -110,6 +110,8 @@ pub struct Plan {
     pub grace: Grace,
     /// What the ledger should hold, before the action is taken; None where nothing is known of it.
     pub ledger: Option<Ledger>,
+    /// The entries that the ledger does not hold yet. A leader that takes over now does not know what they request.
+    pub unrecorded: BTreeSet<EntryId>,
     /// Where EC2 differs from what the stack believes.
     pub drifts: Vec<Drift>,
     /// The route tables that the stack uses and the network lacks.

@@ -57,6 +57,9 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
             }
             let cidr = understood(plan, &id, value, problem);
             let mut entry = map.entry(cidr.as_ref(), problem, held_up.as_ref());
+            if entry.state == State::Routed && plan.unrecorded.contains(&id) {
+                unrecorded(&mut entry, plan);
+            }
             entry.asked = plain(value.trim()).into_owned();
             entry.cidr = entry.cidr.filter(|cidr| *cidr != entry.asked);
             entries.push(named(entry, id));
@@ -342,6 +345,17 @@ impl<'a> Map<'a> {
             }
         };
         all.into_iter().map(route).collect()
+    }
+}
+
+/// Shows an entry that is routed and not in the ledger.
+fn unrecorded(entry: &mut Entry, plan: &Plan) {
+    let why = |it: &&Problem| it.reason == Reason::LedgerUnavailable;
+    entry.state = State::Pending;
+    if let Some(why) = plan.problems.iter().find(why) {
+        entry.state = State::Waiting;
+        let text = format!("its route is there and not recorded, since {}", why.what);
+        explain(entry, why.reason, &text);
     }
 }
 

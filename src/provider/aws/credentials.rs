@@ -80,7 +80,7 @@ impl Renewable {
     /// Returns the error, or the earlier one that it refers to.
     fn cause(&self, error: CredentialsError) -> CredentialsError {
         if let CredentialsError::InvalidConfiguration(_) = &error {
-            let text = error.source().map(ToString::to_string);
+            let text = error.source().map(error_chain::text);
             let _ = self.wrong.set(text.unwrap_or_default());
         }
         match (&error, self.wrong.get()) {

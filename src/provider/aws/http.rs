@@ -15,6 +15,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::error_chain;
 use crate::provider::ProviderError;
 use crate::proxy::{HTTPS, Proxy};
 
@@ -60,7 +61,8 @@ pub(super) fn client() -> Result<SharedHttpClient, ProviderError> {
 
 fn with(proxy: &Proxy, trusted: TrustStore) -> Result<SharedHttpClient, ProviderError> {
     let context = TlsContext::builder().with_trust_store(trusted).build();
-    let context = context.map_err(|error| unusable(format!("{CA_BUNDLE}: {error}")))?;
+    let context =
+        context.map_err(|error| unusable(format!("{CA_BUNDLE}: {}", error_chain::text(&error))))?;
     let proxy = proxies(proxy)?;
     Ok(
         Builder::new().build_with_connector_fn(move |settings, components| {

@@ -5,6 +5,7 @@ use super::error::Failure;
 use super::kind::{Kind, Service};
 use super::memory::{Memory, StateKey};
 use super::reader::Reader;
+use crate::error_chain;
 use crate::model::cloud::status::Phase;
 use crate::provider::ProviderError;
 
@@ -48,7 +49,8 @@ pub fn take(
             if memory.policy_complaint.replace(error.reason) != Some(error.reason) {
                 tracing::warn!(
                     reason = error.reason,
-                    "the stack policy cannot be read, so it is taken for what it was: {error}"
+                    "the stack policy cannot be read, so it is taken for what it was: {}",
+                    error_chain::text(&error)
                 );
             }
             Ok(None)

@@ -21,7 +21,14 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("lease", &["clock", "error_chain"]),
     (
         "ledger_store",
-        &["model", "clock", "config_map", "spans", "lease::term"],
+        &[
+            "model",
+            "clock",
+            "config_map",
+            "error_chain",
+            "spans",
+            "lease::term",
+        ],
     ),
     (
         "source",
@@ -58,6 +65,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
         "reconcile",
         &[
             "cluster",
+            "error_chain",
             "provider",
             "source",
             "ledger_store",
