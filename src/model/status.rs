@@ -5,6 +5,7 @@ pub mod from_plan;
 pub mod notifications;
 pub(crate) mod plan_text;
 pub(crate) mod text;
+mod unrecorded;
 pub mod zones;
 
 use std::collections::BTreeMap;

@@ -12,7 +12,9 @@ use crate::model::base::reason::Reason;
 use crate::model::input::request::Snapshot;
 use crate::model::plan::coverage;
 use crate::model::plan::types::{Action, Plan};
-use crate::model::status::{Counts, Entry, Route, RouteState, Stack, State, Status, Told, zones};
+use crate::model::status::{
+    Counts, Entry, Route, RouteState, Stack, State, Status, Told, unrecorded, zones,
+};
 
 /// The status has this many problems besides entries.
 const MAX_PROBLEMS: usize = 200;
@@ -57,9 +59,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
             }
             let cidr = understood(plan, &id, value, problem);
             let mut entry = map.entry(cidr.as_ref(), problem, held_up.as_ref());
-            if entry.state == State::Routed && plan.unrecorded.contains(&id) {
-                unrecorded(&mut entry, plan);
-            }
+            unrecorded::show(&mut entry, plan, &id);
             entry.asked = plain(value.trim()).into_owned();
             entry.cidr = entry.cidr.filter(|cidr| *cidr != entry.asked);
             entries.push(named(entry, id));
@@ -348,18 +348,7 @@ impl<'a> Map<'a> {
     }
 }
 
-/// Shows an entry that is routed and not in the ledger.
-fn unrecorded(entry: &mut Entry, plan: &Plan) {
-    let why = |it: &&Problem| it.reason == Reason::LedgerUnavailable;
-    entry.state = State::Pending;
-    if let Some(why) = plan.problems.iter().find(why) {
-        entry.state = State::Waiting;
-        let text = format!("its route is there and not recorded, since {}", why.what);
-        explain(entry, why.reason, &text);
-    }
-}
-
-fn explain(entry: &mut Entry, reason: Reason, text: &str) {
+pub(super) fn explain(entry: &mut Entry, reason: Reason, text: &str) {
     let (what, remedy) = split(text);
     entry.reason = Some(reason.to_string());
     entry.message = Some(what.into());

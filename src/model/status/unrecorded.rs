@@ -1,0 +1,21 @@
+//! Entries that are routed and not in the ledger yet: a leader that takes over now does not know them.
+
+use crate::model::base::ids::EntryId;
+use crate::model::base::reason::Reason;
+use crate::model::plan::types::Plan;
+use crate::model::status::from_plan::explain;
+use crate::model::status::{Entry, State};
+
+/// Shows a routed entry as pending until the ledger has it, or as waiting while the ledger cannot be written.
+pub(super) fn show(entry: &mut Entry, plan: &Plan, id: &EntryId) {
+    if entry.state != State::Routed || !plan.unrecorded.contains(id) {
+        return;
+    }
+    entry.state = State::Pending;
+    let mut problems = plan.problems.iter();
+    if let Some(why) = problems.find(|it| it.reason == Reason::LedgerUnavailable) {
+        entry.state = State::Waiting;
+        let text = format!("its route is there and not recorded, since {}", why.what);
+        explain(entry, why.reason, &text);
+    }
+}
