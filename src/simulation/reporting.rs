@@ -21,10 +21,15 @@ impl World {
     }
 
     fn misreported(&self) -> Option<String> {
-        let Some(status) = self.published() else {
+        let Some(published) = self.published() else {
             return Some("nobody publishes a status".to_owned());
         };
-        if let Some(failure) = &status.status.failure {
+        // Only the JSON has the entries.
+        let json = std::str::from_utf8(&published.json);
+        let Some(status) = json.ok().and_then(Status::read) else {
+            return Some("the status cannot be read".to_owned());
+        };
+        if let Some(failure) = &status.failure {
             return Some(format!("the leader reports a failure: {failure:?}"));
         }
         let id = |entry: &Entry| {
@@ -35,7 +40,6 @@ impl World {
             )
         };
         let told: BTreeMap<_, &Entry> = status
-            .status
             .entries
             .iter()
             .filter(|entry| self.bug != Bug::SilentWait || entry.state != State::Waiting)
@@ -56,7 +60,7 @@ impl World {
             }
         }
         for object in oversized(&objects) {
-            let mut entries = status.status.entries.iter();
+            let mut entries = status.entries.iter();
             let is_of = |entry: &&Entry| {
                 let id = (&entry.cluster, &entry.namespace, &entry.name);
                 id == (&object.cluster, &object.namespace, &object.name)
