@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::Instrument as _;
 
 use crate::cluster::Cluster;
+use crate::error_chain;
 use crate::lease::term::Term;
 use crate::ledger_store::LedgerStore;
 use crate::model::base::ids::Zone;
@@ -238,8 +239,7 @@ pub async fn pass<P: Provider>(
         plan.unrecorded.clone_from(memory.ledger.unrecorded());
         if applies && let Some(doubt) = doubt(&plan, input).await {
             memory.schedule = patience;
-            plan.problems.push(doubt);
-            plan.problems.sort();
+            let plan = plan.with_problem(doubt);
             return Ok(memory.unapplied(plan, Outcome::Failed, input.now));
         }
         if applies {
@@ -298,7 +298,8 @@ impl LeaderState {
             return Err(error);
         }
         tracing::info!(
-            "the drift is repaired in another way, since AWS does not revert it: {error}"
+            "the drift is repaired in another way, since AWS does not revert it: {}",
+            error_chain::text(&error)
         );
         Ok(self.unapplied(plan, Outcome::Settled(Some(NEXT_WAY)), now))
     }

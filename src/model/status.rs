@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::base::problem::{Problem, Severity};
+use crate::model::base::problem::{Problem, Severity, split};
+use crate::model::base::reason::Reason;
 use crate::model::base::share::in_turn;
 use crate::model::base::text::Text;
 use crate::model::cloud::static_ip::{IpChange, KeptIp};
@@ -209,6 +210,16 @@ pub struct Entry {
     pub message: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<Text>,
+}
+
+impl Entry {
+    /// Says why the entry is not routed. The text has the remedy behind a semicolon, unless the reason's is enough.
+    pub(super) fn explain(&mut self, reason: Reason, text: &str) {
+        let (what, remedy) = split(text);
+        self.reason = Some(reason.to_string());
+        self.message = Some(what.into());
+        self.remedy = Some(remedy.unwrap_or(reason.remedy()).into());
+    }
 }
 
 /// What becomes of a route.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use tracing::Instrument as _;
 
 use super::{PlanInput, unproven};
+use crate::error_chain;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::status::Phase;
 use crate::model::drift::tracker::Watch;
@@ -49,14 +50,17 @@ async fn for_drift<P: Provider>(
             stack.policy = seen.policy.take().or(stack.policy.take());
             seen.unproven = unproven(provider, &seen.missing()).await;
         }
-        watch.looked(&stack.version, seen.map_err(|error| error.to_string()));
+        watch.looked(
+            &stack.version,
+            seen.map_err(|error| error_chain::text(&error)),
+        );
     }
     if let Some(new) = watch.asks() {
         let ask = provider.detect(stack, new);
         let answer = ask.instrument(spans::step("confirm drift")).await;
         watch.answered(match answer {
             Err(error) if error.retry != Retry::AfterFix => None,
-            answer => Some(answer.map_err(|error| error.to_string())),
+            answer => Some(answer.map_err(|error| error_chain::text(&error))),
         });
     }
 }

@@ -6,9 +6,7 @@ use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::error_chain;
 use crate::lease::Term;
-use crate::model::base::plain;
 use crate::model::input::request::Snapshot;
 use crate::model::plan::types::Action;
 use crate::provider::ProviderError;
@@ -16,10 +14,7 @@ use crate::reconcile::Pass;
 use crate::report::cluster_writer::ClusterWriter;
 use crate::report::metrics::Metrics;
 use crate::report::problem_log::{self, ProblemLog};
-use crate::report::status_publisher::StatusPublisher;
-
-/// The log shows this many bytes of an error and its sources.
-const MAX_CAUSE: usize = 2_000;
+use crate::report::status_publisher::{StatusPublisher, causes};
 
 /// Reports for the control loop: log, metrics, status and Events.
 pub struct Reporter {
@@ -141,12 +136,6 @@ impl Reporter {
             }
         }
     }
-}
-
-/// Returns the texts of an error and of its sources: the first is often no more than "dispatch failure".
-pub(super) fn causes(error: Option<&(dyn std::error::Error + 'static)>) -> String {
-    let text = error.map(error_chain::text);
-    plain::short(&text.unwrap_or_default(), MAX_CAUSE)
 }
 
 impl Last {

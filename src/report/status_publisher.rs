@@ -9,11 +9,11 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::leader_status::{LeaderStatus, Written};
-use super::reporter::causes;
 use crate::clock::wall;
+use crate::error_chain;
 use crate::lease::LeaseView;
 use crate::model::base::digest::digest;
-use crate::model::base::plain::plain;
+use crate::model::base::plain::{plain, short};
 use crate::model::base::reason::Reason;
 use crate::model::input::request::Snapshot;
 use crate::model::plan::types::Action;
@@ -31,6 +31,8 @@ const MOST_BYTES: usize = 8 << 20;
 const BRIEF_BYTES: usize = 700_000;
 /// The number of steps that the timeline keeps.
 const MAX_STEPS: usize = 50;
+/// The maximum length of the texts of an error and its sources, in bytes.
+const MAX_CAUSE: usize = 2_000;
 
 /// Publishes the status. All clones share one state.
 #[derive(Clone, Default)]
@@ -103,6 +105,12 @@ impl StatusSnapshot {
 /// Formats a time in UTC, to the second.
 fn written(time: Timestamp) -> String {
     Timestamp::from_second(time.as_second()).map_or_else(|_| String::new(), |time| time.to_string())
+}
+
+/// Returns the texts of an error and of its sources: the first is often no more than "dispatch failure".
+pub(super) fn causes(error: Option<&(dyn std::error::Error + 'static)>) -> String {
+    let text = error.map(error_chain::text);
+    short(&text.unwrap_or_default(), MAX_CAUSE)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

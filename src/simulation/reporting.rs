@@ -20,14 +20,17 @@ impl World {
         }
     }
 
-    fn misreported(&self) -> Option<String> {
-        let Some(published) = self.published() else {
-            return Some("nobody publishes a status".to_owned());
-        };
+    fn published_status(&self) -> Option<Status> {
+        let published = self.published()?;
         // Only the JSON has the entries.
-        let json = std::str::from_utf8(&published.json);
-        let Some(status) = json.ok().and_then(Status::read) else {
-            return Some("the status cannot be read".to_owned());
+        std::str::from_utf8(&published.json)
+            .ok()
+            .and_then(Status::read)
+    }
+
+    fn misreported(&self) -> Option<String> {
+        let Some(status) = self.published_status() else {
+            return Some("nobody publishes a status that can be read".to_owned());
         };
         if let Some(failure) = &status.failure {
             return Some(format!("the leader reports a failure: {failure:?}"));

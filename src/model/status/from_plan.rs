@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use crate::model::base::cidr;
 use crate::model::base::ids::{EntryId, ObjectId, TableId};
 use crate::model::base::plain::plain;
-use crate::model::base::problem::{Problem, Severity, Subject, split};
+use crate::model::base::problem::{Problem, Severity, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::input::request::Snapshot;
 use crate::model::plan::coverage;
@@ -91,12 +91,16 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
         drift: drifted,
         ..Status::default()
     };
+    cut_lists(&mut status);
+    status
+}
+
+fn cut_lists(status: &mut Status) {
     let omitted = &mut status.omitted;
     omitted.problems = cut(&mut status.problems, MAX_PROBLEMS);
     omitted.drift = cut(&mut status.drift, MAX_PROBLEMS);
     omitted.routes = cut(&mut status.routes, MAX_ROUTES);
     omitted.differences = cut(&mut status.differences, MAX_DIFFERENCES);
-    status
 }
 
 /// A warning may come before the one that says that the entry waits.
@@ -278,17 +282,17 @@ impl<'a> Map<'a> {
             if problem.is_none() {
                 let text =
                     "no route table can have its route; see the problems of zones and route tables";
-                explain(&mut entry, Reason::NoRouteTable, text);
+                entry.explain(Reason::NoRouteTable, text);
             }
         } else if should.is_subset(&are) {
             entry.state = State::Routed;
         } else if !self.plan.drifts.is_empty() && !serving(&self.drifted, *cidr).1.is_empty() {
             entry.state = State::Drifted;
             let text = "its route was changed outside of CloudFormation; see the problem of its route table";
-            explain(&mut entry, Reason::Drifted, text);
+            entry.explain(Reason::Drifted, text);
         } else if let Some((reason, message)) = held_up {
             entry.state = State::Waiting;
-            explain(&mut entry, *reason, message);
+            entry.explain(*reason, message);
         }
         entry
     }
@@ -346,13 +350,6 @@ impl<'a> Map<'a> {
         };
         all.into_iter().map(route).collect()
     }
-}
-
-pub(super) fn explain(entry: &mut Entry, reason: Reason, text: &str) {
-    let (what, remedy) = split(text);
-    entry.reason = Some(reason.to_string());
-    entry.message = Some(what.into());
-    entry.remedy = Some(remedy.unwrap_or(reason.remedy()).into());
 }
 
 fn tell(entry: &mut Entry, problem: &Problem) {

@@ -3,7 +3,6 @@
 use crate::model::base::ids::EntryId;
 use crate::model::base::reason::Reason;
 use crate::model::plan::types::Plan;
-use crate::model::status::from_plan::explain;
 use crate::model::status::{Entry, State};
 
 /// Shows a routed entry as pending until the ledger has it, or as waiting while the ledger cannot be written.
@@ -16,6 +15,6 @@ pub(super) fn show(entry: &mut Entry, plan: &Plan, id: &EntryId) {
     if let Some(why) = problems.find(|it| it.reason == Reason::LedgerUnavailable) {
         entry.state = State::Waiting;
         let text = format!("its route is there and not recorded, since {}", why.what);
-        explain(entry, why.reason, &text);
+        entry.explain(why.reason, &text);
     }
 }
