@@ -112,11 +112,7 @@ impl Bench {
                 namespace: format!("team-{:02}", number / OF_ONE),
                 name: "egress".to_owned(),
             };
-            let object = self
-                .snapshot
-                .objects
-                .entry(id)
-                .or_insert_with(Object::default);
+            let object = self.snapshot.objects.entry(id).or_default();
             object.data.insert(format!("k{number:05}"), net.to_string());
         }
     }
