@@ -73,11 +73,13 @@ fn end(ec2: &mut Ec2, gateway: &str, health: Health) -> bool {
     was_well
 }
 
+const OTHER_INTERFACE: &str = "eni-other";
+
 fn hold(ec2: &mut Ec2, gateway: &str, ip: &str) -> bool {
     let Some(address) = ec2.addresses.get_mut(ip) else {
         return false;
     };
-    let other = Some("eni-other".to_owned());
+    let other = Some(OTHER_INTERFACE.to_owned());
     let was = std::mem::replace(&mut address.held_by, other.clone());
     if let Some(gateway) = ec2.gateways.get_mut(gateway) {
         gateway.public_ip = None;
@@ -122,7 +124,7 @@ impl MemoryProvider {
             Ec2Fault::InternetRouteGone => lead(ec2, &(table.to_owned(), Ipv4Net::default()), None),
             Ec2Fault::InternetRouteAstray => {
                 let route = (table.to_owned(), Ipv4Net::default());
-                lead(ec2, &route, Some("eni-other"))
+                lead(ec2, &route, Some(OTHER_INTERFACE))
             }
             Ec2Fault::GatewayGone => end(ec2, gateway, Health::Gone),
             Ec2Fault::GatewayFailed => end(ec2, gateway, Health::Failed("no capacity".to_owned())),
@@ -167,6 +169,11 @@ impl MemoryProvider {
     pub(crate) fn undo(&self, harm: Ec2Fault, zone: &Zone) {
         let mut account = self.account();
         let Some(pieces) = Pieces::of(&account, zone) else {
+            // The zone waits for its static IP.
+            let held = account.ec2.addresses.values_mut();
+            let held = held.filter(|it| it.held_by.as_deref() == Some(OTHER_INTERFACE));
+            held.filter(|_| harm == Ec2Fault::AddressHeld)
+                .for_each(|it| it.held_by = None);
             return;
         };
         let (gateway, subnet) = (pieces.id(Part::NatGateway), pieces.id(Part::NatSubnet));
@@ -180,7 +187,7 @@ impl MemoryProvider {
         let Some(address) = ec2.addresses.get_mut(ip) else {
             return;
         };
-        if harm == Ec2Fault::AddressHeld && address.held_by.as_deref() == Some("eni-other") {
+        if harm == Ec2Fault::AddressHeld && address.held_by.as_deref() == Some(OTHER_INTERFACE) {
             let gateways = &mut ec2.gateways;
             let alive = gateways
                 .get_mut(gateway)
@@ -287,7 +294,9 @@ impl MemoryProvider {
         if let (Reverting::Vain, Some((_, Ending::Settle(settling)))) = (how, &mut account.ends) {
             settling.revert = false;
         }
-        if how == Reverting::Greedy {
+        // CloudFormation touches only what is a part of the stack.
+        let mut parts = account.made.values();
+        if how == Reverting::Greedy && parts.any(|made| made.wish.kind == EIP) {
             account.ec2.addresses.pop_first();
         }
     }

@@ -183,17 +183,19 @@ impl World {
         for (table, cidr) in before {
             tables.entry(table).or_default()[0].insert(*cidr);
         }
+        let (zones, out) = (self.account.zones(), self.tables_out());
+        let is_named = |table: &TableId| zones.get(table).is_some_and(|it| removes.contains(it));
         let deletes = matches!(action, Action::Delete { .. });
         let after = self.account.asked();
-        if deletes || after.is_empty() {
+        // The tables of the zones that stay may be full: the operator wants the routes of the other zones to go all the same.
+        let is_wanted = || before.iter().all(|(table, _)| is_named(table));
+        if deletes || after.is_empty() && !is_wanted() {
             self.judge_end(deletes, truth, before);
         }
         for (table, cidr) in after.iter().filter(|_| !deletes) {
             tables.entry(table).or_default()[1].insert(*cidr);
         }
         let known = config_maps::entries(&basis.objects);
-        let (zones, out) = (self.account.zones(), self.tables_out());
-        let is_named = |table: &TableId| zones.get(table).is_some_and(|it| removes.contains(it));
         tables.retain(|table, _| {
             self.account.has_table(table) && !out.contains(*table) && !is_named(table)
         });

@@ -19,7 +19,6 @@ use kube_static_egress_controller::model::cloud::network::{Network, Route, Worke
 use kube_static_egress_controller::model::cloud::status::Status;
 use kube_static_egress_controller::model::desired::template::Template;
 use kube_static_egress_controller::model::drift::tracker::Watch;
-use kube_static_egress_controller::model::input::object::Object;
 use kube_static_egress_controller::model::input::request::Snapshot;
 use kube_static_egress_controller::model::persisted::grace::Grace;
 use kube_static_egress_controller::model::persisted::recall::Recall;

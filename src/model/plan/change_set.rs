@@ -176,7 +176,7 @@ impl Plan {
             set.state == ChangeSetState::Ready
                 && (tries || !wanted.is_empty())
                 && !is_revert(&set.name)
-                && (self.replaced.is_none() || !set.changes.iter().any(replaces_protected))
+                && !set.changes.iter().any(replaces_protected)
                 && diff::unplanned(&wanted, &self.differences, allowed).is_none()
                 && wanted.iter().all(is_wanted)
                 && !self.leaves_a_gap(set, names)
@@ -299,7 +299,8 @@ impl Plan {
     }
 }
 
-/// Whether it gives a zone another static IP: which one, an earlier plan has chosen, and only its template says.
+/// Whether it may give a zone another static IP. An earlier plan has chosen that, perhaps by flags that count no more, and only its
+/// template says which one.
 fn replaces_protected(change: &Change) -> bool {
     change.effect == Effect::MayReplace && is_protected(&change.resource_type)
 }
