@@ -49,6 +49,21 @@ fn try_it(scene: &mut Scene, template: &Template) {
     scene.bench.watch.tried(&plan.repairs);
 }
 
+/// It may give the zone a static IP that other flags named.
+#[test]
+fn a_change_set_of_another_plan_replaces_no_gateway() {
+    let mut scene = lost();
+    let template = prepared(&mut scene);
+    let fingerprint = template.fingerprint.chars().rev().collect();
+    let other = Template {
+        fingerprint,
+        ..template
+    };
+    scene.change_set(&other, &RECOVERY);
+    let plan = scene.plan();
+    assert!(!matches!(plan.action, Action::Execute { .. }), "{plan}");
+}
+
 #[test]
 fn a_released_static_ip_is_asked_for_before_anything_else() {
     let mut scene = lost();
