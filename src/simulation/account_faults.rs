@@ -41,7 +41,9 @@ impl Pieces {
         let id = |((_, part), logical): (&(Zone, Part), &String)| {
             Some((*part, account.made.get(logical)?.id.clone()))
         };
-        let ids = mine.filter_map(id).collect();
+        let mut ids: BTreeMap<Part, String> = mine.filter_map(id).collect();
+        let given = names.given.get(&zone).map(|it| it.ip.clone());
+        ids.extend(given.map(|ip| (Part::Eip, ip)));
         Some(Self { zone, ids })
     }
 
@@ -129,13 +131,13 @@ impl MemoryProvider {
             Ec2Fault::GatewayGone => end(ec2, gateway, Health::Gone),
             Ec2Fault::GatewayFailed => end(ec2, gateway, Health::Failed("no capacity".to_owned())),
             Ec2Fault::AddressReleased => {
-                end(ec2, gateway, Health::Gone);
-                ec2.addresses.remove(ip).is_some()
+                let ended = end(ec2, gateway, Health::Gone);
+                ec2.addresses.remove(ip).is_some() || ended
             }
             Ec2Fault::AddressGivenAway => {
-                end(ec2, gateway, Health::Gone);
+                let ended = end(ec2, gateway, Health::Gone);
                 let was = ec2.addresses.remove(ip).is_some();
-                was && ec2.given_away.insert(ip.to_owned())
+                (was && ec2.given_away.insert(ip.to_owned())) || ended
             }
             Ec2Fault::AddressHeld => hold(ec2, gateway, ip),
             Ec2Fault::SubnetGone => {
