@@ -164,7 +164,7 @@ async fn a_change_that_fails_is_rolled_back_whatever_the_default_is() {
         let executed = stage.aws.count_since(mark, "ExecuteChangeSet");
         let stacks = stage.aws.stacks();
         let ended =
-            stacks[STACK].contains("ROLLBACK_COMPLETE") || stacks[STACK].ends_with("_FAILED");
+            stacks[STACK].ends_with("ROLLBACK_COMPLETE") || stacks[STACK].ends_with("_FAILED");
         wait::check(executed > 0 && ended, || format!("{stacks:?}"))
     })
     .await;

@@ -24,10 +24,7 @@ fn ask(stage: &Stage, arguments: &[&str]) -> (i32, String) {
 #[tokio::test]
 async fn without_a_leader_status_and_check_say_since_when_and_exit_with_2() {
     let stage = Stage::open("leaderless").await;
-    let start = || {
-        let launch = stage.replica("r1").flag("provider", "in-memory");
-        launch.start()
-    };
+    let start = || stage.replica("r1").start();
     stage
         .config_map("partners", &[("bank", "203.0.113.0/24")])
         .await;

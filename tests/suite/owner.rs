@@ -250,7 +250,7 @@ async fn an_operation_of_somebody_else_is_reported() {
 async fn without_the_right_to_know_its_cluster_only_a_stack_without_owner_is_served() {
     let stage = Stage::open("owner-right").await;
     let path = format!(
-        "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/kube-system-kube-static-egress-controller-owner-{}",
+        "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/static-egress-kube-static-egress-controller-owner-{}",
         stage.namespace
     );
     let removed = stage.take(&path).await;
