@@ -253,7 +253,7 @@ async fn a_limit_is_told_once_for_all_entries_that_it_holds_up() {
     stage.config_map("many", &data).await;
     let texts = [
         "of 155 entries waiting: \"k",
-        "older entries come first",
+        "Older entries come first",
         "--cf-template-bucket",
     ];
     told(&stage, "many", "Waiting", &texts).await;
