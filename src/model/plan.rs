@@ -26,6 +26,7 @@ pub(crate) mod unroutable_zones;
 pub(crate) mod waiting;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::model::base::ids::TableId;
 use crate::model::base::problem::{Problem, Subject, split};
@@ -113,7 +114,6 @@ fn plan_for(
     plan.problems.extend(replaced_ips::kept(world, &names));
     let limits = &world.network.limits;
     plan.problems.extend(limits.problems(world.settings));
-    let again = limits.again();
     match (world.live, layout) {
         (Live::Foreign { name, why }, _) => plan.refuse(name, foreign, why.clone()),
         (Live::Several(ids), _) => plan.refuse_several(&world.settings.stack_name, ids),
@@ -132,7 +132,7 @@ fn plan_for(
             plan.present(world, stack, &layout.unwrap_or_default(), &names);
         }
     }
-    plan.again = plan.again.into_iter().chain(again).min();
+    plan.look_within(limits.again());
     plan.missing_tables = missing_tables;
     plan.mark_zones(world, &names);
     plan.mark_replaced(world, &names);
@@ -143,6 +143,18 @@ fn plan_for(
 }
 
 impl Plan {
+    /// Returns the plan with one more problem. Problems stay sorted.
+    pub fn with_problem(mut self, problem: Problem) -> Self {
+        self.problems.push(problem);
+        self.problems.sort();
+        self
+    }
+
+    /// Lets the next look be made within the shortest of these, if that is not due earlier.
+    pub(in crate::model) fn look_within(&mut self, waits: impl IntoIterator<Item = Duration>) {
+        self.again = self.again.into_iter().chain(waits).min();
+    }
+
     pub(super) fn set(&mut self, action: Action, why: impl Into<String>) {
         self.action = action;
         self.why = why.into();

@@ -22,7 +22,7 @@ use crate::model::drift::tracker::{MAX_REPAIRS, Recovery, Stage};
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::change_set::set_for;
 use crate::model::plan::diff;
-use crate::model::plan::lost_eips::{self, adopt_allocations, repair_key};
+use crate::model::plan::lost_eips::{self, adopt_allocations, is_recovery, repair_key};
 use crate::model::plan::new_eips::{self, keep_lost_zones};
 use crate::model::plan::patched_template::{as_it_is, without};
 use crate::model::plan::types::{Action, Plan, World, discard};
@@ -112,14 +112,10 @@ impl Plan {
                 Recovery::Waits(_, left) => Some(left),
                 Recovery::Due(_) | Recovery::Spent => None,
             });
-        self.again = self.again.into_iter().chain(waits).min();
-        let is_recovery = |drift: &&Drift| matches!(drift.cure, Cure::Recover(..));
-        let recovered: Vec<&Place> = self
-            .drifts
-            .iter()
-            .filter(is_recovery)
-            .map(|it| &it.place)
-            .collect();
+        let waits = waits.min();
+        self.look_within(waits);
+        let recovered = self.drifts.iter().filter(|it| is_recovery(it));
+        let recovered: Vec<&Place> = recovered.map(|it| &it.place).collect();
         let curable = |drift: &&Drift| {
             let cure = matches!(
                 drift.cure,

@@ -98,7 +98,7 @@ impl Plan {
     pub(in crate::model) fn mark_refused(&mut self, world: &World<'_>, names: &Names) {
         let waits = world.network.headroom.refused.routes.values();
         let next = waits.map(|waits| waits.left).filter(|left| !left.is_zero());
-        self.again = self.again.into_iter().chain(next).min();
+        self.look_within(next);
         let (Action::Execute { change_set }, Live::Ours(stack)) = (&self.action, world.live) else {
             return;
         };

@@ -114,7 +114,7 @@ fn reallocated(
     })
 }
 
-fn is_recovery(drift: &Drift) -> bool {
+pub(in crate::model) fn is_recovery(drift: &Drift) -> bool {
     matches!(drift.cure, Cure::Recover(..))
 }
 

@@ -19,13 +19,6 @@ use crate::model::plan::diff::Kind;
 use crate::model::plan::types::{Action, Plan, World};
 
 impl Plan {
-    /// Returns the plan with one more problem. Problems stay sorted.
-    pub fn with_problem(mut self, problem: Problem) -> Self {
-        self.problems.push(problem);
-        self.problems.sort();
-        self
-    }
-
     /// Whether the step takes away what cannot be given back, or much at once, since users do not request it any more. Then the sources are
     /// read again immediately before it: a watch may be dead without anybody knowing.
     pub fn needs_proof(&self) -> bool {

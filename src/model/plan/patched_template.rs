@@ -53,10 +53,21 @@ pub(in crate::model) fn next_change(
 /// Returns the template of the live stack without what has drifted, and with other names for what is created again. None when its
 /// text is not as it was read.
 pub(in crate::model) fn without(stack: &Stack, drifts: &[Drift]) -> Option<Template> {
+    patched(stack, |text| take_out(text, drifts))
+}
+
+/// Returns the template of the live stack with its text changed. None when the text is not as it was read.
+fn patched(stack: &Stack, change: impl FnOnce(&mut Value) -> Option<()>) -> Option<Template> {
     let mut text: Value = serde_json::from_str(&stack.template).ok()?;
+    change(&mut text)?;
+    template::complete(resources_of(&mut text)?);
+    Some(as_it_is(stack, text.to_string()))
+}
+
+fn take_out(text: &mut Value, drifts: &[Drift]) -> Option<()> {
     for drift in drifts {
         let id = drift.id.as_str();
-        let resources = resources_of(&mut text)?;
+        let resources = resources_of(text)?;
         match &drift.cure {
             Cure::Retake => {
                 resources.remove(id)?;
@@ -70,15 +81,15 @@ pub(in crate::model) fn without(stack: &Stack, drifts: &[Drift]) -> Option<Templ
                 let Place::Zone(zone) = &drift.place else {
                     return None;
                 };
-                new_eip(&mut text, id, gateway, zone)?;
-                set_address(resources_of(&mut text)?.get_mut(id)?, &drift.cure)?;
+                new_eip(text, id, gateway, zone)?;
+                set_address(resources_of(text)?.get_mut(id)?, &drift.cure)?;
             }
             Cure::Renew(_) | Cure::NewIp(_) | Cure::Recover(..) => {
                 let new = next_name(id);
                 let mut body = resources.remove(id)?;
                 set_address(&mut body, &drift.cure)?;
                 resources.insert(new.clone(), body);
-                rename(&mut text, id, &new);
+                rename(text, id, &new);
                 let outputs = text.get_mut("Outputs").and_then(Value::as_object_mut);
                 if let Some((outputs, output)) =
                     outputs.and_then(|outputs| outputs.remove(id).map(|output| (outputs, output)))
@@ -91,13 +102,12 @@ pub(in crate::model) fn without(stack: &Stack, drifts: &[Drift]) -> Option<Templ
                 let Place::Zone(zone) = &drift.place else {
                     return None;
                 };
-                give_allocation(&mut text, (id, eip), (zone, ip))?;
+                give_allocation(text, (id, eip), (zone, ip))?;
             }
             Cure::Follows | Cure::Passes | Cure::ByHand(_) => {}
         }
     }
-    template::complete(resources_of(&mut text)?);
-    Some(as_it_is(stack, text.to_string()))
+    Some(())
 }
 
 fn resources_of(text: &mut Value) -> Option<&mut Map<String, Value>> {
@@ -162,17 +172,16 @@ pub(in crate::model) fn with_ip(
     (gateway, eip): (&str, &str),
     (zone, ip): (&Zone, &StaticIp),
 ) -> Option<Template> {
-    let template = without(stack, missing)?;
-    let mut text: Value = serde_json::from_str(&template.text).ok()?;
-    give_allocation(&mut text, (gateway, eip), (zone, ip))?;
-    template::complete(resources_of(&mut text)?);
-    Some(as_it_is(stack, text.to_string()))
+    patched(stack, |text| {
+        take_out(text, missing)?;
+        give_allocation(text, (gateway, eip), (zone, ip))
+    })
 }
 
 /// The live stack, with every EIP retained and nothing else changed in EC2.
 pub(in crate::model) fn retained(stack: &Stack) -> Option<Template> {
     let mut text: Value = serde_json::from_str(&stack.template).ok()?;
-    retention::retain_alone(text.get_mut("Resources")?.as_object_mut()?);
+    retention::retain_alone(resources_of(&mut text)?);
     Some(as_it_is(stack, text.to_string()))
 }
 

@@ -5,6 +5,9 @@
 //! zone's routes to it in place, and deletes the old NAT gateway at last.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
 
 use crate::model::base::ids::Zone;
 use crate::model::base::problem::{Problem, Subject};
@@ -60,11 +63,11 @@ pub(in crate::model) fn wanted<'a>(world: &World<'a>, names: &Names) -> Vec<Repl
     differing(world, names, false)
 }
 
-/// Whether an attempt to replace the zone's static IP has failed and it is too early for the next one.
-fn is_later(world: &World<'_>, names: &Names, zone: &Zone) -> bool {
-    let later = &world.network.headroom.later;
-    let cidr = names.nat_cidrs.get(zone);
-    cidr.is_some_and(|cidr| later.contains_key(&(zone.clone(), *cidr)))
+/// Returns when the zone's static IP may be replaced after an attempt that failed, with the key of the attempt. None if that may be now.
+fn later(world: &World<'_>, names: &Names, zone: &Zone) -> Option<((Zone, Ipv4Net), Duration)> {
+    let key = (zone.clone(), *names.nat_cidrs.get(zone)?);
+    let wait = *world.network.headroom.later.get(&key)?;
+    Some((key, wait))
 }
 
 /// Returns a warning for each live zone that keeps its static IP although the flags name another one.
@@ -77,7 +80,7 @@ pub(in crate::model) fn kept(world: &World<'_>, names: &Names) -> Vec<Problem> {
                 "--aws-eip-allocation-id names {named}, and another one would change the IP that partners allow; correct the flag, \
                  or set --replace-static-ip={zone} to replace the IP"
             ),
-            _ if is_later(world, names, &zone) => format!(
+            _ if later(world, names, &zone).is_some() => format!(
                 "the change that was to replace it by {named} failed; it is tried again by itself, ever more seldom: see the stack's \
                  events for the cause"
             ),
@@ -106,13 +109,10 @@ impl Plan {
             return;
         }
         for Replaced { zone, .. } in wanted(world, names) {
-            let later = &world.network.headroom.later;
-            let cidr = names.nat_cidrs.get(&zone).copied();
-            let key = cidr.map(|cidr| (zone.clone(), cidr));
-            match key.and_then(|key| Some((later.get(&key).copied()?, key))) {
-                Some((wait, key)) => {
+            match later(world, names, &zone) {
+                Some((key, wait)) => {
                     self.later.insert(key, wait);
-                    self.again = self.again.into_iter().chain([wait]).min();
+                    self.look_within([wait]);
                 }
                 None => _ = self.undecided.insert(zone),
             }
@@ -131,8 +131,8 @@ impl Plan {
         let mut wanted = wanted(world, names).into_iter();
         let next = wanted.find_map(|Replaced { zone, named, .. }| match choices.get(&zone)? {
             Choice::Use(ip) if ip.allocation == named => {
-                let waits = is_later(world, names, &zone) || !self.has_way(&zone);
-                (!waits).then(|| (zone, ip.clone()))
+                let may_be_now = later(world, names, &zone).is_none() && self.has_way(&zone);
+                may_be_now.then(|| (zone, ip.clone()))
             }
             Choice::Use(_) | Choice::Wait(..) => None,
         });
