@@ -88,10 +88,18 @@ impl Status {
 
     /// Returns each IP that traffic leaves from, with its zone.
     pub fn exits(&self) -> impl Iterator<Item = (&String, &String)> {
-        let more = self.secondary_ips.iter();
-        let more = more.flat_map(|(zone, ips)| ips.iter().map(move |ip| (zone, ip)));
-        self.static_ips.iter().chain(more)
+        exits(&self.static_ips, &self.secondary_ips)
     }
+}
+
+/// Returns each IP that traffic leaves from, with its zone: the first one of each NAT gateway, then the others.
+pub fn exits<'a>(
+    first: &'a BTreeMap<String, String>,
+    more: &'a BTreeMap<String, Vec<String>>,
+) -> impl Iterator<Item = (&'a String, &'a String)> {
+    let more = more.iter();
+    let more = more.flat_map(|(zone, ips)| ips.iter().map(move |ip| (zone, ip)));
+    first.iter().chain(more)
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

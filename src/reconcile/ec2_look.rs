@@ -20,19 +20,18 @@ pub(super) async fn look<P: Provider>(
     watch: &mut Watch,
 ) {
     let unused = view.ledger.unused_ips(live);
-    let at_rest = match live {
-        Live::Ours(stack) => match stack.status.phase() {
-            Phase::Settled => Some(stack),
-            Phase::Gone => None,
-            _ => return watch.begin(view.grace.now, false),
-        },
-        Live::Absent => None,
-        Live::Foreign { .. } | Live::Several(_) => return watch.begin(view.grace.now, false),
+    let phase = match live {
+        Live::Ours(stack) => Some(stack.status.phase()),
+        Live::Absent => Some(Phase::Gone),
+        Live::Foreign { .. } | Live::Several(_) => None,
     };
-    watch.begin(view.grace.now, at_rest.is_some());
-    match at_rest {
-        Some(stack) => for_drift(provider, stack, unused, watch).await,
-        None => for_ips(provider, unused, watch).await,
+    watch.begin(view.grace.now, phase == Some(Phase::Settled));
+    match (live, phase) {
+        (Live::Ours(stack), Some(Phase::Settled)) => {
+            for_drift(provider, stack, unused, watch).await
+        }
+        (_, Some(Phase::Gone)) => for_ips(provider, unused, watch).await,
+        _ => {}
     }
 }
 

@@ -16,8 +16,9 @@ use tokio::sync::watch;
 use super::lease_metrics::{LeaseGauges, Outcome};
 use super::write_metrics::WriteMetrics;
 use crate::lease::LeaseView;
-use crate::model::base::problem::{Severity, Subject};
+use crate::model::base::problem::{Problem, Severity, Subject};
 use crate::model::plan::types::{Action, Plan};
+use crate::model::status::exits;
 use crate::reconcile::Pass;
 
 /// The prefix of every metric's name.
@@ -319,26 +320,21 @@ impl Gauges {
 
 /// Returns how many entries are accepted, are refused, and are good but have no room. The status makes the same difference.
 fn by_state(plan: &Plan) -> [(&'static str, usize); 3] {
-    let refused = |waits| {
-        let problems = plan.problems.iter().filter(|problem| {
-            let of_owner = matches!(problem.subject, Subject::Entry(_) | Subject::Object(_));
-            let is_refused = problem.severity == Severity::Refused;
-            of_owner && problem.waits() == waits && (waits || is_refused)
-        });
-        problems.count()
-    };
+    let of_owner =
+        |problem: &&Problem| matches!(problem.subject, Subject::Entry(_) | Subject::Object(_));
+    let of_owners = plan.problems.iter().filter(of_owner);
+    let (waiting, others): (Vec<&Problem>, Vec<&Problem>) = of_owners.partition(|it| it.waits());
+    let refused = others.iter().filter(|it| it.severity == Severity::Refused);
     [
         ("accepted", plan.admitted.entries.len()),
-        ("refused", refused(false)),
-        ("waiting", refused(true)),
+        ("refused", refused.count()),
+        ("waiting", waiting.len()),
     ]
 }
 
 /// Returns the labels of each static IP. The allocation id is empty until EC2 was looked at.
 fn static_ips(plan: &Plan) -> Vec<Ip> {
-    let more = plan.secondary_ips.iter();
-    let more = more.flat_map(|(zone, ips)| ips.iter().map(move |ip| (zone, ip)));
-    let used = plan.static_ips.iter().chain(more).map(|(zone, ip)| Ip {
+    let used = exits(&plan.static_ips, &plan.secondary_ips).map(|(zone, ip)| Ip {
         zone: zone.clone(),
         ip: ip.clone(),
         allocation_id: plan.allocations.get(ip).cloned().unwrap_or_default(),

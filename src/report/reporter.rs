@@ -16,6 +16,9 @@ use crate::report::metrics::Metrics;
 use crate::report::problem_log::{self, ProblemLog};
 use crate::report::status_publisher::{StatusPublisher, causes};
 
+/// The log shows this many bytes of an error and its sources.
+const MAX_CAUSE: usize = 1_000;
+
 /// Reports for the control loop: log, metrics, status and Events.
 pub struct Reporter {
     metrics: Metrics,
@@ -129,7 +132,7 @@ impl Reporter {
                 if last.error == same {
                     tracing::debug!(reason = error.reason, retry_in = ?next, "{text}");
                 } else {
-                    let cause = causes(error.source.as_deref().map(|it| it as _));
+                    let cause = causes(error.source.as_deref().map(|it| it as _), MAX_CAUSE);
                     tracing::error!(reason = error.reason, retry_in = ?next, cause, "{text}");
                     last.error = same;
                 }
@@ -194,9 +197,9 @@ mod tests {
     fn all_causes_are_shown_once() {
         let io = std::io::Error::other("no route");
         let error = kube::Error::Service(Box::new(std::io::Error::other(io)));
-        assert_eq!(causes(Some(&error)), "ServiceError: no route");
-        assert_eq!(causes(None), "");
+        assert_eq!(causes(Some(&error), MAX_CAUSE), "ServiceError: no route");
+        assert_eq!(causes(None, MAX_CAUSE), "");
         let long = std::io::Error::other("x".repeat(5_000));
-        assert!(causes(Some(&long)).len() < 2_100);
+        assert!(causes(Some(&long), MAX_CAUSE).len() < 1_100);
     }
 }

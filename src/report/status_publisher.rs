@@ -108,9 +108,9 @@ fn written(time: Timestamp) -> String {
 }
 
 /// Returns the texts of an error and of its sources: the first is often no more than "dispatch failure".
-pub(super) fn causes(error: Option<&(dyn std::error::Error + 'static)>) -> String {
+pub(super) fn causes(error: Option<&(dyn std::error::Error + 'static)>, bytes: usize) -> String {
     let text = error.map(error_chain::text);
-    short(&text.unwrap_or_default(), MAX_CAUSE)
+    short(&text.unwrap_or_default(), bytes)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -208,7 +208,7 @@ impl StatusPublisher {
                 Err(Failure {
                     reason: error.reason.to_owned(),
                     message: plain(&error.message).into_owned(),
-                    cause: causes(cause),
+                    cause: causes(cause, MAX_CAUSE),
                     since,
                 })
             }
