@@ -108,8 +108,8 @@ impl Plan {
             is_new(&zone) && world.settings.zones.get(zone) == Some(cidr)
         });
         self.later = left_out.map(|(of, wait)| (of.clone(), *wait)).collect();
-        let waits = self.later.values().copied();
-        self.again = self.again.into_iter().chain(waits).min();
+        let waits: Vec<_> = self.later.values().copied().collect();
+        self.look_within(waits);
     }
 }
 
