@@ -16,6 +16,7 @@ use crate::model::base::problem::{Problem, Severity, split};
 use crate::model::base::reason::Reason;
 use crate::model::base::share::in_turn;
 use crate::model::base::text::Text;
+use crate::model::cloud::live::Progress;
 use crate::model::cloud::static_ip::{IpChange, KeptIp};
 use zones::ZoneStatus;
 
@@ -118,6 +119,9 @@ pub struct Stack {
     /// None while there is no stack.
     pub arn: Option<String>,
     pub status: Option<String>,
+    /// How far the operation that runs has come, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -52,6 +52,7 @@ mod page_cluster;
 mod plan_command;
 mod poison;
 mod policy;
+mod progress;
 mod proof;
 mod proxy;
 mod refused;

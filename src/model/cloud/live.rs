@@ -1,7 +1,10 @@
 //! What the stack looks like, as CloudFormation tells it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::Names;
@@ -32,6 +35,8 @@ pub struct Stack {
     pub status: Status,
     /// What CloudFormation shows while it is not certain that our operation has ended; `status` is that of the operation then.
     pub unconfirmed: Option<Status>,
+    /// How far the operation that runs has come, where that is known.
+    pub progress: Option<Progress>,
     /// Another one after every operation.
     pub version: String,
     /// Why it has this status, in CloudFormation's words: the first failure of the last operation where there is one.
@@ -62,6 +67,25 @@ impl Stack {
     /// Whether it has served, whatever its status says: a stack whose creation failed has no outputs and was never updated.
     pub fn has_served(&self) -> bool {
         self.updated || !self.outputs.is_empty()
+    }
+}
+
+/// How far an operation has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The number of resources that CloudFormation has finished.
+    pub done: usize,
+    /// The number of resources that the operation changes, where the leader started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<usize>,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.total {
+            Some(total) => write!(f, "{} of {total} resources done", self.done),
+            None => write!(f, "{} resources done", self.done),
+        }
     }
 }
 

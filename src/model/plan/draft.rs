@@ -44,6 +44,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         desired: fitted.desired,
         status: stack.map(|stack| stack.status.clone()),
         unconfirmed: stack.and_then(|stack| stack.unconfirmed.clone()),
+        progress: stack.and_then(|stack| stack.progress),
         static_ips: static_ips(world.live, names),
         secondary_ips: secondary_ips(world.watch.last_seen(), names),
         gateways: gateways(world.watch.last_seen(), names),

@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::base::problem::Problem;
 use crate::model::base::settings::Settings;
-use crate::model::cloud::live::{ChangeSet, Live};
+use crate::model::cloud::live::{ChangeSet, Live, Progress};
 use crate::model::cloud::network::{Later, Network};
 use crate::model::cloud::set_aside::Key;
 use crate::model::cloud::static_ip::{IpChange, KeptIp};
@@ -89,6 +89,8 @@ pub struct Plan {
     pub status: Option<Status>,
     /// What CloudFormation shows instead, while it is not certain that the operation has ended.
     pub unconfirmed: Option<Status>,
+    /// How far the operation that runs has come, where that is known.
+    pub progress: Option<Progress>,
     /// The live static IPs by zone.
     pub static_ips: BTreeMap<Zone, String>,
     /// More public IPs of the NAT gateways, which people added by hand; traffic leaves from any of them.

@@ -116,6 +116,7 @@ fn stack(plan: &Plan) -> Stack {
         name: name_of(&plan.stack).to_owned(),
         arn: plan.stack.starts_with("arn:").then(|| plan.stack.clone()),
         status: plan.shown_status().map(ToString::to_string),
+        progress: plan.progress,
     }
 }
 

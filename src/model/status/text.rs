@@ -58,7 +58,9 @@ impl Status {
         let mut line = |title: &str, value: &str| {
             let _written = writeln!(text, "{title:<12}{}", plain(value));
         };
-        line("stack", &format!("{} {stack}", self.stack.name));
+        let progress = self.stack.progress.map(|it| format!(", {it}"));
+        let progress = progress.unwrap_or_default();
+        line("stack", &format!("{} {stack}{progress}", self.stack.name));
         line("plan", &format!("{}: {}", plan.action, plan.why));
         for (zone, ip) in self.exits() {
             line("static IP", &format!("{ip} {zone}"));

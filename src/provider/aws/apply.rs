@@ -90,7 +90,7 @@ impl Writer<'_> {
             Status::CreateInProgress,
             None,
         );
-        memory.operation = Some(operation);
+        memory.operation = Some(operation.changing(Some(template.size.resources)));
         let answer = self
             .calls
             .write(self.term, Service::CloudFormation, "CreateStack", |gate| {
@@ -170,12 +170,9 @@ impl Writer<'_> {
             .client_request_token(&token);
         memory.prepared = None;
         let before = memory.updated(stack);
-        memory.operation = Some(Operation::new(
-            token,
-            stack.to_owned(),
-            Status::UpdateInProgress,
-            before,
-        ));
+        let changes = memory.ready.take().filter(|(name, _)| name == change_set);
+        let operation = Operation::new(token, stack.to_owned(), Status::UpdateInProgress, before);
+        memory.operation = Some(operation.changing(changes.map(|(_, changes)| changes)));
         let answer = self
             .calls
             .write(

@@ -7,6 +7,7 @@ use aws_smithy_types::DateTime;
 
 use super::failure::Failure;
 use super::operation::Operation;
+use super::progress::Seen;
 use crate::model::base::ids::SubnetId;
 use crate::model::cloud::live::{Deletion, LastOperation};
 use crate::model::cloud::observed::Subnet;
@@ -48,6 +49,10 @@ pub struct Memory {
     pub deletion: Option<(StateKey, Deletion)>,
     /// The last operation that was started here, until its end has been seen.
     pub operation: Option<Operation>,
+    /// How far the operation that runs has come.
+    pub progress: Option<Seen>,
+    /// The change set that is ready, and how many resources it changes.
+    pub ready: Option<(String, usize)>,
     /// Operations started, counted for their tokens.
     pub started: u64,
     /// Change sets that were made, and discards that were tried, counted for the names of change sets.

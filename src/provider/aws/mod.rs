@@ -61,6 +61,7 @@ mod operation;
 mod pages;
 mod policy;
 mod prefix_lists;
+mod progress;
 mod quota;
 mod reader;
 mod route_room;

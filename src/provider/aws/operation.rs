@@ -36,6 +36,8 @@ pub struct Operation {
     sure: bool,
     /// LastUpdatedTime before it, where it is one that moves it.
     before: Option<Option<DateTime>>,
+    /// How many resources it changes, where that is known.
+    pub changes: Option<usize>,
 }
 
 impl Operation {
@@ -54,7 +56,13 @@ impl Operation {
             since: Instant::now(),
             sure: false,
             before,
+            changes: None,
         }
+    }
+
+    /// The same, known to change so many resources.
+    pub fn changing(self, changes: Option<usize>) -> Self {
+        Self { changes, ..self }
     }
 
     pub fn is_of(&self, stack: &Stack) -> bool {

@@ -10,8 +10,8 @@ use super::memory::{Memory, Search, StateKey};
 use super::operation::Operation;
 use super::pages::{List, Pages};
 use super::reader::Reader;
-use super::{changeset, claim, codes, deletion, failure, latest, operation, policy};
-use crate::model::cloud::live::{ChangeSet, ChangeSetState, Deletion, Live, Stack};
+use super::{changeset, claim, codes, deletion, failure, latest, operation, policy, progress};
+use crate::model::cloud::live::{ChangeSet, ChangeSetState, Deletion, Live, Progress, Stack};
 use crate::model::cloud::status::{Phase, Status};
 use crate::provider::ProviderError;
 
@@ -245,6 +245,9 @@ impl Reader<'_> {
         if phase == Phase::DeleteFailed {
             live.deletion = Some(self.deletion(memory, key).await?);
         }
+        if phase == Phase::Busy {
+            live.progress = self.progress(memory, stack).await;
+        }
         if phase == Phase::Settled && memory.change_sets {
             let changed = stack.last_updated_time().map_or(0, |time| time.secs());
             live.change_sets = self.change_sets(memory, &key.id, changed).await?;
@@ -265,6 +268,8 @@ impl Reader<'_> {
         // One that was executed may be listed for ever; it takes no more looking.
         memory.change_sets = sets.iter().any(|set| set.state != ChangeSetState::Executed);
         memory.prepared = memory.prepared.take().filter(|_| memory.change_sets);
+        let ready = sets.iter().find(|set| set.state == ChangeSetState::Ready);
+        memory.ready = ready.map(|set| (set.name.clone(), set.changes.len()));
         if sets
             .iter()
             .any(|set| set.state == ChangeSetState::NoChanges)
@@ -332,6 +337,11 @@ impl Reader<'_> {
         let text = answer.template_body.unwrap_or_default();
         memory.template = Some((key.clone(), text.clone()));
         Ok(text)
+    }
+
+    async fn progress(&self, memory: &mut Memory, stack: &CfnStack) -> Option<Progress> {
+        let changes = memory.operation.as_ref().and_then(|it| it.changes);
+        progress::read(self, &mut memory.progress, stack, changes).await
     }
 
     async fn deletion(&self, memory: &mut Memory, key: &StateKey) -> Result<Deletion, Failure> {

@@ -184,14 +184,16 @@ const filters = s => ORDER.filter(state => s.counts[state.toLowerCase()]).map(st
 });
 
 const runs = s => s.stack.status?.endsWith("_IN_PROGRESS");
+const progress = ({ done, total }) => done + (total ? " of " + count(total, "resource") : done === 1 ? " resource" : " resources") + " done";
 const plan = s => {
   const list = s.differences.map(text => make("li", { className: "mono" }, text));
   if (s.omitted.differences) list.push(make("li", null, count(s.omitted.differences, "more difference")));
-  const last = s.operation, running = runs(s);
+  const last = s.operation, running = runs(s), far = s.stack.progress;
   return [
     make("p", null, make("b", null, s.plan.action), ": " + s.plan.why),
-    last ? make("p", { className: running ? "" : "soft" }, (running ? s.stack.status + " since " : "Last call that changed something: ")
-      + last.action + ", " + local(last.time)) : "",
+    running ? make("p", null, s.stack.status + (last ? " since " + last.action + ", " + local(last.time) : ""), ...(far ? [": " + progress(far) + " ",
+      far.total ? make("progress", { value: far.done, max: far.total, "aria-label": "Resources done" }) : ""] : []))
+      : last ? make("p", { className: "soft" }, "Last call that changed something: " + last.action + ", " + local(last.time)) : "",
     s.stack.arn ? make("p", { className: "soft mono" }, s.stack.arn, consoleLink(s, s.stack.arn, ...PLACES.stack)) : "",
     list.length ? make("ul", { className: "plain" }, ...list) : "",
   ];
@@ -222,6 +224,7 @@ const show = answer => {
   status = answer.status;
   $("all").hidden = !status;
   $("running").hidden = !status || !runs(status);
+  $("running").textContent = "operation running" + (status?.stack.progress ? ", " + progress(status.stack.progress) : "");
   $("standby").hidden = answer.leading && !!status;
   $("who").textContent = answer.replica === "alone" ? "without leader election"
     : (answer.leading ? "leader " : "replica ") + answer.replica + ", epoch " + answer.epoch;
