@@ -1,6 +1,7 @@
 //! What should be: zones with a NAT gateway each, and a route per destination CIDR and worker route table.
 
 pub mod admitted;
+pub(crate) mod fingerprint;
 pub mod parse;
 pub(crate) mod reading;
 pub mod refused_routes;

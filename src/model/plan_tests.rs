@@ -180,7 +180,7 @@ fn an_edit_goes_through_a_change_set_that_is_read_before_it_is_executed() {
             .all(|(kind, id)| *kind == diff::Kind::Add && id.starts_with("RouteToNAT"))
     );
     let set = |state, effect, kind: &str| ChangeSet {
-        name: change_set_name(&template.fingerprint, 3, 0, None),
+        name: change_set_name(&template.content(), 3, 0, None),
         state,
         changes: vec![Change {
             logical_id: added[0].1.clone(),
@@ -243,7 +243,7 @@ pub(super) fn computed(plan: &Plan, template: &Template) -> ChangeSet {
         dynamic_on: Vec::new(),
     };
     ChangeSet {
-        name: change_set_name(&template.fingerprint, 3, 0, None),
+        name: change_set_name(&template.content(), 3, 0, None),
         state: ChangeSetState::Ready,
         changes: plan.differences.iter().map(change).collect(),
     }

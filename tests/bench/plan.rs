@@ -185,7 +185,7 @@ fn computed(plan: &Plan, template: &Template) -> ChangeSet {
         dynamic_on: Vec::new(),
     });
     ChangeSet {
-        name: change_set_name(&template.fingerprint, 3, 0, None),
+        name: change_set_name(&template.content(), 3, 0, None),
         state: ChangeSetState::Ready,
         changes: changes.collect(),
     }

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::Ipv4Net;
 use serde_json::{Map, Value, json};
 
-use crate::model::base::digest::digest;
 use crate::model::base::ids::{TableId, Zone, border_group};
+use crate::model::cloud::change_set_name;
 use crate::model::cloud::layout::{Layout, Names};
 pub use crate::model::cloud::limits::MAX_INLINE_BYTES;
 use crate::model::cloud::part_names::{self, Part, alphanumeric};
 use crate::model::cloud::retention;
 use crate::model::cloud::static_ip::StaticIp;
-use crate::model::desired::Desired;
+use crate::model::desired::{Desired, fingerprint};
 
 /// The largest template in S3 (CloudFormation quota).
 pub const MAX_S3_BYTES: usize = 1_000_000;
@@ -34,6 +34,8 @@ pub struct Template {
     pub stack_policy: bool,
     /// Hex, over text, parameters and tags: names the change set.
     pub fingerprint: String,
+    /// The same over what static IPs depend on, and nothing that tenants ask for.
+    pub zones: String,
     pub size: Size,
 }
 
@@ -71,6 +73,11 @@ impl Template {
     pub fn needs_bucket(&self) -> bool {
         self.text.len() > MAX_INLINE_BYTES
     }
+
+    /// Returns what the name of its change set says of it.
+    pub fn content(&self) -> String {
+        change_set_name::content(&self.fingerprint, &self.zones)
+    }
 }
 
 /// A CloudFormation quota that the template would break, with the remedy.
@@ -104,7 +111,7 @@ pub(in crate::model) const VPC: &str = "VPCIDParameter";
 /// The output that names the cluster which owns the stack.
 pub const OWNER: &str = "OwnerCluster";
 const BORDER_GROUP: &str = "NetworkBorderGroup";
-const INTERNET_GATEWAY: &str = "InternetGatewayIDParameter";
+pub(in crate::model) const INTERNET_GATEWAY: &str = "InternetGatewayIDParameter";
 
 /// Renders the desired stack. What is live keeps its name and its spelling; `live` and its `names` are empty when there is
 /// no stack.
@@ -140,6 +147,7 @@ pub fn render(
     keep_spelling(&mut resources, &mut parameters, live);
     complete(&mut resources);
     let resource_count = resources.len();
+    let zones = fingerprint::of_zones(&resources, &parameters);
     let declared: Map<String, Value> = parameters
         .keys()
         .map(|name| (name.clone(), json!({ "Type": "String" })))
@@ -161,7 +169,8 @@ pub fn render(
     check_limits(size)?;
     Ok(Template {
         stack_name: desired.stack_name.clone(),
-        fingerprint: fingerprint(&text, &parameters, &desired.tags),
+        fingerprint: fingerprint::of_all(&text, &parameters, &desired.tags),
+        zones,
         text,
         parameters,
         tags: desired.tags.clone(),
@@ -169,15 +178,6 @@ pub fn render(
         stack_policy: desired.stack_policy,
         size,
     })
-}
-
-/// Returns what names a change set of this content.
-pub(in crate::model) fn fingerprint(
-    text: &str,
-    parameters: &BTreeMap<String, String>,
-    tags: &BTreeMap<String, String>,
-) -> String {
-    digest(json!([text, parameters, tags]).to_string().as_bytes())
 }
 
 fn add_routes(

@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
-use crate::model::cloud::change_set_name::{fingerprint_of, is_revert, short};
+use crate::model::cloud::change_set_name::{fingerprint_of, is_revert, short, zones_of};
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack};
 use crate::model::desired::template::{self, Template};
@@ -52,7 +52,7 @@ impl Plan {
         if let Some(found) = set_for(stack, &template) {
             return self.go_on(stack, found, names);
         }
-        if self.use_earlier(stack, names, whole.as_ref()) {
+        if self.use_earlier(stack, names, whole.as_ref(), &template) {
             return;
         }
         let spared = whole.and_then(|whole| self.sparing(&whole, stack, names));
@@ -146,9 +146,18 @@ impl Plan {
     /// There is no change set for just this template. One for an earlier template is executed if all that it does is safe: else
     /// a stream of edits, each outdating the change set before, would starve all of them.
     ///
+    /// What CloudFormation announces does not say which static IP a NAT gateway gets. So one that alters a zone is only used if its
+    /// template had the same zones.
+    ///
     /// Safe is what is still wanted, and a route that was asked for when the change set was made: for the moment until the
     /// next one takes it out again it does no harm.
-    fn use_earlier(&mut self, stack: &Stack, names: &Names, whole: Option<&Whole<'_>>) -> bool {
+    fn use_earlier(
+        &mut self,
+        stack: &Stack,
+        names: &Names,
+        whole: Option<&Whole<'_>>,
+        template: &Template,
+    ) -> bool {
         let mut sets = stack.change_sets.iter().rev();
         if sets.clone().any(|set| set.state == ChangeSetState::Pending) {
             self.set(Action::Wait, "CloudFormation is computing a change set");
@@ -176,7 +185,7 @@ impl Plan {
             set.state == ChangeSetState::Ready
                 && (tries || !wanted.is_empty())
                 && !is_revert(&set.name)
-                && !set.changes.iter().any(replaces_protected)
+                && (makes_same_zones(set, template) || !set.changes.iter().any(alters_zone))
                 && diff::unplanned(&wanted, &self.differences, allowed).is_none()
                 && wanted.iter().all(is_wanted)
                 && !self.leaves_a_gap(set, names)
@@ -299,10 +308,15 @@ impl Plan {
     }
 }
 
-/// Whether it may give a zone another static IP. An earlier plan has chosen that, perhaps by flags that count no more, and only its
-/// template says which one.
-fn replaces_protected(change: &Change) -> bool {
-    change.effect == Effect::MayReplace && is_protected(&change.resource_type)
+/// Whether it makes, changes or removes what a static IP depends on.
+fn alters_zone(change: &Change) -> bool {
+    is_protected(&change.resource_type) && !matches!(change.effect, Effect::Tags | Effect::Record)
+}
+
+/// Whether a change set is of a template with the same static IPs, NAT gateways and NAT subnets: an earlier plan has chosen those,
+/// perhaps by flags that count no more.
+fn makes_same_zones(set: &ChangeSet, template: &Template) -> bool {
+    zones_of(&set.name) == Some(short(&template.zones))
 }
 
 /// The change set that makes just this template.

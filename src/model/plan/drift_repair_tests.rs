@@ -131,7 +131,7 @@ impl Scene {
             dynamic_on: Vec::new(),
         };
         self.bench.stack().change_sets = vec![ChangeSet {
-            name: change_set_name(&template.fingerprint, 1, 0, None),
+            name: change_set_name(&template.content(), 1, 0, None),
             state: ChangeSetState::Ready,
             changes: changes.iter().map(change).collect(),
         }];

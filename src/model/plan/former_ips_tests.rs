@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::super::tests::{Bench, texts};
+use super::super::tests::{Bench, ready, texts};
 use super::*;
 use crate::model::base::reason::Reason;
-use crate::model::cloud::live::Live;
+use crate::model::cloud::live::{Effect, Live};
 use crate::model::cloud::observed::{Address, Observed};
 use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::types::{Action, Plan};
@@ -245,4 +245,48 @@ fn the_ledger_notes_the_static_ips_of_live_zones_and_keeps_the_others() {
     ];
     let expected = expected.map(|(zone, it)| (zone.to_owned(), ip(it)));
     assert_eq!(noted, expected.into());
+}
+
+/// The flags name an address for the zone, and another one by the time that the change set is ready.
+#[test]
+fn a_change_set_of_other_flags_adds_no_zone() {
+    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
+    let c = ("c".to_owned(), "172.31.66.0/28".parse().unwrap());
+    bench.settings.zones.extend([c]);
+    bench.network.headroom.account =
+        account(&[("", "eipalloc-7", None, ""), ("", "eipalloc-8", None, "")]);
+    bench.settings.allocations = texts(&[("c", "eipalloc-7")]);
+    let set = ready(&bench.plan(), Effect::Add);
+    let name = set.name.clone();
+    bench.stack().change_sets = vec![set];
+    let executes =
+        |plan: &Plan| matches!(&plan.action, Action::Execute { change_set } if *change_set == name);
+    assert!(executes(&bench.plan()));
+    bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
+    assert!(executes(&bench.plan()), "an edit does not hold up the zone");
+    bench.settings.allocations = texts(&[("c", "eipalloc-8")]);
+    for entries in [
+        &[("dns", "8.8.8.8")][..],
+        &[("dns", "8.8.8.8"), ("more", "9.9.9.9")],
+    ] {
+        bench.ask(entries);
+        let plan = bench.plan();
+        let Action::Prepare(template) = &plan.action else {
+            panic!("{plan}");
+        };
+        assert!(template.text.contains("eipalloc-8"), "{plan}");
+    }
+    let subnet = "172.31.67.0/28".parse().unwrap();
+    bench.settings.allocations = texts(&[("c", "eipalloc-7")]);
+    assert!(executes(&bench.plan()));
+    bench.settings.zones.insert("c".to_owned(), subnet);
+    assert!(!executes(&bench.plan()), "another NAT subnet");
+    // A version that knew no zones in names has made it.
+    bench
+        .settings
+        .zones
+        .insert("c".to_owned(), "172.31.66.0/28".parse().unwrap());
+    let (all, rest) = name.split_once("-z").unwrap();
+    bench.stack().change_sets[0].name = format!("{all}{}", &rest[16..]);
+    assert!(!matches!(bench.plan().action, Action::Execute { .. }));
 }

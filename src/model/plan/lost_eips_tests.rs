@@ -55,8 +55,10 @@ fn a_change_set_of_another_plan_replaces_no_gateway() {
     let mut scene = lost();
     let template = prepared(&mut scene);
     let fingerprint = template.fingerprint.chars().rev().collect();
+    let zones = template.zones.chars().rev().collect();
     let other = Template {
         fingerprint,
+        zones,
         ..template
     };
     scene.change_set(&other, &RECOVERY);

@@ -234,13 +234,20 @@ fn who_acts_is_told_by_tokens_and_names() {
     let by = Some(short.as_str());
     let template = Template {
         fingerprint: "0123456789abcdef01".to_owned(),
+        zones: "fedcba9876543210ff".to_owned(),
         ..Template::default()
     };
-    let again = change_set_name(&template.fingerprint, 7, 2, by);
-    assert_eq!(again, "egress-0123456789abcdef-e7-n2-c0a1b2c3d");
+    let again = change_set_name(&template.content(), 7, 2, by);
+    assert_eq!(
+        again,
+        "egress-0123456789abcdef-zfedcba9876543210-e7-n2-c0a1b2c3d"
+    );
     assert_eq!(owner_of_change_set(&again), by);
-    let name = change_set_name(&template.fingerprint, 7, 0, by);
-    assert_eq!(name, "egress-0123456789abcdef-e7-c0a1b2c3d");
+    let name = change_set_name(&template.content(), 7, 0, by);
+    assert_eq!(
+        name,
+        "egress-0123456789abcdef-zfedcba9876543210-e7-c0a1b2c3d"
+    );
     assert_eq!(owner_of_change_set(&name), by);
     assert_eq!(owner_of_change_set("egress-0123456789abcdef-e7"), None);
     let ours = is_our_change_set;
@@ -258,7 +265,7 @@ fn who_acts_is_told_by_tokens_and_names() {
     let cases = [
         (
             token(7, by, &name, 0),
-            "e7-c0a1b2c3d-0123456789abcdef-e7-c0a1b2c3d-0",
+            "e7-c0a1b2c3d-0123456789abcdef-zfedcba9876543210-e7-c0a1b2c3d-0",
             by,
         ),
         (

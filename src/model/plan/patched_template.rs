@@ -9,6 +9,7 @@ use crate::model::cloud::logical_id::next_name;
 use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::retention;
 use crate::model::cloud::static_ip::StaticIp;
+use crate::model::desired::fingerprint;
 use crate::model::desired::template::{self, Template};
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::input::request::Request;
@@ -16,10 +17,14 @@ use crate::model::plan::diff::{self, Difference};
 
 /// The live stack with another text.
 pub(in crate::model) fn as_it_is(stack: &Stack, text: String) -> Template {
+    let value: Value = serde_json::from_str(&text).unwrap_or_default();
+    let resources = value["Resources"].as_object();
+    let zones = resources.map(|it| fingerprint::of_zones(it, &stack.parameters));
     let tags = stack.own_tags();
     Template {
         stack_name: stack.name.clone(),
-        fingerprint: template::fingerprint(&text, &stack.parameters, &tags),
+        fingerprint: fingerprint::of_all(&text, &stack.parameters, &tags),
+        zones: zones.unwrap_or_default(),
         text,
         parameters: stack.parameters.clone(),
         tags,
@@ -44,7 +49,7 @@ pub(in crate::model) fn next_change(
     if differences.iter().all(Difference::names_owner) {
         differences.extend(diff::of_tags(&live, &template.tags));
     } else {
-        template.fingerprint = template::fingerprint(&template.text, &template.parameters, &live);
+        template.fingerprint = fingerprint::of_all(&template.text, &template.parameters, &live);
         template.tags = live;
     }
     (template, differences)

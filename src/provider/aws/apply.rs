@@ -114,7 +114,7 @@ impl Writer<'_> {
         template: &Template,
     ) -> CreateChangeSetFluentBuilder {
         let (epoch, attempt) = (self.term.epoch(), memory.attempts);
-        let name = change_set_name(&template.fingerprint, epoch, attempt, self.owner);
+        let name = change_set_name(&template.content(), epoch, attempt, self.owner);
         self.cloudformation
             .create_change_set()
             .stack_name(stack)

@@ -215,7 +215,7 @@ impl Account {
         (epoch, owner): (u64, Option<&str>),
     ) -> Result<(), ProviderError> {
         let mut changes = changes(self.idle_stack()?, template);
-        let name = change_set_name(&template.fingerprint, epoch, 0, owner);
+        let name = change_set_name(&template.content(), epoch, 0, owner);
         if is_revert(&name) && !self.reverts {
             return Err(ProviderError::after_fix(
                 "Rejected",
