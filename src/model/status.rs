@@ -6,6 +6,7 @@ pub mod notifications;
 pub(crate) mod plan_text;
 pub(crate) mod text;
 mod unrecorded;
+mod without_nat;
 pub mod zones;
 
 use std::collections::BTreeMap;

@@ -72,6 +72,8 @@ pub enum Bug {
     /// The sources are not listed again before an irreversible call. It matters only if all watches fall silent in the last seconds of a grace
     /// period, an entry comes back then, and the leader acts within the eight seconds after which the silence is noticed: rare by its nature.
     Unconfirmed,
+    /// The ledger gets entries that change nothing as late as all else that no step depends on, and the status does not wait for it.
+    LedgerLate,
     /// The owner of the stack is ignored.
     OwnerNotCompared,
     /// An earlier change set is not executed if it has anything in it that is not wanted any more.
@@ -90,7 +92,7 @@ pub enum Bug {
 
 impl Bug {
     /// All bugs, each with the number of histories that find it.
-    pub const PLANTED: [(Self, u64); 39] = [
+    pub const PLANTED: [(Self, u64); 40] = [
         (Self::EmptyTrusted, 500),
         (Self::TyposDropped, 100),
         (Self::OversizedDropped, 100),
@@ -123,6 +125,7 @@ impl Bug {
         (Self::GraceSkipped, 800),
         (Self::FullIsEmpty, 400),
         (Self::StaleTrusted, 600),
+        (Self::LedgerLate, 100),
         (Self::OwnerNotCompared, 100),
         (Self::Starved, 400),
         (Self::SilentWait, 200),

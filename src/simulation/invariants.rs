@@ -31,6 +31,7 @@ pub enum Invariant {
     RoutesStay,
     NothingForgotten,
     Reported,
+    Recorded,
     NoBlindRemoval,
     NobodyAsks,
     WithinLimits,

@@ -38,6 +38,8 @@
 //! 16. `Reported`: after a history has settled, the leader's status says of each entry whether it is routed, and if it is not, why; and of each
 //!     ConfigMap that is not read whole, that it is too large. It lists no static
 //!     IP as kept that the stack uses or that is gone, and all that former zones and stacks left.
+//! 17. `Recorded`: what a leader publishes as routed is in the ledger when it is published, with the same network. This is not checked while
+//!     the ledger has no content or the status says that it is not available.
 //!
 //! The simulation covers:
 //!
@@ -80,6 +82,7 @@ mod network_faults;
 mod oversized;
 mod planted;
 mod provider_wrapper;
+mod recording;
 mod replaced_ips;
 mod replica;
 mod reporting;

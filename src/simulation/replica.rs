@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use kube::client::ClientBuilder;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::bugs::Bug;
@@ -25,14 +25,14 @@ use crate::lease::tests::fake::{Ask, Fate, Net};
 use crate::lease::tests::process::Process;
 use crate::lease::tests::secs;
 use crate::lease::tests::wall::Wall;
-use crate::ledger_store::{self, LedgerStore};
+use crate::ledger_store::{LedgerLocation, LedgerStore};
 use crate::model::base::ids::Zone;
 use crate::model::base::settings::{OnDrift, OnEmpty, Settings};
 use crate::model::desired::example_zones;
 use crate::report::liveness::Liveness;
 use crate::report::metrics::Metrics;
 use crate::report::reporter::Reporter;
-use crate::report::status_publisher::StatusPublisher;
+use crate::report::status_publisher::{StatusPublisher, StatusSnapshot};
 use crate::source::Source;
 
 /// What becomes of a process.
@@ -84,6 +84,7 @@ pub async fn replica(
         let (stop, stopped) = oneshot::channel::<()>();
         let publisher = StatusPublisher::default();
         world.publishes(who, publisher.clone());
+        let judging = tokio::spawn(judge(Arc::clone(&world), who, publisher.subscribe()));
         let publishing = tokio::spawn(publisher.clone().run());
         let reporter = Reporter::new(Metrics::new(), false).with(publisher, None);
         let (controller, seat) = controller(&world, who, start, &process, reporter);
@@ -113,11 +114,36 @@ pub async fn replica(
         };
         drop(seat);
         publishing.abort();
+        judging.abort();
         if ended.is_err_and(|error| error.is_panic()) {
             world.fail(Invariant::NoPanic, format!("replica {who} panicked"));
         }
         world.note(&format!("replica {who} has ended"));
         sleep(secs(20.0 * luck.f64())).await;
+    }
+}
+
+/// Looks at each status when it is published.
+async fn judge(
+    world: Arc<World>,
+    who: usize,
+    mut statuses: watch::Receiver<Option<Arc<StatusSnapshot>>>,
+) {
+    while statuses.changed().await.is_ok() {
+        let latest = statuses.borrow_and_update().clone();
+        if let Some(latest) = latest {
+            world.judge_recorded(who, &latest);
+        }
+    }
+}
+
+/// Returns where all replicas keep the ledger.
+pub fn ledger_location() -> LedgerLocation {
+    LedgerLocation {
+        namespace: "default".to_owned(),
+        name: "egress-ledger".to_owned(),
+        stack_name: settings().stack_name,
+        clusters: CLUSTERS.map(str::to_owned).into(),
     }
 }
 
@@ -192,19 +218,14 @@ fn controller(
 /// The ledger, over the same network as the Lease.
 fn ledger(world: &World, who: usize, net: &Net) -> LedgerStore {
     let transport = world.ledger.transport(net);
-    let place = ledger_store::LedgerLocation {
-        namespace: "default".to_owned(),
-        name: "egress-ledger".to_owned(),
-        stack_name: settings().stack_name,
-        clusters: CLUSTERS.map(str::to_owned).into(),
-    };
     let (start, ahead) = (world.start, world.ahead[who]);
     let clock = Arc::new(move || secs(1.8e9 + ahead as f64) + start.elapsed());
-    LedgerStore::new(
-        ClientBuilder::new(transport, "default").build(),
-        place,
-        clock,
-    )
+    let client = ClientBuilder::new(transport, "default").build();
+    let store = LedgerStore::new(client, ledger_location(), clock);
+    match world.bug {
+        Bug::LedgerLate => store.with_rate(1),
+        _ => store,
+    }
 }
 
 /// What becomes of one request about the Lease.

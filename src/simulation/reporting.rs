@@ -76,13 +76,17 @@ impl World {
             }
         }
         let sight = self.sight();
+        // A zone that waits for its static IP has tables without routes, which every entry has to say.
+        let waits = self.is_zone_without_ip();
         for (id, net) in entries(&objects) {
             let without = sight
                 .tables
                 .iter()
                 .find(|(_, routes)| !covered(net, routes));
             match (of(&id), without) {
-                (Some(entry), None) if entry.state == State::Routed => {}
+                (Some(entry), None) if waits != Some(true) && entry.state == State::Routed => {}
+                (Some(entry), None)
+                    if waits != Some(false) && entry.state == State::Waiting && is_told(entry) => {}
                 (Some(entry), Some(_)) if entry.state != State::Routed && is_told(entry) => {}
                 (other, None) => {
                     return Some(format!("{id} is routed, and the status says {other:?}"));

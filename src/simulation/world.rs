@@ -230,16 +230,17 @@ impl World {
         self.shared().publishers[who] = publisher;
     }
 
+    /// Whether the term of a replica lasts.
+    pub fn is_leader(&self, who: usize) -> bool {
+        let shared = self.shared();
+        let term = shared.terms_of[who].as_ref();
+        term.is_some_and(|it| !it.is_over())
+    }
+
     /// Returns the status that the leader has published.
     pub fn published(&self) -> Option<Arc<StatusSnapshot>> {
-        let shared = self.shared();
-        let leads = |who: &usize| {
-            shared.terms_of[*who]
-                .as_ref()
-                .is_some_and(|it| !it.is_over())
-        };
-        let mut leaders = (0..REPLICAS).filter(leads);
-        leaders.find_map(|who| shared.publishers[who].latest())
+        let mut leaders = (0..REPLICAS).filter(|who| self.is_leader(*who));
+        leaders.find_map(|who| self.shared().publishers[who].latest())
     }
 
     /// Fails if another replica's term lasts.

@@ -166,6 +166,17 @@ impl World {
             .collect()
     }
 
+    /// Whether a configured zone waits for a person. None while replicas have different flags.
+    pub fn is_zone_without_ip(&self) -> Option<bool> {
+        let without = self.zones_without_ip();
+        let shared = self.shared();
+        let unconfigured = shared.zone_flags.set.map(Unconfigured::zone);
+        let waits = without
+            .iter()
+            .any(|zone| unconfigured.as_ref() != Some(zone));
+        (without.is_empty() || shared.zone_flags.are_rolled_out()).then_some(waits)
+    }
+
     /// Returns the worker tables in which nothing is owed.
     pub fn tables_out(&self) -> BTreeSet<TableId> {
         let mut out = self.zones_without_ip();

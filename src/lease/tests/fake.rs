@@ -110,12 +110,11 @@ impl FakeApi {
     }
 
     pub fn spec(&self) -> Value {
-        self.store
-            .lock()
-            .unwrap()
-            .lease
-            .as_ref()
-            .map_or(Value::Null, |lease| lease["spec"].clone())
+        self.object()["spec"].clone()
+    }
+
+    pub fn object(&self) -> Arc<Value> {
+        self.store.lock().unwrap().lease.clone().unwrap_or_default()
     }
 
     pub fn holder(&self) -> String {

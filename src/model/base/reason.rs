@@ -77,7 +77,7 @@ reasons! {
     NatSubnetUnassociated (Zone): "nothing, or, if it is associated with another table, disassociate it there";
     NatTableTagged (RouteTable): "remove the tag AvailabilityZone from the table of a NAT subnet, or associate the NAT subnet with its own table again";
     NoClusterId (Stack): "give the stack the ownership tag of the id, as in Migrate from the Go controller, then set --cluster-id";
-    NoNatInZone (RouteTable): "add the zone, or correct the tag AvailabilityZone; if the zone is configured, see its own problem";
+    NoNatInZone (Entry, RouteTable): "add the zone, or correct the tag AvailabilityZone; if the zone is configured, see its own problem";
     NoRoute (Entry): "see what the plan says of the stack";
     NoRouteTable (Entry): "see the problems of zones and route tables";
     NoRouteTableInZone (Zone): "tag the table, or check --aws-route-table-tag";

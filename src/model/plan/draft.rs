@@ -1,11 +1,13 @@
 //! What is requested and what should be, before the next step is decided.
 
-use crate::model::base::ids::EntryId;
+use std::collections::BTreeMap;
+
+use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::{Live, gateways, secondary_ips, static_ips};
 use crate::model::cloud::network::live_routes;
 use crate::model::desired::parse::parse;
-use crate::model::desired::rules;
+use crate::model::desired::{Desired, rules};
 use crate::model::plan::types::{Action, Failure, Plan, World};
 use crate::model::plan::{capacity, former_ips, kept_ips};
 
@@ -40,6 +42,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         differences: Vec::new(),
         problems,
         request,
+        tables_without_nat: tables_without_nat(world, &fitted.desired),
         admitted: fitted.admitted,
         desired: fitted.desired,
         status: stack.map(|stack| stack.status.clone()),
@@ -64,4 +67,13 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
     }
     plan.ledger = ledger;
     plan
+}
+
+/// Returns the worker route tables whose zone is configured and waits. A zone that is not configured is a mistake of the tag.
+fn tables_without_nat(world: &World<'_>, desired: &Desired) -> BTreeMap<TableId, Zone> {
+    let waits =
+        |zone: &Zone| world.settings.zones.contains_key(zone) && !desired.zones.contains_key(zone);
+    let tables = world.network.worker_tables.iter();
+    let zones = tables.map(|(table, worker)| (table.clone(), worker.zone.clone()));
+    zones.filter(|(_, zone)| waits(zone)).collect()
 }

@@ -114,6 +114,8 @@ pub struct Plan {
     pub ledger: Option<Ledger>,
     /// The entries that the ledger does not hold yet. A leader that takes over now does not know what they request.
     pub unrecorded: BTreeSet<EntryId>,
+    /// The worker route tables of configured zones that have no NAT gateway and get none now.
+    pub tables_without_nat: BTreeMap<TableId, Zone>,
     /// Where EC2 differs from what the stack believes.
     pub drifts: Vec<Drift>,
     /// The route tables that the stack uses and the network lacks.

@@ -13,7 +13,7 @@ use crate::model::input::request::Snapshot;
 use crate::model::plan::coverage;
 use crate::model::plan::types::{Action, Plan};
 use crate::model::status::{
-    Counts, Entry, Route, RouteState, Stack, State, Status, Told, unrecorded, zones,
+    Counts, Entry, Route, RouteState, Stack, State, Status, Told, unrecorded, without_nat, zones,
 };
 
 /// The status has this many problems besides entries.
@@ -21,7 +21,7 @@ const MAX_PROBLEMS: usize = 200;
 const MAX_ROUTES: usize = 500;
 const MAX_DIFFERENCES: usize = 100;
 
-type Tables<'a> = BTreeSet<&'a TableId>;
+pub(super) type Tables<'a> = BTreeSet<&'a TableId>;
 
 /// Why the plan's step was not made now: reason and message.
 pub type Hold = (Reason, String);
@@ -137,8 +137,11 @@ fn named(entry: Entry, id: EntryId) -> Entry {
 }
 
 impl Plan {
-    /// Whether everything that is requested has its live route in every table that should have one.
+    /// Whether everything that is requested has its live route in every worker route table of a configured zone.
     pub fn serves_all(&self) -> bool {
+        if !self.tables_without_nat.is_empty() {
+            return self.request.entries.is_empty();
+        }
         let live = self.live_routes.iter().filter(|(_, shown)| **shown);
         let live = coverage::by_table(&self.desired, live.map(|(route, _)| route));
         let mut nets = self.request.entries.values();
@@ -287,6 +290,7 @@ impl<'a> Map<'a> {
             }
         } else if should.is_subset(&are) {
             entry.state = State::Routed;
+            without_nat::show(&mut entry, self.plan, &are);
         } else if !self.plan.drifts.is_empty() && !serving(&self.drifted, *cidr).1.is_empty() {
             entry.state = State::Drifted;
             let text = "its route was changed outside of CloudFormation; see the problem of its route table";

@@ -312,3 +312,36 @@ fn a_stack_that_was_taken_over_keeps_its_name() {
     assert_eq!(name_of(arn), "egress-static-nat");
     assert_eq!(name_of("egress-static-nat-x"), "egress-static-nat-x");
 }
+
+/// Pods of a zone whose NAT gateway waits use other IPs, so the entry does not count as routed.
+#[test]
+fn an_entry_that_a_zone_does_not_route_waits() {
+    let live = [("9.9.9.0/24", true)];
+    let (mut plan, snapshot) = world(&[("dns", "9.9.9.0/24")], &["9.9.9.0/24"], &live);
+    assert!(plan.serves_all());
+    let tables = ["rtb-c", "rtb-d", "rtb-e", "rtb-f", "rtb-g", "rtb-h"];
+    for table in tables {
+        let zone = table.replace("rtb-", "");
+        plan.tables_without_nat.insert(table.to_owned(), zone);
+    }
+    let status = survey(&plan, &snapshot, None);
+    let entry = &status.entries[0];
+    assert_eq!(entry.state, State::Waiting);
+    assert_eq!(entry.reason.as_deref(), Some("NoNatInZone"));
+    let text = entry.message.as_deref().unwrap_or_default();
+    assert!(text.contains("rtb-c of zone c") && text.contains("and 2 more"));
+    assert_eq!(
+        entry.remedy.as_deref(),
+        Some("see the problem of that zone")
+    );
+    assert_eq!(entry.static_ips, ["198.51.100.a", "198.51.100.b"]);
+    assert_eq!((status.counts.routed, status.counts.waiting), (0, 1));
+    assert!(!plan.serves_all());
+    // Its route is there all the same, as when the zone was routed by an older stack.
+    for table in tables {
+        let route = (table.to_owned(), net("9.9.9.0/24"));
+        plan.live_routes.insert(route, true);
+    }
+    let status = survey(&plan, &snapshot, None);
+    assert_eq!(status.entries[0].state, State::Routed);
+}
