@@ -2,8 +2,8 @@
 //! repairs failed, and since when a grace period runs. One JSON document, kept by [`crate::ledger`].
 //!
 //! The ledger is believed as far as it explains what is live: while a live route is inside of nothing that it names (it is new, was
-//! deleted, could not be written for a time, or was not ours), it says nothing about refused entries, and removals are frozen. Of entries that it has no room for it keeps
-//! the networks that are live, so that only their own namespaces' refused entries hold routes.
+//! deleted, could not be written for a time, or was not ours), it says nothing about refused entries, and removals are frozen. Of entries that it has no
+//! room for it keeps the networks alone, so that only their own namespaces' refused entries hold routes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -66,9 +66,9 @@ pub struct Ledger {
     entries: BTreeMap<EntryId, Line>,
     /// What entries asked for before they were changed, as long as a live route may be left of it.
     former: BTreeSet<Ipv4Net>,
-    /// The part of `former` that no line explained when it was noted: what entries without a line may have requested.
+    /// What entries without a line may have requested.
     unnamed: BTreeSet<Ipv4Net>,
-    /// Namespaces, by cluster and name, of which entries did not fit: what they asked for is in `unnamed`, as far as it is live.
+    /// Namespaces, by cluster and name, of which entries did not fit and have no line: what they requested is in `unnamed`.
     short: BTreeSet<(String, String)>,
     /// The next number of a [`Line`].
     next: u64,
@@ -338,13 +338,13 @@ impl Ledger {
                 }
             }
         }
+        let live: Vec<&Ipv4Net> = live.collect();
         let stands = |entry: &EntryId| {
             let object = snapshot.objects.get(&entry.object);
             object.is_some_and(|object| object.may_have(&entry.key))
         };
         let standing = ledger.entries.iter().filter(|(entry, _)| stands(entry));
         let standing = cidr::minimal(standing.map(|(_, line)| line.net), &BTreeSet::new());
-        let live: Vec<&Ipv4Net> = live.collect();
         let left = live.iter().filter(|it| !cidr::covers(&standing, it));
         let left: Vec<&Ipv4Net> = left.copied().collect();
         let is_left = |net: &Ipv4Net| left.iter().any(|route| overlap(net, route));
@@ -352,10 +352,11 @@ impl Ledger {
             let keeps = |entry: &EntryId, line: &Line| stands(entry) || is_left(&line.net);
             ledger.entries.retain(|entry, line| keeps(entry, line));
             ledger.former.retain(|net| under_way || is_left(net));
-            let former = &ledger.former;
-            ledger.unnamed.retain(|net| former.contains(net));
+            let is_live = |net: &Ipv4Net| live.iter().any(|route| overlap(net, route));
+            ledger.unnamed.retain(|net| under_way || is_live(net));
         }
-        let (left_out, tenants) = ledger.shorten(&live);
+        let (left_out, tenants) = ledger.shorten();
+        ledger.end_shortness(snapshot, &tenants);
         (ledger, left_out, tenants)
     }
 }

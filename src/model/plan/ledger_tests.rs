@@ -308,7 +308,7 @@ fn a_ledger_that_one_namespace_fills_freezes_no_edit_of_others() {
     let clusters = [String::new()].into();
     let read = Ledger::read(&text, "egress", &clusters);
     assert_eq!(read.as_ref(), Ok(&*ledger));
-    let earlier = text.replace("\"unnamed\":[\"9.9.9.9/32\"],", "");
+    let earlier = text.replace("\"unnamed\":[\"8.8.8.8/32\",\"9.9.9.9/32\"],", "");
     assert_ne!(earlier, text);
     let earlier = Ledger::read(&earlier, "egress", &clusters).unwrap();
     assert_eq!(earlier.unnamed(), earlier.former());
@@ -362,4 +362,66 @@ fn a_ledger_that_one_namespace_fills_freezes_no_removal_of_others() {
     }
     let text = bench.ledger.as_ref().unwrap().text();
     assert!(text.starts_with("{\"version\":1,") && text.contains("\"z\":{\"z\""));
+}
+
+/// An entry without a line lies inside of another namespace's network, and becomes a typo before that network is removed.
+#[test]
+fn an_entry_that_did_not_fit_keeps_the_network_that_serves_it() {
+    let serves = |plan: &Plan| {
+        let nets = plan.desired.routes.iter().map(|(_, cidr)| *cidr);
+        let net: Ipv4Net = "9.9.9.9/32".parse().unwrap();
+        nets.filter(|wide| wide.contains(&net)).count()
+    };
+    let mut bench = overfull();
+    let wide = [
+        ("old", "2.2.2.2"),
+        ("web", "1.1.1.1"),
+        ("wide", "9.9.9.0/24"),
+    ];
+    set_object(&mut bench, "z-calm", "one", &wide);
+    let mut live = bench.plan();
+    let Action::Prepare(template) = &live.action else {
+        panic!("{live}");
+    };
+    bench.live = Live::Ours(Box::new(super::tests::stack_of(template)));
+    for _ in 0..2 {
+        live = bench.plan();
+        bench.ledger = live.ledger;
+    }
+    let all = bench.snapshot.clone();
+    // There is room again while it is a typo, and others change what they request.
+    for spared in [false, true] {
+        bench.snapshot = all.clone();
+        set_object(&mut bench, "greedy", "z", &[("z", "9.9.9,9")]);
+        if spared {
+            set_object(&mut bench, "greedy", "c", &[]);
+        }
+        let ledger = bench.ledger.clone();
+        for _ in 0..3 {
+            bench.ledger = bench.plan().ledger;
+        }
+        set_object(&mut bench, "z-calm", "one", &wide[..1]);
+        for _ in 0..3 {
+            let plan = bench.plan();
+            assert_eq!(serves(&plan), 2, "{plan}");
+            let gone = |cidr: &str| !routed(&plan).contains(cidr);
+            assert!(gone("1.1.1.1/32"), "others go on: {plan}");
+            let told = plan
+                .problems
+                .iter()
+                .find(|it| it.reason == Reason::NotACidr);
+            assert!(
+                told.unwrap().message().contains("the ledger had no room"),
+                "{plan}"
+            );
+            let text = plan.ledger.as_ref().unwrap().text();
+            bench.ledger = Some(Ledger::read(&text, "egress", &[String::new()].into()).unwrap());
+        }
+        // Its owner corrects it, and nothing holds the rest any more.
+        set_object(&mut bench, "greedy", "z", &[("z", "9.9.9.9")]);
+        let plan = bench.plan();
+        assert_eq!(serves(&plan), 2, "{plan}");
+        assert!(routed(&plan).contains("9.9.9.9/32"), "{plan}");
+        bench.ledger = ledger;
+    }
 }

@@ -5,44 +5,65 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::Ipv4Net;
 
 use super::{Ledger, MAX_BYTES};
-use crate::model::base::cidr;
+use crate::model::base::cidr::{self, WIDEST_PREFIX};
 use crate::model::base::ids::{EntryId, ObjectId};
 use crate::model::input::admission::Tenant;
+use crate::model::input::object::Object;
+use crate::model::input::request::Snapshot;
+
+/// Limits the networks that are kept of entries without a line.
+const MAX_UNNAMED: usize = 2_000;
 
 impl Ledger {
     /// Whether entries of this namespace may have been accepted without having a line.
     pub fn is_short(&self, object: &ObjectId) -> bool {
-        let tenant = (object.cluster.clone(), object.namespace.clone());
-        self.short.contains(&tenant)
+        self.short.contains(&tenant(object))
     }
 
-    /// Leaves out entries until the document fits, and returns how many, and of which namespaces. The live routes that they
-    /// explain are noted without them, so that the ledger explains as much as before: a full ledger says nothing wrong of others.
-    pub(super) fn shorten(&mut self, live: &[&Ipv4Net]) -> (usize, BTreeSet<(String, String)>) {
+    /// Leaves out entries until the document fits, and returns how many, and of which namespaces. Their networks are noted without
+    /// them, so that the ledger explains as much as before: a full ledger says nothing wrong of others.
+    pub(super) fn shorten(&mut self) -> (usize, BTreeSet<(String, String)>) {
         let left_out = self.beyond_room();
-        // A namespace stays short while a route is left of which only the network is known.
-        if self.unnamed.is_empty() {
-            self.short.clear();
-        }
         if left_out.is_empty() {
             return (0, BTreeSet::new());
         }
-        let before = self.named();
-        let tenants: BTreeSet<(String, String)> = left_out
-            .iter()
-            .map(|EntryId { object, .. }| (object.cluster.clone(), object.namespace.clone()))
-            .collect();
+        let tenants: BTreeSet<(String, String)> =
+            left_out.iter().map(|entry| tenant(&entry.object)).collect();
+        let nets = left_out.iter().filter_map(|entry| self.asked(entry));
+        let unnamed = cidr::minimal(nets.chain(self.unnamed.iter().copied()), &BTreeSet::new());
+        self.unnamed = few(unnamed).into_iter().collect();
         self.entries.retain(|entry, _| !left_out.contains(entry));
         // These get the same numbers the next time, so that the document does not change with each pass.
         let last = self.entries.values().map(|line| line.number).max();
         self.next = last.map_or(0, |last| last.saturating_add(1));
-        let after = self.named();
-        let lost = |route: &&&Ipv4Net| cidr::covers(&before, route) && !cidr::covers(&after, route);
-        let lost: Vec<Ipv4Net> = live.iter().filter(lost).map(|route| **route).collect();
-        self.former.extend(&lost);
-        self.unnamed.extend(lost);
         self.short.extend(tenants.iter().cloned());
         (left_out.len(), tenants)
+    }
+
+    /// Lets a namespace be short no longer than it has an entry without a line. One that is refused has none either: it may be the one
+    /// that did not fit. `left_out`: the namespaces of which entries do not fit now.
+    pub(super) fn end_shortness(
+        &mut self,
+        snapshot: &Snapshot,
+        left_out: &BTreeSet<(String, String)>,
+    ) {
+        if self.short.is_empty() || !snapshot.missing.is_empty() {
+            return;
+        }
+        let has_line = |object: &ObjectId, key: &String| {
+            let (object, key) = (object.clone(), key.clone());
+            self.entries.contains_key(&EntryId { object, key })
+        };
+        let lacks_line = |(id, object): &(&ObjectId, &Object)| {
+            self.is_short(id)
+                && (object.hides_entries() || object.data.keys().any(|key| !has_line(id, key)))
+        };
+        let lacking = snapshot.objects.iter().filter(lacks_line);
+        let lacking = lacking.map(|(id, _)| tenant(id));
+        self.short = lacking.chain(left_out.iter().cloned()).collect();
+        if self.short.is_empty() {
+            self.unnamed.clear();
+        }
     }
 
     /// Returns the entries that there is no room for: each namespace gets as many bytes as any other that needs more, and in it
@@ -94,7 +115,27 @@ impl Ledger {
 
     fn explained(&self) -> Vec<Ipv4Net> {
         let lines = self.entries.values().map(|line| line.net);
-        let all = lines.chain(self.former.iter().copied());
+        let others = self.former.iter().chain(&self.unnamed);
+        let all = lines.chain(others.copied());
         cidr::minimal(all, &BTreeSet::new())
     }
+}
+
+fn tenant(object: &ObjectId) -> (String, String) {
+    (object.cluster.clone(), object.namespace.clone())
+}
+
+/// Returns at most [`MAX_UNNAMED`] networks that contain these: wider ones where there are too many. `nets` are sorted and disjoint.
+fn few(mut nets: Vec<Ipv4Net>) -> Vec<Ipv4Net> {
+    for prefix in (WIDEST_PREFIX..32).rev() {
+        if nets.len() <= MAX_UNNAMED {
+            break;
+        }
+        let widened = nets.into_iter().map(|net| match net.prefix_len() > prefix {
+            true => Ipv4Net::new(net.addr(), prefix).map_or(net, |wide| wide.trunc()),
+            false => net,
+        });
+        nets = cidr::minimal(widened, &BTreeSet::new());
+    }
+    nets
 }
