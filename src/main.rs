@@ -391,7 +391,7 @@ async fn aws(config: &Config, metrics: Metrics, replica: &str) -> Result<AwsProv
 }
 
 fn memory(config: &Config) -> MemoryProvider {
-    MemoryProvider::new(MemoryProvider::network_for(&config.settings.zones))
+    MemoryProvider::of_this_process(&config.settings.zones)
 }
 
 fn pod(config: &Config) -> String {

@@ -111,6 +111,15 @@ pub async fn look<P: Provider>(
         read_stack.instrument(spans::step("read stack"))
     );
     let (mut network, mut live) = (network?, live?);
+    let account = network.account.clone();
+    let others = view.ledger.in_other_account(account.as_deref());
+    let here = others.as_ref().map(|ledger| PlanInput {
+        ledger: view.ledger.with(ledger),
+        later: view.later.clone(),
+        refused: view.refused.clone(),
+        ..*view
+    });
+    let (all, view) = (view.ledger, here.as_ref().unwrap_or(view));
     if let Live::Ours(stack) = &mut live {
         owner::set_aside_others(stack, &view.settings.owner);
     }
@@ -152,7 +161,10 @@ pub async fn look<P: Provider>(
     }
     let idle = matches!(plan.action, Action::Keep | Action::Refuse);
     watch.note(&plan.drifts, view.settings.drift == OnDrift::Repair, idle);
-    Ok(plan)
+    Ok(match &others {
+        Some(_) => plan.beside_other_account(all, account.as_deref()),
+        None => plan,
+    })
 }
 
 /// Returns those of these ids of which EC2 does not say that they do not exist.

@@ -12,6 +12,7 @@ pub(crate) mod kept_ips;
 pub(crate) mod lost_eips;
 pub(crate) mod mass_removal;
 pub(crate) mod new_eips;
+pub mod other_account;
 pub(crate) mod own_tables;
 pub mod owner;
 pub(crate) mod patched_template;

@@ -13,6 +13,7 @@ use crate::model::base::ids::Zone;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::{Headroom, Network, Route, WorkerTable};
 use crate::model::cloud::observed::{Address, Observed};
+use crate::model::plan::other_account::IN_MEMORY;
 use crate::model::plan::stack_policy;
 use crate::model::plan::types::Action;
 
@@ -36,6 +37,14 @@ impl MemoryProvider {
         Self {
             account: Arc::new(Mutex::new(Account::new(network))),
         }
+    }
+
+    /// Returns the account that a process has to itself: it ends with the process, and what is remembered of it is of no use then.
+    pub fn of_this_process(zones: &BTreeMap<String, Ipv4Net>) -> Self {
+        Self::new(Network {
+            account: Some(format!("{IN_MEMORY}{:08x}", fastrand::u32(..))),
+            ..Self::network_for(zones)
+        })
     }
 
     /// A VPC that fits these zones: the /16s around their NAT subnets, and one worker route table a zone.

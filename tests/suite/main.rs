@@ -80,6 +80,7 @@ mod told;
 mod told_rights;
 mod town;
 mod traces;
+mod trial;
 mod upgrade;
 mod visible;
 mod wait;

@@ -62,6 +62,7 @@ reasons! {
     Ipv6NotSupported (Entry): "use the destination's IPv4 network";
     LargeRemovalWaits (Stack): "nothing, if this is intended; otherwise restore the entries";
     LedgerFull (Stack): "remove entries there, or shorten keys";
+    LedgerOfAnotherAccount (Stack): "tell partners the new static IPs, or correct the credentials";
     LedgerUnavailable (Entry, Stack): "see the message: rights, API server, version";
     LimitReached (Entry, Zone, RouteTable, Stack): "see Limits";
     LimitUnknown (Stack): "let the controller's role ask for it, or set --aws-route-table-quota";

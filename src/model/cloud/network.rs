@@ -16,6 +16,8 @@ use crate::model::cloud::static_ip::{Account, Choices};
 /// The VPC that holds the workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Network {
+    /// The account that the VPC is in; None where that is not known.
+    pub account: Option<String>,
     pub vpc_id: String,
     /// Every IPv4 CIDR associated with the VPC.
     pub vpc_cidrs: Vec<Ipv4Net>,

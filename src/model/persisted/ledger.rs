@@ -78,6 +78,8 @@ pub struct Ledger {
     pub repairs: BTreeMap<String, Repairs>,
     /// What AWS refused, as [`crate::model::plan::refusals`] has it.
     pub refused: Kepts,
+    /// The account that the static IPs are in; None if that is not known.
+    pub account: Option<String>,
     /// The static IP of each zone when it was last seen.
     pub static_ips: BTreeMap<Zone, StaticIp>,
     /// By IP, those that zones had before they got others.
@@ -124,6 +126,8 @@ struct Document {
     repairs: BTreeMap<String, Repairs>,
     #[serde(default, skip_serializing_if = "Kepts::is_empty")]
     refused: Kepts,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     static_ips: BTreeMap<Zone, StaticIp>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -194,6 +198,7 @@ impl Ledger {
             tries: document.tries,
             repairs: document.repairs,
             refused: document.refused,
+            account: document.account,
             static_ips: document.static_ips,
             former_ips: document.former_ips,
             grace: Grace {
@@ -239,6 +244,7 @@ impl Ledger {
             tries: self.tries.clone(),
             repairs: self.repairs.clone(),
             refused: self.refused.clone(),
+            account: self.account.clone(),
             static_ips: self.static_ips.clone(),
             former_ips: self.former_ips.clone(),
             as_of: Some(whole_seconds(grace.now)).filter(|now| *now > 0),

@@ -30,7 +30,7 @@ pub enum Recall<'a> {
 
 impl<'a> Recall<'a> {
     /// Returns the ledger as far as anything is known of it.
-    fn ledger(self) -> Option<&'a Ledger> {
+    pub(in crate::model) fn ledger(self) -> Option<&'a Ledger> {
         match self {
             Self::Known(ledger) | Self::Unavailable(_, Some(ledger)) => Some(ledger),
             Self::Nowhere | Self::Unavailable(_, None) => None,

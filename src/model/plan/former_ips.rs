@@ -72,6 +72,7 @@ pub(in crate::model) fn note(ledger: &mut Ledger, world: &World<'_>, names: &Nam
         let has = given.cloned().or(seen);
         if let Some(has) = has.filter(|it| !it.allocation.is_empty()) {
             ledger.note_ip(zone, has, now);
+            ledger.account.clone_from(&world.network.account);
         }
     }
 }

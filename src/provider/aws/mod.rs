@@ -210,6 +210,7 @@ impl Provider for AwsProvider {
             vpc = self.vpc().await?;
         }
         Ok(Network {
+            account: vpc.account,
             vpc_id: vpc.vpc_id,
             vpc_cidrs: vpc.vpc_cidrs,
             internet_gateway_id: vpc.internet_gateway_id,

@@ -353,6 +353,7 @@ mod tests {
     #[test]
     fn tables_contradict_a_vpc_that_has_changed() {
         let vpc = VpcInfo {
+            account: None,
             vpc_id: "vpc-1".to_owned(),
             vpc_cidrs: vec!["10.0.0.0/16".parse().unwrap()],
             internet_gateway_id: "igw-1".to_owned(),

@@ -15,6 +15,7 @@ const PAGE_SIZE: i32 = 100;
 /// What seldom changes: worth remembering between passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VpcInfo {
+    pub account: Option<String>,
     pub vpc_id: String,
     pub vpc_cidrs: Vec<Ipv4Net>,
     pub internet_gateway_id: String,
@@ -44,6 +45,7 @@ pub async fn read(
         .await?;
     let internet_gateway_id = choose_gateway(answer.internet_gateways(), &id)?;
     Ok(VpcInfo {
+        account: vpc.owner_id.clone(),
         vpc_cidrs: vpc_cidrs(&vpc),
         vpc_id: id,
         internet_gateway_id,

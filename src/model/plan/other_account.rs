@@ -1,0 +1,91 @@
+//! Ledgers whose static IPs are in another account. A cluster that moves to another account takes its ledger along, and each start of
+//! the provider `in-memory` has a new account. Such IPs cannot be used, and nobody has lost them.
+
+use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
+use crate::model::persisted::ledger::Ledger;
+use crate::model::persisted::recall::Recall;
+use crate::model::plan::types::Plan;
+
+/// The name of an account in memory begins so. That of an account of AWS is a number.
+pub const IN_MEMORY: &str = "in-memory-";
+
+/// How many static IPs a message names.
+const NAMED: usize = 3;
+
+fn is_in_memory(account: &str) -> bool {
+    account.starts_with(IN_MEMORY)
+}
+
+impl Recall<'_> {
+    /// Returns the ledger without its static IPs if they are in another account than this one.
+    pub fn in_other_account(self, account: Option<&str>) -> Option<Ledger> {
+        let (ledger, account) = (self.ledger()?, account?);
+        let is_other = match &ledger.account {
+            Some(of) => of != account,
+            // A process that has ended left them.
+            None => is_in_memory(account),
+        };
+        let has_ips = ledger.had_ips().next().is_some();
+        (is_other && has_ips).then(|| {
+            let mut ledger = ledger.clone();
+            ledger.account = None;
+            ledger.static_ips.clear();
+            ledger.former_ips.clear();
+            ledger
+        })
+    }
+
+    /// Returns the same with another content.
+    pub fn with<'b>(self, ledger: &'b Ledger) -> Recall<'b>
+    where
+        Self: 'b,
+    {
+        match self {
+            Self::Known(_) => Recall::Known(ledger),
+            Self::Unavailable(why, Some(_)) => Recall::Unavailable(why, Some(ledger)),
+            Self::Unavailable(..) | Self::Nowhere => self,
+        }
+    }
+}
+
+impl Plan {
+    /// Returns a plan that was made without the static IPs of another account. They stay in the ledger until a zone has one in this
+    /// account: perhaps only the credentials are wrong. Static IPs in memory take the place of none that AWS has.
+    pub fn beside_other_account(mut self, before: Recall<'_>, account: Option<&str>) -> Self {
+        let (Some(next), Some(before), Some(account)) =
+            (&mut self.ledger, before.ledger(), account)
+        else {
+            return self;
+        };
+        let is_trial = is_in_memory(account);
+        let of = before.account.as_deref().filter(|it| !is_in_memory(it));
+        if next.static_ips.is_empty() || is_trial && of.is_some() {
+            next.account.clone_from(&before.account);
+            next.static_ips.clone_from(&before.static_ips);
+            next.former_ips.clone_from(&before.former_ips);
+        }
+        let Some(of) = of.filter(|_| !is_trial) else {
+            return self;
+        };
+        let ips = before.static_ips.iter().take(NAMED);
+        let ips: Vec<String> = ips
+            .map(|(zone, it)| format!("{} of {zone}", it.ip))
+            .collect();
+        let text = format!(
+            "the ledger has the static IPs of account {of} ({}), and this is account {account}: zones get others here, which partners \
+             have to allow; if this is the wrong account, correct the credentials",
+            ips.join(", ")
+        );
+        let subject = Subject::Stack(self.stack.clone());
+        self.with_problem(Problem::warning(
+            subject,
+            Reason::LedgerOfAnotherAccount,
+            text,
+        ))
+    }
+}
+
+#[cfg(test)]
+#[path = "other_account_tests.rs"]
+mod tests;
