@@ -272,3 +272,13 @@ impl World {
             .or_else(|| self.lacks_own_ip(lost))
     }
 }
+
+/// The longest time for which the controller retries nothing that was refused after a change that failed.
+const PAUSE: Duration = Duration::from_secs(180);
+
+/// Puts off what waits already: it does not come before the pause after a failure that was found at `found`.
+pub fn put_off<'a>(waiting: impl Iterator<Item = &'a mut Instant>, found: Instant) {
+    for until in waiting.filter(|until| **until > Instant::now()) {
+        *until = (*until).max(found + PAUSE);
+    }
+}

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::bugs::Bug;
 use super::config_maps::{ConfigMaps, Edit, covered};
 use super::ec2_faults::Reverting;
-use super::excuses::Excuses;
+use super::excuses::{Excuses, put_off};
 use super::flags::Flags;
 use super::gaps::Gap;
 use super::invariants::{FIRM, Invariant, Violation};
@@ -353,6 +353,9 @@ impl World {
         let mut shared = self.shared();
         shared.tight_until = shared.tight_until.max(Some(now + parts));
         let patience = Duration::from_secs(400);
+        let Shared { failed, full, .. } = &mut *shared;
+        let waiting = failed.values_mut().map(|(_, until)| until);
+        put_off(waiting.chain(full.values_mut()), now + parts);
         for net in std::mem::take(&mut shared.adds) {
             let (times, until) = shared.failed.entry(net).or_insert((0, now));
             *times += 1;
