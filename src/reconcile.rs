@@ -20,6 +20,7 @@ use crate::model::drift::Drift;
 use crate::model::drift::tracker::{Stage, Watch};
 use crate::model::input::request::Snapshot;
 use crate::model::persisted::grace::Grace;
+use crate::model::persisted::ledger::Ledger;
 use crate::model::persisted::recall::Recall;
 use crate::model::plan::types::{Action, Plan, World};
 use crate::model::plan::{self, owner};
@@ -92,6 +93,18 @@ pub struct PlanInput<'a> {
     pub refused: SetAside,
 }
 
+impl PlanInput<'_> {
+    /// Returns the same with another content of the ledger.
+    fn with<'b>(&'b self, ledger: &'b Ledger) -> PlanInput<'b> {
+        PlanInput {
+            ledger: self.ledger.with(ledger),
+            later: self.later.clone(),
+            refused: self.refused.clone(),
+            ..*self
+        }
+    }
+}
+
 /// Reads network, stack and drift, and makes the plan. Changes nothing.
 pub async fn look<P: Provider>(
     provider: &P,
@@ -113,12 +126,7 @@ pub async fn look<P: Provider>(
     let (mut network, mut live) = (network?, live?);
     let account = network.account.clone();
     let others = view.ledger.in_other_account(account.as_deref());
-    let here = others.as_ref().map(|ledger| PlanInput {
-        ledger: view.ledger.with(ledger),
-        later: view.later.clone(),
-        refused: view.refused.clone(),
-        ..*view
-    });
+    let here = others.as_ref().map(|ledger| view.with(ledger));
     let (all, view) = (view.ledger, here.as_ref().unwrap_or(view));
     if let Live::Ours(stack) = &mut live {
         owner::set_aside_others(stack, &view.settings.owner);

@@ -304,6 +304,10 @@ mod own_tables_tests;
 mod owner_tests;
 
 #[cfg(test)]
+#[path = "plan/full_ledger_tests.rs"]
+mod full_ledger_tests;
+
+#[cfg(test)]
 #[path = "plan/ledger_tests.rs"]
 mod ledger_tests;
 

@@ -7,7 +7,7 @@ use super::config_maps::{covered, entries, unreadable};
 use super::invariants::Invariant;
 use super::oversized::oversized;
 use super::world::World;
-use crate::model::base::ids::EntryId;
+use crate::model::base::ids::{EntryId, ObjectId};
 use crate::model::status::{Entry, State, Status};
 
 impl World {
@@ -53,7 +53,6 @@ impl World {
             let name = (object.namespace.clone(), object.name.clone(), key.clone());
             told.get(&(object.cluster.clone(), name)).copied()
         };
-        let is_told = |entry: &Entry| entry.reason.is_some() && entry.message.is_some();
         let objects = self.maps().objects.clone();
         for id in unreadable(&objects) {
             match of(&id) {
@@ -62,18 +61,11 @@ impl World {
                 other => return Some(format!("{id} has a typo, and the status says {other:?}")),
             }
         }
-        for object in oversized(&objects) {
-            let mut entries = status.entries.iter();
-            let is_of = |entry: &&Entry| {
-                let id = (&entry.cluster, &entry.namespace, &entry.name);
-                id == (&object.cluster, &object.namespace, &object.name)
-                    && entry.key.starts_with('(')
-            };
-            if !entries.any(|entry| is_of(&entry) && is_told(entry)) {
-                return Some(format!(
-                    "{object} is too large, and the status says nothing"
-                ));
-            }
+        let mut large = oversized(&objects);
+        if let Some(object) = large.find(|object| !tells_of(&status, object)) {
+            return Some(format!(
+                "{object} is too large, and the status says nothing"
+            ));
         }
         let sight = self.sight();
         // A zone that waits for its static IP has tables without routes, which every entry has to say.
@@ -123,4 +115,18 @@ impl World {
         hidden
             .map(|ip| format!("{ip} is kept without a NAT gateway, and the status does not say so"))
     }
+}
+
+fn is_told(entry: &Entry) -> bool {
+    entry.reason.is_some() && entry.message.is_some()
+}
+
+/// Whether the status says why an object is not read.
+fn tells_of(status: &Status, object: &ObjectId) -> bool {
+    let is_of = |entry: &&Entry| {
+        let id = (&entry.cluster, &entry.namespace, &entry.name);
+        id == (&object.cluster, &object.namespace, &object.name) && entry.key.starts_with('(')
+    };
+    let mut entries = status.entries.iter();
+    entries.any(|entry| is_of(&entry) && is_told(entry))
 }

@@ -6,7 +6,6 @@ use serde_json::{Map, Value, json};
 
 use crate::model::base::digest::digest;
 use crate::model::cloud::resource_type::ResourceType;
-use crate::model::desired::template::{INTERNET_GATEWAY, VPC};
 
 /// Returns the fingerprint of a whole template.
 pub(in crate::model) fn of_all(
@@ -18,10 +17,10 @@ pub(in crate::model) fn of_all(
 }
 
 /// Returns the fingerprint of what static IPs depend on: EIPs, NAT gateways and NAT subnets, and where they are made. Nothing that
-/// tenants request is part of it.
+/// tenants request is part of it. `places`: the VPC and its internet gateway.
 pub(in crate::model) fn of_zones(
     resources: &Map<String, Value>,
-    parameters: &BTreeMap<String, String>,
+    places: [Option<&String>; 2],
 ) -> String {
     let is_protected = |body: &Value| {
         let kind = body["Type"].as_str();
@@ -29,6 +28,5 @@ pub(in crate::model) fn of_zones(
     };
     let zones = resources.iter().filter(|(_, body)| is_protected(body));
     let zones: BTreeMap<&String, &Value> = zones.collect();
-    let places = [VPC, INTERNET_GATEWAY].map(|name| parameters.get(name));
     digest(json!([zones, places]).to_string().as_bytes())
 }

@@ -111,7 +111,7 @@ pub(in crate::model) const VPC: &str = "VPCIDParameter";
 /// The output that names the cluster which owns the stack.
 pub const OWNER: &str = "OwnerCluster";
 const BORDER_GROUP: &str = "NetworkBorderGroup";
-pub(in crate::model) const INTERNET_GATEWAY: &str = "InternetGatewayIDParameter";
+const INTERNET_GATEWAY: &str = "InternetGatewayIDParameter";
 
 /// Renders the desired stack. What is live keeps its name and its spelling; `live` and its `names` are empty when there is
 /// no stack.
@@ -147,7 +147,7 @@ pub fn render(
     keep_spelling(&mut resources, &mut parameters, live);
     complete(&mut resources);
     let resource_count = resources.len();
-    let zones = fingerprint::of_zones(&resources, &parameters);
+    let zones = fingerprint::of_zones(&resources, places(&parameters));
     let declared: Map<String, Value> = parameters
         .keys()
         .map(|name| (name.clone(), json!({ "Type": "String" })))
@@ -178,6 +178,11 @@ pub fn render(
         stack_policy: desired.stack_policy,
         size,
     })
+}
+
+/// Returns the VPC and its internet gateway, as parameters have them.
+pub(in crate::model) fn places(parameters: &BTreeMap<String, String>) -> [Option<&String>; 2] {
+    [VPC, INTERNET_GATEWAY].map(|name| parameters.get(name))
 }
 
 fn add_routes(

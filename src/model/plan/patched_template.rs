@@ -19,7 +19,7 @@ use crate::model::plan::diff::{self, Difference};
 pub(in crate::model) fn as_it_is(stack: &Stack, text: String) -> Template {
     let value: Value = serde_json::from_str(&text).unwrap_or_default();
     let resources = value["Resources"].as_object();
-    let zones = resources.map(|it| fingerprint::of_zones(it, &stack.parameters));
+    let zones = resources.map(|it| fingerprint::of_zones(it, template::places(&stack.parameters)));
     let tags = stack.own_tags();
     Template {
         stack_name: stack.name.clone(),

@@ -21,7 +21,7 @@ const MAX_PROBLEMS: usize = 200;
 const MAX_ROUTES: usize = 500;
 const MAX_DIFFERENCES: usize = 100;
 
-pub(super) type Tables<'a> = BTreeSet<&'a TableId>;
+type Tables<'a> = BTreeSet<&'a TableId>;
 
 /// Why the plan's step was not made now: reason and message.
 pub type Hold = (Reason, String);

@@ -1,15 +1,17 @@
 //! Entries whose routes are all there, while a configured zone waits for its NAT gateway.
 
+use std::collections::BTreeSet;
+
+use crate::model::base::ids::TableId;
 use crate::model::base::reason::Reason;
 use crate::model::plan::types::Plan;
-use crate::model::status::from_plan::Tables;
 use crate::model::status::{Entry, State};
 
 /// How many route tables a message names.
 const NAMED: usize = 4;
 
 /// Shows a routed entry as waiting if workers of a configured zone do not have its route: their traffic leaves from other IPs.
-pub(super) fn show(entry: &mut Entry, plan: &Plan, routed_in: &Tables<'_>) {
+pub(super) fn show(entry: &mut Entry, plan: &Plan, routed_in: &BTreeSet<&TableId>) {
     let without = plan.tables_without_nat.iter();
     let without = without.filter(|(table, _)| !routed_in.contains(*table));
     let named: Vec<String> = without
