@@ -272,6 +272,28 @@ fn the_status() {
 }
 
 #[test]
+fn the_ledger() {
+    let file = read("src/model/persisted/ledger.rs");
+    let document = file.split_once("\nstruct Document {").unwrap().1;
+    let document = document.split_once("\n}").unwrap().0;
+    let fields = document.lines().filter_map(|line| {
+        let (name, _) = line.trim().split_once(": ")?;
+        let is_name = name.bytes().all(|it| it == b'_' || it.is_ascii_lowercase());
+        is_name.then(|| camel_case(name))
+    });
+    assert_eq!(names(&section("ledger")), fields.collect());
+}
+
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |text, word| {
+        let (head, rest) = word.split_at(1);
+        text + &head.to_uppercase() + rest
+    })
+}
+
+#[test]
 fn the_annotations() {
     let told = names(&section("annotations"));
     assert_eq!(told, KEYS.map(str::to_owned).into());
