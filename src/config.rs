@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::model::base::owner::lease_mark;
 use crate::model::base::settings::{OnDrift, Settings};
 
 mod check;
@@ -109,6 +110,13 @@ pub struct LeaderElection {
     pub retry_period: Duration,
     /// The pod's name: what the holder's identity begins with. Not unique across restarts of the process.
     pub identity: String,
+}
+
+impl LeaderElection {
+    /// Returns what stands for the Lease in the tokens of operations.
+    pub fn mark(&self) -> String {
+        lease_mark(&self.namespace, &self.name)
+    }
 }
 
 /// The ConfigMap of the ledger.

@@ -127,7 +127,7 @@ async fn plan(config: Config, args: &PlanArgs) -> Result<ExitCode> {
                 plan_command::look(&provider, &source, &config, &mut ledger, &mut cluster).await?
             }
             ProviderConfig::InMemory | ProviderConfig::Noop => {
-                let provider = memory(&config);
+                let provider = MemoryProvider::of_this_process(&config.settings.zones);
                 plan_command::look(&provider, &source, &config, &mut ledger, &mut cluster).await?
             }
         }
@@ -197,7 +197,7 @@ async fn run(config: Config) -> Result<ExitCode> {
             warm.abort();
         }
         ProviderConfig::InMemory | ProviderConfig::Noop => {
-            let provider = memory(&config);
+            let provider = MemoryProvider::of_this_process(&config.settings.zones);
             elect(config, provider, source, &accesses, &telemetry).await?;
         }
     }
@@ -382,16 +382,13 @@ async fn aws(config: &Config, metrics: Metrics, replica: &str) -> Result<AwsProv
         asks_route_quota: config.settings.route_table_quota.is_none(),
         role_arn: aws.role_arn,
         stack_policy: config.settings.stack_policy,
+        lease: config.settings.owner.lease.clone(),
         app_name: replica.to_owned(),
         observer: Arc::new(move |call| {
             metrics.called(call.service, call.action, &call.code, call.duration)
         }),
     });
     Ok(provider.await?)
-}
-
-fn memory(config: &Config) -> MemoryProvider {
-    MemoryProvider::of_this_process(&config.settings.zones)
 }
 
 fn pod(config: &Config) -> String {

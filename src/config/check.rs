@@ -36,9 +36,10 @@ impl Config {
         let namespace = check.optional("namespace", &options.sources.namespace, form::label);
         let (provider, noop) =
             check.provider(options, facts, manifests || purpose == Purpose::Read);
-        let settings = check.settings(options, matches!(provider, ProviderConfig::Aws(_)));
+        let mut settings = check.settings(options, matches!(provider, ProviderConfig::Aws(_)));
         let (leader_election, ledger) =
             check.election(&options.election, facts, purpose, manifests);
+        settings.owner.lease = leader_election.as_ref().map(|it| it.mark());
         let (stack, process) = (&options.stack, &options.process);
         let json = check.choice(
             "log-format",

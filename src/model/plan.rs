@@ -308,6 +308,10 @@ mod owner_tests;
 mod full_ledger_tests;
 
 #[cfg(test)]
+#[path = "plan/owner_lease_tests.rs"]
+mod owner_lease_tests;
+
+#[cfg(test)]
 #[path = "plan/ledger_tests.rs"]
 mod ledger_tests;
 

@@ -23,6 +23,8 @@ pub struct AwsConfig {
     pub role_arn: Option<String>,
     /// The stack has a policy that this controller keeps.
     pub stack_policy: bool,
+    /// Stands for the Lease in the tokens of operations.
+    pub lease: Option<String>,
     /// Marks the replica in the user agent of every request.
     pub app_name: String,
     pub observer: Observer,

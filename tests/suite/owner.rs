@@ -287,3 +287,34 @@ async fn without_the_right_to_know_its_cluster_only_a_stack_without_owner_is_ser
     stage.two_more_looks().await;
     assert_eq!(actions(&stage.aws.writes_since(mark)), [""; 0]);
 }
+
+/// A move to another Lease that left the old controller running. The new one adds a zone, and the old one leaves the stack to it.
+#[tokio::test]
+async fn of_two_controllers_in_one_cluster_the_later_one_acts() {
+    let stage = Stage::open("two-leases").await;
+    stage.second_lease("other").await;
+    let old = stage.replica("r1").zones(&["a", "b"]).start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    wait::until("at rest", || old.said(&["Keep", "as it should be"])).await;
+    let new = |name: &str| {
+        let launch = stage.replica(name);
+        launch.flag("leader-elect-resource-name", "other")
+    };
+    let started = new("s1").start();
+    let told = ["AnotherController", "remove one of the two installations"];
+    wait::until("the old one is told", || old.said(&told)).await;
+    on_the_lease(&stage, "AnotherController", &told[1..]).await;
+    assert_eq!(problems(&old, "AnotherController"), Some(1.0));
+    stage.exits_of(3).await;
+    let mark = stage.aws.mark();
+    stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
+    let all: Vec<&str> = EXAMPLE_CIDRS.into_iter().chain(["9.9.9.9/32"]).collect();
+    stage.routed(&all).await;
+    stage.two_more_looks().await;
+    let key = new("s1").access_key();
+    let writes = stage.aws.writes_since(mark);
+    let is_new = |entry: &crate::standin::Entry| entry.access_key.as_ref() == Some(&key);
+    assert!(!writes.is_empty() && writes.iter().all(is_new));
+    assert_eq!(problems(&started, "AnotherController"), None);
+    assert_eq!(problems(&started, "ForeignOperation"), None);
+}

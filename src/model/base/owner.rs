@@ -2,6 +2,8 @@
 //!
 //! The owner is the UID of the namespace `kube-system` of the cluster that holds the Lease: copying a cluster's values does not copy it.
 
+use crate::model::base::digest::digest;
+
 /// Characters of a UID that stand for it in names and tokens.
 const SHORT: usize = 8;
 
@@ -17,6 +19,8 @@ pub struct Owner {
     pub unknown: Option<String>,
     /// The cluster whose stack becomes this one's.
     pub takes_over: Option<String>,
+    /// Stands for the Lease: [`lease_mark`]. None without leader election.
+    pub lease: Option<String>,
 }
 
 impl Owner {
@@ -44,16 +48,39 @@ pub fn is_short(text: &str) -> bool {
     text.len() == SHORT && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// The token of an operation, `e{epoch}-c{owner}-{what}-{n}`: at most 128 characters of `[A-Za-z0-9-]`, as the API wants it.
-pub fn token(epoch: u64, owner: Option<&str>, what: &str, n: u64) -> String {
+/// Returns what stands for a Lease in tokens: eight lower-case characters of `[a-z0-9]`. Two controllers of one cluster have two Leases.
+pub fn lease_mark(namespace: &str, name: &str) -> String {
+    short(&digest(format!("{namespace}/{name}").as_bytes()))
+}
+
+/// The token of an operation, `e{epoch}-c{owner}-{what}-{n}-l{lease}`: at most 128 characters of `[A-Za-z0-9-]`, as the API wants it.
+/// `owner` and `lease` are in their short forms.
+pub fn token(
+    epoch: u64,
+    (owner, lease): (Option<&str>, Option<&str>),
+    what: &str,
+    n: u64,
+) -> String {
     let what = match what.strip_prefix("egress-") {
-        Some(rest) => rest,
-        None => what.get(..16).unwrap_or(what),
+        Some(rest) => without_zones(rest),
+        None => what.get(..16).unwrap_or(what).to_owned(),
     };
-    match owner {
-        Some(owner) => format!("e{epoch}-c{owner}-{what}-{n}"),
-        None => format!("e{epoch}-{what}-{n}"),
-    }
+    let owner = owner.map(|owner| format!("-c{owner}")).unwrap_or_default();
+    let lease = lease.map(|lease| format!("-l{lease}")).unwrap_or_default();
+    format!("e{epoch}{owner}-{what}-{n}{lease}")
+}
+
+/// Returns the name of a change set without the fingerprint of its zones, which the other one covers.
+fn without_zones(name: &str) -> String {
+    let parts = name.split('-').filter(|part| !part.starts_with('z'));
+    parts.collect::<Vec<_>>().join("-")
+}
+
+/// The Lease, in its short form, whose holder started an operation with this token. Earlier versions did not say it.
+pub fn lease_of_token(token: &str) -> Option<&str> {
+    owner_of_token(token)?;
+    let lease = token.rsplit('-').next()?.strip_prefix('l')?;
+    is_short(lease).then_some(lease)
 }
 
 /// The term in which an operation with this token was started, where it is a controller's.

@@ -46,6 +46,7 @@ macro_rules! reasons {
 
 reasons! {
     AllowNewEipsUnused (Zone): "remove this value of the flag";
+    AnotherController (Stack): "remove one of the two installations";
     AnswersContradict (Zone, RouteTable): "nothing: the controller looks again soon";
     BinaryData (Object): "write the networks as text under data";
     ContainsLocalNetwork (Entry): "check that this is intended";
@@ -143,7 +144,8 @@ impl Reason {
     pub fn is_about_ownership(self) -> bool {
         matches!(
             self,
-            Self::ForeignOperation
+            Self::AnotherController
+                | Self::ForeignOperation
                 | Self::OwnedByAnotherCluster
                 | Self::OwnerUnknown
                 | Self::StackInAnotherVpc

@@ -61,6 +61,8 @@ pub struct Ledger {
     pub stack_name: String,
     /// ARN of our stack, so that a new leader need not search for it.
     pub stack: Option<String>,
+    /// The Lease, in its short form, whose holder has changed our stack, where this ledger is that holder's.
+    pub lease: Option<String>,
     /// ARN of our stack once it was seen at rest: it has served, whatever its status says later.
     pub settled: Option<String>,
     entries: BTreeMap<EntryId, Line>,
@@ -107,6 +109,8 @@ struct Document {
     stack_name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stack: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     settled: Option<String>,
     #[serde(default)]
@@ -189,6 +193,7 @@ impl Ledger {
         Ok(Self {
             stack_name: document.stack_name,
             stack: document.stack,
+            lease: document.lease,
             settled: document.settled,
             entries: watched.flat_map(lines).collect(),
             former,
@@ -235,6 +240,7 @@ impl Ledger {
             },
             stack_name: self.stack_name.clone(),
             stack: self.stack.clone(),
+            lease: self.lease.clone(),
             settled: self.settled.clone(),
             next: self.next,
             entries,

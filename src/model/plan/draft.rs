@@ -9,7 +9,7 @@ use crate::model::cloud::network::live_routes;
 use crate::model::desired::parse::parse;
 use crate::model::desired::{Desired, rules};
 use crate::model::plan::types::{Action, Failure, Plan, World};
-use crate::model::plan::{capacity, former_ips, kept_ips};
+use crate::model::plan::{capacity, former_ips, kept_ips, owner};
 
 /// Reads what is requested, and what should be: a plan without an action yet.
 pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout) -> Plan {
@@ -25,6 +25,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
     let (mut ledger, problem) = next;
     if let Some(ledger) = &mut ledger {
         former_ips::note(ledger, world, names);
+        owner::note_lease(ledger, world);
     }
     problems.extend(problem);
     let number = |entry: &EntryId| trusted?.number(entry);

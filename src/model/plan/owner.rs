@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::model::base::owner::{self, Owner, Starter, is_uid, owner_of_token, short};
+use crate::model::base::owner::{
+    self, Owner, Starter, is_uid, lease_of_token, owner_of_token, short,
+};
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::cloud::change_set_name::owner_of_change_set;
@@ -14,6 +16,7 @@ use crate::model::cloud::layout::Layout;
 use crate::model::cloud::live::{LastOperation, Live, Stack};
 use crate::model::cloud::network::Network;
 use crate::model::desired::template::{self, OWNER};
+use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::types::World;
 
 /// Characters of a token of others that are shown.
@@ -40,7 +43,8 @@ pub(in crate::model) fn alien(
         return None;
     };
     let (reason, why) = in_another_vpc(stack, layout, world.network)
-        .or_else(|| of_another(stack, layout, &world.settings.owner))?;
+        .or_else(|| of_another(stack, layout, &world.settings.owner))
+        .or_else(|| of_another_lease(stack, world))?;
     let name = stack.name.clone();
     Some((Live::Foreign { name, why }, reason))
 }
@@ -101,6 +105,39 @@ fn of_another(stack: &Stack, layout: Option<&Layout>, owner: &Owner) -> Option<(
             ),
         ),
     })
+}
+
+/// Returns the Lease, in its short form, whose holder has started the last operation, as a controller of this cluster.
+fn last_lease<'a>(stack: &'a Stack, owner: &Owner) -> Option<&'a str> {
+    let token = stack.last_operation.as_ref()?.token.as_deref()?;
+    let is_ours = owner_of_token(token) == Some(owner.short()?.as_str());
+    lease_of_token(token).filter(|_| is_ours)
+}
+
+/// Whether a controller of the same cluster with another Lease works on the stack. After a move the new controller goes on: its ledger is
+/// new or a copy. The ledger of one that has changed the stack itself names its own Lease, so it knows that another one came after it.
+fn of_another_lease(stack: &Stack, world: &World<'_>) -> Option<(Reason, String)> {
+    let owner = &world.settings.owner;
+    let own = owner.lease.as_deref()?;
+    last_lease(stack, owner).filter(|lease| *lease != own)?;
+    let known = world.ledger.ledger()?.lease.as_deref();
+    (known == Some(own)).then(|| {
+        let message =
+            "another controller of this cluster, with another Lease, has changed the stack after this one, so this one changes nothing; \
+             `kubectl get leases --all-namespaces` shows both: remove one of the two installations; if the other one is gone, stop this \
+             one, take the data out of the ConfigMap of its ledger, and start it again";
+        (Reason::AnotherController, message.to_owned())
+    })
+}
+
+/// Notes in the ledger that this controller has changed the stack.
+pub(in crate::model) fn note_lease(ledger: &mut Ledger, world: &World<'_>) {
+    if let Live::Ours(stack) = world.live
+        && let Some(own) = &world.settings.owner.lease
+        && last_lease(stack, &world.settings.owner) == Some(own)
+    {
+        ledger.lease = Some(own.clone());
+    }
 }
 
 /// What people have to know of who owns the stack and who works on it. `layout` is what the template of a stack of ours holds.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::tests::Bench;
 use super::*;
-use crate::model::base::owner::{Owner, epoch_of, is_uid, owner_of_token, token};
+use crate::model::base::owner::{
+    Owner, epoch_of, is_short, is_uid, lease_mark, lease_of_token, owner_of_token, token,
+};
 use crate::model::base::reason::Reason;
 use crate::model::base::settings::{OnDrift, OnEmpty};
 use crate::model::cloud::change_set_name::owner_of_change_set;
@@ -66,10 +68,10 @@ fn a_stack_of_another_vpc_is_refused_before_anything_else() {
     is_refused(&mut bench, Reason::StackInAnotherVpc);
 }
 
-const OURS: &str = "0a1b2c3d-aaaa-bbbb-cccc-dddddddddddd";
+pub(super) const OURS: &str = "0a1b2c3d-aaaa-bbbb-cccc-dddddddddddd";
 const THEIRS: &str = "4e5f6071-aaaa-bbbb-cccc-dddddddddddd";
 
-fn cluster(uid: &str) -> Owner {
+pub(super) fn cluster(uid: &str) -> Owner {
     Owner {
         uid: Some(uid.to_owned()),
         ..Owner::default()
@@ -77,7 +79,7 @@ fn cluster(uid: &str) -> Owner {
 }
 
 /// The stack is as asked for and belongs to this cluster.
-fn owned_by(uid: &str) -> Bench {
+pub(super) fn owned_by(uid: &str) -> Bench {
     let mut bench = Bench::new(&[("dns", "8.8.8.8")]);
     bench.settings.owner = cluster(uid);
     let Action::Create(template) = bench.plan().action else {
@@ -264,28 +266,29 @@ fn who_acts_is_told_by_tokens_and_names() {
     }
     let cases = [
         (
-            token(7, by, &name, 0),
-            "e7-c0a1b2c3d-0123456789abcdef-zfedcba9876543210-e7-c0a1b2c3d-0",
+            token(7, (by, None), &name, 0),
+            "e7-c0a1b2c3d-0123456789abcdef-e7-c0a1b2c3d-0",
             by,
         ),
         (
-            token(7, None, "egress-0123456789abcdef-e7", 0),
+            token(7, (None, None), "egress-0123456789abcdef-e7", 0),
             "e7-0123456789abcdef-e7-0",
             None,
         ),
-        (token(7, None, "delete", 1), "e7-delete-1", None),
+        (token(7, (None, None), "delete", 1), "e7-delete-1", None),
         (
-            token(7, None, &"ab".repeat(32), 3),
+            token(7, (None, None), &"ab".repeat(32), 3),
             "e7-abababababababab-3",
             None,
         ),
         (
-            token(u64::MAX, by, "rollback", u64::MAX),
+            token(u64::MAX, (by, None), "rollback", u64::MAX),
             "e18446744073709551615-c0a1b2c3d-rollback-18446744073709551615",
             by,
         ),
     ];
     for (token, expected, owner) in cases {
+        assert_eq!(lease_of_token(&token), None, "{token}");
         assert_eq!(token, expected);
         assert!(token.len() <= 128);
         assert_eq!(owner_of_token(&token), owner, "{token}");
@@ -294,6 +297,23 @@ fn who_acts_is_told_by_tokens_and_names() {
     assert_eq!(owner_of_token("Console-UpdateStack-c0a1b2c3d"), None);
     assert_eq!(epoch_of("egress-7"), None);
     assert!(!is_uid("") && !is_uid("a\nb") && !is_uid(&"a".repeat(65)));
+}
+
+#[test]
+fn tokens_tell_the_lease() {
+    let short = cluster(OURS).short().expect("a UID");
+    let by = Some(short.as_str());
+    let name = |n| change_set_name("0123456789abcdef-zfedcba9876543210", n, n, by);
+    let mark = lease_mark("static-egress", "kube-static-egress-controller");
+    assert!(is_short(&mark));
+    let of_lease = token(7, (by, Some(&mark)), &name(2), 12);
+    let expected = format!("e7-c0a1b2c3d-0123456789abcdef-e2-n2-c0a1b2c3d-12-l{mark}");
+    assert_eq!(of_lease, expected);
+    assert_eq!(owner_of_token(&of_lease), by);
+    assert_eq!(epoch_of(&of_lease), Some(7));
+    assert_eq!(lease_of_token(&of_lease), Some(mark.as_str()));
+    let longest = u32::MAX.into();
+    assert!(token(longest, (by, Some(&mark)), &name(longest), longest).len() <= 128);
 }
 
 #[test]

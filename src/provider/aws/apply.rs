@@ -29,6 +29,8 @@ pub struct Writer<'a> {
     pub term: &'a Term,
     /// The cluster that acts, in its short form.
     pub owner: Option<&'a str>,
+    /// Its Lease, in its short form.
+    pub lease: Option<&'a str>,
 }
 
 impl Writer<'_> {
@@ -314,7 +316,12 @@ impl Writer<'_> {
 
     /// The same when a call is repeated whose fate is unknown, another one once it was accepted.
     fn token(&self, memory: &Memory, what: &str) -> String {
-        token(self.term.epoch(), self.owner, what, memory.started)
+        token(
+            self.term.epoch(),
+            (self.owner, self.lease),
+            what,
+            memory.started,
+        )
     }
 
     /// What the answer to a call that starts an operation means for it. None: an earlier attempt of the call did it.

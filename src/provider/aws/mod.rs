@@ -298,6 +298,7 @@ impl Provider for AwsProvider {
             role_arn: self.config.role_arn.as_deref(),
             term,
             owner,
+            lease: self.config.lease.as_deref(),
         };
         writer.apply(&mut memory, stack, action).await
     }

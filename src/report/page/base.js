@@ -12,7 +12,7 @@ const make = (tag, properties, ...children) => {
   return node;
 };
 // One severity for each thing, as the alerts have it: red is what a critical alert is about. A test compares the two.
-const URGENT = new Set(["DriftRepairFailed", "ForeignOperation", "NatGatewayChanged", "NatGatewayFailed",
+const URGENT = new Set(["AnotherController", "DriftRepairFailed", "ForeignOperation", "NatGatewayChanged", "NatGatewayFailed",
   "NatGatewayGone", "NatRouteTableGone", "NatSubnetChanged", "NatSubnetGone", "NatSubnetUnassociated", "OwnedByAnotherCluster",
   "OwnerUnknown", "RouteBlackhole", "RouteMissing", "RouteRetargeted", "SourceNotLoaded", "SourceStale", "StackInAnotherVpc",
   "StaticIpDetached", "StaticIpLost", "TemplateTooLarge", "ZoneWaits"]);
