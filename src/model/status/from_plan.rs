@@ -103,9 +103,11 @@ fn cut_lists(status: &mut Status) {
     omitted.differences = cut(&mut status.differences, MAX_DIFFERENCES);
 }
 
-/// A warning may come before the one that says that the entry waits.
+/// A warning may come before the one that says that the entry waits, and that before the one that refuses its text.
 fn matters_more<'a>(first: &'a Problem, other: &'a Problem) -> &'a Problem {
-    match other.waits() && first.severity != Severity::Refused {
+    let refuses = |it: &Problem| it.severity == Severity::Refused && !it.waits();
+    let is_refused = refuses(other) && first.waits();
+    match is_refused || other.waits() && first.severity != Severity::Refused {
         true => other,
         false => first,
     }

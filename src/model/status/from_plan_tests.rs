@@ -345,3 +345,22 @@ fn an_entry_that_a_zone_does_not_route_waits() {
     let status = survey(&plan, &snapshot, None);
     assert_eq!(status.entries[0].state, State::Routed);
 }
+
+/// What the entry requested before waits as well: its owner has to hear of the text first.
+#[test]
+fn an_entry_that_is_refused_says_so_though_its_former_network_waits() {
+    let (mut plan, snapshot) = world(&[("dns", "0.0.0.0/0")], &[], &[]);
+    let entry = plan.request.entries.keys().next().unwrap().clone();
+    plan.request
+        .entries
+        .insert(entry.clone(), net("20.0.0.0/16"));
+    let problem =
+        |reason| Problem::refused(Subject::Entry(entry.clone()), reason, "why".to_owned());
+    let two = [Reason::RouteRefused, Reason::TooWide].map(problem);
+    for problems in [two.clone().to_vec(), two.into_iter().rev().collect()] {
+        plan.problems = problems;
+        let entry = only(&(plan.clone(), snapshot.clone()), None);
+        assert_eq!(entry.reason.as_deref(), Some("TooWide"));
+        assert_eq!(entry.state, State::Kept);
+    }
+}
