@@ -304,6 +304,7 @@ impl Check {
             max_removal: self.value("max-removal", form::number(&stack.max_removal, 0, 100), 100),
             stack_policy: self.stack_policy(&stack.stack_policy),
             drift: self.on_drift(&stack.drift_detection),
+            eips: self.eips(stack),
             new_eips: self.new_eips(stack),
             replaced: self.replaced(stack, options),
             allocations: self.allocations(stack),

@@ -2,6 +2,7 @@
 
 pub mod admitted;
 pub(crate) mod fingerprint;
+pub(crate) mod more_eips;
 pub mod parse;
 pub(crate) mod reading;
 pub mod refused_routes;

@@ -11,6 +11,7 @@ pub(crate) mod former_ips;
 pub(crate) mod kept_ips;
 pub(crate) mod lost_eips;
 pub(crate) mod mass_removal;
+pub(crate) mod more_ips;
 pub(crate) mod new_eips;
 pub mod other_account;
 pub(crate) mod own_tables;
@@ -113,6 +114,7 @@ fn plan_for(
     plan.problems.extend(owner::problems(world, live));
     plan.problems.extend(own_tables::problems(world.network));
     plan.problems.extend(replaced_ips::kept(world, &names));
+    plan.problems.extend(more_ips::problems(world, &names));
     let limits = &world.network.limits;
     plan.problems.extend(limits.problems(world.settings));
     match (world.live, layout) {
@@ -200,7 +202,9 @@ impl Plan {
     }
 
     fn compare(&mut self, world: &World<'_>, stack: &Stack, layout: &Layout, names: &Names) {
-        if self.repair(world, stack, layout, names) || self.replace_ip(world, stack, layout, names)
+        if self.repair(world, stack, layout, names)
+            || self.replace_ip(world, stack, layout, names)
+            || self.change_more_ips(world, stack, layout, names)
         {
             return;
         }

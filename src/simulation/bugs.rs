@@ -47,6 +47,10 @@ pub enum Bug {
     ReversionUnread,
     /// A NAT gateway that is replaced gets another static IP.
     IpMadeAnew,
+    /// A NAT gateway that is made again never gets its second static IP back.
+    SecondIpDropped,
+    /// A NAT gateway uses a static IP as soon as it exists.
+    UsedUnannounced,
     /// EIPs are without the attributes that keep them when their stack is deleted.
     EipReleased,
     /// A released static IP is replaced, although AWS would give it back.
@@ -92,7 +96,7 @@ pub enum Bug {
 
 impl Bug {
     /// All bugs, each with the number of histories that find it.
-    pub const PLANTED: [(Self, u64); 40] = [
+    pub const PLANTED: [(Self, u64); 42] = [
         (Self::EmptyTrusted, 500),
         (Self::TyposDropped, 100),
         (Self::OversizedDropped, 100),
@@ -114,6 +118,8 @@ impl Bug {
         (Self::RepairedForEver, 200),
         (Self::ReversionUnread, 300),
         (Self::IpMadeAnew, 300),
+        (Self::SecondIpDropped, 400),
+        (Self::UsedUnannounced, 100),
         (Self::EipReleased, 100),
         (Self::OldIpNotAsked, 20),
         (Self::FormerIpIgnored, 100),

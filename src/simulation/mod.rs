@@ -78,6 +78,7 @@ mod history;
 mod invariants;
 mod late_typo;
 mod manual_edits;
+mod more_ips;
 mod network_faults;
 mod oversized;
 mod planted;

@@ -4,6 +4,7 @@ use super::bugs::Bug;
 use super::world::World;
 use crate::model::cloud::change_set_name::is_revert;
 use crate::model::cloud::live::{Live, Stack};
+use crate::model::cloud::more_eips::SECONDARY;
 use crate::model::cloud::network::{Network, Route};
 use crate::model::cloud::observed::{Gateway, Health};
 use crate::model::cloud::retention;
@@ -72,6 +73,22 @@ pub fn looks_retained(stack: &mut Stack) {
         retention::retain(resources);
         stack.template = text.to_string();
     }
+}
+
+/// Lets every NAT gateway that is made again use its first static IP alone.
+pub fn uses_first_alone(text: &mut String) {
+    let mut template: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let resources = template["Resources"].as_object_mut();
+    for (_, body) in resources
+        .into_iter()
+        .flatten()
+        .filter(|(id, _)| id.contains("Anew"))
+    {
+        if let Some(properties) = body["Properties"].as_object_mut() {
+            properties.remove(SECONDARY);
+        }
+    }
+    *text = template.to_string();
 }
 
 /// Replaces the static IP together with its NAT gateway.

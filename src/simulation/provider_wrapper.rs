@@ -19,6 +19,7 @@ use super::{config_maps, gaps, planted};
 use crate::lease::Term;
 use crate::lease::tests::process::Process;
 use crate::model::base::ids::{ObjectId, Zone};
+use crate::model::base::settings::Eips;
 use crate::model::cloud::change_set_name::is_revert;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::{Headroom, Network, OtherTable};
@@ -55,6 +56,7 @@ pub struct Basis {
     pub removes: BTreeSet<Zone>,
     /// The address that the operator has named to its process.
     pub own: Option<Named>,
+    pub eips: Eips,
 }
 
 #[derive(Clone)]
@@ -195,6 +197,9 @@ impl Provider for ProviderWrapper {
             if bug == Bug::IpMadeAnew {
                 planted::another_ip(&mut template, account).await;
             }
+            if bug == Bug::SecondIpDropped {
+                planted::uses_first_alone(&mut template.text);
+            }
             action = Action::Prepare(template);
             if let Some(change_set) = left {
                 action = Action::Execute { change_set };
@@ -203,12 +208,12 @@ impl Provider for ProviderWrapper {
         let (courier, shown) = (self.courier.clone(), self.basis.lock().unwrap().clone());
         let truth = courier.world.shared().truth[courier.who].clone();
         let removes = courier.world.named_to(courier.who);
-        let own = courier.world.own_ip_of(courier.who);
         let basis = Basis {
             shown,
             truth,
             removes,
-            own,
+            own: courier.world.own_ip_of(courier.who),
+            eips: courier.world.eips_of(courier.who),
         };
         if let (Bug::Starved, Action::Execute { change_set }) = (bug, &action)
             && courier

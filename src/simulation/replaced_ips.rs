@@ -150,6 +150,7 @@ impl World {
         let given = layout.names().given;
         let mut live = self.account.zone_ips().into_iter();
         live.any(|(zone, ip)| given.get(&zone).is_some_and(|it| it.ip != ip))
+            || self.changes_more_ips(template)
     }
 
     /// Returns what is missing where a zone is to have the address that all replicas know.

@@ -228,6 +228,12 @@ acquire the new one, so two leaders would act at once. Without a connection to t
 {{- range $v.stack.removeZones }}
 - {{ printf "--remove-zone=%s" . | quote }}
 {{- end }}
+{{- if ne (int $v.stack.eipsPerZone) 1 }}
+- {{ printf "--aws-eips-per-zone=%d" (int $v.stack.eipsPerZone) | quote }}
+{{- end }}
+{{- if ne (int $v.stack.eipsInUsePerZone) 1 }}
+- {{ printf "--aws-eips-in-use-per-zone=%d" (int $v.stack.eipsInUsePerZone) | quote }}
+{{- end }}
 {{- range $v.stack.replaceStaticIps }}
 - {{ printf "--replace-static-ip=%s" . | quote }}
 {{- end }}

@@ -9,6 +9,8 @@ use super::super::flags::{Options, StackOptions};
 use super::super::form::{self, Judged};
 use super::{Check, split};
 use crate::model::base::ids::Zone;
+use crate::model::base::settings::Eips;
+use crate::model::cloud::part_names::MAX_EIPS;
 use crate::model::desired;
 
 const MAX_ZONES: usize = 20;
@@ -181,6 +183,32 @@ impl Check {
             allocations.insert(zone, id.to_owned());
         }
         allocations
+    }
+
+    /// How many static IPs each zone has, and how many of them its NAT gateway uses. EC2 is looked at before a NAT gateway gets one more.
+    pub(super) fn eips(&mut self, stack: &StackOptions) -> Eips {
+        const FLAG: &str = "aws-eips-in-use-per-zone";
+        let most = u16::from(MAX_EIPS);
+        let all = form::number(&stack.aws_eips_per_zone, 1, most);
+        let all = self.value("aws-eips-per-zone", all, 1);
+        let used = form::number(&stack.aws_eips_in_use_per_zone, 1, most);
+        let used = self.value(FLAG, used, 1);
+        if used > all {
+            let problem =
+                format!("{used} static IPs are more than the {all} of --aws-eips-per-zone");
+            let remedy = "raise --aws-eips-per-zone first, and let partners allow the new IPs";
+            self.mistake(FLAG, problem, remedy);
+        }
+        if used > 1 && stack.drift_detection.trim() == "off" {
+            let problem = "a NAT gateway gets more static IPs only after EC2 was looked at";
+            let remedy = "set --drift-detection to report or repair, or this flag to 1";
+            self.mistake(FLAG, problem, remedy);
+        }
+        let few = |number| u8::try_from(number).unwrap_or(1);
+        Eips {
+            per_zone: few(all),
+            in_use: few(used),
+        }
     }
 
     /// The zones whose static IP is replaced. Each needs an address to replace it by: the controller never gives up a static IP for

@@ -6,6 +6,7 @@ use ipnet::Ipv4Net;
 use serde_json::{Map, Value};
 
 use crate::model::base::ids::{TableId, Zone};
+use crate::model::cloud::more_eips;
 use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::resource_type::ResourceType;
 use crate::model::cloud::retention;
@@ -50,6 +51,8 @@ pub struct Names {
     pub parts: BTreeMap<(Zone, Part), String>,
     /// The static IPs that are no resources of the stack.
     pub given: BTreeMap<Zone, StaticIp>,
+    /// What the NAT gateways have besides their first static IP, by allocation ids: those of the numbers 2, 3 and so on.
+    pub secondary: BTreeMap<Zone, Vec<Value>>,
     pub nat_cidrs: BTreeMap<Zone, Ipv4Net>,
     pub routes: BTreeMap<(TableId, Ipv4Net), String>,
     /// The zone of the NAT gateway that each route leads to.
@@ -143,6 +146,7 @@ impl Layout {
             }
         }
         self.name_given(&known, &mut names);
+        more_eips::name(self, &mut names);
         names
     }
 
@@ -215,6 +219,7 @@ impl Layout {
             Part::NatSubnetRoute,
             &mut known,
         );
+        more_eips::find(self, nat_cidrs, &mut known);
         known
     }
 

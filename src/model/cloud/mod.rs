@@ -5,6 +5,7 @@ pub mod layout;
 pub mod limits;
 pub mod live;
 pub mod logical_id;
+pub mod more_eips;
 pub mod network;
 pub mod observed;
 pub mod part_names;

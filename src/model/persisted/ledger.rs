@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::base::cidr::{self, overlap};
 use crate::model::base::ids::{EntryId, ObjectId, Zone};
-use crate::model::cloud::static_ip::{FormerIp, StaticIp};
+use crate::model::cloud::static_ip::{FormerIp, FurtherIps, StaticIp};
 use crate::model::input::request::{Request, Snapshot};
 use crate::model::persisted::grace::{Grace, LargeRemoval, whole_seconds};
 use crate::model::persisted::refusal_record::Kepts;
@@ -84,6 +84,8 @@ pub struct Ledger {
     pub account: Option<String>,
     /// The static IP of each zone when it was last seen.
     pub static_ips: BTreeMap<Zone, StaticIp>,
+    /// The other static IPs of each zone when they were last seen.
+    pub further_ips: FurtherIps,
     /// By IP, those that zones had before they got others.
     pub former_ips: BTreeMap<String, FormerIp>,
     /// Only what outlives a leader: no period.
@@ -134,6 +136,8 @@ struct Document {
     account: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     static_ips: BTreeMap<Zone, StaticIp>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    further_ips: FurtherIps,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     former_ips: BTreeMap<String, FormerIp>,
     /// When the periods that follow were last looked at, by the clock that they began by.
@@ -205,6 +209,7 @@ impl Ledger {
             refused: document.refused,
             account: document.account,
             static_ips: document.static_ips,
+            further_ips: document.further_ips,
             former_ips: document.former_ips,
             grace: Grace {
                 now: Duration::from_secs(document.as_of.unwrap_or_default()),
@@ -252,6 +257,7 @@ impl Ledger {
             refused: self.refused.clone(),
             account: self.account.clone(),
             static_ips: self.static_ips.clone(),
+            further_ips: self.further_ips.clone(),
             former_ips: self.former_ips.clone(),
             as_of: Some(whole_seconds(grace.now)).filter(|now| *now > 0),
             empty_since: grace.empty_since.map(whole_seconds),
@@ -314,6 +320,7 @@ impl Ledger {
         };
         self.newer(stored).next().is_some()
             || self.static_ips != stored.static_ips
+            || self.further_ips != stored.further_ips
             || !self.unnamed.is_subset(&stored.unnamed)
             || stays(self) != stays(stored)
     }

@@ -9,7 +9,7 @@ use crate::model::cloud::network::live_routes;
 use crate::model::desired::parse::parse;
 use crate::model::desired::{Desired, rules};
 use crate::model::plan::types::{Action, Failure, Plan, World};
-use crate::model::plan::{capacity, former_ips, kept_ips, owner};
+use crate::model::plan::{capacity, former_ips, kept_ips, more_ips, owner};
 
 /// Reads what is requested, and what should be: a plan without an action yet.
 pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout) -> Plan {
@@ -36,6 +36,8 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         Live::Ours(stack) => Some(stack),
         Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
     };
+    let mut secondary_ips = secondary_ips(world.watch.last_seen(), names);
+    more_ips::add_used(world, names, &mut secondary_ips);
     let mut plan = Plan {
         action: Action::Refuse,
         stack: world.settings.stack_name.clone(),
@@ -50,7 +52,8 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         unconfirmed: stack.and_then(|stack| stack.unconfirmed.clone()),
         progress: stack.and_then(|stack| stack.progress),
         static_ips: static_ips(world.live, names),
-        secondary_ips: secondary_ips(world.watch.last_seen(), names),
+        announced_ips: more_ips::announced(world, names, &secondary_ips),
+        secondary_ips,
         gateways: gateways(world.watch.last_seen(), names),
         live_routes: live_routes(world.network, names),
         grace: world.grace,
@@ -59,9 +62,11 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
     };
     if let Some(ledger) = &ledger {
         plan.kept_ips = kept_ips::kept(ledger, &plan, world, names);
-        let known = ledger.static_ips.values();
-        let known = known.map(|it| (it.ip.clone(), it.allocation.clone()));
-        plan.allocations = known.collect();
+        let first = ledger.static_ips.values();
+        let first = first.map(|it| (it.ip.clone(), it.allocation.clone()));
+        let further = ledger.further_ips.values().flat_map(BTreeMap::values);
+        let further = further.map(|it| (it.ip.clone(), it.allocation.clone()));
+        plan.allocations = first.chain(further).collect();
         plan.ip_changes = kept_ips::changes(ledger, &plan, world);
         let warnings = plan.ip_changes.iter().map(kept_ips::warning);
         plan.problems.extend(warnings);

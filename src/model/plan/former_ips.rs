@@ -4,24 +4,25 @@
 //! An IP is found by the ledger; without it, by the tags that CloudFormation leaves on an EIP that its stack gave up. Where that
 //! leaves a choice, the zone waits: a guess could give a partner's allow list the wrong IP.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::base::ids::{Zone, border_group};
 use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::live::static_ips;
 use crate::model::cloud::network::Network;
-use crate::model::cloud::part_names::{alphanumeric, zone_of_eip};
+use crate::model::cloud::part_names::{alphanumeric, number_of_eip, zone_of_eip};
 use crate::model::cloud::static_ip::{Account, AccountAddress, Choice, Choices, StaticIp};
 use crate::model::persisted::grace::whole_seconds;
 use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::lost_eips::by_hand;
+use crate::model::plan::more_ips;
 use crate::model::plan::replaced_ips::{self, Replaced};
 use crate::model::plan::types::World;
 
 /// The tags of AWS CloudFormation.
-const STACK_NAME: &str = "aws:cloudformation:stack-name";
-const LOGICAL_ID: &str = "aws:cloudformation:logical-id";
+pub(super) const STACK_NAME: &str = "aws:cloudformation:stack-name";
+pub(super) const LOGICAL_ID: &str = "aws:cloudformation:logical-id";
 
 /// Returns the network with the choices for all zones that are configured and not live, or are to get another static IP. None if there
 /// is nothing to choose.
@@ -55,6 +56,7 @@ pub(in crate::model) fn chosen(world: &World<'_>, names: &Names) -> Option<Netwo
 pub(in crate::model) fn note(ledger: &mut Ledger, world: &World<'_>, names: &Names) {
     let now = whole_seconds(world.grace.now);
     let seen = world.watch.last_seen();
+    let known: BTreeSet<Zone> = ledger.static_ips.keys().cloned().collect();
     for (zone, ip) in static_ips(world.live, names) {
         let address = seen.and_then(|seen| seen.addresses.get(&ip));
         let seen = address.map(|address| StaticIp {
@@ -75,6 +77,11 @@ pub(in crate::model) fn note(ledger: &mut Ledger, world: &World<'_>, names: &Nam
             ledger.account.clone_from(&world.network.account);
         }
     }
+    // A new ledger knows nothing of when the others came.
+    more_ips::note(ledger, world, names, |zone| match known.contains(zone) {
+        true => now,
+        false => 0,
+    });
 }
 
 struct Finder<'a> {
@@ -188,6 +195,7 @@ impl Finder<'_> {
         });
         let ours: Vec<_> = ours
             .filter_map(|found| Some((found, tag(found.1, LOGICAL_ID)?)))
+            .filter(|(_, id)| number_of_eip(id).is_none())
             .filter(|(_, id)| zone_of_eip(id).is_none_or(|of| of == alphanumeric(zone)))
             .collect();
         match ours.as_slice() {
@@ -223,7 +231,7 @@ fn had(allocation: &str, address: &AccountAddress) -> Choice {
 }
 
 /// Returns the choice of this address, or a wait with what is said of its holder.
-fn if_free(
+pub(super) fn if_free(
     allocation: &str,
     address: &AccountAddress,
     taken: impl FnOnce(&str) -> String,
@@ -256,14 +264,14 @@ fn unfit(zone: &Zone, address: &AccountAddress) -> Option<String> {
     ))
 }
 
-fn tag<'a>(address: &'a AccountAddress, key: &str) -> Option<&'a str> {
+pub(super) fn tag<'a>(address: &'a AccountAddress, key: &str) -> Option<&'a str> {
     address.tags.get(key).map(String::as_str)
 }
 
 /// How many static IPs a message names.
 const NAMED: usize = 4;
 
-fn wait(why: String) -> Choice {
+pub(super) fn wait(why: String) -> Choice {
     Choice::Wait(Reason::StaticIpUndecided, why)
 }
 

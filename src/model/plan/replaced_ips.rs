@@ -16,10 +16,12 @@ use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::{Stack, static_ips};
 use crate::model::cloud::part_names::Part;
 use crate::model::cloud::static_ip::{Choice, StaticIp};
+use crate::model::desired::template::Template;
 use crate::model::drift::kind::DriftKind;
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::change_set::set_for;
 use crate::model::plan::diff;
+use crate::model::plan::more_ips;
 use crate::model::plan::patched_template;
 use crate::model::plan::types::{Action, Plan, World, discard};
 
@@ -64,7 +66,11 @@ pub(in crate::model) fn wanted<'a>(world: &World<'a>, names: &Names) -> Vec<Repl
 }
 
 /// Returns when the zone's static IP may be replaced after an attempt that failed, with the key of the attempt. None if that may be now.
-fn later(world: &World<'_>, names: &Names, zone: &Zone) -> Option<((Zone, Ipv4Net), Duration)> {
+pub(in crate::model) fn later(
+    world: &World<'_>,
+    names: &Names,
+    zone: &Zone,
+) -> Option<((Zone, Ipv4Net), Duration)> {
     let key = (zone.clone(), *names.nat_cidrs.get(zone)?);
     let wait = *world.network.headroom.later.get(&key)?;
     Some((key, wait))
@@ -108,7 +114,10 @@ impl Plan {
             self.new_zones = [zone.clone()].into();
             return;
         }
-        for Replaced { zone, .. } in wanted(world, names) {
+        let replaced = wanted(world, names).into_iter().map(|it| it.zone);
+        let (more, using) = more_ips::lacking(world, names);
+        self.more_eips = more.values().sum();
+        for zone in replaced.chain(more.into_keys()) {
             match later(world, names, &zone) {
                 Some((key, wait)) => {
                     self.later.insert(key, wait);
@@ -116,6 +125,10 @@ impl Plan {
                 }
                 None => _ = self.undecided.insert(zone),
             }
+        }
+        for (key, wait) in using.iter().filter_map(|it| later(world, names, it)) {
+            self.later.insert(key, wait);
+            self.look_within([wait]);
         }
     }
 
@@ -170,6 +183,18 @@ impl Plan {
             difference.tell_replacement(gateway, &ip.ip);
         }
         (self.differences, self.renewed) = (differences, renewed);
+        self.change_ips(stack, names, zone, template);
+        Some(())
+    }
+
+    /// Plans a change of nothing but a zone's static IPs; the differences are known.
+    pub(in crate::model) fn change_ips(
+        &mut self,
+        stack: &Stack,
+        names: &Names,
+        zone: &Zone,
+        template: Template,
+    ) {
         self.replaced = Some(zone.clone());
         let set = set_for(stack, &template).cloned();
         self.change(stack, template, names, None);
@@ -183,7 +208,6 @@ impl Plan {
             );
             self.setback = setback;
         }
-        Some(())
     }
 
     /// Whether a new NAT gateway can be made beside the zone's own, or in its place: what it needs besides the address is not in doubt.
