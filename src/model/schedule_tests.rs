@@ -198,3 +198,42 @@ fn a_zone_that_could_not_be_added_waits_while_all_else_goes_well() {
     schedule.succeeded(&Plan::default(), seconds(0));
     assert!(schedule.later(over).is_empty(), "it is there");
 }
+
+/// A live zone gets one static IP after the other.
+#[test]
+fn a_zone_whose_change_went_well_need_not_wait_for_its_next() {
+    let zone = ("a".to_owned(), "10.0.0.0/28".parse().expect("a network"));
+    let shows = |operation: &str, failed| Plan {
+        status: Some(match failed {
+            true => Status::UpdateRollbackComplete,
+            false => Status::UpdateComplete,
+        }),
+        failure: Failure {
+            operation: Some(operation.to_owned()),
+            failed,
+            ..Failure::default()
+        },
+        ..Plan::default()
+    };
+    let mut executes = Plan {
+        action: Action::Execute {
+            change_set: "one".to_owned(),
+        },
+        new_zones: [zone.0.clone()].into(),
+        ..shows("first", false)
+    };
+    executes.desired.zones.extend([zone]);
+    let mut schedule = Schedule::new(RESYNC, Watch::default());
+    schedule.tries(&executes, Duration::ZERO, 0.5);
+    // An answer may be from before the call.
+    schedule.failed(&shows("first", false), seconds(1), 0.5);
+    schedule.failed(&Plan::default(), seconds(2), 0.5);
+    assert_eq!(schedule.later(seconds(2)).len(), 1);
+    schedule.failed(&shows("second", false), seconds(3), 0.5);
+    assert!(schedule.later(seconds(3)).is_empty());
+    executes.failure.operation = Some("second".to_owned());
+    schedule.tries(&executes, seconds(4), 0.5);
+    schedule.failed(&shows("third", true), seconds(5), 0.5);
+    schedule.failed(&shows("fourth", false), seconds(6), 0.5);
+    assert_eq!(schedule.later(seconds(6)).len(), 1, "it has failed");
+}

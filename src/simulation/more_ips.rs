@@ -174,7 +174,7 @@ impl World {
                 false => (1, 1),
             };
             let has = 1 + in_use.get(zone).map_or(0, Vec::len);
-            let again = if self.ledger_lost {
+            let again = if self.ledger_lost || shared.own_ips.names(zone) {
                 due.min(usize::from(set.in_use))
             } else {
                 due

@@ -56,6 +56,13 @@ fn output(zone: &Zone) -> String {
     part_name(zone, Part::Eip)
 }
 
+impl OwnIps {
+    /// Whether the operator ever named another address for the zone.
+    pub fn names(&self, zone: &Zone) -> bool {
+        self.named.contains_key(&output(zone))
+    }
+}
+
 impl Shared {
     /// Finds the zones that have got another static IP as they were to. `forgets`: without a ledger a zone that is made again may
     /// have an earlier one, which has its tags.

@@ -210,6 +210,13 @@ acquire the new one, so two leaders would act at once. Without a connection to t
 {{- if .allocationId }}
 - {{ printf "--aws-eip-allocation-id=%s=%s" .zone .allocationId | quote }}
 {{- end }}
+{{- $zone := .zone }}
+{{- if and .moreAllocationIds (not .allocationId) }}
+{{- fail (printf "zones: %s has moreAllocationIds and no allocationId, which names its first static IP: set that, too" $zone) }}
+{{- end }}
+{{- range .moreAllocationIds }}
+- {{ printf "--aws-eip-allocation-id=%s=%s" $zone . | quote }}
+{{- end }}
 {{- end }}
 {{- range $key, $value := $v.aws.routeTableTags }}
 - {{ printf "--aws-route-table-tag=%s=%s" $key $value | quote }}

@@ -151,18 +151,23 @@ impl Check {
         lost
     }
 
-    /// The allocation ids of the static IPs that zones get when they are added.
-    pub(super) fn allocations(&mut self, stack: &StackOptions) -> BTreeMap<Zone, String> {
+    /// The allocation ids of the static IPs that zones get: of each zone the first, and those besides.
+    pub(super) fn allocations(
+        &mut self,
+        stack: &StackOptions,
+        eips: Eips,
+    ) -> (BTreeMap<Zone, String>, BTreeMap<Zone, Vec<String>>) {
         const FLAG: &str = "aws-eip-allocation-id";
         const FORM: &str = "name a zone and the allocation id of its static IP, such as \
                             --aws-eip-allocation-id=eu-west-1a=eipalloc-0123456789abcdef0; repeat the flag for more";
         let given = split(&stack.aws_eip_allocation_id, &['\n', ',']);
-        if given.len() > MAX_ZONES {
+        let most = MAX_ZONES * usize::from(MAX_EIPS);
+        if given.len() > most {
             let problem = format!("{} allocation ids are too many", given.len());
-            self.mistake(FLAG, problem, format!("give at most {MAX_ZONES}"));
-            return BTreeMap::new();
+            self.mistake(FLAG, problem, format!("give at most {most}"));
+            return Default::default();
         }
-        let mut allocations: BTreeMap<Zone, String> = BTreeMap::new();
+        let mut all: BTreeMap<Zone, Vec<String>> = BTreeMap::new();
         for text in &given {
             let parts = text.split_once('=');
             let parts = parts.map(|(zone, id)| (zone.trim(), id.trim()));
@@ -174,15 +179,27 @@ impl Check {
             let Some(zone) = self.given(FLAG, form::zone(zone)) else {
                 continue;
             };
-            let is_taken = allocations.values().any(|other| other == id);
-            if is_taken || allocations.contains_key(&zone) {
+            if all.values().flatten().any(|other| other == id) {
                 let problem = format!("{} is given with another value as well", form::quote(text));
-                let remedy = "give each zone and each allocation id once";
+                self.mistake(FLAG, problem, "give each allocation id once");
+            }
+            let of_zone = all.entry(zone).or_default();
+            of_zone.push(id.to_owned());
+            if of_zone.len() > usize::from(eips.per_zone) {
+                let problem = format!(
+                    "{} is one more than the static IPs of the zone",
+                    form::quote(text)
+                );
+                let remedy = "raise --aws-eips-per-zone, or give each zone fewer allocation ids";
                 self.mistake(FLAG, problem, remedy);
             }
-            allocations.insert(zone, id.to_owned());
         }
-        allocations
+        let mut first = BTreeMap::new();
+        for (zone, ids) in &mut all {
+            first.insert(zone.clone(), ids.remove(0));
+        }
+        all.retain(|_, ids| !ids.is_empty());
+        (first, all)
     }
 
     /// How many static IPs each zone has, and how many of them its NAT gateway uses. EC2 is looked at before a NAT gateway gets one more.

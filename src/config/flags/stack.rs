@@ -97,7 +97,8 @@ pub struct StackOptions {
     #[arg(long, value_name = "ZONE=IP", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_NEW_EIPS", hide_env_values = true)]
     pub allow_new_eips: Vec<String>,
-    /// Use this Elastic IP address of the account for this zone when it is added; can be repeated. The controller never releases it.
+    /// Use this Elastic IP address of the account for this zone when it is added; can be repeated, and with --aws-eips-per-zone for one
+    /// zone, too. The controller never releases it.
     /// Default: the address that the zone had before, else a new one.
     #[arg(
         long,

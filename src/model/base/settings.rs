@@ -42,6 +42,8 @@ pub struct Settings {
     pub new_eips: BTreeSet<(Zone, String)>,
     /// The allocation ids, `eipalloc-…`, of the static IPs that zones get when they are added.
     pub allocations: BTreeMap<Zone, String>,
+    /// The allocation ids of the static IPs that zones get besides their first: of the numbers 2, 3 and so on.
+    pub more_allocations: BTreeMap<Zone, Vec<String>>,
     /// Static IPs that each zone has, and how many of them its NAT gateway uses.
     pub eips: Eips,
     /// Live zones whose static IP is replaced by the one in `allocations`.

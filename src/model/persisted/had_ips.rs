@@ -54,6 +54,14 @@ impl Ledger {
         }
     }
 
+    /// Notes that no traffic leaves from a static IP of a zone that is not its first, and need not again.
+    pub(in crate::model) fn forget_use(&mut self, zone: &Zone, number: u8) {
+        let further = self.further_ips.get_mut(zone);
+        if let Some(further) = further.and_then(|ips| ips.get_mut(&number)) {
+            further.used_since = None;
+        }
+    }
+
     /// Notes that no traffic leaves from the other static IPs of zones that the stack does not have.
     pub(in crate::model) fn note_zones(&mut self, is_live: impl Fn(&Zone) -> bool) {
         let gone = self.further_ips.iter_mut();

@@ -100,7 +100,7 @@ impl Finder<'_> {
                 "it gets no NAT gateway yet, since EC2 does not say which static IPs the account has: {why}"
             ))),
             Account::Listed { addresses, .. } if given.is_some() => {
-                Some(self.given(zone, given?, addresses))
+                Some(named(zone, given?, addresses))
             }
             Account::Listed { addresses, gone } => match former {
                 Some(former) if gone.contains(&former.allocation) => {
@@ -123,32 +123,6 @@ impl Finder<'_> {
         }
     }
 
-    /// Returns what becomes of a zone whose static IP the flags name.
-    fn given(
-        &self,
-        zone: &Zone,
-        allocation: &str,
-        addresses: &BTreeMap<String, AccountAddress>,
-    ) -> Choice {
-        let Some(address) = addresses.get(allocation) else {
-            return wait(format!(
-                "EC2 does not show {allocation} of --aws-eip-allocation-id among the Elastic IP addresses of this account and region; \
-                 correct the flag, the region or the credentials"
-            ));
-        };
-        if let Some(why) = unfit(zone, address) {
-            let ip = &address.ip;
-            return wait(format!(
-                "{allocation} ({ip}) of --aws-eip-allocation-id {why}"
-            ));
-        }
-        if_free(allocation, address, |holder| {
-            format!(
-                "{holder} has {allocation} of --aws-eip-allocation-id; disassociate it there, or name another one"
-            )
-        })
-    }
-
     /// Returns the static IP that a live zone gets instead of the one that it has, or why it keeps that. None if it has the one that is
     /// named, or EC2 was not asked yet.
     fn instead(&self, Replaced { zone, ip, named }: &Replaced<'_>) -> Option<Choice> {
@@ -165,7 +139,7 @@ impl Finder<'_> {
                      delete one that is not needed, or have the quota \"NAT gateways per Availability Zone\" raised"
                         .to_owned(),
                 ),
-                _ => self.given(zone, named, addresses),
+                _ => self::named(zone, named, addresses),
             },
         };
         Some(choice)
@@ -218,6 +192,31 @@ impl Finder<'_> {
             }
         }
     }
+}
+
+/// Returns what becomes of a static IP that the flags name for a zone.
+pub(super) fn named(
+    zone: &Zone,
+    allocation: &str,
+    addresses: &BTreeMap<String, AccountAddress>,
+) -> Choice {
+    let Some(address) = addresses.get(allocation) else {
+        return wait(format!(
+            "EC2 does not show {allocation} of --aws-eip-allocation-id among the Elastic IP addresses of this account and region; \
+             correct the flag, the region or the credentials"
+        ));
+    };
+    if let Some(why) = unfit(zone, address) {
+        let ip = &address.ip;
+        return wait(format!(
+            "{allocation} ({ip}) of --aws-eip-allocation-id {why}"
+        ));
+    }
+    if_free(allocation, address, |holder| {
+        format!(
+            "{holder} has {allocation} of --aws-eip-allocation-id; disassociate it there, or name another one"
+        )
+    })
 }
 
 /// Returns what becomes of a zone whose former static IP the account has.

@@ -1,7 +1,7 @@
 //! More static IPs for live zones, in two steps: first they exist, so that partners can allow them, then the NAT gateway uses them.
 //!
 //! Each step is a change of its own for one zone, as for a static IP that is replaced: what AWS refuses of it keeps nothing else from being
-//! done. The number in use only grows. A NAT gateway that is made again begins with its first static IP, and gets the others back.
+//! done. The number in use only grows, unless `--replace-static-ip` names the zone: with it goes what was in use. A NAT gateway that is made again begins with its first static IP, and gets the others back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ use crate::model::drift::Place;
 use crate::model::drift::kind::DriftKind;
 use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::diff;
-use crate::model::plan::former_ips::{LOGICAL_ID, STACK_NAME, if_free, tag, wait};
+use crate::model::plan::former_ips::{LOGICAL_ID, STACK_NAME, if_free, named, tag, wait};
 use crate::model::plan::lost_eips::by_hand;
 use crate::model::plan::patched_template::with_more;
 use crate::model::plan::replaced_ips::later;
@@ -41,7 +41,11 @@ fn wanted(world: &World<'_>, names: &Names) -> Vec<(Zone, Wanted)> {
     let live = names.nat_cidrs.keys();
     let live = live.filter(|zone| world.settings.zones.contains_key(*zone));
     let wanted = |zone: &Zone| {
-        let used = names.eips_in_use(zone).max(world.ledger.ips_used(zone));
+        let known = match world.settings.replaced.contains(zone) {
+            true => 1,
+            false => world.ledger.ips_used(zone),
+        };
+        let used = names.eips_in_use(zone).max(known);
         let used = u8::try_from(used).unwrap_or(MAX_EIPS);
         let in_use = eips.in_use.max(used).min(MAX_EIPS);
         let all = eips.per_zone.clamp(in_use, MAX_EIPS);
@@ -96,6 +100,9 @@ pub(in crate::model) fn note(
             let shown = shown.map(|it| &it.allocation).filter(|it| !it.is_empty());
             if let Some(allocation) = shown.or(known).cloned() {
                 let has = StaticIp { ip, allocation };
+                if world.settings.replaced.contains(&zone) && !in_use {
+                    ledger.forget_use(&zone, number);
+                }
                 ledger.note_further(&zone, number, (has, in_use), now(&zone));
             }
         }
@@ -108,6 +115,12 @@ pub(in crate::model) fn note(
     if is_certain {
         ledger.note_zones(|zone| names.nat_cidrs.contains_key(zone));
     }
+}
+
+/// Returns the allocation id that the flags name for this number.
+fn named_for<'a>(world: &World<'a>, zone: &Zone, number: u8) -> Option<&'a String> {
+    let named = world.settings.more_allocations.get(zone)?;
+    named.get(usize::from(number).checked_sub(2)?)
 }
 
 /// Returns the static IP that a zone gets under this number. None: a new one.
@@ -123,6 +136,9 @@ fn choice(world: &World<'_>, zone: &Zone, number: u8) -> Option<Choice> {
     let taken = |ip: &str, holder: &str| {
         format!("it was {ip}, which {holder} has now; disassociate it there")
     };
+    if let Some(allocation) = named_for(world, zone, number) {
+        return Some(named(zone, allocation, addresses));
+    }
     if let Some(former) = world.ledger.further_ip(zone, number) {
         let known = addresses.get_key_value(&former.allocation);
         let again = || addresses.iter().find(|(_, it)| it.ip == former.ip);
@@ -291,6 +307,23 @@ pub(in crate::model) fn problems(world: &World<'_>, names: &Names) -> Vec<Proble
                  may see traffic from each: set the flag to {used}"
             );
             say(Reason::StaticIpKept, text);
+        }
+        for ip in more_ips(world.live, names)
+            .remove(&zone)
+            .unwrap_or_default()
+        {
+            let has = world.ledger.further_ip(&zone, ip.number);
+            let has = has.filter(|has| has.ip == ip.ip).map(|has| &has.allocation);
+            let other =
+                named_for(world, &zone, ip.number).filter(|it| has.is_some_and(|has| has != *it));
+            if let Some(other) = other {
+                let MoreIp { number, ip, .. } = ip;
+                let text = format!(
+                    "its static IP {number} stays {ip}: --aws-eip-allocation-id names {other}, and another one would change an IP that \
+                     partners may allow; correct the flag"
+                );
+                say(Reason::StaticIpKept, text);
+            }
         }
         for (reason, text) in astray(world, stack, names, &zone) {
             say(reason, text);

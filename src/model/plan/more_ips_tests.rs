@@ -360,6 +360,36 @@ fn a_gateway_that_is_made_again_gets_both_ips_back() {
     assert_eq!(used(&made, "NATGatewayaAnew1")[0], "eipalloc-ip-EIP2a");
 }
 
+/// The operator replaces the static IP of the zone, and wants fewer from then on.
+#[test]
+fn a_zone_whose_ip_is_replaced_uses_as_many_as_the_flags_say() {
+    let mut scene = settled(2);
+    let mut live = read(&scene.bench.stack().template);
+    let gateway = live["Resources"]["NATGatewaya"]["Properties"].as_object_mut();
+    gateway.unwrap().remove(SECONDARY);
+    scene.bench.stack().template = live.to_string();
+    scene
+        .seen
+        .gateways
+        .get_mut("nat-a")
+        .unwrap()
+        .secondary_ips
+        .clear();
+    scene.seen.addresses.get_mut("ip-EIP2a").unwrap().held_by = None;
+    scene.bench.settings.eips = eips(2, 1);
+    let again = template(&scene.plan()).text;
+    assert_eq!(used(&again, "NATGatewaya")[0], "eipalloc-ip-EIP2a");
+    scene.bench.settings.replaced.insert(text("a"));
+    let plan = scene.plan();
+    let ledger = plan.ledger.unwrap();
+    assert_eq!(ledger.further_ips["a"][&2].used_since, None);
+    assert!(ledger.further_ips["b"][&2].used_since.is_some());
+    scene.bench.ledger = Some(ledger);
+    scene.bench.settings.replaced.clear();
+    let plan = scene.plan();
+    assert_eq!(plan.action, Action::Keep, "{plan}");
+}
+
 #[test]
 fn a_zone_that_comes_back_has_the_same_second_ip() {
     let address = |held_by: Option<&str>, tags: &[(&str, &str)]| AccountAddress {
@@ -423,6 +453,39 @@ fn a_zone_that_comes_back_has_the_same_second_ip() {
     let lost = (text("a"), text("203.0.113.7"));
     gone.bench.settings.new_eips.insert(lost);
     assert!(template(&gone.plan()).text.contains("EIP2a"));
+}
+
+#[test]
+fn an_address_that_the_flags_name_becomes_the_second_ip() {
+    let address = AccountAddress {
+        ip: text("203.0.113.7"),
+        ..AccountAddress::default()
+    };
+    let mut scene = scene(eips(2, 1), &[("eipalloc-7", address)]);
+    let named = &mut scene.bench.settings.more_allocations;
+    named.insert(text("a"), vec![text("eipalloc-7")]);
+    named.insert(text("b"), vec![text("eipalloc-8")]);
+    let plan = scene.plan();
+    assert_eq!(told(&plan), [Reason::StaticIpUndecided], "{plan}");
+    let made = read(&template(&plan).text);
+    assert!(made["Resources"]["EIP2a"].is_null(), "{plan}");
+    assert_eq!(made["Outputs"]["EIP2a"]["Value"], "203.0.113.7");
+    let address = Address {
+        allocation: text("eipalloc-7"),
+        ..Address::default()
+    };
+    scene.seen.addresses.insert(text("203.0.113.7"), address);
+    done(&mut scene, &plan);
+    let plan = scene.plan();
+    assert_eq!(plan.action, Action::Keep, "b waits: {plan}");
+    scene.bench.ledger = plan.ledger;
+    // Another flag changes nothing.
+    let named = &mut scene.bench.settings.more_allocations;
+    named.insert(text("a"), vec![text("eipalloc-9")]);
+    let plan = scene.plan();
+    assert_eq!(plan.action, Action::Keep, "{plan}");
+    let kept = [Reason::StaticIpKept, Reason::StaticIpUndecided];
+    assert_eq!(told(&plan), kept, "{plan}");
 }
 
 #[test]
