@@ -6,6 +6,9 @@ pub(crate) mod coverage;
 pub mod diff;
 pub(crate) mod draft;
 pub mod drift_repair;
+pub(crate) mod eip_choice;
+pub(crate) mod eips_usable;
+pub(crate) mod eips_wanted;
 pub mod failure;
 pub(crate) mod former_ips;
 pub(crate) mod kept_ips;
@@ -114,7 +117,7 @@ fn plan_for(
     plan.problems.extend(owner::problems(world, live));
     plan.problems.extend(own_tables::problems(world.network));
     plan.problems.extend(replaced_ips::kept(world, &names));
-    plan.problems.extend(more_ips::problems(world, &names));
+    plan.problems.extend(eips_usable::problems(world, &names));
     let limits = &world.network.limits;
     plan.problems.extend(limits.problems(world.settings));
     match (world.live, layout) {
@@ -139,6 +142,7 @@ fn plan_for(
     plan.missing_tables = missing_tables;
     plan.mark_zones(world, &names);
     plan.mark_replaced(world, &names);
+    plan.mark_more_ips(world, &names);
     plan.mark_refused(world, &names);
     plan.problems.sort();
     plan.problems.dedup();

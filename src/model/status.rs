@@ -44,7 +44,6 @@ pub struct Status {
     /// More public IPs of the NAT gateways, by zone: traffic leaves from these, too.
     pub secondary_ips: BTreeMap<String, Vec<String>>,
     /// Static IPs of the zones from which no traffic leaves yet, so that partners can allow them before.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub announced_ips: BTreeMap<String, Vec<String>>,
     /// Static IPs that the account keeps without a NAT gateway.
     pub kept_ips: Vec<KeptIp>,

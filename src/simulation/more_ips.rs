@@ -91,7 +91,7 @@ impl World {
         (more.of[who], more.started[who]) = (more.set, true);
         settings.eips = more.set;
         if self.bug == Bug::UsedUnannounced {
-            settings.eips.in_use = settings.eips.per_zone;
+            settings.eips.in_use = settings.eips.per_zone.min(2);
         }
     }
 

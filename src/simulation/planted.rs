@@ -54,8 +54,17 @@ pub fn releases_eips(text: &mut String) {
     }
 }
 
+/// Takes out of a template what a bug forgets.
+pub fn spoil(bug: Bug, text: &mut String) {
+    match bug {
+        Bug::OldIpNotAsked => asks_for_any_ip(text),
+        Bug::SecondIpDropped => uses_first_alone(text),
+        _ => {}
+    }
+}
+
 /// Lets an EIP that is created again take any static IP.
-pub fn asks_for_any_ip(text: &mut String) {
+fn asks_for_any_ip(text: &mut String) {
     let mut template: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     let resources = template["Resources"].as_object_mut();
     for body in resources.into_iter().flat_map(|it| it.values_mut()) {
@@ -76,7 +85,7 @@ pub fn looks_retained(stack: &mut Stack) {
 }
 
 /// Lets every NAT gateway that is made again use its first static IP alone.
-pub fn uses_first_alone(text: &mut String) {
+fn uses_first_alone(text: &mut String) {
     let mut template: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     let resources = template["Resources"].as_object_mut();
     for (_, body) in resources

@@ -191,14 +191,9 @@ impl Provider for ProviderWrapper {
                 _ => None,
             };
             let mut template = template.clone();
-            if bug == Bug::OldIpNotAsked {
-                planted::asks_for_any_ip(&mut template.text);
-            }
+            planted::spoil(bug, &mut template.text);
             if bug == Bug::IpMadeAnew {
                 planted::another_ip(&mut template, account).await;
-            }
-            if bug == Bug::SecondIpDropped {
-                planted::uses_first_alone(&mut template.text);
             }
             action = Action::Prepare(template);
             if let Some(change_set) = left {

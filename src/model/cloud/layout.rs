@@ -146,7 +146,7 @@ impl Layout {
             }
         }
         self.name_given(&known, &mut names);
-        more_eips::name(self, &mut names);
+        self.name_more(&mut names);
         names
     }
 
@@ -166,6 +166,20 @@ impl Layout {
                 (names.parts).insert((zone.clone(), Part::Eip), name(zone));
             }
         }
+    }
+
+    /// Names the further static IPs that are no resources of the stack, and those that the NAT gateways use.
+    fn name_more(&self, names: &mut Names) {
+        let is_given = |id: &&String| !self.resources.contains_key(*id);
+        for (id, part) in more_eips::find(self.outputs.keys().filter(is_given), &names.nat_cidrs) {
+            names.parts.entry(part).or_insert_with(|| id.clone());
+        }
+        let used = |zone: &Zone| {
+            let gateway = self.resources.get(names.part(zone, Part::NatGateway)?)?;
+            let list = gateway.properties[more_eips::SECONDARY].as_array()?;
+            (!list.is_empty()).then(|| (zone.clone(), list.clone()))
+        };
+        names.secondary = names.nat_cidrs.keys().filter_map(used).collect();
     }
 
     /// The pieces of zones, found from their NAT subnets on.
@@ -219,7 +233,10 @@ impl Layout {
             Part::NatSubnetRoute,
             &mut known,
         );
-        more_eips::find(self, nat_cidrs, &mut known);
+        let eips = self.of_kind("AWS::EC2::EIP").map(|(id, _)| id);
+        for (id, part) in more_eips::find(eips, nat_cidrs) {
+            known.entry(id).or_insert(part);
+        }
         known
     }
 

@@ -14,3 +14,4 @@ pub mod retention;
 pub mod set_aside;
 pub mod static_ip;
 pub mod status;
+pub mod zone_ips;

@@ -1,6 +1,6 @@
 //! What is requested and what should be, before the next step is decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::cloud::layout::{Layout, Names};
@@ -8,8 +8,9 @@ use crate::model::cloud::live::{Live, gateways, secondary_ips, static_ips};
 use crate::model::cloud::network::live_routes;
 use crate::model::desired::parse::parse;
 use crate::model::desired::{Desired, rules};
+use crate::model::persisted::grace::whole_seconds;
 use crate::model::plan::types::{Action, Failure, Plan, World};
-use crate::model::plan::{capacity, former_ips, kept_ips, more_ips, owner};
+use crate::model::plan::{capacity, eips_wanted, former_ips, kept_ips, more_ips, owner};
 
 /// Reads what is requested, and what should be: a plan without an action yet.
 pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout) -> Plan {
@@ -24,7 +25,14 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         .next(live, snapshot, stack_name, &request, routed());
     let (mut ledger, problem) = next;
     if let Some(ledger) = &mut ledger {
+        // A new ledger knows nothing of when the others came.
+        let known: BTreeSet<Zone> = ledger.static_ips.keys().cloned().collect();
         former_ips::note(ledger, world, names);
+        let now = whole_seconds(world.grace.now);
+        eips_wanted::note(ledger, world, names, |zone| match known.contains(zone) {
+            true => now,
+            false => 0,
+        });
         owner::note_lease(ledger, world);
     }
     problems.extend(problem);

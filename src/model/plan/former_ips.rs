@@ -4,7 +4,7 @@
 //! An IP is found by the ledger; without it, by the tags that CloudFormation leaves on an EIP that its stack gave up. Where that
 //! leaves a choice, the zone waits: a guess could give a partner's allow list the wrong IP.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::model::base::ids::{Zone, border_group};
 use crate::model::base::reason::Reason;
@@ -16,7 +16,6 @@ use crate::model::cloud::static_ip::{Account, AccountAddress, Choice, Choices, S
 use crate::model::persisted::grace::whole_seconds;
 use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::lost_eips::by_hand;
-use crate::model::plan::more_ips;
 use crate::model::plan::replaced_ips::{self, Replaced};
 use crate::model::plan::types::World;
 
@@ -56,7 +55,6 @@ pub(in crate::model) fn chosen(world: &World<'_>, names: &Names) -> Option<Netwo
 pub(in crate::model) fn note(ledger: &mut Ledger, world: &World<'_>, names: &Names) {
     let now = whole_seconds(world.grace.now);
     let seen = world.watch.last_seen();
-    let known: BTreeSet<Zone> = ledger.static_ips.keys().cloned().collect();
     for (zone, ip) in static_ips(world.live, names) {
         let address = seen.and_then(|seen| seen.addresses.get(&ip));
         let seen = address.map(|address| StaticIp {
@@ -77,11 +75,6 @@ pub(in crate::model) fn note(ledger: &mut Ledger, world: &World<'_>, names: &Nam
             ledger.account.clone_from(&world.network.account);
         }
     }
-    // A new ledger knows nothing of when the others came.
-    more_ips::note(ledger, world, names, |zone| match known.contains(zone) {
-        true => now,
-        false => 0,
-    });
 }
 
 struct Finder<'a> {

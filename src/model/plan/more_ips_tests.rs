@@ -6,19 +6,21 @@ use serde_json::Value;
 
 use super::super::repair_tests::{Scene, lose_gateway, text, told};
 use super::*;
+use crate::model::base::reason::Reason;
 use crate::model::base::settings::Eips;
 use crate::model::cloud::live::{ChangeSetState, Effect};
-use crate::model::cloud::observed::Address;
+use crate::model::cloud::static_ip::Account;
 use crate::model::cloud::static_ip::AccountAddress;
 use crate::model::desired::template::Template;
+use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::types::Action;
 
-fn eips(per_zone: u8, in_use: u8) -> Eips {
+pub(super) fn eips(per_zone: u8, in_use: u8) -> Eips {
     Eips { per_zone, in_use }
 }
 
 /// Two zones at rest, and an account with these addresses besides.
-fn scene(wanted: Eips, account: &[(&str, AccountAddress)]) -> Scene {
+pub(super) fn scene(wanted: Eips, account: &[(&str, AccountAddress)]) -> Scene {
     let mut scene = Scene::new();
     let outputs = [("EIPa", "ip-a"), ("EIPb", "ip-b")];
     let outputs = outputs.map(|(id, ip)| (text(id), text(ip)));
@@ -33,23 +35,23 @@ fn scene(wanted: Eips, account: &[(&str, AccountAddress)]) -> Scene {
     scene
 }
 
-fn template(plan: &Plan) -> Template {
+pub(super) fn template(plan: &Plan) -> Template {
     let Action::Prepare(template) = &plan.action else {
         panic!("{plan}");
     };
     template.clone()
 }
 
-fn read(template: &str) -> Value {
+pub(super) fn read(template: &str) -> Value {
     serde_json::from_str(template).unwrap()
 }
 
-fn used(template: &str, gateway: &str) -> Value {
+pub(super) fn used(template: &str, gateway: &str) -> Value {
     read(template)["Resources"][gateway]["Properties"][SECONDARY].clone()
 }
 
 /// CloudFormation does what the plan prepares, and EC2 shows it.
-fn done(scene: &mut Scene, plan: &Plan) {
+pub(super) fn done(scene: &mut Scene, plan: &Plan) {
     let template = template(plan);
     let text_of = read(&template.text);
     let stack = scene.bench.stack();
@@ -91,7 +93,7 @@ fn done(scene: &mut Scene, plan: &Plan) {
 }
 
 /// A scene where each zone has two static IPs and uses so many.
-fn settled(in_use: u8) -> Scene {
+pub(super) fn settled(in_use: u8) -> Scene {
     let mut scene = scene(eips(2, in_use), &[]);
     for _ in 0..2 * in_use {
         let plan = scene.plan();
@@ -112,13 +114,12 @@ fn a_second_ip_exists_before_it_is_used() {
     assert_eq!(plan.action, Action::Keep, "EC2 has to be asked: {plan}");
     assert_eq!((plan.surveyed().len(), plan.more_eips()), (2, 2));
     scene.bench.network.headroom.account = listed;
-    let before = used(&scene.bench.stack().template, "NATGatewaya");
     let plan = scene.plan();
     let made = template(&plan).text;
     let eip = &read(&made)["Resources"]["EIP2a"];
     assert_eq!(eip["DeletionPolicy"], "RetainExceptOnCreate", "{plan}");
     assert_eq!(eip["UpdateReplacePolicy"], "Retain");
-    assert_eq!(used(&made, "NATGatewaya"), before, "nothing uses it");
+    assert_eq!(used(&made, "NATGatewaya"), Value::Null, "nothing uses it");
     assert!(!made.contains("EIP2b"), "one zone after the other");
     let ids: Vec<&str> = plan.differences.iter().map(|it| it.id.as_str()).collect();
     assert_eq!(ids, ["EIP2a", "EIP2a"], "{plan}");
@@ -134,7 +135,7 @@ fn a_second_ip_exists_before_it_is_used() {
     );
     let announced = [("a", "ip-EIP2a"), ("b", "ip-EIP2b")];
     let announced = announced.map(|(zone, ip)| (text(zone), vec![text(ip)]));
-    assert_eq!(plan.announced_ips, announced.clone().into());
+    assert_eq!(plan.announced_ips, announced.into());
     assert!(plan.secondary_ips.is_empty() && plan.surveyed().is_empty());
     let further = &plan.ledger.unwrap().further_ips["a"][&2];
     assert_eq!(further.allocation, "eipalloc-ip-EIP2a");
@@ -144,8 +145,12 @@ fn a_second_ip_exists_before_it_is_used() {
     let plan = scene.plan();
     let ids: Vec<&str> = plan.differences.iter().map(|it| it.id.as_str()).collect();
     assert!(ids.iter().all(|id| id.starts_with("Route")), "{ids:?}");
-    scene.bench.ask(&[("dns", "8.8.8.8")]);
-    // Then it is used.
+}
+
+#[test]
+fn it_is_used_when_the_flags_say_so() {
+    let mut scene = settled(1);
+    let announced = scene.plan().announced_ips;
     scene.bench.settings.eips = eips(2, 2);
     let plan = scene.plan();
     let made = template(&plan).text;
@@ -178,7 +183,7 @@ fn a_second_ip_exists_before_it_is_used() {
         (&Action::Keep, vec![]),
         "{plan}"
     );
-    assert_eq!(plan.secondary_ips, announced.into());
+    assert_eq!(plan.secondary_ips, announced);
     assert!(plan.announced_ips.is_empty());
     assert!(
         plan.ledger.unwrap().further_ips["b"][&2]
@@ -263,62 +268,6 @@ fn it_is_retained_before_the_stack_gives_it_up() {
     );
 }
 
-#[test]
-fn what_is_in_doubt_is_not_given_to_a_gateway() {
-    let cases: [(&str, fn(&mut Scene), &[Reason]); 5] = [
-        ("held", |scene| hold(scene), &[Reason::StaticIpUndecided]),
-        ("released", |scene| release(scene), &[Reason::StaticIpLost]),
-        (
-            "by hand",
-            |scene| {
-                let gateway = scene.seen.gateways.get_mut("nat-a").unwrap();
-                gateway.secondary_ips = vec![text("203.0.113.9")];
-            },
-            &[Reason::StaticIpUndecided],
-        ),
-        (
-            "gone",
-            |scene| lose_gateway(scene),
-            &[Reason::NatGatewayGone],
-        ),
-        (
-            "unproven",
-            |scene| {
-                scene.seen.addresses.remove("ip-EIP2a");
-                scene.seen.unproven.insert(text("ip-EIP2a"));
-            },
-            &[],
-        ),
-    ];
-    for (what, spoil, reasons) in cases {
-        let mut scene = settled(1);
-        scene.bench.settings.eips = eips(2, 2);
-        spoil(&mut scene);
-        let plan = scene.plan();
-        if let Action::Prepare(template) = &plan.action {
-            assert_eq!(
-                used(&template.text, "NATGatewaya"),
-                Value::Null,
-                "{what}: {plan}"
-            );
-        }
-        let of_a = plan.problems.iter();
-        let of_a = of_a.filter(|it| it.subject == Subject::Zone(text("a")));
-        let mut of_a: Vec<Reason> = of_a.map(|it| it.reason).collect();
-        of_a.dedup();
-        assert_eq!(of_a, reasons, "{what}: {plan}");
-    }
-}
-
-fn hold(scene: &mut Scene) {
-    let address = scene.seen.addresses.get_mut("ip-EIP2a").unwrap();
-    address.held_by = Some(text("eni-other"));
-}
-
-fn release(scene: &mut Scene) {
-    scene.seen.addresses.remove("ip-EIP2a");
-}
-
 /// It was released and allocated by hand: the stack knows the former allocation.
 #[test]
 fn an_ip_that_somebody_had_back_is_used_by_its_new_allocation() {
@@ -388,135 +337,6 @@ fn a_zone_whose_ip_is_replaced_uses_as_many_as_the_flags_say() {
     scene.bench.settings.replaced.clear();
     let plan = scene.plan();
     assert_eq!(plan.action, Action::Keep, "{plan}");
-}
-
-#[test]
-fn a_zone_that_comes_back_has_the_same_second_ip() {
-    let address = |held_by: Option<&str>, tags: &[(&str, &str)]| AccountAddress {
-        ip: text("203.0.113.7"),
-        held_by: held_by.map(text),
-        tags: super::super::tests::texts(tags),
-        ..AccountAddress::default()
-    };
-    let tags = [(STACK_NAME, "egress"), (LOGICAL_ID, "EIP2a")];
-    let noted = |scene: &mut Scene| {
-        let known = StaticIp {
-            ip: text("203.0.113.7"),
-            allocation: text("eipalloc-7"),
-        };
-        let ledger = scene.bench.ledger.as_mut().unwrap();
-        ledger.note_further(&text("a"), 2, (known, false), 1);
-    };
-    for by_ledger in [true, false] {
-        let free = match by_ledger {
-            true => address(None, &[]),
-            false => address(None, &tags),
-        };
-        let mut scene = scene(eips(2, 1), &[("eipalloc-7", free)]);
-        if by_ledger {
-            noted(&mut scene);
-        }
-        let plan = scene.plan();
-        let made = read(&template(&plan).text);
-        assert!(made["Resources"]["EIP2a"].is_null(), "{plan}");
-        assert_eq!(made["Outputs"]["EIP2a"]["Value"], "203.0.113.7");
-        let address = Address {
-            allocation: text("eipalloc-7"),
-            ..Address::default()
-        };
-        scene.seen.addresses.insert(text("203.0.113.7"), address);
-        done(&mut scene, &plan);
-        let plan = scene.plan();
-        done(&mut scene, &plan);
-        scene.bench.settings.eips = eips(2, 2);
-        let plan = scene.plan();
-        assert_eq!(plan.announced_ips["a"], ["203.0.113.7"], "{plan}");
-        assert_eq!(used(&template(&plan).text, "NATGatewaya")[0], "eipalloc-7");
-    }
-    // Somebody else has it, or it is released, or EC2 does not say: no other one is taken.
-    let mut held = scene(eips(2, 1), &[("eipalloc-7", address(Some("eni-9"), &[]))]);
-    let mut absent = scene(eips(2, 1), &[]);
-    let mut gone = scene(eips(2, 1), &[]);
-    if let Account::Listed { gone, .. } = &mut gone.bench.network.headroom.account {
-        gone.insert(text("eipalloc-7"));
-    }
-    for (scene, reason) in [
-        (&mut held, Reason::StaticIpUndecided),
-        (&mut absent, Reason::StaticIpUndecided),
-        (&mut gone, Reason::StaticIpLost),
-    ] {
-        noted(scene);
-        let plan = scene.plan();
-        assert_eq!(told(&plan), [reason], "{plan}");
-        assert!(!template(&plan).text.contains("EIP2a"));
-    }
-    let lost = (text("a"), text("203.0.113.7"));
-    gone.bench.settings.new_eips.insert(lost);
-    assert!(template(&gone.plan()).text.contains("EIP2a"));
-}
-
-#[test]
-fn an_address_that_the_flags_name_becomes_the_second_ip() {
-    let address = AccountAddress {
-        ip: text("203.0.113.7"),
-        ..AccountAddress::default()
-    };
-    let mut scene = scene(eips(2, 1), &[("eipalloc-7", address)]);
-    let named = &mut scene.bench.settings.more_allocations;
-    named.insert(text("a"), vec![text("eipalloc-7")]);
-    named.insert(text("b"), vec![text("eipalloc-8")]);
-    let plan = scene.plan();
-    assert_eq!(told(&plan), [Reason::StaticIpUndecided], "{plan}");
-    let made = read(&template(&plan).text);
-    assert!(made["Resources"]["EIP2a"].is_null(), "{plan}");
-    assert_eq!(made["Outputs"]["EIP2a"]["Value"], "203.0.113.7");
-    let address = Address {
-        allocation: text("eipalloc-7"),
-        ..Address::default()
-    };
-    scene.seen.addresses.insert(text("203.0.113.7"), address);
-    done(&mut scene, &plan);
-    let plan = scene.plan();
-    assert_eq!(plan.action, Action::Keep, "b waits: {plan}");
-    scene.bench.ledger = plan.ledger;
-    // Another flag changes nothing.
-    let named = &mut scene.bench.settings.more_allocations;
-    named.insert(text("a"), vec![text("eipalloc-9")]);
-    let plan = scene.plan();
-    assert_eq!(plan.action, Action::Keep, "{plan}");
-    let kept = [Reason::StaticIpKept, Reason::StaticIpUndecided];
-    assert_eq!(told(&plan), kept, "{plan}");
-}
-
-#[test]
-fn the_quota_is_counted_before() {
-    let mut scene = scene(eips(3, 1), &[]);
-    scene.bench.network.headroom.addresses = Some(1);
-    let plan = scene.plan();
-    let made = template(&plan).text;
-    assert!(made.contains("EIP2a") && !made.contains("EIP3a"), "{plan}");
-    scene.bench.network.headroom.addresses = Some(0);
-    let plan = scene.plan();
-    assert_eq!(plan.action, Action::Keep, "{plan}");
-    assert_eq!(told(&plan), vec![Reason::LimitReached; 4]);
-    let headroom = &scene.bench.network.headroom;
-    assert!(!headroom.is_enough_for(&plan.surveyed(), plan.more_eips()));
-}
-
-/// What AWS refuses of it keeps nothing else from being done.
-#[test]
-fn a_change_that_cannot_be_made_waits_and_others_go_on() {
-    let mut scene = scene(eips(2, 1), &[]);
-    let key = (text("a"), "172.31.64.0/28".parse().unwrap());
-    let wait = std::time::Duration::from_secs(60);
-    scene.bench.network.headroom.later.insert(key.clone(), wait);
-    let plan = scene.plan();
-    assert!(template(&plan).text.contains("EIP2b"), "{plan}");
-    scene.bench.network.headroom.account = Account::NotAsked;
-    let plan = scene.plan();
-    assert_eq!(told(&plan), [Reason::ZoneWaits], "{plan}");
-    assert_eq!(plan.again, Some(wait));
-    assert!(plan.later.contains_key(&key));
 }
 
 #[test]

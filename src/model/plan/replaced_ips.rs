@@ -21,7 +21,6 @@ use crate::model::drift::kind::DriftKind;
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::change_set::set_for;
 use crate::model::plan::diff;
-use crate::model::plan::more_ips;
 use crate::model::plan::patched_template;
 use crate::model::plan::types::{Action, Plan, World, discard};
 
@@ -114,10 +113,7 @@ impl Plan {
             self.new_zones = [zone.clone()].into();
             return;
         }
-        let replaced = wanted(world, names).into_iter().map(|it| it.zone);
-        let (more, using) = more_ips::lacking(world, names);
-        self.more_eips = more.values().sum();
-        for zone in replaced.chain(more.into_keys()) {
+        for Replaced { zone, .. } in wanted(world, names) {
             match later(world, names, &zone) {
                 Some((key, wait)) => {
                     self.later.insert(key, wait);
@@ -125,10 +121,6 @@ impl Plan {
                 }
                 None => _ = self.undecided.insert(zone),
             }
-        }
-        for (key, wait) in using.iter().filter_map(|it| later(world, names, it)) {
-            self.later.insert(key, wait);
-            self.look_within([wait]);
         }
     }
 
