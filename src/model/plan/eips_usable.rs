@@ -92,13 +92,13 @@ pub(in crate::model) fn problems(world: &World<'_>, names: &Names) -> Vec<Proble
             );
         }
         let used = names.eips_in_use(&zone);
-        if used < usize::from(wanted.in_use) {
-            if let Err(Some((reason, why))) = usable(world, stack, names, (&zone, wanted)) {
-                say(
-                    reason,
-                    format!("its NAT gateway does not use more static IPs yet: {why}"),
-                );
-            }
+        if used < usize::from(wanted.in_use)
+            && let Err(Some((reason, why))) = usable(world, stack, names, (&zone, wanted))
+        {
+            say(
+                reason,
+                format!("its NAT gateway does not use more static IPs yet: {why}"),
+            );
         }
         if later(world, names, &zone).is_some()
             && (used < usize::from(wanted.in_use) || !missing(names, &zone, wanted).is_empty())

@@ -13,7 +13,8 @@ use crate::model::plan::types::Action;
 
 #[test]
 fn what_is_in_doubt_is_not_given_to_a_gateway() {
-    let cases: [(&str, fn(&mut Scene), &[Reason]); 5] = [
+    type Case<'a> = (&'a str, fn(&mut Scene), &'a [Reason]);
+    let cases: [Case<'_>; 5] = [
         ("held", |scene| hold(scene), &[Reason::StaticIpUndecided]),
         ("released", |scene| release(scene), &[Reason::StaticIpLost]),
         (
