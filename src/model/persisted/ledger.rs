@@ -299,11 +299,6 @@ impl Ledger {
         &self.unnamed
     }
 
-    /// Networks that were asked for before, of which routes may be left or under way.
-    pub(in crate::model) fn former(&self) -> &BTreeSet<Ipv4Net> {
-        &self.former
-    }
-
     /// Returns the entries of which `stored` has no line, or one with another network.
     pub fn newer<'a>(&'a self, stored: &'a Self) -> impl Iterator<Item = &'a EntryId> {
         let lines = self.entries.iter();
@@ -323,11 +318,6 @@ impl Ledger {
             || self.further_ips != stored.further_ips
             || !self.unnamed.is_subset(&stored.unnamed)
             || stays(self) != stays(stored)
-    }
-
-    /// When an entry was first accepted, in comparison with others.
-    pub fn number(&self, entry: &EntryId) -> Option<u64> {
-        self.entries.get(entry).map(|line| line.number)
     }
 
     /// What it should hold after a reading of the sources, how many entries do not fit, and of which namespaces. An entry is gone when its key is, in a
