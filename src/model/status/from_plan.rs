@@ -10,7 +10,6 @@ use crate::model::base::plain::plain;
 use crate::model::base::problem::{Problem, Severity, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::input::request::Snapshot;
-use crate::model::plan::coverage;
 use crate::model::plan::types::{Action, Plan};
 use crate::model::status::{
     Counts, Entry, Route, RouteState, Stack, State, Status, Told, unrecorded, without_nat, zones,
@@ -136,19 +135,6 @@ fn named(entry: Entry, id: EntryId) -> Entry {
         name: plain(&id.object.name).into_owned(),
         key: plain(&id.key).into_owned(),
         ..entry
-    }
-}
-
-impl Plan {
-    /// Whether everything that is requested has its live route in every worker route table of a configured zone.
-    pub fn serves_all(&self) -> bool {
-        if !self.tables_without_nat.is_empty() {
-            return self.request.entries.is_empty();
-        }
-        let live = self.live_routes.iter().filter(|(_, shown)| **shown);
-        let live = coverage::by_table(&self.desired, live.map(|(route, _)| route));
-        let mut nets = self.request.entries.values();
-        nets.all(|net| coverage::in_all(&live, net))
     }
 }
 

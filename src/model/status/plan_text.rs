@@ -9,6 +9,7 @@ use crate::model::base::plain::plain;
 use crate::model::base::problem::{Problem, Severity};
 use crate::model::base::reason::Reason;
 use crate::model::cloud::status::Status;
+use crate::model::plan::coverage;
 use crate::model::plan::diff::Kind;
 use crate::model::plan::types::{Action, Plan};
 
@@ -57,6 +58,17 @@ impl Plan {
     pub fn refuses_something(&self) -> bool {
         let mut problems = self.problems.iter();
         problems.any(|problem| problem.severity == Severity::Refused || problem.waits())
+    }
+
+    /// Whether everything that is requested has its live route in every worker route table of a configured zone.
+    pub fn serves_all(&self) -> bool {
+        if !self.tables_without_nat.is_empty() {
+            return self.request.entries.is_empty();
+        }
+        let live = self.live_routes.iter().filter(|(_, shown)| **shown);
+        let live = coverage::by_table(&self.desired, live.map(|(route, _)| route));
+        let mut nets = self.request.entries.values();
+        nets.all(|net| coverage::in_all(&live, net))
     }
 
     /// Returns the stack's status as CloudFormation shows it.
