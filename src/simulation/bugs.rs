@@ -47,8 +47,8 @@ pub enum Bug {
     ReversionUnread,
     /// A NAT gateway that is replaced gets another static IP.
     IpMadeAnew,
-    /// A NAT gateway that is made again never gets its second static IP back.
-    SecondIpDropped,
+    /// No NAT gateway ever uses its second static IP.
+    SecondIpUnused,
     /// A NAT gateway uses a static IP as soon as it exists.
     UsedUnannounced,
     /// EIPs are without the attributes that keep them when their stack is deleted.
@@ -118,7 +118,7 @@ impl Bug {
         (Self::RepairedForEver, 200),
         (Self::ReversionUnread, 300),
         (Self::IpMadeAnew, 300),
-        (Self::SecondIpDropped, 400),
+        (Self::SecondIpUnused, 100),
         (Self::UsedUnannounced, 100),
         (Self::EipReleased, 100),
         (Self::OldIpNotAsked, 20),

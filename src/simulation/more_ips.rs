@@ -167,7 +167,10 @@ impl World {
                 || shared.ips.iter().any(released)
                 || shared.kept.iter().any(released)
         };
-        for (zone, (numbers, _)) in live.iter().filter(|(zone, _)| !is_lost(zone)) {
+        // A live zone that the flags do not have keeps what it has, and gets no more.
+        let unconfigured = shared.zone_flags.unconfigured();
+        let is_due = |zone: &Zone| !is_lost(zone) && !unconfigured.contains(zone);
+        for (zone, (numbers, _)) in live.iter().filter(|(zone, _)| is_due(zone)) {
             let most = used.get(zone).copied().unwrap_or(1);
             let (all, due) = match is_everywhere {
                 true => (usize::from(set.per_zone), most.max(usize::from(set.in_use))),

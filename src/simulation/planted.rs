@@ -58,7 +58,7 @@ pub fn releases_eips(text: &mut String) {
 pub fn spoil(bug: Bug, text: &mut String) {
     match bug {
         Bug::OldIpNotAsked => asks_for_any_ip(text),
-        Bug::SecondIpDropped => uses_first_alone(text),
+        Bug::SecondIpUnused => uses_first_alone(text),
         _ => {}
     }
 }
@@ -84,15 +84,11 @@ pub fn looks_retained(stack: &mut Stack) {
     }
 }
 
-/// Lets every NAT gateway that is made again use its first static IP alone.
+/// Lets every NAT gateway use its first static IP alone.
 fn uses_first_alone(text: &mut String) {
     let mut template: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     let resources = template["Resources"].as_object_mut();
-    for (_, body) in resources
-        .into_iter()
-        .flatten()
-        .filter(|(id, _)| id.contains("Anew"))
-    {
+    for body in resources.into_iter().flat_map(|it| it.values_mut()) {
         if let Some(properties) = body["Properties"].as_object_mut() {
             properties.remove(SECONDARY);
         }

@@ -57,7 +57,7 @@ impl ZoneFlags {
     }
 
     /// Returns the zones that a replica does not know.
-    fn unconfigured(&self) -> BTreeSet<Zone> {
+    pub fn unconfigured(&self) -> BTreeSet<Zone> {
         self.all().map(Unconfigured::zone).collect()
     }
 
