@@ -163,8 +163,7 @@ pub async fn look<P: Provider>(
             plan = made(&network, watch);
         }
         if !matches!(plan.action, Action::Wait) || watch.headroom(&zones).is_none() {
-            let needs = (&zones, plan.more_eips());
-            survey(provider, needs, view, (&mut network.headroom, watch)).await;
+            survey(provider, &zones, view, (&mut network.headroom, watch)).await;
             plan = made(&network, watch);
         }
     }
@@ -189,7 +188,7 @@ async fn unproven<P: Provider>(provider: &P, missing: &BTreeSet<String>) -> BTre
 /// Asks what the account has and may still have, as far as these zones need it, which are to be added.
 async fn survey<P: Provider>(
     provider: &P,
-    (zones, more_eips): (&BTreeSet<Zone>, usize),
+    zones: &BTreeSet<Zone>,
     view: &PlanInput<'_>,
     (headroom, watch): (&mut Headroom, &mut Watch),
 ) {
@@ -202,7 +201,7 @@ async fn survey<P: Provider>(
         *gone = provider.absent(&missing).await;
     }
     headroom.account.clone_from(&answer.account);
-    if watch.is_full(answer.is_enough_for(zones, more_eips)) {
+    if watch.is_full(answer.is_enough_for(zones)) {
         headroom.addresses = answer.addresses;
         headroom.nat_gateways.clone_from(&answer.nat_gateways);
     }

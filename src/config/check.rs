@@ -284,8 +284,6 @@ impl Check {
         let flag = "additional-stack-tags";
         let tags = self.tags(flag, additional, MAX_ADDITIONAL_TAGS, ownership.clone());
         self.no_zone_tag(&tags);
-        let eips = self.eips(stack);
-        let (allocations, more_allocations) = self.allocations(stack, eips);
         Settings {
             stack_name: stack_name(&id),
             nameless: aws && id.is_empty(),
@@ -306,11 +304,9 @@ impl Check {
             max_removal: self.value("max-removal", form::number(&stack.max_removal, 0, 100), 100),
             stack_policy: self.stack_policy(&stack.stack_policy),
             drift: self.on_drift(&stack.drift_detection),
-            eips,
             new_eips: self.new_eips(stack),
             replaced: self.replaced(stack, options),
-            allocations,
-            more_allocations,
+            allocations: self.allocations(stack),
             max_networks_per_namespace: self.optional(
                 "max-networks-per-namespace",
                 &options.sources.max_networks_per_namespace,

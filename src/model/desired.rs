@@ -2,7 +2,6 @@
 
 pub mod admitted;
 pub(crate) mod fingerprint;
-pub(crate) mod more_eips;
 pub mod parse;
 pub(crate) mod reading;
 pub mod refused_routes;

@@ -6,15 +6,11 @@ pub(crate) mod coverage;
 pub mod diff;
 pub(crate) mod draft;
 pub mod drift_repair;
-pub(crate) mod eip_choice;
-pub(crate) mod eips_usable;
-pub(crate) mod eips_wanted;
 pub mod failure;
 pub(crate) mod former_ips;
 pub(crate) mod kept_ips;
 pub(crate) mod lost_eips;
 pub(crate) mod mass_removal;
-pub(crate) mod more_ips;
 pub(crate) mod new_eips;
 pub mod other_account;
 pub(crate) mod own_tables;
@@ -117,7 +113,6 @@ fn plan_for(
     plan.problems.extend(owner::problems(world, live));
     plan.problems.extend(own_tables::problems(world.network));
     plan.problems.extend(replaced_ips::kept(world, &names));
-    plan.problems.extend(eips_usable::problems(world, &names));
     let limits = &world.network.limits;
     plan.problems.extend(limits.problems(world.settings));
     match (world.live, layout) {
@@ -142,7 +137,6 @@ fn plan_for(
     plan.missing_tables = missing_tables;
     plan.mark_zones(world, &names);
     plan.mark_replaced(world, &names);
-    plan.mark_more_ips(world, &names);
     plan.mark_refused(world, &names);
     plan.problems.sort();
     plan.problems.dedup();
@@ -206,9 +200,7 @@ impl Plan {
     }
 
     fn compare(&mut self, world: &World<'_>, stack: &Stack, layout: &Layout, names: &Names) {
-        if self.repair(world, stack, layout, names)
-            || self.replace_ip(world, stack, layout, names)
-            || self.change_more_ips(world, stack, layout, names)
+        if self.repair(world, stack, layout, names) || self.replace_ip(world, stack, layout, names)
         {
             return;
         }

@@ -67,8 +67,6 @@ struct Tried {
     doubtful: bool,
     /// Whether a pass has seen that the zone failed.
     failed: bool,
-    /// The stack's last operation before this leader executed it.
-    before: Option<String>,
 }
 
 impl Schedule {
@@ -100,7 +98,6 @@ impl Schedule {
                 not_before: at.min(latest),
                 doubtful: times == 0,
                 failed: false,
-                before: None,
             };
             let known = self.tried.entry(what).or_insert_with(|| tried.clone());
             if known.times < tried.times {
@@ -154,11 +151,7 @@ impl Schedule {
         if executes || gives_up {
             let cidr = |zone: &Zone| plan.desired.zones.get(zone).copied();
             for (zone, cidr) in plan.new_zones.iter().filter_map(|it| Some((it, cidr(it)?))) {
-                let what = Attempt::Zone(zone.clone(), cidr);
-                self.tries_subject(what.clone(), now, jitter);
-                if let Some(tried) = self.tried.get_mut(&what).filter(|_| executes) {
-                    tried.before.clone_from(&plan.failure.operation);
-                }
+                self.tries_subject(Attempt::Zone(zone.clone(), cidr), now, jitter);
             }
         }
         if let Some(what) = Attempt::of(plan) {
@@ -184,7 +177,6 @@ impl Schedule {
             not_before,
             doubtful: false,
             failed: false,
-            before: None,
         };
         self.tried.insert(what, tried);
     }
@@ -200,7 +192,6 @@ impl Schedule {
 
     /// Whether the plan shows for the first time that something failed and is to be left out for a time.
     pub fn failed(&mut self, plan: &Plan, now: Duration, jitter: f64) -> bool {
-        self.forget_done(&plan.failure);
         let zones = self.zones_failed(plan, now, jitter);
         let is_news = self.refusals.note(&plan.failure, now, jitter);
         if is_news && plan.failure.is_creation {
@@ -213,16 +204,6 @@ impl Schedule {
             }
         }
         zones || is_news
-    }
-
-    /// Forgets the attempts of zones that have succeeded. A live zone may get its next static IP at once.
-    fn forget_done(&mut self, last: &Failure) {
-        let is_done = |tried: &Tried| {
-            let is_other = tried.before.is_some() && tried.before != last.operation;
-            is_other && !tried.failed && last.operation.is_some() && !last.failed
-        };
-        self.tried
-            .retain(|what, tried| what.zone().is_none() || !is_done(tried));
     }
 
     /// Whether the plan shows for the first time that zones could not be added: their patience begins now, since the change and its

@@ -41,10 +41,8 @@ pub struct Status {
     pub stack: Stack,
     /// By zone.
     pub static_ips: BTreeMap<String, String>,
-    /// More public IPs of the NAT gateways, by zone: traffic leaves from these, too.
+    /// More public IPs of the NAT gateways, by zone, which people added by hand: traffic leaves from these, too.
     pub secondary_ips: BTreeMap<String, Vec<String>>,
-    /// Static IPs of the zones from which no traffic leaves yet, so that partners can allow them before.
-    pub announced_ips: BTreeMap<String, Vec<String>>,
     /// Static IPs that the account keeps without a NAT gateway.
     pub kept_ips: Vec<KeptIp>,
     /// Changes of static IPs in the last day, of which partners have to know.

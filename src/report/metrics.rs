@@ -340,14 +340,6 @@ fn static_ips(plan: &Plan) -> Vec<Ip> {
         allocation_id: plan.allocations.get(ip).cloned().unwrap_or_default(),
         in_use: "true",
     });
-    let announced = plan.announced_ips.iter();
-    let announced = announced.flat_map(|(zone, ips)| ips.iter().map(move |ip| (zone, ip)));
-    let announced = announced.map(|(zone, ip)| Ip {
-        zone: zone.clone(),
-        ip: ip.clone(),
-        allocation_id: plan.allocations.get(ip).cloned().unwrap_or_default(),
-        in_use: "false",
-    });
     let kept = plan.kept_ips.iter().map(|kept| Ip {
         zone: kept.zone.clone(),
         ip: kept.ip.clone(),
@@ -357,7 +349,7 @@ fn static_ips(plan: &Plan) -> Vec<Ip> {
             None => "false",
         },
     });
-    used.chain(announced).chain(kept).collect()
+    used.chain(kept).collect()
 }
 
 fn count(number: usize) -> i64 {

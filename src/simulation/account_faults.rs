@@ -251,9 +251,7 @@ impl MemoryProvider {
         let names = layout.names();
         zones.iter().find_map(|zone| {
             let part = |part| names.part(zone, part);
-            let first = |part: &Part| !matches!(part, Part::MoreEip(_));
-            let parts = names.parts.keys();
-            let parts = parts.filter(|(of, part)| of == zone && first(part)).count();
+            let parts = names.parts.keys().filter(|(of, _)| of == zone).count();
             let tagged = [Part::NatSubnet, Part::NatSubnetRouteTable]
                 .into_iter()
                 .all(|of| part(of).is_some_and(|id| !layout.tags(id).is_empty()));

@@ -47,10 +47,6 @@ pub enum Bug {
     ReversionUnread,
     /// A NAT gateway that is replaced gets another static IP.
     IpMadeAnew,
-    /// No NAT gateway ever uses its second static IP.
-    SecondIpUnused,
-    /// A NAT gateway uses a static IP as soon as it exists.
-    UsedUnannounced,
     /// EIPs are without the attributes that keep them when their stack is deleted.
     EipReleased,
     /// A released static IP is replaced, although AWS would give it back.
@@ -96,7 +92,7 @@ pub enum Bug {
 
 impl Bug {
     /// All bugs, each with the number of histories that find it.
-    pub const PLANTED: [(Self, u64); 42] = [
+    pub const PLANTED: [(Self, u64); 40] = [
         (Self::EmptyTrusted, 500),
         (Self::TyposDropped, 100),
         (Self::OversizedDropped, 100),
@@ -118,8 +114,6 @@ impl Bug {
         (Self::RepairedForEver, 200),
         (Self::ReversionUnread, 300),
         (Self::IpMadeAnew, 300),
-        (Self::SecondIpUnused, 100),
-        (Self::UsedUnannounced, 100),
         (Self::EipReleased, 100),
         (Self::OldIpNotAsked, 20),
         (Self::FormerIpIgnored, 100),

@@ -46,7 +46,6 @@ impl Director {
             Event::Gap { gap, lasts } => world.leave_gap(gap, lasts),
             Event::Zones(flags) => world.set_zone_flags(flags),
             Event::OwnIp(own) => world.set_own_ip(own),
-            Event::Eips(eips) => world.set_eips(eips),
             Event::Deaf { lasts } => world.source_faults().deaf(lasts),
             Event::Freeze { who, lasts } => self.processes[who].stop(lasts),
             Event::Trip { who, stage, lasts } => world.shared().trips[who] = Some((stage, lasts)),

@@ -14,7 +14,6 @@ use super::world::World;
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::cloud::change_set_name::is_revert;
 use crate::model::cloud::logical_id::renewal;
-use crate::model::cloud::part_names::number_of_eip;
 use crate::model::drift::tracker::MAX_REPAIRS;
 use crate::model::plan::types::Action;
 use crate::provider::memory::account_faults::Stray;
@@ -240,7 +239,7 @@ impl World {
     /// Whether the controller may still try to get a static IP back.
     pub fn may_recover(&self) -> bool {
         let mut astray = self.account.astray().into_keys();
-        astray.any(|id| number_of_eip(&id).is_none() && self.account.lost_ip(&id).is_some())
+        astray.any(|id| self.account.lost_ip(&id).is_some())
     }
 
     /// Returns a zone that has another static IP, although AWS would give back the one that others released.
@@ -265,16 +264,12 @@ impl World {
         };
         zones.retain(|zone| !lost.zones.contains(zone));
         let mut astray = self.account.astray().into_iter();
-        // That one of the others is released is only reported. Of routes counts what they cover: one that stays only because it is there is not put back.
-        let stray = astray.find(|(id, stray)| {
-            stray.route.is_none()
-                && number_of_eip(id).is_none()
-                && !lost.zones.contains(&stray.zone)
-        });
+        // Of routes counts what they cover: one that stays only because it is there is not put back.
+        let stray =
+            astray.find(|(_, stray)| stray.route.is_none() && !lost.zones.contains(&stray.zone));
         let text = stray.map(|(id, _)| format!("{id} is not in EC2 as the stack says"));
         text.or_else(|| self.account.lacks(&zones))
             .or_else(|| self.lacks_own_ip(lost))
-            .or_else(|| self.lacks_more_ips(lost))
     }
 }
 

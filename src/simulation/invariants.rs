@@ -375,7 +375,6 @@ fn note_ips(shared: &mut Shared, sight: &mut AccountView) {
     }
     let kept = &shared.kept;
     sight.ips.retain(|_, ip| !kept.values().any(|it| it == ip));
-    shared.forget_those_that_leave(sight);
     shared.ips.append(&mut sight.ips);
 }
 

@@ -13,8 +13,7 @@
 //!    checked if the Lease is deleted by hand, because then no replica may know the last epoch.
 //! 4. `StaticIpsStay`: no operation replaces or releases a static IP. Each stays in the stack and in EC2, unless another principal releases
 //!    it, or the operator has named its zone for removal, or another address and its zone for a replacement, to the replica that sends
-//!    the operation. What a zone has given up stays in EC2. A NAT gateway uses no more static IPs than the flags of the sender say, and
-//!    never fewer again.
+//!    the operation. What a zone has given up stays in EC2.
 //! 5. `RoutesStay`: an entry that has stood unchanged for [`invariants::FIRM`] and is routed stays routed in every table until it is removed
 //!    or changed to another valid network, even while it cannot be parsed. No operation removes a route of an entry that the replica had
 //!    read. Routes that others delete in EC2 are excused until a while after they are back.
@@ -79,7 +78,6 @@ mod history;
 mod invariants;
 mod late_typo;
 mod manual_edits;
-mod more_ips;
 mod network_faults;
 mod oversized;
 mod planted;

@@ -4,7 +4,6 @@ use super::bugs::Bug;
 use super::world::World;
 use crate::model::cloud::change_set_name::is_revert;
 use crate::model::cloud::live::{Live, Stack};
-use crate::model::cloud::more_eips::SECONDARY;
 use crate::model::cloud::network::{Network, Route};
 use crate::model::cloud::observed::{Gateway, Health};
 use crate::model::cloud::retention;
@@ -54,17 +53,8 @@ pub fn releases_eips(text: &mut String) {
     }
 }
 
-/// Takes out of a template what a bug forgets.
-pub fn spoil(bug: Bug, text: &mut String) {
-    match bug {
-        Bug::OldIpNotAsked => asks_for_any_ip(text),
-        Bug::SecondIpUnused => uses_first_alone(text),
-        _ => {}
-    }
-}
-
 /// Lets an EIP that is created again take any static IP.
-fn asks_for_any_ip(text: &mut String) {
+pub fn asks_for_any_ip(text: &mut String) {
     let mut template: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     let resources = template["Resources"].as_object_mut();
     for body in resources.into_iter().flat_map(|it| it.values_mut()) {
@@ -82,18 +72,6 @@ pub fn looks_retained(stack: &mut Stack) {
         retention::retain(resources);
         stack.template = text.to_string();
     }
-}
-
-/// Lets every NAT gateway use its first static IP alone.
-fn uses_first_alone(text: &mut String) {
-    let mut template: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-    let resources = template["Resources"].as_object_mut();
-    for body in resources.into_iter().flat_map(|it| it.values_mut()) {
-        if let Some(properties) = body["Properties"].as_object_mut() {
-            properties.remove(SECONDARY);
-        }
-    }
-    *text = template.to_string();
 }
 
 /// Replaces the static IP together with its NAT gateway.

@@ -19,7 +19,6 @@ use super::{config_maps, gaps, planted};
 use crate::lease::Term;
 use crate::lease::tests::process::Process;
 use crate::model::base::ids::{ObjectId, Zone};
-use crate::model::base::settings::Eips;
 use crate::model::cloud::change_set_name::is_revert;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::{Headroom, Network, OtherTable};
@@ -56,7 +55,6 @@ pub struct Basis {
     pub removes: BTreeSet<Zone>,
     /// The address that the operator has named to its process.
     pub own: Option<Named>,
-    pub eips: Eips,
 }
 
 #[derive(Clone)]
@@ -191,7 +189,9 @@ impl Provider for ProviderWrapper {
                 _ => None,
             };
             let mut template = template.clone();
-            planted::spoil(bug, &mut template.text);
+            if bug == Bug::OldIpNotAsked {
+                planted::asks_for_any_ip(&mut template.text);
+            }
             if bug == Bug::IpMadeAnew {
                 planted::another_ip(&mut template, account).await;
             }
@@ -203,12 +203,12 @@ impl Provider for ProviderWrapper {
         let (courier, shown) = (self.courier.clone(), self.basis.lock().unwrap().clone());
         let truth = courier.world.shared().truth[courier.who].clone();
         let removes = courier.world.named_to(courier.who);
+        let own = courier.world.own_ip_of(courier.who);
         let basis = Basis {
             shown,
             truth,
             removes,
-            own: courier.world.own_ip_of(courier.who),
-            eips: courier.world.eips_of(courier.who),
+            own,
         };
         if let (Bug::Starved, Action::Execute { change_set }) = (bug, &action)
             && courier

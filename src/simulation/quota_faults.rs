@@ -9,10 +9,8 @@ use super::MemoryProvider;
 use super::changes::layout;
 use super::ec2::NO_ROOM;
 use crate::model::base::ids::{TableId, Zone};
-use crate::model::cloud::layout::Names;
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::network::{Route, Target};
-use crate::model::cloud::observed::{Gateway, Health};
 use crate::model::cloud::part_names::Part;
 use crate::model::cloud::static_ip::StaticIp;
 use crate::model::cloud::status::Phase;
@@ -192,28 +190,6 @@ impl MemoryProvider {
             (zone.clone(), ip.unwrap_or_default())
         };
         names.nat_cidrs.keys().map(ip).collect()
-    }
-
-    /// What the resources of the stack's template stand for.
-    pub(crate) fn names(&self) -> Names {
-        let account = self.account();
-        account
-            .stack
-            .as_ref()
-            .map(|stack| layout(stack).names())
-            .unwrap_or_default()
-    }
-
-    /// The static IPs that the NAT gateway of each zone has besides its first.
-    pub(crate) fn secondary_ips(&self) -> BTreeMap<Zone, Vec<String>> {
-        let account = self.account();
-        let well = account.ec2.gateways.values();
-        let well = well.filter(|it| it.health == Health::Well);
-        let ips = |it: &Gateway| {
-            let subnet = account.ec2.subnets.get(&it.subnet)?;
-            Some((subnet.zone.clone(), it.secondary_ips.clone()))
-        };
-        well.filter_map(ips).collect()
     }
 
     /// A person allocates an address.

@@ -56,13 +56,6 @@ fn output(zone: &Zone) -> String {
     part_name(zone, Part::Eip)
 }
 
-impl OwnIps {
-    /// Whether the operator ever named another address for the zone.
-    pub fn names(&self, zone: &Zone) -> bool {
-        self.named.contains_key(&output(zone))
-    }
-}
-
 impl Shared {
     /// Finds the zones that have got another static IP as they were to. `forgets`: without a ledger a zone that is made again may
     /// have an earlier one, which has its tags.
@@ -157,7 +150,6 @@ impl World {
         let given = layout.names().given;
         let mut live = self.account.zone_ips().into_iter();
         live.any(|(zone, ip)| given.get(&zone).is_some_and(|it| it.ip != ip))
-            || self.changes_more_ips(template)
     }
 
     /// Returns what is missing where a zone is to have the address that all replicas know.

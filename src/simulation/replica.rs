@@ -175,7 +175,6 @@ fn controller(
     }
     world.starts_with_zones(who, &mut settings);
     world.starts_with_own_ip(who, &mut settings);
-    world.starts_with_eips(who, &mut settings);
     if world.bug == Bug::ZoneForgotten && who == 1 {
         let last = settings.zones.pop_last();
         settings.remove_zones.extend(last.map(|(zone, _)| zone));

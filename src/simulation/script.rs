@@ -11,7 +11,6 @@ use super::gaps::Gap;
 pub use super::manual_edits::{LeaseEdit, LedgerEdit, StackEdit};
 use super::replaced_ips::OwnIp;
 use super::zone_flags::Unconfigured;
-use crate::model::base::settings::Eips;
 
 /// At most so many replicas. The first is always there.
 pub const REPLICAS: usize = 3;
@@ -107,8 +106,6 @@ pub enum Event {
     Zones(Option<Unconfigured>),
     /// The operator names another address for a zone, or takes it out of the flags.
     OwnIp(Option<OwnIp>),
-    /// The operator sets how many static IPs zones have and use.
-    Eips(Eips),
     /// All watches go silent.
     Deaf { lasts: Duration },
     /// Answers of EC2 lack some of what there is.
@@ -320,7 +317,6 @@ impl Event {
             Self::Gap { gap, lasts } => write!(f, "answers of EC2 lack {gap:?} for {lasts:.1?}"),
             Self::Deaf { lasts } => write!(f, "nobody hears of edits for {lasts:.1?}"),
             Self::Flags(flags) => write!(f, "the operator has set {flags:?}"),
-            Self::Eips(eips) => write!(f, "the operator sets {eips:?}"),
             Self::OwnIp(own) => write!(f, "the operator names {own:?}"),
             Self::Zones(None) => f.write_str("the operator configures all zones"),
             Self::Zones(Some(out)) => write!(f, "the operator configures without {out:?}"),

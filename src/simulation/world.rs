@@ -15,7 +15,6 @@ use super::excuses::{Excuses, put_off};
 use super::flags::Flags;
 use super::gaps::Gap;
 use super::invariants::{FIRM, Invariant, Violation};
-use super::more_ips::MoreIps;
 use super::network_faults::NetworkFaults;
 use super::replaced_ips::OwnIps;
 use super::script::{REPLICAS, Script, Stage};
@@ -100,7 +99,6 @@ pub struct Shared {
     pub excuses: Excuses,
     pub zone_flags: ZoneFlags,
     pub own_ips: OwnIps,
-    pub more_ips: MoreIps,
     /// Networks that AWS has ever refused.
     pub refused: BTreeSet<Ipv4Net>,
     /// Until when a table that was full may go without new routes.

@@ -57,7 +57,7 @@ impl ZoneFlags {
     }
 
     /// Returns the zones that a replica does not know.
-    pub fn unconfigured(&self) -> BTreeSet<Zone> {
+    fn unconfigured(&self) -> BTreeSet<Zone> {
         self.all().map(Unconfigured::zone).collect()
     }
 
@@ -80,7 +80,6 @@ impl Shared {
     /// Notes that the stack is gone, and that its static IPs stay in the account.
     pub fn keep_ips(&mut self) {
         self.kept.append(&mut self.ips);
-        self.more_ips.used.clear();
     }
 }
 
@@ -127,14 +126,12 @@ impl World {
         }
         let named = &basis.removes;
         self.judge_replaced(before, basis.own.as_ref());
-        self.judge_more_ips(basis.eips);
         let after = self.account.zone_ips();
         for (zone, ip) in before.iter().filter(|(zone, _)| !after.contains_key(*zone)) {
             if named.contains(zone) {
                 let mut shared = self.shared();
                 shared.zone_flags.doubtful.insert(zone.clone());
                 shared.ips.retain(|_, it| it != ip);
-                shared.zone_is_gone(zone);
                 (shared.kept).insert(part_name(zone, Part::Eip), ip.clone());
             } else {
                 let text = format!("{zone} goes with {ip}, and the operator has not named it");

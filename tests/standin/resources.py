@@ -4,7 +4,7 @@ from moto.core.exceptions import ServiceException
 from moto.ec2.exceptions import EC2ClientError
 from moto.moto_api._internal import mock_random
 
-from .ec2nat import associate, disassociate, group_of
+from .ec2nat import group_of
 from .errors import ResourceFailure
 
 HANDLER_CODES = (
@@ -46,7 +46,7 @@ class Kind:
         wrong += [
             f"#/{key}: expected type: String, found: {type(value).__name__}"
             for key, value in properties.items()
-            if key not in ("Tags", "MapPublicIpOnLaunch", "SecondaryAllocationIds") and isinstance(value, (list, dict))
+            if key not in ("Tags", "MapPublicIpOnLaunch") and isinstance(value, (list, dict))
         ]
         return wrong
 
@@ -154,7 +154,7 @@ def _flag(properties):
 class NatGateway(Kind):
     name = "AWS::EC2::NatGateway"
     required = ("SubnetId",)
-    properties = ("SubnetId", "AllocationId", "ConnectivityType", "SecondaryAllocationIds", "Tags")
+    properties = ("SubnetId", "AllocationId", "ConnectivityType", "Tags")
     create_only = ("SubnetId", "AllocationId", "ConnectivityType")
     attributes = ("NatGatewayId",)
 
@@ -164,16 +164,7 @@ class NatGateway(Kind):
 
     def create(self, ec2, properties):
         kind = properties.get("ConnectivityType", "public")
-        made = ec2.create_nat_gateway(properties["SubnetId"], properties.get("AllocationId"), None, kind)
-        if properties.get("SecondaryAllocationIds"):
-            associate(ec2, made, properties["SecondaryAllocationIds"], at_creation=True)
-        return made.id
-
-    def update(self, ec2, physical_id, old, new):
-        gateway = ec2.nat_gateways[physical_id]
-        before, wanted = (it.get("SecondaryAllocationIds", []) for it in (old, new))
-        disassociate(ec2, gateway, [it for it in before if it not in wanted])
-        associate(ec2, gateway, [it for it in wanted if it not in before])
+        return ec2.create_nat_gateway(properties["SubnetId"], properties.get("AllocationId"), None, kind).id
 
     def settled(self, ec2, physical_id):
         gateway = ec2.nat_gateways.get(physical_id)
@@ -200,7 +191,6 @@ class NatGateway(Kind):
             "SubnetId": gateway.subnet_id,
             "AllocationId": gateway.address_set[0].get("allocationId"),
             "ConnectivityType": gateway.connectivity_type,
-            "SecondaryAllocationIds": [it["allocationId"] for it in gateway.address_set[1:]],
         }
 
     def values(self, ec2, physical_id):

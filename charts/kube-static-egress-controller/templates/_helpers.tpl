@@ -210,13 +210,6 @@ acquire the new one, so two leaders would act at once. Without a connection to t
 {{- if .allocationId }}
 - {{ printf "--aws-eip-allocation-id=%s=%s" .zone .allocationId | quote }}
 {{- end }}
-{{- $zone := .zone }}
-{{- if and .moreAllocationIds (not .allocationId) }}
-{{- fail (printf "zones: %s has moreAllocationIds and no allocationId, which names its first static IP: set that, too" $zone) }}
-{{- end }}
-{{- range .moreAllocationIds }}
-- {{ printf "--aws-eip-allocation-id=%s=%s" $zone . | quote }}
-{{- end }}
 {{- end }}
 {{- range $key, $value := $v.aws.routeTableTags }}
 - {{ printf "--aws-route-table-tag=%s=%s" $key $value | quote }}
@@ -234,12 +227,6 @@ acquire the new one, so two leaders would act at once. Without a connection to t
 - {{ printf "--stack-policy=%s" $v.stack.policy | quote }}
 {{- range $v.stack.removeZones }}
 - {{ printf "--remove-zone=%s" . | quote }}
-{{- end }}
-{{- if ne (int $v.stack.eipsPerZone) 1 }}
-- {{ printf "--aws-eips-per-zone=%d" (int $v.stack.eipsPerZone) | quote }}
-{{- end }}
-{{- if ne (int $v.stack.eipsInUsePerZone) 1 }}
-- {{ printf "--aws-eips-in-use-per-zone=%d" (int $v.stack.eipsInUsePerZone) | quote }}
 {{- end }}
 {{- range $v.stack.replaceStaticIps }}
 - {{ printf "--replace-static-ip=%s" . | quote }}

@@ -9,8 +9,6 @@ use super::super::flags::{Options, StackOptions};
 use super::super::form::{self, Judged};
 use super::{Check, split};
 use crate::model::base::ids::Zone;
-use crate::model::base::settings::Eips;
-use crate::model::cloud::part_names::MAX_EIPS;
 use crate::model::desired;
 
 const MAX_ZONES: usize = 20;
@@ -151,23 +149,18 @@ impl Check {
         lost
     }
 
-    /// The allocation ids of the static IPs that zones get: of each zone the first, and those besides.
-    pub(super) fn allocations(
-        &mut self,
-        stack: &StackOptions,
-        eips: Eips,
-    ) -> (BTreeMap<Zone, String>, BTreeMap<Zone, Vec<String>>) {
+    /// The allocation ids of the static IPs that zones get when they are added.
+    pub(super) fn allocations(&mut self, stack: &StackOptions) -> BTreeMap<Zone, String> {
         const FLAG: &str = "aws-eip-allocation-id";
         const FORM: &str = "name a zone and the allocation id of its static IP, such as \
                             --aws-eip-allocation-id=eu-west-1a=eipalloc-0123456789abcdef0; repeat the flag for more";
         let given = split(&stack.aws_eip_allocation_id, &['\n', ',']);
-        let most = MAX_ZONES * usize::from(MAX_EIPS);
-        if given.len() > most {
+        if given.len() > MAX_ZONES {
             let problem = format!("{} allocation ids are too many", given.len());
-            self.mistake(FLAG, problem, format!("give at most {most}"));
-            return Default::default();
+            self.mistake(FLAG, problem, format!("give at most {MAX_ZONES}"));
+            return BTreeMap::new();
         }
-        let mut all: BTreeMap<Zone, Vec<String>> = BTreeMap::new();
+        let mut allocations: BTreeMap<Zone, String> = BTreeMap::new();
         for text in &given {
             let parts = text.split_once('=');
             let parts = parts.map(|(zone, id)| (zone.trim(), id.trim()));
@@ -179,53 +172,15 @@ impl Check {
             let Some(zone) = self.given(FLAG, form::zone(zone)) else {
                 continue;
             };
-            if all.values().flatten().any(|other| other == id) {
+            let is_taken = allocations.values().any(|other| other == id);
+            if is_taken || allocations.contains_key(&zone) {
                 let problem = format!("{} is given with another value as well", form::quote(text));
-                self.mistake(FLAG, problem, "give each allocation id once");
-            }
-            let of_zone = all.entry(zone).or_default();
-            of_zone.push(id.to_owned());
-            if of_zone.len() > usize::from(eips.per_zone) {
-                let problem = format!(
-                    "{} is one more than the static IPs of the zone",
-                    form::quote(text)
-                );
-                let remedy = "raise --aws-eips-per-zone, or give each zone fewer allocation ids";
+                let remedy = "give each zone and each allocation id once";
                 self.mistake(FLAG, problem, remedy);
             }
+            allocations.insert(zone, id.to_owned());
         }
-        let mut first = BTreeMap::new();
-        for (zone, ids) in &mut all {
-            first.insert(zone.clone(), ids.remove(0));
-        }
-        all.retain(|_, ids| !ids.is_empty());
-        (first, all)
-    }
-
-    /// How many static IPs each zone has, and how many of them its NAT gateway uses. EC2 is looked at before a NAT gateway gets one more.
-    pub(super) fn eips(&mut self, stack: &StackOptions) -> Eips {
-        const FLAG: &str = "aws-eips-in-use-per-zone";
-        let most = u16::from(MAX_EIPS);
-        let all = form::number(&stack.aws_eips_per_zone, 1, most);
-        let all = self.value("aws-eips-per-zone", all, 1);
-        let used = form::number(&stack.aws_eips_in_use_per_zone, 1, most);
-        let used = self.value(FLAG, used, 1);
-        if used > all {
-            let problem =
-                format!("{used} static IPs are more than the {all} of --aws-eips-per-zone");
-            let remedy = "raise --aws-eips-per-zone first, and let partners allow the new IPs";
-            self.mistake(FLAG, problem, remedy);
-        }
-        if used > 1 && stack.drift_detection.trim() == "off" {
-            let problem = "a NAT gateway gets more static IPs only after EC2 was looked at";
-            let remedy = "set --drift-detection to report or repair, or this flag to 1";
-            self.mistake(FLAG, problem, remedy);
-        }
-        let few = |number| u8::try_from(number).unwrap_or(1);
-        Eips {
-            per_zone: few(all),
-            in_use: few(used),
-        }
+        allocations
     }
 
     /// The zones whose static IP is replaced. Each needs an address to replace it by: the controller never gives up a static IP for

@@ -97,8 +97,7 @@ pub struct StackOptions {
     #[arg(long, value_name = "ZONE=IP", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_NEW_EIPS", hide_env_values = true)]
     pub allow_new_eips: Vec<String>,
-    /// Use this Elastic IP address of the account for this zone when it is added; can be repeated, and with --aws-eips-per-zone for one
-    /// zone, too. The controller never releases it.
+    /// Use this Elastic IP address of the account for this zone when it is added; can be repeated. The controller never releases it.
     /// Default: the address that the zone had before, else a new one.
     #[arg(
         long,
@@ -107,25 +106,6 @@ pub struct StackOptions {
         hide_env_values = true
     )]
     pub aws_eip_allocation_id: Vec<String>,
-    /// Static IPs that each zone has, 1 to 8. Those that are not in use yet are shown, so that partners can allow them. One that is not
-    /// wanted any more stays in the account.
-    #[arg(
-        long,
-        value_name = "NUMBER",
-        default_value = "1",
-        env = "KUBE_STATIC_EGRESS_CONTROLLER_AWS_EIPS_PER_ZONE",
-        hide_env_values = true
-    )]
-    pub aws_eips_per_zone: String,
-    /// How many of them the NAT gateway of each zone uses: traffic leaves from any of these. A live zone never uses fewer again.
-    #[arg(
-        long,
-        value_name = "NUMBER",
-        default_value = "1",
-        env = "KUBE_STATIC_EGRESS_CONTROLLER_AWS_EIPS_IN_USE_PER_ZONE",
-        hide_env_values = true
-    )]
-    pub aws_eips_in_use_per_zone: String,
     /// Replace the static IP of this zone by the one that --aws-eip-allocation-id names for it; can be repeated. The old address stays
     /// in the account. Default: none.
     #[arg(

@@ -204,23 +204,6 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
         &[],
     ),
     ("--replace-static-ip=eu-west-1a", &["replace-static-ip"]),
-    ("--aws-eips-per-zone=8 --aws-eips-in-use-per-zone=8", &[]),
-    ("--aws-eips-per-zone=0", &["aws-eips-per-zone"]),
-    ("--aws-eips-per-zone=9", &["aws-eips-per-zone"]),
-    ("--aws-eips-per-zone=two", &["aws-eips-per-zone"]),
-    (
-        "--aws-eips-in-use-per-zone=2",
-        &["aws-eips-in-use-per-zone"],
-    ),
-    (
-        "--aws-eips-per-zone=2 --aws-eips-in-use-per-zone=0",
-        &["aws-eips-in-use-per-zone"],
-    ),
-    (
-        "--aws-eips-per-zone=2 --aws-eips-in-use-per-zone=2 --drift-detection=off",
-        &["aws-eips-in-use-per-zone"],
-    ),
-    ("--aws-eips-per-zone=2 --drift-detection=off", &[]),
     (
         "--replace-static-ip=eu-west-1 --aws-eip-allocation-id=eu-west-1a=eipalloc-01234567",
         &["replace-static-ip"],
@@ -252,14 +235,6 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
     ),
     (
         "--aws-eip-allocation-id=eu-west-1a=eipalloc-01234567,eu-west-1a=eipalloc-89abcdef",
-        &["aws-eip-allocation-id"],
-    ),
-    (
-        "--aws-eip-allocation-id=eu-west-1a=eipalloc-01234567,eu-west-1a=eipalloc-89abcdef --aws-eips-per-zone=2",
-        &[],
-    ),
-    (
-        "--aws-eip-allocation-id=eu-west-1a=eipalloc-01234567,eu-west-1a=eipalloc-01234567 --aws-eips-per-zone=2",
         &["aws-eip-allocation-id"],
     ),
     ("--stack-policy=protect", &[]),

@@ -42,30 +42,9 @@ pub struct Settings {
     pub new_eips: BTreeSet<(Zone, String)>,
     /// The allocation ids, `eipalloc-…`, of the static IPs that zones get when they are added.
     pub allocations: BTreeMap<Zone, String>,
-    /// The allocation ids of the static IPs that zones get besides their first: of the numbers 2, 3 and so on.
-    pub more_allocations: BTreeMap<Zone, Vec<String>>,
-    /// Static IPs that each zone has, and how many of them its NAT gateway uses.
-    pub eips: Eips,
     /// Live zones whose static IP is replaced by the one in `allocations`.
     pub replaced: BTreeSet<Zone>,
     pub owner: Owner,
-}
-
-/// Static IPs that each zone has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Eips {
-    pub per_zone: u8,
-    /// Those that its NAT gateway uses; at most all.
-    pub in_use: u8,
-}
-
-impl Default for Eips {
-    fn default() -> Self {
-        Self {
-            per_zone: 1,
-            in_use: 1,
-        }
-    }
 }
 
 /// What to say where there is no cluster id.

@@ -6,7 +6,6 @@ use ipnet::Ipv4Net;
 use serde_json::{Map, Value};
 
 use crate::model::base::ids::{TableId, Zone};
-use crate::model::cloud::more_eips;
 use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::resource_type::ResourceType;
 use crate::model::cloud::retention;
@@ -51,8 +50,6 @@ pub struct Names {
     pub parts: BTreeMap<(Zone, Part), String>,
     /// The static IPs that are no resources of the stack.
     pub given: BTreeMap<Zone, StaticIp>,
-    /// What the NAT gateways have besides their first static IP, by allocation ids: those of the numbers 2, 3 and so on.
-    pub secondary: BTreeMap<Zone, Vec<Value>>,
     pub nat_cidrs: BTreeMap<Zone, Ipv4Net>,
     pub routes: BTreeMap<(TableId, Ipv4Net), String>,
     /// The zone of the NAT gateway that each route leads to.
@@ -146,7 +143,6 @@ impl Layout {
             }
         }
         self.name_given(&known, &mut names);
-        self.name_more(&mut names);
         names
     }
 
@@ -166,20 +162,6 @@ impl Layout {
                 (names.parts).insert((zone.clone(), Part::Eip), name(zone));
             }
         }
-    }
-
-    /// Names the further static IPs that are no resources of the stack, and those that the NAT gateways use.
-    fn name_more(&self, names: &mut Names) {
-        let is_given = |id: &&String| !self.resources.contains_key(*id);
-        for (id, part) in more_eips::find(self.outputs.keys().filter(is_given), &names.nat_cidrs) {
-            names.parts.entry(part).or_insert_with(|| id.clone());
-        }
-        let used = |zone: &Zone| {
-            let gateway = self.resources.get(names.part(zone, Part::NatGateway)?)?;
-            let list = gateway.properties[more_eips::SECONDARY].as_array()?;
-            (!list.is_empty()).then(|| (zone.clone(), list.clone()))
-        };
-        names.secondary = names.nat_cidrs.keys().filter_map(used).collect();
     }
 
     /// The pieces of zones, found from their NAT subnets on.
@@ -233,10 +215,6 @@ impl Layout {
             Part::NatSubnetRoute,
             &mut known,
         );
-        let eips = self.of_kind("AWS::EC2::EIP").map(|(id, _)| id);
-        for (id, part) in more_eips::find(eips, nat_cidrs) {
-            known.entry(id).or_insert(part);
-        }
         known
     }
 

@@ -53,11 +53,10 @@ pub struct Headroom {
 }
 
 impl Headroom {
-    /// Whether all these zones can be added, and live zones get this many more static IPs, as far as it is known.
-    pub fn is_enough_for(&self, zones: &BTreeSet<Zone>, more_eips: usize) -> bool {
+    /// Whether all these zones can be added, as far as it is known.
+    pub fn is_enough_for(&self, zones: &BTreeSet<Zone>) -> bool {
         let is_full = |zone: &Zone| self.nat_gateways.get(zone) == Some(&0);
-        let needed = zones.len().max(more_eips);
-        self.addresses.is_none_or(|free| free >= needed) && !zones.iter().any(is_full)
+        self.addresses.is_none_or(|free| free >= zones.len()) && !zones.iter().any(is_full)
     }
 }
 

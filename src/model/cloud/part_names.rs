@@ -6,8 +6,6 @@ use crate::model::cloud::logical_id::renewal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     Eip,
-    /// Another static IP of the zone, by its number: 2 and up.
-    MoreEip(u8),
     NatGateway,
     NatSubnet,
     NatSubnetRouteTable,
@@ -28,35 +26,14 @@ pub const PARTS: [(Part, &str); 6] = [
     ),
 ];
 
-/// Static IPs of a zone. A NAT gateway takes no more.
-pub const MAX_EIPS: u8 = 8;
-
 /// Returns the logical id of a new zone's part.
 pub fn part_name(zone: &str, part: Part) -> String {
-    let zone = alphanumeric(zone);
-    match part {
-        Part::MoreEip(number) => format!("{}{number}{zone}", base(Part::Eip)),
-        part => format!("{}{zone}", base(part)),
-    }
+    format!("{}{}", base(part), alphanumeric(zone))
 }
 
 fn base(part: Part) -> &'static str {
     let base = PARTS.iter().find(|(of, _)| *of == part);
     base.map_or("", |(_, base)| base)
-}
-
-/// Returns the number of a static IP that is not the first of its zone, and the zone as [`alphanumeric`] spells it. None if the logical id
-/// is not one of these.
-pub fn number_of_eip(id: &str) -> Option<(u8, &str)> {
-    let (first, _) = renewal(id);
-    let rest = first.strip_prefix(base(Part::Eip))?;
-    let (number, zone) = rest.split_at_checked(1)?;
-    let number = number
-        .parse()
-        .ok()
-        .filter(|it| (2..=MAX_EIPS).contains(it))?;
-    let is_zone = zone.starts_with(|it: char| it.is_ascii_alphabetic());
-    is_zone.then_some((number, zone))
 }
 
 /// Whether it is the logical id of a new zone's part.
@@ -93,26 +70,5 @@ mod tests {
         assert_eq!(zone_of_eip(&renewed), Some("euwest1a"));
         assert_eq!(zone_of_eip(&id), Some("euwest1a"));
         assert_eq!(zone_of_eip("EIP1"), None);
-    }
-
-    #[test]
-    fn more_static_ips_of_a_zone_have_numbers() {
-        let id = part_name("eu-west-1a", Part::MoreEip(2));
-        assert_eq!(id, "EIP2euwest1a");
-        assert_eq!(number_of_eip(&id), Some((2, "euwest1a")));
-        let renewed = crate::model::cloud::logical_id::next_name(&id);
-        assert_eq!(number_of_eip(&renewed), Some((2, "euwest1a")));
-        assert_eq!(zone_of_eip(&id), None);
-        for other in [
-            "EIPeuwest1a",
-            "EIP2",
-            "EIP9a",
-            "EIP1a",
-            "EIP",
-            "NATGateway2a",
-            "EIP\u{e9}a",
-        ] {
-            assert_eq!(number_of_eip(other), None, "{other}");
-        }
     }
 }

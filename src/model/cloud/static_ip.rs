@@ -16,25 +16,6 @@ pub struct StaticIp {
     pub allocation: String,
 }
 
-/// A static IP of a zone that is not its first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FurtherIp {
-    /// The public IP.
-    pub ip: String,
-    /// Its allocation id, `eipalloc-…`.
-    pub allocation: String,
-    /// Since when the zone has it, in seconds since 1970; 0: since a time that is not known.
-    #[serde(default)]
-    pub since: u64,
-    /// Since when traffic leaves from it; None: it does not.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub used_since: Option<u64>,
-}
-
-/// By number, the static IPs of each zone besides its first.
-pub type FurtherIps = BTreeMap<Zone, BTreeMap<u8, FurtherIp>>;
-
 /// A static IP that a zone had until it got another one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormerIp {
@@ -67,37 +48,13 @@ impl KeptIp {
     }
 }
 
-/// The change of a zone's static IP, of which partners have to know. Without `from` the zone has `to` besides the IPs that it had.
+/// The change of a zone's static IP, of which partners have to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct IpChange {
     pub zone: Zone,
     pub from: String,
     pub to: String,
-    /// Whether no traffic leaves from it yet.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub announced: bool,
-}
-
-impl IpChange {
-    /// Returns what has changed, in words.
-    pub fn what(&self) -> String {
-        let Self { from, to, .. } = self;
-        match (from.is_empty(), self.announced) {
-            (false, _) => format!("was {from} and is {to} now"),
-            (true, true) => format!("has {to} besides, from which no traffic leaves yet"),
-            (true, false) => format!("has {to} besides, and traffic leaves from that as well"),
-        }
-    }
-
-    /// Returns what partners have to do.
-    pub fn remedy(&self) -> &'static str {
-        match (self.from.is_empty(), self.announced) {
-            (false, _) => "tell every partner who allows the old one to allow the new one",
-            (true, true) => "tell every partner to allow it before it is used",
-            (true, false) => "every partner has to allow it as well",
-        }
-    }
 }
 
 /// A static IP of the account, as DescribeAddresses shows it.

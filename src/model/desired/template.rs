@@ -12,7 +12,7 @@ pub use crate::model::cloud::limits::MAX_INLINE_BYTES;
 use crate::model::cloud::part_names::{self, Part, alphanumeric};
 use crate::model::cloud::retention;
 use crate::model::cloud::static_ip::StaticIp;
-use crate::model::desired::{Desired, fingerprint, more_eips};
+use crate::model::desired::{Desired, fingerprint};
 
 /// The largest template in S3 (CloudFormation quota).
 pub const MAX_S3_BYTES: usize = 1_000_000;
@@ -127,7 +127,6 @@ pub fn render(
         let given = desired.given.get(zone);
         let zone_parts = (zone, *cidr, given);
         add_zone(zone_parts, names, live, &mut resources, &mut outputs);
-        more_eips::keep(zone, names, live, (&mut resources, &mut outputs));
         if desired.frozen.contains(zone) {
             freeze(zone, names, live, &mut resources);
         }

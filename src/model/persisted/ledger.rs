@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::base::cidr::{self, overlap};
 use crate::model::base::ids::{EntryId, ObjectId, Zone};
-use crate::model::cloud::static_ip::{FormerIp, FurtherIps, StaticIp};
+use crate::model::cloud::static_ip::{FormerIp, StaticIp};
 use crate::model::input::request::{Request, Snapshot};
 use crate::model::persisted::grace::{Grace, LargeRemoval, whole_seconds};
 use crate::model::persisted::refusal_record::Kepts;
@@ -84,8 +84,6 @@ pub struct Ledger {
     pub account: Option<String>,
     /// The static IP of each zone when it was last seen.
     pub static_ips: BTreeMap<Zone, StaticIp>,
-    /// The other static IPs of each zone when they were last seen.
-    pub further_ips: FurtherIps,
     /// By IP, those that zones had before they got others.
     pub former_ips: BTreeMap<String, FormerIp>,
     /// Only what outlives a leader: no period.
@@ -136,8 +134,6 @@ struct Document {
     account: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     static_ips: BTreeMap<Zone, StaticIp>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    further_ips: FurtherIps,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     former_ips: BTreeMap<String, FormerIp>,
     /// When the periods that follow were last looked at, by the clock that they began by.
@@ -209,7 +205,6 @@ impl Ledger {
             refused: document.refused,
             account: document.account,
             static_ips: document.static_ips,
-            further_ips: document.further_ips,
             former_ips: document.former_ips,
             grace: Grace {
                 now: Duration::from_secs(document.as_of.unwrap_or_default()),
@@ -257,7 +252,6 @@ impl Ledger {
             refused: self.refused.clone(),
             account: self.account.clone(),
             static_ips: self.static_ips.clone(),
-            further_ips: self.further_ips.clone(),
             former_ips: self.former_ips.clone(),
             as_of: Some(whole_seconds(grace.now)).filter(|now| *now > 0),
             empty_since: grace.empty_since.map(whole_seconds),
@@ -299,6 +293,11 @@ impl Ledger {
         &self.unnamed
     }
 
+    /// Networks that were asked for before, of which routes may be left or under way.
+    pub(in crate::model) fn former(&self) -> &BTreeSet<Ipv4Net> {
+        &self.former
+    }
+
     /// Returns the entries of which `stored` has no line, or one with another network.
     pub fn newer<'a>(&'a self, stored: &'a Self) -> impl Iterator<Item = &'a EntryId> {
         let lines = self.entries.iter();
@@ -315,9 +314,13 @@ impl Ledger {
         };
         self.newer(stored).next().is_some()
             || self.static_ips != stored.static_ips
-            || self.further_ips != stored.further_ips
             || !self.unnamed.is_subset(&stored.unnamed)
             || stays(self) != stays(stored)
+    }
+
+    /// When an entry was first accepted, in comparison with others.
+    pub fn number(&self, entry: &EntryId) -> Option<u64> {
+        self.entries.get(entry).map(|line| line.number)
     }
 
     /// What it should hold after a reading of the sources, how many entries do not fit, and of which namespaces. An entry is gone when its key is, in a

@@ -1,6 +1,6 @@
 //! [`Recall`]: how much is known of the [`Ledger`], and what it should hold next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 
@@ -9,7 +9,7 @@ use crate::model::base::plain::plain;
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::cloud::live::Live;
-use crate::model::cloud::static_ip::{FurtherIp, StaticIp};
+use crate::model::cloud::static_ip::StaticIp;
 use crate::model::cloud::status::Phase;
 use crate::model::input::request::{Request, Snapshot};
 use crate::model::persisted::ledger::Ledger;
@@ -52,30 +52,10 @@ impl<'a> Recall<'a> {
         self.ledger()?.static_ips.get(zone)
     }
 
-    /// Returns the static IP with this number that a zone had when it was last seen, as far as anything is known of it.
-    pub fn further_ip(self, zone: &Zone, number: u8) -> Option<&'a FurtherIp> {
-        self.ledger()?.further_ips.get(zone)?.get(&number)
-    }
-
-    /// Returns how many static IPs the zone's NAT gateway has ever used, as far as anything is known of it.
-    pub fn ips_used(self, zone: &Zone) -> usize {
-        let further = self.ledger().and_then(|it| it.further_ips.get(zone));
-        let further = further.into_iter().flat_map(BTreeMap::values);
-        1 + further.filter(|it| it.used_since.is_some()).count()
-    }
-
     /// Returns the allocation ids of the static IPs that these zones had.
     pub fn allocations(self, zones: &BTreeSet<Zone>) -> BTreeSet<String> {
-        let first = zones.iter().filter_map(|zone| self.static_ip(zone));
-        let further = zones
-            .iter()
-            .filter_map(|zone| self.ledger()?.further_ips.get(zone));
-        let further = further.flat_map(BTreeMap::values);
-        let further = further.map(|it| it.allocation.clone());
-        first
-            .map(|it| it.allocation.clone())
-            .chain(further)
-            .collect()
+        let known = zones.iter().filter_map(|zone| self.static_ip(zone));
+        known.map(|it| it.allocation.clone()).collect()
     }
 
     /// Whether some zone had the static IP with this allocation id.

@@ -10,7 +10,6 @@ use serde_json::Value;
 use crate::model::base::ids::EntryId;
 use crate::model::cloud::layout::{Layout, Resource};
 use crate::model::cloud::live::{Change, Effect};
-use crate::model::cloud::more_eips::SECONDARY;
 use crate::model::cloud::resource_type::ResourceType;
 use crate::model::desired::template::{self, Template};
 use crate::model::input::request::Request;
@@ -77,21 +76,6 @@ impl Difference {
         {
             self.what = "static IP: the stack gives it up, and it stays in the account".to_owned();
         }
-    }
-
-    /// Says in words what becomes of static IPs besides the first of a zone, if it is about that.
-    pub(in crate::model) fn tell_more(&mut self, gateway: Option<&String>) {
-        let is_eip = ResourceType::of(&self.resource_type) == ResourceType::Eip;
-        self.what = match self.kind {
-            Kind::Modify if Some(&self.id) == gateway => {
-                "NAT gateway: traffic leaves from more static IPs".to_owned()
-            }
-            Kind::Add if is_eip => "static IP that is not in use yet".to_owned(),
-            Kind::Remove if is_eip => {
-                "static IP that is not in use: it stays in the account".to_owned()
-            }
-            _ => return,
-        };
     }
 
     /// Whether it does nothing but name the owner of the stack.
@@ -204,15 +188,11 @@ pub(in crate::model) fn is_protected(resource_type: &str) -> bool {
 }
 
 /// Whether CloudFormation would make a new resource in its place. Create-only properties are those of CloudFormation's
-/// resource schemas; of the six types only tags, a Route's target and a NAT gateway's further IPs can be changed in place.
+/// resource schemas; of the six types only tags and a Route's target can be changed in place.
 fn replaced(has: &Resource, wants: &Resource) -> bool {
     let is_route = ResourceType::of(&wants.kind) == ResourceType::Route;
-    let is_gateway = ResourceType::of(&wants.kind) == ResourceType::NatGateway;
-    let in_place = |key: &str| {
-        key == "Tags"
-            || (is_route && key.ends_with("Id") && key != "RouteTableId")
-            || (is_gateway && key == SECONDARY)
-    };
+    let in_place =
+        |key: &str| key == "Tags" || (is_route && key.ends_with("Id") && key != "RouteTableId");
     let fixed = |resource: &Resource| -> BTreeMap<String, Value> {
         let fields = resource.properties.as_object().into_iter().flatten();
         fields

@@ -1,6 +1,6 @@
 //! What is requested and what should be, before the next step is decided.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::cloud::layout::{Layout, Names};
@@ -8,9 +8,8 @@ use crate::model::cloud::live::{Live, gateways, secondary_ips, static_ips};
 use crate::model::cloud::network::live_routes;
 use crate::model::desired::parse::parse;
 use crate::model::desired::{Desired, rules};
-use crate::model::persisted::grace::whole_seconds;
 use crate::model::plan::types::{Action, Failure, Plan, World};
-use crate::model::plan::{capacity, eips_wanted, former_ips, kept_ips, more_ips, owner};
+use crate::model::plan::{capacity, former_ips, kept_ips, owner};
 
 /// Reads what is requested, and what should be: a plan without an action yet.
 pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout) -> Plan {
@@ -25,14 +24,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         .next(live, snapshot, stack_name, &request, routed());
     let (mut ledger, problem) = next;
     if let Some(ledger) = &mut ledger {
-        // A new ledger knows nothing of when the others came.
-        let known: BTreeSet<Zone> = ledger.static_ips.keys().cloned().collect();
         former_ips::note(ledger, world, names);
-        let now = whole_seconds(world.grace.now);
-        eips_wanted::note(ledger, world, names, |zone| match known.contains(zone) {
-            true => now,
-            false => 0,
-        });
         owner::note_lease(ledger, world);
     }
     problems.extend(problem);
@@ -44,8 +36,6 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         Live::Ours(stack) => Some(stack),
         Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
     };
-    let mut secondary_ips = secondary_ips(world.watch.last_seen(), names);
-    more_ips::add_used(world, names, &mut secondary_ips);
     let mut plan = Plan {
         action: Action::Refuse,
         stack: world.settings.stack_name.clone(),
@@ -60,8 +50,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         unconfirmed: stack.and_then(|stack| stack.unconfirmed.clone()),
         progress: stack.and_then(|stack| stack.progress),
         static_ips: static_ips(world.live, names),
-        announced_ips: more_ips::announced(world, names, &secondary_ips),
-        secondary_ips,
+        secondary_ips: secondary_ips(world.watch.last_seen(), names),
         gateways: gateways(world.watch.last_seen(), names),
         live_routes: live_routes(world.network, names),
         grace: world.grace,
@@ -70,11 +59,9 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
     };
     if let Some(ledger) = &ledger {
         plan.kept_ips = kept_ips::kept(ledger, &plan, world, names);
-        let first = ledger.static_ips.values();
-        let first = first.map(|it| (it.ip.clone(), it.allocation.clone()));
-        let further = ledger.further_ips.values().flat_map(BTreeMap::values);
-        let further = further.map(|it| (it.ip.clone(), it.allocation.clone()));
-        plan.allocations = first.chain(further).collect();
+        let known = ledger.static_ips.values();
+        let known = known.map(|it| (it.ip.clone(), it.allocation.clone()));
+        plan.allocations = known.collect();
         plan.ip_changes = kept_ips::changes(ledger, &plan, world);
         let warnings = plan.ip_changes.iter().map(kept_ips::warning);
         plan.problems.extend(warnings);

@@ -11,7 +11,7 @@ use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::live::static_ips;
 use crate::model::cloud::network::Network;
-use crate::model::cloud::part_names::{alphanumeric, number_of_eip, zone_of_eip};
+use crate::model::cloud::part_names::{alphanumeric, zone_of_eip};
 use crate::model::cloud::static_ip::{Account, AccountAddress, Choice, Choices, StaticIp};
 use crate::model::persisted::grace::whole_seconds;
 use crate::model::persisted::ledger::Ledger;
@@ -20,8 +20,8 @@ use crate::model::plan::replaced_ips::{self, Replaced};
 use crate::model::plan::types::World;
 
 /// The tags of AWS CloudFormation.
-pub(super) const STACK_NAME: &str = "aws:cloudformation:stack-name";
-pub(super) const LOGICAL_ID: &str = "aws:cloudformation:logical-id";
+const STACK_NAME: &str = "aws:cloudformation:stack-name";
+const LOGICAL_ID: &str = "aws:cloudformation:logical-id";
 
 /// Returns the network with the choices for all zones that are configured and not live, or are to get another static IP. None if there
 /// is nothing to choose.
@@ -93,7 +93,7 @@ impl Finder<'_> {
                 "it gets no NAT gateway yet, since EC2 does not say which static IPs the account has: {why}"
             ))),
             Account::Listed { addresses, .. } if given.is_some() => {
-                Some(named(zone, given?, addresses))
+                Some(self.given(zone, given?, addresses))
             }
             Account::Listed { addresses, gone } => match former {
                 Some(former) if gone.contains(&former.allocation) => {
@@ -116,6 +116,32 @@ impl Finder<'_> {
         }
     }
 
+    /// Returns what becomes of a zone whose static IP the flags name.
+    fn given(
+        &self,
+        zone: &Zone,
+        allocation: &str,
+        addresses: &BTreeMap<String, AccountAddress>,
+    ) -> Choice {
+        let Some(address) = addresses.get(allocation) else {
+            return wait(format!(
+                "EC2 does not show {allocation} of --aws-eip-allocation-id among the Elastic IP addresses of this account and region; \
+                 correct the flag, the region or the credentials"
+            ));
+        };
+        if let Some(why) = unfit(zone, address) {
+            let ip = &address.ip;
+            return wait(format!(
+                "{allocation} ({ip}) of --aws-eip-allocation-id {why}"
+            ));
+        }
+        if_free(allocation, address, |holder| {
+            format!(
+                "{holder} has {allocation} of --aws-eip-allocation-id; disassociate it there, or name another one"
+            )
+        })
+    }
+
     /// Returns the static IP that a live zone gets instead of the one that it has, or why it keeps that. None if it has the one that is
     /// named, or EC2 was not asked yet.
     fn instead(&self, Replaced { zone, ip, named }: &Replaced<'_>) -> Option<Choice> {
@@ -132,7 +158,7 @@ impl Finder<'_> {
                      delete one that is not needed, or have the quota \"NAT gateways per Availability Zone\" raised"
                         .to_owned(),
                 ),
-                _ => self::named(zone, named, addresses),
+                _ => self.given(zone, named, addresses),
             },
         };
         Some(choice)
@@ -162,7 +188,6 @@ impl Finder<'_> {
         });
         let ours: Vec<_> = ours
             .filter_map(|found| Some((found, tag(found.1, LOGICAL_ID)?)))
-            .filter(|(_, id)| number_of_eip(id).is_none())
             .filter(|(_, id)| zone_of_eip(id).is_none_or(|of| of == alphanumeric(zone)))
             .collect();
         match ours.as_slice() {
@@ -187,31 +212,6 @@ impl Finder<'_> {
     }
 }
 
-/// Returns what becomes of a static IP that the flags name for a zone.
-pub(super) fn named(
-    zone: &Zone,
-    allocation: &str,
-    addresses: &BTreeMap<String, AccountAddress>,
-) -> Choice {
-    let Some(address) = addresses.get(allocation) else {
-        return wait(format!(
-            "EC2 does not show {allocation} of --aws-eip-allocation-id among the Elastic IP addresses of this account and region; \
-             correct the flag, the region or the credentials"
-        ));
-    };
-    if let Some(why) = unfit(zone, address) {
-        let ip = &address.ip;
-        return wait(format!(
-            "{allocation} ({ip}) of --aws-eip-allocation-id {why}"
-        ));
-    }
-    if_free(allocation, address, |holder| {
-        format!(
-            "{holder} has {allocation} of --aws-eip-allocation-id; disassociate it there, or name another one"
-        )
-    })
-}
-
 /// Returns what becomes of a zone whose former static IP the account has.
 fn had(allocation: &str, address: &AccountAddress) -> Choice {
     if_free(allocation, address, |holder| {
@@ -223,7 +223,7 @@ fn had(allocation: &str, address: &AccountAddress) -> Choice {
 }
 
 /// Returns the choice of this address, or a wait with what is said of its holder.
-pub(super) fn if_free(
+fn if_free(
     allocation: &str,
     address: &AccountAddress,
     taken: impl FnOnce(&str) -> String,
@@ -256,14 +256,14 @@ fn unfit(zone: &Zone, address: &AccountAddress) -> Option<String> {
     ))
 }
 
-pub(super) fn tag<'a>(address: &'a AccountAddress, key: &str) -> Option<&'a str> {
+fn tag<'a>(address: &'a AccountAddress, key: &str) -> Option<&'a str> {
     address.tags.get(key).map(String::as_str)
 }
 
 /// How many static IPs a message names.
 const NAMED: usize = 4;
 
-pub(super) fn wait(why: String) -> Choice {
+fn wait(why: String) -> Choice {
     Choice::Wait(Reason::StaticIpUndecided, why)
 }
 

@@ -39,10 +39,7 @@ pub(in crate::model) fn kept(
     // An operation may be giving it to the zone's new NAT gateway.
     let is_busy = stack.is_some_and(|stack| stack.status.phase() == Phase::Busy);
     let comes_back = |ip: &str, zone: &Zone| {
-        let further = ledger.further_ips.get(zone).into_iter();
-        let mut further = further.flat_map(|ips| ips.values());
-        let last = ledger.static_ips.get(zone).is_some_and(|it| it.ip == ip)
-            || further.any(|it| it.ip == ip);
+        let last = ledger.static_ips.get(zone).is_some_and(|it| it.ip == ip);
         is_busy && last && world.settings.zones.contains_key(zone)
     };
     let had = ledger.had_ips();
@@ -73,40 +70,17 @@ pub(in crate::model) fn changes(ledger: &Ledger, plan: &Plan, world: &World<'_>)
             zone: former.zone.clone(),
             from: ip.clone(),
             to: to.clone(),
-            announced: false,
         })
     };
-    let further = ledger.further_ips.iter();
-    let further = further.flat_map(|(zone, ips)| ips.values().map(move |it| (zone, it)));
-    let added = further.filter_map(|(zone, it)| {
-        let waiting = plan.announced_ips.get(zone).into_iter().flatten();
-        let announced = waiting.into_iter().any(|ip| *ip == it.ip);
-        let mut in_use = plan.secondary_ips.get(zone).into_iter().flatten();
-        let at = match announced {
-            true => it.since,
-            false if in_use.any(|ip| *ip == it.ip) => it.used_since?,
-            false => return None,
-        };
-        (at > since).then(|| IpChange {
-            zone: zone.clone(),
-            from: String::new(),
-            to: it.ip.clone(),
-            announced,
-        })
-    });
-    recent.filter_map(change).chain(added).collect()
+    recent.filter_map(change).collect()
 }
 
 /// Returns the warning about a change.
 pub(in crate::model) fn warning(change: &IpChange) -> Problem {
-    let IpChange { zone, from, to, .. } = change;
-    let text = match from.as_str() {
-        "" => format!("it {}; {}", change.what(), change.remedy()),
-        _ => format!(
-            "its static IP {}; tell every partner who allows {from} to allow {to}",
-            change.what()
-        ),
-    };
+    let IpChange { zone, from, to } = change;
+    let text = format!(
+        "its static IP was {from} and is {to} now; tell every partner who allows {from} to allow {to}"
+    );
     Problem::warning(Subject::Zone(zone.clone()), Reason::StaticIpChanged, text)
 }
 

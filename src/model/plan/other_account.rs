@@ -31,7 +31,6 @@ impl Recall<'_> {
             let mut ledger = ledger.clone();
             ledger.account = None;
             ledger.static_ips.clear();
-            ledger.further_ips.clear();
             ledger.former_ips.clear();
             ledger
         })
@@ -64,7 +63,6 @@ impl Plan {
         if next.static_ips.is_empty() || is_trial && of.is_some() {
             next.account.clone_from(&before.account);
             next.static_ips.clone_from(&before.static_ips);
-            next.further_ips.clone_from(&before.further_ips);
             next.former_ips.clone_from(&before.former_ips);
         }
         let Some(of) = of.filter(|_| !is_trial) else {

@@ -6,7 +6,6 @@ use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::logical_id::next_name;
-use crate::model::cloud::more_eips::SECONDARY;
 use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::retention;
 use crate::model::cloud::static_ip::StaticIp;
@@ -64,44 +63,10 @@ pub(in crate::model) fn without(stack: &Stack, drifts: &[Drift]) -> Option<Templ
 
 /// Returns the template of the live stack with its text changed. None when the text is not as it was read.
 fn patched(stack: &Stack, change: impl FnOnce(&mut Value) -> Option<()>) -> Option<Template> {
-    let live: Value = serde_json::from_str(&stack.template).ok()?;
-    let mut text = live.clone();
+    let mut text: Value = serde_json::from_str(&stack.template).ok()?;
     change(&mut text)?;
-    use_first_alone(resources_of(&mut text)?, &live["Resources"]);
     template::complete(resources_of(&mut text)?);
     Some(as_it_is(stack, text.to_string()))
-}
-
-/// Lets each NAT gateway that is made again begin with its first static IP alone. The others may be with the old one until that is
-/// deleted, or not be there any more, and would fail the change. A change of its own gives them to the new one.
-fn use_first_alone(resources: &mut Map<String, Value>, live: &Value) {
-    for (id, body) in resources {
-        let stays = |key: &str| body["Properties"][key] == live[id]["Properties"][key];
-        let is_new = !(stays("AllocationId") && stays("SubnetId"));
-        if let Some(properties) = body.get_mut("Properties").and_then(Value::as_object_mut)
-            && is_new
-        {
-            properties.remove(SECONDARY);
-        }
-    }
-}
-
-/// Returns the template of the live stack with more static IPs for a zone, or more of them in use. None when the text is not as it was
-/// read.
-pub(in crate::model) fn with_more(
-    stack: &Stack,
-    change: impl FnOnce(&mut Map<String, Value>, &mut Map<String, Value>) -> Option<()>,
-) -> Option<Template> {
-    patched(stack, |text| {
-        let text = text.as_object_mut()?;
-        let mut outputs = match text.remove("Outputs") {
-            Some(Value::Object(outputs)) => outputs,
-            _ => Map::new(),
-        };
-        change(text.get_mut("Resources")?.as_object_mut()?, &mut outputs)?;
-        text.insert("Outputs".to_owned(), Value::Object(outputs));
-        Some(())
-    })
 }
 
 fn take_out(text: &mut Value, drifts: &[Drift]) -> Option<()> {

@@ -16,7 +16,6 @@ use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::{Stack, static_ips};
 use crate::model::cloud::part_names::Part;
 use crate::model::cloud::static_ip::{Choice, StaticIp};
-use crate::model::desired::template::Template;
 use crate::model::drift::kind::DriftKind;
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::change_set::set_for;
@@ -65,11 +64,7 @@ pub(in crate::model) fn wanted<'a>(world: &World<'a>, names: &Names) -> Vec<Repl
 }
 
 /// Returns when the zone's static IP may be replaced after an attempt that failed, with the key of the attempt. None if that may be now.
-pub(in crate::model) fn later(
-    world: &World<'_>,
-    names: &Names,
-    zone: &Zone,
-) -> Option<((Zone, Ipv4Net), Duration)> {
+fn later(world: &World<'_>, names: &Names, zone: &Zone) -> Option<((Zone, Ipv4Net), Duration)> {
     let key = (zone.clone(), *names.nat_cidrs.get(zone)?);
     let wait = *world.network.headroom.later.get(&key)?;
     Some((key, wait))
@@ -175,18 +170,6 @@ impl Plan {
             difference.tell_replacement(gateway, &ip.ip);
         }
         (self.differences, self.renewed) = (differences, renewed);
-        self.change_ips(stack, names, zone, template);
-        Some(())
-    }
-
-    /// Plans a change of nothing but a zone's static IPs; the differences are known.
-    pub(in crate::model) fn change_ips(
-        &mut self,
-        stack: &Stack,
-        names: &Names,
-        zone: &Zone,
-        template: Template,
-    ) {
         self.replaced = Some(zone.clone());
         let set = set_for(stack, &template).cloned();
         self.change(stack, template, names, None);
@@ -200,6 +183,7 @@ impl Plan {
             );
             self.setback = setback;
         }
+        Some(())
     }
 
     /// Whether a new NAT gateway can be made beside the zone's own, or in its place: what it needs besides the address is not in doubt.

@@ -131,10 +131,6 @@ pub struct Plan {
     /// The zone that the action gives another static IP, and those that are to get one as soon as EC2 shows it.
     pub replaced: Option<Zone>,
     pub(in crate::model) undecided: BTreeSet<Zone>,
-    /// How many static IPs live zones are to have besides those that they have.
-    pub(in crate::model) more_eips: usize,
-    /// The static IPs that live zones have and do not use yet, in the order of their numbers.
-    pub announced_ips: BTreeMap<Zone, Vec<String>>,
     /// What the template takes of CloudFormation's quotas, when one was made.
     pub size: Option<Size>,
     /// Why the stack's last operation failed.

@@ -78,7 +78,6 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
         stack: stack(plan),
         static_ips: plan.static_ips.clone(),
         secondary_ips: plan.secondary_ips.clone(),
-        announced_ips: plan.announced_ips.clone(),
         kept_ips: plan.kept_ips.clone(),
         ip_changes: plan.ip_changes.clone(),
         zones: zones::zones(plan),

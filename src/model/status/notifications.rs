@@ -143,7 +143,7 @@ pub fn notices(status: &Status, snapshot: &Snapshot) -> Notices {
     for (id, object) in objects.filter(|(_, object)| !object.uid.is_empty()) {
         let key = [id.cluster.as_str(), &id.namespace, &id.name];
         let mut told = match chunks.get(&key) {
-            Some(entries) => of_object(entries, status),
+            Some(entries) => of_object(entries, &status.ip_changes),
             None if object.is_empty() => OfObject {
                 standing: Standing::Nothing,
                 ..OfObject::default()
@@ -159,14 +159,14 @@ pub fn notices(status: &Status, snapshot: &Snapshot) -> Notices {
 }
 
 /// `entries`: at least one.
-fn of_object(entries: &[Entry], status: &Status) -> OfObject {
+fn of_object(entries: &[Entry], changes: &[IpChange]) -> OfObject {
     let refused = |entry: &&Entry| matches!(entry.state, State::Refused | State::Kept);
     let (bad, good): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(refused);
     let asked = mark(good.iter().flat_map(|entry| [&entry.key, &entry.asked]));
     let worst = entries.iter().map(|entry| entry.state).min();
     let ips = static_ips(entries);
     OfObject {
-        changed: changed(status, &ips),
+        changed: changed(changes, &ips),
         standing: Standing::Is(
             worst.unwrap_or_default(),
             ips.into_iter().map(str::to_owned).collect(),
@@ -191,32 +191,24 @@ fn static_ips<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> BTreeSet<&'a 
     ips.map(String::as_str).collect()
 }
 
-/// Tells of the changes to these static IPs, and of what their zones have besides.
-fn changed(status: &Status, ips: &BTreeSet<&str>) -> Option<Notice> {
-    let serves = |it: &&IpChange| {
-        let first = status.static_ips.get(&it.zone);
-        ips.contains(it.to.as_str()) || first.is_some_and(|ip| ips.contains(ip.as_str()))
+/// Tells of the changes to these static IPs.
+fn changed(changes: &[IpChange], ips: &BTreeSet<&str>) -> Option<Notice> {
+    let of_these = changes.iter().filter(|it| ips.contains(it.to.as_str()));
+    let told: Vec<&IpChange> = of_these.collect();
+    let text = |it: &&IpChange| {
+        format!(
+            "the static IP of zone {} was {} and is {} now",
+            it.zone, it.from, it.to
+        )
     };
-    let told: Vec<&IpChange> = status.ip_changes.iter().filter(serves).collect();
-    let text = |it: &&IpChange| match it.from.as_str() {
-        "" => format!("zone {} {}", it.zone, it.what()),
-        _ => format!("the static IP of zone {} {}", it.zone, it.what()),
-    };
-    let mut texts: Vec<String> = Vec::new();
-    for remedy in told.iter().map(|it| it.remedy()).collect::<BTreeSet<_>>() {
-        let same = told.iter().filter(|it| it.remedy() == remedy);
-        let same: Vec<String> = same.map(text).collect();
-        texts.push(format!("{}: {remedy}", same.join(", ")));
-    }
+    let texts: Vec<String> = told.iter().map(text).collect();
     (!told.is_empty()).then(|| Notice {
         kind: Kind::StaticIpChanged,
-        note: texts.join("; "),
-        mark: mark(told.iter().flat_map(|it| {
-            let announced = if it.announced { "announced" } else { "" };
-            let parts = [it.zone.as_str(), &it.from, &it.to, announced];
-            let is_new = !it.announced;
-            parts.into_iter().take(if is_new { 3 } else { 4 })
-        })),
+        note: format!(
+            "{}: tell every partner who allows the old one to allow the new one",
+            texts.join(", ")
+        ),
+        mark: mark(told.iter().flat_map(|it| [&it.zone, &it.from, &it.to])),
     })
 }
 

@@ -44,7 +44,6 @@ fn object_after(entries: Vec<Entry>, changes: &[[&str; 3]]) -> OfObject {
         zone: (*zone).to_owned(),
         from: (*from).to_owned(),
         to: (*to).to_owned(),
-        announced: false,
     };
     let status = Status {
         entries,
@@ -226,59 +225,6 @@ fn a_changed_static_ip_is_told_once_to_those_whom_it_serves() {
     }
     let second = [first[0], ["b", "198.51.100.6", "198.51.100.2"]];
     assert_eq!(tell_of(&mut memory, after(&second)), ["StaticIpChanged"]);
-}
-
-/// Partners have to allow it before traffic leaves from it, and to know when it does.
-#[test]
-fn an_ip_that_a_zone_gets_besides_is_told_when_it_is_announced_and_when_it_is_used() {
-    let mut memory = Memory::default();
-    let dns = || vec![entry("dns", "8.8.8.8", State::Routed)];
-    assert_eq!(tell(&mut memory, dns()), ["Routed"]);
-    let ips = dns()[0].static_ips.clone();
-    let first = [("a".to_owned(), ips[0].clone())];
-    let added = |announced| {
-        let change = IpChange {
-            zone: "a".to_owned(),
-            to: "198.51.100.77".to_owned(),
-            announced,
-            ..IpChange::default()
-        };
-        let status = Status {
-            static_ips: first.clone().into(),
-            ip_changes: vec![change],
-            ..Status::default()
-        };
-        let object = of_object(&dns(), &status);
-        OfObject {
-            uid: "uid-1".to_owned(),
-            ..object
-        }
-    };
-    let announced = added(true);
-    let note = &announced.changed.as_ref().expect("it is told").note;
-    assert_eq!(
-        note,
-        "zone a has 198.51.100.77 besides, from which no traffic leaves yet: tell every partner to allow it before it is used"
-    );
-    assert_eq!(tell_of(&mut memory, announced.clone()), ["StaticIpChanged"]);
-    assert_eq!(tell_of(&mut memory, announced), [""; 0]);
-    let used = added(false);
-    let note = &used.changed.as_ref().expect("it is told").note;
-    assert_eq!(
-        note,
-        "zone a has 198.51.100.77 besides, and traffic leaves from that as well: every partner has to allow it as well"
-    );
-    assert_eq!(tell_of(&mut memory, used), ["StaticIpChanged"]);
-    // Zones that do not serve it are none of its business.
-    let status = Status {
-        ip_changes: vec![IpChange {
-            zone: "b".to_owned(),
-            to: "198.51.100.78".to_owned(),
-            ..IpChange::default()
-        }],
-        ..Status::default()
-    };
-    assert_eq!(of_object(&dns(), &status).changed, None);
 }
 
 /// A leader of an earlier version reads what this one has told, and the other way round.

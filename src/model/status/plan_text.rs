@@ -114,9 +114,6 @@ impl Plan {
         if !self.secondary_ips.is_empty() {
             plan["secondaryIps"] = json!(self.secondary_ips);
         }
-        if !self.announced_ips.is_empty() {
-            plan["announcedIps"] = json!(self.announced_ips);
-        }
         plan
     }
 }
@@ -155,14 +152,6 @@ impl fmt::Display for Plan {
         for (zone, ips) in &self.secondary_ips {
             let (ips, zone) = (ips.join(", "), plain(zone));
             writeln!(f, "  secondary IPs {} ({zone})", plain(&ips))?;
-        }
-        for (zone, ips) in &self.announced_ips {
-            let (ips, zone) = (ips.join(", "), plain(zone));
-            writeln!(
-                f,
-                "  static IPs that are not in use yet {} ({zone})",
-                plain(&ips)
-            )?;
         }
         let entries = self.admitted.entries.len();
         let routes = self.desired.routes.len();

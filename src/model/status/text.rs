@@ -65,11 +65,6 @@ impl Status {
         for (zone, ip) in self.exits() {
             line("static IP", &format!("{ip} {zone}"));
         }
-        for (zone, ips) in &self.announced_ips {
-            for ip in ips {
-                line("not used yet", &format!("{ip} {zone}"));
-            }
-        }
         for kept in &self.kept_ips {
             line("kept IP", &kept_text(kept));
         }

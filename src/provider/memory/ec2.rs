@@ -32,8 +32,6 @@ pub(super) struct Ec2 {
     pub(super) address_quota: Option<usize>,
     /// The quota of NAT gateways by zone; a zone without one is unlimited.
     pub(super) gateway_quotas: BTreeMap<Zone, usize>,
-    /// The quota of static IPs of a NAT gateway; None: AWS's default.
-    pub(super) gateway_ips: Option<usize>,
     /// Destinations whose routes EC2 refuses.
     pub(super) refused: BTreeSet<Ipv4Net>,
     /// The account does not tell them.
@@ -120,11 +118,7 @@ impl Ec2 {
                 self.network.other_tables.insert(id.clone(), table);
                 Ok(id)
             }
-            "AWS::EC2::NatGateway" => {
-                let id = self.make_gateway(wish)?;
-                self.give(&id, &[], &wish.secondary)?;
-                Ok(id)
-            }
+            "AWS::EC2::NatGateway" => self.make_gateway(wish),
             "AWS::EC2::Route" => self.make_route(wish),
             "AWS::EC2::SubnetRouteTableAssociation" => {
                 let (subnet, table) = (wish.field("SubnetId"), wish.field("RouteTableId"));
@@ -254,9 +248,6 @@ impl Ec2 {
                 .ok_or_else(missing)? = route;
             return Ok(());
         }
-        if wish.kind == "AWS::EC2::NatGateway" {
-            return self.give(&made.id, &made.wish.secondary, &wish.secondary);
-        }
         let tags = self.tags(&made.id).ok_or_else(missing)?;
         tags.retain(|key, _| !made.wish.tags.contains_key(key));
         tags.extend(wish.tags.clone());
@@ -323,14 +314,10 @@ impl Ec2 {
             return;
         };
         it.health = health;
-        let ips: Vec<String> = (it.public_ip.take().into_iter())
-            .chain(it.secondary_ips.drain(..))
-            .collect();
+        let ip = it.public_ip.take().unwrap_or_default();
         let holder = format!("eni-{gateway}");
-        for ip in &ips {
-            if let Some(address) = self.addresses.get_mut(ip) {
-                address.held_by.take_if(|held_by| *held_by == holder);
-            }
+        if let Some(address) = self.addresses.get_mut(&ip) {
+            address.held_by.take_if(|held_by| *held_by == holder);
         }
         for route in self.all_routes().flat_map(BTreeMap::values_mut) {
             route.blackhole |= route.target == gateway;

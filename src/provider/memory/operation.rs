@@ -35,8 +35,7 @@ impl Account {
                 true => ec2.state(&old),
                 false => State::Well,
             };
-            let gets_ips = wish.kind == "AWS::EC2::NatGateway" && state == State::Well;
-            let keeps_ids = old.wish.becomes(&wish) && (can_be_changed(&wish) || gets_ips);
+            let keeps_ids = old.wish.becomes(&wish) && can_be_changed(&wish);
             let id = match state {
                 State::Well if old.wish == wish => continue,
                 State::Gone => ec2.make(&wish).map_err(refused)?,

@@ -6,15 +6,12 @@ use ipnet::Ipv4Net;
 use serde_json::Value;
 
 use crate::model::cloud::layout::Resource;
-use crate::model::cloud::more_eips::SECONDARY;
 
 /// A requested resource. It refers to other resources by their physical ids.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Wish {
     pub(super) kind: String,
     fields: BTreeMap<String, String>,
-    /// The allocation ids of a NAT gateway's static IPs besides its first.
-    pub(super) secondary: Vec<String>,
     pub(super) tags: BTreeMap<String, String>,
 }
 
@@ -46,15 +43,12 @@ impl Wish {
         };
         let fields = resource.properties.as_object().into_iter().flatten();
         let tags = resource.properties["Tags"].as_array().into_iter().flatten();
-        let secondary = resource.properties[SECONDARY].as_array();
-        let secondary = secondary.into_iter().flatten().map(text).collect();
         Self {
             kind: resource.kind.clone(),
             fields: fields
-                .filter(|(key, _)| *key != "Tags" && *key != SECONDARY)
+                .filter(|(key, _)| *key != "Tags")
                 .map(|(key, value)| (key.clone(), text(value)))
                 .collect(),
-            secondary,
             tags: tags
                 .map(|tag| (text(&tag["Key"]), text(&tag["Value"])))
                 .collect(),
@@ -90,7 +84,7 @@ impl Wish {
         place.unwrap_or(order.len())
     }
 
-    /// Whether EC2 can update one into the other in place: tags, the target of a route, and a NAT gateway's static IPs besides its first.
+    /// Whether EC2 can update one into the other in place: tags, and the target of a route.
     pub(super) fn becomes(&self, other: &Self) -> bool {
         let is_route = self.kind == "AWS::EC2::Route";
         let fixed = |wish: &Self| -> BTreeMap<String, String> {

@@ -93,10 +93,9 @@ const alerts = s => {
 
 const exits = s => [...Object.entries(s.staticIps),
   ...Object.entries(s.secondaryIps || {}).flatMap(([zone, all]) => all.map(ip => [zone, ip]))];
-const announced = s => Object.entries(s.announcedIps || {}).flatMap(([zone, all]) => all.map(ip => [zone, ip, ", not in use yet"]));
-const ips = s => [...exits(s), ...announced(s)].map(([zone, ip, use = ""]) => {
+const ips = s => exits(s).map(([zone, ip]) => {
   const address = make("b", null, ip);
-  return make("li", null, make("span", null, address, make("span", { className: "soft" }, " " + zone + use)),
+  return make("li", null, make("span", null, address, make("span", { className: "soft" }, " " + zone)),
     consoleLink(s, ip, ...PLACES.ip),
     make("button", { type: "button", "aria-label": "Copy " + ip, onclick: () => copy(ip, address) }, "Copy"));
 });
@@ -243,7 +242,7 @@ const show = answer => {
   const list = alerts(status);
   $("alerts").hidden = !list.length;
   draw("told", [status.failure, status.setback, status.drift, status.problems, status.counts], () => list);
-  draw("ips", [status.staticIps, status.secondaryIps, status.announcedIps, status.stack.arn], () => Object.keys(status.staticIps).length ? ips(status)
+  draw("ips", [status.staticIps, status.secondaryIps, status.stack.arn], () => Object.keys(status.staticIps).length ? ips(status)
     : [make("li", { className: "soft" }, "None yet: the stack makes them.")]);
   $("copy-all").hidden = !Object.keys(status.staticIps).length;
   $("kept-ips").hidden = !status.keptIps.length;
@@ -299,7 +298,7 @@ $("search").oninput = () => {
   if (status) entries(status);
 };
 $("form").onsubmit = event => event.preventDefault();
-$("copy-all").onclick = () => copy([...exits(status), ...announced(status)].map(([, ip]) => ip).join("\n"), $("ips"));
+$("copy-all").onclick = () => copy(exits(status).map(([, ip]) => ip).join("\n"), $("ips"));
 document.onkeydown = event => {
   if (event.key === "/" && document.activeElement !== $("search")) { event.preventDefault(); $("search").focus(); }
   if (event.key === "Escape" && document.activeElement === $("search")) { $("search").value = ""; $("search").oninput(); }

@@ -15,16 +15,6 @@ use crate::model::input::request::Snapshot;
 const MAX_UNNAMED: usize = 2_000;
 
 impl Ledger {
-    /// When an entry was first accepted, in comparison with others.
-    pub fn number(&self, entry: &EntryId) -> Option<u64> {
-        self.entries.get(entry).map(|line| line.number)
-    }
-
-    /// Networks that were asked for before, of which routes may be left or under way.
-    pub(in crate::model) fn former(&self) -> &BTreeSet<Ipv4Net> {
-        &self.former
-    }
-
     /// Whether entries of this namespace may have been accepted without having a line.
     pub fn is_short(&self, object: &ObjectId) -> bool {
         self.short.contains(&tenant(object))
