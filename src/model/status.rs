@@ -378,11 +378,12 @@ impl Status {
         kept
     }
 
-    /// The same without what changes though nothing has happened.
+    /// The same without what changes though nothing has happened, and without progress: none of these is worth a write.
     pub fn timeless(&self) -> Self {
         let mut same = self.clone();
         same.time.clear();
         same.next_look.clear();
+        same.stack.progress = None;
         same
     }
 }

@@ -69,3 +69,15 @@ fn no_namespace_takes_the_room_of_another() {
     assert_eq!(ours.count(), 50, "all of them");
     assert!(status.entries.len() > 500 && status.omitted.entries > 18_000);
 }
+
+#[test]
+fn progress_alone_is_worth_no_write() {
+    let with = |done| {
+        let mut status = Status::default();
+        let total = Some(24);
+        status.stack.progress = Some(Progress { done, total });
+        status.timeless()
+    };
+    assert_eq!(with(1), with(2));
+    assert_eq!(with(1), Status::default());
+}

@@ -218,8 +218,8 @@ async fn a_quota_that_is_reached_is_told_to_those_who_wait_for_it() {
         .collect();
     assert_eq!(
         reasons,
-        ["Accepted", "Waiting", "Routed"],
-        "no more than that"
+        ["Accepted", "Waiting", "Waiting", "Routed"],
+        "first for the quota, then for the zone that is added later; no more than that"
     );
     // The status is written some seconds after the Events.
     let is = status(&stage, "no setback after the deletion", |status| {
