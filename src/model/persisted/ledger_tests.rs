@@ -189,3 +189,33 @@ fn the_newest_entries_are_left_out_of_a_document_that_is_full() {
     let read = Ledger::read(&ledger.text(), "egress", &clusters());
     assert_eq!(read, Ok(ledger));
 }
+
+/// Networks of entries that did not fit are kept only where a route serves them, or is to serve them.
+#[test]
+fn an_entry_without_a_line_that_no_route_serves_is_no_news() {
+    let (mut snapshot, mut request) = (Snapshot::default(), Request::default());
+    let mut ask = |name: &str, key: String, value: &str| {
+        let entry = entry(name, &key);
+        let object: &mut Object = snapshot.objects.entry(entry.object.clone()).or_default();
+        object.data.insert(key, value.to_owned());
+        request.entries.insert(entry, net(value));
+    };
+    for number in 0..4_000 {
+        ask("many", format!("{number:0>253}"), "8.8.8.8/32");
+    }
+    ask("z", "served".to_owned(), "9.9.9.9/32");
+    ask("z", "waits".to_owned(), "1.1.1.1/32");
+    let none: [Ipv4Net; 0] = [];
+    let (mut first, ..) = Ledger::new("egress").after(&snapshot, &request, none.iter(), false);
+    let empty = Ledger::new("egress");
+    first.forget_unserved(&empty, [net("9.9.9.0/24")].into_iter());
+    assert_eq!(first.unnamed(), &BTreeSet::from([net("9.9.9.9/32")]));
+
+    let edited = entry("z", "waits");
+    request.entries.insert(edited, net("2.2.2.2/32"));
+    let (mut next, ..) = first.after(&snapshot, &request, none.iter(), true);
+    next.forget_unserved(&first, none.into_iter());
+    assert!(!next.must_outlive(&first));
+    // What may be under way stays.
+    assert_eq!(next.unnamed(), first.unnamed());
+}

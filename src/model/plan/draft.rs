@@ -32,6 +32,10 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
     let none = capacity::Unasked::new();
     let fitted = capacity::fit(world, &request, names, layout, number, &none);
     problems.extend(fitted.problems);
+    if let (Some(ledger), Some(stored)) = (&mut ledger, world.ledger.ledger()) {
+        let desired = fitted.desired.routes.iter().map(|(_, cidr)| cidr);
+        ledger.forget_unserved(stored, routed().chain(desired).copied());
+    }
     let stack = match world.live {
         Live::Ours(stack) => Some(stack),
         Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,

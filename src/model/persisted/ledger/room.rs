@@ -40,6 +40,22 @@ impl Ledger {
         (left_out.len(), tenants)
     }
 
+    /// Forgets networks of entries without a line that no route serves or is to serve, and that `stored` does not have: nobody can lose
+    /// such a route. So a tenant who edits entries that wait for room makes nothing to write. `routes`: those that are live or desired.
+    pub(in crate::model) fn forget_unserved(
+        &mut self,
+        stored: &Self,
+        routes: impl Iterator<Item = Ipv4Net>,
+    ) {
+        if self.unnamed.is_empty() {
+            return;
+        }
+        let known = stored.unnamed.iter().copied();
+        let served = cidr::minimal(routes.chain(known), &BTreeSet::new());
+        self.unnamed
+            .retain(|net| served.iter().any(|route| cidr::overlap(net, route)));
+    }
+
     /// Lets a namespace be short no longer than it has an entry without a line. One that is refused has none either: it may be the one
     /// that did not fit. `left_out`: the namespaces of which entries do not fit now.
     pub(super) fn end_shortness(
