@@ -60,7 +60,7 @@ impl World {
     }
 }
 
-fn id(entry: &Entry) -> EntryId {
+pub fn id(entry: &Entry) -> EntryId {
     EntryId {
         object: ObjectId {
             cluster: entry.cluster.clone(),

@@ -6,6 +6,7 @@ use super::bugs::Bug;
 use super::config_maps::{covered, entries, unreadable};
 use super::invariants::Invariant;
 use super::oversized::oversized;
+use super::recording::id;
 use super::world::World;
 use crate::model::base::ids::{EntryId, ObjectId};
 use crate::model::status::{Entry, State, Status};
@@ -123,10 +124,7 @@ fn is_told(entry: &Entry) -> bool {
 
 /// Whether the status says why an object is not read.
 fn tells_of(status: &Status, object: &ObjectId) -> bool {
-    let is_of = |entry: &&Entry| {
-        let id = (&entry.cluster, &entry.namespace, &entry.name);
-        id == (&object.cluster, &object.namespace, &object.name) && entry.key.starts_with('(')
-    };
+    let is_of = |entry: &&Entry| id(entry).object == *object && entry.key.starts_with('(');
     let mut entries = status.entries.iter();
     entries.any(|entry| is_of(&entry) && is_told(entry))
 }

@@ -3,22 +3,24 @@
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
+use crate::memory::status;
 use crate::page;
 use crate::replica::Replica;
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::wait;
 
-/// Returns what a replica that leads says of the stack.
-fn stack(replica: &Replica) -> Result<Value, String> {
-    let answer: Value = serde_json::from_str(&replica.get("/api/status")?.body).unwrap();
-    let leads = answer["leading"] == true;
-    wait::check(leads, || answer.to_string()).map(|()| answer["status"]["stack"].clone())
+/// Returns what a replica says of the stack in its own name.
+fn stack(replica: &Replica, name: &str) -> Result<Value, String> {
+    let mut status = status(replica)?;
+    let leader = status["leader"]["identity"].as_str().unwrap_or_default();
+    let leads = leader.starts_with(&format!("{name}_"));
+    wait::check(leads, || status.to_string()).map(|()| status["stack"].take())
 }
 
 /// Waits until a replica's status counts resources, and returns how many are done and how many there are.
-async fn counted(replica: &Replica) -> (u64, Option<u64>) {
+async fn counted(replica: &Replica, name: &str) -> (u64, Option<u64>) {
     wait::until("resources are counted", || {
-        let stack = stack(replica)?;
+        let stack = stack(replica, name)?;
         let progress = &stack["progress"];
         let done = progress["done"].as_u64().filter(|done| *done > 0);
         let count = done.map(|done| (done, progress["total"].as_u64()));
@@ -33,7 +35,7 @@ async fn a_long_operation_shows_how_far_it_has_come() {
     stage.aws.settings(json!({ "operation_ms": 45_000 }));
     let mut first = stage.replica("r1").start();
     stage.config_map("egress-t1", &EXAMPLE).await;
-    let (done, total) = counted(&first).await;
+    let (done, total) = counted(&first, "r1").await;
     let total = total.expect("the leader has started it");
     assert!(done < total, "{done} of {total}");
     let browser = Browser::open();
@@ -50,12 +52,12 @@ async fn a_long_operation_shows_how_far_it_has_come() {
     // The next leader reads the same events, and does not know what was to be changed.
     let second = stage.replica("r2").start();
     first.terminate().await;
-    let (after, unknown) = counted(&second).await;
+    let (after, unknown) = counted(&second, "r2").await;
     assert!(after >= done && unknown.is_none(), "{after} {unknown:?}");
     stage.aws.settings(json!({ "operation_ms": 150 }));
     stage.routed(&EXAMPLE_CIDRS).await;
     wait::until("nothing runs", || {
-        let stack = stack(&second)?;
+        let stack = stack(&second, "r2")?;
         let at_rest = stack["status"] == "CREATE_COMPLETE";
         wait::check(at_rest && stack.get("progress").is_none(), || {
             stack.to_string()

@@ -1,32 +1,7 @@
 //! Causes, failed resources and rollbacks as events tell them.
 
-use aws_sdk_cloudformation::types::ResourceStatus;
-
+use super::super::event_examples::{event, of_stack};
 use super::*;
-
-const ARN: &str = "arn:aws:cloudformation:eu-west-1:1:stack/a/1";
-
-fn event(id: &str, kind: &str, status: &str, reason: &str, token: &str) -> StackEvent {
-    StackEvent::builder()
-        .stack_id(ARN)
-        .event_id("1")
-        .stack_name("a")
-        .logical_resource_id(id)
-        .physical_resource_id(if kind == "AWS::CloudFormation::Stack" {
-            ARN
-        } else {
-            "x"
-        })
-        .resource_type(kind)
-        .resource_status(ResourceStatus::from(status))
-        .resource_status_reason(reason)
-        .client_request_token(token)
-        .build()
-}
-
-fn of_stack(status: &str, token: &str) -> StackEvent {
-    event("a", "AWS::CloudFormation::Stack", status, "", token)
-}
 
 #[test]
 fn the_cause_is_the_first_failure_of_the_last_operation() {

@@ -51,6 +51,8 @@ mod deletion;
 mod drift_detection;
 mod ec2_values;
 mod error;
+#[cfg(test)]
+mod event_examples;
 mod failure;
 mod http;
 mod kind;

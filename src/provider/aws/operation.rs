@@ -159,34 +159,10 @@ pub async fn page(
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_cloudformation::types::{ResourceStatus, StackStatus};
+    use aws_sdk_cloudformation::types::StackStatus;
 
+    use super::super::event_examples::{ARN, event, of_stack};
     use super::*;
-
-    const ARN: &str = "arn:aws:cloudformation:eu-west-1:1:stack/a/1";
-
-    fn event(id: &str, kind: &str, status: &str, reason: &str, token: &str) -> StackEvent {
-        StackEvent::builder()
-            .stack_id(ARN)
-            .event_id("1")
-            .stack_name("a")
-            .timestamp(DateTime::from_secs(1))
-            .logical_resource_id(id)
-            .physical_resource_id(if kind == "AWS::CloudFormation::Stack" {
-                ARN
-            } else {
-                "x"
-            })
-            .resource_type(kind)
-            .resource_status(ResourceStatus::from(status))
-            .resource_status_reason(reason)
-            .client_request_token(token)
-            .build()
-    }
-
-    fn of_stack(status: &str, token: &str) -> StackEvent {
-        event("a", "AWS::CloudFormation::Stack", status, "", token)
-    }
 
     fn shown(status: &str, updated: i64) -> Stack {
         Stack::builder()

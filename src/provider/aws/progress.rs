@@ -126,26 +126,16 @@ fn is_done(status: &ResourceStatus) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::event_examples::{self, ARN, of_stack};
     use super::*;
 
-    const ARN: &str = "arn:aws:cloudformation:eu-west-1:1:stack/a/1";
-
     fn event(number: u32, logical: &str, status: &str) -> StackEvent {
-        let of_stack = logical == "a";
-        StackEvent::builder()
-            .stack_id(ARN)
-            .stack_name("a")
-            .event_id(number.to_string())
-            .timestamp(DateTime::from_secs(1))
-            .logical_resource_id(logical)
-            .physical_resource_id(if of_stack { ARN } else { "x" })
-            .resource_type(if of_stack {
-                "AWS::CloudFormation::Stack"
-            } else {
-                "AWS::EC2::Route"
-            })
-            .resource_status(ResourceStatus::from(status))
-            .build()
+        let mut event = match logical {
+            "a" => of_stack(status, ""),
+            _ => event_examples::event(logical, "AWS::EC2::Route", status, "", ""),
+        };
+        event.event_id = Some(number.to_string());
+        event
     }
 
     fn seen() -> Seen {
