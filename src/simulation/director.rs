@@ -119,8 +119,13 @@ impl Director {
             }
             Event::Untag { table, lasts } => {
                 if let Some((id, zone)) = world.account.untag(table) {
+                    let mut shared = world.shared();
+                    let untagged = &mut shared.zone_flags.untagged;
+                    untagged.insert(id.clone(), zone.clone());
+                    drop(shared);
                     self.in_time(lasts, move |world| {
                         world.account.tag(&id, &zone);
+                        world.shared().zone_flags.untagged.remove(&id);
                         world.owes_nothing_in(&id);
                     });
                 }

@@ -184,7 +184,7 @@ impl World {
         for (table, cidr) in before {
             tables.entry(table).or_default()[0].insert(*cidr);
         }
-        let (zones, out) = (self.account.zones(), self.tables_out());
+        let (zones, out) = (self.zones_of_tables(), self.tables_out());
         let is_named = |table: &TableId| zones.get(table).is_some_and(|it| removes.contains(it));
         let deletes = matches!(action, Action::Delete { .. });
         let after = self.account.asked();

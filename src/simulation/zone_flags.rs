@@ -43,6 +43,8 @@ pub struct ZoneFlags {
     doubtful: BTreeSet<Zone>,
     /// Worker tables in which nothing was owed when the account was last looked at.
     out: BTreeSet<TableId>,
+    /// The zones of worker tables that have no tags at present.
+    pub untagged: BTreeMap<TableId, Zone>,
 }
 
 impl ZoneFlags {
@@ -186,9 +188,16 @@ impl World {
             out.extend(shared.zone_flags.zones_out(&in_stack));
         }
         drop(shared);
-        let mut tables = self.account.zones();
+        let mut tables = self.zones_of_tables();
         tables.retain(|_, zone| out.contains(zone));
         tables.into_keys().collect()
+    }
+
+    /// Returns the zones of the worker tables, of those without their tags as well: the stack has routes in them.
+    pub fn zones_of_tables(&self) -> BTreeMap<TableId, Zone> {
+        let mut zones = self.account.zones();
+        zones.extend(self.shared().zone_flags.untagged.clone());
+        zones
     }
 
     /// Finds the zones that count again. In their tables nothing has been owed so far.
