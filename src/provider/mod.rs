@@ -24,7 +24,7 @@ pub trait Provider: Send + Sync {
     /// The VPC as it is now.
     fn network(&self) -> impl Future<Output = Result<Network, ProviderError>> + Send;
 
-    /// Those of these ids (`nat-…`, `subnet-…`, `rtb-…`, `eipalloc-…`, or a public IP) that EC2, asked for each alone, says do not exist. An
+    /// Those of these ids (`nat-…`, `subnet-…`, `rtb-…`, `pl-…`, `eipalloc-…`, or a public IP) that EC2, asked for each alone, says do not exist. An
     /// answer that only lacks something is no proof. What cannot be asked is not among them.
     fn absent(&self, ids: &BTreeSet<String>) -> impl Future<Output = BTreeSet<String>> + Send;
 

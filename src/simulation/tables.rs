@@ -22,6 +22,7 @@ impl MemoryProvider {
             let worker = WorkerTable {
                 zone: zone.clone(),
                 routes: table.routes,
+                list_routes: table.list_routes,
                 tags: table.tags,
                 ..WorkerTable::default()
             };

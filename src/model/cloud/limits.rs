@@ -23,6 +23,8 @@ pub const BUCKET_AGAIN: Duration = Duration::from_secs(30);
 pub struct Limits {
     /// The account's quota of routes per route table; None where AWS has not been asked or does not tell.
     pub routes: Option<u16>,
+    /// How many more prefix lists of its own the account may have in the region; None where AWS has not been asked or does not tell.
+    pub lists: Option<usize>,
     /// What could not be found out, and why.
     pub doubts: BTreeMap<Doubt, String>,
 }

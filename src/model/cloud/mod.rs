@@ -8,6 +8,7 @@ pub mod logical_id;
 pub mod network;
 pub mod observed;
 pub mod part_names;
+pub mod prefix_list;
 pub mod resource_type;
 pub mod retention;
 pub mod set_aside;

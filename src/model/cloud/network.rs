@@ -10,6 +10,7 @@ use crate::model::base::cidr;
 use crate::model::base::ids::{SubnetId, TableId, Zone};
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::limits::Limits;
+use crate::model::cloud::prefix_list::ListId;
 use crate::model::cloud::set_aside::SetAside;
 use crate::model::cloud::static_ip::{Account, Choices};
 
@@ -70,6 +71,13 @@ impl Network {
         worker.or_else(|| self.other_tables.get(table).map(|table| &table.routes))
     }
 
+    /// The routes to prefix lists of any table of the VPC; None when there is no such table.
+    pub fn list_routes(&self, table: &str) -> Option<&BTreeMap<ListId, Route>> {
+        let worker = self.worker_tables.get(table);
+        let worker = worker.map(|table| &table.list_routes);
+        worker.or_else(|| self.other_tables.get(table).map(|table| &table.list_routes))
+    }
+
     /// Whether an operator has said, on the table itself, that it is to lose the routes of ours.
     pub fn is_released(&self, table: &TableId) -> bool {
         let worker = self.worker_tables.get(table);
@@ -84,6 +92,7 @@ impl Network {
         let (id, worker) = self.worker_tables.remove_entry(table)?;
         let other = OtherTable {
             routes: worker.routes,
+            list_routes: worker.list_routes,
             tags: worker.tags,
         };
         self.other_tables.insert(id, other);
@@ -121,6 +130,9 @@ pub struct WorkerTable {
     /// IPv4 routes that a gateway or a VPC Route Server propagates. One may stand beside a static route to the same destination, which
     /// takes precedence, and they have a quota of their own ("Route priority" and "Amazon VPC quotas" in the VPC User Guide).
     pub propagated: BTreeMap<Ipv4Net, Route>,
+    /// Static routes to prefix lists, of the stack and of others. A route of [`Self::routes`] to the same destination as an entry takes
+    /// precedence.
+    pub list_routes: BTreeMap<ListId, Route>,
     /// How many routes its routes to prefix lists count for.
     pub listed: usize,
     pub tags: BTreeMap<String, String>,
@@ -138,6 +150,7 @@ pub enum NatTable {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OtherTable {
     pub routes: BTreeMap<Ipv4Net, Route>,
+    pub list_routes: BTreeMap<ListId, Route>,
     pub tags: BTreeMap<String, String>,
 }
 

@@ -6,17 +6,20 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use crate::model::base::ids::{SubnetId, Zone};
+use crate::model::cloud::prefix_list::{ListId, PrefixList};
 
 /// EC2 as it was at one look. What the look did not find is not in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// The stack's physical ids by logical id: `nat-…`, `subnet-…`, `rtb-…`, and the address of an EIP.
+    /// The stack's physical ids by logical id: `nat-…`, `subnet-…`, `rtb-…`, `pl-…`, and the address of an EIP.
     pub ids: BTreeMap<String, String>,
     /// By id, `nat-…`.
     pub gateways: BTreeMap<String, Gateway>,
     /// By public IP.
     pub addresses: BTreeMap<String, Address>,
     pub subnets: BTreeMap<SubnetId, Subnet>,
+    /// The prefix lists that are resources of the stack. Routes to lists are in the network, with those of others.
+    pub lists: BTreeMap<ListId, PrefixList>,
     /// Ids that the answers lack, although EC2 does not say that they do not exist.
     pub unproven: BTreeSet<String>,
     /// The stack's policy, where this look was at it, too.
@@ -24,12 +27,13 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// Returns the ids of static IPs, NAT gateways and NAT subnets of the stack that the answers lack.
+    /// Returns the ids of static IPs, NAT gateways, NAT subnets and prefix lists of the stack that the answers lack.
     pub fn missing(&self) -> BTreeSet<String> {
         let is_missing = |id: &&String| match IdKind::of(id) {
             Some(IdKind::NatGateway) => !self.gateways.contains_key(*id),
             Some(IdKind::Subnet) => !self.subnets.contains_key(*id),
             Some(IdKind::Address) => !self.addresses.contains_key(*id),
+            Some(IdKind::PrefixList) => !self.lists.contains_key(*id),
             Some(IdKind::RouteTable | IdKind::Allocation) | None => false,
         };
         self.ids.values().filter(is_missing).cloned().collect()
@@ -48,6 +52,7 @@ pub enum IdKind {
     NatGateway,
     Subnet,
     RouteTable,
+    PrefixList,
     /// A static IP, by its public IP.
     Address,
     /// A static IP, by its allocation id.
@@ -62,6 +67,8 @@ impl IdKind {
             Some(Self::Subnet)
         } else if id.starts_with("rtb-") {
             Some(Self::RouteTable)
+        } else if id.starts_with("pl-") {
+            Some(Self::PrefixList)
         } else if id.starts_with("eipalloc-") {
             Some(Self::Allocation)
         } else {

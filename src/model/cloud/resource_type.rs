@@ -8,6 +8,7 @@ pub const PROTECTED: [&str; 3] = ["AWS::EC2::EIP", "AWS::EC2::NatGateway", "AWS:
 pub enum ResourceType {
     Eip,
     NatGateway,
+    PrefixList,
     Route,
     RouteTable,
     Subnet,
@@ -21,6 +22,7 @@ impl ResourceType {
         match name {
             "AWS::EC2::EIP" => Self::Eip,
             "AWS::EC2::NatGateway" => Self::NatGateway,
+            "AWS::EC2::PrefixList" => Self::PrefixList,
             "AWS::EC2::Route" => Self::Route,
             "AWS::EC2::RouteTable" => Self::RouteTable,
             "AWS::EC2::Subnet" => Self::Subnet,

@@ -72,7 +72,11 @@ impl Scene {
             let associated = (format!("subnet-{zone}"), table.clone());
             bench.network.associations.extend([associated]);
             let routes = [(ipnet::Ipv4Net::default(), leads_to("igw-1"))].into();
-            let other = OtherTable { routes, tags };
+            let other = OtherTable {
+                routes,
+                tags,
+                ..OtherTable::default()
+            };
             bench.network.other_tables.insert(table, other);
             let worker = bench.network.worker_tables.get_mut(&format!("rtb-{zone}"));
             let route = leads_to(&format!("nat-{zone}"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_ec2::types::NatGatewayState;
+use aws_sdk_ec2::types::{NatGatewayState, PrefixListState};
 
 use super::calls::Calls;
 use super::codes;
@@ -61,6 +61,16 @@ impl Absence<'_> {
                 calls
                     .read(Service::Ec2, "DescribeRouteTables", send)
                     .await?;
+            }
+            Some(IdKind::PrefixList) => {
+                let request = ec2.describe_managed_prefix_lists().prefix_list_ids(id);
+                let send = |gate| request.customize().interceptor(gate).send();
+                let answer = calls.read(Service::Ec2, "DescribeManagedPrefixLists", send);
+                let answer = answer.await?;
+                let mut lists = answer.prefix_lists().iter();
+                let list = lists.find(|list| list.prefix_list_id() == Some(id));
+                let state = list.and_then(|list| list.state());
+                return Ok(state == Some(&PrefixListState::DeleteComplete));
             }
             Some(IdKind::Address) => {
                 let request = ec2.describe_addresses().public_ips(id);

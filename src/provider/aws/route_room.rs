@@ -126,6 +126,7 @@ impl RouteRoom {
         }
         Limits {
             routes: quota.value.flatten(),
+            lists: None,
             doubts,
         }
     }

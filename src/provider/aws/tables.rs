@@ -12,6 +12,7 @@ use super::pages::{List, Pages};
 use super::prefix_lists::Sizes;
 use super::vpc::VpcInfo;
 use crate::model::cloud::network::{OtherTable, Route, Target, WorkerTable, ZONE_TAG};
+use crate::model::cloud::prefix_list::ListId;
 use crate::provider::ProviderError;
 
 /// Route tables per page: the most that EC2 allows.
@@ -87,8 +88,7 @@ impl Tables {
         }
         match worker_table(table, filters) {
             Some((id, worker)) => {
-                let lists = fixed(table).filter_map(|route| route.destination_prefix_list_id());
-                let lists: BTreeSet<String> = lists.map(str::to_owned).collect();
+                let lists: BTreeSet<String> = worker.list_routes.keys().cloned().collect();
                 if !lists.is_empty() {
                     self.lists.insert(id.clone(), lists);
                 }
@@ -97,6 +97,7 @@ impl Tables {
             None => {
                 let other = OtherTable {
                     routes: fixed(table).filter_map(route).collect(),
+                    list_routes: fixed(table).filter_map(list_route).collect(),
                     tags: tags(table.tags()),
                 };
                 self.others.insert(id.to_owned(), other);
@@ -136,6 +137,7 @@ fn worker_table(table: &RouteTable, filters: &[(String, String)]) -> Option<(Str
             zone,
             routes: fixed(table).filter_map(route).collect(),
             propagated: propagated.filter_map(route).collect(),
+            list_routes: fixed(table).filter_map(list_route).collect(),
             listed: 0,
             tags: tags(table.tags()),
         },
@@ -155,9 +157,20 @@ fn is_propagated(route: &&aws_sdk_ec2::types::Route) -> bool {
     )
 }
 
-/// None for IPv6 and prefix-list destinations: they are never in the place of one of ours.
+/// None for IPv6 destinations, which are never in the place of one of ours, and for prefix lists.
 fn route(route: &aws_sdk_ec2::types::Route) -> Option<(Ipv4Net, Route)> {
     let destination = parse_cidr(route.destination_cidr_block()?)?;
+    Some((destination, leading(route)))
+}
+
+/// Returns a route to a prefix list, by the list's id.
+fn list_route(route: &aws_sdk_ec2::types::Route) -> Option<(ListId, Route)> {
+    let list = route.destination_prefix_list_id()?;
+    Some((list.to_owned(), leading(route)))
+}
+
+/// Returns where a route leads.
+fn leading(route: &aws_sdk_ec2::types::Route) -> Route {
     let target = [
         route.nat_gateway_id(),
         route.gateway_id(),
@@ -178,13 +191,10 @@ fn route(route: &aws_sdk_ec2::types::Route) -> Option<(Ipv4Net, Route)> {
         .find(|target| !target.is_empty())
         .unwrap_or("unknown")
         .to_owned();
-    Some((
-        destination,
-        Route {
-            target,
-            blackhole: route.state() == Some(&RouteState::Blackhole),
-        },
-    ))
+    Route {
+        target,
+        blackhole: route.state() == Some(&RouteState::Blackhole),
+    }
 }
 
 fn no_tables(vpc_id: &str, filters: &[(String, String)]) -> ProviderError {
@@ -259,6 +269,12 @@ mod tests {
             .iter()
             .map(|(to, route)| format!("{to} {} {}", route.target, route.blackhole))
             .collect();
+        let lists: Vec<String> = table
+            .list_routes
+            .iter()
+            .map(|(to, route)| format!("{to} {}", route.target))
+            .collect();
+        assert_eq!(lists, ["pl-1 vpce-1"]);
         assert_eq!(
             routes,
             [
