@@ -21,7 +21,15 @@ def actual_properties(stack, resource):
 
 def expected_shape(expected, actual):
     """Of the actual properties those that the template sets: nothing else is compared."""
-    return {key: actual[key] for key in expected if key in actual}
+    return {key: _in_order(expected[key], actual[key]) for key in expected if key in actual}
+
+
+def _in_order(expected, actual):
+    """EC2 tells the entries of a list in its own order, which is no drift."""
+    if not isinstance(expected, list):
+        return actual
+    listed = [json.dumps(item, sort_keys=True) for item in expected]
+    return expected if sorted(listed) == sorted(json.dumps(item, sort_keys=True) for item in actual) else actual
 
 
 def live_tags(stack, resource):

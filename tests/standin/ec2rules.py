@@ -14,6 +14,7 @@ from moto.ec2.models.internet_gateways import InternetGatewayBackend
 from moto.ec2.models.route_tables import Route, RouteBackend
 from moto.ec2.models.subnets import SubnetBackend
 
+from . import prefixlists
 from .ec2nat import GONE, _wrap
 from .hub import STANDIN
 
@@ -111,14 +112,42 @@ def _create_route(original, ec2, route_table_id, destination_cidr_block=None, *o
         _check_destination(ec2, table, destination_cidr_block, targets)
     _check_targets(ec2, table, targets)
     known = any(r.destination_cidr_block == destination_cidr_block for r in table.routes if not r.local)
-    listed = ec2.managed_prefix_lists.get(prefix_list) if prefix_list else None
+    listed = prefixlists.find(ec2, prefix_list) if prefix_list else None
+    if listed is not None:
+        _check_list(ec2, table, listed)
     is_ipv6 = bool(ipv6) or _is_ipv6(listed)
-    counted = sum(_size(route.destination_prefix_list) for route in table.routes
-                  if is_ipv6 == (bool(route.destination_ipv6_cidr_block) or _is_ipv6(route.destination_prefix_list)))
-    new = _size(listed)
-    if not (known and destination_cidr_block) and counted + new > STANDIN.settings.route_quota:
+    if not (known and destination_cidr_block) and counted(table, is_ipv6) + _size(listed) > STANDIN.settings.route_quota:
         raise EC2ClientError("RouteLimitExceeded", "The maximum number of routes has been reached.")
     return original(ec2, route_table_id, destination_cidr_block, *others, **named)
+
+
+def counted(table, is_ipv6):
+    """What the table's routes take of one of its two quotas."""
+    return sum(
+        _size(route.destination_prefix_list)
+        for route in table.routes
+        if is_ipv6 == (bool(route.destination_ipv6_cidr_block) or _is_ipv6(route.destination_prefix_list))
+    )
+
+
+def _check_list(ec2, table, listed):
+    if any(route.destination_prefix_list is listed for route in table.routes):
+        raise EC2ClientError("RouteAlreadyExists", f"The route identified by {listed.id} already exists.")
+    if listed.state.startswith("delete"):
+        raise EC2ClientError("IncorrectState", f"The prefix list {listed.id} is in the state {listed.state}.")
+    for cidr in prefixlists.entries(listed) if listed.address_family == "IPv4" else ():
+        reason = list_entry_refused(ec2, table, cidr)
+        if reason:
+            raise _invalid(reason)
+
+
+def list_entry_refused(ec2, table, cidr):
+    """Why a table cannot have a route to a list with this entry; None where it can."""
+    try:
+        _check_destination(ec2, table, cidr, {})
+    except EC2ClientError as error:
+        return str(error.message)
+    return None
 
 
 def _size(prefix_list):

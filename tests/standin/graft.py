@@ -21,7 +21,7 @@ def install():
     import moto.cloudformation.urls as urls
     import moto.core.responses as responses
 
-    from . import ec2nat, ec2rules, paging, quotas, vpn
+    from . import ec2nat, ec2rules, paging, prefixlists, quotas, vpn
     from .api import CloudFormationApi
 
     urls.url_paths["{0}/$"] = CloudFormationApi.dispatch
@@ -29,6 +29,7 @@ def install():
     responses.method_names_from_class = functools.cache(responses.method_names_from_class)
     ec2nat.install()
     ec2rules.install()
+    prefixlists.install()
     vpn.install()
     paging.install()
     quotas.install()

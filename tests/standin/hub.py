@@ -64,23 +64,22 @@ class Standin:
         return [backend for _, _, backend in ec2_backends.iter_backends()]
 
     def settle(self, ec2):
-        from . import ec2nat
+        from . import ec2nat, prefixlists
 
         ec2nat.settle(ec2)
+        prefixlists.settle(ec2)
 
     def note_gaps(self):
-        """Notes, after a step of an operation, which routes to NAT gateways are active no more, however soon they are again."""
+        """Notes, after a step of an operation, which networks a table no longer sends to its zone's NAT gateway, however soon it does again."""
         if self.settings.note_gaps == "false":
             return
-        tables = (table for ec2 in self.ec2_backends() for table in ec2.route_tables.values())
-        served = {
-            (table.id, route.destination_cidr_block)
-            for table in tables
-            for route in table.routes
-            if route.nat_gateway_id and route.state == "active"
-        }
-        self.gaps |= self.served - served
-        self.served = served
+        from . import traffic
+
+        now = traffic.tables(self.ec2_backends())
+        lost = {(table, cidr) for table, cidr in self.served if table not in now or not now[table].serves(cidr)}
+        self.gaps |= lost
+        found = {(table_id, cidr) for table_id, table in now.items() for cidr in table.networks if table.serves(cidr)}
+        self.served = (self.served - lost) | found
 
     def template_fault(self):
         return self.faults.for_template()

@@ -15,6 +15,8 @@ PAGED = {
     "describe_subnets": ("Subnets", 5, 1000),
     "describe_vpcs": ("Vpcs", 5, 1000),
     "describe_internet_gateways": ("InternetGateways", 5, 1000),
+    "describe_managed_prefix_lists": ("PrefixLists", 1, 100),
+    "get_managed_prefix_list_entries": ("Entries", 1, 100),
 }
 
 

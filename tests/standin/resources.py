@@ -1,9 +1,10 @@
-"""The six EC2 resource types, carried out on moto's EC2 backend."""
+"""The seven EC2 resource types, carried out on moto's EC2 backend."""
 
 from moto.core.exceptions import ServiceException
 from moto.ec2.exceptions import EC2ClientError
 from moto.moto_api._internal import mock_random
 
+from . import prefixlists
 from .ec2nat import group_of
 from .errors import ResourceFailure
 
@@ -35,6 +36,8 @@ class Kind:
     properties = ()
     create_only = ()
     attributes = ()
+    # Properties that are lists whose order says nothing.
+    lists = ()
     taggable = True
     # Some types cannot exist twice at the same place, so their old one goes before the new one comes.
     delete_first = False
@@ -46,7 +49,7 @@ class Kind:
         wrong += [
             f"#/{key}: expected type: String, found: {type(value).__name__}"
             for key, value in properties.items()
-            if key not in ("Tags", "MapPublicIpOnLaunch") and isinstance(value, (list, dict))
+            if key not in ("Tags", "MapPublicIpOnLaunch", *self.lists) and isinstance(value, (list, dict))
         ]
         return wrong
 
@@ -54,7 +57,7 @@ class Kind:
         raise NotImplementedError
 
     def update(self, ec2, physical_id, old, new):
-        """In place; most types have nothing but tags that can change so."""
+        """In place; most types have nothing but tags that can change so. Returns whether EC2 takes its time for it."""
 
     def delete(self, ec2, physical_id):
         raise NotImplementedError
@@ -70,6 +73,7 @@ class Kind:
         return {}
 
     def settled(self, ec2, physical_id):
+        """Whether EC2 has done what it takes its time for."""
         return True
 
     def gone(self, ec2, physical_id):
@@ -257,8 +261,9 @@ class Route(Kind):
         "TransitGatewayId": "transit_gateway_id",
         "VpcPeeringConnectionId": "vpc_peering_connection_id",
     }
-    properties = ("RouteTableId", "DestinationCidrBlock", *targets)
-    create_only = ("RouteTableId", "DestinationCidrBlock")
+    destinations = ("DestinationCidrBlock", "DestinationPrefixListId")
+    properties = ("RouteTableId", *destinations, *targets)
+    create_only = ("RouteTableId", *destinations)
     attributes = ("CidrBlock",)
     taggable = False
 
@@ -266,24 +271,32 @@ class Route(Kind):
         return {name: properties[key] for key, name in self.targets.items() if properties.get(key)}
 
     def find(self, ec2, physical_id):
-        table_id, cidr = physical_id.split("|")
+        table_id, destination = physical_id.split("|")
         table = ec2.route_tables.get(table_id)
-        return table and next((r for r in table.routes if r.destination_cidr_block == cidr and not r.local), None)
+        return table and next((r for r in table.routes if self.destination(r) == destination and not r.local), None)
+
+    @staticmethod
+    def destination(route):
+        return route.destination_cidr_block or route.destination_prefix_list_id
+
+    @staticmethod
+    def place(physical_id):
+        """Table, CIDR, IPv6 CIDR and prefix list, as EC2's calls take them."""
+        table_id, destination = physical_id.split("|")
+        is_list = destination.startswith("pl-")
+        return table_id, None if is_list else destination, None, destination if is_list else None
 
     def create(self, ec2, properties):
-        route = ec2.create_route(
-            properties["RouteTableId"], properties.get("DestinationCidrBlock"), **self.arguments(properties)
-        )
-        return f"{properties['RouteTableId']}|{route.destination_cidr_block}"
+        cidr, prefix_list = (properties.get(key) for key in self.destinations)
+        route = ec2.create_route(properties["RouteTableId"], cidr, None, prefix_list, **self.arguments(properties))
+        return f"{properties['RouteTableId']}|{self.destination(route)}"
 
     def update(self, ec2, physical_id, old, new):
-        table_id, cidr = physical_id.split("|")
-        ec2.replace_route(table_id, cidr, **self.arguments(new))
+        ec2.replace_route(*self.place(physical_id), **self.arguments(new))
 
     def delete(self, ec2, physical_id):
         if self.find(ec2, physical_id):
-            table_id, cidr = physical_id.split("|")
-            ec2.delete_route(table_id, cidr)
+            ec2.delete_route(*self.place(physical_id))
 
     def read(self, ec2, physical_id):
         route = self.find(ec2, physical_id)
@@ -292,6 +305,7 @@ class Route(Kind):
         actual = {
             "RouteTableId": route.route_table.id,
             "DestinationCidrBlock": route.destination_cidr_block,
+            "DestinationPrefixListId": route.destination_prefix_list_id,
             "NatGatewayId": route.nat_gateway_id,
             "GatewayId": route.gateway_id,
             "InstanceId": route.instance_id,
@@ -305,7 +319,75 @@ class Route(Kind):
         return {"CidrBlock": physical_id.split("|")[1]}
 
 
-TYPES = {kind.name: kind for kind in (Eip(), Subnet(), NatGateway(), RouteTable(), Association(), Route())}
+class PrefixList(Kind):
+    """The resource schema has nothing that is create-only: the handler asks EC2 for each change, and EC2 refuses what cannot be."""
+
+    name = "AWS::EC2::PrefixList"
+    required = ("PrefixListName", "MaxEntries", "AddressFamily")
+    properties = (*required, "Entries", "Tags")
+    attributes = ("PrefixListId", "Arn", "Version", "OwnerId")
+    lists = ("Entries",)
+
+    def create(self, ec2, properties):
+        made = ec2.create_managed_prefix_list(
+            address_family=properties["AddressFamily"],
+            entry=properties.get("Entries", []),
+            max_entries=properties["MaxEntries"],
+            prefix_list_name=properties["PrefixListName"],
+        )
+        return made.id
+
+    def update(self, ec2, physical_id, old, new):
+        """One call for all that differs from what EC2 has, entries and size alike, which EC2 then refuses."""
+        has = self.read(ec2, physical_id)
+        if has["AddressFamily"] != new["AddressFamily"]:
+            raise EC2ClientError("InvalidParameterValue", "The address family of a prefix list cannot be changed.")
+        listed = {entry["Cidr"]: entry for entry in has["Entries"]}
+        wanted = {prefixlists.canonical(entry["Cidr"]): entry for entry in new.get("Entries", [])}
+        change = {
+            "add": [entry for cidr, entry in wanted.items() if listed.get(cidr) != {**entry, "Cidr": cidr}],
+            "remove": [cidr for cidr in listed if cidr not in wanted],
+            "max_entries": new["MaxEntries"] if int(new["MaxEntries"]) != has["MaxEntries"] else None,
+            "name": new["PrefixListName"] if new["PrefixListName"] != has["PrefixListName"] else None,
+        }
+        if not any(change.values()):
+            return False
+        prefixlists.modify(ec2, physical_id, **change)
+        return True
+
+    def settled(self, ec2, physical_id):
+        found = ec2.managed_prefix_lists.get(physical_id)
+        if found is None or found.state.endswith("-failed"):
+            state, why = ("gone", "") if found is None else (found.state, found.state_message)
+            raise ResourceFailure(
+                f'Resource handler returned message: "Prefix list {physical_id} is in state {state}: {why}" '
+                f"(RequestToken: {mock_random.uuid4()}, HandlerErrorCode: NotStabilized)"
+            )
+        return found.state.endswith("-complete")
+
+    def delete(self, ec2, physical_id):
+        if physical_id in ec2.managed_prefix_lists:
+            ec2.delete_managed_prefix_list(physical_id)
+
+    def gone(self, ec2, physical_id):
+        return physical_id not in ec2.managed_prefix_lists
+
+    def read(self, ec2, physical_id):
+        found = ec2.managed_prefix_lists.get(physical_id)
+        return found and {
+            "PrefixListName": found.prefix_list_name,
+            "MaxEntries": int(found.max_entries),
+            "AddressFamily": found.address_family,
+            "Entries": prefixlists.shown_entries(found),
+        }
+
+    def values(self, ec2, physical_id):
+        found = ec2.managed_prefix_lists[physical_id]
+        return {"PrefixListId": found.id, "Arn": found.prefix_list_arn, "Version": found.version, "OwnerId": found.owner_id}
+
+
+KINDS = (Eip(), Subnet(), NatGateway(), RouteTable(), Association(), Route(), PrefixList())
+TYPES = {kind.name: kind for kind in KINDS}
 
 
 def guarded(action, *arguments):

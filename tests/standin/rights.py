@@ -56,7 +56,12 @@ def _failure(text):
     )
 
 
-KINDS = {"eipalloc": "elastic-ip", "nat": "natgateway", "rtb": "route-table", "subnet": "subnet", "vpc": "vpc"}
+KINDS = {
+    "eipalloc": "elastic-ip", "nat": "natgateway", "pl": "prefix-list", "rtb": "route-table", "subnet": "subnet", "vpc": "vpc",
+}
+MADE = {
+    "EIP": "elastic-ip", "NatGateway": "natgateway", "PrefixList": "prefix-list", "RouteTable": "route-table", "Subnet": "subnet",
+}
 
 
 def _resources(stack, kind, action, physical_id, properties):
@@ -72,16 +77,10 @@ def _resources(stack, kind, action, physical_id, properties):
         return f"{place}{found}/{resource_id}", dict(ec2.tags.get(resource_id, {}))
 
     own = kind.tag_id(ec2, physical_id) if physical_id and kind.taggable else None
-    made = [known(own)] if own else [(f"{place}{_made(kind)}/*", {})] if kind.taggable else []
+    made = [known(own)] if own else [(f"{place}{MADE[kind.name.rpartition(':')[2]]}/*", {})] if kind.taggable else []
     given = [str(properties[key]) for key in ("VpcId", "SubnetId", "RouteTableId", "AllocationId") if properties.get(key)]
     if verb in ("CreateSubnet", "CreateRouteTable", "CreateNatGateway"):
         return made + [known(resource_id) for resource_id in given]
     if not kind.taggable:
         return [known(resource_id) for resource_id in given]
     return made
-
-
-def _made(kind):
-    return {"EIP": "elastic-ip", "NatGateway": "natgateway", "RouteTable": "route-table", "Subnet": "subnet"}[
-        kind.name.rpartition(":")[2]
-    ]

@@ -20,6 +20,7 @@ class Settings:
     nat_pending_ms: float = 0
     nat_deleting_ms: float = 0
     deleted_nat_visible_ms: float = 3_600_000
+    prefix_list_pending_ms: float = 0
 
     # Eventual consistency.
     stale_describe_ms: float = 0
@@ -33,6 +34,7 @@ class Settings:
     eip_quota: int = 5
     nat_quota_per_zone: int = 5
     route_quota: int = 500
+    prefix_list_quota: int = 100
     stack_quota: int = 2000
 
     # Page lengths.

@@ -1,6 +1,6 @@
 """Changes behind everyone's back that EC2's own calls do not allow, yet that AWS itself can bring about."""
 
-from . import world
+from . import prefixlists, world
 from .ec2nat import gateway_of, given_away
 from .hub import STANDIN
 
@@ -60,9 +60,25 @@ def _fail_nat_gateway(ec2, request):
     STANDIN.settle(ec2)
 
 
+def _fail_prefix_list(ec2, request):
+    """The last change of a list has failed."""
+    message = request.get("message", "The following resources do not support the new maximum size: rtb-0")
+    prefixlists.fail(ec2, request["prefix_list_id"], message)
+
+
+def _delete_prefix_list(ec2, request):
+    """A list goes, and first all routes to it, as EC2 asks of whoever deletes one."""
+    found = prefixlists.find(ec2, request["prefix_list_id"])
+    for route in prefixlists.routes_to(ec2, found):
+        del route.route_table._routes[route.id]
+    prefixlists.forget(ec2, found)
+
+
 ACTIONS = {
     "release_address": _release_address,
     "give_address_away": _give_address_away,
     "detach_address": _detach_address,
     "fail_nat_gateway": _fail_nat_gateway,
+    "fail_prefix_list": _fail_prefix_list,
+    "delete_prefix_list": _delete_prefix_list,
 }

@@ -183,7 +183,7 @@ def _change(stack, spec, old, definition, wanted, back):
         raise ResourceFailure(engine.invalid(old.logical_id, wrong))
     engine.fault(stack, "resource_fails", old.logical_id)
     _must_exist(stack, old)
-    _set(stack, spec, old, wanted)
+    yield from _set(stack, spec, old, wanted)
     old.definition = definition
     yield
 
@@ -200,7 +200,9 @@ def _set(stack, spec, resource, wanted):
     """Brings one live resource to the properties and tags it is to have, in place."""
     ec2, kind = stack.region.ec2, TYPES[resource.type]
     rights.check(stack, kind, "update", resource.physical_id, wanted)
-    guarded(kind.update, ec2, resource.physical_id, resource.properties, wanted)
+    takes_time = guarded(kind.update, ec2, resource.physical_id, resource.properties, wanted)
+    while takes_time and not kind.settled(ec2, resource.physical_id):
+        yield
     if kind.taggable:
         tags = effective_tags(stack, spec, resource.logical_id, wanted)
         rights.check(stack, kind, "tagging", resource.physical_id)
@@ -291,7 +293,7 @@ def _undo(stack, back, done):
     engine.fault(stack, "rollback_fails", done.logical_id)
     if done.what == "changed":
         _must_exist(stack, current)
-        _set(stack, back.spec, current, done.old.properties)
+        yield from _set(stack, back.spec, current, done.old.properties)
         current.definition = done.old.definition
     elif done.what == "replaced":
         stack.resources[done.logical_id] = done.old

@@ -5,7 +5,7 @@ import ipaddress
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.moto_api._internal import mock_random
 
-from . import template
+from . import prefixlists, template
 from .ec2nat import gateway_of
 from .hub import STANDIN
 from .stacks import Spec, Stack
@@ -22,6 +22,8 @@ def _clear(ec2):
     for store in (ec2.vpcs, ec2.subnets, ec2.route_tables, ec2.internet_gateways, ec2.network_acls,
                   ec2.groups, ec2.enis, ec2.nat_gateways, ec2.tags):
         store.clear()
+    for one in prefixlists.of_customers(ec2):
+        prefixlists.forget(ec2, one)
     ec2.addresses.clear()
 
 
@@ -113,6 +115,7 @@ def state(request):
         "nat_gateways": [_gateway(ec2, gateway) for gateway in ec2.nat_gateways.values()],
         "subnets": [_subnet(ec2, subnet) for zone in ec2.subnets.values() for subnet in zone.values()],
         "route_tables": [_route_table(ec2, table) for table in ec2.route_tables.values()],
+        "prefix_lists": [_prefix_list(ec2, one) for one in prefixlists.of_customers(ec2)],
         "gaps": sorted(STANDIN.gaps),
         "quota_left": {"addresses": STANDIN.settings.eip_quota - len(ec2.addresses)},
     }
@@ -154,6 +157,19 @@ def _subnet(ec2, subnet):
     }
 
 
+def _prefix_list(ec2, one):
+    return {
+        "id": one.id,
+        "name": one.prefix_list_name,
+        "state": one.state,
+        "message": one.state_message,
+        "version": one.version,
+        "max_entries": int(one.max_entries),
+        "entries": sorted(prefixlists.entries(one)),
+        "tags": dict(ec2.tags.get(one.id, {})),
+    }
+
+
 def _route_table(ec2, table):
     return {
         "id": table.id,
@@ -162,7 +178,7 @@ def _route_table(ec2, table):
         "tags": dict(ec2.tags.get(table.id, {})),
         "routes": [
             {
-                "cidr": route.destination_cidr_block or route.destination_ipv6_cidr_block,
+                "cidr": route.destination_cidr_block or route.destination_ipv6_cidr_block or route.destination_prefix_list_id,
                 "target": route.gateway_id or route.nat_gateway_id or route.network_interface_id or route.instance_id,
                 "state": route.state,
             }
