@@ -40,7 +40,9 @@ def check(stack, kind, handler, physical_id=None, properties=None, actor=None):
     gone = handler == "delete" and kind.read(stack.region.ec2, physical_id) is None
     if acting is None or acting.statements is None or gone:
         return
-    for action in iam.KNOWN["types"][kind.name].get(handler, ()):
+    for named in iam.KNOWN["types"][kind.name].get(handler, ()):
+        # Some schemas write the service in capitals, which IAM never shows.
+        action = "ec2:" + named.partition(":")[2]
         if action in iam.KNOWN["not_granted"] or (handler, action) in NOT_CALLED:
             continue
         for resource, tags in _resources(stack, kind, action, physical_id, properties or {}):

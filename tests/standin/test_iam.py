@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from .shapes import parameters, template
+from .test_prefix_lists import CIDRS, with_list
 
 DEPLOY = pathlib.Path(__file__).parents[2] / "deploy"
 ACCOUNT, STACK, ROLE = "123456789012", "egress-static-nat-one", "arn:aws:iam::123456789012:role/cloudformation"
@@ -104,6 +105,34 @@ def test_the_shipped_policies_take_a_stack_from_nothing_to_nothing(account):
     state = account.state()
     assert state["addresses"] == [] and {g["state"] for g in state["nat_gateways"]} == {"deleted"}
     assert [stack["status"] for stack in state["stacks"]] == ["DELETE_COMPLETE"]
+
+
+def listed(ours, *cidrs):
+    return {"TemplateBody": with_list(ours.world, cidrs), "Parameters": parameters(ours.world)}
+
+
+def test_the_shipped_policies_take_prefix_lists_from_nothing_to_nothing(account):
+    account.create("8.8.8.8/32")
+    assert account.execute(listed(account, *CIDRS)) == "UPDATE_COMPLETE", account.reasons()
+    assert account.execute({**listed(account, "1.1.1.1/32"), "Tags": [{"Key": "team", "Value": "a"}]}) == "UPDATE_COMPLETE", account.reasons()
+    made, = account.state()["prefix_lists"]
+    assert made["entries"] == ["1.1.1.1/32"] and made["tags"]["team"] == "a"
+    ec2 = account.standin.client("ec2", KEY, account.region)
+    assert len(ec2.get_managed_prefix_list_entries(PrefixListId=made["id"])["Entries"]) == 1
+    change = dict(PrefixListId=made["id"], CurrentVersion=made["version"], RemoveEntries=[{"Cidr": "1.1.1.1/32"}])
+    assert code(ec2.modify_managed_prefix_list, **change)[0] == "UnauthorizedOperation"
+    assert account.change("8.8.8.8/32") == "UPDATE_COMPLETE", account.reasons()
+    assert account.state()["prefix_lists"] == []
+
+
+def test_a_list_without_the_tag_of_the_stack_is_not_changed(ours):
+    ours.create("8.8.8.8/32")
+    assert ours.execute(listed(ours, *CIDRS)) == "UPDATE_COMPLETE", ours.reasons()
+    made, = ours.state()["prefix_lists"]
+    ours.ec2.delete_tags(Resources=[made["id"]], Tags=[{"Key": "aws:cloudformation:stack-name"}])
+    ours.execute(listed(ours, "1.1.1.1/32"))
+    assert f"ec2:ModifyManagedPrefixList on resource: arn:aws:ec2:eu-central-1:123456789012:prefix-list/{made['id']}" in ours.reasons()
+    assert ours.state()["prefix_lists"][0]["entries"] == sorted(CIDRS)
 
 
 def test_a_creation_that_fails_leaves_no_address_behind(ours):
