@@ -1,5 +1,5 @@
-//! The local monotonic clock and its timers. The lease and the loop use no other, so that a simulation can give each replica a clock
-//! that ticks at a rate of its own.
+//! The local monotonic clock and its timers. The lease and the control loop use only this clock, so that a simulation can give each replica
+//! a clock with its own rate.
 
 pub use tokio::time::Instant;
 
@@ -9,7 +9,7 @@ pub use tokio::time::{sleep, sleep_until, timeout};
 #[cfg(test)]
 pub use self::simulated::{now, sleep, sleep_until, timeout};
 
-/// What the wall clock shows, cut to the years that a [`jiff::Timestamp`] can show: a clock that is wrong must not end the process.
+/// Returns the wall clock's time, limited to the years of a [`jiff::Timestamp`]: a wrong clock must not end the process.
 #[must_use]
 pub fn wall() -> jiff::Timestamp {
     at_wall(std::time::SystemTime::now())
@@ -29,20 +29,20 @@ pub fn wall_is_usable() -> bool {
     jiff::Timestamp::try_from(std::time::SystemTime::now()).is_ok()
 }
 
-/// How long ago a moment was on the local clock.
+/// Returns the time since a moment, on the local clock.
 #[must_use]
 pub fn since(moment: Instant) -> std::time::Duration {
     now().saturating_duration_since(moment)
 }
 
-/// What the local clock shows.
+/// Returns the time of the local clock.
 #[cfg(not(test))]
 #[must_use]
 pub fn now() -> Instant {
     Instant::now()
 }
 
-/// The clock of the simulated machine whose process is being polled; without one, tokio's own.
+/// The clock of the simulated machine whose process is being polled; without one, tokio's clock.
 #[cfg(test)]
 pub(crate) mod simulated {
     use std::cell::Cell;
@@ -50,7 +50,7 @@ pub(crate) mod simulated {
 
     use tokio::time::{Instant, Sleep, Timeout};
 
-    /// A clock that showed the true time at its start and gains or loses since.
+    /// A clock that showed the true time at its start, and has gained or lost time since then.
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct Clock {
         start: Instant,
@@ -62,7 +62,7 @@ pub(crate) mod simulated {
     }
 
     impl Clock {
-        /// One that shows `rate` seconds in each second.
+        /// Creates a clock that advances by `rate` seconds in each second.
         pub(crate) fn new(rate: f64) -> Self {
             Self {
                 start: Instant::now(),
@@ -70,7 +70,7 @@ pub(crate) mod simulated {
             }
         }
 
-        /// Does `work` as the machine with this clock does it.
+        /// Runs `work` on the machine with this clock.
         pub(crate) fn with<T>(self, work: impl FnOnce() -> T) -> T {
             let outer = CURRENT.replace(Some(self));
             let result = work();

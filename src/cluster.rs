@@ -38,7 +38,7 @@ struct Metadata {
 }
 
 impl Cluster {
-    /// Returns this cluster, by its name and the way into it, or none if ConfigMaps come from files.
+    /// Returns this cluster, by its name and its access, or none if ConfigMaps come from files.
     pub fn of(cluster: Option<&(String, Access)>) -> Self {
         Self {
             access: cluster.map(|(_, access)| access.clone()),
@@ -46,7 +46,7 @@ impl Cluster {
         }
     }
 
-    /// Returns no cluster, for ConfigMaps that come from files.
+    /// Returns no cluster, for ConfigMaps from files.
     pub fn none() -> Self {
         Self::default()
     }
@@ -60,7 +60,7 @@ impl Cluster {
         }
     }
 
-    /// Returns the owner of the stack: the cluster's UID, and what the flags say. Makes at most one request.
+    /// Returns the owner of the stack, from the cluster's UID and the flags. Makes at most one request.
     pub async fn owner(&mut self, flags: &Owner) -> Owner {
         let waits = self.asked.is_some_and(|at| clock::since(at) < AGAIN);
         if let Some(access) = self

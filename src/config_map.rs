@@ -1,7 +1,7 @@
-//! [`ConfigMap`]: one that the controller writes itself, the ledger or the status.
+//! [`ConfigMap`]: a ConfigMap that the controller writes itself, the ledger or the status.
 //!
-//! What others have put on it must not make it unreadable. So only what is used is read of it, and all else is skipped: the types of the
-//! API refuse a whole object for one time of the year 9999 or one field that is nested too deep.
+//! Other writers must not be able to make it unreadable. So only the required fields are parsed. The API's own types refuse a whole object
+//! because of one time in the year 9999 or one deeply nested field.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 const KIND: &str = "ConfigMap";
 const VERSION: &str = "v1";
 
-/// A ConfigMap of the controller's own.
+/// A ConfigMap that the controller writes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMap {
@@ -28,7 +28,7 @@ pub struct ConfigMap {
     pub data: Option<BTreeMap<String, String>>,
 }
 
-/// What is used of the metadata, or has to be there when the object is replaced.
+/// The metadata that is needed, or that a replacement must keep.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {

@@ -26,15 +26,15 @@ use crate::{clock, reconcile, spans};
 
 /// The first wait after a pass that failed.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// The minimum time between two passes that changes of sources cause. The first after a quiet time starts at once.
+/// The minimum time between two passes that source changes start. The first pass after a quiet time starts immediately.
 const PACE: Duration = Duration::from_secs(1);
-/// The same in a stream of edits: AWS throttles the calls of an account.
+/// The same minimum during a stream of edits, because AWS throttles the calls of an account.
 const STREAM_PACE: Duration = Duration::from_secs(3);
-/// The number of passes in a row for which an edit had to wait, from which on edits are a stream.
+/// Edits form a stream after this many passes in a row for which an edit had to wait.
 const STREAM: u32 = 5;
-/// The maximum time from the moment at which an edit may start a pass to its start, if the edit had to wait. A busy machine is late.
+/// The maximum delay of a pass after the edit was allowed to start it, if the edit had to wait. A busy machine starts passes late.
 const WAITED: Duration = Duration::from_millis(500);
-/// The number of passes at the start of a term without that minimum, because sources are listed one after the other.
+/// The number of passes at the start of a term without the minimum time, because sources are listed one after the other.
 const FIRST_PASSES: u32 = 8;
 
 /// The configuration of the controller.
@@ -115,7 +115,7 @@ impl<P: Provider, E: Election> Controller<P, E> {
             let end = tokio::select! {
                 biased;
                 end = self.lead(&term, stop.as_mut()) => end,
-                // Runs beside the passes, so that a slow API server does not delay them.
+                // Runs beside the passes, so that a slow API server does not delay a pass.
                 never = reporter.write(&term) => match never {},
             };
             self.reporter.end_term();
@@ -148,7 +148,7 @@ impl<P: Provider, E: Election> Controller<P, E> {
             };
             leading.reading = None;
             let _busy = self.liveness.busy();
-            // When the term ends, the pass is dropped with its call in flight, and is not polled again.
+            // When the term ends, the pass is dropped together with its call in flight, and is never polled again.
             tokio::select! {
                 biased;
                 () = &mut stop => return End::Stopped,
@@ -175,9 +175,9 @@ struct LeaderTerm<'a> {
     /// The start of the term as time since 1970.
     wall: Duration,
     next: Instant,
-    /// When the next pass would start if the ledger did not have to be written before.
+    /// The time of the next pass if the ledger did not have to be written earlier.
     due: Instant,
-    /// The earliest time at which a change of a source starts a pass: not before the end of the last one.
+    /// The earliest time at which a source change starts a pass: never before the end of the last pass.
     wakes_from: Instant,
     /// Whether a change of a source started this pass.
     woken: bool,
@@ -275,7 +275,7 @@ impl<'a> LeaderTerm<'a> {
         owes.map_or(wait, |owes| wait.min(owes.max(PACE)))
     }
 
-    /// Returns the earliest time at which a change of a source starts the next pass, after a pass with this start and result.
+    /// Returns the earliest time at which a source change starts the next pass, after a pass with this start and result.
     fn wakes_from(
         &mut self,
         result: &Result<Pass, ProviderError>,

@@ -1,4 +1,4 @@
-//! How many passes and calls the loop makes at rest, in each state of a stack: a day of each, on virtual time.
+//! The passes and calls of the idle loop, in each status of a stack: a day of each, on virtual time.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,12 +8,12 @@ use super::*;
 use crate::model::base::settings::OnEmpty;
 use crate::model::cloud::status::{Phase, Status};
 
-/// The most passes at rest, and the most calls of AWS in a state that others have to end, in an hour.
+/// The maximum number of passes per hour at rest, and of AWS calls in a status that only an operator can end.
 const MOST_PASSES: usize = 120;
 const MOST_CALLS: usize = 240;
-/// The calls of a stack that is well, in an hour.
+/// The calls per hour of a stack that is as planned.
 const WELL: std::ops::RangeInclusive<usize> = 50..=60;
-/// The rows of the tables in deploy/docs/statuses.md, and a stack that is not there at all.
+/// The rows of the tables in deploy/docs/statuses.md, and a missing stack.
 const STATES: [&str; 25] = [
     "CREATE_COMPLETE",
     "UPDATE_COMPLETE",
@@ -58,17 +58,17 @@ impl Hour {
     }
 }
 
-/// What a day is like, besides the state of the stack.
+/// The conditions of a day, besides the status of the stack.
 #[derive(Clone, Copy, Debug)]
 struct Day {
     asks: bool,
     dry_run: bool,
     on_empty: OnEmpty,
-    /// The stack has never served, and nobody has seen it at rest.
+    /// Whether the stack has never served, and was never seen at rest.
     new: bool,
 }
 
-/// Returns the busiest hour of a day in which the stack stays in one state, and the fewest calls.
+/// Returns the busiest hour of a day in which the stack stays in one status, and the fewest calls.
 async fn idle(state: &'static str, day: Day) -> (Hour, usize) {
     let (account, told, leading) = at_rest().await;
     if !day.asks {
@@ -84,14 +84,14 @@ async fn idle(state: &'static str, day: Day) -> (Hour, usize) {
         shown();
     }
     let leading = lead(&account, &told, day.dry_run, day.on_empty);
-    // It has looked at the stack, whatever becomes of that.
+    // The loop has read the stack at least once.
     tokio::time::sleep(Duration::from_secs(400)).await;
     shown();
     let (mut most, mut least) = (Hour::default(), usize::MAX);
     for hour in 0..24 {
         let (passes, calls) = account.counts_in(HOUR).await;
         most.passes = most.passes.max(passes);
-        // In the first ones what fails is tried again with growing patience.
+        // In the first hours, failed steps are retried with growing waits.
         if hour > 2 {
             most.calls = most.calls.max(calls);
             least = least.min(calls);
@@ -101,9 +101,9 @@ async fn idle(state: &'static str, day: Day) -> (Hour, usize) {
     (most, least)
 }
 
-/// Returns every kind of day in a state.
+/// Returns every kind of day in a status.
 fn days(state: &str) -> Vec<Day> {
-    // Whether it has ever served matters only where its creation may have failed.
+    // Whether the stack has ever served matters only if its creation may have failed.
     let news: &[bool] = match Status::read(state).phase() {
         Phase::CreateFailed | Phase::DeleteFailed => &[false, true],
         _ => &[false],
@@ -127,7 +127,7 @@ fn days(state: &str) -> Vec<Day> {
     days
 }
 
-/// What was measured of a state: the busiest hours with entries and without, and the days on which there was too much.
+/// The measurements of a status: the busiest hours with and without entries, and the days that exceeded a limit.
 type Measured = ([Hour; 2], Vec<String>);
 
 async fn measure(state: &'static str) -> Measured {
@@ -147,7 +147,7 @@ async fn measure(state: &'static str) -> Measured {
     (table, wrong)
 }
 
-/// Measures all states, in as many threads as there may be of use.
+/// Measures all statuses, in as many threads as useful.
 fn measure_all() -> BTreeMap<&'static str, Measured> {
     let next = AtomicUsize::new(0);
     let worker = || {
@@ -170,7 +170,7 @@ fn measure_all() -> BTreeMap<&'static str, Measured> {
     })
 }
 
-/// The table in deploy/docs/statuses.md: passes and calls with entries, and without, at the most.
+/// Returns the table in deploy/docs/statuses.md: the maximum passes and calls with entries, and without.
 fn documented() -> BTreeMap<String, [Hour; 2]> {
     let docs = include_str!("../deploy/docs/statuses.md");
     let table = docs.split("<!-- idle -->").nth(1).unwrap_or_default();
@@ -204,7 +204,7 @@ fn a_day_at_rest_takes_few_passes_in_every_state_of_the_stack() {
     let wrong: Vec<_> = measured.values().flat_map(|(_, wrong)| wrong).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
     let documented = documented();
-    // Chance spreads the waits.
+    // Jitter spreads the waits.
     let fits = |shown: usize, is: usize| (is..=is + is / 2 + 5).contains(&shown);
     for state in STATES {
         let shown = documented.get(state).copied().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What the next leader knows of entries that a leader has accepted without changing anything: the whole loop on virtual time.
+//! The next leader's knowledge of entries that a leader accepted without changing the stack: the whole loop on virtual time.
 
 use std::sync::Arc;
 
@@ -22,12 +22,12 @@ struct Bench {
     ledger: FakeApi,
     net: Net,
     publisher: StatusPublisher,
-    /// Of the ledger's writes; None for the usual one.
+    /// The rate of the ledger's writes; None for the default.
     bytes_per_second: Option<u32>,
 }
 
 impl Bench {
-    /// An account at rest with a route for 8.8.8.8.
+    /// Returns an account at rest with a route for 8.8.8.8.
     async fn new() -> Self {
         let (account, told, leading) = at_rest().await;
         leading.abort();
@@ -66,7 +66,7 @@ impl Bench {
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
 
-    /// Returns what the status says of an entry.
+    /// Returns the status of an entry.
     fn told_of(&self, key: &str) -> Entry {
         let latest = self.publisher.latest().expect("a status");
         let json = std::str::from_utf8(&latest.json).expect("text");
@@ -77,7 +77,7 @@ impl Bench {
     }
 }
 
-/// Three entries request one network. The last of them is known for two seconds when the leader ends.
+/// Three entries request one network. The last one is two seconds old when the leader ends.
 #[tokio::test(start_paused = true)]
 async fn an_entry_that_joins_a_live_route_outlives_its_leader() {
     let bench = Bench::new().await;
@@ -101,7 +101,7 @@ async fn an_entry_that_joins_a_live_route_outlives_its_leader() {
     assert_eq!(bench.account.routes().await, 1);
 }
 
-/// Where the ledger cannot be written at once, nobody is told to rely on it.
+/// Until the ledger is written, no owner may rely on the entry.
 #[tokio::test(start_paused = true)]
 async fn an_entry_counts_as_routed_when_the_ledger_has_it() {
     let mut bench = Bench::new().await;
@@ -117,7 +117,7 @@ async fn an_entry_counts_as_routed_when_the_ledger_has_it() {
     let waiting = bench.told_of("three");
     assert_eq!((waiting.state, waiting.reason), (State::Pending, None));
     assert_eq!(bench.told_of("dns").state, State::Routed);
-    // It takes no edit to write it.
+    // The write happens without an edit.
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(writes(), before + 1);
     assert_eq!(bench.told_of("three").state, State::Routed);
@@ -140,7 +140,7 @@ async fn an_entry_counts_as_routed_when_the_ledger_has_it() {
     assert_eq!(bench.told_of("four").state, State::Routed);
 }
 
-/// A plan that is refused looks again after minutes. The ledger does not wait for that, and the wait does not get longer by it.
+/// A refused plan is computed again after minutes. The ledger does not wait for that, and does not extend that wait.
 #[tokio::test(start_paused = true)]
 async fn the_ledger_is_written_while_nothing_can_be_done() {
     let mut bench = Bench::new().await;

@@ -1,4 +1,4 @@
-//! How many passes and calls the loop makes while others edit, on virtual time.
+//! The passes and calls of the loop during edits, on virtual time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,20 +23,20 @@ use crate::report::metrics::Metrics;
 use crate::source::Again;
 
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
-/// An account whose stack can be held in one state, and which counts.
+/// An account that counts calls, and whose stack can be held in one status.
 #[derive(Clone)]
 pub(super) struct Account {
     pub memory: MemoryProvider,
-    /// The state that the stack is shown in, whatever is sent.
+    /// The status that the stack is shown in, whatever is sent.
     pub shown: Arc<Mutex<Option<&'static str>>>,
     pub passes: Arc<AtomicUsize>,
-    /// As many as AWS would get: tests/suite has measured them.
+    /// The number of calls that AWS would get, as measured by tests/suite.
     pub calls: Arc<AtomicUsize>,
-    /// Those that change something.
+    /// The number of calls that change something.
     pub writes: Arc<AtomicUsize>,
-    /// Every call fails.
+    /// Whether every call fails.
     pub away: Arc<AtomicBool>,
-    /// The stack is shown as one that has never served.
+    /// Whether the stack is shown as one that has never served.
     pub new: Arc<AtomicBool>,
 }
 
@@ -61,13 +61,13 @@ impl Account {
         *self.shown.lock().expect("no panic before") = Some(state);
     }
 
-    /// Passes and calls so far.
+    /// Returns the passes and calls so far.
     pub fn counts(&self) -> (usize, usize) {
         let [passes, calls] = [&self.passes, &self.calls].map(|of| of.load(Ordering::Relaxed));
         (passes, calls)
     }
 
-    /// Passes and calls in a time.
+    /// Returns the passes and calls within a time.
     pub async fn counts_in(&self, time: Duration) -> (usize, usize) {
         let before = self.counts();
         tokio::time::sleep(time).await;
@@ -85,7 +85,7 @@ impl Account {
 impl Provider for Account {
     async fn network(&self) -> Result<Network, ProviderError> {
         if self.passes.fetch_add(1, Ordering::Relaxed) > 5_000 {
-            // A loop without a wait would keep virtual time from passing.
+            // A loop without a wait would keep virtual time from advancing.
             std::future::pending::<()>().await;
         }
         self.calls.fetch_add(1, Ordering::Relaxed);
@@ -147,7 +147,7 @@ impl Provider for Account {
     }
 }
 
-/// A cluster of one ConfigMap that holds these entries.
+/// Returns a cluster of one ConfigMap with these entries.
 pub(super) fn asking(entries: &[(&str, &str)]) -> Snapshot {
     let data = entries.iter();
     let data = data.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
@@ -162,7 +162,7 @@ pub(super) fn asking(entries: &[(&str, &str)]) -> Snapshot {
     snapshot
 }
 
-/// A leader for as long as the task runs.
+/// Runs a leader for as long as the task exists.
 pub(super) fn lead(
     account: &Account,
     told: &watch::Sender<Snapshot>,
@@ -174,7 +174,7 @@ pub(super) fn lead(
     lead_with(account, told, flags, LedgerStore::disabled(), reporter)
 }
 
-/// A leader with this ledger, which publishes its status.
+/// Runs a leader with this ledger, which publishes its status.
 pub(super) fn lead_with(
     account: &Account,
     told: &watch::Sender<Snapshot>,
@@ -227,7 +227,7 @@ pub(super) fn lead_with(
     tokio::spawn(controller.run(std::future::pending()))
 }
 
-/// A leader that has come to rest with one route.
+/// Returns a leader at rest with one route.
 pub(super) async fn at_rest() -> (Account, watch::Sender<Snapshot>, JoinHandle<()>) {
     let account = Account::new();
     let told = watch::Sender::new(asking(&[("dns", "8.8.8.8")]));
@@ -243,7 +243,7 @@ pub(super) async fn at_rest() -> (Account, watch::Sender<Snapshot>, JoinHandle<(
     (account, told, leading)
 }
 
-/// Tells of an edit every 5 ms, of an entry that can never be read.
+/// Sends an edit of an unreadable entry every 5 ms.
 async fn stream(told: &watch::Sender<Snapshot>, time: Duration) {
     let end = Instant::now() + time;
     for number in 0_u64.. {
@@ -256,7 +256,7 @@ async fn stream(told: &watch::Sender<Snapshot>, time: Duration) {
     }
 }
 
-/// Passes and writes while others edit.
+/// Returns passes and writes during a stream of edits.
 async fn under_a_stream(
     account: &Account,
     told: &watch::Sender<Snapshot>,
@@ -281,7 +281,7 @@ async fn the_first_edit_acts_at_once_and_a_stream_has_a_pace() {
     }
     let [passes, _] = under_a_stream(&account, &told, Duration::from_secs(60)).await;
     assert!((20..=27).contains(&passes), "{passes} passes in a minute");
-    // The last edit is not lost.
+    // The last edit takes effect.
     told.send_replace(asking(&[("dns", "8.8.8.8"), ("new", "9.9.9.9")]));
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert_eq!(account.routes().await, 2);
@@ -310,20 +310,20 @@ async fn while_an_operation_runs_edits_wake_no_pass() {
 #[tokio::test(start_paused = true)]
 async fn edits_shorten_no_patience() {
     let time = Duration::from_secs(600);
-    // A call that fails is repeated by its backoff.
+    // A failed call is retried with its own backoff.
     let (account, told, leading) = at_rest().await;
     account.away.store(true, Ordering::Relaxed);
     let [passes, _] = under_a_stream(&account, &told, time).await;
     assert!((5..=16).contains(&passes), "{passes} passes that fail");
     leading.abort();
-    // What was tried is tried again in its time; what a person has to mend is looked at.
+    // A failed step is retried after its wait. A status that needs an operator is only polled.
     for (state, most) in [("CREATE_FAILED", 8), ("SOMETHING_NEW", 0)] {
         let (account, told, leading) = at_rest().await;
         account.show(state);
         let [passes, writes] = under_a_stream(&account, &told, time).await;
         assert!(passes <= 620, "{state}: {passes} passes");
         assert!(writes <= most, "{state}: {writes} tries");
-        // The stream has not worn out the patience of what was refused.
+        // The stream of edits has not shortened the waits of a refused plan.
         let (after, _) = account.counts_in(HOUR).await;
         assert!((10..=40).contains(&after), "{state}: {after} passes");
         leading.abort();

@@ -1,4 +1,4 @@
-//! The whole loop on virtual time: manifests in, an account in memory out.
+//! The whole loop on virtual time, from manifests to an account in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ use crate::report::metrics::Metrics;
 use crate::report::status_publisher::StatusPublisher;
 use crate::report::write_metrics::WriteMetrics;
 
-/// A directory with one ConfigMap, gone at the end.
+/// A directory with one ConfigMap, removed at the end.
 struct Manifests(PathBuf);
 
 impl Manifests {
@@ -52,7 +52,7 @@ impl Manifests {
 
 impl Drop for Manifests {
     fn drop(&mut self) {
-        // Whatever is left is a file in the temporary directory.
+        // A file that is left is in the temporary directory.
         let _removed = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -94,7 +94,7 @@ fn telling(manifests: &Manifests, on_empty: OnEmpty, reporter: Reporter) -> Memo
     provider
 }
 
-/// NAT routes of the first worker table.
+/// Returns the NAT routes of the first worker table.
 async fn routes(provider: &MemoryProvider) -> Vec<String> {
     let network = provider.network().await.expect("a network");
     let routes = network.worker_tables["rtb-1"].routes.iter();
@@ -111,7 +111,7 @@ async fn ips(provider: &MemoryProvider) -> Vec<String> {
     }
 }
 
-/// Polls on virtual time: an hour of it passes in no time.
+/// Polls on virtual time: an hour passes immediately.
 async fn until_routes(provider: &MemoryProvider, expected: &[&str]) {
     for _ in 0..3_600 {
         if routes(provider).await == expected {
@@ -165,13 +165,13 @@ async fn the_stack_goes_when_nobody_asks_and_that_is_wanted() {
     until_routes(&provider, &["8.8.8.8/32"]).await;
 }
 
-/// An account in which no stack can be created until it is mended, and which counts the tries and the calls.
+/// An account in which no stack can be created until it is repaired. It counts attempts and calls.
 #[derive(Clone)]
 struct Broken {
     account: MemoryProvider,
     mended: Arc<AtomicBool>,
     creations: Arc<AtomicUsize>,
-    /// As many as AWS would get: tests/suite has measured them.
+    /// The number of calls that AWS would get, as measured by tests/suite.
     calls: Arc<AtomicUsize>,
 }
 
@@ -253,7 +253,7 @@ fn asked(sender: watch::Sender<Option<Snapshot>>) -> JoinHandle<()> {
     })
 }
 
-/// A leader for as long as the task runs.
+/// Runs a leader for as long as the task exists.
 fn lead(
     provider: &Broken,
     drift_interval: Option<Duration>,
@@ -290,7 +290,7 @@ fn lead(
     tokio::spawn(controller.run(std::future::pending()))
 }
 
-/// Lets one leader after the other work on it, each for a minute.
+/// Runs one leader after the other, each for a minute.
 async fn a_leader_a_minute(provider: &Broken, minutes: u32, ledger: impl Fn() -> LedgerStore) {
     for _ in 0..minutes {
         let running = lead(provider, None, ledger());
@@ -311,7 +311,7 @@ async fn a_template_that_always_fails_is_no_storm_with_a_failover_every_minute()
             clusters: [String::new()].into(),
         };
         let client = ClientBuilder::new(api.transport(&Net::good()), "default").build();
-        // Each leader's clock is wrong in its own way.
+        // Each leader's clock has another error.
         let skew = Duration::from_secs(fastrand::u64(0..60));
         let clock = move || Duration::from_secs(1_800_000_000) + start.elapsed() + skew;
         LedgerStore::new(client, place, Arc::new(clock))
@@ -340,7 +340,7 @@ async fn a_template_that_always_fails_is_no_storm_with_a_failover_every_minute()
     assert!(tries > MOST, "without a ledger: {tries} in an hour");
 }
 
-/// With drift detection on, in every hour of a day.
+/// Drift detection is on, and every hour of a day is checked.
 #[tokio::test(start_paused = true)]
 async fn an_idle_controller_makes_at_most_sixty_calls_an_hour() {
     let provider = Broken::new();

@@ -1,4 +1,4 @@
-//! The causes of an error. Libraries say in the outermost one often no more than that a call failed.
+//! The causes of an error. The outermost error of a library often says only that a call failed.
 
 use std::error::Error;
 

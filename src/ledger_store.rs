@@ -1,7 +1,7 @@
 //! Stores the [`Ledger`] in a ConfigMap of the controller. It is read once per term and written when it changes, before the step that
-//! depends on it. The ledger can be large, and anyone who may edit a ConfigMap can change it in each pass. So changes that no step
-//! depends on can be deferred: they stay in memory for a while. What the next leader must know, such as a new entry, is written as soon
-//! as the bytes of the last write allow it; what only costs patience is written at most every 30 s.
+//! depends on it. The ledger can be large, and anyone who may edit a ConfigMap can change it in each pass. So changes that no step depends
+//! on can be deferred: they stay in memory for a while. Changes that the next leader needs, such as a new entry, are written as soon as the
+//! size of the last write allows. Changes that only affect waiting times are written at most every 30 s.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,10 +27,10 @@ pub const KEY: &str = "ledger.json";
 const AGAIN: Duration = Duration::from_secs(15);
 /// How often the ledger is read again if nothing is written: it may have been deleted.
 const REFRESH: Duration = Duration::from_secs(300);
-/// The minimum time between two writes of what the next leader need not know.
+/// The minimum time between two writes of changes that the next leader does not need.
 const PACE: Duration = Duration::from_secs(30);
-/// The bytes of deferred writes in a second, for what the next leader must know. A document of 10 KB waits a sixth of a second for the
-/// last one, and one that is full 12 s: 4 MB a minute.
+/// The rate of deferred writes that the next leader needs, in bytes per second. After a document of 10 KB the next write waits a sixth of a
+/// second, and after a full document 12 s: 4 MB a minute.
 const BYTES_PER_SECOND: u32 = 64 << 10;
 
 /// A clock that returns the time since 1970.
@@ -64,18 +64,18 @@ pub struct LedgerStore {
     cache: CachedLedger,
 }
 
-/// What one term knows of the ledger.
+/// The ledger as this term knows it.
 #[derive(Default)]
 struct CachedLedger {
     /// The ledger as last read or written, with deferred changes; None if it is not known.
     ledger: Option<Ledger>,
-    /// Whether there are deferred changes.
+    /// Whether the cached ledger has deferred changes.
     dirty: bool,
-    /// Whether the next leader must know some of them.
+    /// Whether the next leader needs some of the deferred changes.
     urgent: bool,
-    /// The entries that the document lacks, or has with another network.
+    /// The entries that the document lacks, or has with an outdated network.
     unrecorded: BTreeSet<EntryId>,
-    /// The time of the last deferred write, and of the last write.
+    /// The time of the last deferred write.
     last_deferred: Option<Instant>,
     last_write: Option<Instant>,
     /// The ConfigMap; None if it does not exist.
@@ -118,7 +118,7 @@ impl LedgerStore {
         }
     }
 
-    /// Starts a new term: what was known may be outdated. Returns the time since 1970.
+    /// Starts a new term, and drops the cache, which may be outdated. Returns the time since 1970.
     pub fn begin_term(&mut self) -> Duration {
         self.cache = CachedLedger::default();
         (self.clock)()
@@ -149,7 +149,7 @@ impl LedgerStore {
                 }
                 self.cache.object = object;
             }
-            // The ledger in memory is used further. If it is outdated, the next write fails with a conflict.
+            // The ledger in memory is still used. If it is outdated, the next write fails with a conflict.
             Err(_) if self.cache.ledger.is_some() => {}
             Err(why) => self.cache.last_error = Some(why),
         }
@@ -171,20 +171,20 @@ impl LedgerStore {
         self.cache.ledger.as_ref()?.stack.as_deref()
     }
 
-    /// Returns when deferred changes can be written, or entries that could not be recorded. None if there are none.
+    /// Returns when deferred changes, or entries that could not be recorded, can be written. None if there are none.
     pub fn flush_due(&self) -> Option<Duration> {
         let cache = &self.cache;
         (cache.dirty || !cache.unrecorded.is_empty()).then(|| cache.rest(self.bytes_per_second))
     }
 
-    /// Returns the entries that a later leader would not know, or only with the network that they requested before. If the ledger has
-    /// no content, there are none: then a later leader removes nothing while an entry is refused.
+    /// Returns the entries that a later leader would not know, or would know with an earlier network. If the ledger has no content, there
+    /// are none: then a later leader removes nothing while an entry is refused.
     pub fn unrecorded(&self) -> &BTreeSet<EntryId> {
         &self.cache.unrecorded
     }
 
     /// Writes the ledger if it has changed. If no step `depends` on the change, the write may be deferred. Returns false if the plan must
-    /// be made again, because it was made with a ledger that cannot be used any more.
+    /// be made again, because it used a ledger that is no longer valid.
     pub async fn write(&mut self, term: &Term, next: Option<Ledger>, depends: bool) -> bool {
         let (Some(store), Some(next)) = (&self.store, next) else {
             return true;
@@ -248,14 +248,14 @@ impl LedgerStore {
 }
 
 impl CachedLedger {
-    /// Notes that the document holds this ledger.
+    /// Records that the document now contains this ledger.
     fn holds(&mut self, ledger: Ledger) {
         self.ledger = Some(ledger);
         (self.dirty, self.urgent) = (false, false);
         self.unrecorded.clear();
     }
 
-    /// Notes what a ledger to be written has that the document lacks.
+    /// Records the changes of `next` that the document lacks.
     fn compare(&mut self, next: &Ledger) {
         let is_empty = self.object.as_ref().and_then(text).is_none();
         let Some(known) = self.ledger.as_ref().filter(|_| !is_empty) else {
@@ -266,7 +266,7 @@ impl CachedLedger {
         self.unrecorded.retain(|entry| next.asked(entry).is_some());
     }
 
-    /// Returns how much longer a deferred write has to wait.
+    /// Returns how much longer a deferred write must wait.
     fn rest(&self, bytes_per_second: u32) -> Duration {
         let left = |at: Option<Instant>, pace: Duration| {
             at.map_or(Duration::ZERO, |at| pace.saturating_sub(clock::since(at)))

@@ -10,7 +10,7 @@ use crate::model::base::ids::ObjectId;
 use crate::model::input::request::{Request, Snapshot};
 use crate::model::persisted::ledger::Tries;
 
-/// A ledger that differs from others only in what costs patience.
+/// Returns a ledger that differs from others only in records that affect waiting times.
 fn patient(number: u64) -> Option<Ledger> {
     let mut ledger = Ledger::new("egress");
     let tries = Tries {
@@ -21,7 +21,7 @@ fn patient(number: u64) -> Option<Ledger> {
     Some(ledger)
 }
 
-/// A ledger with so many entries, the first of which has the network of this number.
+/// Returns a ledger with this many entries, of which the first has the network of this number.
 fn asking(entries: u32, number: u32) -> Option<Ledger> {
     let (mut snapshot, mut request) = (Snapshot::default(), Request::default());
     for entry in 0..entries {
@@ -55,11 +55,11 @@ async fn what_only_costs_patience_is_written_at_a_pace() {
     let known = |store: &LedgerStore| store.cache.ledger.clone();
     assert_eq!((bench.writes(), known(&store)), (1, patient(49)));
     assert_eq!(store.flush_due(), Some(PACE));
-    // What a step depends on goes with it, at once.
+    // A change that a step depends on is written immediately, together with the deferred ones.
     assert!(store.write(&bench.term, patient(49), true).await);
     assert_eq!((bench.writes(), store.flush_due()), (2, None));
     assert_eq!(bench.store().read().await.cloned(), patient(49));
-    // What is dirty is kept when the ledger is read again, unless somebody else has written it.
+    // Deferred changes are kept when the ledger is read again, unless another writer has changed it.
     assert!(store.write(&bench.term, patient(50), false).await);
     store.cache.asked = None;
     store.read().await;
@@ -90,7 +90,7 @@ async fn what_the_next_leader_must_know_is_written_as_fast_as_its_size_allows() 
         assert!(store.write(&bench.term, asking(entries, 0), false).await);
         assert!(store.unrecorded().is_empty());
         let before = bench.writes();
-        // One pass a second, and each finds another network.
+        // One pass per second, each with another network.
         for number in 1..=MINUTE {
             tokio::time::sleep(secs(1.0)).await;
             assert!(

@@ -38,14 +38,14 @@ impl Bench {
         LedgerStore::new(self.client(&self.net), location, Arc::new(|| secs(1.8e9)))
     }
 
-    /// One with this ARN.
+    /// Returns the ledger with this ARN.
     fn cache(&self, stack: &str) -> Option<Ledger> {
         let mut ledger = Ledger::new("egress");
         ledger.stack = Some(stack.to_owned());
         Some(ledger)
     }
 
-    /// What somebody with an editor sees and leaves.
+    /// Edits the document as a user with an editor would.
     pub async fn edit(&self, edit: impl FnOnce(String) -> String) -> ConfigMap {
         let api: Api<ConfigMap> = Api::namespaced(self.client(&Net::good()), "default");
         let mut object = api.get("egress-ledger").await.expect("it is there");
@@ -95,7 +95,7 @@ async fn it_is_read_once_and_written_where_it_changes() {
     assert_eq!(labels["app.kubernetes.io/managed-by"], MANAGER);
     assert!(!labels.contains_key("egress"), "it asks for nothing");
 
-    // The next leader, and a term of this one.
+    // The next leader, and another term of this one.
     assert_eq!(bench.store().read().await.cloned(), bench.cache("arn:two"));
     store.begin_term();
     assert_eq!(store.stack(), None);
@@ -115,7 +115,7 @@ async fn what_somebody_else_has_written_is_read_before_anything_is_done() {
     );
     old.read().await;
     assert_eq!((old.stack(), last_error(&old)), (Some("arn:new"), ""));
-    // Again and again, it is left to whoever else writes it, for a while.
+    // After repeated conflicts the store pauses.
     bench
         .edit(|text| text.replace("arn:new", "arn:third"))
         .await;
@@ -165,13 +165,13 @@ async fn a_write_that_fails_stops_nothing_and_is_tried_again_after_a_while() {
     tokio::time::sleep(AGAIN).await;
     assert!(store.write(&bench.term, bench.cache("arn:one"), true).await);
     assert_eq!((bench.writes(), last_error(&store)), (1, ""));
-    // One that is there may still be out of reach.
+    // The ConfigMap may exist and be inaccessible.
     bench.net.set(|_| Fate::status(403));
     assert!(!store.write(&bench.term, bench.cache("arn:two"), true).await);
     assert!(last_error(&store).contains("bind a role with get and update"));
 }
 
-/// The role cannot create it, the chart makes it again: what the leader knows goes into it.
+/// The role cannot create the ConfigMap, and the chart creates it again. The leader writes its cached ledger.
 #[tokio::test(start_paused = true)]
 async fn one_that_was_made_again_without_content_gets_what_is_known() {
     let bench = Bench::new();
@@ -187,7 +187,7 @@ async fn one_that_was_made_again_without_content_gets_what_is_known() {
             .await
             .expect("made");
     };
-    // Before the leader has noticed anything, and after it has read it.
+    // Before the leader has noticed the deletion, and after it has read the new ConfigMap.
     empty().await;
     assert!(store.write(&bench.term, bench.cache("arn:two"), true).await);
     assert_eq!(bench.store().read().await.cloned(), bench.cache("arn:two"));
@@ -199,7 +199,7 @@ async fn one_that_was_made_again_without_content_gets_what_is_known() {
     assert_eq!(bench.store().read().await.cloned(), bench.cache("arn:two"));
 }
 
-/// Helm tells by that label what is its own.
+/// Helm recognises its own objects by that label.
 #[tokio::test(start_paused = true)]
 async fn labels_of_others_stay() {
     let bench = Bench::new();
@@ -254,7 +254,7 @@ async fn nonsense_is_begun_anew_and_a_later_version_is_left_alone() {
     let mut store = bench.store();
     assert_eq!(store.read().await, None);
     assert!(
-        last_error(&store).contains("version 9"),
+        last_error(&store).contains("its version is 9"),
         "{}",
         last_error(&store)
     );

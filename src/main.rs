@@ -1,4 +1,4 @@
-//! Arguments, clients, tasks, signals, exit code. It decides nothing.
+//! Arguments, clients, tasks, signals and the exit code. Makes no decisions.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -40,7 +40,7 @@ const LONGEST_PASS: Duration = Duration::from_secs(600);
 /// How long shutdown waits for the Event about the end of leadership.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What this process shows to the outside.
+/// The metrics, status and probes of this process.
 struct Telemetry {
     metrics: Metrics,
     liveness: Liveness,

@@ -32,7 +32,7 @@ pub const NO_CHANGE: u8 = 0;
 pub const ERROR: u8 = 1;
 pub const CHANGE: u8 = 2;
 
-/// Why the plan could not be made.
+/// Why the plan cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     #[error("{0}; correct it and try again")]
@@ -44,11 +44,11 @@ pub enum PlanError {
     },
     #[error("the network file {} has more than {MAX_NETWORK_FILE} bytes: describe one VPC", .0.display())]
     NetworkTooLarge(PathBuf),
-    #[error("the network file {} is no regular file: check --network", .0.display())]
+    #[error("the network file {} is not a regular file: check --network", .0.display())]
     NetworkNoFile(PathBuf),
-    #[error("the network file {} is not what it should be: {text}", path.display())]
+    #[error("the network file {} is invalid: {text}", path.display())]
     NetworkSyntax { path: PathBuf, text: String },
-    #[error("the network file {} is not what it should be: {source}", path.display())]
+    #[error("the network file {} is invalid: {source}", path.display())]
     NetworkValue {
         path: PathBuf,
         source: NetworkFileError,
@@ -87,7 +87,7 @@ pub async fn look<P: Provider>(
         ledger: ledger.recall(),
         stack: ledger.stack(),
         epoch: None,
-        // What waits after a failure is shown as what is wanted.
+        // A zone that waits after a failure is planned as if it did not wait.
         later: Later::new(),
         refused: SetAside::default(),
     };
@@ -101,7 +101,7 @@ async fn snapshot(config: &Config, source: &Source) -> Result<Snapshot, PlanErro
     }
 }
 
-/// Plans against a described network, as if there were no stack yet.
+/// Plans for a described network, as if no stack existed yet.
 pub async fn offline(
     config: &Config,
     source: &Source,
@@ -173,7 +173,7 @@ fn read_network(path: &Path) -> Result<Network, PlanError> {
         path: path.to_owned(),
         source,
     };
-    // A device may have no length and no end; opening a pipe may take for ever.
+    // A device may have no length and no end, and opening a pipe may block forever.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(PlanError::NetworkNoFile(path.to_owned()));
     }

@@ -1,17 +1,17 @@
-//! Which proxy leads to a URL, as the environment says: `HTTPS_PROXY` and `NO_PROXY`, in upper or lower case.
+//! Selects the proxy for a URL from the environment: `HTTPS_PROXY` and `NO_PROXY`, in upper or lower case.
 //!
-//! Only `https` URLs go through a proxy. Plain HTTP is what credential endpoints on the node speak, and a proxy would read the token
-//! that such a request carries. `HTTP_PROXY` is therefore never used. `ALL_PROXY` counts where it names an HTTP proxy: kubectl and
-//! the AWS CLI do not know the variable, so any other value of it is no error.
+//! Only `https` URLs use a proxy. Credential endpoints on the node use plain HTTP, and a proxy could read the token in such a request. So
+//! `HTTP_PROXY` is never used. `ALL_PROXY` is used if it names an HTTP proxy. kubectl and the AWS CLI do not know this variable, so any
+//! other value of it is not an error.
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 
-/// Hosts that no proxy leads to: this host, and the link-local addresses of the instance metadata service, of ECS and of EKS Pod
-/// Identity.
+/// Hosts that are never reached through a proxy: this host, and the link-local addresses of the instance metadata service, of ECS and of
+/// EKS Pod Identity.
 const DIRECT: &str = "localhost,127.0.0.0/8,::1,169.254.0.0/16,fe80::/10,fd00:ec2::/32";
 
-/// The port of HTTPS, and of all of AWS.
+/// The port of HTTPS, which all AWS services use.
 pub const HTTPS: u16 = 443;
 
 /// The proxy that the environment names.
@@ -22,7 +22,7 @@ pub struct Proxy {
     exceptions: Vec<String>,
 }
 
-/// A proxy's address cannot be used.
+/// The address of a proxy cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{variable} is not the address of a proxy: write it as http://HOST:PORT, or unset the variable"
@@ -36,7 +36,7 @@ impl Proxy {
     /// Reads the environment of this process.
     ///
     /// # Errors
-    /// If the variable that counts does not hold a URL of `http` or `https` with a host.
+    /// If the variable in use does not hold an `http` or `https` URL with a host.
     pub fn from_environment() -> Result<Self, ProxyError> {
         Self::read(|name| std::env::var(name).ok())
     }
@@ -58,7 +58,7 @@ impl Proxy {
             .filter(|item| !item.is_empty())
             .map(str::to_owned)
             .collect::<Vec<_>>();
-        // The matcher takes an asterisk for names alone, not for addresses.
+        // The matcher accepts an asterisk for names only, not for addresses.
         let url = url.filter(|_| !exceptions.iter().any(|item| item == "*"));
         Ok(Self { url, exceptions })
     }
@@ -68,16 +68,16 @@ impl Proxy {
         Self::read(|name| (name == "HTTPS_PROXY").then(|| url.to_owned())).expect("a proxy")
     }
 
-    /// The URL of the proxy, with user and password where it has them.
+    /// Returns the URL of the proxy, with user and password if it has them.
     pub fn url(&self) -> Option<&Uri> {
         self.url.as_ref()
     }
 
-    /// Hosts, domains and networks that are reached directly at this port, separated by commas.
+    /// Returns the hosts, domains and networks that are reached directly at this port, separated by commas.
     pub fn exceptions(&self, port: u16) -> String {
         let mut items: Vec<String> = Vec::new();
         for item in &self.exceptions {
-            // The matcher knows no ports.
+            // The matcher does not support ports.
             let (host, named) = split(item);
             if named.is_none_or(|named| named == port) {
                 items.push(host.trim_start_matches('*').to_owned());
@@ -87,7 +87,7 @@ impl Proxy {
         items.join(",")
     }
 
-    /// The proxy that leads to this URL; None where it is reached directly.
+    /// Returns the proxy for this URL; None if the URL is reached directly.
     pub fn of(&self, target: &Uri) -> Option<Uri> {
         let proxy = self.url.as_ref()?;
         let exceptions = self.exceptions(target.port_u16().unwrap_or(HTTPS));
@@ -113,7 +113,7 @@ fn split(item: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// Without a scheme it is `http`, as for kubectl and curl.
+/// Parses a proxy's URL. The default scheme is `http`, as for kubectl and curl.
 fn url(text: &str) -> Option<Uri> {
     let text = match text.contains("://") {
         true => text.to_owned(),
@@ -122,7 +122,7 @@ fn url(text: &str) -> Option<Uri> {
     text.parse().ok().filter(is_of_a_host)
 }
 
-/// Whether a URL is one of `http` or `https`, and names a host.
+/// Whether a URL has the scheme `http` or `https`, and a host.
 pub fn is_of_a_host(url: &Uri) -> bool {
     let known = matches!(url.scheme_str(), Some("http" | "https"));
     known && url.host().is_some_and(|host| !host.is_empty())
@@ -154,12 +154,12 @@ mod tests {
         let one = ("HTTPS_PROXY", "http://one:3128");
         assert_eq!(of(&[one], api).as_deref(), Some("http://one:3128/"));
         let all = ("ALL_PROXY", "two:3128");
-        // A shell may have it for curl.
+        // A shell may set the variable for curl.
         assert_eq!(of(&[("all_proxy", "socks5://x:1080")], api), None);
         assert_eq!(of(&[all], api).as_deref(), Some("http://two:3128/"));
         assert_eq!(of(&[one, all], api).as_deref(), Some("http://one:3128/"));
         assert_eq!(of(&[("https_proxy", " ")], api), None);
-        // Where the other variable is for plain HTTP, https does not mind it.
+        // The variable for plain HTTP does not affect https.
         assert_eq!(of(&[("HTTP_PROXY", "http://three:3128")], api), None);
         let secret = ("HTTPS_PROXY", "http://user:pass@one:3128");
         let url = of(&[secret], api);

@@ -31,7 +31,7 @@ use crate::spans;
 
 mod ec2_look;
 
-/// The time until a repair that AWS refused is made in another way.
+/// The time until the next pass repairs drift by another method, after AWS refused a repair.
 const NEXT_WAY: Duration = Duration::from_secs(1);
 
 /// The result of a pass.
@@ -41,12 +41,12 @@ pub struct Pass {
     /// Whether the plan's step was sent to the provider.
     pub applied: bool,
     pub outcome: Outcome,
-    /// How often the plan's step has been tried since the stack was last as planned, and how much longer it waits.
+    /// The number of attempts of the plan's step since the stack was last as planned, and the time until the next attempt.
     pub tried: (u32, Duration),
 }
 
 impl Pass {
-    /// Returns the outcome as the metrics name it.
+    /// Returns the outcome's label in the metrics.
     pub fn outcome_name(&self) -> &'static str {
         match (&self.plan.action, self.applied) {
             (Action::Refuse, _) => "refused",
@@ -80,7 +80,7 @@ pub struct LeaderState {
     pub cluster: Cluster,
 }
 
-/// The input of a plan, besides what the provider reads.
+/// The input of a plan apart from the provider's answers.
 pub struct PlanInput<'a> {
     pub snapshot: &'a Snapshot,
     pub settings: &'a Settings,
@@ -94,7 +94,7 @@ pub struct PlanInput<'a> {
 }
 
 impl PlanInput<'_> {
-    /// Returns the same with another content of the ledger.
+    /// Returns the same input with another content of the ledger.
     fn with<'b>(&'b self, ledger: &'b Ledger) -> PlanInput<'b> {
         PlanInput {
             ledger: self.ledger.with(ledger),
@@ -157,7 +157,7 @@ pub async fn look<P: Provider>(
     }
     let zones = plan.surveyed();
     if !zones.is_empty() {
-        // While CloudFormation computes the change set, quotas do not matter, and what is known of the account is as good.
+        // While CloudFormation computes the change set, quotas do not matter, so the last known answer about the account is sufficient.
         if let Some(known) = watch.headroom(&zones) {
             network.headroom.account.clone_from(&known.account);
             plan = made(&network, watch);
@@ -175,7 +175,7 @@ pub async fn look<P: Provider>(
     })
 }
 
-/// Returns those of these ids of which EC2 does not say that they do not exist.
+/// Returns the ids whose absence EC2 has not confirmed.
 async fn unproven<P: Provider>(provider: &P, missing: &BTreeSet<String>) -> BTreeSet<String> {
     if missing.is_empty() {
         return BTreeSet::new();
@@ -185,7 +185,7 @@ async fn unproven<P: Provider>(provider: &P, missing: &BTreeSet<String>) -> BTre
     missing.difference(&absent).cloned().collect()
 }
 
-/// Asks what the account has and may still have, as far as these zones need it, which are to be added.
+/// Reads the account's quotas and usage, as far as these new zones need them.
 async fn survey<P: Provider>(
     provider: &P,
     zones: &BTreeSet<Zone>,
@@ -280,8 +280,8 @@ pub async fn pass<P: Provider>(
     }
 }
 
-/// Returns why the plan's step must not be applied: the sources have changed since the plan, or cannot be read again. Only steps that
-/// cannot be undone, or that remove much, are checked, because the check lists all sources.
+/// Returns why the plan's step must not be applied: the sources have changed since the plan, or cannot be read again. The check lists all
+/// sources, so it covers only steps that cannot be undone or that remove many networks.
 async fn doubt(plan: &Plan, input: &PassInput<'_>) -> Option<Problem> {
     if !plan.needs_proof() {
         return None;
@@ -318,7 +318,7 @@ impl LeaderState {
             return Err(error);
         }
         tracing::info!(
-            "the drift is repaired in another way, since AWS does not revert it: {}",
+            "the drift is repaired by another method, because AWS does not revert it: {}",
             error_chain::text(&error)
         );
         Ok(self.unapplied(plan, Outcome::Settled(Some(NEXT_WAY)), now))
@@ -349,7 +349,7 @@ impl LeaderState {
         let next = plan.ledger.take().map(|mut ledger| {
             ledger.tries = self.schedule.tries_made(note.began);
             ledger.refused = self.schedule.refusals.kept(note.began);
-            // A repair counts after it was made: one repair too many is better than giving up too soon.
+            // A repair is counted after the call. After a crash, one repair too many is better than giving up too early.
             ledger.repairs = note.before.watch.repairs_made();
             ledger.grace = self.grace.kept();
             ledger
@@ -368,7 +368,7 @@ struct Note<'a> {
     depends: bool,
 }
 
-/// Counts the attempt if AWS cannot revert drift here, so that the next repair uses the other method. Whether it did.
+/// Records that AWS cannot revert drift here, so that the next repair uses the other method. Returns whether this error says so.
 fn not_reverted(watch: &mut Watch, plan: &Plan, error: &ProviderError) -> bool {
     let is_refused = matches!(plan.action, Action::Revert(_)) && error.retry == Retry::AfterFix;
     if is_refused {
@@ -379,7 +379,7 @@ fn not_reverted(watch: &mut Watch, plan: &Plan, error: &ProviderError) -> bool {
     is_refused
 }
 
-/// Returns the outcome of a pass that sent nothing, or whose call AWS accepted. `held` is how long the step waits.
+/// Returns the outcome of a pass that sent nothing, or whose call AWS accepted. `held` is the remaining wait of the step.
 fn outcome(plan: &Plan, applied: bool, held: Option<Duration>) -> Outcome {
     if applied {
         return Outcome::Started;

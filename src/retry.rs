@@ -29,7 +29,7 @@ impl Backoff {
             // The crate's random generator cannot be seeded, so the jitter is added below.
             randomization_factor: 0.0,
             max_interval: max,
-            // The default is to give up after 15 minutes.
+            // By default, the crate gives up after 15 minutes.
             max_elapsed_time: None,
             ..ExponentialBackoff::default()
         };

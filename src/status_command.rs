@@ -20,11 +20,11 @@ mod page;
 /// The timeout of a request to the API server.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The exit codes of both subcommands.
+/// The exit code of both subcommands for success.
 pub const WELL: u8 = 0;
 pub const ERROR: u8 = 1;
-/// For `status`: an entry is refused or not routed yet, or nothing has that name. For `check`: the address has no static IP. For both:
-/// no replica leads.
+/// The exit code for a negative answer. For `status`: an entry is refused or not routed yet, or nothing has that name. For `check`: the
+/// address has no static IP. For both: no replica leads.
 pub const NOT_WELL: u8 = 2;
 
 /// The question to answer.
@@ -108,7 +108,7 @@ pub async fn answer(
     Ok((text, if well { WELL } else { NOT_WELL }))
 }
 
-/// Says why no entry is known, as far as the API server tells. A team may lack the right to list ConfigMaps.
+/// Explains why no entry is known, as far as the API server answers. A team may lack the permission to list ConfigMaps.
 async fn missing(config: &Config, name: Option<&str>, client: Option<Client>) -> String {
     let general =
         "no entry is known there: check name and namespace, and that the ConfigMap has the label egress: static\n".to_owned();
@@ -119,14 +119,14 @@ async fn missing(config: &Config, name: Option<&str>, client: Option<Client>) ->
         return general;
     };
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);
-    // The pod has the right to list, and not to get.
+    // The pod may list, but not get, ConfigMaps.
     let named = ListParams::default().fields(&format!("metadata.name={name}"));
     let found = tokio::time::timeout(PATIENCE, api.list(&named)).await;
     let told = match found.map(|found| found.map(|found| found.items.into_iter().next())) {
         Ok(Ok(Some(object))) => {
             let metadata = serde_json::to_value(&object.metadata).unwrap_or_default();
             let why = near_miss::why_not(&metadata);
-            why.unwrap_or_else(|| "it has the label; the controller has not read it yet, or does not watch its namespace".to_owned())
+            why.unwrap_or_else(|| "it has the label, but the controller has not read it yet, or does not watch its namespace".to_owned())
         }
         Ok(Ok(None)) => "it does not exist; check name and namespace".to_owned(),
         Ok(Err(_)) | Err(_) => return general,

@@ -33,18 +33,20 @@ pub(super) enum CasError {
         "{method} {path} is not a request for the Lease: use a client of its own for anything else"
     )]
     NotTheLease { method: Method, path: String },
-    #[error("the write does not follow from what was read of the Lease: read it again")]
+    #[error(
+        "the write does not match the version of the Lease that was read: read the Lease again"
+    )]
     NotAllowed,
     #[error("only a candidate creates the Lease: campaign again")]
     NotACandidate,
     #[error("the API server changed nothing: check that this machine's clock runs")]
     Unchanged,
     #[error(
-        "the request's body is not JSON or not at hand: this version of kube-leader-election does not fit the guard"
+        "the request's body is not JSON or not in memory: this version of kube-leader-election does not fit this layer"
     )]
     Request,
     #[error(
-        "the API server's answer is not a Lease: check what stands between it and this process"
+        "the API server's response is not a Lease: check the proxies between the API server and this process"
     )]
     Answer(#[source] BoxError),
 }

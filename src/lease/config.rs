@@ -6,17 +6,17 @@ use std::time::Duration;
 /// The maximum lease duration. No candidate waits longer, even if the Lease has a longer duration that was written by hand.
 pub const MAX_LEASE_DURATION: Duration = Duration::from_secs(600);
 
-/// The maximum length of an identity: it is also the field manager, whose length the API server limits.
+/// The maximum length of an identity in characters. The identity is also the field manager, whose length the API server limits.
 const MAX_IDENTITY: usize = 128;
 
-/// Where the Lease is, who we are, and client-go's three times.
+/// The Lease's name and namespace, this replica's identity, and client-go's three times.
 #[derive(Debug, Clone)]
 pub struct ElectionConfig {
     /// The Lease's name.
     pub name: String,
     /// The Lease's namespace.
     pub namespace: String,
-    /// The name that stands in the Lease while this process leads. Unique per process start: see [`identity`].
+    /// The holder identity of this process in the Lease. Unique per process start: see [`identity`].
     pub identity: String,
     /// How long the Lease lasts after a renewal: whole seconds, 1 s to [`MAX_LEASE_DURATION`].
     pub lease_duration: Duration,
@@ -28,7 +28,7 @@ pub struct ElectionConfig {
 }
 
 impl ElectionConfig {
-    /// A config with client-go's times: 15 s, 10 s and 2 s.
+    /// Creates a config with client-go's times: 15 s, 10 s and 2 s.
     #[must_use]
     pub fn new(
         name: impl Into<String>,
@@ -104,7 +104,7 @@ impl ElectionConfig {
         spare.max(self.retry_period).min(self.lease_duration / 3)
     }
 
-    /// Returns the timeout of a read or write of the Lease, if no Term's end bounds it.
+    /// Returns the timeout of a read or write of the Lease that is not limited by the end of a Term.
     pub(super) fn patience(&self) -> Duration {
         (self.renew_deadline / 2).max(self.retry_period)
     }
@@ -123,12 +123,12 @@ pub enum ElectionError {
         "the Lease cannot be {namespace:?}/{name:?}: give both as DNS names (lower case letters, digits, '-' and '.')"
     )]
     Name {
-        /// The name given.
+        /// The name from the configuration.
         name: String,
-        /// The namespace given.
+        /// The namespace from the configuration.
         namespace: String,
     },
-    /// The holder's name is not a valid field manager.
+    /// The identity is not a valid field manager.
     #[error(
         "{0:?} cannot be the holder of a Lease: use 1 to 128 printable ASCII characters without spaces"
     )]

@@ -98,8 +98,8 @@ impl LeaseElection {
         Self::over(calls, client(kube)?, config, Arc::new(tokio::spawn))
     }
 
-    /// Creates an election over two transports to the API server. A watch occupies a connection, so it has its own, and calls
-    /// find theirs free and open. Must be called within a tokio runtime.
+    /// Creates an election over two transports to the API server: one for watches and one for calls. A watch occupies its connection, so
+    /// calls never wait for it. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// If the config contradicts itself.

@@ -1,4 +1,4 @@
-//! What this replica has observed of the Lease, whether the Lease has expired, and what may be written.
+//! The observed state of the Lease: whether it has expired, and which writes are allowed.
 //!
 //! No decision here uses a wall clock. A version of the Lease expires when it has been observed without a renewal for its duration,
 //! on the local monotonic clock. The holder counts from before it sent the renewal, and this replica counts from after it saw that
@@ -58,12 +58,12 @@ pub(super) struct LeaseVersion {
 }
 
 impl LeaseVersion {
-    /// Returns when the Lease may be taken if it does not change.
+    /// Returns the time from which the Lease may be taken if it does not change.
     pub(super) fn dead_at(&self) -> Instant {
         self.since + self.dead_after
     }
 
-    /// Returns why the Lease may be taken then.
+    /// Returns why the Lease may be taken from then on.
     pub(super) fn why_dead(&self) -> String {
         let holder = self.holder.as_deref().unwrap_or("nobody");
         match self.hold {

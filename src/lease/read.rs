@@ -9,7 +9,7 @@ use serde_json::Value;
 /// The maximum length of a holder's name in characters, more than any replica's name has.
 const MAX_HOLDER: usize = 160;
 
-/// The fields that matter. Others are skipped without being parsed.
+/// The fields that matter. Other fields are skipped without being parsed.
 #[derive(Deserialize)]
 struct Slim {
     metadata: Metadata,

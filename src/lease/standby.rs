@@ -16,8 +16,8 @@ use super::status::StatusWriter;
 
 /// The duration of one watch in seconds. Each watch costs a request, so it is as long as the client allows.
 const WATCH_SECONDS: u32 = 290;
-/// How often a standby reads the Lease only to keep its connection open. Servers and this client close an idle connection after 90 s,
-/// and a new one, with TLS and delayed acknowledgements, would delay a takeover by 50 ms.
+/// The interval at which a standby reads the Lease to keep its connection open. Servers and this client close an idle connection after 90
+/// s, and a new one, with TLS and delayed acknowledgements, would delay a takeover by 50 ms.
 const KEEP_WARM: Duration = Duration::from_secs(75);
 
 /// The maximum delay before an old standby (17 minutes) takes a released Lease. In a rolling update, old and new replicas stand by. A
@@ -68,7 +68,7 @@ impl Standby {
         }
     }
 
-    /// Drops the watch.
+    /// Ends the watch.
     pub(super) fn rest(&mut self) {
         self.watch = None;
     }
@@ -151,9 +151,9 @@ impl Standby {
                     return News::Ended(Some(status.message.clone()));
                 }
                 Some(Err(error)) => return News::Ended(Some(error_chain::text(&error))),
-                // A server that ends every watch at once must not be asked again at once.
+                // A server that ends every watch immediately must not receive the next request immediately.
                 None if clock::since(watch.since) < Duration::from_secs(1) => {
-                    return News::Ended(Some("the API server ended it at once".into()));
+                    return News::Ended(Some("the API server ended the watch immediately".into()));
                 }
                 None => return News::Ended(None),
             }

@@ -13,7 +13,7 @@ use super::observation::LeaseVersion;
 pub struct LeaseView {
     /// The holder of the Lease as last seen; `None` if it has none or nothing is known yet.
     pub holder: Option<String>,
-    /// The name this process has in the Lease.
+    /// This process's holder identity in the Lease.
     pub us: String,
     /// Whether this replica leads.
     pub leading: bool,

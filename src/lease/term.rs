@@ -22,7 +22,7 @@ pub struct TermOver;
 
 struct Shared {
     epoch: u64,
-    /// Until when the Term lasts. `None` is final: it was lost, given up or dropped.
+    /// The time at which the Term ends. `None` is final: the Term was lost, released or dropped.
     end: Mutex<Option<Instant>>,
     changed: Notify,
 }
@@ -101,7 +101,7 @@ impl Term {
         self.shared.epoch
     }
 
-    /// Returns how long the Term lasts without a further renewal; zero if it is over.
+    /// Returns how long the Term lasts without another renewal; zero if it is over.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         self.shared.remaining()

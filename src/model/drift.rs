@@ -1,4 +1,4 @@
-//! Drift: where EC2 differs from the stack, since it was changed outside of CloudFormation, which does not notice.
+//! Drift: differences between EC2 and the stack after a change outside of CloudFormation, which does not notice such changes.
 
 pub mod cfn_detection;
 pub mod kind;
@@ -21,70 +21,69 @@ use crate::model::drift::kind::DriftKind;
 
 mod zone;
 
-/// A key has this many characters of what is seen: EC2's reason why a NAT gateway failed has any length.
+/// How many characters of the observed state are part of a key. EC2's failure messages have any length.
 const MAX_SEEN: usize = 120;
 
-/// One resource of the stack that is not in EC2 what it is in the stack.
+/// One resource of the stack that differs in EC2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
-    /// Logical id.
+    /// The logical id.
     pub id: String,
     pub place: Place,
     pub kind: DriftKind,
-    /// What the stack says, and what EC2 shows.
+    /// The resource as the stack defines it, and its state in EC2.
     pub expected: String,
     pub seen: String,
     pub cure: Cure,
 }
 
-/// What of the stack it is a part of.
+/// The part of the stack that the resource belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     Route(TableId, Ipv4Net),
-    /// A piece of a zone's NAT.
+    /// A resource of a zone's NAT.
     Zone(Zone),
 }
 
-/// How it can be set right by a change of the stack.
+/// How a change of the stack can repair a drift. The lists contain the logical ids of the resources that are replaced together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cure {
-    /// Taken out of the stack, and put back.
+    /// Remove the resource from the stack, and add it again.
     Retake,
-    /// Its tags taken out of the stack, and put back.
+    /// Remove the resource's tags from the stack, and add them again.
     Retag,
-    /// Created again under another logical id; these go with it.
+    /// Create the resource again under another logical id.
     Renew(Vec<String>),
-    /// The gateway is created again with the zone's static IP, which is in the account under another allocation id than before; these
-    /// go with it.
+    /// Create the gateway again with the zone's static IP, which is in the account under another allocation id than before.
     Adopt(Vec<String>, StaticIp),
-    /// The same static IP again, allocated under another logical id; these go with it.
+    /// Allocate the same static IP again under another logical id.
     Recover(Vec<String>, String),
-    /// A new static IP, if that is allowed.
+    /// Allocate a new static IP, if that is allowed.
     NewIp(Vec<String>),
-    /// It goes with another one's.
+    /// The repair of another drift repairs this one.
     Follows,
-    /// It passes by itself.
+    /// The drift ends without a repair.
     Passes,
-    /// What a person has to do.
+    /// A user has to repair the drift, as this text says.
     ByHand(Cow<'static, str>),
 }
 
 impl Drift {
-    /// Returns the key of the drift: it stays the same when the resource was created again since, and changes with what is seen.
+    /// Returns the key of the drift. It ignores renewals of the logical id, and includes the observed state.
     pub fn key(&self) -> String {
         let (id, _) = renewal(&self.id);
         let seen: String = self.seen.chars().take(MAX_SEEN).collect();
         format!("{id} {} {seen}", self.kind.reason())
     }
 
-    /// Returns the key by which tries to get back the static IP that is lost are counted. They do not count against a new one.
+    /// Returns the key that counts attempts to recover the lost static IP. They do not count as attempts to get a new one.
     pub fn recovery_key(&self) -> Option<String> {
         let (id, _) = renewal(&self.id);
         (self.kind == DriftKind::StaticIpLost)
             .then(|| format!("{id} recovery of {}", self.expected))
     }
 
-    /// Whether a change of the stack may set it right, now or soon.
+    /// Whether a change of the stack may repair the drift, now or soon.
     pub fn is_curable(&self) -> bool {
         !matches!(self.cure, Cure::ByHand(_) | Cure::Follows)
     }
@@ -96,7 +95,7 @@ impl Drift {
         }
     }
 
-    /// Whether what it is about is still asked for.
+    /// Whether the drifted resource is still requested.
     pub fn is_wanted(&self, desired: &Desired) -> bool {
         match &self.place {
             Place::Route(table, cidr) => desired.routes.contains(&(table.clone(), *cidr)),
@@ -104,7 +103,7 @@ impl Drift {
         }
     }
 
-    /// Returns the problem to publish; `next` says what the controller does about it.
+    /// Returns the problem to publish; `next` names the controller's next step.
     pub fn problem(&self, next: &str) -> Problem {
         let cause = self.kind.cause();
         let text = format!(
@@ -120,8 +119,8 @@ impl Drift {
     }
 }
 
-/// Everything that differs, in the order of zones and routes. Without `observed` only the routes are compared. Routes of
-/// others in the same tables are no drift.
+/// Returns all drifts in the order of zones and routes. Without `observed`, compares only the routes. Routes in the same tables that are
+/// not in the stack are not drift.
 pub fn of(
     network: &Network,
     layout: &Layout,
@@ -154,7 +153,7 @@ pub fn of(
     let mut routes = Vec::new();
     for (route, id) in &names.routes {
         let (table, cidr) = route;
-        // A table that is gone takes its routes with it, by the plan.
+        // The plan removes the routes of a deleted table.
         let Some(there) = network.routes(table) else {
             continue;
         };
@@ -165,7 +164,7 @@ pub fn of(
         let Some((kind, seen)) = of_route(there.get(cidr), gateway, Target::NatGateway) else {
             continue;
         };
-        // It leads to the new gateway once there is one.
+        // The route will lead to the new gateway once the gateway is created.
         let follows =
             kind == DriftKind::RouteBlackhole && zone.is_some_and(|zone| sick.contains(&zone));
         routes.push(Drift {
@@ -179,7 +178,7 @@ pub fn of(
             } else if network.worker_tables.contains_key(table) {
                 Cure::Retake
             } else {
-                // Nothing would put it back, and AWS may refuse it in such a table.
+                // No change of the stack would add the route again, and AWS may refuse it in such a table.
                 Cure::ByHand("give the route table back its tag AvailabilityZone, then the route is repaired".into())
             },
         });
@@ -188,7 +187,7 @@ pub fn of(
     found
 }
 
-/// What is wrong with a route that should lead to `target`, or, where that is not known, to something of this kind.
+/// Returns the drift of a route whose target should be `target` or, if that is unknown, of this kind.
 fn of_route(
     route: Option<&Route>,
     target: Option<&str>,

@@ -1,4 +1,4 @@
-//! Each drift is found, and told by its reason.
+//! Each drift is detected, and reported with its reason.
 
 use super::repair_tests::{Scene, dns, leads_to, text, told};
 use super::*;
@@ -10,7 +10,7 @@ use crate::model::drift::Cure;
 
 type Harm = fn(&mut Scene);
 
-/// Each with the reasons that are told of it.
+/// Applies each damage, and checks the reported reasons.
 fn told_of(cases: &[(Harm, &[Reason])]) {
     for (harm, expected) in cases {
         let mut scene = Scene::new();
@@ -23,7 +23,7 @@ fn told_of(cases: &[(Harm, &[Reason])]) {
             .collect();
         assert_eq!(found, *expected);
         assert_eq!(plan.problems.len(), expected.len());
-        // Told and nothing else; not even told.
+        // In mode `report` drift is only reported; in mode `off` it is not.
         scene.bench.settings.drift = OnDrift::Report;
         assert_eq!(scene.plan().action, Action::Keep);
         scene.bench.settings.drift = OnDrift::Off;
@@ -163,7 +163,7 @@ fn answers_that_contradict_each_other_prove_nothing() {
             &[Reason::NatGatewayGone],
         ),
         (
-            // Available, and with an empty set of addresses.
+            // Available, with an empty set of addresses.
             |seen| {
                 let gateway = seen.gateways.get_mut("nat-a").unwrap();
                 (gateway.public_ip, gateway.interface) = (None, None);
@@ -216,7 +216,7 @@ fn a_route_is_not_taken_out_of_a_table_into_which_it_cannot_be_put_back() {
     );
 }
 
-/// An answer that lacks something proves nothing: EC2, asked for just that, has to deny it.
+/// An incomplete answer proves nothing: EC2 has to confirm the absence when asked for exactly that id.
 #[test]
 fn what_ec2_does_not_deny_is_not_rebuilt() {
     type Case = (Harm, &'static str, &'static [Reason]);
@@ -248,7 +248,7 @@ fn what_ec2_does_not_deny_is_not_rebuilt() {
             &[Reason::NatGatewayFailed, Reason::AnswersContradict],
         ),
         (
-            // The subnet is gone, and its gateway may be there.
+            // The subnet is gone, but its gateway may still exist.
             |s| {
                 s.seen.subnets.remove("subnet-a");
                 s.seen.gateways.remove("nat-a");
@@ -288,7 +288,7 @@ fn the_routes_of_a_table_that_an_answer_lacks_stay_until_ec2_denies_it() {
     let mut scene = Scene::new();
     scene.bench.network.worker_tables.remove("rtb-a");
     scene.bench.network.unproven.insert(text("rtb-a"));
-    // Not even what nobody requests any more goes: nobody knows what the table has.
+    // Routes that are no longer requested stay as well, because the table's content is unknown.
     for entries in [&[("dns", "8.8.8.8")][..], &[("other", "9.9.9.9")]] {
         scene.bench.ask(entries);
         let plan = scene.plan();

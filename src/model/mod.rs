@@ -2,12 +2,12 @@
 //!
 //! Each folder imports only from folders further down in this list:
 //!
-//! - [`schedule`]: when to look again.
-//! - [`status`]: what to publish.
+//! - [`schedule`]: when the next pass starts.
+//! - [`status`]: the published result.
 //! - [`plan`]: the one next step, with its reasons.
 //! - [`drift`]: how EC2 differs from the stack.
 //! - [`desired`]: what the stack should contain.
-//! - [`persisted`]: what outlives a leader.
+//! - [`persisted`]: the state that outlives a leader.
 //! - [`input`]: what ConfigMaps request; [`cloud`]: the stack and the network.
 //! - [`base`]: identifiers, CIDRs, problems and settings.
 

@@ -1,4 +1,4 @@
-//! When to look again, and when to try the same again. Time is an argument: the duration since the controller started.
+//! Decides when to read the stack again, and when to retry an attempt. Time is an argument: the duration since the controller started.
 
 mod attempt;
 
@@ -15,47 +15,48 @@ use crate::model::plan::refusals::Refusals;
 use crate::model::plan::types::{Action, Failure, Plan};
 use crate::model::schedule::attempt::Attempt;
 
-/// An operation under way is looked at again after half the time it has taken so far, within these limits.
+/// The limits of the poll interval of an operation under way. The interval is half of the time that the operation has taken.
 const FIRST_POLL: Duration = Duration::from_millis(400);
 const LAST_POLL: Duration = Duration::from_secs(15);
-/// One that takes much longer than any of ours is looked at again after this part of the time it has taken.
+/// The poll interval of an operation that takes much longer than any of ours is this fraction of the time it has taken, as a divisor.
 const LONG: u32 = 30;
-/// The shortest wait for anything else. Whatever is due at every pass makes no more of them than this.
+/// The minimum wait in all other cases, so that work which is due in every pass does not start passes faster.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// The same template after it failed, or a deletion after it failed: each further try waits twice as long.
+/// The limits of the wait after a template or a deletion has failed. Each further failure doubles the wait.
 const FIRST_PATIENCE: Duration = Duration::from_secs(15);
 const LAST_PATIENCE: Duration = Duration::from_secs(1_800);
-/// A zone that could not be added: each try is a change that fails for everybody, and a quota is not raised in minutes.
+/// The first wait after a zone could not be added. Each attempt is a change that can fail for all tenants, and quotas are not raised within
+/// minutes.
 const FIRST_ZONE_PATIENCE: Duration = Duration::from_secs(120);
-/// Templates remembered as tried.
+/// The maximum number of recorded attempts.
 const MAX_TRIED: usize = 64;
 
-/// How a pass ended, as far as the next one depends on it.
+/// The result of a pass that decides when the next pass starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All is as asked for; there may be a reason to look again sooner than usual.
+    /// The stack is as planned. The duration is the time until the next pass, if it has to start earlier than usual.
     Settled(Option<Duration>),
     /// An operation was started.
     Started,
     /// An operation is under way.
     UnderWay,
-    /// The same was tried before and failed; it is tried again after this long.
+    /// The step was tried before and failed. It is retried after this time.
     Held(Duration),
-    /// A person has to act, or a call failed.
+    /// A user has to act, or a call failed.
     Failed,
 }
 
-/// The controller's patience. A new leader takes it over from the ledger.
+/// The waits of the controller. A new leader restores them from the ledger.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     resync: Duration,
-    /// When the operation under way was started, or first seen.
+    /// When the operation under way was started, or first observed.
     since: Option<Duration>,
-    /// By subject: a creation that fails alternates with deletions.
+    /// Attempts by subject, because creations that fail alternate with deletions.
     tried: BTreeMap<Attempt, Tried>,
-    /// What is known about drift.
+    /// The state of drift detection.
     pub watch: Watch,
-    /// What AWS refused.
+    /// The routes that AWS refused.
     pub refusals: Refusals,
 }
 
@@ -63,7 +64,7 @@ pub struct Schedule {
 struct Tried {
     times: u32,
     not_before: Duration,
-    /// Whether the previous leader recorded it only once: AWS may never have received its call.
+    /// Whether the previous leader recorded the attempt only once, so AWS may never have received its call.
     doubtful: bool,
     /// Whether a pass has seen that the zone failed.
     failed: bool,
@@ -80,14 +81,14 @@ impl Schedule {
         }
     }
 
-    /// Takes over from an earlier leader. `began` is the beginning of `now`'s time, since 1970. Whatever another clock has shown,
-    /// nothing waits for longer than it would after a try made now.
+    /// Restores attempts from an earlier leader. `began` is the start of `now`'s clock as time since 1970. Whatever that leader's clock
+    /// showed, no wait is longer than after an attempt made now.
     pub fn recall(&mut self, tries: &BTreeMap<String, Tries>, began: Duration, now: Duration) {
         for (what, told) in tries.iter().take(MAX_TRIED) {
             let what = Attempt::read(what);
             let at = Duration::from_secs(told.not_before).saturating_sub(began);
             let times = told.times.saturating_sub(1);
-            // What can still be executed has not been: the leader ended before AWS took its call.
+            // A change set that can still be executed was not executed: the leader ended before AWS received its call.
             let cut_off = times == 0 && matches!(what, Attempt::Execute(_) | Attempt::Zone(..));
             let latest = match cut_off {
                 true => now,
@@ -106,7 +107,7 @@ impl Schedule {
         }
     }
 
-    /// What a later leader has to know.
+    /// Returns the attempts for the next leader.
     pub fn tries_made(&self, began: Duration) -> BTreeMap<String, Tries> {
         let told = |(what, tried): (&Attempt, &Tried)| {
             let tries = Tries {
@@ -118,7 +119,7 @@ impl Schedule {
         self.tried.iter().map(told).collect()
     }
 
-    /// How often the plan's action has been tried, and how much longer it has to wait.
+    /// Returns how often the plan's action was tried, and the remaining wait.
     pub fn tried(&self, plan: &Plan, now: Duration) -> (u32, Duration) {
         let tried = Attempt::of(plan).and_then(|what| self.tried.get(&what));
         tried.map_or((0, Duration::ZERO), |tried| {
@@ -129,24 +130,24 @@ impl Schedule {
         })
     }
 
-    /// How much longer the plan's action has to wait because the same was tried before; None when it may be done now.
+    /// Returns the remaining wait of the plan's action after a failed attempt; None if the action may be applied now.
     pub fn held(&self, plan: &Plan, now: Duration) -> Option<Duration> {
         let tried = self.tried.get(&Attempt::of(plan)?)?;
-        // Had the change failed, the stack would show it.
+        // If the change had failed, the stack's status would show the rollback.
         let rolled_back = plan.status.as_ref().is_some_and(Status::is_rollback);
         let cut_off = tried.doubtful && matches!(plan.action, Action::Prepare(_)) && !rolled_back;
         (tried.not_before > now && !cut_off).then(|| tried.not_before - now)
     }
 
-    /// Notes that the plan's action is done now; if the same is needed again, it has to wait. `jitter`, from 0 to 1, spreads
-    /// that wait over half to one and a half of its length.
+    /// Records an attempt of the plan's action. The next attempt of the same action has to wait. `jitter`, from 0 to 1, scales that wait
+    /// from half to one and a half of its length.
     pub fn tries(&mut self, plan: &Plan, now: Duration, jitter: f64) {
         self.watch.tried(&plan.repairs);
         let executes = matches!(plan.action, Action::Execute { .. });
         if executes {
             self.refusals.tries(&plan.attempt);
         }
-        // A change set that CloudFormation could not make counts as well.
+        // A change set that CloudFormation could not create counts as an attempt, too.
         let gives_up = plan.replaced.is_some() && matches!(plan.action, Action::Discard { .. });
         if executes || gives_up {
             let cidr = |zone: &Zone| plan.desired.zones.get(zone).copied();
@@ -166,7 +167,7 @@ impl Schedule {
             .map_or(0, |tried| tried.times.saturating_add(1));
         let not_before = now + patience(&what, times, jitter);
         if self.tried.len() >= MAX_TRIED {
-            // The one that may be tried soonest has the least to lose.
+            // Drop the attempt with the shortest remaining wait, because it loses the least.
             let soonest = self.tried.iter().min_by_key(|(_, tried)| tried.not_before);
             if let Some(what) = soonest.map(|(what, _)| what.clone()) {
                 self.tried.remove(&what);
@@ -181,7 +182,7 @@ impl Schedule {
         self.tried.insert(what, tried);
     }
 
-    /// Zones that could not be added, and how much longer each waits. One that could is there, and no longer to be added.
+    /// Returns the remaining wait of each zone that could not be added. A zone that was added is in the stack and has no wait.
     pub fn later(&self, now: Duration) -> Later {
         let waits = |(what, tried): (&Attempt, &Tried)| {
             Some((what.zone()?, tried.not_before.checked_sub(now)?))
@@ -190,7 +191,7 @@ impl Schedule {
         zones.filter(|(_, wait)| !wait.is_zero()).collect()
     }
 
-    /// Whether the plan shows for the first time that something failed and is to be left out for a time.
+    /// Whether the plan shows for the first time that a route or zone failed and has to be left out for a while.
     pub fn failed(&mut self, plan: &Plan, now: Duration, jitter: f64) -> bool {
         let zones = self.zones_failed(plan, now, jitter);
         let is_news = self.refusals.note(&plan.failure, now, jitter);
@@ -206,8 +207,8 @@ impl Schedule {
         zones || is_news
     }
 
-    /// Whether the plan shows for the first time that zones could not be added: their patience begins now, since the change and its
-    /// rollback took their time.
+    /// Whether the plan shows for the first time that zones could not be added. Their wait starts now, because the change and its rollback
+    /// took time.
     fn zones_failed(&mut self, plan: &Plan, now: Duration, jitter: f64) -> bool {
         if plan.status != Some(Status::UpdateRollbackComplete) {
             return false;
@@ -215,7 +216,7 @@ impl Schedule {
         let mut any = false;
         let Failure { routes, zones, .. } = &plan.failure;
         if !(routes.is_empty() && zones.is_empty()) {
-            // It is known what failed: other zones have only been rolled back with it.
+            // If the cause is known, the other zones were only rolled back with it.
             self.tried.retain(|what, tried| {
                 tried.failed || what.zone().is_none_or(|zone| zones.contains(&zone))
             });
@@ -229,7 +230,8 @@ impl Schedule {
         any
     }
 
-    /// Notes that all is well, except for zones that are left out: every other failed attempt starts with its first try again.
+    /// Records that the stack is as planned, except for zones that are left out. All other failed attempts start again with the shortest
+    /// wait.
     pub fn succeeded(&mut self, plan: &Plan, now: Duration) {
         self.refusals.succeeded(now);
         let left_out = |zone| plan.later.contains_key(&zone);
@@ -237,7 +239,7 @@ impl Schedule {
             .retain(|what, _| what.zone().is_some_and(left_out));
     }
 
-    /// When to look again; None: by the backoff of failures.
+    /// Returns when the next pass starts; None: after the backoff for failures.
     pub fn next(&mut self, outcome: Outcome, now: Duration) -> Option<Duration> {
         self.since = match outcome {
             Outcome::Started => Some(now),
@@ -261,7 +263,7 @@ impl Schedule {
     }
 }
 
-/// How long to wait after so many tries before the last one.
+/// Returns the wait after an attempt with this many attempts before it.
 fn patience(what: &Attempt, times: u32, jitter: f64) -> Duration {
     let first = match what {
         Attempt::Zone(..) => FIRST_ZONE_PATIENCE,

@@ -1,4 +1,4 @@
-//! Patience, and when to look again.
+//! Waits between attempts, and the start of the next pass.
 
 use super::*;
 use crate::model::cloud::status::Status;
@@ -141,7 +141,7 @@ fn a_new_leader_waits_for_what_was_done_and_not_for_what_was_cut_off() {
     assert!(waits(&former, &untouched));
 }
 
-/// The ledger is a ConfigMap: somebody may write any number into it.
+/// The ledger is a ConfigMap, so a user may write any number into it.
 #[test]
 fn a_count_that_is_as_high_as_can_be_stays_so() {
     let protect = Plan {
@@ -177,7 +177,7 @@ fn a_zone_that_could_not_be_added_waits_while_all_else_goes_well() {
     adds.desired.zones.extend([zone()]);
     let mut schedule = Schedule::new(RESYNC, Watch::default());
     schedule.tries(&adds, Duration::ZERO, 0.5);
-    // The change takes its time, and so does its rollback.
+    // The change takes time, and so does its rollback.
     let mut seen = Plan {
         status: Some(Status::UpdateRollbackComplete),
         ..Plan::default()

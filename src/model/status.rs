@@ -1,4 +1,4 @@
-//! What a leader tells of its work: the schema of `/api/status` and of the status ConfigMap. deploy/docs/json.md documents it.
+//! The leader's published status: the schema of `/api/status` and of the status ConfigMap. deploy/docs/json.md documents it.
 
 pub mod annotations;
 pub mod from_plan;
@@ -21,10 +21,11 @@ use crate::model::cloud::live::Progress;
 use crate::model::cloud::static_ip::{IpChange, KeptIp};
 use zones::ZoneStatus;
 
-/// Grows when a reader of the one before would misread this one; new fields alone do not make it grow.
+/// The version of the schema. It increases if a reader of the previous version would misread a document. New fields alone do not increase
+/// it.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// Times are RFC 3339, in UTC. What is longer than its limit is cut, and `omitted` counts the rest.
+/// The status. Times are RFC 3339, in UTC. Lists that exceed their limits are cut, and `omitted` counts the rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Status {
@@ -32,16 +33,16 @@ pub struct Status {
     /// The program's version.
     pub version: String,
     pub leader: Leader,
-    /// When all of this was last seen.
+    /// The time of this observation.
     pub time: String,
     pub next_look: String,
     pub dry_run: bool,
-    /// What kept the latest passes from seeing anything; the rest is then from `time`.
+    /// Why the latest passes observed nothing; None if they succeeded. All other fields are from `time`.
     pub failure: Option<Failure>,
     pub stack: Stack,
     /// By zone.
     pub static_ips: BTreeMap<String, String>,
-    /// More public IPs of the NAT gateways, by zone, which people added by hand: traffic leaves from these, too.
+    /// More public IPs of the NAT gateways, by zone, added by hand: traffic leaves from these, too.
     pub secondary_ips: BTreeMap<String, Vec<String>>,
     /// Static IPs that the account keeps without a NAT gateway.
     pub kept_ips: Vec<KeptIp>,
@@ -58,27 +59,28 @@ pub struct Status {
     /// Why the last operation on the stack failed, while that still matters.
     pub setback: Option<String>,
     pub counts: Counts,
-    /// By cluster, namespace, name and key; when cut, each namespace has its share, and those that are not routed stay first.
+    /// Entries by cluster, namespace, name and key. If the list is cut, each namespace has its share, and entries that are not routed are
+    /// kept first.
     pub entries: Vec<Entry>,
-    /// By CIDR.
+    /// Routes by CIDR.
     pub routes: Vec<Route>,
     /// Problems of zones, route tables, sources and the stack.
     pub problems: Vec<Told>,
-    /// Where EC2 differs from what the stack believes.
+    /// Differences between EC2 and the stack.
     pub drift: Vec<Told>,
-    /// What this leader has seen and done, oldest first.
+    /// The steps and observations of this leader, oldest first.
     pub timeline: Vec<Step>,
     pub omitted: Omitted,
 }
 
 impl Status {
-    /// Reads a status. None if the text is none, or one that this version would misread.
+    /// Parses a status. None if the text is not a status, or is one that this version would misread.
     pub fn read(text: &str) -> Option<Self> {
         let status: Self = serde_json::from_str(text).ok()?;
         Some(status).filter(|status| status.schema_version == SCHEMA_VERSION)
     }
 
-    /// Writes the status as JSON, into a text of exactly its length: there may be megabytes. Texts and numbers always serialize.
+    /// Returns the status as JSON, in a buffer of exactly its length, because it may have megabytes. Serialization cannot fail.
     pub fn json(&self) -> String {
         let mut json = Vec::with_capacity(length(self));
         let written = serde_json::to_writer(&mut json, self);
@@ -88,13 +90,13 @@ impl Status {
             .unwrap_or_default()
     }
 
-    /// Returns each IP that traffic leaves from, with its zone.
+    /// Returns each IP from which traffic leaves, with its zone.
     pub fn exits(&self) -> impl Iterator<Item = (&String, &String)> {
         exits(&self.static_ips, &self.secondary_ips)
     }
 }
 
-/// Returns each IP that traffic leaves from, with its zone: the first one of each NAT gateway, then the others.
+/// Returns each IP from which traffic leaves, with its zone: the first IP of each NAT gateway, then the others.
 pub fn exits<'a>(
     first: &'a BTreeMap<String, String>,
     more: &'a BTreeMap<String, Vec<String>>,
@@ -117,10 +119,10 @@ pub struct Leader {
 #[serde(rename_all = "camelCase", default)]
 pub struct Stack {
     pub name: String,
-    /// None while there is no stack.
+    /// The ARN; None while there is no stack.
     pub arn: Option<String>,
     pub status: Option<String>,
-    /// How far the operation that runs has come, where that is known.
+    /// The progress of the running operation, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
 }
@@ -128,7 +130,7 @@ pub struct Stack {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Failure {
-    /// As in the table of deploy/docs/json.md.
+    /// The reason, as in deploy/docs/reasons.md.
     pub reason: String,
     pub message: String,
     pub cause: String,
@@ -140,10 +142,10 @@ pub struct Failure {
 #[serde(rename_all = "camelCase", default)]
 pub struct Step {
     pub time: String,
-    /// Name of the plan's action, or `Failed`.
+    /// The name of the plan's action, or `Failed`.
     pub action: String,
     pub why: String,
-    /// Whether it was sent to the provider.
+    /// Whether the step was sent to the provider.
     pub applied: bool,
     pub stack_status: Option<String>,
 }
@@ -159,23 +161,23 @@ pub struct Counts {
     pub drifted: usize,
     pub kept: usize,
     pub refused: usize,
-    /// Different destinations of routes.
+    /// The number of different destinations.
     pub routes: usize,
     pub route_tables: usize,
 }
 
-/// What became of an entry.
+/// The state of an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum State {
-    /// Not accepted; its owner has to act.
+    /// Refused; its owner has to act.
     Refused,
-    /// Not accepted any more; the network that it requested before stays until the entry is corrected or removed.
+    /// Refused now. Its previous network stays routed until the entry is corrected or removed.
     Kept,
-    /// Accepted, and held up by something else: `reason` says what.
+    /// Accepted, and delayed: `reason` names the cause.
     Waiting,
     /// Its route was changed outside of CloudFormation.
     Drifted,
-    /// Accepted; its route is being made.
+    /// Accepted; its route is being created.
     #[default]
     Pending,
     /// Its traffic leaves from the static IPs.
@@ -199,22 +201,22 @@ impl State {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Entry {
-    /// Empty when only one cluster is watched.
+    /// The cluster; empty if only one cluster is watched.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub cluster: String,
     pub namespace: String,
     pub name: String,
     pub key: String,
-    /// The value as written, without the spaces around it.
+    /// The value of the entry, without the spaces around it.
     pub asked: String,
     pub state: State,
-    /// The network that was understood, where it is written differently.
+    /// The parsed network, if it is spelled differently.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cidr: Option<String>,
-    /// The route that serves it, or will.
+    /// The route that serves the entry now or will serve it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// From which its traffic leaves, or will.
+    /// The static IPs from which the entry's traffic leaves now or will leave.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub static_ips: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -226,7 +228,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Says why the entry is not routed. The text has the remedy behind a semicolon, unless the reason's is enough.
+    /// Sets the reason why the entry is not routed. The text may have a remedy after a semicolon; otherwise the reason's remedy applies.
     pub(super) fn explain(&mut self, reason: Reason, text: &str) {
         let (what, remedy) = split(text);
         self.reason = Some(reason.to_string());
@@ -235,13 +237,13 @@ impl Entry {
     }
 }
 
-/// What becomes of a route.
+/// The state of a route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum RouteState {
     #[default]
     Pending,
     Live,
-    /// Live, asked for by nobody, and not to be removed now.
+    /// Live and no longer requested, but not to be removed now.
     Kept,
     Leaving,
     Drifted,
@@ -256,7 +258,7 @@ pub struct Route {
     pub route_tables: Vec<String>,
 }
 
-/// A problem, in words.
+/// A problem as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Told {
@@ -268,7 +270,7 @@ pub struct Told {
     pub remedy: String,
 }
 
-/// How much does not stand here because there was no room.
+/// The numbers of omitted items.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Omitted {
@@ -317,7 +319,7 @@ fn length(value: &impl Serialize) -> usize {
     serde_json::to_writer(&mut length, value).map_or(0, |()| length.0)
 }
 
-/// The two together again.
+/// Joins a message and its remedy.
 pub(super) fn joined(message: &str, remedy: Option<&str>) -> String {
     match remedy {
         Some(remedy) if !remedy.is_empty() => format!("{message}; {remedy}"),
@@ -326,8 +328,8 @@ pub(super) fn joined(message: &str, remedy: Option<&str>) -> String {
 }
 
 impl Status {
-    /// Cuts the list of entries so that the whole takes at most so many bytes as JSON. Each namespace has its share, and in it those
-    /// that need attention stay before those that are routed. The other lists have limits of their own.
+    /// Cuts the list of entries so that the status takes at most this many bytes as JSON. Each namespace has its share, and within it
+    /// entries that need attention are kept before routed ones. The other lists have limits of their own.
     pub fn fit(&mut self, bytes: usize) {
         let entries = std::mem::take(&mut self.entries);
         let mut keep = self.room(&entries, bytes).into_iter();
@@ -337,7 +339,7 @@ impl Status {
         self.omitted.entries += all - self.entries.len();
     }
 
-    /// A copy that fits. What does not is not copied: there may be 20,000 entries.
+    /// Returns a copy that fits, without copying the omitted entries: there may be 20,000.
     pub fn fitting(&mut self, bytes: usize) -> Self {
         let entries = std::mem::take(&mut self.entries);
         let mut copy = self.clone();
@@ -349,11 +351,11 @@ impl Status {
         copy
     }
 
-    /// Which of these entries have room in a status that has none yet. Namespaces take turns, the worst entries of each first; half of
-    /// the room is for those that need attention, where there are so many.
+    /// Returns which of these entries fit into a status without entries. Namespaces take turns, the worst entries of each first. Half of
+    /// the room is reserved for entries that need attention, if there are enough of them.
     fn room(&self, entries: &[Entry], bytes: usize) -> Vec<bool> {
         let size = |value: &Entry| length(value) + 1;
-        // Figures of `omitted` may still grow.
+        // The numbers in `omitted` may still grow.
         let rest = length(self) + 64;
         let mut left = bytes.saturating_sub(rest);
         let half = left / 2;
@@ -378,7 +380,7 @@ impl Status {
         kept
     }
 
-    /// The same without what changes though nothing has happened, and without progress: none of these is worth a write.
+    /// Returns a copy without times and progress, whose changes alone are not worth a write.
     pub fn timeless(&self) -> Self {
         let mut same = self.clone();
         same.time.clear();

@@ -1,4 +1,4 @@
-//! Looks at EC2: for drift of a stack at rest, and for static IPs that no stack has.
+//! Reads EC2 for drift of a stack at rest, and for static IPs that no stack contains.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::model::drift::tracker::Watch;
 use crate::provider::{Provider, Retry};
 use crate::spans;
 
-/// Looks at what there is to look at: a stack at rest, or what a stack that is gone has left.
+/// Reads EC2 for a stack at rest, or for the static IPs that a deleted stack left in the account.
 pub(super) async fn look<P: Provider>(
     provider: &P,
     live: &mut Live,
@@ -35,7 +35,7 @@ pub(super) async fn look<P: Provider>(
     }
 }
 
-/// Looks for drift if it is due. A failure is logged and does not fail the pass.
+/// Detects drift if a look is due. A failure is logged and does not fail the pass.
 async fn for_drift<P: Provider>(
     provider: &P,
     stack: &mut Stack,
@@ -64,7 +64,7 @@ async fn for_drift<P: Provider>(
     }
 }
 
-/// Asks which of these static IPs the account still has, if that is due. A failure changes nothing that is known.
+/// Asks EC2 which of these static IPs the account still has, if a request is due. A failure keeps the known answers.
 async fn for_ips<P: Provider>(provider: &P, ips: BTreeSet<String>, watch: &mut Watch) {
     if watch.asks_for(&ips) {
         let seen = provider

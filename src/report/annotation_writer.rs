@@ -43,7 +43,7 @@ pub(super) struct AnnotationQueue {
     annotated: BTreeMap<ObjectId, String>,
     due: BTreeMap<ObjectId, AnnotationPatch>,
     tried: BTreeMap<ObjectId, Try>,
-    /// Until when each cluster is left alone.
+    /// The time until which no request is sent to each cluster.
     pauses: BTreeMap<String, Instant>,
     scans: Vec<UnlabelledScan>,
     order: FairOrder,
@@ -186,7 +186,7 @@ impl AnnotationWriter {
         }
     }
 
-    /// Reads one page.
+    /// Reads the next page of the scan.
     async fn scan(&self, queue: &mut AnnotationQueue, index: usize) {
         let mut scan = queue.scans.swap_remove(index);
         let Some(client) = self.clients.get(&scan.cluster).cloned() else {

@@ -9,7 +9,7 @@ fn id(name: &str) -> ObjectId {
     }
 }
 
-/// ConfigMaps without annotations, each with one entry in this state.
+/// Returns ConfigMaps without annotations, each with one entry in this state.
 fn snapshot(names: &[&str], state: State) -> StatusSnapshot {
     let object = |name: &&str| {
         let object = OfObject {

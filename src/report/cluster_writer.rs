@@ -1,4 +1,4 @@
-//! Writes for users what the leader found: the status ConfigMap, and Events and annotations on the labelled ConfigMaps. No pass
+//! Publishes the leader's findings in the clusters: the status ConfigMap, and Events and annotations on the labelled ConfigMaps. No pass
 //! waits for these writes. The status ConfigMap is written when its content changes; Events are rate limited.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,7 +103,7 @@ impl ClusterWriter {
         }
     }
 
-    /// Returns what reads the status ConfigMap while another replica leads.
+    /// Returns a reader of the status ConfigMap for the time while another replica leads.
     pub(super) fn leader_status(&self) -> LeaderStatus {
         LeaderStatus::new(self.api.clone(), self.name.clone(), STATUS)
     }
@@ -202,7 +202,7 @@ impl ClusterWriter {
                     };
                     events.write(regarding, &event(notice)).await;
                 }
-                // A failed Event is not repeated: the status shows the same.
+                // A failed Event is not retried, because the status shows the same problem.
                 state.memory.told(object, notice);
                 state.untold.remove(&untold(object, notice));
             }
@@ -217,7 +217,7 @@ impl ClusterWriter {
         }
     }
 
-    /// Loads which notifications already have an Event. If this fails, some Events are written a second time.
+    /// Loads the notifications that already have an Event. If this fails, some Events are written a second time.
     async fn remembered(&self) -> Memory {
         let read = self.told("read", answered(self.api.get_opt(&self.name)).await);
         let data = read.flatten().and_then(|object| object.data);
@@ -268,7 +268,7 @@ impl ClusterWriter {
 }
 
 impl TermState {
-    /// Updates what is pending from a snapshot. Returns the number of pending Events that became obsolete.
+    /// Updates the pending writes from a snapshot. Returns the number of pending Events that became obsolete.
     fn look(&mut self, snapshot: &StatusSnapshot) -> u64 {
         self.memory.tidy(&snapshot.notices);
         self.order.tidy(|id| snapshot.notices.contains_key(id));
@@ -296,7 +296,7 @@ impl TermState {
         let status = status.map(|due| (due, Task::Status));
         let task = self.queue.as_ref().and_then(|queue| queue.next(now));
         let task = task.map(|(due, task)| match task.is_write() {
-            // An Event is about this moment, so it goes before an annotation, which can wait.
+            // Events are about the current moment, so they go before annotations.
             true => (
                 due.max(self.limiter.due(FOR_EVENTS)),
                 Task::Annotations(task),

@@ -15,7 +15,7 @@ fn state() -> TermState {
     }
 }
 
-/// By namespace, name, and what is asked; not an address is refused.
+/// Returns a status with these entries: namespace, name and value. A value with "bad" is refused.
 fn found(asks: &[(&str, String, String)]) -> StatusSnapshot {
     let id = |(namespace, name, _): &(&str, String, String)| ObjectId {
         namespace: (*namespace).to_owned(),

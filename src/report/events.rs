@@ -36,7 +36,7 @@ pub struct EventContent {
     pub reason: &'static str,
     /// The action in CamelCase, such as `BecomeLeader`.
     pub action: &'static str,
-    /// The text for people, cut after 1,000 bytes.
+    /// The text for users, cut after 1,000 bytes.
     pub note: String,
 }
 

@@ -86,7 +86,7 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
         TcpSocket::new_v4()?
     };
     socket.set_reuseaddr(true)?;
-    // Connections inherit it.
+    // Connections inherit the size.
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)

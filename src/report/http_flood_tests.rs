@@ -1,4 +1,4 @@
-//! A port that strangers hold: probes pass all the same.
+//! Probes succeed while other clients hold the port.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::tests::{Server, request, start};
 use super::*;
 use crate::report::status_publisher::StatusSnapshot;
 
-/// As many as anybody had to open to stop all probes.
+/// The number of connections that would have blocked all probes without limits.
 const MANY: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAGE: &str = "GET /api/status HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -19,7 +19,7 @@ async fn connect(server: &Server, from: [u8; 4]) -> TcpStream {
     socket
         .bind(SocketAddr::from((from, 0)))
         .expect("an address of ours");
-    // So little that hardly anything of an answer is in the kernel.
+    // The kernel holds hardly any of a response.
     socket.set_recv_buffer_size(4_096).expect("a small buffer");
     let connects = tokio::time::timeout(PATIENCE, socket.connect(server.address));
     connects.await.expect("in time").expect("a connection")
@@ -33,7 +33,7 @@ async fn say(stream: &mut TcpStream, text: &str) {
         .expect("said");
 }
 
-/// Reads the head of an answer.
+/// Reads the head of a response.
 async fn hear(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"ok\n") {
@@ -43,7 +43,7 @@ async fn hear(stream: &mut TcpStream) -> String {
     String::from_utf8(head).expect("text")
 }
 
-/// Ten probes, as kubelet sends them: each on a connection of its own.
+/// Sends ten probes, as the kubelet does: each on its own connection.
 async fn passed(server: &Server) -> usize {
     let mut passed = 0;
     for _ in 0..10 {
@@ -55,7 +55,7 @@ async fn passed(server: &Server) -> usize {
     passed
 }
 
-/// A status of this many bytes.
+/// Returns a status of this many bytes.
 fn large(bytes: usize) -> Arc<StatusSnapshot> {
     Arc::new(StatusSnapshot {
         json: format!("\"{}\"", "x".repeat(bytes)).into(),
@@ -99,7 +99,7 @@ async fn readers_that_do_not_read_stop_no_probe_and_hold_one_status() {
         slow.push(stream);
     }
     assert_eq!(passed(&server).await, 20);
-    // Many versions of it: readers of old ones have to go.
+    // Many versions of the status: connections that read old ones are closed.
     for version in 1..=MANY {
         server.publisher.set_latest(large((8 << 20) + version));
         let mut stream = connect(&server, [127, 0, 0, 1]).await;
@@ -145,6 +145,6 @@ async fn where_places_are_short_nothing_is_kept_alive() {
         told += usize::from(hear(&mut stream).await.contains("connection: close"));
         kept.push(stream);
     }
-    // They close what they are asked to keep, so there is always room.
+    // These clients close their connections, so there is always room.
     assert_eq!(told, 8);
 }

@@ -118,7 +118,7 @@ async fn who_says_nothing_is_not_waited_for() {
         .write_all(b"GET /healthz HTTP/1.1\r\n")
         .await
         .expect("write");
-    // The paused clock runs on whenever nothing else can: the header timeout passes at once.
+    // The paused clock advances whenever nothing else can run, so the header timeout passes immediately.
     tokio::time::pause();
     let before = tokio::time::Instant::now();
     let _closed = silent.read_to_end(&mut Vec::new()).await;
@@ -156,7 +156,7 @@ async fn headers_without_end_are_refused() {
         .write_all(b"GET / HTTP/1.1\r\nhost: ")
         .await
         .expect("write");
-    // Fails at some point, once the other side has closed.
+    // The write fails once the other side has closed.
     let _written = stream.write_all(&[b'x'; 4 * MAX_HEADERS]).await;
     let mut answer = Vec::new();
     let _read = stream.read_to_end(&mut answer).await;

@@ -1,4 +1,4 @@
-//! Reads on a standby what the leader wrote into the status ConfigMap.
+//! Reads the leader's status ConfigMap on a standby.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::config_map::ConfigMap;
 use crate::model::base::digest::digest;
 use crate::model::status::Status;
 
-/// The minimum time between two requests to the API server, however many people look at the page. The leader writes as often.
+/// The minimum time between two requests to the API server, however many users open the page. The leader writes equally often.
 const PACE: Duration = Duration::from_secs(5);
 
 /// Reads the status ConfigMap on request.
@@ -24,7 +24,7 @@ pub struct LeaderStatus {
     last: Mutex<Option<Read>>,
 }
 
-/// The result of a request, which failures have as well.
+/// The time and result of a request, including a failed one.
 struct Read {
     at: Instant,
     written: Option<Written>,
@@ -73,7 +73,8 @@ impl LeaderStatus {
     }
 }
 
-/// Returns the status as this version writes it. Others can write the ConfigMap, so no byte of it is passed on unread.
+/// Parses the status and renders it as this version does. Other programs can write the ConfigMap, so its bytes are never passed on
+/// unparsed.
 fn understood(text: &str) -> Option<Written> {
     let json = Bytes::from(serde_json::to_string(&Status::read(text)?).ok()?);
     Some(Written {

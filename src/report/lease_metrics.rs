@@ -36,7 +36,7 @@ impl LeaseGauges {
         registry.register("leader", "1 while this replica leads", it.leader);
         registry.register(
             "lease_epoch",
-            "Transitions of the Lease, as last seen",
+            "Transitions of the Lease, as last observed",
             it.epoch,
         );
         registry.register(
@@ -51,17 +51,17 @@ impl LeaseGauges {
         );
         registry.register(
             "lease_renewal_age_seconds",
-            "Since the last renewal by this process",
+            "Time since the last renewal by this process",
             it.renewal_age,
         );
         registry.register(
             "lease_renewal_latency_seconds",
-            "How long the last renewal took",
+            "Duration of the last renewal",
             it.renewal_latency,
         );
         registry.register(
             "takeover_duration_seconds",
-            "From the moment this replica could take the Lease to its first decision as the leader",
+            "Time from the moment this replica could take the Lease to its first decision as the leader",
             it.takeover,
         );
         all

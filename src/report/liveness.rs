@@ -1,4 +1,4 @@
-//! Whether the control loop makes progress, for the liveness probe.
+//! Checks whether the control loop makes progress, for the liveness probe.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

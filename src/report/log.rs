@@ -1,4 +1,4 @@
-//! Sets up the log: which lines are written, where, and how they are made safe.
+//! Sets up the log: which lines are written, to which stream, and how they are escaped.
 
 use std::io::Write;
 
@@ -24,7 +24,7 @@ const MAX_FIELD: usize = 1_024;
 pub fn init(log: Log, traces: Option<&Traces>) {
     let registry = tracing_subscriber::registry();
     let filter = filter(log.level);
-    // A second initialisation only happens in tests.
+    // A second initialisation happens in tests only.
     let _already = match traces {
         // One filter for all layers, so that a disabled span costs nothing.
         None => registry.with(filter).with(format(log.json)).try_init(),

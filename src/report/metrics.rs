@@ -119,12 +119,12 @@ impl Metrics {
         let pass_duration = Histogram::new(exponential_buckets(0.005, 2.0, 14));
         registry.register(
             "pass_duration_seconds",
-            "How long passes take",
+            "Duration of passes",
             pass_duration.clone(),
         );
         let buckets: fn() -> Histogram = || Histogram::new(exponential_buckets(0.01, 2.0, 12));
         let call_duration = Family::new_with_constructor(buckets);
-        let help = "How long calls of AWS take, retries of the SDK included";
+        let help = "Duration of calls to AWS, including retries of the SDK";
         registry.register("aws_call_duration_seconds", help, call_duration.clone());
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "This program", version);
@@ -282,8 +282,7 @@ impl Metrics {
 impl Gauges {
     fn register(&self, registry: &mut Registry) {
         let all = self.clone();
-        let help =
-            "When the stack was last seen to be what the ConfigMaps ask for, in seconds since 1970";
+        let help = "When the stack last matched the ConfigMaps, in seconds since 1970";
         registry.register("last_sync_timestamp_seconds", help, all.last_sync);
         registry.register(
             "passes",
@@ -300,25 +299,25 @@ impl Gauges {
             "1 for the status of the stack, as last seen",
             all.stack_status,
         );
-        registry.register("routes", "Routes that the stack should have", all.routes);
-        let help = "How often the latest plan's step has been tried without success";
+        registry.register("routes", "Routes that the stack should contain", all.routes);
+        let help = "Failed attempts of the latest plan's step";
         registry.register("step_tries", help, all.step_tries);
-        let help = "How much longer it waits for its next try, as of the latest pass";
+        let help = "Time until the next attempt of the latest plan's step, as of the latest pass";
         registry.register("step_wait_seconds", help, all.step_wait);
-        let help = "Entries of ConfigMaps by state: accepted, refused, or waiting for room";
+        let help = "Entries of ConfigMaps by state: accepted, refused, or waiting for room in the route tables";
         registry.register("entries", help, all.entries);
-        let help = "What the latest plan found wrong, by reason";
+        let help = "Problems of the latest plan, by reason";
         registry.register("problems", help, all.problems);
-        let help = "How much of CloudFormation's quotas the template takes, by quota; 1 is all";
+        let help = "Share of CloudFormation's quotas that the template uses, by quota; 1 is the whole quota";
         registry.register("limit_used_ratio", help, all.limits);
         let help = "1 for each static IP: in use, or kept in the account and costing money";
         registry.register("static_ip_info", help, all.static_ips);
-        let help = "Calls of AWS by service, action and result";
+        let help = "Calls to AWS by service, action and result";
         registry.register("aws_calls", help, all.calls);
     }
 }
 
-/// Returns how many entries are accepted, are refused, and are good but have no room. The status makes the same difference.
+/// Returns the numbers of entries that are accepted, refused, and valid but without room. The status uses the same states.
 fn by_state(plan: &Plan) -> [(&'static str, usize); 3] {
     let of_owner =
         |problem: &&Problem| matches!(problem.subject, Subject::Entry(_) | Subject::Object(_));
@@ -332,7 +331,7 @@ fn by_state(plan: &Plan) -> [(&'static str, usize); 3] {
     ]
 }
 
-/// Returns the labels of each static IP. The allocation id is empty until EC2 was looked at.
+/// Returns the labels of each static IP. The allocation id is empty until EC2 has been read.
 fn static_ips(plan: &Plan) -> Vec<Ip> {
     let used = exits(&plan.static_ips, &plan.secondary_ips).map(|(zone, ip)| Ip {
         zone: zone.clone(),

@@ -160,7 +160,7 @@ mod tests {
             assert_eq!(PAGE.matches(&format!("<{tag}")).count(), 1);
             assert_eq!(PAGE.matches(&format!("<{tag}>")).count(), 1);
         }
-        // The only address is that of the AWS console, for people to follow.
+        // The only external address is that of the AWS console.
         assert_eq!(PAGE.matches("https:").count(), 1);
         for word in [
             "http:",

@@ -18,7 +18,7 @@ use crate::model::base::share;
 const OF_ONE: u32 = 20;
 const OF_ALL: u32 = 100;
 const OF_REST: u32 = 50;
-/// The limit of lines per minute about single entries without room: one problem of the stack counts them all.
+/// The limit of lines per minute about single entries without room: one problem of the stack counts all of these entries.
 const OF_WAITING: u32 = 3;
 const MINUTE: Duration = Duration::from_secs(60);
 /// The limit of lines about the same problem within `SAME_WITHIN`.
@@ -33,16 +33,16 @@ pub(super) struct ProblemLog {
     /// The current problems by their hashes. There may be 20,000.
     known: HashMap<u64, Known>,
     minute: Option<Minute>,
-    /// How many lines the problem with this hash got, and since when.
+    /// The number of lines about the problem with this hash, and the start of the count.
     same: HashMap<u64, (u32, Instant)>,
     left_out: BTreeMap<Reason, LeftOut>,
     counted_at: Option<Instant>,
 }
 
 struct Known {
-    /// Whether it was logged.
+    /// Whether the problem was logged.
     told: bool,
-    /// The problem itself, where its end may be logged.
+    /// The problem itself, if its end may be logged.
     problem: Option<Box<Problem>>,
 }
 

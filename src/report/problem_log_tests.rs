@@ -7,7 +7,7 @@ use super::*;
 use crate::model::base::ids::{EntryId, ObjectId};
 use crate::model::base::reason::Reason;
 
-/// The messages of all lines that are written meanwhile.
+/// The messages of all logged lines.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -72,7 +72,7 @@ async fn a_flood_of_one_namespace_is_counted_and_the_others_are_told() {
         told[21],
         "and 99980 more NotACidr problems; the subcommand `status` shows all of them"
     );
-    // 20 passes a second with new ones each time.
+    // 20 passes per second, with new problems each time.
     for second in 0..60 {
         for pass in 0..20 {
             let from = 200_000 + (second * 20 + pass) * 100;
@@ -88,7 +88,7 @@ async fn a_flood_of_one_namespace_is_counted_and_the_others_are_told() {
     assert!(of("zzz/partners") >= 7, "{told:?}");
 }
 
-/// One problem of the stack counts them.
+/// One problem of the stack counts all of them.
 #[tokio::test(start_paused = true)]
 async fn hundreds_of_entries_without_room_are_a_few_lines() {
     let lines = Lines::default();
@@ -158,7 +158,7 @@ async fn a_figure_that_changes_makes_no_other_problem() {
     assert!(told[1].starts_with("no longer: "), "{told:?}");
     problem_log.tell(&[]);
     assert_eq!(lines.take().len(), 1);
-    // Another term tells what there is again.
+    // Another term logs the existing problems again.
     problem_log.tell(&[of_source("connection refused")]);
     let mut problem_log = problem_log.next_term();
     problem_log.tell(&[of_source("connection refused")]);

@@ -16,14 +16,14 @@ use crate::report::metrics::Metrics;
 use crate::report::problem_log::{self, ProblemLog};
 use crate::report::status_publisher::{StatusPublisher, causes};
 
-/// The log shows this many bytes of an error and its sources.
+/// The maximum length of a logged error with its sources, in bytes.
 const MAX_CAUSE: usize = 1_000;
 
 /// Reports for the control loop: log, metrics, status and Events.
 pub struct Reporter {
     metrics: Metrics,
     publisher: StatusPublisher,
-    /// None if nothing is written into a cluster.
+    /// None if the process writes to no cluster.
     writer: Option<ClusterWriter>,
     /// Whether the plan's text is printed to standard output when it changes, as in a dry run.
     print: bool,
@@ -32,7 +32,7 @@ pub struct Reporter {
 
 #[derive(Default)]
 struct Last {
-    /// How many ConfigMaps and entries the last pass read.
+    /// The numbers of ConfigMaps and entries that the last pass read.
     read: Option<(usize, usize)>,
     problem_log: ProblemLog,
     summary: String,
@@ -75,7 +75,7 @@ impl Reporter {
         }
     }
 
-    /// Starts a new term of leadership, in which everything is reported again.
+    /// Starts a new term of leadership, which reports everything again.
     pub fn begin_term(&self) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = Last {
@@ -127,7 +127,7 @@ impl Reporter {
             Err(error) => {
                 self.metrics.failed(error.reason, took);
                 let text = error.to_string();
-                // Figures are ignored: an error with another count, time or request id is still the same error.
+                // Figures are ignored: an error with another count, time or request id is the same error.
                 let same = Some(problem_log::skeleton(&text));
                 if last.error == same {
                     tracing::debug!(reason = error.reason, retry_in = ?next, "{text}");
@@ -142,7 +142,7 @@ impl Reporter {
 }
 
 impl Last {
-    /// Logs how much was read, when that has changed: the first thing to know where nothing is routed.
+    /// Logs how many ConfigMaps and entries were read, if that has changed. If nothing is routed, operators look for this line first.
     fn tell_read(&mut self, snapshot: &Snapshot) {
         let entries = snapshot.objects.values().map(|object| object.data.len());
         let read = (snapshot.objects.len(), entries.sum());

@@ -50,7 +50,7 @@ struct Inner {
     leader_status: OnceLock<LeaderStatus>,
 }
 
-/// What this leader has done in its term.
+/// The history of this leader's term.
 #[derive(Clone, Default)]
 struct TermHistory {
     since: String,
@@ -140,12 +140,12 @@ impl StatusPublisher {
             .unwrap_or_default()
     }
 
-    /// Sets the reader of what the leader wrote, for the time while another replica leads. The first one stays.
+    /// Sets the reader of the leader's status, for the time while another replica leads. Later calls do nothing.
     pub(super) fn follow_leader(&self, reader: LeaderStatus) {
         let _first = self.inner.leader_status.set(reader);
     }
 
-    /// Returns what the leader wrote last. None without a cluster.
+    /// Returns the leader's last status. None without a cluster.
     pub(super) async fn of_leader(&self) -> Option<Written> {
         self.inner.leader_status.get()?.read().await
     }
@@ -239,7 +239,7 @@ impl StatusPublisher {
         self.inner.snapshot.subscribe()
     }
 
-    /// Builds a status from each pass, for ever. If passes are faster than this task, only the latest pass counts.
+    /// Builds a status from each pass, forever. If passes are faster than this task, only the latest pass counts.
     pub async fn run(self) {
         let mut records = self.inner.records.subscribe();
         while records.changed().await.is_ok() {

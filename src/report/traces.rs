@@ -73,7 +73,7 @@ impl Traces {
         })
     }
 
-    /// Returns the layer that collects this program's spans, and no library's.
+    /// Returns the layer that collects the spans of this program, but not of libraries.
     pub fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,

@@ -1,4 +1,4 @@
-//! Bounds and counts the writes into a cluster that inform users.
+//! Limits and counts the writes that inform users.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The way into one API server: a client whose credentials are renewed.
+//! Access to one API server: a client that renews its credentials.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::plugin::{Credentials, Plugin};
 use super::token_file;
 use crate::error_chain;
 
-/// No client can be made.
+/// A client cannot be created.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct ConnectError {
@@ -46,18 +46,18 @@ pub(super) fn cannot<E: std::error::Error + Send + Sync + 'static>(
     }
 }
 
-/// What a client sends its requests through.
+/// The service that sends a client's requests.
 pub type Transport = BoxService<Request<Body>, Response<Box<DynBody>>, BoxError>;
 
-/// Credentials that change while the program runs.
+/// Credentials that change while the process runs.
 #[derive(Clone)]
 pub(super) enum Renewal {
     Plugin(Arc<Plugin>),
-    /// A token that is read again for every request.
+    /// A file with a token. The file is read again for every request.
     TokenFile(PathBuf),
 }
 
-/// What all clients of one API server are made from.
+/// The configuration from which all clients of one API server are created.
 #[derive(Clone)]
 pub struct Access {
     pub config: Config,
@@ -79,7 +79,7 @@ impl Access {
         }
     }
 
-    /// Returns the same way with another configuration, which has other deadlines.
+    /// Returns the same access with another configuration, for example with other timeouts.
     pub fn with(&self, config: Config) -> Self {
         Self {
             config,
@@ -87,6 +87,8 @@ impl Access {
         }
     }
 
+    /// Creates a client.
+    ///
     /// # Errors
     /// If certificates or the proxy cannot be used.
     pub fn client(&self) -> Result<Client, ConnectError> {
@@ -95,13 +97,15 @@ impl Access {
         Ok(builder.build())
     }
 
+    /// Creates a transport, from which a client can be built.
+    ///
     /// # Errors
     /// If certificates or the proxy cannot be used.
     pub fn transport(&self) -> Result<ClientBuilder<Transport>, kube::Error> {
         let Some(renewal) = &self.renewal else {
             return ClientBuilder::try_from(self.config.clone());
         };
-        // What is wrong is said at the start, not with the first request.
+        // Report a bad configuration at the start, not at the first request.
         Client::try_from(self.config.clone())?;
         let renewed = Renewed {
             config: self.config.clone(),
@@ -116,7 +120,7 @@ impl Access {
 fn unusable(server: &Uri, error: kube::Error) -> ConnectError {
     if error_chain::text(&error).contains("UnsupportedCertVersion") {
         return ConnectError::new(format!(
-            "the client certificate for the API server {server} is not of X.509 version 3, and the TLS library takes no other: have it \
+            "the client certificate for the API server {server} is not of X.509 version 3, and the TLS library accepts no other version: have it \
              issued as version 3, with openssl by -extfile"
         ));
     }
@@ -132,7 +136,7 @@ fn unusable(server: &Uri, error: kube::Error) -> ConnectError {
 struct Renewed {
     config: Config,
     renewal: Renewal,
-    /// With the number of the run that its certificate is from.
+    /// The client, and the number of the plugin run that its certificate comes from.
     client: Arc<Mutex<Option<(u64, Client)>>>,
 }
 
@@ -141,7 +145,7 @@ impl Renewed {
         let plugin = match &self.renewal {
             Renewal::Plugin(plugin) => plugin,
             Renewal::TokenFile(path) => {
-                // Without a token nothing is sent: an anonymous request would get an answer that misleads.
+                // Without a token no request is sent: the response to an anonymous request would be misleading.
                 let bearer = token_file::bearer(path)?;
                 return Ok(boxed(self.send_with(request, Some(&bearer), None).await?));
             }
@@ -166,7 +170,7 @@ impl Renewed {
         Ok(boxed(with(&renewed).await?))
     }
 
-    /// `identity` is a client certificate, with the number of the run that it is from.
+    /// Sends a request. `identity` is a client certificate and the number of the plugin run that it comes from.
     async fn send_with(
         &self,
         mut request: Request<Body>,
@@ -180,7 +184,7 @@ impl Renewed {
         Ok(client.send(request).await?)
     }
 
-    /// Keeps the connections for as long as the certificate is the same.
+    /// Returns the client for this certificate. Its connections are reused until the certificate changes.
     async fn client(&self, identity: Option<(u64, &AuthInfo)>) -> Result<Client, ConnectError> {
         let mut held = self.client.lock().await;
         let same = |run: u64| identity.is_none_or(|(number, _)| run == number);

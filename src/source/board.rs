@@ -1,4 +1,4 @@
-//! What is known of each cluster's ConfigMaps, merged: informers write, the control loop reads.
+//! The merged view of each cluster's ConfigMaps. Informers write it, and the control loop reads it.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,39 +13,39 @@ use crate::model::base::ids::ObjectId;
 use crate::model::input::object;
 use crate::model::input::request::{Object, Snapshot};
 
-/// Bytes of one reason that is shown.
+/// The maximum length of a published reason, in characters.
 const MAX_REASON: usize = 400;
-/// How long a cluster may be in doubt before a problem reports it: watches are renewed all the time.
+/// How long events may be missing before a problem reports it. Shorter gaps are normal, because watches are renewed all the time.
 const TOLD_AFTER: Duration = Duration::from_secs(4);
-/// How long a problem reports that a cluster went back to an older state.
+/// How long a problem reports that a cluster returned to an older state.
 const WENT_BACK: Duration = Duration::from_secs(600);
 
 /// The boards of all clusters. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Boards {
     sender: watch::Sender<Option<Snapshot>>,
-    /// What is known before the first snapshot is published; None afterwards.
+    /// The state before the first snapshot is published; None afterwards.
     early: Arc<Mutex<Option<Early>>>,
-    /// Whether the loop goes by a snapshot in which a cluster was unsure.
+    /// Whether the control loop uses a snapshot in which a source was unsure.
     taken_in_doubt: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
 struct Early {
     snapshot: Snapshot,
-    /// Clusters that have neither been listed and watched nor failed.
+    /// Clusters whose informer has neither started a watch nor failed.
     silent: BTreeSet<String>,
 }
 
-/// Where one cluster's informer writes what it knows.
+/// The part of the view that one cluster's informer writes.
 pub(super) struct Board {
     cluster: String,
     boards: Boards,
-    /// The last thing that went wrong, so that it is logged once.
+    /// The last error, so that an error that repeats is logged once.
     error: Option<String>,
-    /// Since when events may have been missed.
+    /// The time from which events may have been missed.
     doubted: Option<Instant>,
-    /// When it went back to an older state.
+    /// The time at which the cluster returned to an older state.
     went_back: Option<Instant>,
 }
 
@@ -82,7 +82,7 @@ impl Boards {
         }
     }
 
-    /// The first snapshot, of those that have been heard of so far. Later calls do nothing.
+    /// Publishes the first snapshot, with the clusters that have answered so far. Later calls do nothing.
     pub(super) fn publish(&self) {
         let mut early = self.lock();
         if let Some(known) = early.take() {
@@ -94,7 +94,8 @@ impl Boards {
         self.early.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Readers wake up only when something did change that is asked for. `heard`: the cluster has been listed, or has failed to be.
+    /// Changes the snapshot. Wakes readers only if `change` returns true. `heard`: the cluster's informer has started a watch, or has
+    /// failed.
     fn change(&self, cluster: &str, heard: bool, change: impl FnOnce(&mut Snapshot) -> bool) {
         let mut early = self.lock();
         if let Some(known) = early.as_mut() {
@@ -114,7 +115,7 @@ impl Boards {
 }
 
 impl Board {
-    /// Notes an object as it is now.
+    /// Records an added or changed object.
     pub(super) fn set(&self, id: ObjectId, object: Object) {
         if let Some(why) = &object.unreadable {
             tracing::debug!(source = shown(&self.cluster), object = %id, "a ConfigMap cannot be read: {why}");
@@ -126,14 +127,14 @@ impl Board {
         });
     }
 
-    /// Notes that an object is gone.
+    /// Records that an object was deleted.
     pub(super) fn delete(&self, id: &ObjectId) {
         self.boards.change(&self.cluster, false, |snapshot| {
             snapshot.objects.remove(id).is_some()
         });
     }
 
-    /// Notes all objects that there are.
+    /// Records the result of a list.
     pub(super) fn listed(&self, listing: Listing) {
         let listed = listing.objects;
         let cluster = self.cluster.as_str();
@@ -149,7 +150,7 @@ impl Board {
         });
     }
 
-    /// Notes that events may be missed from now on. This wakes nobody and reports nothing yet: mostly it ends at once.
+    /// Records that events may be missed from now on. Wakes no reader and reports nothing yet, because most gaps end within milliseconds.
     pub(super) fn doubt(&mut self) {
         self.doubted.get_or_insert_with(Instant::now);
         let source = shown(&self.cluster);
@@ -159,7 +160,7 @@ impl Board {
         });
     }
 
-    /// Notes that the API server answers, and sends what happens.
+    /// Records that the watch delivers events.
     pub(super) fn is_certain(&mut self) {
         self.doubted = None;
         let source = shown(&self.cluster);
@@ -180,18 +181,18 @@ impl Board {
         }
     }
 
-    /// Notes that the cluster shows an older state than before, as after a restore from a backup. Returns the text of the problem.
+    /// Records that the cluster shows an older state than before, as after a restore from a backup. Returns the text of the problem.
     pub(super) fn went_back(&mut self, from: u64, to: u64) -> String {
         let source = shown(&self.cluster);
         let text = format!(
-            "it went back from version {from} to {to}, as after a restore from a backup; all ConfigMaps have been listed again"
+            "it returned from version {from} to {to}, as after a restore from a backup; all ConfigMaps have been listed again"
         );
         tracing::warn!(source, "{text}");
         self.still_back(Instant::now(), text.clone());
         text
     }
 
-    /// Notes that it did so some time ago.
+    /// Records that the cluster returned to an older state at `since`.
     pub(super) fn still_back(&mut self, since: Instant, why: String) {
         let source = shown(&self.cluster);
         self.went_back = Some(since);
@@ -201,7 +202,7 @@ impl Board {
         });
     }
 
-    /// A cluster that was listed once keeps what it had; one that was not stays missing, with the reason.
+    /// Records a failure. A cluster that was listed before keeps its last objects and becomes stale; any other cluster stays missing.
     pub(super) fn failed(&mut self, why: &str) {
         self.doubt();
         let source = shown(&self.cluster);
@@ -229,12 +230,12 @@ impl Board {
     }
 }
 
-/// What makes it worth a look.
+/// Returns the fields whose change wakes the control loop.
 fn asks<'a>((id, object): (&'a ObjectId, &'a Object)) -> (&'a ObjectId, impl PartialEq + use<'a>) {
     (id, object.asks())
 }
 
-/// What people read for a cluster.
+/// Returns a cluster's name for messages.
 pub(super) fn shown(name: &str) -> String {
     if name.is_empty() {
         "Kubernetes API server".to_owned()

@@ -16,7 +16,7 @@ fn id(board: &Board, name: &str) -> ObjectId {
     }
 }
 
-/// A list that has begun to be watched.
+/// A list whose watch has started.
 fn list(board: &mut Board, objects: &[(&str, &str)]) {
     let objects = objects
         .iter()
@@ -228,7 +228,7 @@ fn readers_wake_up_only_for_changes() {
     assert!(rig.woken() && rig.names().is_empty());
 }
 
-/// Our own annotations come back by the watch.
+/// Our own annotations come back through the watch.
 #[test]
 fn annotations_are_known_and_wake_nobody() {
     let mut rig = rig();

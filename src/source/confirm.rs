@@ -1,6 +1,7 @@
-//! Whether what a decision was made from still holds: before what cannot be undone, every source is read again.
+//! Reads every source again before a step that cannot be undone, and checks that the decision still holds.
 //!
-//! A snapshot may be old without anybody knowing: a connection that died says nothing. So it is no proof that nobody requests anything.
+//! A snapshot can be outdated without any sign, because a dead connection reports no error. So a snapshot does not prove that no ConfigMap
+//! requests a route.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,10 +12,10 @@ use super::{Source, directory};
 use crate::model::base::ids::ObjectId;
 use crate::model::input::request::{Object, Snapshot};
 
-/// How long all sources together may take.
+/// The timeout of reading all sources.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A source that says something else than it did, or nothing.
+/// A source that cannot be read again, or whose content has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{source_name}: {why}")]
 pub struct Doubt {
@@ -32,14 +33,14 @@ impl Doubt {
 }
 
 impl Source {
-    /// Reads every source again, by consistent reads, and compares it with the snapshot.
+    /// Reads every source again, by consistent reads, and compares the result with the snapshot.
     ///
     /// # Errors
-    /// If a source cannot be read, or does not say what the snapshot has of it.
+    /// If a source cannot be read, or its content differs from the snapshot.
     pub async fn confirm(&self, snapshot: &Snapshot) -> Result<(), Doubt> {
         let again = timeout(PATIENCE, self.read_again()).await;
         let again = again.unwrap_or_else(|_| {
-            let why = format!("it has not answered within {} s", PATIENCE.as_secs());
+            let why = format!("they could not be read within {} s", PATIENCE.as_secs());
             Err(Doubt::new("ConfigMaps", why))
         })?;
         same(snapshot, &again)
@@ -66,19 +67,22 @@ fn same(before: &Snapshot, again: &Snapshot) -> Result<(), Doubt> {
             return Err(Doubt::new(source, why));
         }
         if let Some(source) = snapshot.unsure.first() {
-            return Err(Doubt::new(source, "it may have news that have not arrived"));
+            return Err(Doubt::new(
+                source,
+                "it may have changes that have not arrived yet",
+            ));
         }
     }
     match difference(&before.objects, &again.objects) {
         Some(object) => {
-            let why = format!("ConfigMap {object} is not what it was when the decision was made");
+            let why = format!("ConfigMap {object} has changed since the decision was made");
             Err(Doubt::new("ConfigMaps", why))
         }
         None => Ok(()),
     }
 }
 
-/// Returns one object that requests something else, or that only one of them has.
+/// Returns an object whose requests differ, or that only one of the two snapshots has.
 fn difference<'a>(
     before: &'a BTreeMap<ObjectId, Object>,
     again: &'a BTreeMap<ObjectId, Object>,

@@ -1,4 +1,4 @@
-//! ConfigMaps from YAML manifests on disk: for trying things out without a cluster, and for checks of pull requests.
+//! ConfigMaps from YAML manifests on disk, for tests without a cluster and for checks of pull requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -17,19 +17,19 @@ use crate::model::input::request::{Object, Snapshot};
 const MAX_FILES: usize = 1_000;
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 const MAX_DEPTH: usize = 16;
-/// Near misses that are reported: a few are enough to look for the others.
+/// The maximum number of reported near misses.
 const MAX_NEAR_MISSES: usize = 100;
-/// How often the files' dates and sizes are looked at. Polling also sees what happens on network file systems.
+/// The interval at which the files' dates and sizes are checked. Polling also detects changes on network file systems.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Follows the manifests for ever: a new snapshot whenever one of them changes.
+/// Follows the manifests forever: publishes a new snapshot whenever one of them changes.
 pub async fn watch(path: PathBuf, sender: watch::Sender<Option<Snapshot>>) {
     let (mut seen, mut published) = (None, None);
     loop {
         let (path, before, last) = (path.clone(), published.clone(), seen.clone());
         let look = tokio::task::spawn_blocking(move || {
-            // Scanned before it is read: what changes in between is found by the next scan. What differs between two scans
-            // may be half written, and half a file looks like entries that were removed.
+            // The scan comes before the read, so the next scan finds a change in between. A file that differs between two scans may be half
+            // written, and half a file looks like removed entries.
             let scan = Scan::new(&path);
             let news = last.as_ref() == Some(&scan) && before.as_ref() != Some(&scan);
             (news.then(|| load(&scan)), scan)
@@ -66,7 +66,7 @@ fn publish(sender: &watch::Sender<Option<Snapshot>>, snapshot: Snapshot) {
     });
 }
 
-/// What tells one state of a file from another.
+/// The metadata that shows whether a file has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mark {
     length: u64,
@@ -75,7 +75,7 @@ struct Mark {
     changed: (i64, i64),
 }
 
-/// The manifests that are there, and what could not be looked at.
+/// The manifests in the directory, and the paths that cannot be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Scan {
     files: BTreeMap<PathBuf, Mark>,
@@ -87,7 +87,7 @@ impl Scan {
         let mut scan = Self::default();
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => scan.directory(path, 0),
-            // A file that was named is read whatever its extension.
+            // A file that the flag names is read whatever its extension.
             Ok(metadata) => scan.file(path, &metadata),
             Err(error) => scan.unreadable(path, &error),
         }
@@ -100,7 +100,7 @@ impl Scan {
             self.missing.insert(path.to_owned(), why);
             return;
         }
-        // `collect` stops at the first entry that cannot be read: half a directory is no directory.
+        // `collect` stops at the first unreadable entry: an incomplete listing must not count.
         let entries = fs::read_dir(path).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
         let mut names: Vec<PathBuf> = match entries {
             Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect(),
@@ -110,7 +110,7 @@ impl Scan {
         for path in names.iter().filter(|path| !hidden(path)) {
             let link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
             match fs::metadata(path) {
-                // A linked directory may lead back to here, a linked file (as in a mounted ConfigMap) may not.
+                // A linked directory may lead back here. A linked file, as in a mounted ConfigMap, cannot.
                 Ok(metadata) if metadata.is_dir() && link => {}
                 Ok(metadata) if metadata.is_dir() => self.directory(path, depth + 1),
                 Ok(metadata) if is_manifest(path) => self.file(path, &metadata),
@@ -137,7 +137,7 @@ impl Scan {
             self.files.insert(path.to_owned(), mark);
             return;
         };
-        // The rest of too many is as good as one.
+        // One path too many already makes the result incomplete.
         if self.missing.len() < MAX_FILES {
             self.missing.insert(path.to_owned(), why);
         }
@@ -151,7 +151,7 @@ impl Scan {
     }
 }
 
-/// `.git`, and the `..data` of a mounted ConfigMap, to which its visible links lead.
+/// Whether the path is hidden: `.git`, or the `..data` of a mounted ConfigMap, to which its visible links lead.
 fn hidden(path: &Path) -> bool {
     path.file_name()
         .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
@@ -219,7 +219,7 @@ fn load(scan: &Scan) -> Snapshot {
 
 fn read_file(path: &Path) -> Result<String, String> {
     let mut text = String::new();
-    // It may have grown since it was looked at.
+    // The file may have grown since the scan.
     let read =
         File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text));
     match read {

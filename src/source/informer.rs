@@ -1,6 +1,6 @@
-//! Follows one cluster's ConfigMaps: lists them, watches what happens since, and lists them again every so often.
+//! Follows one cluster's ConfigMaps: lists them, watches changes, and lists them again at each resync interval.
 //!
-//! The list is the cure for everything that a watch can miss: an API server that lost events, or that was restored from a backup.
+//! The list finds everything that a watch can miss, for example after an API server lost events or was restored from a backup.
 
 use std::time::Duration;
 
@@ -14,32 +14,32 @@ use crate::retry::Backoff;
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
-/// Failures further apart than this have nothing to do with one another.
+/// The backoff starts again after a watch or request that lasted this long.
 const CALM: Duration = Duration::from_secs(10);
-/// Watches and lists begin at least so far apart.
+/// The minimum time between the starts of two watches or lists.
 const PACE: Duration = Duration::from_secs(1);
-/// A watch works when no request was refused for so long and it has delivered all earlier events.
+/// How long a watch must be open, without new events to deliver, before the snapshot counts as current.
 const SETTLES: Duration = Duration::from_millis(100);
-/// After an event that cannot be read, at the earliest, everything is listed again.
+/// The minimum time between a list and the list that follows an unreadable event.
 const REREAD: Duration = Duration::from_secs(30);
 
-/// One informer.
+/// The informer of one cluster.
 pub(super) struct Informer {
     reader: Reader,
     board: Board,
-    /// How often everything is listed.
+    /// The interval between lists.
     resync: Duration,
     backoff: Backoff,
-    /// The version up to which everything is known; before the first list, up to which the watch before this one knew it.
+    /// The version up to which events are known. Before the first list, the version that the previous watch reached.
     version: String,
     past: Past,
 }
 
 /// Why a watch ended.
 enum End {
-    /// By itself: the next one goes on from there.
+    /// The watch ended by itself. The next watch continues from its version.
     Over,
-    /// Everything has to be listed again.
+    /// All ConfigMaps have to be listed again.
     List,
 }
 
@@ -49,14 +49,14 @@ impl Informer {
             reader,
             board,
             resync,
-            // The wait begins again only after something has lasted: a server that answers and fails at once is failing.
+            // The backoff starts again only after a watch has lasted: a server that accepts a watch and fails immediately is failing.
             backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
             version: past.version(),
             past,
         }
     }
 
-    /// Follows the cluster for ever.
+    /// Follows the cluster forever.
     pub(super) async fn run(mut self) {
         if let Some((at, why)) = self.past.went_back() {
             self.board.still_back(at, why);
@@ -78,7 +78,7 @@ impl Informer {
         }
     }
 
-    /// Watches, one watch after the other, until it is time for a list.
+    /// Runs one watch after the other until the next list is due.
     async fn follow(&mut self, listed: Instant) {
         let mut until = listed + self.resync;
         while Instant::now() < until {
@@ -90,9 +90,9 @@ impl Informer {
                 }
                 Ok(End::List) => return,
                 Err(error) if error.needs_a_list() => {
-                    tracing::debug!("the watch cannot go on from its version: {error}");
+                    tracing::debug!("the watch cannot continue from its version: {error}");
                     self.board.doubt();
-                    // Right after a list it is a failure like others: a problem reports it if it lasts.
+                    // Right after a list, this is a failure like any other: a problem reports it if it persists.
                     if begun.duration_since(listed) < CALM {
                         self.pause(begun, &error).await;
                     }
@@ -152,7 +152,7 @@ impl Informer {
         }
     }
 
-    /// Notes how far events have come. Only a list may go back.
+    /// Records the version of an event. Only a list may return to an older version.
     fn advance(&mut self, version: String) {
         if !version.is_empty() && !is_older(&version, &self.version) {
             self.version = version;
@@ -160,7 +160,7 @@ impl Informer {
         }
     }
 
-    /// Notes where a list shows an older state than what was known.
+    /// Records that a list shows an older state than the known one.
     fn compare(&mut self, listed: &str) {
         if is_older(listed, &self.version)
             && let (Ok(from), Ok(to)) = (self.version.parse(), listed.parse())
@@ -172,7 +172,7 @@ impl Informer {
 
     async fn pause(&mut self, begun: Instant, error: &ReadError) {
         self.board.failed(&error.explain());
-        // A watch that lasted was a success, even if nothing happened meanwhile.
+        // A watch that lasted was a success, even without events.
         if begun.elapsed() > CALM {
             self.backoff.reset();
         }
@@ -180,7 +180,7 @@ impl Informer {
     }
 }
 
-/// Whether a version is older than another. Kubernetes counts them up; others are not compared.
+/// Whether a version is older than another. Kubernetes versions are increasing integers; other versions are not compared.
 fn is_older(version: &str, than: &str) -> bool {
     match (version.parse::<u64>(), than.parse::<u64>()) {
         (Ok(version), Ok(than)) => version < than,

@@ -28,9 +28,9 @@ type Line = mpsc::UnboundedSender<Result<Frame<Bytes>, std::io::Error>>;
 struct Server {
     version: u64,
     objects: Vec<Value>,
-    /// Answers to the next watches instead of good ones.
+    /// The errors that the next watches get instead of responses.
     refusals: VecDeque<(u16, &'static str)>,
-    /// Never-ending lists.
+    /// Whether lists never end.
     endless: bool,
     lists: usize,
     watches: Vec<Line>,
@@ -50,7 +50,7 @@ fn object(name: &str, value: &str) -> Value {
     })
 }
 
-/// What a typed client cannot read.
+/// Returns an object that a typed client cannot parse.
 fn poisoned(name: &str) -> String {
     let deep = "{\"f:x\":".repeat(500) + "1" + &"}".repeat(500);
     let fields = POISON.replace("DEEP", &deep);
@@ -164,7 +164,7 @@ impl Rig {
         act(&mut self.server.lock().expect("whole"))
     }
 
-    /// The same process leads once more.
+    /// Starts another term of the same process.
     fn again(self) -> Self {
         self.task.abort();
         follow(self.server, self.past)
@@ -183,7 +183,7 @@ impl Rig {
     }
 }
 
-/// Lets time pass in small steps.
+/// Advances time in small steps.
 async fn pass(seconds: f64) {
     for _ in 0..(seconds * 10.0) as u32 {
         advance(Duration::from_millis(100)).await;
@@ -213,7 +213,7 @@ async fn no_object_harms_another() {
     assert_eq!(rig.value("good").as_deref(), Some("8.8.8.8"));
     assert_eq!(rig.value("poison").as_deref(), Some("1.1.1.1"));
     assert!(rig.known().is_certain());
-    // While it runs, once a second, for longer than any backoff.
+    // Once per second, for longer than any backoff.
     for second in 0..60 {
         rig.server(|server| {
             server.tell(&format!(
@@ -270,7 +270,7 @@ async fn a_list_without_an_end_is_asked_for_at_a_pace() {
     let lists = rig.server(|server| server.lists);
     assert!(lists < 150, "{lists} in a minute");
     let why = rig.known().missing.values().cloned().collect::<String>();
-    assert!(why.contains("without an end"), "{why}");
+    assert!(why.contains("does not end"), "{why}");
     rig.server(|server| server.endless = false);
     pass(31.0).await;
     assert_eq!(rig.value("good").as_deref(), Some("8.8.8.8"));
@@ -299,7 +299,7 @@ async fn a_version_that_the_server_does_not_have_leads_to_a_list() {
     }
 }
 
-/// While a restore lasts the Lease runs out: it is the next term that sees what it brought.
+/// The Lease expires during the restore, so the next term observes its result.
 #[tokio::test(start_paused = true)]
 async fn the_next_term_knows_how_far_the_one_before_had_come() {
     let rig = rig(with(vec![object("lost", "8.8.8.8")]));
@@ -308,7 +308,7 @@ async fn the_next_term_knows_how_far_the_one_before_had_come() {
     let edit = edit.replace("\"5\"", "\"12\"");
     rig.server(|server| server.tell(&format!("{{\"type\":\"MODIFIED\",\"object\":{edit}}}")));
     pass(1.0).await;
-    // Older than the last event, though not older than the last list.
+    // The version is older than the last event, but not older than the last list.
     rig.server(|server| {
         server.objects.clear();
         server.version = 11;
@@ -327,7 +327,7 @@ async fn the_next_term_knows_how_far_the_one_before_had_come() {
     assert!(rig.known().is_certain());
 }
 
-/// The watch goes on as if nothing had happened.
+/// The watch continues as if nothing had happened.
 #[tokio::test(start_paused = true)]
 async fn what_no_event_told_is_found_within_the_resync_interval() {
     let rig = rig(with(vec![
@@ -356,7 +356,7 @@ async fn a_watch_that_is_silent_or_refused_is_doubt_at_once_and_told_soon() {
     let rig = rig(with(vec![object("good", "8.8.8.8")]));
     pass(20.0).await;
     assert!(rig.known().is_certain());
-    // It has not ended when it should have.
+    // The watch did not end when it should have.
     rig.server(|server| server.refusals = vec![(401, "Unauthorized"); 10].into());
     pass(16.0).await;
     let known = rig.known();

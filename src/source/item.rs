@@ -1,5 +1,5 @@
-//! One ConfigMap as the API server sends it, read into an [`Object`]. Fields that do not matter are not interpreted, however deep
-//! or odd they are; what cannot be read is refused alone, by its name.
+//! Parses one ConfigMap from the API server's JSON into an [`Object`]. Other fields are skipped, whatever their depth or content. An object
+//! that cannot be parsed is refused alone, by its name.
 
 use std::fmt;
 
@@ -21,22 +21,22 @@ pub(super) struct Item {
 pub(super) enum Event {
     Set(Item),
     Deleted(Item),
-    /// Nothing has happened up to this version.
+    /// All events up to this version have been delivered.
     Bookmark(String),
-    /// The server ends the watch.
+    /// The server ends the watch with an error.
     Failed {
         code: u16,
         message: String,
     },
-    /// It cannot be read, and names nothing.
+    /// The event cannot be parsed and names no object.
     Unknown(String),
 }
 
-/// What has been read of an object so far.
+/// The fields of an object parsed so far.
 #[derive(Default)]
 struct Draft {
     item: Item,
-    /// Reads nothing but the name: what else is there has turned out to be unreadable.
+    /// Parse only the name, because the rest of the object is invalid.
     only_name: bool,
     code: u16,
     message: String,
@@ -48,19 +48,19 @@ struct Line {
     draft: Draft,
 }
 
-/// Reads one item of a list. The error says why it cannot even be named.
+/// Parses one item of a list. The error says why not even its name can be parsed.
 pub(super) fn item(text: &[u8]) -> Result<Item, String> {
     let mut draft = Draft::default();
     let error = fill(text, &mut draft).err();
     if error.is_some() {
         draft = Draft::name();
-        // As far as it can be read.
+        // Keeps whatever is parsed before the error.
         let _ = fill(text, &mut draft);
     }
     draft.finish(error)
 }
 
-/// Reads one line of a watch.
+/// Parses one line of a watch.
 pub(super) fn event(text: &[u8]) -> Event {
     let mut line = Line::default();
     let error = fill(text, &mut line).err();
@@ -76,11 +76,11 @@ pub(super) fn event(text: &[u8]) -> Event {
             message: draft.message,
         },
         "ADDED" | "MODIFIED" => draft.finish(error).map_or_else(Event::Unknown, Event::Set),
-        // Only the name of what is gone matters.
+        // Only the name of a deleted object matters.
         "DELETED" => draft
             .finish(error)
             .map_or_else(Event::Unknown, Event::Deleted),
-        other => Event::Unknown(format!("it is of the type {:?}", short(other))),
+        other => Event::Unknown(format!("its type is {:?}", short(other))),
     }
 }
 
@@ -112,7 +112,7 @@ fn short(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
-/// What takes some fields of a JSON object.
+/// A target for some fields of a JSON object.
 trait Fields {
     fn field<'de, A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
 }
@@ -138,7 +138,7 @@ impl Fields for Draft {
             _ if self.only_name => ignore(map)?,
             "data" => map.next_value_seed(Into(&mut Data(&mut self.item.object)))?,
             "binaryData" => map.next_value_seed(Into(&mut Binary(&mut self.item.object)))?,
-            // These are an error's.
+            // Fields of an error.
             "code" => self.code = map.next_value()?,
             "message" => self.message = map.next_value()?,
             _ => ignore(map)?,
@@ -198,7 +198,7 @@ impl Fields for Binary<'_> {
     }
 }
 
-/// Skips a value. serde_json does so without recursion: no depth is too great.
+/// Skips a value. serde_json does this without recursion, so depth is not limited.
 fn ignore<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
     map.next_value::<IgnoredAny>().map(|_| ())
 }
@@ -209,7 +209,7 @@ fn fill<F: Fields>(text: &[u8], target: &mut F) -> Result<(), serde_json::Error>
     reader.end()
 }
 
-/// Fills its target from a JSON object, or from null, which stands for none.
+/// Fills its target from a JSON object. A null counts as an empty object.
 struct Into<'a, F>(&'a mut F);
 
 impl<'de, F: Fields> DeserializeSeed<'de> for Into<'_, F> {

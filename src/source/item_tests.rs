@@ -17,7 +17,7 @@ fn read(value: &serde_json::Value) -> Item {
     item(value.to_string().as_bytes()).expect("it has a name")
 }
 
-/// The text of a good one with this at the end of its metadata.
+/// Returns a valid object with this text at the end of its metadata.
 fn with_metadata(more: &str) -> String {
     good()
         .to_string()
@@ -51,7 +51,7 @@ fn what_matters_is_read() {
     assert_eq!(read(&empty).object.binary_keys, 2);
 }
 
-/// Each of these made every list and watch of the cluster fail.
+/// Each of these objects once made every list and watch of the cluster fail.
 #[test]
 fn what_does_not_matter_is_not_interpreted() {
     let nested = format!(

@@ -1,4 +1,4 @@
-//! How API servers are reached: kubeconfig files, contexts, the pod's service account and proxies, read as kubectl reads them.
+//! Reads kubeconfig files, contexts, the pod's service account and proxies as kubectl does.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,9 +18,9 @@ use crate::proxy::{Proxy, is_of_a_host};
 
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Stands for a `proxy-url` that is not given.
+/// Stands for a missing `proxy-url`.
 const NO_PROXY: &str = "http://unused";
-/// An error shows this many bytes of an address.
+/// The maximum length of an address in an error, in bytes.
 const MAX_SHOWN: usize = 200;
 const AGENT: HeaderValue = HeaderValue::from_static(concat!(
     env!("CARGO_PKG_NAME"),
@@ -28,7 +28,7 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!(
     env!("CARGO_PKG_VERSION")
 ));
 
-/// The configuration of one cluster, and what says which proxy leads to it.
+/// The configuration of one cluster, and the source of its proxy.
 #[derive(Clone)]
 struct Reached {
     config: Config,
@@ -37,7 +37,7 @@ struct Reached {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// A pod reaches its own API server directly: the proxy of its environment is there for the internet.
+    /// No proxy: a pod reaches its own API server directly, and the proxy of its environment is for the internet.
     Direct,
     /// The environment of this process.
     Environment,
@@ -45,8 +45,8 @@ enum Way {
     Kubeconfig,
 }
 
-/// Returns the ways into all clusters, by name; none if ConfigMaps come from files. The first one's cluster holds the Lease. Nothing is
-/// sent yet. All share the kubeconfig's plugin, so that a person logs in once.
+/// Returns the access to each cluster, by name; none if ConfigMaps come from files. The first cluster holds the Lease. Sends no request.
+/// All clusters share the kubeconfig's plugin, so that a user logs in once.
 ///
 /// # Errors
 /// If a kubeconfig, an address or a proxy cannot be used.
@@ -55,7 +55,7 @@ pub async fn accesses(source: &SourceConfig) -> Result<Vec<(String, Access)>, Co
         return Ok(Vec::new());
     };
     let proxy = Proxy::from_environment().map_err(|error| ConnectError::new(error.to_string()))?;
-    // Certificates and credentials of named API servers are those of the pod or kubeconfig, if there are any.
+    // API servers named by flags use the certificates and credentials of the pod or kubeconfig, if there are any.
     let mut base = match infer(clusters).await {
         Ok(base) => Some(base),
         Err(_)
@@ -86,7 +86,7 @@ pub async fn accesses(source: &SourceConfig) -> Result<Vec<(String, Access)>, Co
         if reached.way == Way::Direct {
             reached.way = Way::Environment;
         }
-        // It is the name on the certificate of the kubeconfig's own server.
+        // This name belongs to the certificate of the kubeconfig's own server.
         reached.config.tls_server_name = None;
         let name = if several {
             master.name.clone()
@@ -98,8 +98,8 @@ pub async fn accesses(source: &SourceConfig) -> Result<Vec<(String, Access)>, Co
     Ok(clusters.masters.iter().map(of).collect())
 }
 
-/// Refuses what kube-client would leave out without a word: requests would have other rights than the kubeconfig says. With a token that
-/// no header takes it would panic.
+/// Refuses fields that kube-client would ignore silently: requests would have other permissions than the kubeconfig says. kube-client would
+/// panic on a token that a header cannot hold.
 fn possible(user: &AuthInfo) -> Result<(), ConnectError> {
     let token = serde_json::to_value(user).unwrap_or_default();
     let token = token["token"].as_str().unwrap_or_default();
@@ -123,7 +123,7 @@ fn possible(user: &AuthInfo) -> Result<(), ConnectError> {
     Err(ConnectError::new(message))
 }
 
-/// Credentials, the proxy, deadlines, and no retries below ours: theirs would hide for minutes what has to be reported.
+/// Adds credentials, the proxy and timeouts. Disables kube-client's own retries, which would hide a failure for minutes.
 fn finished(reached: Reached, clusters: &config::Clusters, proxy: &Proxy) -> Config {
     let Reached { mut config, way } = reached;
     if clusters.token_file.is_some() {
@@ -131,7 +131,7 @@ fn finished(reached: Reached, clusters: &config::Clusters, proxy: &Proxy) -> Con
     }
     match way {
         Way::Direct => config.proxy_url = None,
-        // kube-client knows no exceptions.
+        // kube-client does not support exceptions (`NO_PROXY`).
         Way::Environment => config.proxy_url = proxy.of(&config.cluster_url),
         Way::Kubeconfig => {}
     }
@@ -143,7 +143,7 @@ fn finished(reached: Reached, clusters: &config::Clusters, proxy: &Proxy) -> Con
     config
 }
 
-/// What `--kubeconfig`, `$KUBECONFIG`, `~/.kube/config` or the pod's service account say, the first that there is.
+/// Reads the first that exists of `--kubeconfig`, `$KUBECONFIG`, `~/.kube/config` and the pod's service account.
 async fn infer(clusters: &config::Clusters) -> Result<Reached, ConnectError> {
     let context = clusters.context.as_deref();
     if let Some(path) = &clusters.kubeconfig {
@@ -169,7 +169,7 @@ async fn infer(clusters: &config::Clusters) -> Result<Reached, ConnectError> {
     }
     if let Some(context) = context {
         return Err(ConnectError::new(format!(
-            "there is no kubeconfig that could have the context {context:?}: set --kubeconfig"
+            "no kubeconfig exists that could have the context {context:?}: set --kubeconfig"
         )));
     }
     let text = "there is neither a kubeconfig nor a pod's service account: set --kubeconfig or --master, or run in a \
@@ -180,7 +180,7 @@ async fn infer(clusters: &config::Clusters) -> Result<Reached, ConnectError> {
     Ok(Reached { config, way })
 }
 
-/// The files of `$KUBECONFIG` that exist, or else the usual one. kubectl skips those that are missing, too.
+/// Returns the files of `$KUBECONFIG` that exist, or else the default file. Like kubectl, skips missing files.
 fn files(variable: Option<&std::ffi::OsStr>, home: Option<PathBuf>) -> Vec<PathBuf> {
     let listed = variable.filter(|list| !list.is_empty());
     let candidates: Vec<PathBuf> = match listed {
@@ -194,7 +194,7 @@ fn files(variable: Option<&std::ffi::OsStr>, home: Option<PathBuf>) -> Vec<PathB
     candidates.into_iter().filter(exists).collect()
 }
 
-/// Reads a file. An empty text in it is as good as none, as for kubectl, which writes `current-context: ""`.
+/// Reads a file. Like kubectl, which writes `current-context: ""`, treats an empty text as missing.
 fn read(path: &Path, unreadable: String) -> Result<Kubeconfig, ConnectError> {
     let mut file = Kubeconfig::read_from(path).map_err(cannot(unreadable))?;
     file.current_context = file.current_context.filter(|name| !name.is_empty());
@@ -205,7 +205,7 @@ fn read(path: &Path, unreadable: String) -> Result<Kubeconfig, ConnectError> {
     Ok(file)
 }
 
-/// Leaves out texts that are empty, and paths of which nothing is left but the kubeconfig's own directory.
+/// Removes empty texts, and paths that consist of the kubeconfig's own directory only.
 fn without_empty<T: Serialize + DeserializeOwned>(part: T) -> Option<T> {
     let is_path = |key: &str| {
         [
@@ -276,7 +276,7 @@ async fn load(
     Ok(Reached { config, way })
 }
 
-/// An address without a scheme is `https` where the cluster has anything to say about TLS, else `http`, as for kubectl.
+/// Adds a missing scheme to the server's address, as kubectl does: `https` if the cluster has any TLS setting, else `http`.
 fn complete(cluster: &mut Cluster) {
     let secure = cluster.certificate_authority.is_some()
         || cluster.certificate_authority_data.is_some()
@@ -291,7 +291,7 @@ fn complete(cluster: &mut Cluster) {
     }
 }
 
-/// Refuses what kubectl refuses, and returns what says which proxy leads to the cluster.
+/// Refuses what kubectl refuses. Returns the source of the cluster's proxy.
 fn reachable(cluster: &mut Cluster, what: &str) -> Result<Way, ConnectError> {
     let usable = |server: &str| server.parse().is_ok_and(|url| is_of_a_host(&url));
     let server = cluster.server.as_deref();
@@ -310,7 +310,7 @@ fn reachable(cluster: &mut Cluster, what: &str) -> Result<Way, ConnectError> {
         )));
     }
     let Some(proxy) = &cluster.proxy_url else {
-        // kube-client would read the environment, and fail on blanks. `finished` has the proxy that counts.
+        // Without a value, kube-client would read the environment, and fail on blanks. `finished` sets the right proxy.
         cluster.proxy_url = Some(NO_PROXY.to_owned());
         return Ok(Way::Environment);
     };
@@ -318,7 +318,7 @@ fn reachable(cluster: &mut Cluster, what: &str) -> Result<Way, ConnectError> {
         true => Ok(Way::Kubeconfig),
         // The value may hold a password.
         false => Err(ConnectError::new(format!(
-            "{what} has a proxy-url that is no address of a proxy: write it as http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT"
+            "{what} has a proxy-url that is not the address of a proxy: write it as http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT"
         ))),
     }
 }
@@ -328,7 +328,7 @@ fn leads_somewhere(proxy: &Uri) -> bool {
     is_of_a_host(proxy) || socks && proxy.host().is_some_and(|host| !host.is_empty())
 }
 
-/// Returns the cluster of the context.
+/// Returns the context's cluster.
 fn cluster_of<'a>(file: &'a mut Kubeconfig, context: Option<&str>) -> Option<&'a mut Cluster> {
     let context = context.or(file.current_context.as_deref())?;
     let context = file.contexts.iter().find(|named| named.name == context)?;

@@ -58,7 +58,7 @@ async fn a_proxy_of_the_kubeconfig_is_used_and_one_of_the_environment_has_except
         config.proxy_url.map(|url| url.to_string()).as_deref(),
         Some("http://proxy:3128/")
     );
-    // Whatever kube-client has taken from the environment.
+    // kube-client may have read a proxy from the environment.
     let mut other = reached;
     other.way = Way::Environment;
     assert_eq!(finished(other, &clusters, &proxy).proxy_url, None);
@@ -214,7 +214,7 @@ async fn empty_texts_are_as_good_as_none() {
     std::fs::write(&second, context).expect("a file");
     let file = merged(&[first, second]).expect("readable").expect("a file");
     let reached = load(file, None, "x", "y").await.expect("a configuration");
-    // Without anything about TLS it is plain HTTP.
+    // Without any TLS setting the scheme is plain HTTP.
     assert_eq!(reached.config.cluster_url.to_string(), "http://api:1/");
     assert!(reached.way == Way::Environment && reached.config.tls_server_name.is_none());
     let user = serde_json::to_value(&reached.config.auth_info).expect("JSON");

@@ -17,27 +17,27 @@ use super::past::Past;
 use super::reader::{ReadError, Reader};
 use crate::model::input::request::Snapshot;
 
-/// How long clusters that answer wait for those that neither answer nor refuse, before the first snapshot: so that what is
-/// there at the start becomes one change of the stack.
+/// How long the first snapshot waits for clusters that neither answer nor refuse, so that all ConfigMaps present at the start lead to one
+/// change of the stack.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The clusters to watch, each with a client.
 pub struct Clusters {
     clusters: Vec<Cluster>,
     namespace: Option<String>,
-    /// How often everything is listed.
+    /// The interval between lists.
     resync: Duration,
 }
 
 struct Cluster {
-    /// Empty for the only one.
+    /// The cluster's name; empty if it is the only cluster.
     name: String,
     client: Client,
     past: Past,
 }
 
 impl Clusters {
-    /// Makes a client for each of the named clusters. Nothing is sent yet.
+    /// Creates a client for each named cluster. Sends no request.
     ///
     /// # Errors
     /// If certificates or the proxy cannot be used.

@@ -1,4 +1,4 @@
-//! The labelled ConfigMaps in the text of a manifest: YAML or JSON, several documents, lists.
+//! Reads the labelled ConfigMaps from a manifest: YAML or JSON, several documents, lists.
 
 use serde_json::{Map, Value};
 
@@ -9,7 +9,7 @@ use crate::model::input::request::Object;
 
 const MAX_LISTS: usize = 4;
 const MAX_DOCUMENTS: usize = 1_000;
-/// Mappings, sequences and scalars of one file; 1 MiB of honest manifests has fewer.
+/// The maximum number of mappings, sequences and scalars in one file. Ordinary manifests of 1 MiB have fewer.
 const MAX_NODES: usize = 200_000;
 
 /// The fields of a ConfigMap besides `metadata`. An API server that checks manifests refuses all others.
@@ -34,16 +34,17 @@ const METADATA: [&str; 15] = [
     "uid",
 ];
 
-/// What a file has.
+/// The result of parsing a file.
 #[derive(Default)]
 pub struct Manifest {
     pub objects: Vec<(ObjectId, Object)>,
-    /// What was probably meant to be a labelled ConfigMap, and why it is none: a ConfigMap, or something else in the file.
+    /// Objects that were probably meant to be labelled ConfigMaps, and why they are not. An object is a ConfigMap or something else in the
+    /// file.
     pub near_misses: Vec<(Option<ObjectId>, String)>,
 }
 
-/// Reads every document. What is not a labelled ConfigMap does not matter; what might be one and cannot be read is an
-/// error, which names its line where that is known. Objects without a kind are of the `default_kind`.
+/// Parses every document. Ignores objects that are not labelled ConfigMaps. An object that may be one and cannot be parsed is an error,
+/// which names its line if known. Objects without a kind have the `default_kind`.
 pub fn parse(text: &str, default_kind: Option<&str>) -> Result<Manifest, String> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
@@ -67,7 +68,7 @@ pub fn parse(text: &str, default_kind: Option<&str>) -> Result<Manifest, String>
 
 fn explain(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
-    // An error within nested aliases tells where each of them was defined: the first is enough.
+    // An error within nested aliases names the definition of each alias. The first one is enough.
     let text: String = text
         .lines()
         .next()
@@ -132,7 +133,7 @@ fn collect(
     }
 }
 
-/// Reads a ConfigMap; items of a list need no apiVersion.
+/// Reads a ConfigMap. Items of a list need no apiVersion.
 fn config_map(
     mut fields: Map<String, Value>,
     is_item: bool,
@@ -169,7 +170,7 @@ fn config_map(
         None | Some(Value::Null) => {}
         Some(Value::Object(data)) => data.iter().for_each(|(key, value)| match value {
             Value::String(text) => object.put(key, text),
-            // An API server refuses it, and no CIDR looks like this.
+            // An API server refuses the value, and no CIDR looks like this text.
             other => object.put(key, &format!("{other} (not a string)")),
         }),
         Some(_) => return Err(place("data must map names to CIDRs".to_owned())),
@@ -181,13 +182,13 @@ fn config_map(
     Ok(())
 }
 
-/// Whether an API server takes the ConfigMap, as far as names and fields decide that.
+/// Checks whether an API server accepts the names and fields of the ConfigMap.
 fn well_formed(metadata: &Value, fields: &Map<String, Value>, is_item: bool) -> Result<(), String> {
     match fields.get("apiVersion").map(Value::as_str) {
         Some(Some("v1")) => {}
         None if is_item => {}
         None => return Err("it has no apiVersion: add apiVersion: v1".to_owned()),
-        Some(_) => return Err("it has another apiVersion than v1: write apiVersion: v1".to_owned()),
+        Some(_) => return Err("its apiVersion is not v1: write apiVersion: v1".to_owned()),
     }
     if let Some(field) = fields
         .keys()
@@ -206,7 +207,7 @@ fn well_formed(metadata: &Value, fields: &Map<String, Value>, is_item: bool) -> 
         ));
     }
     if !matches!(metadata["namespace"], Value::Null | Value::String(_)) {
-        return Err("metadata.namespace is no text: put it in quotes".to_owned());
+        return Err("metadata.namespace is not a string: put it in quotes".to_owned());
     }
     let pairs = |of: &str| metadata[of].as_object().into_iter().flatten();
     pairs("labels").try_for_each(|(key, value)| names::check_label(key, value))?;
@@ -220,7 +221,7 @@ fn well_formed(metadata: &Value, fields: &Map<String, Value>, is_item: bool) -> 
     match data.find(|(key, _)| binary.is_some_and(|binary| binary.contains_key(*key))) {
         None => Ok(()),
         Some((key, _)) => Err(format!(
-            "the key {} is in data and in binaryData, which no API server takes: remove it from binaryData",
+            "the key {} is in data and in binaryData, which every API server refuses: remove it from binaryData",
             names::quoted(key)
         )),
     }

@@ -1,4 +1,4 @@
-//! Where ConfigMaps come from. A source that is not known yet is never read as one without ConfigMaps.
+//! The sources of ConfigMaps. A source that has not been listed yet never counts as empty.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,21 +28,21 @@ mod reader;
 mod split;
 mod token_file;
 
-/// What can be watched. Made once, at the start of the process, so that a new leader finds its clients ready.
+/// The sources to watch. Created once, at the start of the process, so that a new leader's clients are ready.
 pub enum Source {
     Kubernetes(kubernetes::Clusters),
     Manifests(PathBuf),
     #[cfg(test)]
     Simulated {
         feed: Feed,
-        /// Is called when a pass takes its snapshot.
+        /// Called when a pass takes its snapshot.
         taken: Taken,
         /// Lists everything by a consistent read.
         again: Again,
     },
 }
 
-/// Starts to tell what a simulated replica sees.
+/// Starts to send the snapshots that a simulated replica sees.
 #[cfg(test)]
 pub type Feed = Box<dyn Fn(watch::Sender<Option<Snapshot>>) -> JoinHandle<()> + Send + Sync>;
 
@@ -55,7 +55,7 @@ pub type Again = Box<
 pub type Taken = std::sync::Arc<dyn Fn() + Send + Sync>;
 
 impl Source {
-    /// Makes the source that the configuration names, with clients for these clusters.
+    /// Creates the source that the configuration names, with clients for these clusters.
     ///
     /// # Errors
     /// If certificates or the proxy of a cluster cannot be used.
@@ -70,7 +70,7 @@ impl Source {
         })
     }
 
-    /// One that finds just this when it is read again.
+    /// Returns a source that always reads this snapshot again.
     #[cfg(test)]
     pub(crate) fn confirming(snapshot: Snapshot) -> Self {
         Self::Simulated {
@@ -83,7 +83,7 @@ impl Source {
         }
     }
 
-    /// Starts to watch. Everything is read again: what an earlier watch knew may have changed since.
+    /// Starts to watch. Reads everything again, because the result of an earlier watch may be outdated.
     pub fn start(&self) -> Watching {
         let (sender, receiver) = watch::channel(None);
         let taken_in_doubt = Arc::new(AtomicBool::new(false));
@@ -110,7 +110,7 @@ impl Source {
 pub struct Watching {
     receiver: watch::Receiver<Option<Snapshot>>,
     tasks: Vec<JoinHandle<()>>,
-    /// Whether the last snapshot was taken while a source was unsure: the end of that is news then, else it wakes nobody.
+    /// Whether the last snapshot was taken while a source was unsure. Only then does the end of the doubt wake the control loop.
     taken_in_doubt: Arc<AtomicBool>,
     #[cfg(test)]
     taken: Option<Taken>,
@@ -120,12 +120,12 @@ impl Watching {
     /// Resolves when there is a newer snapshot than the last one taken. Cancel safe.
     pub async fn changed(&mut self) {
         if self.receiver.changed().await.is_err() {
-            // The tasks end with us, so this only happens while the runtime shuts down.
+            // The tasks end with this value, so this happens only while the runtime shuts down.
             std::future::pending::<()>().await;
         }
     }
 
-    /// The latest snapshot; None while nothing is known at all.
+    /// Returns the latest snapshot; None before the first one.
     pub fn snapshot(&mut self) -> Option<Snapshot> {
         #[cfg(test)]
         if let Some(taken) = &self.taken {

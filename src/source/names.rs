@@ -1,13 +1,13 @@
-//! Names in manifests, judged as an API server judges them: what it would refuse is refused here, with the reason.
+//! Checks names in manifests by the rules of the API server, and explains each refusal.
 
 use serde_json::Value;
 
 const MAX_NAME: usize = 253;
 const MAX_NAMESPACE: usize = 63;
-/// Characters of a label's value, and of its key without a prefix.
+/// The maximum length of a label's value, and of its key without the prefix, in characters.
 const MAX_LABEL: usize = 63;
 
-/// Whether an API server takes this namespace, name and keys for a ConfigMap; else the first of them that it refuses, and why.
+/// Checks namespace, name and keys of a ConfigMap. Returns why the API server refuses the first invalid one.
 pub(super) fn check<'a>(
     namespace: &str,
     name: &str,
@@ -15,14 +15,14 @@ pub(super) fn check<'a>(
 ) -> Result<(), String> {
     if !is_label(namespace) || namespace.len() > MAX_NAMESPACE {
         return Err(format!(
-            "metadata.namespace {} is no name of a namespace: use at most {MAX_NAMESPACE} lower-case letters, digits and -, \
+            "metadata.namespace {} is not a valid namespace name: use at most {MAX_NAMESPACE} lower-case letters, digits and -, \
              with a letter or digit at both ends",
             quoted(namespace)
         ));
     }
     if !name.split('.').all(is_label) || name.len() > MAX_NAME {
         return Err(format!(
-            "metadata.name {} is no name of a ConfigMap: use at most {MAX_NAME} lower-case letters, digits, - and ., with a \
+            "metadata.name {} is not a valid ConfigMap name: use at most {MAX_NAME} lower-case letters, digits, - and ., with a \
              letter or digit at both ends and beside each .",
             quoted(name)
         ));
@@ -30,20 +30,20 @@ pub(super) fn check<'a>(
     match keys.find(|key| !is_key(key)) {
         None => Ok(()),
         Some(key) => Err(format!(
-            "ConfigMap {namespace}/{name}: data has the key {}, which no API server takes: use at most {MAX_NAME} letters, \
+            "ConfigMap {namespace}/{name}: data has the key {}, which every API server refuses: use at most {MAX_NAME} letters, \
              digits, -, _ and .",
             quoted(key)
         )),
     }
 }
 
-/// Whether it is a label of DNS as in RFC 1123, but for its length.
+/// Whether the text is a DNS label as in RFC 1123, apart from its length.
 fn is_label(text: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !text.is_empty() && text.bytes().all(good) && !text.starts_with('-') && !text.ends_with('-')
 }
 
-/// Whether an API server takes this as a label.
+/// Checks a label. Returns why the API server refuses it.
 pub(super) fn check_label(key: &str, value: &Value) -> Result<(), String> {
     check_qualified("label", key)?;
     let text = value.as_str();
@@ -52,25 +52,25 @@ pub(super) fn check_label(key: &str, value: &Value) -> Result<(), String> {
     }
     let shown = text.map_or_else(|| quoted(&value.to_string()), quoted);
     Err(format!(
-        "the label {} has the value {shown}, which no API server takes: use at most {MAX_LABEL} letters, digits, -, _ and ., with a \
+        "the label {} has the value {shown}, which every API server refuses: use at most {MAX_LABEL} letters, digits, -, _ and ., with a \
          letter or digit at both ends",
         quoted(key)
     ))
 }
 
-/// Whether an API server takes this as an annotation.
+/// Checks an annotation. Returns why the API server refuses it.
 pub(super) fn check_annotation(key: &str, value: &Value) -> Result<(), String> {
     check_qualified("annotation", key)?;
     match value {
         Value::String(_) => Ok(()),
         _ => Err(format!(
-            "the annotation {} has a value that is no text, which no API server takes: put it in quotes",
+            "the annotation {} has a value that is not a string, which every API server refuses: put it in quotes",
             quoted(key)
         )),
     }
 }
 
-/// Judges the key of a label or annotation: a name, with a domain and a slash before it or without.
+/// Checks the key of a label or annotation: a name, with or without a domain and a slash before it.
 fn check_qualified(what: &str, key: &str) -> Result<(), String> {
     let (prefix, name) = match key.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
@@ -81,7 +81,7 @@ fn check_qualified(what: &str, key: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "no API server takes the key {} of a {what}: use at most {MAX_LABEL} letters, digits, -, _ and ., with a letter or digit at both \
+        "every API server refuses the key {} of a {what}: use at most {MAX_LABEL} letters, digits, -, _ and ., with a letter or digit at both \
          ends, after a domain and a slash if you like",
         quoted(key)
     ))
@@ -102,7 +102,7 @@ fn is_key(text: &str) -> bool {
         && !text.starts_with("..")
 }
 
-/// The beginning of it, in quotes, with escapes for what is not to be shown.
+/// Returns the beginning of the text in quotes, with unprintable characters escaped.
 pub(super) fn quoted(text: &str) -> String {
     let first: String = text.chars().take(40).collect();
     format!("{first:?}")

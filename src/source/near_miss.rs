@@ -1,15 +1,15 @@
-//! What looks as if it asked for routes and does not. Nobody would notice: the label selects ConfigMaps, and what it does not select is
-//! silent.
+//! Detects objects that look like requests for routes and are not. Without a report their owners would not notice, because the label
+//! selector skips them silently.
 
 use serde_json::{Map, Value};
 
 use super::names;
 
-/// The label of ConfigMaps that count.
+/// The label that selects ConfigMaps.
 pub(super) const LABEL: (&str, &str) = ("egress", "static");
-/// Where people write a label that belongs into `metadata.labels`. An API server refuses the last four.
+/// The fields in which users write a label that belongs under `metadata.labels`. An API server refuses the last four.
 const PLACES: [&str; 5] = ["annotations", "label", "Labels", "labels", "label"];
-/// How many of these places are in `metadata`. The others stand beside it.
+/// The number of these fields that are in `metadata`. The others are next to it.
 const IN_METADATA: usize = 3;
 
 /// Whether key and value are the label.
@@ -17,7 +17,7 @@ fn is_label(key: &str, value: &Value) -> bool {
     (key, value.as_str()) == (LABEL.0, Some(LABEL.1))
 }
 
-/// Whether key and value are probably meant to be the label: in other letters, between blanks, or behind a prefix.
+/// Whether key and value are probably meant to be the label: in another case, with blanks, or with a prefix.
 fn is_near(key: &str, value: &Value) -> bool {
     let same = |text: &str, wanted: &str| text.trim().eq_ignore_ascii_case(wanted);
     let name = key.rsplit('/').next().unwrap_or(key);
@@ -36,7 +36,7 @@ pub(super) fn is_labelled(metadata: &Value) -> bool {
         .is_some_and(|value| is_label(LABEL.0, value))
 }
 
-/// Returns why a ConfigMap of a cluster does not count. None if it has the label.
+/// Returns why the controller ignores a ConfigMap of a cluster. None if it has the label.
 pub fn why_not(metadata: &Value) -> Option<String> {
     if is_labelled(metadata) {
         return None;
@@ -46,10 +46,10 @@ pub fn why_not(metadata: &Value) -> Option<String> {
     Some(near.unwrap_or_else(|| format!("it does not have the label {key}: {value}; add it")))
 }
 
-/// Returns why a ConfigMap without the label was probably meant to have it. None if nothing looks like it.
+/// Returns why a ConfigMap without the label was probably meant to have it. None if nothing resembles the label.
 ///
 /// # Errors
-/// If no API server takes the ConfigMap.
+/// If every API server refuses the ConfigMap.
 pub(super) fn of_config_map(
     metadata: &Value,
     beside: &Map<String, Value>,
@@ -76,7 +76,7 @@ pub(super) fn of_config_map(
         let what = format!("it has {key}: {value} under {place}; write it under metadata.labels");
         return match number {
             0 => Ok(Some(what)),
-            _ => Err(format!("{what}, since no API server knows that field")),
+            _ => Err(format!("{what}, because no API server knows that field")),
         };
     }
     Ok(None)
@@ -92,15 +92,15 @@ pub(super) fn of_other(kind: &str, metadata: &Value) -> Result<Option<String>, S
     }
     if ["configmap", "configmaps"].contains(&kind.to_ascii_lowercase().as_str()) {
         return Err(format!(
-            "{} is no kind that an API server knows: write kind: ConfigMap",
+            "{} is not a kind that an API server knows: write kind: ConfigMap",
             names::quoted(kind)
         ));
     }
-    let what = "a Secret has the label egress: static, and only ConfigMaps are read; write its networks into a ConfigMap";
+    let what = "a Secret has the label egress: static, but only ConfigMaps are read; write its networks into a ConfigMap";
     Ok((kind == "Secret").then(|| what.to_owned()))
 }
 
-/// Returns why a Kustomization, of kustomize or of Flux, matters: it gives the label to what it renders.
+/// Returns why a Kustomization, of kustomize or of Flux, is reported: it adds the label to the objects that it renders.
 pub(super) fn of_kustomization(fields: &Map<String, Value>) -> Option<String> {
     let mut given = vec![
         fields.get("commonLabels"),
@@ -117,7 +117,7 @@ pub(super) fn of_kustomization(fields: &Map<String, Value>) -> Option<String> {
         pairs.is_some_and(|pairs| pairs.iter().any(|(key, value)| is_label(key, value)))
     };
     given.iter().any(gives).then(|| {
-        "a Kustomization gives the label egress: static, and files are read as they stand; give --manifests the output of kustomize build"
+        "a Kustomization adds the label egress: static, but files are read without rendering; give --manifests the output of kustomize build"
             .to_owned()
     })
 }

@@ -1,13 +1,13 @@
-//! [`Past`]: what outlives a watch of one cluster.
+//! [`Past`]: the state of one cluster's watch that later watches need.
 //!
-//! A restore stops the API server for longer than a Lease lasts. So the watch after it is mostly that of a new term, even where the
-//! same process leads again: it has to know how far the one before had come.
+//! A restore stops the API server for longer than a Lease lasts. So the next watch usually belongs to a new term, even if the same process
+//! leads again, and it has to know which version the previous watch reached.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-/// How far a cluster has been seen by this process, and whether it went back. Cheap to clone.
+/// The version that this process has seen of a cluster, and whether the cluster returned to an older one. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct Past(Arc<Mutex<Known>>);
 
@@ -18,22 +18,22 @@ struct Known {
 }
 
 impl Past {
-    /// Returns the version up to which everything was known; empty where nothing was.
+    /// Returns the last version up to which events were known; empty if there is none.
     pub(super) fn version(&self) -> String {
         self.lock().version.clone()
     }
 
-    /// Notes the version up to which everything is known.
+    /// Records the version up to which events are known.
     pub(super) fn reach(&self, version: &str) {
         version.clone_into(&mut self.lock().version);
     }
 
-    /// Returns when the cluster went back to an older state the last time, and what people read about it.
+    /// Returns when the cluster last returned to an older state, and the text of the problem.
     pub(super) fn went_back(&self) -> Option<(Instant, String)> {
         self.lock().went_back.clone()
     }
 
-    /// Notes that the cluster went back.
+    /// Records that the cluster returned to an older state.
     pub(super) fn note(&self, at: Instant, why: String) {
         self.lock().went_back = Some((at, why));
     }

@@ -1,7 +1,7 @@
 //! Exec plugins: programs that a kubeconfig names to get credentials for an API server.
 //!
-//! kube-client runs a plugin once, and keeps its certificate, and a token without an expiry, until the process ends. Here a plugin
-//! runs again shortly before its credentials expire, and when the API server answers 401.
+//! kube-client runs a plugin once. It keeps the certificate, and a token without an expiry, until the process ends. This module runs the
+//! plugin again shortly before its credentials expire, and when the API server answers 401.
 
 use std::io::IsTerminal as _;
 use std::process::Stdio;
@@ -21,18 +21,18 @@ use tokio::time::{Instant, timeout};
 
 use crate::model::base::plain;
 
-/// The time before their expiry at which credentials are renewed.
+/// How long before their expiry credentials are renewed.
 const EARLY: SignedDuration = SignedDuration::from_secs(60);
-/// The time limit of one run. A plugin may ask a server far away, or a person.
+/// The timeout of one run. A plugin may wait for a remote server or for a user.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The shortest time between two runs that are no success, or that the API server refuses.
+/// The minimum time between two runs if the last one failed or the API server refused its credentials.
 const FLOOR: Duration = Duration::from_secs(5);
-/// Credentials have about 10 KB.
+/// The maximum size of a plugin's output in bytes. Credentials have about 10 KB.
 const MAX_OUTPUT: u64 = 1 << 20;
-/// An error shows this many bytes of what the plugin says.
+/// The maximum length of a plugin's output in an error, in bytes.
 const MAX_SHOWN: usize = 300;
 
-/// A plugin cannot be run, or gives no credentials.
+/// A plugin cannot be run, or returns no credentials.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the exec plugin {command:?} of the kubeconfig {what}")]
 pub(super) struct PluginError {
@@ -40,10 +40,10 @@ pub(super) struct PluginError {
     what: String,
 }
 
-/// What a plugin gives.
+/// The credentials that a plugin returned.
 #[derive(Clone)]
 pub(super) struct Credentials {
-    /// Counts the runs.
+    /// The number of the run.
     pub number: u64,
     pub bearer: Option<HeaderValue>,
     /// A client certificate with its key.
@@ -51,7 +51,7 @@ pub(super) struct Credentials {
     expiry: Option<Timestamp>,
 }
 
-/// Clients share a plugin, so that a person logs in once.
+/// A plugin with its last credentials. Clients share it, so that a user logs in once.
 pub(super) struct Plugin {
     exec: ExecConfig,
     held: Mutex<Held>,
@@ -61,7 +61,7 @@ pub(super) struct Plugin {
 struct Held {
     credentials: Option<Credentials>,
     runs: u64,
-    /// The start of the last run, and its error.
+    /// The start of the last run, and its error if it failed.
     last: Option<(Instant, Option<PluginError>)>,
 }
 
@@ -76,8 +76,8 @@ impl Held {
 }
 
 impl Plugin {
-    /// Takes the plugin out of a user of a kubeconfig: kube-client would run it once, and never again. None where the user has other
-    /// credentials, which count first.
+    /// Removes the plugin from a user of a kubeconfig, because kube-client would run it only once. Returns None if the user has other
+    /// credentials, which take precedence.
     pub fn of(user: &mut AuthInfo) -> Option<Arc<Self>> {
         let other = user.auth_provider.is_some()
             || user.token.is_some()
@@ -94,13 +94,13 @@ impl Plugin {
         }
     }
 
-    /// Returns credentials that have not expired and are not those that the API server `refused`. Those are returned once more
-    /// where the plugin has just run.
+    /// Returns credentials that have not expired and that the API server has not `refused`. If the plugin ran a moment ago, returns its
+    /// credentials even if they were refused.
     pub async fn credentials(
         self: &Arc<Self>,
         refused: Option<u64>,
     ) -> Result<Credentials, PluginError> {
-        // A request that is given up ends no run: a login may take longer than the request has time.
+        // A cancelled request does not cancel the run: a login may take longer than the request's timeout.
         let plugin = Arc::clone(self);
         let held = tokio::spawn(async move { plugin.current(refused).await });
         held.await
@@ -131,7 +131,7 @@ impl Plugin {
         held.last = Some((began, outcome.as_ref().err().cloned()));
         match outcome {
             Ok(renewed) => Ok(held.credentials.insert(renewed).clone()),
-            // A renewal is early: until the expiry a plugin that fails costs nothing.
+            // Renewals start before the expiry, so until then a failing plugin does no harm.
             Err(error) => held.valid(refused).ok_or(error),
         }
     }
@@ -207,9 +207,9 @@ impl Plugin {
             expiration_timestamp: Option<String>,
         }
         let wrong = |what: &str| self.error(format!("gives no credentials: {what}"));
-        // The text of the error could show a part of a token.
+        // The parser's error could contain a part of a token.
         let answer: Answer = serde_json::from_slice(text)
-            .map_err(|_| wrong("its output is no ExecCredential in JSON"))?;
+            .map_err(|_| wrong("its output is not an ExecCredential in JSON"))?;
         if answer.api_version != self.exec.api_version {
             return Err(wrong(&format!(
                 "the kubeconfig has apiVersion {:?} for it and its output has {:?}; use the same",
@@ -238,7 +238,7 @@ impl Plugin {
                 Some(serde_json::from_value(identity).map_err(|_| wrong("its certificate"))?)
             }
             (None, None) => None,
-            _ => return Err(wrong("of certificate and key one is missing")),
+            _ => return Err(wrong("either the certificate or the key is missing")),
         };
         if bearer.is_none() && identity.is_none() {
             return Err(wrong(
@@ -248,7 +248,7 @@ impl Plugin {
         let expiry = status.expiration_timestamp.map(|text| text.parse());
         let expiry = expiry
             .transpose()
-            .map_err(|_| wrong("its expirationTimestamp is no time as RFC 3339 has it"))?;
+            .map_err(|_| wrong("its expirationTimestamp is not an RFC 3339 time"))?;
         Ok(Credentials {
             number,
             bearer,
@@ -273,11 +273,11 @@ impl Plugin {
     }
 }
 
-/// Reads a pipe to its end, and keeps its beginning.
+/// Reads a pipe to its end, and returns its beginning.
 async fn beginning(pipe: Option<impl AsyncRead + Unpin>, bytes: u64) -> Vec<u8> {
     let mut kept = Vec::new();
     if let Some(mut pipe) = pipe {
-        // What cannot be read is missing, and the parser says so.
+        // The parser reports bytes that could not be read.
         let _ = (&mut pipe).take(bytes).read_to_end(&mut kept).await;
         let _ = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await;
     }

@@ -42,16 +42,16 @@ async fn a_certificate_needs_its_key() {
     let both = answer(r#"{"clientCertificateData": "c", "clientKeyData": "k"}"#);
     let credentials = script(&both).current(None).await.expect("credentials");
     let identity = credentials.identity.expect("a certificate");
-    // In base64, as a kubeconfig has it.
+    // In base64, as in a kubeconfig.
     assert_eq!(identity.client_certificate_data.as_deref(), Some("Yw=="));
     let error = fails(&answer(r#"{"clientCertificateData": "c"}"#)).await;
-    assert!(error.contains("one is missing"), "{error}");
+    assert!(error.contains("key is missing"), "{error}");
 }
 
 #[tokio::test]
 async fn what_is_wrong_is_named_without_the_token() {
     for (text, part) in [
-        ("echo nonsense-with-a-token", "no ExecCredential"),
+        ("echo nonsense-with-a-token", "not an ExecCredential"),
         ("echo '{}'", "apiVersion"),
         (&answer("null"), "no status"),
         (&answer("{}"), "neither token nor"),
@@ -98,11 +98,11 @@ async fn it_runs_again_when_credentials_expire_or_are_refused_but_not_all_the_ti
     let plugin = script(&answer(r#"{"token": "t"}"#));
     let number = async |refused| plugin.current(refused).await.expect("credentials").number;
     assert_eq!(number(None).await, 1);
-    // A token without an expiry is good until the API server says otherwise.
+    // A token without an expiry is valid until the API server refuses it.
     later(&plugin).await;
     assert_eq!(number(None).await, 1);
     assert_eq!(number(Some(1)).await, 2);
-    // Another request with the old token finds the new one.
+    // Another request with the old token gets the new one.
     assert_eq!(number(Some(1)).await, 2);
     assert_eq!(number(Some(2)).await, 2, "too early for another run");
     later(&plugin).await;
@@ -153,7 +153,7 @@ async fn a_token_that_is_still_valid_outlives_a_renewal_that_fails() {
         assert_eq!(plugin.current(None).await.expect("credentials").number, 1);
         assert_eq!(plugin.held.lock().await.runs, runs);
     }
-    // Refused or expired, it is worth nothing, and the plugin's error says what to do.
+    // A refused or expired token is invalid, and the plugin's error names the remedy.
     plugin.current(Some(1)).await.err().expect("a failure");
     let mut held = plugin.held.lock().await;
     held.credentials.as_mut().expect("credentials").expiry = Some(Timestamp::now());

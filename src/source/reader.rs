@@ -1,4 +1,4 @@
-//! [`Reader`]: lists and watches one cluster's ConfigMaps by raw bytes, within bounds.
+//! [`Reader`]: lists and watches one cluster's ConfigMaps as raw bytes, within limits.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,25 +21,25 @@ use crate::model::base::ids::ObjectId;
 use crate::model::input::object;
 use crate::model::input::request::Object;
 
-/// Which ConfigMaps count.
+/// The label selector of ConfigMaps.
 pub const SELECTOR: &str = "egress=static";
-/// Objects of one page: the API server holds a page whole.
+/// The number of objects per page. The API server holds a whole page in memory.
 const PAGE: usize = 50;
-/// Pages of one list: 100,000 ConfigMaps.
+/// The maximum number of pages of one list: 100,000 ConfigMaps.
 const MAX_PAGES: usize = 2_000;
-/// Pages of one list that may be empty although more follow.
+/// The maximum number of empty pages in one list although more pages follow.
 const MAX_EMPTY_PAGES: usize = 10;
-/// How long the API server may take until it begins a watch.
+/// How long the API server may take to accept a watch.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How long a page may take.
+/// The timeout of a page.
 const PAGE_TIME: Duration = Duration::from_secs(60);
-/// A watch ends by itself after so many seconds.
+/// The duration of one watch in seconds.
 const WATCH_SECONDS: u64 = 30;
-/// A watch that has neither ended nor said anything for so long is dead.
+/// A watch without any data for this long is dead.
 const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS + 5);
-/// Bytes of an answer that is an error.
+/// The maximum size of an error response in bytes.
 const MAX_ERROR: usize = 64 << 10;
-/// Bytes of a token for the next page. It holds the last object's name.
+/// The maximum length of a continue token in bytes. The token contains the last object's name.
 const MAX_TOKEN: usize = 8 << 10;
 const PRODUCT: &str = concat!("kube-static-egress-controller/", env!("CARGO_PKG_VERSION"));
 
@@ -55,7 +55,7 @@ pub(super) enum ReadError {
 }
 
 impl ReadError {
-    /// Whether the version that was asked for is too old, or newer than anything the API server has: only a list helps.
+    /// Whether the requested version is too old, or newer than the API server's: only a new list helps.
     pub(super) fn needs_a_list(&self) -> bool {
         match self {
             Self::Status { code, message } => {
@@ -65,11 +65,11 @@ impl ReadError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the error with its remedy.
     pub(super) fn explain(&self) -> String {
         match self {
             Self::Status { code: 403, message } => format!(
-                "its ConfigMaps may not be read ({message}): bind a role with list and watch on configmaps, or set --namespace"
+                "the permission to read its ConfigMaps is missing ({message}): bind a role with list and watch on configmaps, or set --namespace"
             ),
             Self::Status { code: 401, .. } => {
                 "it does not accept our credentials: check the service account's token, --credentials-dir or the kubeconfig"
@@ -82,20 +82,20 @@ impl ReadError {
                 root(error)
             ),
             Self::Answer(why) => {
-                format!("its answer cannot be used ({why}): check what stands between it and this process")
+                format!("its response cannot be used ({why}): check the proxies between it and this process")
             }
         }
     }
 }
 
-/// The innermost cause: the layers around it only say that there is one.
+/// Returns the innermost cause: the outer errors add no information.
 fn root(error: &kube::Error) -> String {
     error_chain::chain(error)
         .last()
         .map_or_else(String::new, ToString::to_string)
 }
 
-/// Everything there is, as of one version.
+/// All ConfigMaps, as of one version.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     pub version: String,
@@ -113,7 +113,7 @@ pub(super) struct Watch {
 pub(super) struct Reader {
     pub client: Client,
     pub cluster: String,
-    /// None: all.
+    /// The watched namespace; None for all namespaces.
     pub namespace: Option<String>,
 }
 
@@ -130,7 +130,7 @@ struct ShellMetadata {
     r#continue: String,
 }
 
-/// What an error answer says of itself.
+/// The fields of an error response.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
 struct Refusal {
@@ -138,7 +138,7 @@ struct Refusal {
 }
 
 impl Reader {
-    /// Lists everything by a consistent read: what the API server has cached is not enough.
+    /// Lists all ConfigMaps by a consistent read. The API server's cache may be outdated.
     pub(super) async fn list(&self) -> Result<Listing, ReadError> {
         let mut listing = Listing::default();
         let (mut token, mut empty) = (String::new(), 0);
@@ -158,7 +158,7 @@ impl Reader {
             empty += usize::from(listing.objects.len() == before);
             let same = metadata.r#continue == token;
             if same || empty > MAX_EMPTY_PAGES || metadata.r#continue.len() > MAX_TOKEN {
-                let why = "the list goes on without an end".to_owned();
+                let why = "the list does not end".to_owned();
                 return Err(ReadError::Answer(why));
             }
             token = metadata.r#continue;
@@ -199,7 +199,7 @@ impl Reader {
         serde_json::from_slice(&shell).map_err(|error| ReadError::Answer(error.to_string()))
     }
 
-    /// Begins to watch what has happened since the version.
+    /// Starts a watch from this version.
     pub(super) async fn watch(&self, version: &str) -> Result<Watch, ReadError> {
         let version = utf8_percent_encode(version, NON_ALPHANUMERIC);
         let query = format!(
@@ -231,7 +231,7 @@ impl Reader {
             .header(USER_AGENT, PRODUCT)
             .body(Body::empty())
             .map_err(|error| ReadError::Client(kube::Error::HttpError(error)))?;
-        let late = || ReadError::Answer(format!("it did not begin to answer within {limit:?}"));
+        let late = || ReadError::Answer(format!("it did not start to answer within {limit:?}"));
         let answer = timeout(limit, self.client.send(request)).await;
         let answer = answer.map_err(|_| late())??;
         if answer.status().is_success() {
@@ -244,7 +244,7 @@ impl Reader {
     }
 }
 
-/// What an error answer says, without what only clutters a log.
+/// Returns the message of an error response, without parts that clutter the log.
 async fn error_text(body: Body) -> String {
     let (mut body, mut text) = (body.into_data_stream(), Vec::new());
     while let Some(Ok(bytes)) = body.next().await {
@@ -258,9 +258,9 @@ async fn error_text(body: Body) -> String {
 }
 
 impl Watch {
-    /// Returns the next events, some at once; None when the API server has ended the watch. Cancel safe.
+    /// Returns the next events, some at once; None if the API server has ended the watch. Cancel safe.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Event>>, ReadError> {
-        let silent = || ReadError::Answer(format!("the watch said nothing for {SILENCE:?}"));
+        let silent = || ReadError::Answer(format!("the watch sent no data for {SILENCE:?}"));
         let bytes = timeout(SILENCE, self.body.next()).await;
         let Some(bytes) = bytes.map_err(|_| silent())? else {
             return Ok(None);

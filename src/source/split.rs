@@ -1,13 +1,13 @@
-//! Splits what an API server sends into single objects while it arrives, so that never more than one is in memory.
+//! Splits the API server's response into single objects while it arrives, so that at most one object is in memory.
 
-/// Bytes of one object. etcd takes 1.5 MiB at most, and JSON may need six bytes for one.
+/// The maximum size of an object in bytes. etcd stores at most 1.5 MiB, and JSON may need six bytes for one.
 pub(super) const MAX_OBJECT: usize = 16 << 20;
-/// Bytes that are kept of a longer one: its name is in there.
+/// How many bytes of a larger object are kept. They contain its name.
 const HEAD: usize = 64 << 10;
-/// Bytes of a list besides its items.
+/// The maximum size of a list without its items, in bytes.
 const MAX_SHELL: usize = 64 << 10;
 
-/// The answer is not a list.
+/// The response is not a list.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SplitError {
     #[error("it is not JSON with a list of objects")]
@@ -16,7 +16,7 @@ pub(super) enum SplitError {
     TooLong,
 }
 
-/// Collects the bytes of one object. One that is too long keeps its beginning, which is no JSON: it cannot be read, but named.
+/// Collects the bytes of one object. An object that is too large keeps its beginning, which is not valid JSON but contains the name.
 #[derive(Default)]
 struct Piece {
     bytes: Vec<u8>,
@@ -65,7 +65,7 @@ impl Lines {
 /// Splits a list: `{"metadata": …, "items": [ITEM, …]}`.
 #[derive(Default)]
 pub(super) struct List {
-    /// Everything but the items.
+    /// The list without its items.
     shell: Vec<u8>,
     item: Piece,
     depth: usize,
@@ -81,7 +81,7 @@ impl List {
         bytes: &[u8],
         mut each: impl FnMut(&[u8]),
     ) -> Result<(), SplitError> {
-        // Where the bytes of the item under way begin.
+        // The start of the current item.
         let mut from = 0;
         for (at, byte) in bytes.iter().enumerate() {
             let was_inside = self.is_in_item();
@@ -101,7 +101,7 @@ impl List {
         Ok(())
     }
 
-    /// Returns the list without its items, when all of it has arrived.
+    /// Returns the list without its items, once all of it has arrived.
     pub(super) fn finish(self) -> Result<Vec<u8>, SplitError> {
         let whole = self.begun && self.depth == 0 && !self.in_text;
         whole.then_some(self.shell).ok_or(SplitError::NotAList)
@@ -138,7 +138,7 @@ impl List {
                 }
                 _ => {}
             }
-            // Between items there is nothing but commas.
+            // Only commas may stand between items.
             let between = self.in_items && self.depth == 2 && !outside;
             if between && !matches!(byte, b',' | b'}' | b']') && !byte.is_ascii_whitespace() {
                 return Err(SplitError::NotAList);

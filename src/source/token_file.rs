@@ -1,11 +1,11 @@
-//! Tokens in files, as `--credentials-dir` has them.
+//! Reads tokens from the files of `--credentials-dir`.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use http::HeaderValue;
 
-/// A service account's token has about 1 KiB.
+/// The maximum size of a token file in bytes. A service account's token has about 1 KiB.
 const MAX_TOKEN: u64 = 64 << 10;
 
 /// The token file does not hold a token.
@@ -23,7 +23,7 @@ pub(super) fn bearer(path: &Path) -> Result<HeaderValue, TokenError> {
         source,
     };
     let mut token = String::new();
-    // It is a small file in memory; to read it elsewhere would cost more than it takes.
+    // The file is small and in memory, so reading it on this thread is cheaper than handing it to another.
     let read =
         std::fs::File::open(path).and_then(|file| file.take(MAX_TOKEN).read_to_string(&mut token));
     read.map_err(|error| unusable(error.into()))?;

@@ -20,7 +20,7 @@ const MAX_NAME: usize = 300;
 const MAX_DURATION: u64 = 60;
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What the Lease shows.
+/// The leadership that the Lease shows.
 pub(super) enum Leadership {
     Led {
         holder: String,
@@ -36,7 +36,7 @@ pub(super) enum Leadership {
     },
 }
 
-/// The fields of a Lease that are needed. Other fields may hold anything.
+/// The required fields of a Lease. Other fields may have any content.
 #[derive(Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Lease {
@@ -58,7 +58,7 @@ struct Spec {
     renew_time: Option<String>,
 }
 
-/// Finds out who leads. If the Lease looks expired by this machine's clock, it is polled for its duration, in which a leader renews it.
+/// Reads who leads. If the Lease looks expired by this machine's clock, polls it for its duration, in which a leader renews it.
 pub(super) async fn read(client: &Client, namespace: &str, name: &str) -> Leadership {
     let first = match get(client, namespace, name).await {
         Ok(Some(lease)) => lease,
@@ -171,7 +171,9 @@ impl Leadership {
                 )
             }
             Self::Unknown { why } => {
-                format!("It is not known whether anybody leads: {why}; what follows may be old\n")
+                format!(
+                    "It is not known whether a replica leads: {why}; the following status may be outdated\n"
+                )
             }
         }
     }

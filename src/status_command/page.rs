@@ -13,18 +13,20 @@ use crate::error_chain;
 use crate::model::base::plain::{plain, short};
 use crate::model::status::{SCHEMA_VERSION, Status};
 
-/// The maximum size of an answer. A page keeps its status below 8 MiB.
+/// The maximum size of a response in bytes. A page keeps its status below 8 MiB.
 const MAX_ANSWER: usize = 10 << 20;
-/// The maximum length of a name or an error from elsewhere, in bytes.
+/// The maximum length of a name or an error from another program, in bytes.
 const MAX_TEXT: usize = 300;
 
-/// Why a page does not answer.
+/// Why the status cannot be read from a page.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
-    #[error("--server: {0:?} is no address of a status page; write it as http://localhost:8080")]
+    #[error(
+        "--server: {0:?} is not the address of a status page; write it as http://localhost:8080"
+    )]
     Address(String),
     #[error(
-        "--server: {address} cannot be asked ({cause}): check that a controller runs there, and its --address or the port-forward"
+        "--server: {address} cannot be reached ({cause}): check that a controller runs there, and its --address or the port-forward"
     )]
     Unreachable { address: String, cause: String },
     #[error("--server: {address} did not answer within {} s: check the address", PATIENCE.as_secs())]
@@ -40,14 +42,14 @@ pub enum PageError {
         text: String,
     },
     #[error(
-        "--server: what {0} answers is not a status that this version understands: use the controller's own version"
+        "--server: the response of {0} is not a status that this version understands: use the controller's own version"
     )]
     Strange(String),
     #[error("--server: the replica {replica} has no status: {why}")]
     NoStatus { replica: String, why: String },
 }
 
-/// What `/api/status` answers. Other fields may hold anything.
+/// The response of `/api/status`. Other fields may have any content.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Answer {
@@ -58,7 +60,7 @@ struct Answer {
     status: Option<Status>,
 }
 
-/// Asks the page at this address. No credentials are sent.
+/// Reads the status from the page at this address. Sends no credentials.
 pub(super) async fn read(server: &str) -> Result<(Status, Leadership), PageError> {
     let server = server.trim().trim_end_matches('/');
     let address = short(server, MAX_TEXT);
@@ -113,7 +115,7 @@ fn understand(body: &[u8], address: &str) -> Result<(Status, Leadership), PageEr
     let Some(status) = answer.status else {
         let why = match leader {
             _ if answer.leading => {
-                "it leads and has not finished its first pass; ask again".to_owned()
+                "it leads, but has not finished its first pass; ask again".to_owned()
             }
             Some(leader) => format!("it stands by; ask the leader, {leader}"),
             None => "it stands by, and nobody leads".to_owned(),

@@ -1,4 +1,4 @@
-//! EC2 is changed behind CloudFormation's back: it is found, and set right by a change of the stack.
+//! EC2 is changed outside of CloudFormation. The controller detects the drift, and repairs it by a change of the stack.
 
 use serde_json::json;
 
@@ -7,12 +7,12 @@ use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, STACK, Stage};
 use crate::standin::{REGION, actions};
 use crate::wait;
 
-/// A replica that looks for drift as often as may be set.
+/// A replica that reads EC2 for drift at the shortest interval.
 pub fn looking(stage: &Stage) -> Launch {
     stage.replica("r1").flag("drift-interval", "10s")
 }
 
-/// A stack for the example, kept by a replica.
+/// Creates the example's stack with this replica.
 pub async fn kept(stage: &Stage, launch: Launch) -> Replica {
     let replica = launch.start();
     stage.config_map("egress-t1", &EXAMPLE).await;
@@ -20,7 +20,7 @@ pub async fn kept(stage: &Stage, launch: Launch) -> Replica {
     replica
 }
 
-/// The worker table of a zone, by the zone's letter.
+/// Returns the worker table of a zone, by the zone's letter.
 fn table(stage: &Stage, letter: &str) -> String {
     let zone = format!("{REGION}{letter}");
     let tables = stage.aws.routes().into_keys();
@@ -94,8 +94,8 @@ async fn where_drift_cannot_be_reverted_the_route_goes_out_and_in() {
         let mark = stage.aws.mark();
         remove_route(&stage, "a");
         assert_eq!(stage.routed(&EXAMPLE_CIDRS).await, exits, "{mode}");
-        // A region without REVERT_DRIFT is no fault.
-        let refused = replica.said(&["repaired in another way"]).is_ok();
+        // A region without REVERT_DRIFT is not an error.
+        let refused = replica.said(&["repaired by another method"]).is_ok();
         assert_eq!(refused, mode == "unsupported");
         for fault in ["ERROR", "calls succeed again"] {
             replica.said(&[fault]).unwrap_err();
@@ -125,7 +125,7 @@ async fn in_report_mode_drift_is_only_told() {
     assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
 }
 
-/// Somebody takes a route out whenever it is there.
+/// Deletes a route whenever it exists.
 #[tokio::test]
 async fn a_repair_in_vain_stops_after_the_third() {
     let stage = Stage::open("drift-vain").await;
@@ -146,12 +146,12 @@ async fn a_repair_in_vain_stops_after_the_third() {
         replica.said(&["DriftRepairFailed", "find out who changes it"])
     })
     .await;
-    // By reverting once, and out and in twice.
+    // One change set that reverts, and two repairs of two change sets each.
     assert_eq!(stage.aws.count_since(mark, "ExecuteChangeSet"), 5);
     let mark = stage.aws.mark();
     let spent = stage.writes_at_rest(mark).await;
     assert!(spent.is_empty(), "{spent:?}");
-    // A later leader has not forgotten.
+    // A later leader knows the repairs.
     let second = stage.replica("r2").flag("drift-interval", "10s").start();
     wait::until("r2 stands by", || second.answers("/readyz")).await;
     replica.terminate().await;
@@ -159,7 +159,7 @@ async fn a_repair_in_vain_stops_after_the_third() {
     wait::until("told by r2", || replica.said(&["DriftRepairFailed"])).await;
     let spent = stage.writes_at_rest(mark).await;
     assert!(spent.is_empty(), "{spent:?}");
-    // The rest is kept.
+    // Other entries are still served.
     stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
     wait::until("another route", || {
         let routes = stage.aws.routes();
@@ -170,7 +170,7 @@ async fn a_repair_in_vain_stops_after_the_third() {
     replica.assert_well();
 }
 
-/// The one call a look costs is what the pass costs anyway, and three more: 12 looks an hour are 60 calls.
+/// A read of EC2 costs three calls more than the pass: 12 reads per hour are 60 calls.
 #[tokio::test]
 async fn an_idle_look_takes_five_calls() {
     let stage = Stage::open("drift-idle").await;
@@ -222,13 +222,13 @@ async fn switched_off_nothing_is_read_or_told() {
     remove_route(&stage, "a");
     assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
     for action in ["DescribeNatGateways", "ListStackResources"] {
-        // Before, it was asked whether there is room for a NAT gateway.
+        // At first, the controller asked whether there is room for a NAT gateway.
         assert_eq!(stage.aws.count_since(mark, action), 0);
     }
     replica.said(&["RouteMissing"]).unwrap_err();
 }
 
-/// The leader dies when a route is out of the stack, and its successor knows nothing of why.
+/// The leader dies while a route is out of the stack. Its successor does not know the reason.
 #[tokio::test]
 async fn a_repair_survives_its_leader() {
     let stage = Stage::open("drift-failover").await;
@@ -250,7 +250,7 @@ async fn a_repair_survives_its_leader() {
     assert_eq!(stage.routed(&EXAMPLE_CIDRS).await, exits);
 }
 
-/// CloudFormation has noted that two routes are gone, and one is put back by hand: the change set says so, and repairs the other.
+/// CloudFormation has noted two deleted routes, and one is put back by hand. The change set says so, and repairs the other.
 #[tokio::test]
 async fn what_was_put_back_by_hand_does_not_hold_up_a_repair() {
     let stage = Stage::open("drift-noted").await;
@@ -285,7 +285,7 @@ async fn what_was_put_back_by_hand_does_not_hold_up_a_repair() {
     assert_eq!(actions(&stage.writes_at_rest(mark).await), REVERTED);
 }
 
-/// It says that there is a change where there is none; what is harmed it does not repair.
+/// CloudFormation reports a difference where there is none. The controller does not use it for a repair.
 #[tokio::test]
 async fn a_phantom_change_harms_nothing() {
     let stage = Stage::open("drift-phantom").await;

@@ -1,6 +1,6 @@
-//! Before what cannot be undone every source is read again: a watch that has become silent tells nobody that it is.
+//! Before a step that cannot be undone, every source is read again, because a silent watch gives no sign.
 //!
-//! Each test holds back what the watch says, and makes a ConfigMap that the leader does not know of.
+//! Each test holds back the events of the watch, and creates a ConfigMap that the leader does not know.
 
 use serde_json::json;
 
@@ -13,10 +13,10 @@ use crate::wait;
 
 const LATE: [(&str, &str); 1] = [("late", "9.9.9.9")];
 const LATE_CIDRS: [&str; 1] = ["9.9.9.9/32"];
-/// Long enough to hold the watch within it.
+/// The grace period, long enough to hold the watch within it.
 const GRACE: &str = "6s";
 
-/// A replica that lists seldom, so that only the watch and the proof tell it anything.
+/// A replica that lists rarely, so that it relies on the watch and the final check.
 fn behind(stage: &Stage, relay: &Relay) -> Launch {
     let launch = stage.replica("r1").flag("master", &relay.url);
     let launch = launch.flag("resync-interval", "30m");
@@ -32,7 +32,7 @@ async fn knows(replica: &Replica, entries: u64) {
     .await;
 }
 
-/// Waits until the plan is dropped for this reason. The call has not been made since the given request.
+/// Waits until the plan is dropped for this reason. The call was not made since the given request.
 async fn not_confirmed(stage: &Stage, replica: &Replica, why: &str, call: &str, mark: usize) {
     wait::until("the plan is dropped", || {
         assert_eq!(stage.aws.count_since(mark, call), 0, "{call}");
@@ -42,7 +42,7 @@ async fn not_confirmed(stage: &Stage, replica: &Replica, why: &str, call: &str, 
     assert_eq!(stage.aws.count_since(mark, call), 0, "{call}");
 }
 
-const CHANGED: &str = "is not what it was when the decision was made";
+const CHANGED: &str = "has changed since the decision was made";
 
 #[tokio::test]
 async fn a_stack_stays_where_a_config_map_is_made_between_the_decision_and_the_call() {
@@ -58,7 +58,7 @@ async fn a_stack_stays_where_a_config_map_is_made_between_the_decision_and_the_c
     relay.refuse_lists(true);
     let mark = stage.aws.mark();
     stage.config_map("egress-t2", &LATE).await;
-    // No list at all is no proof either.
+    // A failed list proves nothing either.
     let first = "UpdateTerminationProtection";
     not_confirmed(&stage, &replica, "503", first, mark).await;
     relay.refuse_lists(false);
@@ -69,7 +69,7 @@ async fn a_stack_stays_where_a_config_map_is_made_between_the_decision_and_the_c
     replica.assert_well();
 }
 
-/// The first of the two calls is on its way when the ConfigMap is made: the second is not made.
+/// The ConfigMap is created while the first of the two calls is under way. The second call is not made.
 #[tokio::test]
 async fn a_stack_that_is_not_protected_any_more_stays_all_the_same() {
     let stage = Stage::open("proof-protect").await;

@@ -1,4 +1,4 @@
-//! IPv4 networks: read from text, judged, and merged into the smallest set.
+//! Parses IPv4 networks, checks them against the rules, and merges them into the smallest set.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -9,14 +9,14 @@ pub use crate::model::base::refusal::{
     Caution, Elsewhere, MAX_ADDRESSES_PER_OBJECT, Refusal, WIDEST_PREFIX,
 };
 
-/// The longest text worth reading; `255.255.255.255/255.255.255.255` would have 31 characters.
+/// The maximum length of a value in characters; `255.255.255.255/255.255.255.255` has 31.
 const MAX_TEXT: usize = 64;
 
 const fn net(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Ipv4Net {
     Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
 }
 
-/// Not destinations in the internet (RFC 6890). EC2 refuses routes into 169.254.168.0/22; hosts treat the rest locally.
+/// Ranges that are not destinations on the internet (RFC 6890). EC2 refuses routes into 169.254.168.0/22; hosts handle the rest locally.
 const RESERVED: [(Ipv4Net, &str); 5] = [
     (net(0, 0, 0, 0, 8), "\"this network\""),
     (net(127, 0, 0, 0, 8), "loopback"),
@@ -25,7 +25,7 @@ const RESERVED: [(Ipv4Net, &str); 5] = [
     (net(240, 0, 0, 0, 4), "reserved"),
 ];
 
-/// A NAT gateway that faces the internet cannot reach them, and a route to it takes them off their working path.
+/// Private ranges. An internet-facing NAT gateway cannot reach them, and a route to it would break their existing path.
 const PRIVATE: [Ipv4Net; 4] = [
     net(10, 0, 0, 0, 8),
     net(172, 16, 0, 0, 12),
@@ -33,7 +33,7 @@ const PRIVATE: [Ipv4Net; 4] = [
     net(100, 64, 0, 0, 10),
 ];
 
-/// Reads one value: trimmed, a bare address means /32, host bits are masked. The flag says whether any were.
+/// Parses one value. Blanks around it are ignored, a bare address means /32, and host bits are masked. The flag is true if any were set.
 pub fn parse(text: &str) -> Result<(Ipv4Net, bool), Refusal> {
     let text = text.trim();
     if text.len() > MAX_TEXT {
@@ -52,7 +52,7 @@ pub fn parse(text: &str) -> Result<(Ipv4Net, bool), Refusal> {
     let address: Ipv4Addr = address.parse().map_err(|_| not_cidr())?;
     let prefix = match prefix {
         None => 32,
-        // u8's parser takes a sign, a CIDR has none.
+        // u8's parser accepts a sign; a CIDR has none.
         Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
             digits.parse().map_err(|_| not_cidr())?
         }
@@ -63,25 +63,25 @@ pub fn parse(text: &str) -> Result<(Ipv4Net, bool), Refusal> {
     Ok((net, net.addr() != given.addr()))
 }
 
-/// What the network forbids. Every rule but the width has the form "inside X" or "overlaps X": so a union of accepted networks
-/// is never one that would have been refused.
+/// The rules of the VPC and the operator's settings. Every rule except the width has the form "inside X" or "overlaps X", so no union of
+/// accepted networks breaks a rule.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     pub vpc: Vec<Ipv4Net>,
     pub nat_subnets: Vec<Ipv4Net>,
-    /// Private ranges are accepted.
+    /// Whether private ranges are accepted.
     pub allow_private: bool,
-    /// How many networks a namespace may have; None where there is no limit.
+    /// The maximum number of networks per namespace; None for no limit.
     pub max_networks: Option<usize>,
-    /// Working routes of the worker tables that lead elsewhere, by destination.
+    /// Active routes of the worker tables to other targets, by destination.
     pub elsewhere: BTreeMap<Ipv4Net, Elsewhere>,
-    /// The networks of live routes, as [`minimal`] has them. What is inside keeps its route, with a warning, where only
-    /// a new one would do harm.
+    /// The networks of live routes, as [`minimal`] returns them. A network inside one of them keeps its route, with a warning, if only a
+    /// new route would do harm.
     pub routed: Vec<Ipv4Net>,
 }
 
 impl Rules {
-    /// Whether a network may be routed. `known`: it was accepted before.
+    /// Checks whether a network may be routed. `known`: it was accepted before.
     pub fn check(&self, net: Ipv4Net, known: bool) -> Result<Option<Caution>, Refusal> {
         if net.prefix_len() < WIDEST_PREFIX {
             return Err(Refusal::TooWide(net));
@@ -112,12 +112,12 @@ impl Rules {
         Ok(contains.map(|(inner, what)| Caution::Contains { net, inner, what }))
     }
 
-    /// Whether a live route has these addresses.
+    /// Whether live routes cover the network.
     pub fn is_routed(&self, net: &Ipv4Net) -> bool {
         covers(&self.routed, net)
     }
 
-    /// Why a route to a NAT gateway would take the network's traffic off a path that works.
+    /// Returns why a route to a NAT gateway would take the network's traffic off a working path.
     fn off_its_path(&self, net: Ipv4Net) -> Option<Refusal> {
         let overlaps = |range: &Ipv4Net| range.contains(&net) || net.contains(range);
         let private = PRIVATE.into_iter().find(overlaps);
@@ -133,24 +133,24 @@ impl Rules {
     }
 }
 
-/// The network itself and all that contain it, the most specific first. A stack that was taken over may have wider routes than are
-/// accepted.
+/// Returns the network and all networks that contain it, the most specific first. A stack that was taken over may have wider routes than
+/// the rules accept.
 pub fn supernets(cidr: Ipv4Net) -> impl Iterator<Item = Ipv4Net> {
     std::iter::successors(Some(cidr), Ipv4Net::supernet)
 }
 
-/// Whether one of them contains the network. They are sorted and disjoint, as [`minimal`] has them.
+/// Whether one of the networks contains `net`. They are sorted and disjoint, as [`minimal`] returns them.
 pub fn covers(minimal: &[Ipv4Net], net: &Ipv4Net) -> bool {
     let after = minimal.partition_point(|wide| wide.network() <= net.network());
     let last = after.checked_sub(1).and_then(|before| minimal.get(before));
     last.is_some_and(|wide| wide.contains(net))
 }
 
-/// The smallest set of networks, none wider than [`WIDEST_PREFIX`] and none in `never`, that covers exactly the same
-/// addresses; sorted. O(n log n). A member of `never` appears as its halves, so a /32 must not be in it.
+/// Returns the smallest set of networks, none wider than [`WIDEST_PREFIX`] and none in `never`, that covers exactly the same addresses;
+/// sorted. O(n log n). A member of `never` is split into its halves, so `never` must not contain a /32.
 pub fn minimal(nets: impl IntoIterator<Item = Ipv4Net>, never: &BTreeSet<Ipv4Net>) -> Vec<Ipv4Net> {
     let mut sorted: Vec<Packed> = nets.into_iter().map(Packed::from).collect();
-    // By address, wider first: what contains a network is always in front of it.
+    // Sorted by address, wider first, so a network always comes after the networks that contain it.
     sorted.sort_unstable();
     let mut merged: Vec<Packed> = Vec::with_capacity(sorted.len());
     for mut net in sorted {
@@ -169,7 +169,7 @@ pub fn minimal(nets: impl IntoIterator<Item = Ipv4Net>, never: &BTreeSet<Ipv4Net
         .collect()
 }
 
-/// Address and prefix length in one number, which sorts a million networks in a fraction of the time.
+/// Address and prefix length in one integer. Sorting integers is several times faster than sorting networks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Packed(u64);
 
@@ -199,7 +199,7 @@ impl Packed {
         self.prefix() <= other.prefix() && other.address() & mask(self.prefix()) == self.address()
     }
 
-    /// The network whose halves these are, left and right.
+    /// Returns the network whose left and right halves are `self` and `right`.
     fn union(self, right: Self) -> Option<Self> {
         let prefix = self.prefix();
         let halves = prefix == right.prefix() && prefix > WIDEST_PREFIX && self != right;

@@ -1,4 +1,4 @@
-//! The rules of entries, and the merge against oracles.
+//! The rules of entries, and the merge compared with oracles.
 
 use crate::model::base::reason::Reason;
 use proptest::prelude::*;
@@ -203,7 +203,7 @@ fn contained_and_adjacent_networks_become_one() {
     );
 }
 
-/// A world of 256 addresses, so that a bitmap is an oracle for coverage and a recursion one for minimality.
+/// Uses 256 addresses, so that a bitmap is an oracle of coverage, and a recursion one of minimality.
 fn bitmap(nets: &[Ipv4Net]) -> Vec<bool> {
     (0..=255u8)
         .map(|last| {

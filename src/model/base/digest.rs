@@ -1,6 +1,6 @@
-//! SHA-256 of bytes.
+//! SHA-256 digests.
 
-/// SHA-256 as lower-case hex.
+/// Returns the SHA-256 digest as lower-case hex.
 pub fn digest(bytes: &[u8]) -> String {
     use sha2::Digest as _;
     use std::fmt::Write as _;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::model::base::plain::plain;
 
-/// Names one ConfigMap among all watched clusters. `cluster` is empty when only one cluster is watched.
+/// Identifies one ConfigMap among all watched clusters. `cluster` is empty if only one cluster is watched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct ObjectId {
     pub cluster: String,
@@ -21,7 +21,7 @@ impl fmt::Display for ObjectId {
     }
 }
 
-/// One `data` entry of one ConfigMap.
+/// Identifies one `data` entry of a ConfigMap.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct EntryId {
     #[serde(flatten)]
@@ -35,16 +35,16 @@ impl fmt::Display for EntryId {
     }
 }
 
-/// Availability zone name, such as `eu-west-1a`.
+/// The name of an availability zone or Local Zone, such as `eu-west-1a`.
 pub type Zone = String;
 
-/// `rtb-…`
+/// The id of a route table, `rtb-…`.
 pub type TableId = String;
 
-/// `subnet-…`
+/// The id of a subnet, `subnet-…`.
 pub type SubnetId = String;
 
-/// Returns the network border group of a Local Zone, such as `us-west-2-lax-1` of `us-west-2-lax-1a`. EC2 takes only a static IP of this
+/// Returns the network border group of a Local Zone, such as `us-west-2-lax-1` of `us-west-2-lax-1a`. EC2 accepts only a static IP of this
 /// group there. None for an availability zone, whose group is the region.
 pub fn border_group(zone: &str) -> Option<&str> {
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());

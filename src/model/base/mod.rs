@@ -1,4 +1,4 @@
-//! Identifiers, networks, problems and settings: what every other folder of the model uses.
+//! Identifiers, networks, problems and settings, which every other folder of the model uses.
 
 pub mod cidr;
 pub mod digest;

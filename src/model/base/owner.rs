@@ -1,30 +1,31 @@
 //! [`Owner`]: the cluster that a stack belongs to, and its short form in names and tokens.
 //!
-//! The owner is the UID of the namespace `kube-system` of the cluster that holds the Lease: copying a cluster's values does not copy it.
+//! The owner is the UID of the namespace `kube-system` of the cluster that holds the Lease, so a copy of a cluster's Helm values has
+//! another owner.
 
 use crate::model::base::digest::digest;
 
-/// Characters of a UID that stand for it in names and tokens.
+/// The number of characters of a UID's short form in names and tokens.
 const SHORT: usize = 8;
 
-/// Characters of a UID that are believed to be one.
+/// The maximum length of a UID in characters.
 const MAX_UID: usize = 64;
 
 /// The cluster that this controller works for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
-    /// None without a cluster, and while it cannot be read.
+    /// The UID; None without a cluster, or while it cannot be read.
     pub uid: Option<String>,
-    /// Why it cannot be read, where there is a cluster.
+    /// Why the UID cannot be read, if there is a cluster.
     pub unknown: Option<String>,
-    /// The cluster whose stack becomes this one's.
+    /// The cluster whose stack this cluster takes over.
     pub takes_over: Option<String>,
-    /// Stands for the Lease: [`lease_mark`]. None without leader election.
+    /// The short form of the Lease: [`lease_mark`]. None without leader election.
     pub lease: Option<String>,
 }
 
 impl Owner {
-    /// What stands for it in the names of change sets and in tokens.
+    /// Returns the UID's short form for names of change sets and for tokens.
     pub fn short(&self) -> Option<String> {
         self.uid.as_deref().map(short)
     }
@@ -48,13 +49,13 @@ pub fn is_short(text: &str) -> bool {
     text.len() == SHORT && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Returns what stands for a Lease in tokens: eight lower-case characters of `[a-z0-9]`. Two controllers of one cluster have two Leases.
+/// Returns the short form of a Lease for tokens: eight lower-case characters of `[a-z0-9]`. Two controllers of one cluster have two Leases.
 pub fn lease_mark(namespace: &str, name: &str) -> String {
     short(&digest(format!("{namespace}/{name}").as_bytes()))
 }
 
-/// The token of an operation, `e{epoch}-c{owner}-{what}-{n}-l{lease}`: at most 128 characters of `[A-Za-z0-9-]`, as the API wants it.
-/// `owner` and `lease` are in their short forms.
+/// Returns the client token of an operation, `e{epoch}-c{owner}-{what}-{n}-l{lease}`: at most 128 characters of `[A-Za-z0-9-]`, as AWS
+/// requires. `owner` and `lease` are in their short forms.
 pub fn token(
     epoch: u64,
     (owner, lease): (Option<&str>, Option<&str>),
@@ -70,34 +71,34 @@ pub fn token(
     format!("e{epoch}{owner}-{what}-{n}{lease}")
 }
 
-/// Returns the name of a change set without the fingerprint of its zones, which the other one covers.
+/// Returns the name of a change set without the fingerprint of its zones, because the template's fingerprint covers the zones.
 fn without_zones(name: &str) -> String {
     let parts = name.split('-').filter(|part| !part.starts_with('z'));
     parts.collect::<Vec<_>>().join("-")
 }
 
-/// The Lease, in its short form, whose holder started an operation with this token. Earlier versions did not say it.
+/// Returns the short form of the Lease whose holder started an operation with this token. Tokens of earlier versions have none.
 pub fn lease_of_token(token: &str) -> Option<&str> {
     owner_of_token(token)?;
     let lease = token.rsplit('-').next()?.strip_prefix('l')?;
     is_short(lease).then_some(lease)
 }
 
-/// The term in which an operation with this token was started, where it is a controller's.
+/// Returns the term in which a controller started an operation with this token; None for tokens of other tools.
 pub fn epoch_of(token: &str) -> Option<u64> {
     token.strip_prefix('e')?.split_once('-')?.0.parse().ok()
 }
 
-/// Who has started an operation, as far as its token says.
+/// The program that started an operation, as its token shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Starter<'a> {
     NoToken,
     Console,
-    /// The controller of this cluster, in its short form.
+    /// The controller of the cluster with this short form.
     Controller(&'a str),
-    /// A controller that names no cluster.
+    /// A controller whose token names no cluster.
     NamelessController,
-    /// Another tool, with this token.
+    /// Another tool, with its token.
     Unknown(&'a str),
 }
 
@@ -113,7 +114,7 @@ pub fn starter(token: Option<&str>) -> Starter<'_> {
     }
 }
 
-/// The cluster, in its short form, whose controller started an operation with this token.
+/// Returns the short form of the cluster whose controller started an operation with this token.
 pub fn owner_of_token(token: &str) -> Option<&str> {
     epoch_of(token)?;
     let owner = token.split('-').nth(1)?.strip_prefix('c')?;

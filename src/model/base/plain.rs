@@ -1,17 +1,17 @@
-//! Text of others, made safe to show: in a log, an Event, an annotation, a page, or on a terminal.
+//! Makes text from outside safe to show in a log, an Event, an annotation, a page or a terminal.
 //!
-//! A value of a ConfigMap, a name in a manifest and an answer of a server may hold escape sequences, line breaks, marks that reverse
-//! the direction of what follows, or characters that nobody sees. Each of them can make a line say what it does not say.
+//! A value of a ConfigMap, a name in a manifest and a server's response may contain escape sequences, line breaks, direction marks or
+//! invisible characters. Each of them can falsify the line in which it is shown.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// What stands for a character that is not shown.
+/// The replacement for a character that is not shown.
 const HIDDEN: char = '?';
 
-/// Returns the text on one line and without characters that act on what is around them.
+/// Returns the text on one line, without characters that affect the text around them.
 pub fn plain(text: &str) -> Cow<'_, str> {
-    // Nearly all text is ASCII, and all of it comes through here.
+    // Fast path: nearly all text is ASCII, and all shown text passes through here.
     let printable = |byte: u8| matches!(byte, b' '..=b'~');
     if text.bytes().all(printable) || !text.contains(is_hostile) {
         return Cow::Borrowed(text);
@@ -24,14 +24,14 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(shown).collect())
 }
 
-/// Returns the same, cut after so many bytes.
+/// Returns the same, cut to at most `bytes` bytes.
 pub fn short(text: &str, bytes: usize) -> String {
     let kept = &text[..text.floor_char_boundary(bytes)];
     let more = if kept.len() < text.len() { "…" } else { "" };
     format!("{}{more}", plain(kept))
 }
 
-/// Returns JSON text that says the same, with hostile characters as escapes. Line breaks stay: within strings JSON has none.
+/// Returns equivalent JSON, with hostile characters escaped. Line breaks stay, because JSON strings contain none.
 pub fn json(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -46,7 +46,7 @@ pub fn json(text: &str) -> String {
     safe
 }
 
-/// Whether a character is a control, a mark of direction, or is not seen at all.
+/// Whether a character is a control character, a direction mark, or invisible.
 fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(

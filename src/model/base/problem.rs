@@ -1,4 +1,4 @@
-//! Problems that users have to know: the subject, a machine-readable reason, what is wrong, and the remedy.
+//! Problems that are reported to users: the subject, a machine-readable reason, the description, and the remedy.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,21 +11,21 @@ use crate::model::base::plain::{plain, short};
 use crate::model::base::reason::{About, Reason};
 use crate::model::base::text::Text;
 
-/// Bytes of a message: it may quote what a server answers.
+/// The maximum size of a message in bytes. A message may quote a server's response.
 const MAX_MESSAGE: usize = 4_000;
 
-/// How much it matters to the owner of the subject.
+/// The severity for the owner of the subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub enum Severity {
-    /// Not done: the owner has to act.
+    /// The request was refused: the owner has to act.
     Refused,
-    /// Done, or waiting, but probably not as meant.
+    /// The request was accepted, or waits, but may not do what the owner intends.
     Warning,
-    /// Worth knowing.
+    /// Information only.
     Note,
 }
 
-/// What a problem is about.
+/// The subject of a problem.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Subject {
@@ -69,15 +69,15 @@ pub struct Problem {
     pub severity: Severity,
     pub subject: Subject,
     pub reason: Reason,
-    /// What is wrong.
+    /// The description of the problem.
     pub what: Text,
-    /// What to do about it, where that is more precise than the reason's remedy.
+    /// The remedy, if it is more precise than the reason's.
     pub remedy: Option<Text>,
 }
 
 impl Problem {
-    /// Makes a problem whose message is safe to show and not too long, whatever it quotes. The message says what is wrong and, after a
-    /// semicolon, what to do about it.
+    /// Creates a problem. The message has the description and, after a semicolon, the remedy. Quoted text is made safe to show, and the
+    /// message is cut to its maximum size.
     pub fn new(severity: Severity, subject: Subject, reason: Reason, message: String) -> Self {
         let message = match plain(&message) {
             Cow::Borrowed(_) if message.len() <= MAX_MESSAGE => message,
@@ -93,7 +93,7 @@ impl Problem {
         }
     }
 
-    /// Makes the same problem of another subject. The two share their texts.
+    /// Creates the same problem for another subject. Both share their texts.
     pub fn with_subject(&self, subject: Subject) -> Self {
         Self {
             severity: self.severity,
@@ -104,7 +104,7 @@ impl Problem {
         }
     }
 
-    /// Returns what is wrong and what to do about it, as one text.
+    /// Returns the description and the remedy as one text.
     pub fn message(&self) -> String {
         match &self.remedy {
             Some(remedy) => format!("{}; {remedy}", self.what),
@@ -112,7 +112,7 @@ impl Problem {
         }
     }
 
-    /// Returns what to do about it.
+    /// Returns the remedy.
     pub fn remedy(&self) -> &str {
         let precise = self.remedy.as_deref();
         precise.unwrap_or_else(|| self.reason.remedy())
@@ -130,7 +130,7 @@ impl Problem {
         Self::new(Severity::Note, subject, reason, message)
     }
 
-    /// Whether an entry or a zone is as it should be, and waits for something else.
+    /// Whether an entry or a zone is valid and waits for something else.
     pub fn waits(&self) -> bool {
         let about = matches!(self.subject, Subject::Entry(_) | Subject::Zone(_));
         about
@@ -140,12 +140,12 @@ impl Problem {
             }
     }
 
-    /// Whether the problem of the stack that says how many entries have no room counts this one.
+    /// Whether the stack's problem about entries without room counts this problem.
     pub fn is_counted_elsewhere(&self) -> bool {
         self.reason == Reason::LimitReached && matches!(self.subject, Subject::Entry(_))
     }
 
-    /// Returns the namespace whose owners caused it; None where it is everybody's.
+    /// Returns the namespace whose owners caused the problem; None if no single namespace did.
     pub fn namespace(&self) -> Option<&str> {
         match &self.subject {
             Subject::Entry(id) => Some(&id.object.namespace),
@@ -157,7 +157,7 @@ impl Problem {
     }
 }
 
-/// Splits a message into what is wrong and what to do about it: every message says both in this order. Text in quotes is a user's.
+/// Splits a message into description and remedy: every message has them in this order. Text in quotes belongs to a user and is not split.
 pub fn split(message: &str) -> (&str, Option<&str>) {
     let (mut quoted, mut escaped) = (false, false);
     for (at, c) in message.char_indices() {

@@ -1,4 +1,4 @@
-//! The reasons of problems: one table with the name of each, what it is about, and the remedy.
+//! The reasons of problems: one table with name, subjects and remedy.
 
 use std::fmt;
 
@@ -17,9 +17,10 @@ pub enum About {
 
 macro_rules! reasons {
     ($($name:ident ($($about:ident),+): $remedy:literal;)+) => {
-        /// Why something is refused, waits or may not be as meant. Names are stable: they stand in logs, Events, metrics and JSON.
+        /// Why something is refused, waits, or may not do what its owner intends. Names are stable: they appear in logs, Events, metrics
+        /// and JSON.
         ///
-        /// Reasons are in the order of their names, and so are problems that differ in nothing else.
+        /// Reasons are ordered by name, and otherwise equal problems by reason.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason { $($name),+ }
 
@@ -36,7 +37,7 @@ macro_rules! reasons {
                 match self { $(Self::$name => &[$(About::$about),+]),+ }
             }
 
-            /// Returns what a person does about it, as `deploy/docs/reasons.md` says it. A problem may have a more precise remedy.
+            /// Returns the remedy, as in `deploy/docs/reasons.md`. A problem may have a more precise one.
             pub fn remedy(self) -> &'static str {
                 match self { $(Self::$name => $remedy),+ }
             }
@@ -130,17 +131,17 @@ reasons! {
 }
 
 impl Reason {
-    /// Returns the reason with this name. None if only another version has it.
+    /// Returns the reason with this name; None if this version does not know it.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|it| it.name() == name)
     }
 
-    /// Whether an entry with this reason is good, and only waits.
+    /// Whether an entry with this reason is valid and only waits.
     pub fn only_waits(self) -> bool {
         matches!(self, Self::LimitReached | Self::RouteRefused)
     }
 
-    /// Whether it is about who owns or changes the stack. No other object of the cluster stands for the stack than the Lease.
+    /// Whether the reason is about who owns or changes the stack. In the cluster, the Lease is the only object that represents the stack.
     pub fn is_about_ownership(self) -> bool {
         matches!(
             self,

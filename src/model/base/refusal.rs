@@ -1,4 +1,4 @@
-//! Why a network is not routed, or may not do what its author means.
+//! Why a network is not routed, or may not do what its owner intends.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use ipnet::Ipv4Net;
 
 use crate::model::base::reason::Reason;
 
-/// Nothing wider is accepted, and merging makes nothing wider. A /8 is the widest block that was ever given to anyone.
+/// The shortest accepted prefix. Merging produces no wider network either. A /8 is the widest block that was ever allocated.
 pub const WIDEST_PREFIX: u8 = 8;
-/// Addresses that the entries of one ConfigMap may have in all, those of a /8: the whole internet is not a partner.
+/// The maximum number of addresses in the entries of one ConfigMap: one /8.
 pub const MAX_ADDRESSES_PER_OBJECT: u64 = 1 << 24;
 
-/// Why an entry gets no route. Display says what to do.
+/// Why an entry gets no route. Its text includes the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     NotCidr(String),
@@ -49,7 +49,7 @@ pub enum Refusal {
     TooMany,
 }
 
-/// A working route of a worker table that leads to neither the internet gateway nor a NAT gateway of ours.
+/// An active route of a worker table whose target is neither the internet gateway nor one of the stack's NAT gateways.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Elsewhere {
     pub table: String,
@@ -69,7 +69,7 @@ impl fmt::Display for Elsewhere {
 }
 
 impl Refusal {
-    /// Returns the reason of the problem that reports it.
+    /// Returns the reason of the problem that reports the refusal.
     pub fn reason(&self) -> Reason {
         match self {
             Self::NotCidr(_) => Reason::NotACidr,
@@ -96,12 +96,11 @@ impl fmt::Display for Refusal {
             ),
             Self::Ipv6(text) => write!(
                 f,
-                "{text:?} is IPv6, and a NAT gateway gives no static IPv6 address; use the destination's IPv4 network"
+                "{text:?} is IPv6, and NAT gateways have no static IPv6 addresses; use the destination's IPv4 network"
             ),
             Self::TooWide(net) => write!(
                 f,
-                "{net} is wider than /{WIDEST_PREFIX} and would take most of the internet with it; name the networks \
-                 that you really mean"
+                "{net} is wider than /{WIDEST_PREFIX}, the widest network that is accepted; list only the networks that you need"
             ),
             Self::InVpc { net, vpc } => write!(
                 f,
@@ -127,12 +126,12 @@ impl fmt::Display for Refusal {
             ),
             Self::TooManyAddresses { net, in_all } => write!(
                 f,
-                "with {net} the ConfigMap would have {in_all} addresses, and it may have {MAX_ADDRESSES_PER_OBJECT} (a /8) \
-                 in all; name the networks that you really mean"
+                "with {net} the ConfigMap would list {in_all} addresses, more than the limit of {MAX_ADDRESSES_PER_OBJECT} (a /8); \
+                 list only the networks that you need"
             ),
             Self::NamespaceFull { namespace, limit } => write!(
                 f,
-                "namespace {namespace} has the {limit} networks that it may have, the older ones first; merge networks, remove \
+                "namespace {namespace} has reached its limit of {limit} networks, and older entries come first; merge networks, remove \
                  entries, or have the operators raise --max-networks-per-namespace"
             ),
             Self::TooMany => write!(
@@ -143,7 +142,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Why an accepted entry may not do what its author means.
+/// Why an accepted entry may not do what its owner intends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caution {
     Contains {
@@ -151,12 +150,12 @@ pub enum Caution {
         inner: Ipv4Net,
         what: &'static str,
     },
-    /// What would be refused if it were new.
+    /// A new entry like this would be refused.
     Kept(Box<Refusal>),
 }
 
 impl Caution {
-    /// Returns the reason of the problem that reports it.
+    /// Returns the reason of the problem that reports the caution.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Contains { .. } => Reason::ContainsLocalNetwork,
@@ -176,7 +175,7 @@ impl fmt::Display for Caution {
             }
             Self::Kept(refusal) => write!(
                 f,
-                "{refusal}; it stays as it is, since it was accepted before, and the like of it is refused now"
+                "{refusal}; its route stays because the entry was accepted earlier, but a new entry like it would be refused"
             ),
         }
     }

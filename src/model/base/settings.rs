@@ -8,37 +8,37 @@ use crate::model::base::digest::digest;
 use crate::model::base::ids::Zone;
 use crate::model::base::owner::Owner;
 
-/// The operator's settings, as far as the model needs them.
+/// The operator's settings that the model needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Deterministic from the cluster id; see [`stack_name`].
+    /// The name of the stack, derived from the cluster id; see [`stack_name`].
     pub stack_name: String,
-    /// There is no cluster id although AWS may have stacks of other clusters.
+    /// Whether no cluster id is set although AWS may have stacks of other clusters.
     pub nameless: bool,
     /// All tags of the stack: the two ownership tags and the additional ones.
     pub tags: BTreeMap<String, String>,
-    /// The tags by which a stack is ours: a subset of `tags`.
+    /// The tags that identify our stack: a subset of `tags`.
     pub ownership: BTreeMap<String, String>,
-    /// NAT subnet CIDR by zone.
+    /// The CIDRs of the NAT subnets, by zone.
     pub zones: BTreeMap<Zone, Ipv4Net>,
     pub termination_protection: bool,
-    /// The stack has a policy that protects what a static IP hangs on.
+    /// Whether a stack policy protects the static IPs and the resources that use them.
     pub stack_policy: bool,
-    /// A template of more than [`crate::model::desired::template::MAX_INLINE_BYTES`] can be sent through S3.
+    /// Whether a template of more than [`crate::model::desired::template::MAX_INLINE_BYTES`] can be sent through S3.
     pub template_bucket: bool,
-    /// Zones that are no longer configured, and are removed with their static IPs.
+    /// Zones that are no longer configured, and are removed from the stack with their static IPs.
     pub remove_zones: BTreeSet<Zone>,
     pub on_empty: OnEmpty,
-    /// A change that removes more networks than this, in percent of those that are routed, has to last for the grace period.
+    /// A change that removes a larger share of the routed networks, in percent, waits for the grace period.
     pub max_removal: u16,
-    /// Private ranges are routed, too.
+    /// Whether private ranges are routed, too.
     pub allow_private_ranges: bool,
-    /// Networks that one namespace may have; None: as many as there is room for.
+    /// The maximum number of networks per namespace; None for no limit.
     pub max_networks_per_namespace: Option<usize>,
-    /// Routes that a route table may have; None: as many as the account's quota says.
+    /// The maximum number of routes per route table; None for the account's quota.
     pub route_table_quota: Option<u16>,
     pub drift: OnDrift,
-    /// Zones that get a new static IP, each with the one that it has lost.
+    /// Zones that get a new static IP, each with the static IP that it lost.
     pub new_eips: BTreeSet<(Zone, String)>,
     /// The allocation ids, `eipalloc-…`, of the static IPs that zones get when they are added.
     pub allocations: BTreeMap<Zone, String>,
@@ -47,12 +47,12 @@ pub struct Settings {
     pub owner: Owner,
 }
 
-/// What to say where there is no cluster id.
-pub const NAMELESS: &str = "there is no --cluster-id: another cluster of this account that has none either takes this stack for its own, and \
-     each undoes the other's routes; set --cluster-id, but first give this stack the ownership tag with it, else it gets a twin with other \
-     static IPs";
+/// The warning if no cluster id is set.
+pub const NAMELESS: &str = "--cluster-id is not set: another cluster of this account without one uses the same stack, and each controller removes the \
+     other's routes; set --cluster-id, but first give this stack the ownership tag with it, or the controller creates a second stack with \
+     other static IPs";
 
-/// What becomes of a difference between EC2 and the stack.
+/// How the controller reacts to a difference between EC2 and the stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDrift {
     /// EC2 is not compared with the stack.
@@ -62,7 +62,7 @@ pub enum OnDrift {
     Repair,
 }
 
-/// What becomes of the stack when no ConfigMap asks for anything any more.
+/// How the controller treats the stack when no ConfigMap requests a route any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnEmpty {
     /// NAT gateways and static IPs stay, without routes.
@@ -72,8 +72,8 @@ pub enum OnEmpty {
     Delete,
 }
 
-/// `egress-static-nat-{cluster id, cleaned}`, or `egress-static-nat` without one; at most 128 characters. Ids that
-/// differ only where they were cleaned or cut get different names by a hash.
+/// Returns the name of the stack: `egress-static-nat-{cleaned cluster id}`, or `egress-static-nat` without an id; at most 128 characters.
+/// Ids that are equal after cleaning or cutting get different names by a hash.
 pub fn stack_name(cluster_id: &str) -> String {
     const BASE: &str = "egress-static-nat";
     if cluster_id.is_empty() {

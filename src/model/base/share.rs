@@ -1,8 +1,8 @@
-//! Shares out what there is not enough of, so that no owner takes what others need.
+//! Distributes scarce capacity, so that no owner can take the share of another.
 
 use std::collections::BTreeMap;
 
-/// Returns positions in the order in which each owner has its turn: the first of each, then the second of each, and so on.
+/// Returns the positions in round-robin order of their owners: the first of each owner, then the second of each, and so on.
 pub fn in_turn<K: Ord>(owners: impl IntoIterator<Item = K>) -> Vec<usize> {
     let mut rounds: BTreeMap<K, usize> = BTreeMap::new();
     let mut turns: Vec<(usize, usize)> = Vec::new();

@@ -1,29 +1,29 @@
-//! CloudFormation's own drift detection: it takes minutes and several calls, so it is asked only about drift that stays, to
-//! confirm it and to name the properties. Time is an argument: the duration since 1970.
+//! CloudFormation's own drift detection. It takes minutes and several calls, so it is started only for drift that persists, to confirm the
+//! drift and to name the properties. Time is an argument: the duration since 1970.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Between two questions whether it has come to an end.
+/// The poll interval of a running detection.
 const POLL: Duration = Duration::from_secs(15);
-/// AWS: a detection "can take up to several minutes".
+/// The timeout of a detection. AWS documents that it "can take up to several minutes".
 const PATIENCE: Duration = Duration::from_secs(900);
-/// Between two detections, whatever drifts meanwhile.
+/// The minimum time between two detections.
 const PACE: Duration = Duration::from_secs(900);
-/// After one that could not be made: a right may be missing.
+/// The wait after a failed detection. A permission may be missing.
 const AGAIN: Duration = Duration::from_secs(3_600);
-/// Named of one resource.
+/// The maximum number of differences that are named per resource.
 const MAX_DIFFERENCES: usize = 5;
 
-/// How far a detection has come.
+/// The progress of a detection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Detection {
     UnderWay,
-    /// By logical id, what is not in sync.
+    /// The resources that are not in sync, by logical id.
     Done(BTreeMap<String, Verdict>),
 }
 
-/// What it says of one resource.
+/// The result for one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Deleted,
@@ -33,26 +33,26 @@ pub enum Verdict {
 /// One property that differs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Property {
-    /// A JSON pointer, `/SubnetId`.
+    /// A JSON pointer, such as `/SubnetId`.
     pub path: String,
     pub expected: String,
     pub actual: String,
 }
 
-/// One question to CloudFormation, and its answer.
+/// One detection and its result.
 #[derive(Clone, Debug, Default)]
 pub struct Inquiry {
-    /// Keys of the drifts that stay; none: there is nothing to ask.
+    /// The keys of the drifts that persist; empty if no detection is needed.
     about: Vec<String>,
-    /// When it was first sent.
+    /// When the detection was first requested.
     begun: Option<Duration>,
-    /// When it was last sent, or asked for the answer.
+    /// When CloudFormation was last called.
     asked: Option<Duration>,
     answer: Option<Result<Detection, String>>,
 }
 
 impl Inquiry {
-    /// At the end of a pass: what stays.
+    /// Records, at the end of a pass, the drifts that persist.
     pub fn note(&mut self, staying: Vec<String>, now: Duration) {
         if staying.is_empty() {
             (self.about, self.answer) = (staying, None);
@@ -67,7 +67,7 @@ impl Inquiry {
         }
     }
 
-    /// How much later CloudFormation is to be asked; None: not at all.
+    /// Returns the time until the next call of CloudFormation; None if no call is needed.
     pub fn wait(&self, now: Duration) -> Option<Duration> {
         let pause = match &self.answer {
             _ if self.about.is_empty() => return None,
@@ -79,18 +79,18 @@ impl Inquiry {
         Some(since.map_or(Duration::ZERO, |since| pause.saturating_sub(since)))
     }
 
-    /// Whether a detection is to be started, not one to be asked for.
+    /// Whether the next call starts a detection instead of polling one.
     pub fn is_new(&self) -> bool {
         self.answer != Some(Ok(Detection::UnderWay))
     }
 
-    /// What came of asking; None: it is to be tried again soon.
+    /// Records the response to a call; None if the call should be repeated soon.
     pub fn answered(&mut self, answer: Option<Result<Detection, String>>, now: Duration) {
         let begun = *self.begun.get_or_insert(now);
         self.asked = Some(now);
         let ended = matches!(answer, Some(Ok(Detection::Done(_)) | Err(_)));
         if !ended && now.saturating_sub(begun) >= PATIENCE {
-            self.answer = Some(Err("it did not come to an end".to_owned()));
+            self.answer = Some(Err("it did not finish".to_owned()));
         } else if answer.is_some() {
             self.answer = answer;
         }
@@ -99,7 +99,7 @@ impl Inquiry {
         }
     }
 
-    /// What it says of a drift of this resource, as the end of a sentence.
+    /// Returns the result for the drift of this resource, as the end of a sentence.
     pub fn says(&self, id: &str) -> Option<String> {
         let said = match self.answer.as_ref()? {
             Ok(Detection::UnderWay) => return None,
@@ -112,7 +112,7 @@ impl Inquiry {
         Some(format!("CloudFormation's drift detection {said}"))
     }
 
-    /// What it has found besides.
+    /// Returns the results for other resources.
     pub fn others<'a>(
         &'a self,
         known: impl Fn(&str) -> bool + 'a,
@@ -214,7 +214,7 @@ mod tests {
         assert!(inquiry.is_new(), "it was not accepted");
         inquiry.answered(Some(Ok(Detection::UnderWay)), at(POLL.as_secs()));
         inquiry.answered(Some(Ok(Detection::UnderWay)), PATIENCE);
-        assert!(inquiry.says("Eip").expect("why").contains("did not come"));
+        assert!(inquiry.says("Eip").expect("why").contains("did not finish"));
         assert_eq!(inquiry.wait(PATIENCE), Some(AGAIN));
         assert!(inquiry.is_new());
         inquiry.answered(Some(Err("denied".to_owned())), PATIENCE + AGAIN);

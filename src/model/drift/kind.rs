@@ -1,12 +1,12 @@
-//! The kinds of drift, by the reasons with which they are reported.
+//! The kinds of drift, each with the reason that reports it.
 
 use crate::model::base::problem::Severity;
 use crate::model::base::reason::Reason;
 
-/// What differs between EC2 and the stack.
+/// The kind of a difference between EC2 and the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriftKind {
-    /// EC2's answers contradict each other, or lack what EC2 does not deny: nothing is proven.
+    /// EC2's answers contradict each other, or lack a resource whose absence EC2 does not confirm. Nothing is proven.
     AnswersContradict,
     NatGatewayChanged,
     NatGatewayFailed,
@@ -24,7 +24,7 @@ pub enum DriftKind {
 }
 
 impl DriftKind {
-    /// Returns the reason by which it is reported. README.md has the remedy of each.
+    /// Returns the reason that reports the drift.
     pub fn reason(self) -> Reason {
         match self {
             Self::AnswersContradict => Reason::AnswersContradict,
@@ -44,7 +44,7 @@ impl DriftKind {
         }
     }
 
-    /// Returns how urgent it is: AWS may soon give a lost static IP to another customer.
+    /// Returns the severity. A lost static IP is severe, because AWS may soon allocate it to another customer.
     pub fn severity(self) -> Severity {
         match self {
             Self::StaticIpLost => Severity::Refused,
@@ -52,7 +52,7 @@ impl DriftKind {
         }
     }
 
-    /// Returns what explains it.
+    /// Returns the cause of the drift.
     pub fn cause(self) -> &'static str {
         match self {
             Self::AnswersContradict => "EC2's answers prove nothing, so nothing is rebuilt",
@@ -60,7 +60,7 @@ impl DriftKind {
         }
     }
 
-    /// Whether the zone gets another NAT gateway when it is repaired, or it is not certain what the zone has.
+    /// Whether the repair replaces the zone's NAT gateway, or the gateway's state is uncertain.
     pub fn takes_the_gateway(self) -> bool {
         matches!(
             self,
@@ -73,12 +73,13 @@ impl DriftKind {
         )
     }
 
-    /// Whether a change set can revert it: not what has to be created again, nor a type whose drift CloudFormation does not detect.
+    /// Whether a change set can revert the drift. It cannot if the resource has to be created again, or if CloudFormation does not detect
+    /// drift of its type.
     pub fn is_revertible(self) -> bool {
         !matches!(self, Self::NatGatewayChanged | Self::NatSubnetUnassociated)
     }
 
-    /// Whether EC2 refuses routes to the zone's NAT gateway, since there is none.
+    /// Whether EC2 refuses routes to the zone's NAT gateway, because it no longer exists.
     pub fn is_dead_end(self) -> bool {
         matches!(self, Self::NatGatewayGone | Self::NatGatewayFailed)
     }

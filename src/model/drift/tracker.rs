@@ -1,5 +1,4 @@
-//! When EC2 is read for drift, what was last seen there, and how often the repair of one drift failed. Time is an argument: the
-//! duration since 1970.
+//! Tracks when EC2 is read for drift, the last observation, and the repairs of each drift. Time is an argument: the duration since 1970.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,66 +13,67 @@ use crate::model::drift::{Cure, Drift};
 use crate::model::persisted::grace::whole_seconds;
 use crate::model::persisted::ledger::Repairs;
 
-/// A drift that may still be repaired is looked at again after this time.
+/// The interval of reads while a drift may still be repaired.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long a drift must be seen before a repair takes something out of the stack: EC2 is eventually consistent.
 const FIRM: Duration = Duration::from_secs(4);
-/// For how long the looks follow quickly on one another.
+/// How long after its first observation a drift makes the reads frequent.
 const HURRY: Duration = Duration::from_secs(600);
-/// For how long an account that says so is believed to have no room.
+/// How long the controller relies on the account's answer that there is no room for zones.
 const FULL: Duration = Duration::from_secs(6 * 3_600);
-/// For how long it is not, then: a change is made and tried meanwhile. Should it fail, the zone waits for that.
+/// How long it is ignored after that. In this time a change is made and tried. If the change fails, the zone waits.
 const TEST: Duration = Duration::from_secs(900);
-/// Repairs of the same drift before it is left alone.
+/// The maximum number of repairs of the same drift.
 pub const MAX_REPAIRS: u32 = 3;
-/// How long after a lost static IP was seen each try to get it back begins: AWS may have given it away for a while only.
+/// The start of each attempt to recover a lost static IP, as time since the loss was observed. AWS may have allocated the IP to another
+/// customer only for a while.
 const RECOVERY: [Duration; 4] = [
     Duration::ZERO,
     Duration::from_secs(60),
     Duration::from_secs(600),
     Duration::from_secs(3_600),
 ];
-/// A drift that comes back within this time is the same, and its repair has failed.
+/// A drift that comes back within this time is the same drift, and its repair has failed.
 const MEMORY: Duration = Duration::from_secs(3_600);
-/// How exactly a later leader has to know when that is over: the ledger is written that often while a drift stays.
+/// The granularity in seconds of the time that the next leader reads. While a drift persists, the ledger is written at this interval.
 const GRAIN: u64 = 900;
-/// Drifts remembered: as many as a stack has resources.
+/// The maximum number of recorded drifts: as many as a stack has resources.
 const MAX_REMEMBERED: usize = 500;
 
-/// What is known about drift. Losing it costs one look.
+/// The state of drift detection. Losing it costs one read of EC2.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
-    /// None: EC2 is not looked at.
+    /// The interval of reads; None if drift detection is off.
     interval: Option<Duration>,
     now: Duration,
-    /// Whether this pass could look: there is a stack of ours, at rest.
+    /// Whether this pass could read EC2: our stack exists and is at rest.
     possible: bool,
-    /// When the last look was, and at which version of the stack.
+    /// When EC2 was last read, and for which version of the stack.
     looked: Option<(Duration, String)>,
-    /// Why the last look failed.
+    /// Why the last read failed.
     complaint: Option<String>,
-    /// By [`Drift::key`].
+    /// Repairs by [`Drift::key`].
     attempts: BTreeMap<String, Attempt>,
-    /// ARN of the stack that all this is about, once it is known.
+    /// The ARN of the stack that this state belongs to, once it is known.
     stack: Option<String>,
     /// Whether that stack was seen at rest.
     settled: bool,
-    /// What a look has last shown. Where the next look fails, or the stack is just being changed, it is still known.
+    /// The last observation. It stays known if the next read fails or the stack is being changed.
     known: Option<Observed>,
-    /// By public IP, what the last answer of EC2 has shown, with or without a stack.
+    /// The last observed addresses by public IP, with or without a stack.
     addresses: BTreeMap<String, Address>,
-    /// When EC2 was asked for static IPs alone, and for which.
+    /// When EC2 was last asked for static IPs alone, and for which.
     asked: Option<(Duration, BTreeSet<String>)>,
-    /// Something is not as it should be, and may still be repaired.
+    /// Whether a drift exists that may still be repaired.
     restless: bool,
     inquiry: Inquiry,
-    /// What the account last said of these zones, which are to be added.
+    /// The account's last answer about these new zones.
     headroom: Option<(BTreeSet<Zone>, Headroom)>,
-    /// Since when it says that there is no room, or when that was last put to the test.
+    /// The time since which the account has no room, or of the last attempt in spite of that.
     full_since: Option<Duration>,
 }
 
-/// What was done about one drift.
+/// The repairs of one drift.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attempt {
     pub repairs: u32,
@@ -81,32 +81,32 @@ pub struct Attempt {
     pub last_seen: Duration,
 }
 
-/// How far the repair of a drift has come.
+/// The progress of a repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Not tried: CloudFormation is asked to revert it.
+    /// Not tried yet: CloudFormation will be asked to revert the drift.
     New,
     /// CloudFormation failed to revert it, or cannot.
     Tried,
-    /// One more try is left.
+    /// One more attempt is left.
     Last,
-    /// It is left alone.
+    /// No further attempt is made.
     Spent,
 }
 
-/// How far the tries to get back a static IP have come, with how many were made.
+/// The progress of attempts to recover a static IP, with the number of attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
-    /// One may be made now.
+    /// The next attempt may be made now.
     Due(usize),
-    /// The next one may be made after this time.
+    /// The next attempt may be made after this time.
     Waits(usize, Duration),
-    /// All were made.
+    /// All attempts were made.
     Spent,
 }
 
 impl Recovery {
-    /// Returns how many tries were made.
+    /// Returns the number of attempts.
     pub fn tries(self) -> usize {
         match self {
             Self::Due(tries) | Self::Waits(tries, _) => tries,
@@ -116,7 +116,7 @@ impl Recovery {
 }
 
 impl Watch {
-    /// None: EC2 is never looked at.
+    /// Creates a state without observations. `interval`: None if EC2 is never read.
     pub fn new(interval: Option<Duration>) -> Self {
         Self {
             interval,
@@ -124,13 +124,13 @@ impl Watch {
         }
     }
 
-    /// Notes the beginning of a pass. `possible`: there is a stack of ours, at rest, to look at.
+    /// Records the start of a pass. `possible`: our stack exists and is at rest.
     pub fn begin(&mut self, now: Duration, possible: bool) {
         self.now = now;
         self.possible = possible;
     }
 
-    /// Notes which stack is there. What was seen of another one, or repaired in it, says nothing about this one.
+    /// Records which stack exists. Observations and repairs of another stack are dropped.
     pub fn follow(&mut self, live: &Live) {
         let stack = match live {
             Live::Ours(stack) => Some(stack.id.clone()),
@@ -155,24 +155,23 @@ impl Watch {
         self.settled && self.stack.as_deref() == Some(stack)
     }
 
-    /// Returns what was last seen of any version of the stack. It is not fresh enough to judge drift by.
+    /// Returns the last observation of any version of the stack. It is too old to detect drift with.
     pub fn last_seen(&self) -> Option<&Observed> {
         self.known.as_ref()
     }
 
-    /// Returns what the account last said about exactly these zones.
+    /// Returns the account's last answer about exactly these zones.
     pub fn headroom(&self, zones: &BTreeSet<Zone>) -> Option<&Headroom> {
         let (of, headroom) = self.headroom.as_ref()?;
         (of == zones).then_some(headroom)
     }
 
-    /// Notes what the account says about zones that are to be added.
+    /// Records the account's answer about new zones.
     pub fn has_room(&mut self, zones: BTreeSet<Zone>, headroom: Headroom) {
         self.headroom = Some((zones, headroom));
     }
 
-    /// Whether the account is believed to have no room, as it says. Quotas that are read are an estimate: once in a while it is put to
-    /// the test.
+    /// Whether to believe that the account has no room. The reported quotas are an estimate, so an attempt is made once in a while.
     pub fn is_full(&mut self, enough: bool) -> bool {
         if enough {
             self.full_since = None;
@@ -186,7 +185,8 @@ impl Watch {
         !(FULL..FULL + TEST).contains(&full_for)
     }
 
-    /// Takes over from an earlier leader. Whatever another clock has shown, nothing counts for longer than if it were seen now.
+    /// Restores repairs from an earlier leader. Whatever that leader's clock showed, no repair counts for longer than if it were observed
+    /// now.
     pub fn recall(&mut self, repairs: &BTreeMap<String, Repairs>, now: Duration) {
         for (drift, told) in repairs.iter().take(MAX_REMEMBERED) {
             let until = Duration::from_secs(told.until);
@@ -202,7 +202,7 @@ impl Watch {
         }
     }
 
-    /// What a later leader has to know.
+    /// Returns the repairs for the next leader.
     pub fn repairs_made(&self) -> BTreeMap<String, Repairs> {
         let made = self.attempts.iter().filter(|(_, it)| it.repairs > 0);
         let told = |(drift, attempt): (&String, &Attempt)| {
@@ -216,7 +216,7 @@ impl Watch {
         made.map(told).collect()
     }
 
-    /// Whether to look now at what EC2 shows of a stack at rest.
+    /// Whether to read EC2 now for a stack at rest.
     pub fn is_due(&self, version: &str) -> bool {
         let Some(wait) = self.next_look() else {
             return false;
@@ -225,7 +225,7 @@ impl Watch {
         wait.is_zero() || looked.is_none_or(|(_, looked)| looked != version)
     }
 
-    /// What a look has shown, or why it failed.
+    /// Records the observation, or why the read failed.
     pub fn looked(&mut self, version: &str, seen: Result<Observed, String>) {
         self.looked = Some((self.now, version.to_owned()));
         match seen {
@@ -237,7 +237,7 @@ impl Watch {
         }
     }
 
-    /// Whether to ask EC2 for these static IPs alone, since there is no stack to look at.
+    /// Whether to ask EC2 for these static IPs alone, because there is no stack to read.
     pub fn asks_for(&self, ips: &BTreeSet<String>) -> bool {
         let Some(interval) = self.interval.filter(|_| !ips.is_empty()) else {
             return false;
@@ -248,7 +248,7 @@ impl Watch {
         !self.asked.as_ref().is_some_and(is_recent)
     }
 
-    /// Notes what EC2 has shown of these static IPs. None if it did not say.
+    /// Records EC2's answer about these static IPs; None if the call failed.
     pub fn has_shown(&mut self, ips: BTreeSet<String>, seen: Option<BTreeMap<String, Address>>) {
         self.asked = Some((self.now, ips));
         if let Some(seen) = seen {
@@ -256,19 +256,19 @@ impl Watch {
         }
     }
 
-    /// Returns a static IP as EC2 last showed it, for people to see. It is not fresh enough to act on.
+    /// Returns a static IP as last observed, for messages. It is too old to act on.
     pub fn address(&self, ip: &str) -> Option<&Address> {
         self.addresses.get(ip)
     }
 
-    /// What was last seen of just this version of the stack.
+    /// Returns the last observation if it is of this version of the stack.
     pub fn observed(&self, version: &str) -> Option<&Observed> {
         let fresh = self.looked.as_ref().is_some_and(|(_, of)| of == version);
         self.last_seen()
             .filter(|_| fresh && self.complaint.is_none())
     }
 
-    /// Why the last look failed.
+    /// Returns why the last read failed.
     pub fn complaint(&self) -> Option<&str> {
         self.complaint.as_deref()
     }
@@ -283,7 +283,7 @@ impl Watch {
         }
     }
 
-    /// Returns how far the tries to get back the static IP of this drift have come.
+    /// Returns the progress of attempts to recover the static IP of this drift.
     pub fn recovery(&self, drift: &Drift) -> Recovery {
         let Some(key) = drift.recovery_key() else {
             return Recovery::Spent;
@@ -300,7 +300,7 @@ impl Watch {
         }
     }
 
-    /// Whether it has been seen for long enough to take something out for it.
+    /// Whether the drift has been observed for long enough to remove a resource from the stack.
     pub fn is_firm(&self, drift: &Drift) -> bool {
         self.age(drift).is_some_and(|age| age >= FIRM)
     }
@@ -310,7 +310,7 @@ impl Watch {
         Some(self.now.saturating_sub(attempt.first_seen))
     }
 
-    /// At the end of a look: what is there. `repair`: something is done about it; `idle`: not now.
+    /// Records the drifts at the end of a pass. `repair`: drift is repaired. `idle`: this pass changes nothing.
     pub fn note(&mut self, drifts: &[Drift], repair: bool, idle: bool) {
         let now = self.now;
         for drift in drifts {
@@ -338,23 +338,23 @@ impl Watch {
         self.inquiry.note(staying, now);
     }
 
-    /// Whether CloudFormation's drift detection is to be asked now; with `true`, for a new one.
+    /// Whether CloudFormation's drift detection is called now: `Some(true)` starts a detection, `Some(false)` polls it.
     pub fn asks(&self) -> Option<bool> {
         let due = self.interval.is_some() && self.inquiry.wait(self.now)?.is_zero();
         due.then(|| self.inquiry.is_new())
     }
 
-    /// What came of asking; None: it is to be tried again soon.
+    /// Records the response to a call of the detection; None if the call should be repeated soon.
     pub fn answered(&mut self, answer: Option<Result<Detection, String>>) {
         self.inquiry.answered(answer, self.now);
     }
 
-    /// What CloudFormation's drift detection has said.
+    /// Returns CloudFormation's drift detection.
     pub fn inquiry(&self) -> &Inquiry {
         &self.inquiry
     }
 
-    /// A repair of these was sent; whether it helped, the next look shows.
+    /// Records that a repair of these drifts was sent. The next read of EC2 shows its result.
     pub fn tried(&mut self, keys: &[String]) {
         for key in keys {
             if let Some(attempt) = self.attempts.get_mut(key) {
@@ -364,7 +364,8 @@ impl Watch {
         }
     }
 
-    /// How much later there is something to be done; None: never. A look that is due but not possible would be due at every pass.
+    /// Returns the time until the next read or call; None if there is none. A read that is not possible now does not count, because it
+    /// would be due in every pass.
     pub fn next(&self) -> Option<Duration> {
         let look = self.next_look().filter(|_| self.possible)?;
         let ask = self.inquiry.wait(self.now);

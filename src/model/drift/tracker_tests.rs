@@ -1,4 +1,4 @@
-//! When EC2 is looked at, and what is remembered of it.
+//! The times of reads of EC2, and the recorded observations.
 
 use super::*;
 use crate::model::cloud::live::Stack;
@@ -18,7 +18,7 @@ fn drift(cure: Cure) -> Drift {
     }
 }
 
-/// A look at this time, which finds these.
+/// Records a read at this time with these drifts.
 fn look(watch: &mut Watch, seconds: u64, drifts: &[Drift]) {
     watch.begin(Duration::from_secs(seconds), true);
     watch.looked("1", Ok(Observed::default()));
@@ -87,7 +87,7 @@ fn stack(id: &str) -> Live {
 fn another_stack_begins_without_the_repairs_of_the_one_before() {
     let mut watch = Watch::new(Some(INTERVAL));
     let route = drift(Cure::Retake);
-    // What an earlier leader has noted is about the stack that is there.
+    // The records of an earlier leader belong to the existing stack.
     let made = Repairs {
         times: 1,
         until: 3_600,
@@ -123,7 +123,7 @@ fn each_try_is_followed_by_a_look_and_the_third_is_the_last() {
     assert_eq!(watch.stage(&route), Stage::New, "it has been well for long");
 }
 
-/// The ledger is a ConfigMap: somebody may write any number into it.
+/// The ledger is a ConfigMap, so a user may write any number into it.
 #[test]
 fn a_count_of_the_ledger_that_is_as_high_as_can_be_stays_so() {
     let mut watch = Watch::new(Some(INTERVAL));
@@ -167,7 +167,7 @@ fn a_later_leader_goes_on_counting() {
     second.recall(&told, Duration::from_secs(10_200));
     second.tried(&[route.key()]);
     assert_eq!(second.stage(&route), Stage::Spent);
-    // Of a leader whose clock was ahead, and of one long ago.
+    // One leader whose clock was ahead, and one from long ago.
     let mut behind = later(0);
     look(&mut behind, MEMORY.as_secs() + GRAIN, &[]);
     assert_eq!(behind.stage(&route), Stage::New);
@@ -191,7 +191,7 @@ fn static_ips_without_a_stack_are_asked_for_once_an_interval_and_only_if_there_a
     assert!(watch.asks_for(&ips(&["198.51.100.2"])), "another question");
     watch.begin(INTERVAL * 10, false);
     assert!(watch.asks_for(&ips(&["198.51.100.1"])));
-    // What EC2 does not answer changes nothing that is known, and is not asked again at once.
+    // A failed request keeps the known addresses, and is not repeated immediately.
     watch.has_shown(ips(&["198.51.100.1"]), None);
     assert!(!watch.asks_for(&ips(&["198.51.100.1"])));
     assert!(watch.address("198.51.100.1").is_some() && watch.address("198.51.100.2").is_none());
@@ -199,7 +199,7 @@ fn static_ips_without_a_stack_are_asked_for_once_an_interval_and_only_if_there_a
         !Watch::new(None).asks_for(&ips(&["198.51.100.1"])),
         "EC2 is not to be looked at"
     );
-    // A stack that goes leaves its static IPs.
+    // A deleted stack leaves its static IPs in the account.
     watch.follow(&stack("one"));
     watch.follow(&Live::Absent);
     assert!(watch.address("198.51.100.1").is_some());

@@ -1,4 +1,4 @@
-//! One zone's NAT: the static IP, the gateway, its subnet, and that one's route table.
+//! Detects drift in one zone's NAT: the static IP, the gateway, the NAT subnet, and its route table.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::model::drift::kind::DriftKind::{
     StaticIpLost, TagsChanged,
 };
 
-/// What is seen of a piece that EC2 neither shows nor denies.
+/// The observed state of a resource that EC2's answer lacks and whose absence EC2 does not confirm.
 const NOT_DENIED: &str = "is not in EC2's answer, and EC2 does not say that it does not exist";
 
-/// A piece whose physical id is not known is not judged.
+/// The input of drift detection in one zone. Resources without a known physical id are skipped.
 pub(super) struct Look<'a> {
     pub(super) network: &'a Network,
     pub(super) layout: &'a Layout,
@@ -35,7 +35,7 @@ impl<'a> Look<'a> {
         self.at_address(found);
         self.at_gateway(found);
         self.at_subnet(found);
-        // A gateway is in a subnet and has a static IP: while one of them is in doubt, none of them is rebuilt.
+        // A gateway depends on its subnet and its static IP. While one of them is in doubt, none of them is rebuilt.
         let of_zone = &mut found[begin..];
         if of_zone.iter().any(|drift| drift.kind == AnswersContradict) {
             for drift in of_zone {
@@ -51,7 +51,7 @@ impl<'a> Look<'a> {
         self.names.part(self.zone, part)
     }
 
-    /// Logical and physical id.
+    /// Returns the logical and the physical id.
     fn ids(&self, part: Part) -> Option<(&'a String, &'a str)> {
         let id = self.id(part)?;
         Some((id, self.observed.ids.get(id)?.as_str()))
@@ -88,8 +88,8 @@ impl<'a> Look<'a> {
             .collect()
     }
 
-    /// Whether the gateway is not in EC2's answer, and other answers show that it is there: its IP is associated, or not in an
-    /// answer either, and a route to it is active.
+    /// Whether other answers prove that a gateway exists which EC2's answer lacks: its IP is associated or missing as well, and a route to
+    /// the gateway is active.
     fn is_missed(&self) -> bool {
         let (Some((_, gateway)), Some((_, ip))) = (self.ids(Part::NatGateway), self.ids(Part::Eip))
         else {
@@ -105,7 +105,7 @@ impl<'a> Look<'a> {
             })
     }
 
-    /// Returns what is said of a piece that EC2's answer lacks. Only EC2's word about just this id proves that it is `gone`.
+    /// Returns the drift of a resource that EC2's answer lacks. It is `gone` only if EC2 confirms the absence of this very id.
     fn if_proven(
         &self,
         id: &str,
@@ -119,7 +119,7 @@ impl<'a> Look<'a> {
         (kind, seen.to_owned(), cure)
     }
 
-    /// Whether the gateway's own network interface still has its IP. EC2 takes it away after the gateway has come to its end.
+    /// Whether the gateway's network interface still has the static IP. EC2 disassociates the IP only after the gateway was deleted.
     fn holds_on(&self) -> bool {
         let address = self.ids(Part::Eip);
         let address = address.and_then(|(_, ip)| self.observed.addresses.get(ip));
@@ -134,7 +134,7 @@ impl<'a> Look<'a> {
         };
         let expected = format!("the static IP {ip}");
         let Some(address) = self.observed.addresses.get(ip) else {
-            // EC2 releases no IP that a gateway has.
+            // EC2 does not release an IP while a gateway uses it.
             let shown = self.gateway().is_some_and(|gateway| {
                 let ended = matches!(gateway.health, Health::Gone | Health::Failed(_));
                 !ended && gateway.public_ip.as_deref() == Some(ip)
@@ -210,7 +210,7 @@ impl<'a> Look<'a> {
                         format!("has {has} instead of {ip}"),
                         renew,
                     ),
-                    // A NAT gateway keeps its first address for life, so an answer without any proves nothing.
+                    // A NAT gateway keeps its first address for life, so an answer without an address proves nothing.
                     None => (
                         AnswersContradict,
                         "is available, and EC2's answer shows no address of it".to_owned(),
@@ -229,7 +229,7 @@ impl<'a> Look<'a> {
         };
         let expected = format!("the NAT subnet {physical}");
         let Some(subnet) = self.observed.subnets.get(physical) else {
-            // EC2 deletes no subnet that a gateway is in.
+            // EC2 does not delete a subnet while a gateway is in it.
             let used = self.gateway().is_some_and(|gateway| {
                 let ended = matches!(gateway.health, Health::Gone | Health::Failed(_));
                 !ended && gateway.subnet == physical
@@ -254,7 +254,7 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// The route table of the NAT subnet, its route, and its association.
+    /// Compares the route table of the NAT subnet, its route, and its association.
     fn at_table(&self, found: &mut Vec<Drift>) {
         let Some((id, physical)) = self.ids(Part::NatSubnetRouteTable) else {
             return;
@@ -303,7 +303,7 @@ impl<'a> Look<'a> {
         found.push(self.drift(id, NatSubnetUnassociated, expected, seen, cure));
     }
 
-    /// Only tags that the template sets: others are anybody's.
+    /// Compares the tags that the template sets. Other tags do not matter.
     fn at_tags(
         &self,
         id: &str,

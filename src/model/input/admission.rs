@@ -1,12 +1,12 @@
-//! Who comes first where not everything fits: the namespace that has least, and in it what was accepted first. So nobody can use up
-//! what others need.
+//! The order of admission when not everything fits: the namespace with the least comes first, and within it the entry accepted first. So no
+//! tenant can use up the capacity of others.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::model::base::ids::ObjectId;
 
-/// How many namespaces a message names.
+/// The number of namespaces that a message names.
 const NAMED: usize = 3;
 
 /// A namespace of one of the watched clusters.
@@ -35,8 +35,8 @@ impl fmt::Display for Tenant<'_> {
     }
 }
 
-/// Orders what waits: always the next one of the namespace that has least, counting what it `has` already, and in a namespace by
-/// number (none is the newest), then by itself.
+/// Orders the waiting items. The namespace with the least comes next, counting what it `has` already. Within a namespace, items are ordered
+/// by number (None is the newest), then by their own order.
 pub fn in_turn<'a, T: Ord>(
     mut waiting: Vec<(Tenant<'a>, Option<u64>, T)>,
     has: &BTreeMap<Tenant<'a>, usize>,
@@ -56,7 +56,7 @@ pub fn in_turn<'a, T: Ord>(
     ranked.into_iter().map(|(.., item)| item).collect()
 }
 
-/// Says which namespaces have most of something: `most have payments (120 entries) and search (7 entries)`.
+/// Returns a text that names the largest namespaces: `most have payments (120 entries) and search (7 entries)`.
 pub fn largest<'a>(tenants: impl Iterator<Item = Tenant<'a>>, what: &str) -> String {
     let mut counts: BTreeMap<Tenant<'a>, usize> = BTreeMap::new();
     for tenant in tenants {

@@ -36,7 +36,7 @@ fn the_largest_are_named() {
 }
 
 proptest! {
-    /// Whatever part of the order is taken: nobody who waits has less than somebody who was taken.
+    /// In any prefix of the order, no waiting tenant has less than an admitted one.
     #[test]
     fn any_part_is_shared_out(
         sizes in prop::collection::vec(0usize..40, 1..6),

@@ -1,4 +1,4 @@
-//! Requests: what users write into ConfigMaps, read and admitted.
+//! The requests in ConfigMaps: parsing and admission.
 
 pub(crate) mod admission;
 pub mod annotations;

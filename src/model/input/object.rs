@@ -1,44 +1,45 @@
-//! [`Object`]: what is kept of one ConfigMap, bounded while it is read, wherever it comes from.
+//! [`Object`]: the part of one ConfigMap that is kept in memory, limited while it is read.
 
 use std::collections::BTreeMap;
 
 use crate::model::base::ids::ObjectId;
 use crate::model::input::annotations::{Annotations, keep};
 
-/// Entries read from one ConfigMap: the first in key order. The others are counted.
+/// The maximum number of entries that are read from one ConfigMap, the first in key order. The rest is counted.
 pub const MAX_ENTRIES_PER_OBJECT: usize = 1_000;
-/// Bytes of a key. Kubernetes takes no longer one.
+/// The maximum length of a key in bytes, as in Kubernetes.
 const MAX_KEY: usize = 253;
-/// Bytes of a value, without the blanks around it. A CIDR is much shorter.
+/// The maximum length of a value in bytes, without the blanks around it. A CIDR is much shorter.
 const MAX_VALUE: usize = 128;
-/// Bytes of the reason why an object cannot be read.
+/// The maximum length of the reason why an object cannot be read, in bytes.
 const MAX_REASON: usize = 200;
-/// Bytes of a uid: what an API server gives has 36.
+/// The maximum length of a UID in bytes. UIDs of an API server have 36.
 const MAX_UID: usize = 64;
 
-/// Bytes kept of all objects, and of one entry besides its text. 20,000 honest entries take less than half.
+/// The maximum size of all objects together, and the size of an entry apart from its text, in bytes. 20,000 ordinary entries take less than
+/// half of the maximum.
 const MAX_KEPT: usize = 8 << 20;
 const ENTRY: usize = 120;
 
-/// What is kept in memory of one ConfigMap.
+/// The part of one ConfigMap that is kept in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Object {
-    /// For Events; empty when the source has none (a manifest).
+    /// The UID, for Events; empty for manifests.
     pub uid: String,
     /// The first [`MAX_ENTRIES_PER_OBJECT`] entries in key order.
     pub data: BTreeMap<String, String>,
-    /// How many entries come after them, and are not read.
+    /// The number of further entries, which are not read.
     pub more_keys: usize,
-    /// How many keys `binaryData` has, which is not read.
+    /// The number of keys in `binaryData`, which is not read.
     pub binary_keys: usize,
-    /// Why nothing of it can be read, if so; its data is unknown then.
+    /// Why the object cannot be read; None if it was read. The data of an unreadable object is unknown.
     pub unreadable: Option<String>,
-    /// Those of ours that it carries: no part of what it asks for.
+    /// The controller's own annotations. They are not part of the request.
     pub annotations: Annotations,
 }
 
 impl Object {
-    /// Returns an object of which nothing but the name is known.
+    /// Returns an object that is known by name only.
     pub fn unreadable(why: &str) -> Self {
         Self {
             unreadable: Some(cut(why, MAX_REASON)),
@@ -46,7 +47,7 @@ impl Object {
         }
     }
 
-    /// Adds one entry of `data`, within the bounds.
+    /// Adds one entry of `data`, within the limits.
     pub fn put(&mut self, key: &str, value: &str) {
         let is_full = self.data.len() >= MAX_ENTRIES_PER_OBJECT;
         let last = self.data.last_key_value().filter(|_| is_full);
@@ -56,7 +57,7 @@ impl Object {
         }
         let value = match key.len() <= MAX_KEY {
             true => cut(value.trim(), MAX_VALUE),
-            // No value that this text could be taken for is a CIDR.
+            // This text cannot be taken for a CIDR.
             false => format!("(its key has {} bytes)", key.len()),
         };
         self.data.insert(cut(key, MAX_KEY), value);
@@ -66,7 +67,7 @@ impl Object {
         }
     }
 
-    /// Adds an annotation, if it is one of ours.
+    /// Adds an annotation if it is one of ours.
     pub fn annotate(&mut self, key: &str, value: &str) {
         keep(&mut self.annotations, key, value);
     }
@@ -86,17 +87,17 @@ impl Object {
         )
     }
 
-    /// Whether it certainly asks for nothing. An owner who put networks into `binaryData` means to ask.
+    /// Whether the object certainly requests nothing. Networks in `binaryData` are probably meant as a request.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty() && self.more_keys + self.binary_keys == 0 && self.unreadable.is_none()
     }
 
-    /// Whether it may have this key. Where not all of it was read, nobody knows that a key is gone.
+    /// Whether the object may have this key. A key is only known to be gone if the whole object was read.
     pub fn may_have(&self, key: &str) -> bool {
         self.data.contains_key(key) || self.hides_entries()
     }
 
-    /// Drops the second half of its entries, which are counted.
+    /// Drops the second half of the entries, and counts them.
     fn halve(&mut self) {
         let keep = self.data.len() / 2;
         while self.data.len() > keep {
@@ -112,14 +113,14 @@ impl Object {
             .sum()
     }
 
-    /// Whether it may have entries that are not in `data`.
+    /// Whether the object may have entries that are not in `data`.
     pub fn hides_entries(&self) -> bool {
         self.more_keys > 0 || self.unreadable.is_some()
     }
 }
 
-/// Bounds what is kept of all objects together. Where there is too much, the namespace that has most gives way, with its largest
-/// object first: what is dropped is counted, and keeps what it asked for last.
+/// Limits the size of all objects together. Above the limit, the largest namespace loses entries first, starting with its largest object.
+/// Dropped entries are counted, and keep the network that they requested last.
 pub fn bound(objects: &mut BTreeMap<ObjectId, Object>) {
     let mut sizes: BTreeMap<(String, String), BTreeMap<ObjectId, usize>> = BTreeMap::new();
     let mut all: usize = objects.values().map(Object::size).sum();
@@ -148,7 +149,7 @@ pub fn bound(objects: &mut BTreeMap<ObjectId, Object>) {
     }
 }
 
-/// Returns the text if it is short enough, else its beginning with a mark: the beginning of something long may look like a CIDR.
+/// Returns the text if it is short enough, else its beginning with a mark, because the beginning of a long text could look like a CIDR.
 fn cut(text: &str, bytes: usize) -> String {
     let short = &text[..text.floor_char_boundary(bytes)];
     let mark = if short.len() < text.len() { "…" } else { "" };

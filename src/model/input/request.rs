@@ -1,4 +1,5 @@
-//! What the ConfigMaps ask for: [`Snapshot`] in, [`Request`] and [`Problem`]s out. A bad entry never harms a good one.
+//! The requests of the ConfigMaps: [`Snapshot`] is the input of parsing, [`Request`] and [`Problem`](crate::model::base::problem::Problem)s
+//! are the output. A bad entry never harms a good one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,51 +10,51 @@ use crate::model::base::problem::Subject;
 
 pub use crate::model::input::object::{MAX_ENTRIES_PER_OBJECT, Object};
 
-/// Entries read altogether, shared out by namespace.
+/// The maximum number of entries that are read, distributed over the namespaces.
 pub const MAX_ENTRIES: usize = 20_000;
 
-/// All labelled ConfigMaps, as far as they are known.
+/// All known labelled ConfigMaps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     pub objects: BTreeMap<ObjectId, Object>,
-    /// Sources (a cluster's address, a path) that have not been listed whole, and why. While there are any, what is
-    /// absent here is unknown, not removed.
+    /// Sources (a cluster's address, a path) that have not been listed completely, and why. While there are any, a missing ConfigMap is
+    /// unknown, not removed.
     pub missing: BTreeMap<String, String>,
-    /// Sources that were listed whole and cannot be read any more, and why. What they had still counts.
+    /// Sources that were listed before and cannot be read any more, and why. Their last known ConfigMaps still count.
     pub stale: BTreeMap<String, String>,
-    /// Sources that may have changes which have not arrived: their watch has ended or is silent, but not for long enough to report it.
+    /// Sources whose latest changes may not have arrived: their watch has ended or is silent, but not for long enough to report it.
     pub unsure: BTreeSet<String>,
-    /// Sources that have gone back to an older state a short time ago, and how that showed.
+    /// Sources that recently returned to an older state, and the text of the problem.
     pub went_back: BTreeMap<String, String>,
-    /// What was probably meant to be a labelled ConfigMap, and why it is none.
+    /// Objects that were probably meant to be labelled ConfigMaps, and why they are not.
     pub near_misses: BTreeSet<(Subject, String)>,
 }
 
 impl Snapshot {
-    /// Whether it is certain that nobody asks for anything.
+    /// Whether certainly no ConfigMap requests a route.
     pub fn is_truly_empty(&self) -> bool {
         self.missing.is_empty() && self.objects.values().all(Object::is_empty)
     }
 
-    /// Whether what the sources ask for is known as it is now: none is missing or stale, none may have news, and none has just
-    /// lost what it had since its backup.
+    /// Whether the snapshot certainly shows the current requests: no source is missing, stale or unsure, and none has recently returned to
+    /// an older state.
     pub fn is_certain(&self) -> bool {
         let in_doubt = [&self.missing, &self.stale, &self.went_back];
         in_doubt.into_iter().all(BTreeMap::is_empty) && self.unsure.is_empty()
     }
 }
 
-/// What the entries ask for. `settled` is false while the absence of an entry proves nothing: a source is in doubt, or an entry is
-/// refused and nobody knows what it stood for. Nothing that is routed may be removed then.
+/// The requests of the entries. `settled` is false while the absence of an entry proves nothing: a source is in doubt, or an entry is
+/// refused and its last network is unknown. Then no route may be removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
-    /// Every accepted entry, and every refused one that keeps what it asked for last.
+    /// Every accepted entry, and every refused entry that keeps the network it requested last.
     pub entries: BTreeMap<EntryId, Ipv4Net>,
-    /// What refused entries asked for last and would not get any more: routes that are there stay, and none is made.
+    /// Networks that refused entries requested last and that the rules no longer accept: existing routes stay, and no new route is created.
     pub held: BTreeSet<Ipv4Net>,
-    /// What is accepted only because it is live: nothing would bring it back.
+    /// Networks that are accepted only because a live route has them: a removed route would not come back.
     pub only_live: BTreeSet<Ipv4Net>,
-    /// How many entries are refused.
+    /// The number of refused entries.
     pub refused: usize,
     pub settled: bool,
 }

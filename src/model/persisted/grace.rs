@@ -1,39 +1,40 @@
-//! How long what would remove much has to last before it is believed. It outlives a leader, in the [`crate::model::persisted::ledger`].
+//! Grace periods: how long a large removal must persist before it is carried out. The [`crate::model::persisted::ledger`] stores them for
+//! the next leader.
 
 use std::time::Duration;
 
 use crate::model::input::request::Snapshot;
 
-/// A period is stored and checked in steps of one part of it. What a leader's last moments add to it may be lost.
+/// The number of steps in which a period is stored and checked. A leader's last, incomplete step may be lost.
 const PARTS: u32 = 10;
 
-/// Times are durations since 1970, by a clock that does not step while one leader lasts. The next leader's may show something else:
-/// the ledger holds how long a period has run, so times of two clocks are never subtracted from one another.
+/// The grace periods. Times are durations since 1970, on a clock that does not step during one leader's term. The next leader's clock may
+/// differ, so the ledger stores how long a period has run, and times of two clocks are never subtracted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grace {
     /// `--empty-grace-period`.
     pub period: Duration,
     pub now: Duration,
-    /// How long a source was in doubt: periods stand still meanwhile. Everything below is by a clock that stood still as well.
+    /// The total time in which a source was in doubt. Periods do not run in that time, and all times below exclude it.
     pub paused: Duration,
-    /// When the sources were last looked at, and whether all of them were certain.
+    /// When the sources were last checked, and whether all of them were certain.
     pub observed: Option<(Duration, bool)>,
-    /// Since when nobody has asked for anything.
+    /// The time since which no ConfigMap has requested a route.
     pub empty_since: Option<Duration>,
     pub large_removal: Option<LargeRemoval>,
 }
 
-/// So many networks would be removed at once that it waits.
+/// A removal that waits because it would remove many networks at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LargeRemoval {
     pub since: Duration,
     pub removed: usize,
-    /// How many networks were routed when it began: networks that are added later do not make the removal smaller.
+    /// The number of networks that were routed when the wait began. Networks that are added later do not make the removal smaller.
     pub of: usize,
 }
 
 impl Grace {
-    /// With nothing to wait for.
+    /// Creates grace periods of which none runs.
     pub fn new(period: Duration) -> Self {
         Self {
             period,
@@ -41,7 +42,7 @@ impl Grace {
         }
     }
 
-    /// Takes over from an earlier leader, whatever its clock showed.
+    /// Restores the periods from an earlier leader, whose clock may differ.
     pub fn recall(&mut self, stored: &Self) {
         let now = self.certain_time();
         let since = |since| {
@@ -54,8 +55,8 @@ impl Grace {
             .map(|large| large.at(since(large.since)));
     }
 
-    /// Notes whether anybody asks for anything. A source in doubt (not listed yet, as after every start, or cut off) proves nothing: what
-    /// it has lost may have been requested again. So no time counts that begins or ends with such a doubt.
+    /// Records whether any ConfigMap requests a route. A source in doubt (not listed yet, as after every start, or unreachable) proves
+    /// nothing: its requests may have come back. So a period does not run from or to a time with such a doubt.
     pub fn observe(&mut self, snapshot: &Snapshot) {
         let certain = snapshot.is_certain();
         if let Some((at, was_certain)) = self.observed.replace((self.now, certain))
@@ -70,13 +71,13 @@ impl Grace {
         }
     }
 
-    /// How much longer an empty set has to stay empty.
+    /// Returns how much longer the set of requests must stay empty.
     pub fn empty_left(&self) -> Duration {
         self.left(self.empty_since)
     }
 
-    /// Notes that this many networks would be removed at once. Returns how much longer that has to last, and until when. A removal
-    /// that grows starts again.
+    /// Records that this many networks would be removed at once. Returns how much longer the removal must persist, and until when. A
+    /// removal that grows starts again.
     pub fn large_left(&mut self, removed: usize, of: usize) -> (Duration, Duration) {
         let since = match self.large_removal {
             Some(large) if removed <= large.removed => large.since,
@@ -86,13 +87,13 @@ impl Grace {
         (self.left(Some(since)), since + self.paused + self.period)
     }
 
-    /// Notes that all of them would be removed, since nobody asks for anything.
+    /// Records that all networks would be removed, because no ConfigMap requests a route.
     pub fn large_from_empty(&mut self, removed: usize, of: usize) {
         let since = self.empty_since.unwrap_or(self.certain_time());
         self.large_removal = Some(LargeRemoval { since, removed, of });
     }
 
-    /// When to look again at a period of which so much is left.
+    /// Returns when to check a period again that has this much time left.
     pub fn look(&self, left: Duration) -> Duration {
         left.min(self.part())
     }
@@ -107,12 +108,12 @@ impl Grace {
             .saturating_sub(now.saturating_sub(since.unwrap_or(now)))
     }
 
-    /// The time by a clock that stands still while a source is in doubt.
+    /// Returns the time without the times in which a source was in doubt.
     fn certain_time(&self) -> Duration {
         self.now.saturating_sub(self.paused)
     }
 
-    /// What outlives a leader: no period, and whole seconds, rounded so that no period is cut short.
+    /// Returns the state to store for the next leader, without the period, in whole seconds, rounded so that no period is cut short.
     pub fn kept(self) -> Self {
         let whole = |time| Duration::from_secs(whole_seconds(time));
         let runs = self.empty_since.is_some() || self.large_removal.is_some();
@@ -133,7 +134,7 @@ impl LargeRemoval {
     }
 }
 
-/// Rounded up.
+/// Returns the time in seconds, rounded up.
 pub(in crate::model) fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
@@ -174,7 +175,7 @@ mod tests {
         let kept = grace.kept();
         assert_eq!(look(&mut grace, minute, &empty), (nine, nine), "until then");
         assert_eq!(look(&mut grace, minute, &empty), (eight, eight));
-        // A successor goes on from what had run, and in doubt as well.
+        // The next leader continues the period, and excludes times of doubt as well.
         let mut next = at(500 * HOUR);
         next.recall(&kept);
         assert_eq!(look(&mut next, Duration::ZERO, &stale), (nine, nine));
@@ -183,7 +184,7 @@ mod tests {
             next.kept().empty_since.map(|since| next.kept().now - since),
             Some(minute)
         );
-        // What is stale and empty begins no period.
+        // A set that is stale and empty starts no period.
         let mut new = at(HOUR);
         assert_eq!(look(&mut new, minute, &stale).0, PERIOD);
         assert_eq!(new.empty_since, None);

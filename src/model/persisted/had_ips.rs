@@ -1,16 +1,16 @@
-//! The static IPs that zones have or had, as the ledger remembers them.
+//! The current and former static IPs of zones in the ledger.
 
 use crate::model::base::ids::Zone;
 use crate::model::cloud::static_ip::{FormerIp, StaticIp};
 use crate::model::persisted::ledger::Ledger;
 
-/// Zones whose static IPs the ledger keeps. A region has about ten.
+/// The maximum number of zones whose static IPs the ledger stores. A region has about ten.
 const MAX_KNOWN: usize = 100;
-/// Static IPs that zones gave up. EC2 is asked for these and the former in one call, which takes 200.
+/// The maximum number of former static IPs. One EC2 call asks for these and the current ones, and takes 200.
 const MAX_FORMER: usize = 50;
 
 impl Ledger {
-    /// Notes the static IP that a zone has. One that it had before stays known, with the time of the change.
+    /// Records the zone's static IP. A different previous one becomes a former static IP, with the time of the change.
     pub(in crate::model) fn note_ip(&mut self, zone: Zone, has: StaticIp, now: u64) {
         if self.static_ips.len() >= MAX_KNOWN && !self.static_ips.contains_key(&zone) {
             return;

@@ -1,9 +1,10 @@
-//! What outlives a leader: what each entry asked for when it was last accepted, which stack is ours, which attempts and
-//! repairs failed, and since when a grace period runs. One JSON document, kept by [`crate::ledger`].
+//! The state that outlives a leader: the network that each entry requested when it was last accepted, the ARN of our stack, failed attempts
+//! and repairs, and the start of grace periods. One JSON document, stored by [`crate::ledger_store`].
 //!
-//! The ledger is believed as far as it explains what is live: while a live route is inside of nothing that it names (it is new, was
-//! deleted, could not be written for a time, or was not ours), it says nothing about refused entries, and removals are frozen. Of entries that it has no
-//! room for it keeps the networks alone, so that only their own namespaces' refused entries hold routes.
+//! The ledger is trusted only if it explains all live routes. A live route outside of its networks means that the ledger is new, was
+//! deleted, could not be written for a time, or belongs to another controller. Then it proves nothing about refused entries, and removals
+//! are frozen. Of entries that do not fit, the ledger stores only the networks, so that only refused entries of their own namespaces hold
+//! routes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,25 +22,25 @@ use crate::model::persisted::refusal_record::Kepts;
 mod room;
 
 const VERSION: u32 = 2;
-/// The version of a document without short namespaces, which older programs read correctly. In a document with short namespaces
-/// they would read that a refused entry without a line has no route.
+/// The version of a document without short namespaces, which older programs read correctly. From a document with short namespaces they
+/// would conclude that a refused entry without a line has no route.
 const VERSION_WHOLE: u32 = 1;
-/// Limits the entries in the document. A ConfigMap holds 1 MiB.
+/// The maximum size of the entries in the document, in bytes. A ConfigMap holds 1 MiB.
 pub const MAX_BYTES: usize = 700 << 10;
 
-/// Limits the networks that entries requested before they were changed. Above it, removals are frozen while an entry is refused.
+/// The maximum number of networks that entries requested before they were changed. Above it, removals are frozen while an entry is refused.
 const MAX_FORMER: usize = 2_000;
 
-/// One entry that was accepted.
+/// The record of one accepted entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// What it asked for when it was last accepted.
+    /// The network that the entry requested when it was last accepted.
     pub net: Ipv4Net,
-    /// Counts the entries in the order in which they were first accepted.
+    /// The entry's position in the order in which entries were first accepted.
     pub number: u64,
 }
 
-/// How often an attempt failed, and when it may be tried again.
+/// The number of failed attempts, and the earliest time of the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tries {
     pub times: u32,
@@ -47,7 +48,7 @@ pub struct Tries {
     pub not_before: u64,
 }
 
-/// How often a drift was repaired, and until when that counts.
+/// The number of repairs of one drift, and the time until which they count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repairs {
     pub times: u32,
@@ -57,51 +58,51 @@ pub struct Repairs {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
-    /// Name of the stack that it is about.
+    /// The name of the stack that the ledger belongs to.
     pub stack_name: String,
-    /// ARN of our stack, so that a new leader need not search for it.
+    /// The ARN of our stack, so that a new leader need not search for it.
     pub stack: Option<String>,
-    /// The Lease, in its short form, whose holder has changed our stack, where this ledger is that holder's.
+    /// The short form of the Lease whose holder has changed our stack, if this ledger belongs to that holder.
     pub lease: Option<String>,
-    /// ARN of our stack once it was seen at rest: it has served, whatever its status says later.
+    /// The ARN of our stack once it was seen at rest. From then on it counts as serving, whatever its status.
     pub settled: Option<String>,
     entries: BTreeMap<EntryId, Line>,
-    /// What entries asked for before they were changed, as long as a live route may be left of it.
+    /// Networks that entries requested before they were changed, as long as a live route for them may exist.
     former: BTreeSet<Ipv4Net>,
-    /// What entries without a line may have requested.
+    /// Networks that entries without a line may have requested.
     unnamed: BTreeSet<Ipv4Net>,
-    /// Namespaces, by cluster and name, of which entries did not fit and have no line: what they requested is in `unnamed`.
+    /// Namespaces, by cluster and name, with entries that did not fit and have no line. Their networks are in `unnamed`.
     short: BTreeSet<(String, String)>,
     /// The next number of a [`Line`].
     next: u64,
-    /// By subject, as [`crate::model::schedule`] has them.
+    /// Failed attempts by subject, as in [`crate::model::schedule`].
     pub tries: BTreeMap<String, Tries>,
-    /// By drift, as [`crate::model::drift::tracker`] has them.
+    /// Repairs by drift, as in [`crate::model::drift::tracker`].
     pub repairs: BTreeMap<String, Repairs>,
-    /// What AWS refused, as [`crate::model::plan::refusals`] has it.
+    /// Routes that AWS refused, as in [`crate::model::plan::refusals`].
     pub refused: Kepts,
-    /// The account that the static IPs are in; None if that is not known.
+    /// The account of the static IPs; None if it is unknown.
     pub account: Option<String>,
-    /// The static IP of each zone when it was last seen.
+    /// The last observed static IP of each zone.
     pub static_ips: BTreeMap<Zone, StaticIp>,
-    /// By IP, those that zones had before they got others.
+    /// Former static IPs of zones, by IP.
     pub former_ips: BTreeMap<String, FormerIp>,
-    /// Only what outlives a leader: no period.
+    /// The stored part of the grace periods, without the period itself.
     pub grace: Grace,
 }
 
-/// The document is not one that this version can go on with.
+/// Why the document cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
     #[error(
-        "it is of version {0}, and this program knows version {VERSION}: delete it, or run the program that made it"
+        "its version is {0}, and this program supports versions up to {VERSION}: delete it, or run the program that wrote it"
     )]
     Newer(u32),
-    #[error("it is not what this program wrote")]
+    #[error("it is not a ledger of this program")]
     NotOurs,
 }
 
-/// As JSON. An entry is found by cluster, namespace, ConfigMap and key, and is its network and number.
+/// The JSON document. Entries are nested by cluster, namespace, ConfigMap and key; a value is a network and a number.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
@@ -119,7 +120,7 @@ struct Document {
     entries: Tree,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     former: Vec<String>,
-    /// None in a document of an earlier version, which did not tell these apart: then all of `former` counts.
+    /// None in a document of an earlier version, which did not separate these networks. Then all networks in `former` count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unnamed: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -136,17 +137,17 @@ struct Document {
     static_ips: BTreeMap<Zone, StaticIp>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     former_ips: BTreeMap<String, FormerIp>,
-    /// When the periods that follow were last looked at, by the clock that they began by.
+    /// When the following periods were last checked, on the clock on which they began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     as_of: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     empty_since: Option<u64>,
-    /// Since when, how many, of how many.
+    /// The start of the wait, the number of networks to remove, and the number of routed networks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     large_removal: Option<(u64, usize, usize)>,
 }
 
-/// By namespace, ConfigMap and key.
+/// Lines by namespace, ConfigMap and key.
 type Cluster = BTreeMap<String, BTreeMap<String, BTreeMap<String, (String, u64)>>>;
 type Tree = BTreeMap<String, Cluster>;
 
@@ -158,10 +159,10 @@ impl Ledger {
         }
     }
 
-    /// Reads the document. What is about another stack, or of a cluster that is not watched any more, says nothing: it is left out.
+    /// Parses the document. Drops the records of another stack, or of clusters that are no longer watched.
     ///
     /// # Errors
-    /// If it is not a ledger, or of a later version.
+    /// If the document is not a ledger, or has a later version.
     pub fn read(
         text: &str,
         stack_name: &str,
@@ -182,7 +183,7 @@ impl Ledger {
             .entries
             .into_iter()
             .filter(|(cluster, _)| clusters.contains(cluster));
-        // A network that cannot be read counts as missing.
+        // A network that cannot be parsed counts as missing.
         let nets = |nets: &[String]| nets.iter().filter_map(|net| net.parse().ok()).collect();
         let former: BTreeSet<Ipv4Net> = nets(&document.former);
         let unnamed = match &document.unnamed {
@@ -221,7 +222,7 @@ impl Ledger {
         })
     }
 
-    /// The document: the same for the same content.
+    /// Returns the document. Equal ledgers give equal bytes.
     pub fn text(&self) -> String {
         let mut entries = Tree::new();
         for (id, line) in &self.entries {
@@ -257,16 +258,16 @@ impl Ledger {
             empty_since: grace.empty_since.map(whole_seconds),
             large_removal: grace.large_removal.map(large),
         };
-        // Maps with text for keys, and numbers, are always JSON.
+        // Serialization cannot fail, because all keys are text or numbers.
         serde_json::to_string(&document).unwrap_or_default()
     }
 
-    /// What a refused entry asked for when it was last accepted.
+    /// Returns the network that a refused entry requested when it was last accepted.
     pub fn asked(&self, entry: &EntryId) -> Option<Ipv4Net> {
         self.entries.get(entry).map(|line| line.net)
     }
 
-    /// What the entries of an object asked for when they were last accepted, by key.
+    /// Returns the networks that the entries of an object requested when they were last accepted, by key.
     pub fn of<'a>(&'a self, object: &'a ObjectId) -> impl Iterator<Item = (&'a str, Ipv4Net)> {
         let first = EntryId {
             object: object.clone(),
@@ -277,7 +278,7 @@ impl Ledger {
             .map(|(entry, line)| (entry.key.as_str(), line.net))
     }
 
-    /// Notes routes that a change set is to make. What it was made for may have changed by the time that it is executed.
+    /// Records the routes that a change set will create. The requests behind it may change before it is executed.
     pub(in crate::model) fn note_planned(&mut self, routes: impl Iterator<Item = Ipv4Net>) {
         let routes: Vec<Ipv4Net> = routes.collect();
         if !self.short.is_empty() {
@@ -288,12 +289,12 @@ impl Ledger {
         self.former.extend(routes);
     }
 
-    /// Returns the networks that entries without a line may have requested, of which routes may be left or under way.
+    /// Returns the networks that entries without a line may have requested, if routes for them may exist or be under way.
     pub(in crate::model) fn unnamed(&self) -> &BTreeSet<Ipv4Net> {
         &self.unnamed
     }
 
-    /// Networks that were asked for before, of which routes may be left or under way.
+    /// Returns the networks that entries requested earlier, if routes for them may exist or be under way.
     pub(in crate::model) fn former(&self) -> &BTreeSet<Ipv4Net> {
         &self.former
     }
@@ -305,8 +306,8 @@ impl Ledger {
         newer.map(|(entry, _)| entry)
     }
 
-    /// Whether a leader that reads only `stored` could lose what this ledger protects: a route, a static IP, or the rest of a grace
-    /// period. Without anything else it has to be more patient, or less.
+    /// Whether a leader that reads only `stored` could lose what this ledger protects: a route, a static IP, or the rest of a grace period.
+    /// All other records only affect waiting times.
     pub fn must_outlive(&self, stored: &Self) -> bool {
         let stays = |ledger: &Self| {
             let (empty, large) = (ledger.grace.empty_since, ledger.grace.large_removal);
@@ -318,14 +319,14 @@ impl Ledger {
             || stays(self) != stays(stored)
     }
 
-    /// When an entry was first accepted, in comparison with others.
+    /// Returns the entry's position in the order in which entries were first accepted.
     pub fn number(&self, entry: &EntryId) -> Option<u64> {
         self.entries.get(entry).map(|line| line.number)
     }
 
-    /// What it should hold after a reading of the sources, how many entries do not fit, and of which namespaces. An entry is gone when its key is, in a
-    /// source that was listed whole; its line goes when no live route is left for it, as does what a changed entry asked for before:
-    /// not while a change is `under_way`, which may make such a route.
+    /// Returns the ledger after a read of the sources, the number of entries that do not fit, and their namespaces. An entry is gone when
+    /// its key is gone and all sources were listed. Its line, and the earlier networks of a changed entry, are removed when no live route
+    /// is left for them, but not while a change is `under_way`, which may create such a route.
     pub fn after<'a>(
         &self,
         snapshot: &Snapshot,
@@ -383,7 +384,7 @@ fn lines((cluster, namespaces): (String, Cluster)) -> Vec<(EntryId, Line)> {
                 name,
             };
             for (key, (net, number)) in keys {
-                // A line that cannot be read counts as missing.
+                // A line that cannot be parsed counts as missing.
                 if let Ok(net) = net.parse() {
                     let object = object.clone();
                     lines.push((EntryId { object, key }, Line { net, number }));

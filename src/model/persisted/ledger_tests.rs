@@ -17,7 +17,7 @@ fn net(text: &str) -> Ipv4Net {
     text.parse().expect("a network")
 }
 
-/// What ConfigMap one says, and what of it is accepted.
+/// Returns the snapshot of ConfigMap one with these entries, and the accepted requests.
 fn asked(entries: &[(&str, &str)]) -> (Snapshot, Request) {
     let mut snapshot = Snapshot::default();
     let mut request = Request::default();
@@ -131,7 +131,7 @@ fn the_document_is_read_as_it_was_written() {
     assert_eq!(spoilt.asked(&entry("one", "dns")), None);
 }
 
-/// The ledger is a ConfigMap: somebody may write any number into it.
+/// The ledger is a ConfigMap, so a user may write any number into it.
 #[test]
 fn a_number_that_is_as_high_as_can_be_stays_so() {
     let ledger = after(&Ledger::new("egress"), &[("dns", "8.8.8.8/32")], &[]);
@@ -182,7 +182,7 @@ fn the_newest_entries_are_left_out_of_a_document_that_is_full() {
             .is_some()
     }));
     assert_eq!(ledger.asked(&entry("new", "key-19999")), None);
-    // Of what is left out the networks are known, though not exactly.
+    // The networks of lines that do not fit are known approximately.
     assert!(ledger.unnamed().len() <= 2_000);
     assert!(ledger.explains((0..20_000).map(number).collect::<Vec<_>>().iter()));
     assert!(!ledger.explains([net("9.9.9.0/24")].iter()));
@@ -190,7 +190,7 @@ fn the_newest_entries_are_left_out_of_a_document_that_is_full() {
     assert_eq!(read, Ok(ledger));
 }
 
-/// Networks of entries that did not fit are kept only where a route serves them, or is to serve them.
+/// Networks of entries that did not fit are stored only if a route serves them, or will serve them.
 #[test]
 fn an_entry_without_a_line_that_no_route_serves_is_no_news() {
     let (mut snapshot, mut request) = (Snapshot::default(), Request::default());
@@ -216,6 +216,6 @@ fn an_entry_without_a_line_that_no_route_serves_is_no_news() {
     let (mut next, ..) = first.after(&snapshot, &request, none.iter(), true);
     next.forget_unserved(&first, none.into_iter());
     assert!(!next.must_outlive(&first));
-    // What may be under way stays.
+    // Networks of routes that may be under way stay.
     assert_eq!(next.unnamed(), first.unnamed());
 }

@@ -1,4 +1,4 @@
-//! Data that outlives a leader, in the ledger.
+//! The data in the ledger, which outlives a leader.
 
 pub mod grace;
 pub mod had_ips;

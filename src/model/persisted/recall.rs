@@ -1,4 +1,4 @@
-//! [`Recall`]: how much is known of the [`Ledger`], and what it should hold next.
+//! [`Recall`]: the known part of the [`Ledger`], and its next content.
 
 use std::collections::BTreeSet;
 
@@ -14,22 +14,22 @@ use crate::model::cloud::status::Phase;
 use crate::model::input::request::{Request, Snapshot};
 use crate::model::persisted::ledger::Ledger;
 
-/// How many namespaces a message names.
+/// The number of namespaces that a message names.
 const NAMED: usize = 3;
 
-/// What is known of the ledger.
+/// The known part of the ledger.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Recall<'a> {
-    /// There is no cluster to keep it in.
+    /// There is no cluster to store a ledger in.
     #[default]
     Nowhere,
-    /// Why it cannot be read or written, with the remedy, and what it held if it could be read.
+    /// Why the ledger cannot be read or written, with the remedy, and its last known content.
     Unavailable(&'a str, Option<&'a Ledger>),
     Known(&'a Ledger),
 }
 
 impl<'a> Recall<'a> {
-    /// Returns the ledger as far as anything is known of it.
+    /// Returns the last known content of the ledger.
     pub(in crate::model) fn ledger(self) -> Option<&'a Ledger> {
         match self {
             Self::Known(ledger) | Self::Unavailable(_, Some(ledger)) => Some(ledger),
@@ -37,33 +37,33 @@ impl<'a> Recall<'a> {
         }
     }
 
-    /// When an entry was first accepted, as far as anything is known of it.
+    /// Returns an entry's position in the order of first acceptance, if it is known.
     pub fn number(self, entry: &EntryId) -> Option<u64> {
         self.ledger()?.number(entry)
     }
 
-    /// What an entry asked for when it was last accepted, as far as anything is known of it.
+    /// Returns the network that an entry requested when it was last accepted, if it is known.
     pub fn asked(self, entry: &EntryId) -> Option<Ipv4Net> {
         self.ledger()?.asked(entry)
     }
 
-    /// Returns the static IP that a zone had when it was last seen, as far as anything is known of it.
+    /// Returns the last observed static IP of a zone, if it is known.
     pub fn static_ip(self, zone: &Zone) -> Option<&'a StaticIp> {
         self.ledger()?.static_ips.get(zone)
     }
 
-    /// Returns the allocation ids of the static IPs that these zones had.
+    /// Returns the allocation ids of these zones' last observed static IPs.
     pub fn allocations(self, zones: &BTreeSet<Zone>) -> BTreeSet<String> {
         let known = zones.iter().filter_map(|zone| self.static_ip(zone));
         known.map(|it| it.allocation.clone()).collect()
     }
 
-    /// Whether some zone had the static IP with this allocation id.
+    /// Whether some zone has or had the static IP with this allocation id.
     pub fn knows_allocation(self, allocation: &str) -> bool {
         self.ledger().is_some_and(|it| it.knows(allocation))
     }
 
-    /// Returns the static IPs that zones had, without those that the stack uses now.
+    /// Returns the current and former static IPs of zones, without those that the stack uses now.
     pub fn unused_ips(self, live: &Live) -> BTreeSet<String> {
         let had = self.ledger().into_iter().flat_map(Ledger::had_ips);
         let uses = |ip: &str| {
@@ -74,13 +74,13 @@ impl<'a> Recall<'a> {
         unused.map(str::to_owned).collect()
     }
 
-    /// Whether this stack was seen at rest, as far as anything is known of it.
+    /// Whether the ledger records that this stack was seen at rest.
     pub fn has_settled(self, stack: &str) -> bool {
         self.ledger()
             .is_some_and(|it| it.settled.as_deref() == Some(stack))
     }
 
-    /// The ledger, if it explains what is live.
+    /// Returns the ledger if it explains all live routes.
     pub fn trusted<'b>(self, live: impl Iterator<Item = &'b Ipv4Net>) -> Option<&'a Ledger> {
         match self {
             Self::Known(ledger) => ledger.explains(live).then_some(ledger),
@@ -88,7 +88,7 @@ impl<'a> Recall<'a> {
         }
     }
 
-    /// Returns what the ledger should hold from now on, and the problem to publish about it.
+    /// Returns the next content of the ledger, and the problem to publish about it.
     pub fn next<'b>(
         self,
         live_stack: &Live,
@@ -106,7 +106,7 @@ impl<'a> Recall<'a> {
         next.stack = match live_stack {
             Live::Ours(stack) if stack.status.phase() != Phase::Gone => Some(stack.id.clone()),
             Live::Ours(_) | Live::Absent => None,
-            // Ours may be among them, or be it.
+            // Our stack may be one of them.
             Live::Foreign { .. } | Live::Several(_) => next.stack,
         };
         if let Live::Ours(stack) = live_stack

@@ -1,10 +1,10 @@
-//! What a later leader has to know of the routes that AWS refused.
+//! The routes that AWS refused, as the ledger stores them for the next leader.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// A refusal as the ledger keeps it.
+/// One refusal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Kept {
@@ -15,11 +15,11 @@ pub struct Kept {
     pub why: String,
 }
 
-/// What a later leader has to know.
+/// Refusals that the next leader needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Kepts {
-    /// By table, or by table and network with a blank between.
+    /// Refusals by table, or by table and network with a blank between.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub routes: BTreeMap<String, Kept>,
     /// The failed operation that was counted last.

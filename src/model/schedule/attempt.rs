@@ -1,4 +1,4 @@
-//! What counts as trying the same again, and how the ledger names it.
+//! The subjects of attempts, and their names in the ledger.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use crate::model::base::ids::Zone;
 use crate::model::plan::types::{Action, Plan};
 
-/// The subject of an attempt. Its text in the ledger is stable: another version may read it.
+/// The subject of an attempt. Its text in the ledger is stable, because other versions may read it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Attempt {
     /// The template with this fingerprint.
@@ -16,18 +16,18 @@ pub enum Attempt {
     Execute(String),
     /// One zone that a change set adds.
     Zone(Zone, Ipv4Net),
-    /// The deletion of this stack. The one that is created next is another.
+    /// The deletion of the stack with this ARN. The stack that is created next has another ARN.
     Delete(String),
     ContinueRollback(String),
     Discard(String),
     Protect(bool),
     SetPolicy(bool),
-    /// A subject of another version. It delays nothing, and the ledger keeps it.
+    /// A subject that only another version knows. It delays nothing, and stays in the ledger.
     Unknown(String),
 }
 
 impl Attempt {
-    /// Returns what the plan's action tries.
+    /// Returns the subject of the plan's action.
     pub fn of(plan: &Plan) -> Option<Self> {
         let stack = || plan.stack.clone();
         match &plan.action {
@@ -44,7 +44,7 @@ impl Attempt {
         }
     }
 
-    /// Reads the ledger's text.
+    /// Parses the ledger's text.
     pub fn read(text: &str) -> Self {
         let Some((what, of)) = text.split_once(' ') else {
             return Self::Template(text.to_owned());

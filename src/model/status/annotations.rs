@@ -1,14 +1,14 @@
-//! The annotations on a ConfigMap about its entries. Equal content gives equal bytes, without times, so that a comparison with the
-//! annotations that are there finds no difference when nothing has happened.
+//! The annotations on a ConfigMap about its entries. Equal content gives equal bytes without times, so a comparison with the existing
+//! annotations finds no difference if nothing has changed.
 
 use crate::model::base::plain::plain;
 use crate::model::input::annotations::{Annotations, MESSAGE, STATE, STATIC_IPS, cut};
 use crate::model::status::notifications::{OfObject, Standing};
 
-/// Bytes of a message.
+/// The maximum length of a message in bytes.
 const MAX_MESSAGE: usize = 1_000;
 
-/// What a ConfigMap should bear; None where that is not known yet.
+/// Returns the annotations that a ConfigMap should have; None while they are unknown.
 pub fn wanted(object: &OfObject) -> Option<Annotations> {
     let (state, static_ips) = match &object.standing {
         Standing::Unknown => return None,

@@ -1,4 +1,4 @@
-//! What became of each entry and route: from what a pass knows to a [`Status`].
+//! Builds a [`Status`] from a plan: the states of all entries and routes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,17 +15,17 @@ use crate::model::status::{
     Counts, Entry, Route, RouteState, Stack, State, Status, Told, unrecorded, without_nat, zones,
 };
 
-/// The status has this many problems besides entries.
+/// The maximum number of problems apart from those of entries.
 const MAX_PROBLEMS: usize = 200;
 const MAX_ROUTES: usize = 500;
 const MAX_DIFFERENCES: usize = 100;
 
 type Tables<'a> = BTreeSet<&'a TableId>;
 
-/// Why the plan's step was not made now: reason and message.
+/// Why the plan's step is not applied now: reason and message.
 pub type Hold = (Reason, String);
 
-/// Everything that a plan and its snapshot tell; leader, times, steps and failures are the caller's to add.
+/// Returns the status of a plan and its snapshot. The caller adds leader, times, steps and failures.
 pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
     let map = Map::of(plan);
     let held_up = held_up(plan, held);
@@ -34,7 +34,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
     let (mut problems, mut drifted) = (Vec::new(), Vec::new());
     for problem in &plan.problems {
         match &problem.subject {
-            // They are sorted: the most severe one comes first.
+            // Problems are sorted, the most severe one first.
             Subject::Entry(id) => {
                 let first = of_entry.entry(id).or_insert(problem);
                 *first = matters_more(first, problem);
@@ -63,7 +63,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
             entry.cidr = entry.cidr.filter(|cidr| *cidr != entry.asked);
             entries.push(named(entry, id));
         }
-        // Owners look at their entries, so what cannot be read is reported among these, under a name that no key can have.
+        // Owners read their entries, so problems of a ConfigMap are listed among these, under a name that no key can have.
         for problem in of_object.remove(object).into_iter().flatten() {
             let id = EntryId {
                 object: object.clone(),
@@ -72,7 +72,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
             entries.push(named(map.entry(None, Some(problem), None), id));
         }
     }
-    // The rest is about ConfigMaps that do not count.
+    // The remaining problems belong to ConfigMaps that the controller ignores.
     problems.extend(of_object.into_values().flatten().map(Told::from));
     let mut status = Status {
         stack: stack(plan),
@@ -102,7 +102,7 @@ fn cut_lists(status: &mut Status) {
     omitted.differences = cut(&mut status.differences, MAX_DIFFERENCES);
 }
 
-/// A warning may come before the one that says that the entry waits, and that before the one that refuses its text.
+/// Returns the more important problem. An entry's refusal precedes the problem that it waits for, which precedes its warnings.
 fn matters_more<'a>(first: &'a Problem, other: &'a Problem) -> &'a Problem {
     let refuses = |it: &Problem| it.severity == Severity::Refused && !it.waits();
     let is_refused = refuses(other) && first.waits();
@@ -121,7 +121,7 @@ fn stack(plan: &Plan) -> Stack {
     }
 }
 
-/// Whether there are entries that are not read, which one problem reports for all of them.
+/// Whether unread entries exist, which one problem reports for all of them.
 fn is_cut(of_object: &[&Problem]) -> bool {
     let mut problems = of_object.iter();
     problems.any(|problem| problem.reason == Reason::TooManyEntries)
@@ -148,7 +148,7 @@ fn is_drift(plan: &Plan, problem: &Problem) -> bool {
     drifts.any(|drift| drift.kind.reason() == problem.reason && drift.subject() == problem.subject)
 }
 
-/// The network that an entry stands for. One that is good and has no room is no part of the request, and may be served all the same.
+/// Returns the network that an entry stands for. A valid entry without room is not part of the request, and may still be served.
 fn understood(
     plan: &Plan,
     id: &EntryId,
@@ -163,7 +163,7 @@ fn understood(
     })
 }
 
-/// A stack that was taken over keeps its own name: `arn:aws:cloudformation:REGION:ACCOUNT:stack/NAME/ID`.
+/// Returns the name of a stack. A stack that was taken over keeps its own name: `arn:aws:cloudformation:REGION:ACCOUNT:stack/NAME/ID`.
 fn name_of(stack: &str) -> &str {
     let path = stack.strip_prefix("arn:");
     path.and_then(|path| path.split('/').nth(1))
@@ -187,13 +187,13 @@ fn counts(entries: &[Entry], snapshot: &Snapshot, plan: &Plan) -> Counts {
     }
 }
 
-/// The last operation failed, with this cause.
+/// Returns the hold after the last operation failed with this cause.
 pub fn failed(cause: &str) -> Hold {
     let text = format!("{cause}; it is tried again by itself, and sooner when an entry changes");
     (Reason::OperationFailed, text)
 }
 
-/// What keeps accepted entries from their routes.
+/// Returns why accepted entries have no routes yet.
 fn held_up(plan: &Plan, held: Option<Hold>) -> Option<Hold> {
     let of_stack = |problem: &&Problem| {
         problem.severity == Severity::Refused && matches!(problem.subject, Subject::Stack(_))
@@ -213,12 +213,12 @@ fn held_up(plan: &Plan, held: Option<Hold>) -> Option<Hold> {
     }
 }
 
-/// Routes by destination, as they are and as they should be.
+/// The current and future routes, by destination.
 struct Map<'a> {
     plan: &'a Plan,
-    /// Those that EC2 shows.
+    /// Routes that EC2 shows.
     live: BTreeMap<Ipv4Net, Tables<'a>>,
-    /// Those of the stack that EC2 does not show.
+    /// Routes of the stack that EC2 does not show.
     drifted: BTreeMap<Ipv4Net, Tables<'a>>,
     desired: BTreeMap<Ipv4Net, Tables<'a>>,
 }
@@ -352,7 +352,7 @@ fn tell(entry: &mut Entry, problem: &Problem) {
     entry.remedy = Some(remedy.unwrap_or_else(|| problem.reason.remedy().into()));
 }
 
-/// The most specific of the routes that contain the network, and the tables that route all of it, by one route or in parts.
+/// Returns the most specific route that contains the network, and the tables that route all of it, by one route or in parts.
 fn serving<'a>(
     routes: &BTreeMap<Ipv4Net, Tables<'a>>,
     cidr: Ipv4Net,
@@ -363,7 +363,7 @@ fn serving<'a>(
         None => (None, Tables::new()),
     };
     tables.extend(found.flat_map(|(_, of)| of));
-    // A merged route that AWS refuses is made in parts.
+    // A merged route that AWS refuses is created in parts.
     let inside = routes.range(cidr..);
     let inside = inside.take_while(|(part, _)| cidr.contains(*part));
     let mut parts: BTreeMap<&TableId, Vec<Ipv4Net>> = BTreeMap::new();

@@ -8,7 +8,7 @@ fn net(text: &str) -> Ipv4Net {
     text.parse().expect("a network")
 }
 
-/// Two tables with a gateway each, these entries accepted, these routes wanted in both tables, and these live in both.
+/// Returns two tables with a gateway each, and these entries accepted, routes desired in both tables, and routes live in both.
 fn world(entries: &[(&str, &str)], wanted: &[&str], live: &[(&str, bool)]) -> (Plan, Snapshot) {
     let object = ObjectId {
         namespace: "default".to_owned(),
@@ -68,7 +68,7 @@ fn only((plan, snapshot): &(Plan, Snapshot), held: Option<Hold>) -> Entry {
 
 const BOTH: [&str; 2] = ["198.51.100.a", "198.51.100.b"];
 
-/// Partners have to admit each address that traffic may leave from.
+/// Partners have to allow each address from which traffic may leave.
 #[test]
 fn secondary_addresses_are_among_the_static_ips_wherever_these_are_shown() {
     let (mut plan, snapshot) = world(
@@ -108,7 +108,7 @@ fn an_entry_is_routed_by_the_route_that_contains_it() {
     assert_eq!((entry.cidr, entry.reason), (None, None));
 }
 
-/// AWS refuses the merged route, so each table has its halves: one of them is not enough.
+/// AWS refuses the merged route, so each table has its halves. One half is not enough.
 #[test]
 fn an_entry_is_routed_by_parts_that_cover_it() {
     let asked = [("dns", "8.8.8.0/24")];
@@ -236,7 +236,7 @@ fn an_entry_without_room_waits_unless_a_wider_route_serves_it() {
         .pop_first()
         .expect("it was accepted");
     let text = "it waits; merge networks".to_owned();
-    // A warning about how it is written comes first, in the order of reasons.
+    // A warning about the spelling comes first, in the order of reasons.
     let warning = |reason, text| Problem::warning(Subject::Entry(id.clone()), reason, text);
     world.0.problems = vec![
         warning(Reason::HostBitsMasked, "it is masked".to_owned()),
@@ -337,7 +337,7 @@ fn an_entry_that_a_zone_does_not_route_waits() {
     assert_eq!(entry.static_ips, ["198.51.100.a", "198.51.100.b"]);
     assert_eq!((status.counts.routed, status.counts.waiting), (0, 1));
     assert!(!plan.serves_all());
-    // Its route is there all the same, as when the zone was routed by an older stack.
+    // The route exists anyway, as after an older stack routed the zone.
     for table in tables {
         let route = (table.to_owned(), net("9.9.9.0/24"));
         plan.live_routes.insert(route, true);
@@ -346,7 +346,7 @@ fn an_entry_that_a_zone_does_not_route_waits() {
     assert_eq!(status.entries[0].state, State::Routed);
 }
 
-/// What the entry requested before waits as well: its owner has to hear of the text first.
+/// The entry's previous network waits as well, but its owner has to see the refusal first.
 #[test]
 fn an_entry_that_is_refused_says_so_though_its_former_network_waits() {
     let (mut plan, snapshot) = world(&[("dns", "0.0.0.0/0")], &[], &[]);

@@ -1,5 +1,5 @@
-//! The messages to the owners of each ConfigMap, and which of them were sent before: one about progress, and one about what is
-//! refused, each only when it says something new.
+//! The messages to the owners of each ConfigMap, and the record of sent messages: one message about progress, and one about refusals, each
+//! sent only with new content.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,18 +12,18 @@ use crate::model::input::annotations::Annotations;
 use crate::model::input::request::Snapshot;
 use crate::model::status::{Entry, State, Status, joined};
 
-/// Faults named in one note, and entries of each; more are counted.
+/// The maximum number of faults in one note, and of entries per fault. The rest is counted.
 const NAMED: usize = 3;
-/// ConfigMaps whose last messages are remembered: 200 kB.
+/// The maximum number of ConfigMaps whose last messages are recorded: 200 kB.
 const MAX_REMEMBERED: usize = 3_000;
 
-/// By ConfigMap. Without a uid there is nothing to tell it to.
+/// Messages by ConfigMap. A ConfigMap without a UID gets none.
 pub type Notices = BTreeMap<ObjectId, OfObject>;
 
-/// What is to be said about one ConfigMap now.
+/// The current messages about one ConfigMap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OfObject {
-    /// Empty when only one cluster is watched.
+    /// The cluster; empty if only one cluster is watched.
     pub cluster: String,
     pub uid: String,
     pub refused: Option<Notice>,
@@ -38,7 +38,7 @@ pub struct OfObject {
 }
 
 impl OfObject {
-    /// Returns what no other ConfigMap has in any cluster. Clusters that were restored from one backup share uids.
+    /// Returns a key that is unique among all clusters. Clusters that were restored from one backup share UIDs.
     pub fn key(&self) -> String {
         match self.cluster.as_str() {
             "" => self.uid.clone(),
@@ -47,15 +47,15 @@ impl OfObject {
     }
 }
 
-/// What became of a ConfigMap's entries altogether.
+/// The state of all entries of a ConfigMap together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Standing {
-    /// It has not been looked at yet.
+    /// No pass has seen the ConfigMap yet.
     #[default]
     Unknown,
-    /// It has no entries.
+    /// The ConfigMap has no entries.
     Nothing,
-    /// The worst state of all, and the static IPs of any.
+    /// The worst state of all entries, and the static IPs of any.
     Is(State, Vec<String>),
 }
 
@@ -67,7 +67,7 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// The same for the same content.
+    /// Returns a mark that is equal for equal content.
     pub fn mark(&self) -> &str {
         &self.mark
     }
@@ -95,7 +95,7 @@ impl Kind {
         }
     }
 
-    /// Whether it needs attention.
+    /// Whether the message needs attention.
     pub fn is_warning(self) -> bool {
         matches!(
             self,
@@ -104,15 +104,15 @@ impl Kind {
     }
 }
 
-/// The last messages about each ConfigMap, by its key. A leader takes them over from the one before.
+/// The last messages about each ConfigMap, by its key. A leader restores them from its predecessor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Memory {
     told: BTreeMap<String, Told>,
 }
 
-/// Marks: of what was refused, of the accepted entries, of the last word of progress, of changed static IPs. Versions before the last one
-/// was there read a record without it.
+/// Marks of the refusals, of the accepted entries, of the last message about progress, and of changed static IPs. Versions without the last
+/// mark can read a record without it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Told(
     String,
@@ -121,7 +121,7 @@ struct Told(
     #[serde(default, skip_serializing_if = "String::is_empty")] String,
 );
 
-/// Returns all messages about a status. Of a ConfigMap whose entries were cut nothing is known.
+/// Returns all messages about a status. The state of a ConfigMap with omitted entries is unknown.
 pub fn notices(status: &Status, snapshot: &Snapshot) -> Notices {
     let same = |a: &Entry, b: &Entry| {
         (&a.cluster, &a.namespace, &a.name) == (&b.cluster, &b.namespace, &b.name)
@@ -158,7 +158,7 @@ pub fn notices(status: &Status, snapshot: &Snapshot) -> Notices {
     notices
 }
 
-/// `entries`: at least one.
+/// Returns the messages about one ConfigMap. `entries` must not be empty.
 fn of_object(entries: &[Entry], changes: &[IpChange]) -> OfObject {
     let refused = |entry: &&Entry| matches!(entry.state, State::Refused | State::Kept);
     let (bad, good): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(refused);
@@ -191,7 +191,7 @@ fn static_ips<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> BTreeSet<&'a 
     ips.map(String::as_str).collect()
 }
 
-/// Tells of the changes to these static IPs.
+/// Returns the message about changes of these static IPs.
 fn changed(changes: &[IpChange], ips: &BTreeSet<&str>) -> Option<Notice> {
     let of_these = changes.iter().filter(|it| ips.contains(it.to.as_str()));
     let told: Vec<&IpChange> = of_these.collect();
@@ -249,7 +249,7 @@ fn progress(good: &[&Entry], asked: &str) -> Notice {
     }
 }
 
-/// `1 of 3 entries refused: "key": what is wrong; what to do`. Entries with the same fault share their words.
+/// Returns `1 of 3 entries refused: "key": what is wrong; what to do`. Entries with the same fault share one text.
 fn note(entries: &[&Entry], all: usize, what: &str) -> String {
     let mut faults: Vec<(String, Vec<&str>)> = Vec::new();
     for entry in entries {
@@ -299,7 +299,7 @@ fn mark<T: AsRef<str>>(parts: impl IntoIterator<Item = T>) -> String {
 }
 
 impl Memory {
-    /// What is new about a ConfigMap, the worse first.
+    /// Returns the new messages about a ConfigMap, the worse one first.
     pub fn news<'a>(&self, object: &'a OfObject) -> Vec<&'a Notice> {
         let unknown = Told::default();
         let Told(refused, asked, progress, changed) =
@@ -309,7 +309,7 @@ impl Memory {
             .iter()
             .filter(|notice| notice.mark != *refused);
         let new = |notice: &&Notice| match notice.kind {
-            // That the same is tried again is no news.
+            // A retry of the same operation is not new.
             Kind::Accepted => object.asked != *asked,
             _ => notice.mark != *progress,
         };
@@ -319,7 +319,7 @@ impl Memory {
         all.chain(object.progress.iter().filter(new)).collect()
     }
 
-    /// Notes that the message was sent.
+    /// Records that the message was sent.
     pub fn told(&mut self, object: &OfObject, notice: &Notice) {
         let told = self.told.entry(object.key()).or_default();
         match notice.kind {
@@ -332,7 +332,7 @@ impl Memory {
         }
     }
 
-    /// Forgets ConfigMaps that are gone or empty, and refusals that have ended.
+    /// Removes records of ConfigMaps that are deleted or empty, and of refusals that have ended.
     pub fn tidy(&mut self, notices: &Notices) {
         let known: BTreeMap<String, &OfObject> = notices
             .values()
@@ -348,7 +348,7 @@ impl Memory {
         }
     }
 
-    /// Returns as much of it as the status ConfigMap has room for: the next leader sends the rest again.
+    /// Returns as many records as fit into the status ConfigMap. The next leader sends the other messages again.
     pub fn brief(&self) -> Self {
         let told = self.told.iter().take(MAX_REMEMBERED);
         Self {

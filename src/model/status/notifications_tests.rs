@@ -55,7 +55,7 @@ fn object_after(entries: Vec<Entry>, changes: &[[&str; 3]]) -> OfObject {
         .expect("it has entries")
 }
 
-/// What is new about the object; told from then on.
+/// Returns the new messages about the object, and records them as sent.
 fn tell(memory: &mut Memory, entries: Vec<Entry>) -> Vec<&'static str> {
     tell_of(memory, object(entries))
 }
@@ -76,7 +76,7 @@ fn each_word_is_said_once() {
     assert_eq!(tell(&mut memory, dns(State::Pending)), ["Accepted"]);
     assert_eq!(tell(&mut memory, dns(State::Pending)), [""; 0]);
     assert_eq!(tell(&mut memory, dns(State::Routed)), ["Routed"]);
-    // A successor that has read what was told says nothing again.
+    // A successor that has read the record sends nothing again.
     let text = serde_json::to_string(&memory.brief()).expect("JSON");
     let mut memory: Memory = serde_json::from_str(&text).expect("a memory");
     for state in [State::Routed, State::Pending, State::Routed] {
@@ -217,7 +217,7 @@ fn a_changed_static_ip_is_told_once_to_those_whom_it_serves() {
     assert_eq!(tell(&mut memory, dns()), ["Routed"]);
     let after = |changes: &[[&str; 3]]| object_after(dns(), changes);
     assert_eq!(tell_of(&mut memory, after(&first)), ["StaticIpChanged"]);
-    // The next leader has read what was told.
+    // The next leader has read the record.
     let text = serde_json::to_string(&memory).expect("JSON");
     let mut memory: Memory = serde_json::from_str(&text).expect("a memory");
     for changes in [&first[..], &[], &first[..1]] {
@@ -227,7 +227,7 @@ fn a_changed_static_ip_is_told_once_to_those_whom_it_serves() {
     assert_eq!(tell_of(&mut memory, after(&second)), ["StaticIpChanged"]);
 }
 
-/// A leader of an earlier version reads what this one has told, and the other way round.
+/// Leaders of an earlier version can read this version's records, and vice versa.
 #[test]
 fn what_was_told_is_readable_for_other_versions() {
     let mut memory = Memory::default();

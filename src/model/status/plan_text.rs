@@ -1,4 +1,4 @@
-//! A plan in words and as JSON: the dry-run output, the log line and the golden files.
+//! A plan as text and as JSON: the output of a dry run, the log line and the golden files.
 
 use std::fmt;
 
@@ -13,11 +13,11 @@ use crate::model::plan::coverage;
 use crate::model::plan::diff::Kind;
 use crate::model::plan::types::{Action, Plan};
 
-/// How many of the entries that have no room a plan names in words.
+/// The maximum number of entries without room that the text of a plan names.
 const NAMED: usize = 20;
 
 impl Action {
-    /// The CloudFormation call it makes, or what it does instead or by it; stable: a label of metrics.
+    /// Returns the CloudFormation call of the action, or what it does instead. The name is stable, because it is a label of metrics.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Keep => "Keep",
@@ -35,26 +35,25 @@ impl Action {
         }
     }
 
-    /// Whether it makes a mutating call.
+    /// Whether the action makes a mutating call.
     pub fn mutates(&self) -> bool {
         !matches!(self, Self::Keep | Self::Wait | Self::Refuse)
     }
 }
 
 impl Plan {
-    /// Whether something differs from what is asked for, now or after what is under way.
+    /// Whether the stack differs from the request, now or after the operation under way.
     pub fn changes_something(&self) -> bool {
         self.action.mutates() || matches!(self.action, Action::Wait)
     }
 
-    /// Whether EC2 differs from what the stack believes, or has a route in the way that seems to be another's: it may be one that
-    /// the stack has just given up.
+    /// Whether EC2 differs from the stack, or seems to have a foreign route in the way. The stack may just have removed that route.
     pub fn is_doubtful(&self) -> bool {
         let foreign = |problem: &Problem| problem.reason == Reason::RouteExists;
         !self.drifts.is_empty() || self.problems.iter().any(foreign)
     }
 
-    /// Whether an entry, a zone or the stack needs a person, or gets nothing yet.
+    /// Whether an entry, a zone or the stack needs an operator, or has to wait.
     pub fn refuses_something(&self) -> bool {
         let mut problems = self.problems.iter();
         problems.any(|problem| problem.severity == Severity::Refused || problem.waits())
@@ -76,7 +75,7 @@ impl Plan {
         self.unconfirmed.as_ref().or(self.status.as_ref())
     }
 
-    /// One line for the log.
+    /// Returns one line for the log.
     pub fn summary(&self) -> String {
         let count = |kind| {
             self.differences
@@ -92,7 +91,7 @@ impl Plan {
         format!("{}: {}{changes}", self.action.name(), self.why)
     }
 
-    /// For machines; deploy/docs/json.md has the schema.
+    /// Returns the plan as JSON; deploy/docs/json.md has the schema.
     pub fn to_json(&self) -> Value {
         let entry = |(entry, cidr): (&EntryId, &ipnet::Ipv4Net)| {
             let mut value = json!(entry);

@@ -1,4 +1,4 @@
-//! A status in words: the answers of the subcommands `status` and `check`.
+//! A status as text: the output of the subcommands `status` and `check`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -17,23 +17,23 @@ use crate::model::status::{Entry, RouteState, State, Status, joined};
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
     pub address: String,
-    /// Whether a route to it is there.
+    /// Whether a live route covers the address.
     pub routed: bool,
-    /// The most specific one that is there, else the one that will be.
+    /// The most specific live route, else the future one.
     pub route: Option<String>,
-    /// From which traffic to it leaves; empty when not routed.
+    /// The static IPs from which its traffic leaves; empty if it is not routed.
     pub static_ips: Vec<String>,
-    /// Those that ask for it.
+    /// The entries that request it.
     pub entries: Vec<Entry>,
-    /// Entries that are not in the status for lack of room.
+    /// The number of entries that the status omits.
     pub omitted: usize,
-    /// Where the address itself is a static IP that the account keeps without a NAT gateway.
+    /// Set if the address itself is a static IP that the account keeps without a NAT gateway.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept_ip: Option<KeptIp>,
 }
 
 impl Status {
-    /// The same with the entries of one namespace, of ConfigMaps of one name, or of both only.
+    /// Returns the status with the entries of one namespace, of ConfigMaps with one name, or of both.
     pub fn only(mut self, namespace: Option<&str>, name: Option<&str>) -> Self {
         self.entries.retain(|entry| {
             namespace.is_none_or(|namespace| entry.namespace == namespace)
@@ -42,7 +42,7 @@ impl Status {
         self
     }
 
-    /// Whether every entry that is shown is routed, and nothing is wrong with the whole.
+    /// Whether every shown entry is routed, and no problem concerns the whole.
     pub fn is_well(&self) -> bool {
         let routed = |entry: &Entry| entry.state == State::Routed;
         self.entries.iter().all(routed)
@@ -50,7 +50,7 @@ impl Status {
             && self.plan.action != Action::Refuse.name()
     }
 
-    /// For people.
+    /// Returns the status as a table.
     pub fn table(&self) -> String {
         let mut text = String::new();
         let stack = self.stack.status.as_deref().unwrap_or("there is none yet");
@@ -95,7 +95,7 @@ impl Status {
         text + &rows(&self.entries) + &left_out(self.omitted.entries)
     }
 
-    /// What serves one address.
+    /// Returns how traffic to one address leaves.
     pub fn check(&self, address: Ipv4Addr) -> Answer {
         let net = Ipv4Net::from(address);
         let contains = |text: &str| text.parse().is_ok_and(|wide: Ipv4Net| wide.contains(&net));
@@ -139,7 +139,7 @@ impl Status {
 }
 
 impl Answer {
-    /// For people.
+    /// Returns the answer as text.
     pub fn text(&self) -> String {
         let address = &self.address;
         let route = plain(self.route.as_deref().unwrap_or_default());
@@ -171,7 +171,7 @@ impl Answer {
     }
 }
 
-/// `198.51.100.3 eu-central-1c: not in use; aws ec2 release-address … releases it`.
+/// Returns `198.51.100.3 eu-central-1c: not in use; aws ec2 release-address … releases it`.
 fn kept_text(kept: &KeptIp) -> String {
     let KeptIp { ip, zone, .. } = kept;
     match (kept.release(), &kept.held_by) {

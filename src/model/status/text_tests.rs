@@ -81,7 +81,7 @@ fn an_address_is_told_its_route_entries_and_static_ips() {
             .starts_with("8.8.8.8 leaves from 198.51.100.1 by the route to 8.8.8.8/31\n")
     );
 
-    // The merged route takes it along, though nobody asks for it alone.
+    // The merged route covers this address, although no entry requests it alone.
     let answer = of("8.8.8.9");
     assert_eq!((answer.routed, answer.entries.len()), (true, 0));
 

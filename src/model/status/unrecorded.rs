@@ -1,4 +1,4 @@
-//! Entries that are routed and not in the ledger yet: a leader that takes over now does not know them.
+//! Entries that are routed and not in the ledger yet. A new leader would not know them.
 
 use crate::model::base::ids::EntryId;
 use crate::model::base::reason::Reason;

@@ -1,4 +1,4 @@
-//! Entries whose routes are all there, while a configured zone waits for its NAT gateway.
+//! Entries whose routes all exist, while a configured zone waits for its NAT gateway.
 
 use std::collections::BTreeSet;
 

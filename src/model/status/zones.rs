@@ -1,4 +1,4 @@
-//! The way of the traffic, zone by zone: route tables, NAT gateway, static IPs.
+//! The path of the traffic in each zone: route tables, NAT gateway and static IPs.
 
 use std::collections::BTreeSet;
 
@@ -11,16 +11,16 @@ use crate::model::plan::types::Plan;
 /// The maximum number of route tables that a zone shows.
 const MAX_TABLES: usize = 100;
 
-/// What becomes of a zone.
+/// The state of a zone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ZoneState {
-    /// Its NAT gateway is not there yet.
+    /// The NAT gateway does not exist yet.
     #[default]
     Pending,
     Live,
-    /// EC2 differs from what the stack believes: its NAT gateway, its static IP or one of its routes.
+    /// EC2 differs from the stack: the zone's NAT gateway, its static IP or one of its routes.
     Drifted,
-    /// The stack has it, and should not.
+    /// The zone is in the stack, and is to be removed.
     Leaving,
 }
 
@@ -30,14 +30,14 @@ pub enum ZoneState {
 pub struct ZoneStatus {
     pub zone: String,
     pub state: ZoneState,
-    /// Its id. None until EC2 was looked at, which drift detection does.
+    /// The NAT gateway's id; None until the first read for drift.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nat_gateway: Option<String>,
-    /// The static IP first; then those that were added by hand.
+    /// The static IP, followed by IPs that were added by hand.
     pub static_ips: Vec<String>,
-    /// Those whose traffic should leave through it.
+    /// The route tables whose traffic should leave through the zone.
     pub route_tables: Vec<String>,
-    /// How many route tables are left out for lack of room.
+    /// The number of omitted route tables.
     #[serde(skip_serializing_if = "is_zero")]
     pub omitted_tables: usize,
 }

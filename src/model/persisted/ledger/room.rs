@@ -1,4 +1,4 @@
-//! Shares out the room of the document by namespace, and notes what the lines that do not fit leave unknown.
+//! Distributes the document's space over the namespaces, and records the networks of the lines that do not fit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::model::input::admission::Tenant;
 use crate::model::input::object::Object;
 use crate::model::input::request::Snapshot;
 
-/// Limits the networks that are kept of entries without a line.
+/// The maximum number of networks that are stored for entries without a line.
 const MAX_UNNAMED: usize = 2_000;
 
 impl Ledger {
@@ -20,8 +20,8 @@ impl Ledger {
         self.short.contains(&tenant(object))
     }
 
-    /// Leaves out entries until the document fits, and returns how many, and of which namespaces. Their networks are noted without
-    /// them, so that the ledger explains as much as before: a full ledger says nothing wrong of others.
+    /// Removes lines until the document fits. Returns their number, and their namespaces. Their networks are stored without them, so a full
+    /// ledger still explains all live routes and makes no wrong statement about other entries.
     pub(super) fn shorten(&mut self) -> (usize, BTreeSet<(String, String)>) {
         let left_out = self.beyond_room();
         if left_out.is_empty() {
@@ -33,15 +33,15 @@ impl Ledger {
         let unnamed = cidr::minimal(nets.chain(self.unnamed.iter().copied()), &BTreeSet::new());
         self.unnamed = few(unnamed).into_iter().collect();
         self.entries.retain(|entry, _| !left_out.contains(entry));
-        // These get the same numbers the next time, so that the document does not change with each pass.
+        // The removed entries get the same numbers in the next pass, so that the document does not change with each pass.
         let last = self.entries.values().map(|line| line.number).max();
         self.next = last.map_or(0, |last| last.saturating_add(1));
         self.short.extend(tenants.iter().cloned());
         (left_out.len(), tenants)
     }
 
-    /// Forgets networks of entries without a line that no route serves or is to serve, and that `stored` does not have: nobody can lose
-    /// such a route. So a tenant who edits entries that wait for room makes nothing to write. `routes`: those that are live or desired.
+    /// Removes networks of entries without a line that no route serves or will serve, and that `stored` does not have: there is no route to
+    /// lose. So a tenant who edits entries that wait for room causes no writes. `routes`: the live and desired routes.
     pub(in crate::model) fn forget_unserved(
         &mut self,
         stored: &Self,
@@ -56,8 +56,8 @@ impl Ledger {
             .retain(|net| served.iter().any(|route| cidr::overlap(net, route)));
     }
 
-    /// Lets a namespace be short no longer than it has an entry without a line. One that is refused has none either: it may be the one
-    /// that did not fit. `left_out`: the namespaces of which entries do not fit now.
+    /// Ends a namespace's shortness once none of its entries lacks a line. A refused entry without a line counts as lacking: it may be the
+    /// entry that did not fit. `left_out`: the namespaces whose entries do not fit now.
     pub(super) fn end_shortness(
         &mut self,
         snapshot: &Snapshot,
@@ -82,8 +82,8 @@ impl Ledger {
         }
     }
 
-    /// Returns the entries that there is no room for: each namespace gets as many bytes as any other that needs more, and in it
-    /// the older entries come first.
+    /// Returns the entries that do not fit. Space is shared equally between namespaces that need more than their share, and within a
+    /// namespace the older entries come first.
     fn beyond_room(&self) -> BTreeSet<EntryId> {
         let mut sizes = Vec::with_capacity(self.entries.len());
         let mut object: Option<&ObjectId> = None;
@@ -118,7 +118,7 @@ impl Ledger {
         beyond.map(|(.., entry)| entry.clone()).collect()
     }
 
-    /// Whether every live route is for an entry that the ledger names, or was when there was room for it.
+    /// Whether the ledger explains every live route: a line covers it, or a network that is stored without a line.
     pub fn explains<'a>(&self, mut live: impl Iterator<Item = &'a Ipv4Net>) -> bool {
         let explained = self.explained();
         live.all(|route| cidr::covers(&explained, route))
@@ -141,7 +141,7 @@ fn tenant(object: &ObjectId) -> (String, String) {
     (object.cluster.clone(), object.namespace.clone())
 }
 
-/// Returns at most [`MAX_UNNAMED`] networks that contain these: wider ones where there are too many. `nets` are sorted and disjoint.
+/// Returns at most [`MAX_UNNAMED`] networks that cover these, wider ones if necessary. `nets` are sorted and disjoint.
 fn few(mut nets: Vec<Ipv4Net>) -> Vec<Ipv4Net> {
     for prefix in (WIDEST_PREFIX..32).rev() {
         if nets.len() <= MAX_UNNAMED {
