@@ -1,4 +1,4 @@
-//! Changes of EC2 by other principals: a part of the account in memory.
+//! Changes of EC2 by other principals. Extends the account in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,15 +19,15 @@ use crate::simulation::ec2_faults::{Ec2Fault, Reverting};
 
 const EIP: &str = "AWS::EC2::EIP";
 
-/// Something of the stack that is not in EC2 as it was made.
+/// A resource of the stack that differs in EC2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stray {
-    /// Where it is a worker's route.
+    /// The route, if the resource is a route of a worker table.
     pub(crate) route: Option<(TableId, Ipv4Net)>,
     pub(crate) zone: Zone,
 }
 
-/// A zone's pieces by their ids.
+/// The resources of one zone, by their ids.
 struct Pieces {
     zone: Zone,
     ids: BTreeMap<Part, String>,
@@ -52,7 +52,7 @@ impl Pieces {
     }
 }
 
-/// A route that is there leads to something else, or is gone.
+/// Changes the target of an existing route, or deletes the route.
 fn lead(ec2: &mut Ec2, (table, cidr): &(TableId, Ipv4Net), target: Option<&str>) -> bool {
     let Some(routes) = ec2.routes(table) else {
         return false;
@@ -100,7 +100,8 @@ fn take_over(ec2: &mut Ec2, subnet: &str) -> bool {
 }
 
 impl MemoryProvider {
-    /// Does it, if there is something to be done it to; whether there was. `victim`: the route that it is done to from then on.
+    /// Injects a fault, if EC2 has the resource. Returns whether EC2 changed. `victim`: the route that this fault affects, chosen at the
+    /// first call.
     pub(crate) fn harm(
         &self,
         harm: Ec2Fault,
@@ -171,7 +172,7 @@ impl MemoryProvider {
     pub(crate) fn undo(&self, harm: Ec2Fault, zone: &Zone) {
         let mut account = self.account();
         let Some(pieces) = Pieces::of(&account, zone) else {
-            // The zone waits for its static IP.
+            // The zone is not in the stack, because its static IP is still associated elsewhere.
             let held = account.ec2.addresses.values_mut();
             let held = held.filter(|it| it.held_by.as_deref() == Some(OTHER_INTERFACE));
             held.filter(|_| harm == Ec2Fault::AddressHeld)
@@ -201,7 +202,7 @@ impl MemoryProvider {
         }
     }
 
-    /// What of the stack is not as it was made, by logical id.
+    /// Returns the resources of the stack that differ in EC2, by logical id.
     pub(crate) fn astray(&self) -> BTreeMap<String, Stray> {
         let account = self.account();
         let Some(stack) = &account.stack else {
@@ -223,7 +224,7 @@ impl MemoryProvider {
                     route: Some(route.clone()),
                     zone: names.route_zones.get(route).cloned().unwrap_or_default(),
                 },
-                // It goes with the operation under way.
+                // The operation under way will remove the resource.
                 (None, None) => return None,
             };
             Some((logical.clone(), stray))
@@ -236,7 +237,7 @@ impl MemoryProvider {
         self.account().ec2.given_away.contains(ip)
     }
 
-    /// The static IP of an EIP of the stack that is not in EC2.
+    /// Returns the static IP of an EIP of the stack if EC2 no longer has the IP.
     pub(crate) fn lost_ip(&self, logical: &str) -> Option<String> {
         let account = self.account();
         let made = account.made.get(logical)?;
@@ -244,7 +245,7 @@ impl MemoryProvider {
         is_lost.then(|| made.id.clone())
     }
 
-    /// The first of the zones' pieces that the stack does not have, or without its tags.
+    /// Returns the first zone of which the stack lacks a resource or a tag.
     pub(crate) fn lacks(&self, zones: &BTreeSet<Zone>) -> Option<String> {
         let account = self.account();
         let layout = layout(account.stack.as_ref()?);
@@ -259,7 +260,7 @@ impl MemoryProvider {
         })
     }
 
-    /// What a change set is about, by logical id.
+    /// Returns the logical ids of the resources that a change set changes.
     pub(crate) fn about(&self, change_set: &str) -> Vec<String> {
         let account = self.account();
         let changes = account.change_sets.get(change_set);
@@ -267,7 +268,7 @@ impl MemoryProvider {
         changes.map(|change| change.logical_id.clone()).collect()
     }
 
-    /// Makes the change set of this name, just prepared, what such ones are.
+    /// Makes a change set that was just created behave like this reversion.
     pub(crate) fn spoil_reversion(&self, how: Reverting) {
         let mut account = self.account();
         let eip = account.made.iter().find(|(_, made)| made.wish.kind == EIP);
@@ -290,13 +291,13 @@ impl MemoryProvider {
         }
     }
 
-    /// The reversion that has just begun has no effect, or one too many.
+    /// Makes the reversion that has just begun have no effect, or one too many.
     pub(crate) fn bend_reversion(&self, how: Reverting) {
         let mut account = self.account();
         if let (Reverting::Vain, Some((_, Ending::Settle(settling)))) = (how, &mut account.ends) {
             settling.revert = false;
         }
-        // CloudFormation touches only what is a part of the stack.
+        // CloudFormation changes only resources of the stack.
         let mut parts = account.made.values();
         if how == Reverting::Greedy && parts.any(|made| made.wish.kind == EIP) {
             account.ec2.addresses.pop_first();
@@ -304,7 +305,7 @@ impl MemoryProvider {
     }
 }
 
-/// One of the stack's routes in the zone's worker tables.
+/// Returns one of the stack's routes in the zone's worker tables.
 fn worker_route(account: &Account, zone: &Zone, number: u8) -> Option<(TableId, Ipv4Net)> {
     let names = layout(account.stack.as_ref()?).names();
     let mine = names.route_zones.iter().filter(|(_, of)| *of == zone);

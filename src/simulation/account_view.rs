@@ -16,25 +16,25 @@ use crate::model::desired::template::{OWNER, Template};
 use crate::model::input::request::Request;
 use crate::model::plan::diff;
 
-/// Operations so far, and when the one under way ends.
+/// The number of operations so far, and the end of the operation under way.
 pub(crate) type Stamp = (u64, Option<Instant>);
 
-/// What matters of an account in one moment.
+/// The state of the account that the checks use.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AccountView {
-    /// Routes to NAT gateways that are well, in the worker tables.
+    /// Routes to available NAT gateways, by worker table.
     pub(crate) tables: BTreeMap<TableId, BTreeSet<Ipv4Net>>,
-    /// Static IPs by output, once the stack has been made.
+    /// Static IPs by output, once the stack was created.
     pub(crate) ips: BTreeMap<String, String>,
-    /// Static IPs that EC2 has.
+    /// All static IPs in EC2.
     pub(crate) addresses: BTreeSet<String>,
-    /// Empty when there is no stack.
+    /// The status of the stack; empty if there is no stack.
     pub(crate) status: String,
     pub(crate) change_sets: usize,
     pub(crate) at_rest: bool,
 }
 
-/// The routes that a template asks for.
+/// Returns the routes that a template contains.
 pub(crate) fn routes_of(template: &Template) -> BTreeSet<(TableId, Ipv4Net)> {
     let layout = Layout::read(&template.text, &template.parameters).expect("our own template");
     layout.names().routes.into_keys().collect()
@@ -78,7 +78,7 @@ impl MemoryProvider {
         }
     }
 
-    /// The zones of the worker tables.
+    /// Returns the zones of the worker tables.
     pub(crate) fn zones(&self) -> BTreeMap<TableId, Zone> {
         let account = self.account();
         let tables = account.ec2.network.worker_tables.iter();
@@ -87,12 +87,12 @@ impl MemoryProvider {
             .collect()
     }
 
-    /// Whether the stack has anything in EC2.
+    /// Whether the stack has any resource in EC2.
     pub(crate) fn has_made(&self) -> bool {
         !self.account().made.is_empty()
     }
 
-    /// The routes that the stack's template asks for.
+    /// Returns the routes that the stack's template contains.
     pub(crate) fn asked(&self) -> BTreeSet<(TableId, Ipv4Net)> {
         let account = self.account();
         let Some(stack) = &account.stack else {
@@ -102,7 +102,7 @@ impl MemoryProvider {
         layout.names().routes.into_keys().collect()
     }
 
-    /// Names of the change sets there are, oldest name first.
+    /// Returns the names of all change sets in alphabetical order.
     pub(crate) fn prepared(&self) -> Vec<String> {
         self.account().change_sets.keys().cloned().collect()
     }
@@ -117,7 +117,7 @@ impl MemoryProvider {
         self.carry_out(by, stack, action)
     }
 
-    /// A ready change set of an earlier template all of whose changes are still wanted, whatever it leaves out.
+    /// Returns a change set of an earlier template that is ready and contains only changes that are still needed, but perhaps not all.
     pub(crate) fn still_wanted(&self, template: &Template) -> Option<String> {
         let account = self.account();
         let stack = account.stack.as_ref()?;
@@ -134,7 +134,7 @@ impl MemoryProvider {
         sets.find(useful).map(|set| set.name)
     }
 
-    /// The routes that a change set adds.
+    /// Returns the routes that a change set adds.
     pub(crate) fn added_by(&self, name: &str) -> BTreeSet<(TableId, Ipv4Net)> {
         let before = self.asked();
         let account = self.account();
@@ -146,7 +146,7 @@ impl MemoryProvider {
         routes
     }
 
-    /// Whether a change set adds a route for something that is not among these.
+    /// Whether a change set adds a route that none of these entries requests.
     pub(crate) fn adds_more(&self, name: &str, asked: &BTreeMap<EntryId, Ipv4Net>) -> bool {
         self.added_by(name).into_iter().any(|(_, cidr)| {
             let mut asked = asked.values();
@@ -154,7 +154,7 @@ impl MemoryProvider {
         })
     }
 
-    /// When the operation under way ends, and what has happened so far: equal stamps, equal routes.
+    /// Returns the number of operations so far, and the end of the operation under way. Equal stamps mean equal routes.
     pub(crate) fn stamp(&self) -> Stamp {
         let account = self.account();
         let ends = account.ends.as_ref().map(|(at, _)| *at);
@@ -165,24 +165,24 @@ impl MemoryProvider {
         self.account().pace = pace;
     }
 
-    /// What the next operation fails of, to be rolled back.
+    /// Sets the cause for which the next operation fails and is rolled back.
     pub(crate) fn spoil(&self, cause: Option<&str>) {
         self.account().mishap = cause.map(str::to_owned);
     }
 
-    /// False once an operation has failed of it.
+    /// Whether an operation will still fail. False once an operation has failed.
     pub(crate) fn is_spoilt(&self) -> bool {
         self.account().mishap.is_some()
     }
 
-    /// The rollback that is under way will fail as well.
+    /// Makes the rollback under way fail as well.
     pub(crate) fn get_stuck(&self) {
         if let Some((_, Ending::Become(end))) = &mut self.account().ends {
             *end = status("UPDATE_ROLLBACK_FAILED");
         }
     }
 
-    /// Every change set counts as made for the stack as it is now.
+    /// Makes every change set count as created for the current version of the stack.
     pub(crate) fn forget_to_compare(&self) {
         let mut account = self.account();
         let now = account.generation;

@@ -1,15 +1,15 @@
-//! Bugs that are planted to prove that the simulation finds them. None of them is in shipped code. Each is planted where the
-//! simulation replaces the outside world, so that the controller behaves as if it had the bug.
+//! Planted bugs, which prove that the simulation finds such bugs. None of them is in shipped code. Each is planted where the simulation
+//! replaces the outside world, so that the controller behaves as if it had the bug.
 
 /// The bug that all replicas of a history have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     None,
-    /// What has not been listed yet is taken for empty.
+    /// A source that has not been listed yet counts as empty.
     EmptyTrusted,
-    /// An entry that cannot be read is taken for removed.
+    /// An entry that cannot be parsed counts as removed.
     TyposDropped,
-    /// What is not read of an oversized ConfigMap is taken for removed.
+    /// Unread entries of an oversized ConfigMap count as removed.
     OversizedDropped,
     /// Every other change of a ConfigMap is not delivered.
     EditsMissed,
@@ -23,17 +23,17 @@ pub enum Bug {
     ReleasedFirst,
     /// Writes of the Lease replace any version.
     LeaseNotCompared,
-    /// A change set that was left over is executed as it is, on any stack.
+    /// A leftover change set is executed on any version of the stack.
     StaleExecuted,
     /// A Lease that has expired by the wall clock is taken.
     WallClock,
-    /// Clocks are a tenth apart, more than the lease is made for.
+    /// Clock rates differ by a tenth, more than the lease allows.
     ClocksApart,
-    /// An earlier change set is executed though it takes a route out before what is to stand for it.
+    /// An earlier change set is executed although it removes a route before its replacement exists.
     GapLeft,
     /// A zone that one replica's flags do not name is removed.
     ZoneForgotten,
-    /// A zone that is not configured is removed, whether or not the operator has named it.
+    /// A zone that is not configured is removed, whether or not `--remove-zone` names it.
     RemovedZoneUnnamed,
     /// The static IP of a zone is replaced although `--replace-static-ip` does not name the zone.
     ReplacedUnnamed,
@@ -41,17 +41,17 @@ pub enum Bug {
     NeverContent,
     /// Drift in EC2 is not detected.
     DriftUnseen,
-    /// A drift looks like another one each time, so that its repairs are never counted.
+    /// A drift has a different key at each read, so its repairs are never counted.
     RepairedForEver,
-    /// A change set that reverts drift is executed whatever it does to static IPs.
+    /// A change set that reverts drift is executed without checking its effect on static IPs.
     ReversionUnread,
     /// A NAT gateway that is replaced gets another static IP.
     IpMadeAnew,
-    /// EIPs are without the attributes that keep them when their stack is deleted.
+    /// EIPs lack the attributes that retain them when their stack is deleted.
     EipReleased,
-    /// A released static IP is replaced, although AWS would give it back.
+    /// A released static IP is replaced although AWS would give it back.
     OldIpNotAsked,
-    /// A zone that is added gets a new static IP, although the account has its former one.
+    /// A zone that is added gets a new static IP although the account has its former one.
     FormerIpIgnored,
     /// A route to a deleted NAT gateway is requested.
     DeadEndTaken,
@@ -59,24 +59,26 @@ pub enum Bug {
     ServedWait,
     /// Quotas are ignored.
     LimitsUnseen,
-    /// A worker table that has lost its tags is taken for gone.
+    /// A worker table without its tags counts as deleted.
     TableDropped,
-    /// A failed change is ignored: it is tried again at once, with later edits.
+    /// A failed change is ignored: it is retried at once, together with later edits.
     FailureUnread,
-    /// An empty request is believed without a grace period.
+    /// An empty request takes effect without a grace period.
     GraceSkipped,
     /// A request of which nothing fits counts as empty.
     FullIsEmpty,
     /// A stale source counts as current.
     StaleTrusted,
-    /// The sources are not listed again before an irreversible call. It matters only if all watches fall silent in the last seconds of a grace
-    /// period, an entry comes back then, and the leader acts within the eight seconds after which the silence is noticed: rare by its nature.
+    /// The sources are not listed again before an irreversible call. The bug matters only if all watches fall silent in the last seconds of
+    /// a grace period, an entry comes back then, and the leader acts within the eight seconds after which it notices the silence. This is
+    /// rare.
     Unconfirmed,
-    /// The ledger gets entries that change nothing as late as all else that no step depends on, and the status does not wait for it.
+    /// Entries that change nothing are written to the ledger as late as all other deferred changes, and the status does not wait for the
+    /// write.
     LedgerLate,
     /// The owner of the stack is ignored.
     OwnerNotCompared,
-    /// An earlier change set is not executed if it has anything in it that is not wanted any more.
+    /// An earlier change set is discarded if it contains any change that is no longer needed.
     Starved,
     /// The status does not name the entries that wait.
     SilentWait,
@@ -86,7 +88,7 @@ pub enum Bug {
     KeptIpHidden,
     /// A pass runs every second.
     Restless,
-    /// What an answer of EC2 lacks is taken for gone.
+    /// A resource that EC2's answer lacks counts as deleted.
     AbsenceTrusted,
 }
 
@@ -135,6 +137,6 @@ impl Bug {
         (Self::AbsenceTrusted, 800),
     ];
 
-    /// Those that take too many histories for each run of the tests: they are hunted with `KSEC_LONG=1`, or by name with `BUG=`.
+    /// Bugs that take too many histories for each run of the tests. They are planted with `KSEC_LONG=1`, or by name with `BUG=`.
     pub const RARE: [(Self, u64); 1] = [(Self::Unconfirmed, 10_000)];
 }

@@ -15,14 +15,14 @@ use crate::lease::tests::secs;
 use crate::model::base::ids::ObjectId;
 use crate::provider::memory::quota_faults::ROUTES;
 
-/// What is edited again and again.
+/// The edits of such a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Habit {
     /// An entry has another value each time.
     Renews,
-    /// An entry has one of two values by turns.
+    /// An entry alternates between two values.
     Toggles,
-    /// Two entries have one of two values by turns, one after the other.
+    /// Two entries alternate between two values, one after the other.
     TogglesTwo,
     /// An entry is removed and comes back.
     Flickers,
@@ -47,7 +47,7 @@ impl Habit {
 }
 
 impl Script {
-    /// Returns what is edited after the history has settled, and how often.
+    /// Returns the edits after the history has settled, and the time between two of them.
     pub fn churn(&self) -> Option<(Habit, Duration)> {
         self.events.iter().find_map(|(_, event)| match event {
             Event::Churn { habit, gap } => Some((*habit, *gap)),
@@ -95,14 +95,20 @@ pub async fn play(world: &World, habit: Habit, gap: Duration) {
         step(world, next).await;
         let Some(asked) = asked else { continue };
         if world.serves(VICTIM) {
-            return world.note(&format!("it is served after {:.1?}", asked.elapsed()));
+            return world.note(&format!(
+                "the new entry is served after {:.1?}",
+                asked.elapsed()
+            ));
         }
-        // A zone that others have harmed for ever serves nobody, also where that came after the first edit.
+        // A zone that is damaged permanently serves no entry, even if the damage came after the first edit.
         if !world.lost().zones.is_empty() {
-            return world.note("a zone is lost: who waits there is not looked at");
+            return world.note("a zone is lost: its waiting entries are not checked");
         }
         if asked.elapsed() > bound(world) {
-            let text = format!("nobody is served for {:?} of edits", bound(world));
+            let text = format!(
+                "the new entry was not served during {:?} of edits",
+                bound(world)
+            );
             return world.fail(Invariant::Progress, text);
         }
     }

@@ -13,7 +13,7 @@ use crate::model::base::ids::{EntryId, ObjectId};
 use crate::model::input::request::Object;
 
 pub const CLUSTERS: [&str; 2] = ["blue", "green"];
-/// Neighbours that are merged into one route, networks inside of others, and some that stand alone.
+/// Networks that merge into one route, networks inside others, and single networks.
 const GOOD: [&str; 9] = [
     "8.8.8.8",
     "8.8.8.9",
@@ -25,32 +25,32 @@ const GOOD: [&str; 9] = [
     "20.0.7.9",
     "9.9.9.0/24",
 ];
-/// Contains some of the good ones, and all of [`many`].
+/// Contains some of the good networks, and all of [`many`].
 const WIDE: &str = "20.0.0.0/8";
 const MANY: &str = "20.8.";
-/// How far back a backup may be, in edits.
+/// The maximum age of a backup, in edits.
 const PAST: usize = 4;
 const CHURNED: &str = "66.0.";
-/// The networks of the user who edits without a pause, so many that no change set is created twice.
+/// The networks of the user who edits without a pause: so many that no change set is created twice.
 pub static CHURN: LazyLock<Vec<String>> = LazyLock::new(|| {
     let value = |number: usize| format!("{CHURNED}{}.{}", number / 100, 2 * (number % 100) + 1);
     (0..2_000).map(value).collect()
 });
-/// The entry that waits in the meantime.
+/// The network of the other user, whose entry waits in the meantime.
 pub const VICTIM: &str = "67.0.0.1";
-/// No CIDR, a wrong one, and two that must not be routed.
+/// Texts that are not CIDRs, and networks that must not be routed.
 const BAD: [&str; 4] = ["nonsense", "300.1.1.1", "172.31.64.3", "0.0.0.0/0"];
 
-/// The truth: what the API servers of the clusters would answer.
+/// The true state: the ConfigMaps on the API servers of the clusters.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigMaps {
-    /// As they are read.
+    /// The ConfigMaps as the controller reads them.
     pub objects: BTreeMap<ObjectId, Object>,
-    /// All that is in those of which too much is in them to be read.
+    /// The complete data of oversized ConfigMaps.
     pub whole: BTreeMap<ObjectId, BTreeMap<String, String>>,
-    /// Before the last edit.
+    /// The ConfigMaps before the last edit.
     before: BTreeMap<ObjectId, Object>,
-    /// Before the last few edits, the oldest first.
+    /// The ConfigMaps before each of the last few edits, the oldest first.
     past: VecDeque<BTreeMap<ObjectId, Object>>,
 }
 
@@ -60,21 +60,21 @@ pub enum Edit {
     Set(ObjectId, String, &'static str),
     Remove(ObjectId, String),
     Delete(ObjectId),
-    /// Takes the last edit back.
+    /// Reverts the last edit.
     Back,
-    /// Takes every entry out that cannot be read.
+    /// Removes every entry that cannot be parsed.
     Mend,
-    /// A wide entry comes or goes.
+    /// Adds or removes a wide entry.
     Wide(bool),
-    /// There are so many entries inside of the wide one.
+    /// Sets the number of entries inside the wide one.
     Many(u8),
-    /// A ConfigMap gets too large to be read whole.
+    /// Makes a ConfigMap too large to be read completely.
     Enlarge(ObjectId, Oversize),
-    /// Every ConfigMap can be read whole.
+    /// Makes every ConfigMap small enough to be read completely.
     Shrink,
-    /// Nobody requests anything any more.
+    /// Deletes all entries.
     Clear,
-    /// The clusters are restored from a backup.
+    /// Restores the clusters from a backup.
     Restore,
 }
 
@@ -95,7 +95,7 @@ impl Edit {
     }
 }
 
-/// Draws a value that cannot be read.
+/// Draws a value that cannot be parsed.
 pub fn typo(rng: &mut Rng) -> &'static str {
     BAD[rng.usize(0..BAD.len())]
 }
@@ -106,13 +106,13 @@ impl fmt::Display for Edit {
             Self::Set(id, key, value) => write!(f, "{id} has {key}: {value}"),
             Self::Remove(id, key) => write!(f, "{id} loses {key}"),
             Self::Delete(id) => write!(f, "{id} is deleted"),
-            Self::Back => f.write_str("the last edit is taken back"),
+            Self::Back => f.write_str("the last edit is reverted"),
             Self::Mend => f.write_str("every typo is corrected"),
             Self::Wide(true) => write!(f, "{WIDE} is requested"),
-            Self::Wide(false) => write!(f, "{WIDE} is not requested any more"),
+            Self::Wide(false) => write!(f, "{WIDE} is no longer requested"),
             Self::Many(count) => write!(f, "{count} networks inside of {WIDE} are requested"),
             Self::Enlarge(id, size) => write!(f, "{id} gets too large: {size:?}"),
-            Self::Shrink => f.write_str("no ConfigMap is too large any more"),
+            Self::Shrink => f.write_str("no ConfigMap is too large"),
             Self::Clear => f.write_str("every ConfigMap is deleted"),
             Self::Restore => f.write_str("the ConfigMaps are restored from a backup"),
         }
@@ -123,7 +123,7 @@ impl ConfigMaps {
     pub fn edit(&mut self, edit: &Edit) {
         let before = self.objects.clone();
         if let Edit::Wide(_) | Edit::Many(_) = edit {
-            // They are not taken back by [`Edit::Back`].
+            // [`Edit::Back`] does not revert these edits.
             for objects in [&mut self.objects, &mut self.before] {
                 put(objects, edit);
             }
@@ -169,7 +169,7 @@ impl ConfigMaps {
         self.before = before;
     }
 
-    /// The first entry that has a part among the good networks, with that part.
+    /// Returns the first entry whose network contains another good network, with that network.
     pub fn wide(&self) -> Option<(ObjectId, String, &'static str, &'static str)> {
         let net = |text: &str| cidr::parse(text).expect("one of the good values").0;
         let mut entries = entries(&self.objects).into_iter();
@@ -207,7 +207,7 @@ fn put(objects: &mut BTreeMap<ObjectId, Object>, edit: &Edit) {
     }
 }
 
-/// What can be read, with what it asks for.
+/// Returns the networks of all entries that can be parsed.
 pub fn entries(objects: &BTreeMap<ObjectId, Object>) -> BTreeMap<EntryId, Ipv4Net> {
     let mut found = BTreeMap::new();
     for (object, content) in objects {
@@ -223,14 +223,14 @@ pub fn entries(objects: &BTreeMap<ObjectId, Object>) -> BTreeMap<EntryId, Ipv4Ne
     found
 }
 
-/// Decided by the lists above, not by the code under test.
+/// Whether a value can be parsed, as decided by the lists above and not by the code under test.
 pub fn readable(value: &str) -> bool {
     GOOD.contains(&value)
         || [WIDE, VICTIM].contains(&value)
         || [MANY, CHURNED].iter().any(|it| value.starts_with(it))
 }
 
-/// What cannot be read.
+/// Returns the entries that cannot be parsed.
 pub fn unreadable(objects: &BTreeMap<ObjectId, Object>) -> BTreeSet<EntryId> {
     let of_object = |(object, content): (&ObjectId, &Object)| {
         let bad = content.data.iter().filter(|(_, value)| !readable(value));

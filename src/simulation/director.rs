@@ -27,7 +27,7 @@ impl Director {
             sleep_until(self.world.start + at).await;
             self.world.note(&event.to_string());
             self.act(event);
-            // What can be seen may be another now.
+            // The edit may change what replicas can observe.
             self.world.edited.notify_waiters();
         }
     }
@@ -35,13 +35,13 @@ impl Director {
     fn act(&self, event: Event) {
         let world = &self.world;
         match event {
-            // They are so from the beginning.
+            // These events apply from the start of the history.
             Event::Join(_)
             | Event::Clock { .. }
             | Event::Pace(_)
             | Event::Reverting(_)
             | Event::Flags(_) => {}
-            // It is when all is well.
+            // These events follow after the history has settled.
             Event::Churn { .. } | Event::LateTypo(_) => {}
             Event::Gap { gap, lasts } => world.leave_gap(gap, lasts),
             Event::Zones(flags) => world.set_zone_flags(flags),
@@ -92,7 +92,7 @@ impl Director {
             Event::Lease(hand) => self.edit_lease(hand),
             Event::Edit(edit) => {
                 if matches!(edit, Edit::Wide(_) | Edit::Many(_)) {
-                    // What is inside may wait for its own routes, as long as it does not fit.
+                    // Networks inside the wide one may wait for their own routes until they fit.
                     world.is_tight_for(secs(120.0));
                 }
                 world.edit(&edit);
@@ -101,7 +101,7 @@ impl Director {
         }
     }
 
-    /// What others take up or change in the account, until they leave it again.
+    /// Applies a change of the account or of AWS for a limited time.
     fn for_a_time(&self, event: Event) {
         let world = &self.world;
         match event {
@@ -156,7 +156,7 @@ impl Director {
         }
     }
 
-    /// A limit is reached, perhaps, until it is lifted.
+    /// Reaches a limit that is lifted after this time.
     fn in_time(&self, lasts: Duration, lift: impl Fn(&World) + Send + 'static) {
         let world = Arc::clone(&self.world);
         world.is_tight_for(lasts);
@@ -168,7 +168,7 @@ impl Director {
     }
 
     fn order(&self, who: usize, order: Order) {
-        // One that is about to end anyway takes no more orders.
+        // A process that is about to end accepts no further order.
         let _full = self.orders[who].try_send(order);
     }
 
@@ -187,7 +187,7 @@ impl Director {
     }
 }
 
-/// As soon as nothing is under way.
+/// Returns the stack to its owner as soon as no operation is under way.
 async fn give_back(world: Arc<World>, lasts: Duration) {
     sleep(lasts).await;
     while !world.account.pass_to(CLUSTER) {

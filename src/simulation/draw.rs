@@ -1,4 +1,4 @@
-//! A script from a seed.
+//! Draws a script from a seed.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{churn, ec2_faults, flags, gaps, late_typo, oversized, replaced_ips, 
 use crate::lease::tests::secs;
 use crate::model::base::ids::ObjectId;
 
-/// How far a clock may be off: two are less than a twentieth apart.
+/// The maximum error of a clock's rate: two rates differ by less than a twentieth.
 const DRIFT: f64 = 0.0243;
 
 /// Draws one event.
@@ -24,7 +24,7 @@ impl Script {
         let mut rng = Rng::with_seed(seed);
         let length = one(&mut rng, &[60.0, 90.0, 150.0, 300.0]);
         let mut events = setting(&mut rng.fork());
-        // Each kind has a source of its own, so that adding to one changes no other.
+        // Each kind has its own random source, so that a change of one kind changes no other.
         let kinds: [(f64, Kind); 7] = [
             (12.0, process),
             (25.0, cut),
@@ -38,7 +38,7 @@ impl Script {
             }),
             (400.0, |rng| Event::Lease(hand(rng))),
         ];
-        // Some histories have more of one thing than of another, and some have none of it.
+        // The frequency of each kind differs between histories, and some histories lack a kind.
         for (gap, kind) in kinds {
             let mut rng = rng.fork();
             let gap = gap * one(&mut rng, &[0.5, 1.0, 2.0, 1e3]);
@@ -81,7 +81,7 @@ pub fn one<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
     of[rng.usize(0..of.len())]
 }
 
-/// On average one in `gap` seconds.
+/// Draws moments, on average one in `gap` seconds.
 pub fn moments(rng: &mut Rng, gap: f64, length: f64) -> Vec<Duration> {
     let mut moments = Vec::new();
     let mut at = rng.f64() * gap * 2.0;
@@ -185,7 +185,7 @@ fn hand(rng: &mut Rng) -> LeaseEdit {
     }
 }
 
-/// A rolling update, in one of three histories.
+/// Draws a rolling update, in one of three histories.
 fn roll(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     let mut at = rng.f64() * length;
     if rng.u8(0..3) == 0 {
@@ -196,7 +196,7 @@ fn roll(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     }
 }
 
-/// One by one, in bursts, and thought better of while the change is under way.
+/// Draws edits: single ones, bursts, and edits that are reverted while the change is under way.
 fn edits(rng: &mut Rng, length: f64, pace: f64, events: &mut Vec<(Duration, Event)>) {
     let gap = one(rng, &[6.0, 15.0, 40.0]);
     let mut maps = ConfigMaps::default();
@@ -221,12 +221,12 @@ fn edits(rng: &mut Rng, length: f64, pace: f64, events: &mut Vec<(Duration, Even
             (1, _) => {
                 edit(at + rng.f64() * (5.0 + 2.0 * pace), Edit::Back);
             }
-            // A part instead of the whole, soon after.
+            // The part replaces the whole soon after.
             (2, Some((id, key, _, part))) => {
                 edit(at, Edit::Remove(id.clone(), key.clone()));
                 edit(at + rng.f64() * (1.0 + pace), Edit::Set(id, key, part));
             }
-            // A part beside the whole, the whole taken out, and the whole again.
+            // The part is added, the whole is removed, and the whole is added again.
             (3, Some((id, key, whole, part))) => {
                 let id_of_part = ObjectId {
                     name: "part".to_owned(),
@@ -247,7 +247,7 @@ fn edits(rng: &mut Rng, length: f64, pace: f64, events: &mut Vec<(Duration, Even
     }
 }
 
-/// What others do in EC2: in one of three histories nothing, and in most of the others once in a while.
+/// Draws faults in EC2: none in one of three histories, and rare ones in most of the others.
 fn harms(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     let how = one(
         rng,
@@ -277,7 +277,7 @@ fn harms(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     }
 }
 
-/// Every other history has room for all.
+/// Draws limits. Every other history has room for all entries.
 fn limits(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     let gap = one(rng, &[40.0, 100.0, 1e3, 1e3]);
     for at in moments(rng, gap, length) {
@@ -298,7 +298,7 @@ fn limits(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
                 lasts,
             },
         };
-        // The first static IPs are asked for in the first minute.
+        // The first static IPs are allocated in the first minute.
         let at = match event {
             Event::Scarce { .. } | Event::Full { .. } => at / 4,
             _ => at,
@@ -320,14 +320,14 @@ fn hands(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
         };
         events.push((at, event));
     }
-    // Once, since what is empty for longer than the grace period is believed to be.
+    // At most once, because a list that stays empty for longer than the grace period takes effect.
     if rng.u8(0..4) == 0 {
         let lasts = secs(rng.f64() * 40.0);
         events.push((secs(rng.f64() * length), Event::Blank { lasts }));
     }
 }
 
-/// A wide entry comes, more come inside of it than fit, it goes, and they become fewer.
+/// Draws a wide entry, more entries inside it than fit, and the removal of both.
 fn wide(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     if rng.u8(0..3) > 0 {
         return;

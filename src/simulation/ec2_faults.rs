@@ -13,18 +13,18 @@ use crate::provider::memory::quota_faults::REFUSED;
 /// One fault in one zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ec2Fault {
-    /// One of the stack's routes in the zone's worker tables, by its number.
+    /// One of the stack's routes in the zone's worker tables, by its number, is deleted.
     RouteGone(u8),
     RouteAstray(u8),
     GatewayGone,
     GatewayFailed,
-    /// With its NAT gateway, which would keep it else. AWS gives it back.
+    /// The static IP is released, after its NAT gateway was deleted. AWS gives it back.
     AddressReleased,
-    /// The same, and another account gets it.
+    /// The static IP is released, and another account gets it.
     AddressGivenAway,
     /// The static IP is associated with a foreign network interface.
     AddressHeld,
-    /// With the NAT gateway in it.
+    /// The NAT subnet is deleted together with its NAT gateway.
     SubnetGone,
     SubnetTags,
     TableGone,
@@ -92,19 +92,19 @@ impl fmt::Display for Ec2Fault {
 pub enum Reverting {
     #[default]
     Works,
-    /// It is not made.
+    /// The change set is refused.
     Refused,
-    /// It fails.
+    /// Its execution fails.
     Fails,
-    /// It sees no drift.
+    /// The change set contains no drift.
     Blind,
-    /// It is executed without effect.
+    /// Its execution has no effect.
     Vain,
-    /// It would replace a static IP that has not drifted.
+    /// It would also replace a static IP that has not drifted.
     Greedy,
 }
 
-/// In one of three histories another cluster has the same id.
+/// Draws another cluster with the same id, in one of three histories.
 pub fn taken(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     if rng.u8(0..3) > 0 {
         return;
@@ -115,7 +115,7 @@ pub fn taken(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     }
 }
 
-/// In every other history AWS takes every route.
+/// Draws networks that AWS refuses. In every other history AWS accepts every route.
 pub fn refusals(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     let gap = one(rng, &[60.0, 150.0, 1e3, 1e3]);
     for at in moments(rng, gap, length) {

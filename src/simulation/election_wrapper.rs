@@ -22,7 +22,7 @@ pub struct ElectionWrapper {
 
 struct Inner {
     election: LeaseElection,
-    /// The Lease's own Term, where the controller was given another one.
+    /// The Lease's own Term, if the controller got another one.
     real: Option<Term>,
 }
 
@@ -50,7 +50,7 @@ impl ElectionWrapper {
         }
     }
 
-    /// A Term whose end is noticed late, or not at all.
+    /// Returns a Term whose end is noticed late, or never.
     fn bend(&self, real: &Term) -> Term {
         let (loose, end) = loose_term(real.epoch());
         let (guard, bug) = (real.guard(), self.world.bug);

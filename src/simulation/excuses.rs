@@ -23,23 +23,23 @@ use crate::provider::memory::account_view::{AccountView, Stamp};
 struct RepeatedFault {
     harm: Ec2Fault,
     zone: Zone,
-    /// None: for ever.
+    /// The end of the fault; None if it is permanent.
     until: Option<Instant>,
     victim: Option<(TableId, Ipv4Net)>,
 }
 
 #[derive(Default)]
 pub struct Excuses {
-    /// Worker routes that others took away, and since when they are there again.
+    /// Worker routes that other principals removed, and the time at which each came back.
     routes: BTreeMap<(TableId, Ipv4Net), Option<Instant>>,
-    /// Static IPs that others released.
+    /// Static IPs that other principals released.
     pub released: BTreeSet<String>,
     faults: Vec<RepeatedFault>,
-    /// What is harmed for ever, by logical id.
+    /// Logical ids of permanently damaged resources.
     beyond_repair: BTreeSet<String>,
-    /// Repairs of what is astray, by logical id.
+    /// The number of repairs of each drifted resource, by logical id.
     tries: BTreeMap<String, u32>,
-    /// How often something was done, and the account when it was last looked at for that.
+    /// The number of faults so far, and the state of the account at the last injection.
     pub count: usize,
     looked: Option<Stamp>,
 }
@@ -49,8 +49,7 @@ pub fn base(id: &str) -> &str {
 }
 
 impl Excuses {
-    /// Counts deleted routes as present, and for a while after they are back, because a replica may still act on an older
-    /// reading.
+    /// Counts removed routes as present, and for a while after they are back, because a replica may still act on an earlier observation.
     pub fn excuse(&mut self, sight: &mut AccountView, while_firm: Duration) {
         let now = Instant::now();
         self.routes.retain(|(table, cidr), since| {
@@ -66,7 +65,7 @@ impl Excuses {
         }
     }
 
-    /// Others have done something.
+    /// Records the routes and static IPs that other principals removed.
     fn takes_away(&mut self, before: &AccountView, after: &AccountView) {
         self.count += 1;
         for (table, routes) in &before.tables {
@@ -78,12 +77,12 @@ impl Excuses {
         self.released.extend(released.cloned());
     }
 
-    /// Others took these away while nobody could see it.
+    /// Records routes that were removed while the account was not observed.
     pub fn took(&mut self, routes: impl Iterator<Item = (TableId, Ipv4Net)>) {
         self.routes.extend(routes.map(|route| (route, None)));
     }
 
-    /// Routes in a table that others took away a while ago at most.
+    /// Returns the routes of a table that other principals removed recently.
     pub fn excused(&self, table: &TableId) -> impl Iterator<Item = Ipv4Net> {
         let mine = self.routes.keys().filter(move |(of, _)| of == table);
         mine.map(|(_, cidr)| *cidr)
@@ -99,10 +98,10 @@ impl Excuses {
     }
 }
 
-/// Tries to get a static IP back that come soon. Later ones come ten minutes and more after that.
+/// The number of early attempts to recover a static IP. Later attempts come at least ten minutes after them.
 const RECOVERIES: u32 = 2;
 
-/// What may stay as it is, though nobody asked for that.
+/// Damage that the controller does not have to repair.
 #[derive(Debug, Default)]
 pub struct Lost {
     pub zones: BTreeSet<Zone>,
@@ -165,7 +164,7 @@ impl World {
         let excuses = &mut shared.excuses;
         excuses.takes_away(&sight, &after);
         if fault.until.is_none() {
-            // What was astray in the zone before may hang on it.
+            // Resources of the zone that had drifted before may depend on the damaged one.
             let hangs_on_it = |stray: &Stray| stray.route.is_none() && stray.zone == *zone;
             let astray = self.account.astray().into_iter();
             let new = astray.filter(|(id, stray)| !well.contains_key(id) || hangs_on_it(stray));
@@ -187,7 +186,7 @@ impl World {
         }
     }
 
-    /// Before a call lands: what it repairs, and how far that counts.
+    /// Returns the drifted resources that a call repairs. Called before the call takes effect.
     pub fn repairs(&self, action: &Action) -> Vec<String> {
         let astray = self.account.astray();
         let is_astray = |id: &String| astray.keys().any(|other| base(other) == base(id));
@@ -210,7 +209,7 @@ impl World {
         }
     }
 
-    /// Returns what cannot be restored, was repaired without success, or is deleted again and again.
+    /// Returns the damage that cannot be repaired, was repaired without success, or is repeated.
     pub fn lost(&self) -> Lost {
         let (astray, zones) = (self.account.astray(), self.zones_without_ip());
         let shared = self.shared();
@@ -221,7 +220,7 @@ impl World {
         };
         for (id, stray) in astray {
             let is_gone = match self.account.lost_ip(&id) {
-                // The third try comes after the history.
+                // The third attempt comes after the history.
                 Some(ip) => self.account.is_given_away(&ip) || excuses.tries(&id) >= RECOVERIES,
                 None => false,
             };
@@ -236,13 +235,13 @@ impl World {
         lost
     }
 
-    /// Whether the controller may still try to get a static IP back.
+    /// Whether the controller may still try to recover a static IP.
     pub fn may_recover(&self) -> bool {
         let mut astray = self.account.astray().into_keys();
         astray.any(|id| self.account.lost_ip(&id).is_some())
     }
 
-    /// Returns a zone that has another static IP, although AWS would give back the one that others released.
+    /// Returns a zone that got another static IP although AWS would give back the released one.
     pub fn another_ip(&self) -> Option<String> {
         let (sight, shared) = (self.account.sight(), self.shared());
         let mut lost = shared.ips.iter().filter(|(_, ip)| {
@@ -256,7 +255,7 @@ impl World {
         })
     }
 
-    /// What is not in EC2 as the stack says, and should be.
+    /// Returns a resource that has to be in EC2 as the stack defines it, and is not.
     pub fn astray(&self, lost: &Lost) -> Option<String> {
         let mut zones = match self.zones_due() {
             Ok(zones) => zones,
@@ -264,19 +263,19 @@ impl World {
         };
         zones.retain(|zone| !lost.zones.contains(zone));
         let mut astray = self.account.astray().into_iter();
-        // Of routes counts what they cover: one that stays only because it is there is not put back.
+        // Routes are checked by the addresses that they cover, because a route that is only retained is not restored.
         let stray =
             astray.find(|(_, stray)| stray.route.is_none() && !lost.zones.contains(&stray.zone));
-        let text = stray.map(|(id, _)| format!("{id} is not in EC2 as the stack says"));
+        let text = stray.map(|(id, _)| format!("{id} is not in EC2 as the stack defines it"));
         text.or_else(|| self.account.lacks(&zones))
             .or_else(|| self.lacks_own_ip(lost))
     }
 }
 
-/// The longest time for which the controller retries nothing that was refused after a change that failed.
+/// The longest time after a failed change in which the controller retries no refused route.
 const PAUSE: Duration = Duration::from_secs(180);
 
-/// Puts off what waits already: it does not come before the pause after a failure that was found at `found`.
+/// Extends waits that have not ended: none ends before the pause after a failure that was found at `found`.
 pub fn put_off<'a>(waiting: impl Iterator<Item = &'a mut Instant>, found: Instant) {
     for until in waiting.filter(|until| **until > Instant::now()) {
         *until = (*until).max(found + PAUSE);

@@ -1,4 +1,4 @@
-//! The flags of the replicas that differ from history to history.
+//! The flags of the replicas that differ between histories.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -52,18 +52,18 @@ impl Script {
     }
 }
 
-/// The operator takes risks, and everybody has had enough, perhaps for a moment only.
+/// Draws flags that can cost a static IP, and times in which no entry requests a route.
 pub fn draw(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     let greedy = Event::Reverting(Reverting::Greedy);
     let is_greedy = events.iter().any(|(_, event)| *event == greedy);
     let flags = Flags {
         deletes: rng.bool(),
         grace: one(rng, &[60, 60, 0, 180]),
-        // A change set that may replace a static IP is read; one that then replaces another is not to be helped.
+        // The controller checks the static IPs that a change set may replace. It cannot prevent that CloudFormation then replaces others.
         new_eips: rng.u8(0..4) == 0 && !is_greedy,
     };
     if flags.grace == 0 {
-        // What is believed at once must not be wrong.
+        // Without a grace period, an empty list must be true.
         events.retain(|(_, event)| !matches!(event, Event::Blank { .. }));
     }
     events.push((Duration::ZERO, Event::Flags(flags)));
@@ -89,8 +89,8 @@ pub fn draw(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     }
 }
 
-/// The time until it counts that nobody requests anything passes, perhaps without another edit, and what comes back towards its end
-/// is not heard of.
+/// Passes the time after which an empty request takes effect, perhaps without another edit. Towards its end an entry comes back that the
+/// watches do not deliver.
 fn empty_for_long(
     rng: &mut Rng,
     at: Duration,
@@ -109,7 +109,7 @@ fn empty_for_long(
     let back = match rng.u8(0..4) {
         0 => at + (grace + secs(40.0)).mul_f64(rng.f64()),
         1 => return,
-        // Soon enough that nobody knows yet that the watches say nothing.
+        // Soon enough that no replica has noticed the silent watches.
         _ => deaf + secs(rng.f64() * 6.0),
     };
     events.push((back, Event::Edit(Edit::Back)));

@@ -1,4 +1,4 @@
-//! Answers of EC2 that lack some of what there is.
+//! Incomplete answers of EC2.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::lease::tests::secs;
 use crate::model::cloud::network::Network;
 use crate::model::cloud::observed::Observed;
 
-/// What the answers lack.
+/// The resources that answers lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gap {
     Addresses,
@@ -26,7 +26,7 @@ pub enum Gap {
 impl World {
     pub fn leave_gap(&self, gap: Gap, lasts: Duration) {
         self.shared().gaps.push((gap, Instant::now() + lasts));
-        // A table that is not seen gets no new routes, and a zone in doubt is left alone.
+        // A table that is not observed gets no new routes, and a zone in doubt is not changed.
         self.is_tight_for(lasts);
     }
 
@@ -38,10 +38,10 @@ impl World {
     }
 }
 
-/// Leaves tables out of what a replica reads.
+/// Removes tables from the network that a replica reads.
 pub fn in_network(world: &World, network: &mut Network) {
     if world.has_gap(Gap::Tables) {
-        // An answer without any worker table is an error of its own.
+        // An answer without any worker table would be an error.
         if network.worker_tables.len() > 1 {
             network.worker_tables.pop_first();
         }
@@ -49,7 +49,7 @@ pub fn in_network(world: &World, network: &mut Network) {
     }
 }
 
-/// Leaves parts of zones out of what a replica reads.
+/// Removes parts of zones from the observation that a replica reads.
 pub fn in_observed(world: &World, seen: &mut Observed) {
     let zones = world.has_gap(Gap::Zones);
     if zones || world.has_gap(Gap::Gateways) {
@@ -63,7 +63,7 @@ pub fn in_observed(world: &World, seen: &mut Observed) {
     }
 }
 
-/// Draws gaps. In every other history all answers are whole.
+/// Draws gaps. In every other history all answers are complete.
 pub fn draw(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     let gap = one(rng, &[40.0, 100.0, 1e3, 1e3]);
     for at in moments(rng, gap, length) {

@@ -19,18 +19,18 @@ use crate::lease::tests::process::Process;
 use crate::lease::tests::secs;
 use crate::provider::memory::MemoryProvider;
 
-/// A Lease lasts for a quarter of a minute, or a minute if it was edited by hand; a failed call is repeated after five minutes
-/// at most, and the third failure of the same change is waited out for a minute and a half.
+/// The maximum time from the end of the faults until the history has settled. A Lease lasts for 15 s, or 60 s if it was edited by hand; a
+/// failed call is retried after at most 5 minutes, and the third failure of a change is followed by a wait of 90 s.
 pub const SETTLED: Duration = Duration::from_secs(900);
-/// How long all must have been as asked for before it counts as settled: what was on its way by then has landed, and the grace
-/// period of a large removal, which is no change yet, is over.
+/// How long the state must be as requested before it counts as settled. By then calls in flight have arrived, and the grace period of a
+/// large removal is over.
 const CALM: Duration = Duration::from_secs(80);
-/// Passes a minute when nothing is to be done: what may still be repaired is looked at every five seconds.
+/// The maximum number of passes per minute when there is nothing to do. A drift that may still be repaired is observed every five seconds.
 const MOST_PASSES: f64 = 20.0;
-/// A look for drift comes in this time, by any clock.
+/// The maximum time between two reads of EC2 for drift, on any clock.
 const LOOK: Duration = Duration::from_secs(150);
 
-/// A route that AWS refused is tried again in this time.
+/// The maximum time until a route that AWS refused is tried again.
 const PATIENCE: Duration = Duration::from_secs(2_700);
 
 /// The result of a history.
@@ -41,14 +41,14 @@ pub struct History {
     pub terms: usize,
     pub calls: usize,
     pub failures: usize,
-    /// From the end of the faults until all was as asked for.
+    /// The time from the end of the faults until the history had settled.
     pub settled_after: Duration,
-    /// How long the history was in its own time.
+    /// The duration of the history in simulated time.
     pub lasted: Duration,
 }
 
 pub fn run(script: &Script, bug: Bug) -> History {
-    // What nobody else draws comes from the seed as well.
+    // All other randomness comes from the seed, too.
     fastrand::seed(script.seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -104,7 +104,7 @@ async fn history(script: &Script, bug: Bug) -> History {
     }
 }
 
-/// In a zone that is lost there may be more to repair, which the next look for drift finds: it asks for nothing, and is no loss.
+/// Returns how long the state must be as requested. A lost zone may have more to repair, which only the next read of EC2 finds.
 fn calm_enough(world: &World) -> Duration {
     let calm = CALM.max(secs(20.0) + secs(f64::from(world.flags.grace)));
     match world.lost().zones.is_empty() {
@@ -113,10 +113,10 @@ fn calm_enough(world: &World) -> Duration {
     }
 }
 
-/// Looks at the world after every step until its end, or until something is wrong.
+/// Checks the state after every step until the end of the history, or until an invariant is broken.
 async fn play(world: &World, script: &Script) -> Duration {
     let quiet = script.quiet;
-    // Repairs take an operation, or two, and are tried three times.
+    // A repair takes one or two operations, and is tried three times.
     let settled = match script.harms() {
         true => SETTLED + 20 * world.pace,
         false => SETTLED,
@@ -136,7 +136,7 @@ async fn play(world: &World, script: &Script) -> Duration {
     let mut after = settle(world, settled, world.faults_until).await;
     world.judge_status();
     if !wrong() && world.account.take_all() {
-        world.note("AWS takes every route again");
+        world.note("AWS accepts every route again");
         settle(world, PATIENCE + settled, Instant::now()).await;
     }
     if let Some(value) = script.late_typo().filter(|_| !wrong()) {
@@ -148,7 +148,7 @@ async fn play(world: &World, script: &Script) -> Duration {
         churn::play(world, habit, gap).await;
         after = after.max(settle(world, settled, Instant::now()).await);
     }
-    // What was refused is tried again in its own time.
+    // A refused route is tried again after its own wait.
     let is_quiet =
         world.shared().refused.is_empty() && !world.is_retry_due() && !world.may_recover();
     if let Some(what) = world.another_ip().filter(|_| !wrong()) {
@@ -169,20 +169,20 @@ async fn play(world: &World, script: &Script) -> Duration {
     }
     let passes = world.shared().passes - passes;
     if !wrong() && passes as f64 > MOST_PASSES * quiet.as_secs_f64() / 60.0 {
-        let text = format!("{passes} passes in {quiet:?} in which nothing was to be done");
+        let text = format!("{passes} passes in {quiet:?} without anything to do");
         world.fail(Invariant::Paced, text);
     }
     after
 }
 
-/// Waits until all has been as asked for, for a while, which comes `within` a time `from` some moment: how long it took.
+/// Waits until the state has been as requested for a while, which must start `within` this time after `from`. Returns how long it took.
 async fn settle(world: &World, within: Duration, from: Instant) -> Duration {
     let wrong = || world.shared().wrong.is_some();
     let mut calm = Instant::now();
     let (mut last, mut calls) = (None, world.shared().calls);
     while !wrong() && calm.elapsed() < calm_enough(world) {
         step(world, Instant::now() + secs(1.0)).await;
-        // Nothing has changed without a reason.
+        // The state changes only for one of these reasons.
         let reason = world.reason_to_look();
         let (_, unsettled) = match last.take() {
             Some((at, unsettled)) if at == reason => (at, unsettled),
@@ -191,7 +191,7 @@ async fn settle(world: &World, within: Duration, from: Instant) -> Duration {
         last = Some((reason, unsettled.clone()));
         let more = world.shared().calls;
         let under_way = (more > calls && !world.lost().zones.is_empty())
-            .then(|| "something is sent for a zone that is lost".to_owned());
+            .then(|| "a call was sent for a lost zone".to_owned());
         calls = more;
         if let Some(what) = unsettled.or(under_way) {
             calm = Instant::now();
@@ -204,7 +204,7 @@ async fn settle(world: &World, within: Duration, from: Instant) -> Duration {
     calm - from
 }
 
-/// Until the operation under way ends, a second has passed or `next` has come: calls and edits are looked at when they are made.
+/// Waits until the operation under way ends, a second has passed, or `next` has come. Calls and edits are checked when they are made.
 pub async fn step(world: &World, next: Instant) {
     let (_, ends) = world.account.stamp();
     let second = next.min(Instant::now() + secs(1.0));

@@ -17,11 +17,11 @@ use crate::model::input::request::Object;
 use crate::model::plan::types::Action;
 use crate::provider::memory::account_view::{self, AccountView, Stamp};
 
-/// For how long an entry has to stand unchanged before nothing may take its route away, besides the length of an operation: as
-/// long as a leader can act on what it has seen before, that is the slowest news, the longest term and the slowest call together.
+/// How long an entry must stand unchanged before no operation may remove its route, apart from the length of an operation. In this time a
+/// leader can act on an earlier observation: the slowest event, the longest term and the slowest call together.
 pub const FIRM: Duration = Duration::from_secs(60);
 
-/// What must always hold; see the list in [`super`].
+/// The invariants; see the list in [`super`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invariant {
     OneWriter,
@@ -43,7 +43,7 @@ pub enum Invariant {
     Paced,
 }
 
-/// An invariant, and how it was broken.
+/// A broken invariant, and how it was broken.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Violation {
     pub law: Invariant,
@@ -51,7 +51,7 @@ pub struct Violation {
 }
 
 impl World {
-    /// The account has accepted a call, made when its sender was shown `basis`; `before` were the routes until then.
+    /// Checks a call that the account has accepted. Its sender had read `basis`; `before` were the routes until then.
     pub fn accepted(
         &self,
         epoch: u64,
@@ -62,7 +62,7 @@ impl World {
         let mut shared = self.shared();
         shared.calls += 1;
         let latest = shared.operation_epoch;
-        // Termination protection and stack policy are set whatever goes on: the next pass sees what a late call has set.
+        // Termination protection and stack policy may be set at any time, because the next pass observes a late call.
         let operation = matches!(
             action,
             Action::Create(_)
@@ -83,7 +83,8 @@ impl World {
             && operation
             && self.is_long_crowded()
         {
-            let text = format!("an operation fails since {cause}, as was to be seen");
+            let text =
+                format!("an operation fails because {cause}, which the plan could have known");
             self.fail(Invariant::WithinLimits, text);
         }
         match action {
@@ -99,14 +100,14 @@ impl World {
         self.judge();
     }
 
-    /// Whether what goes altogether may go: nobody requested it when that was last read.
+    /// Checks that the whole stack, or its last route, may be removed: no entry requested a route when its sender last read everything.
     fn judge_end(
         &self,
         deletes: bool,
         truth: &BTreeMap<ObjectId, Object>,
         before: &BTreeSet<(TableId, Ipv4Net)>,
     ) {
-        // A route that others have broken is taken out to be made again.
+        // A route that another principal broke is removed to be created again.
         let shared = self.shared();
         let is_whole = |(table, cidr): &&(TableId, Ipv4Net)| {
             deletes || shared.excuses.excused(table).all(|it| it != *cidr)
@@ -115,12 +116,12 @@ impl World {
         let routes: BTreeSet<Ipv4Net> = whole.map(|(_, cidr)| *cidr).collect();
         drop(shared);
         if let Some(id) = oversized(truth).next().filter(|_| deletes) {
-            let text = format!("the stack goes, though nobody knows what {id} asks for");
+            let text = format!("the stack is deleted although the requests of {id} are unknown");
             return self.fail(Invariant::NobodyAsks, text);
         }
         let mut asked = config_maps::entries(truth).into_iter();
         if let Some((id, net)) = asked.find(|(_, net)| deletes || covered(*net, &routes)) {
-            let text = format!("all routes go, though {id} asks for {net}");
+            let text = format!("all routes are removed although {id} requests {net}");
             return self.fail(Invariant::NobodyAsks, text);
         }
         if deletes {
@@ -128,8 +129,8 @@ impl World {
         }
     }
 
-    /// Whether all that is asked for is asked of the account: nobody else has routes here that would stand against it. A repair or the
-    /// replacement of a static IP takes the stack as it is, without what is to be made again; and a route to a NAT gateway that is gone cannot be made.
+    /// Checks that a template contains every requested route. No foreign routes prevent that here. A repair or the replacement of a static
+    /// IP starts from the live stack, without the resources to be created again. A route to a deleted NAT gateway cannot be created.
     fn judge_template(&self, template: &Template, basis: &Basis) {
         let (asked, before) = (account_view::routes_of(template), self.account.asked());
         let astray = self.account.astray();
@@ -149,14 +150,14 @@ impl World {
         {
             let mut routes = in_table(&asked, table);
             routes.extend(self.shared().excuses.excused(table));
-            // A zone that could not be added is left out for a time; that it comes is looked at in the end.
+            // A zone that could not be added is left out for a while. The end of the history checks that it is added.
             let is_out = !self.account.has_gateway(zone);
             let is_astray = astray.values().any(|stray| stray.zone == *zone);
             let is_tight = is_tight || self.was_full(table);
             let stays = repairs || is_out || is_tight || is_astray;
             let had = in_table(&before, table);
             let mut entries = config_maps::entries(&basis.shown.objects).into_iter();
-            // What AWS refuses waits, and so may others that a failed change was made with.
+            // Networks that AWS refuses may wait, as may others of the same failed change.
             let may_wait = |net: &Ipv4Net| stays || self.was_refused(net);
             let without = entries.find(|(_, net)| {
                 !covered(*net, &routes) && (!may_wait(net) || covered(*net, &had))
@@ -168,7 +169,7 @@ impl World {
         }
     }
 
-    /// Whether the routes that an operation takes out may go.
+    /// Checks that the routes which an operation removes may be removed.
     fn judge_removal(
         &self,
         action: &Action,
@@ -188,7 +189,7 @@ impl World {
         let is_named = |table: &TableId| zones.get(table).is_some_and(|it| removes.contains(it));
         let deletes = matches!(action, Action::Delete { .. });
         let after = self.account.asked();
-        // The tables of the zones that stay may be full: the operator wants the routes of the other zones to go all the same.
+        // The tables of the remaining zones may be full: the operator wants the routes of the other zones to be removed anyway.
         let is_wanted = || before.iter().all(|(table, _)| is_named(table));
         if deletes || after.is_empty() && !is_wanted() {
             self.judge_end(deletes, truth, before);
@@ -204,7 +205,7 @@ impl World {
             after.extend(self.shared().excuses.excused(table));
             let mut gone = before.iter().filter(|cidr| !covered(**cidr, after));
             if let Some(cidr) = gone.next().filter(|_| !basis.is_certain()) {
-                let text = format!("{cidr} was taken out of {table} while a source was in doubt");
+                let text = format!("{cidr} was removed from {table} while a source was in doubt");
                 self.fail(Invariant::NoBlindRemoval, text);
             }
             let mut lost = known
@@ -212,21 +213,21 @@ impl World {
                 .filter(|(_, net)| covered(**net, before) && !covered(**net, after));
             if let Some((id, net)) = lost.next() {
                 let text = format!(
-                    "{net} was taken out of {table} by a replica that was shown {id}, which asks for it"
+                    "{net} was removed from {table} by a replica that had read {id}, which requests it"
                 );
                 self.fail(Invariant::RoutesStay, text);
             }
         }
     }
 
-    /// Records which routes the controller owes by now. Until an edit, or the next change in the account, all is as last seen.
+    /// Records the routes that the controller owes by now. Until an edit or the next change of the account, the last observation is valid.
     pub fn note_owed(&self) {
         for standing in self.shared().entries.values_mut() {
             standing.owed |= standing.is_firm(FIRM + self.pace);
         }
     }
 
-    /// Looks at the account after a step; nothing to do if the step changed nothing.
+    /// Checks the account after a step. Does nothing if the step changed nothing.
     pub fn judge(&self) {
         let stamp = Some(self.account.stamp());
         if self.shared().stamp == stamp {
@@ -254,13 +255,13 @@ impl World {
                 )),
             }
             if is_gone(address) {
-                let text = format!("static IP {address} of {output} is not in EC2 any more");
+                let text = format!("static IP {address} of {output} is no longer in EC2");
                 wrong.push((Invariant::StaticIpsStay, text));
             }
         }
         let mut left = shared.kept.values().chain(&shared.own_ips.given_up);
         if let Some(address) = left.find(|it| is_gone(it)) {
-            let text = format!("static IP {address} went back to AWS");
+            let text = format!("static IP {address} was released");
             wrong.push((Invariant::StaticIpsStay, text));
         }
         wrong.extend(another_ip(&shared.kept, &sight));
@@ -269,7 +270,7 @@ impl World {
         for (id, net) in &entries {
             shared.ever.entry(id.clone()).or_default().insert(*net);
         }
-        // One that cannot be read any more stands for what it asked for last.
+        // An entry that can no longer be parsed stands for the network that it requested last.
         shared.entries.retain(|id, standing| match entries.get(id) {
             Some(net) => *net == standing.net,
             None => unread.contains(id) && standing.owed,
@@ -306,18 +307,19 @@ impl World {
         tables.all(|routes| covered(net, routes))
     }
 
-    /// Another one when there may be more or less to find, while nobody edits ConfigMaps: operations, calls, and what others do.
+    /// Returns a value that changes whenever the account may have settled or become unsettled, apart from edits of ConfigMaps: operations,
+    /// calls and faults.
     pub fn reason_to_look(&self) -> (Stamp, usize, usize) {
         let shared = self.shared();
         (self.account.stamp(), shared.calls, shared.excuses.count)
     }
 
-    /// What is still not as the ConfigMaps ask for.
+    /// Returns a difference between the account and the requests of the ConfigMaps.
     pub fn unsettled(&self) -> Option<String> {
         let sight = self.sight();
         let asked = config_maps::entries(&self.maps().objects);
         let asked: BTreeSet<Ipv4Net> = asked.into_values().collect();
-        // A typo keeps what it stood for; without a ledger nobody knows what that is.
+        // A typo keeps its last network. Without a ledger that network is unknown.
         let typos = self.unread();
         let mut may_stay = asked.clone();
         let shared = self.shared();
@@ -329,7 +331,7 @@ impl World {
         }
         let deletes = self.flags.deletes && asked.is_empty() && typos.is_empty();
         if deletes && !sight.status.is_empty() {
-            return Some("the stack is there, though nobody requests anything".to_owned());
+            return Some("the stack exists although no entry requests a route".to_owned());
         }
         if sight.change_sets > 0 {
             return Some("a change set is left over".to_owned());
@@ -344,7 +346,7 @@ impl World {
         let gone = |(table, _): &(TableId, Ipv4Net)| !self.account.has_table(table);
         let mut in_stack = self.account.asked().into_iter();
         if let Some((table, _)) = in_stack.find(gone).filter(|_| !all_may_stay) {
-            return Some(format!("the stack has routes in {table}, which is gone"));
+            return Some(format!("the stack has routes in the deleted table {table}"));
         }
         let zones = self.account.zones();
         for (table, routes) in &sight.tables {
@@ -360,14 +362,16 @@ impl World {
             let is_kept = |net: &&Ipv4Net| all_may_stay || self.account.refuses(net);
             let mut stay = routes.iter().filter(|net| !is_kept(net));
             if let Some(route) = stay.find(|route| !covered(**route, &may_stay)) {
-                return Some(format!("{table} has a route {route} that nobody asks for"));
+                return Some(format!(
+                    "{table} has a route {route} that no entry requests"
+                ));
             }
         }
         None
     }
 }
 
-/// Notes the static IPs of the stack, and forgets those of former zones that are back.
+/// Records the static IPs of the stack, and removes those of former zones that are back.
 fn note_ips(shared: &mut Shared, sight: &mut AccountView) {
     if sight.at_rest {
         let is_back = |ip: &String| sight.ips.values().any(|it| it == ip);
@@ -378,12 +382,13 @@ fn note_ips(shared: &mut Shared, sight: &mut AccountView) {
     shared.ips.append(&mut sight.ips);
 }
 
-/// Returns the zones that have another static IP than the one that they had before, although that is in the account.
+/// Returns the zones that got another static IP although the account has their former one.
 fn another_ip(kept: &BTreeMap<String, String>, sight: &AccountView) -> Vec<(Invariant, String)> {
     let wrong = |(output, address): (&String, &String)| {
         let mut shown = sight.ips.iter();
         let (_, other) = shown.find(|(it, _)| base(it) == base(output))?;
-        let text = format!("{output} got {other}, though its static IP {address} is there");
+        let text =
+            format!("{output} got {other} although its static IP {address} is in the account");
         (other != address && sight.addresses.contains(address))
             .then_some((Invariant::StaticIpsStay, text))
     };

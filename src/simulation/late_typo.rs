@@ -1,4 +1,4 @@
-//! A typo in an entry that has been served for a while: a copy of a ConfigMap is edited, applied and corrected later.
+//! A typo in an entry that has been served for a while, as if a copy of a ConfigMap was edited, applied and corrected later.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ impl Script {
     }
 }
 
-/// Makes an entry unreadable that no other entry covers, so that only the controller's memory keeps its route.
+/// Puts a typo into an entry that no other entry covers, so that only the ledger keeps its route.
 pub fn make(world: &World, value: &'static str) {
     let entries = entries(&world.maps().objects);
     let alone = |net: &Ipv4Net| {
@@ -31,7 +31,7 @@ pub fn make(world: &World, value: &'static str) {
         return;
     };
     world.edit(&Edit::Set(id.object.clone(), id.key.clone(), value));
-    world.note(&format!("{id} has got a typo: {value}"));
+    world.note(&format!("{id} gets a typo: {value}"));
     world.edited.notify_waiters();
 }
 

@@ -10,24 +10,24 @@ pub enum LeaseEdit {
     Dates(&'static str),
     /// Writes another duration, in seconds.
     Lasts(u32),
-    /// Takes the holder out.
+    /// Removes the holder.
     Frees,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StackEdit {
-    /// With all that it has made, while it is at rest.
+    /// Deletes the stack with all its resources, while it is at rest.
     Deletes,
     Unprotects,
-    /// Its policy is replaced.
+    /// Replaces the stack policy.
     Repolicies,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LedgerEdit {
     Deletes,
-    /// Writes something else into it.
+    /// Replaces the content.
     Writes(&'static str),
-    /// It can neither be read nor written.
+    /// Denies reads and writes for this time.
     Shuts(Duration),
 }

@@ -12,34 +12,35 @@
 //! 3. `EpochsGrow`: epochs grow in the order of sending and, for calls that start an operation, in the order of acceptance. This is not
 //!    checked if the Lease is deleted by hand, because then no replica may know the last epoch.
 //! 4. `StaticIpsStay`: no operation replaces or releases a static IP. Each stays in the stack and in EC2, unless another principal releases
-//!    it, or the operator has named its zone for removal, or another address and its zone for a replacement, to the replica that sends
-//!    the operation. What a zone has given up stays in EC2.
-//! 5. `RoutesStay`: an entry that has stood unchanged for [`invariants::FIRM`] and is routed stays routed in every table until it is removed
-//!    or changed to another valid network, even while it cannot be parsed. No operation removes a route of an entry that the replica had
-//!    read. Routes that others delete in EC2 are excused until a while after they are back.
-//! 6. `NothingForgotten`: every template has a route for every entry that the replica had read. Exceptions are a repair, the replacement of a static IP, a zone that is
-//!    damaged or could not be created yet, a network that AWS has refused, and a while after a failed operation. Nothing is owed in the
-//!    worker tables of a zone that is named for removal, or not made again yet. While there is no room, or a worker table has lost its tags,
-//!    only the routes that the stack already has are required.
+//!    it, or the flags of the replica that sends the operation name its zone for removal, or name the zone and another address for a
+//!    replacement. A replaced or removed static IP stays in EC2.
+//! 5. `RoutesStay`: an entry that has stood unchanged for [`invariants::FIRM`] and is routed stays routed in every table until it is
+//!    removed or changed to another valid network, even while it cannot be parsed. No operation removes a route of an entry that the
+//!    replica had read. Routes that other principals delete in EC2 are excused until a while after they are back.
+//! 6. `NothingForgotten`: every template has a route for every entry that the replica had read. Exceptions are a repair, the replacement of
+//!    a static IP, a zone that is damaged or could not be created yet, a network that AWS has refused, and a while after a failed
+//!    operation. No route is required in the worker tables of a zone that is named for removal, or not created again yet. While there is no
+//!    room, or a worker table has lost its tags, only the routes that the stack already has are required.
 //! 7. `NoBlindRemoval`: no operation removes a route while a source of the replica is missing or stale, including before its first full list.
-//! 8. `NobodyAsks`: the stack is deleted, or its last route removed, only if no ConfigMap in truth requests any of it when the replica last
-//!    read everything.
+//! 8. `NobodyAsks`: the stack is deleted, or its last route removed, only if no ConfigMap requested any of its routes when the replica last
+//!    read all sources.
 //! 9. `WithinLimits`: no operation fails for lack of room in a route table that was full when it was planned.
-//! 10. `Settles`: at most [`history::SETTLED`] after the faults have stopped, the tables are what the ConfigMaps request, EC2 is what the
-//!     stack says, the stack has all zones that are configured and none that is named for removal, the stack is protected, no operation runs
-//!     and no change set is left. Excused is a zone whose static IP was released by others and given away by AWS, and what was
-//!     repaired three times without success. A zone whose static IP AWS gives back has that one again. A network that AWS refuses has to be served [`history::SETTLED`] and the longest backoff after AWS accepts it again.
+//! 10. `Settles`: at most [`history::SETTLED`] after the faults have stopped, the tables match the ConfigMaps, EC2 matches the stack, the
+//!     stack has all configured zones and no zone that is named for removal, the stack is protected, no operation runs and no change set is
+//!     left. Excused are a zone whose static IP another principal released and AWS gave to another account, and resources that were
+//!     repaired three times without success. A zone whose static IP AWS gives back has that static IP again. A network that AWS refuses
+//!     must be served within [`history::SETTLED`] and the longest backoff after AWS accepts it again.
 //! 11. `StaysQuiet`: from then on no call is sent, for a minute, and in one of a hundred histories for an hour.
 //! 12. `NoPanic`: no process panics.
 //! 13. `OneOwner`: a replica that has read that the stack belongs to another cluster decides on no call.
-//! 14. `Progress`: an entry that does not change is served within a bound, whatever others edit in the meantime. This is checked in one of four
-//!     histories, after it has settled.
+//! 14. `Progress`: an entry that does not change is served within a bound, whatever other users edit in the meantime. This is checked in
+//!     one of four histories, after it has settled.
 //! 15. `Paced`: when there is nothing to do, passes are few.
-//! 16. `Reported`: after a history has settled, the leader's status says of each entry whether it is routed, and if it is not, why; and of each
-//!     ConfigMap that is not read whole, that it is too large. It lists no static
-//!     IP as kept that the stack uses or that is gone, and all that former zones and stacks left.
-//! 17. `Recorded`: what a leader publishes as routed is in the ledger when it is published, with the same network. This is not checked while
-//!     the ledger has no content or the status says that it is not available.
+//! 16. `Reported`: after a history has settled, the leader's status says of each entry whether it is routed, and if it is not, why. It
+//!     reports each ConfigMap that is too large to be read completely. It lists exactly those static IPs as kept that former zones and
+//!     stacks left and that no stack uses.
+//! 17. `Recorded`: an entry that a leader publishes as routed is in the ledger at that time, with the same network. This is not checked
+//!     while the ledger has no content or the status says that it is not available.
 //!
 //! The simulation covers:
 //!
@@ -52,17 +53,17 @@
 //! - operations that fail, rollbacks that get stuck, and change sets with `REVERT_DRIFT` that are refused, fail, see nothing, do nothing or would
 //!   do too much;
 //! - edits of the Lease by hand; a ledger that is deleted, overwritten or not accessible;
-//! - ConfigMaps edited at any moment, typos in entries that have been served for long, ConfigMaps all emptied, for good or for a moment, edited faster than change sets are computed, and wide entries that
-//!   come and go with more inside them than fits;
-//! - other principals that delete, retarget, detach, release, fail and retag the stack's resources in EC2, once, repeatedly, or for ever; that
-//!   use up routes, static IPs and the quota of NAT gateways, with or without the account showing it; that delete the stack, switch its
-//!   protection off or replace its policy; and another cluster that takes the stack over and gives it back;
+//! - ConfigMaps edited at any moment, typos in entries that have been served for long, ConfigMaps all emptied, permanently or for a moment,
+//!   edits faster than change sets are computed, and wide entries that come and go with more inside them than fits;
+//! - other principals that delete, retarget, detach, release, fail and retag the stack's resources in EC2, once, repeatedly, or
+//!   permanently; that use up routes, static IPs and the quota of NAT gateways, with or without the account showing it; that delete the
+//!   stack, switch its protection off or replace its policy; and another cluster that takes the stack over and gives it back;
 //! - answers of EC2 that lack static IPs, NAT gateways, NAT subnets or route tables for a while;
-//! - worker tables that come, go and lose their tags for a while; routes that AWS refuses, for a while or to the end;
-//! - ConfigMaps that get too large to be read whole, by keys or by bytes, are edited meanwhile, and become smaller again;
-//! - flags that can cost a static IP: `--on-empty=delete`, no grace period or a long one, `--allow-new-eips`, and zones that a rolling update
-//!   takes out of the flags, with or without `--remove-zone`, and puts back; and addresses that a rolling update names for a zone, with or
-//!   without `--replace-static-ip`, and takes out of the flags again.
+//! - worker tables that come, go and lose their tags for a while; routes that AWS refuses, for a while or permanently;
+//! - ConfigMaps that become too large to be read completely, by keys or by bytes, are edited meanwhile, and become smaller again;
+//! - flags that can cost a static IP: `--on-empty=delete`, no grace period or a long one, `--allow-new-eips`; zones that a rolling update removes
+//!   from the flags, with or without `--remove-zone`, and adds again; and addresses that a rolling update names for a zone, with or without
+//!   `--replace-static-ip`, and removes from the flags again.
 
 mod bugs;
 mod churn;

@@ -10,7 +10,7 @@ use crate::lease::tests::secs;
 
 /// The path from one replica to one endpoint.
 struct Path {
-    /// Each message takes one number of it, whatever the weather: so bad luck taken out leaves the rest as it was.
+    /// Each message takes exactly one number, whatever the faults. So a fault that is left out changes no other message.
     rng: Rng,
     no_requests_until: Instant,
     no_answers_until: Instant,
@@ -22,9 +22,9 @@ struct Path {
 pub struct Delivery {
     pub before: Duration,
     pub lost: bool,
-    /// The request arrives once more, so much later.
+    /// The delay after which the request arrives a second time.
     pub again: Option<Duration>,
-    /// An error instead of what was asked: a number from 0 to 3.
+    /// The error that is returned instead of a response, as a number from 0 to 3.
     pub error: Option<u8>,
     pub after: Duration,
     pub unanswered: bool,
@@ -75,18 +75,18 @@ impl NetworkFaults {
         self.way(who, place).fouls.push((foul, until));
     }
 
-    /// Until when nothing comes back.
+    /// Returns the time until which no response arrives.
     pub fn cut_until(&mut self, who: usize, place: Endpoint) -> Instant {
         let way = self.way(who, place);
         way.no_requests_until.max(way.no_answers_until)
     }
 
-    /// `most`: how long a message may be on its way, in seconds.
+    /// Draws the delivery of one message. `most`: the maximum delay in seconds.
     pub fn luck(&mut self, who: usize, place: Endpoint, most: f64) -> Delivery {
         let (way, now) = (self.way(who, place), Instant::now());
         let mut rng = way.rng.fork();
         way.fouls.retain(|(_, until)| *until > now);
-        // AWS takes its time.
+        // Messages to AWS take longer.
         let usual = if place == Endpoint::Account {
             0.3
         } else {

@@ -1,4 +1,4 @@
-//! ConfigMaps with more in them than is read.
+//! ConfigMaps that are too large to be read completely.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::model::input::request::Object;
 
 type Data = BTreeMap<String, String>;
 
-/// What an object has too much of.
+/// The way in which a ConfigMap is too large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Oversize {
-    /// So many keys come first that no more than one entry is read.
+    /// Many keys come first, so at most one entry is read.
     Keys,
-    /// So many bytes that nothing is read.
+    /// The object has too many bytes, so no entry is read.
     Bytes,
 }
 
@@ -33,10 +33,10 @@ impl Oversize {
         }
     }
 
-    /// Returns the object as it is read.
+    /// Returns the object as the controller reads it.
     fn read(self, whole: &Data) -> Object {
         match self {
-            Self::Bytes => Object::unreadable("it has more bytes than are read"),
+            Self::Bytes => Object::unreadable("it is too large to be read"),
             Self::Keys => Object {
                 data: whole.clone().into_iter().take(1).collect(),
                 more_keys: 1_000 + whole.len(),
@@ -47,7 +47,7 @@ impl Oversize {
 }
 
 impl ConfigMaps {
-    /// Edits the data of an object, whether or not it is read.
+    /// Edits the data of an object, whether or not the controller reads it.
     pub fn alter(&mut self, id: &ObjectId, change: impl FnOnce(&mut Data)) {
         let object = self.objects.entry(id.clone()).or_default();
         let Some(size) = Oversize::of(object) else {
@@ -67,7 +67,7 @@ impl ConfigMaps {
         }
     }
 
-    /// Every object is as small as it should be.
+    /// Makes every object small enough.
     pub fn shrink(&mut self) {
         for (id, object) in &mut self.objects {
             if Oversize::of(object).is_some() {
@@ -81,14 +81,14 @@ impl ConfigMaps {
     }
 }
 
-/// Whether an object is there whose entry may be there unread.
+/// Whether the entry may be in an object without being read.
 pub fn hides(objects: &BTreeMap<ObjectId, Object>, id: &EntryId) -> bool {
     let object = objects.get(&id.object);
     object
         .is_some_and(|object| Oversize::of(object).is_some() && !object.data.contains_key(&id.key))
 }
 
-/// The objects that are not read whole.
+/// Returns the objects that are not read completely.
 pub fn oversized(objects: &BTreeMap<ObjectId, Object>) -> impl Iterator<Item = &ObjectId> {
     let objects = objects.iter();
     let oversized = objects.filter(|(_, object)| Oversize::of(object).is_some());
@@ -96,7 +96,8 @@ pub fn oversized(objects: &BTreeMap<ObjectId, Object>) -> impl Iterator<Item = &
 }
 
 impl World {
-    /// Entries that stand for what they asked for last: they cannot be read, or are not. Each oversized object counts as one more.
+    /// Returns entries that stand for their last networks, because they are not read or cannot be parsed. Each oversized object counts as
+    /// one more.
     pub fn unread(&self) -> BTreeSet<EntryId> {
         let objects = self.maps().objects.clone();
         let mut unread = unreadable(&objects);
@@ -112,7 +113,7 @@ impl World {
     }
 }
 
-/// In one of three histories a ConfigMap gets too large, and mostly becomes smaller again.
+/// Draws, in one of three histories, a ConfigMap that becomes too large, and usually smaller again.
 pub fn draw(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     if rng.u8(0..3) > 0 {
         return;

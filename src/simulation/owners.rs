@@ -1,4 +1,4 @@
-//! A stack that another cluster takes over, and gives back: a part of the account in memory.
+//! Another cluster that takes the stack over, and gives it back. Extends the account in memory.
 
 use serde_json::{Value, json};
 
@@ -8,8 +8,7 @@ use crate::model::cloud::status::Phase;
 use crate::model::desired::template::OWNER;
 
 impl MemoryProvider {
-    /// The stack, at rest, names this cluster as its owner. False while something is under way; without a stack there is nothing to
-    /// be done.
+    /// Makes this cluster the stack's owner. Returns false while an operation is under way. Without a stack there is nothing to change.
     pub(crate) fn pass_to(&self, uid: &str) -> bool {
         let mut account = self.account();
         if account.ends.is_some() {

@@ -1,4 +1,4 @@
-//! What a replica sees and sends where a bug of its drift repair is planted.
+//! Changes what a replica reads and sends, to plant bugs of its drift repair.
 
 use super::bugs::Bug;
 use super::world::World;
@@ -25,7 +25,7 @@ pub fn other_routes(world: &World, network: &mut Network) {
     }
 }
 
-/// Hides what change sets would do to static IPs, and that the last operation of the stack failed.
+/// Hides the effect of change sets on static IPs, and that the last operation of the stack failed.
 pub fn unread(bug: Bug, stack: &mut Stack) {
     if bug == Bug::FailureUnread && stack.status == Status::UpdateRollbackComplete {
         stack.status = Status::UpdateComplete;
@@ -38,12 +38,12 @@ pub fn unread(bug: Bug, stack: &mut Stack) {
     }
 }
 
-/// Makes a deleted NAT gateway look as before.
+/// Makes a deleted NAT gateway look available.
 pub fn looks_well(gateway: &mut Gateway) {
     gateway.health = Health::Well;
 }
 
-/// Strips the attributes that keep an EIP.
+/// Removes the attributes that retain an EIP.
 pub fn releases_eips(text: &mut String) {
     for attribute in [
         r#""DeletionPolicy":"RetainExceptOnCreate","#,
@@ -65,7 +65,7 @@ pub fn asks_for_any_ip(text: &mut String) {
     *text = template.to_string();
 }
 
-/// Shows every EIP with the attributes that keep it.
+/// Makes every EIP look as if it had the attributes that retain it.
 pub fn looks_retained(stack: &mut Stack) {
     let mut text: serde_json::Value = serde_json::from_str(&stack.template).unwrap_or_default();
     if let Some(resources) = text["Resources"].as_object_mut() {

@@ -29,31 +29,31 @@ use crate::model::plan::types::Action;
 use crate::provider::memory::owners;
 use crate::provider::{Provider, ProviderError, Retry};
 
-/// How long a replica waits for an answer.
+/// The timeout of a call.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The epoch of a call, and the cluster in its short form.
+/// The epoch of a call, and the short form of its cluster.
 type By = (u64, Option<String>);
 
-/// The account's end of the line for one replica.
+/// The provider of one replica.
 pub struct ProviderWrapper {
     courier: CallSender,
     process: Process,
-    /// What the replica was shown when its pass began.
+    /// The snapshot that the replica had when its pass began.
     basis: Mutex<Snapshot>,
-    /// Whether the stack was another cluster's when the pass looked at it.
+    /// Whether another cluster owned the stack when the pass read it.
     rivals: AtomicBool,
 }
 
-/// What a replica goes by.
+/// The basis of a replica's decision.
 #[derive(Clone)]
 pub struct Basis {
     pub shown: Snapshot,
-    /// What there really was, as it could know last.
+    /// The true state at the time of the replica's last read.
     pub truth: BTreeMap<ObjectId, Object>,
-    /// Zones that the operator has named to its process.
+    /// The zones that `--remove-zone` of its process names.
     pub removes: BTreeSet<Zone>,
-    /// The address that the operator has named to its process.
+    /// The address that the flags of its process name.
     pub own: Option<Named>,
 }
 
@@ -102,7 +102,7 @@ impl Provider for ProviderWrapper {
     }
 
     async fn live(&self, epoch: Option<u64>, known: Option<&str>) -> Result<Live, ProviderError> {
-        // Asked for once a pass.
+        // This runs once per pass.
         let basis = self.courier.world.shared().basis[self.courier.who].clone();
         *self.basis.lock().unwrap() = basis;
         self.courier.read().await?;
@@ -240,7 +240,7 @@ impl CallSender {
         network_faults.luck(self.who, Endpoint::Account, most)
     }
 
-    /// The process stops if it is to be caught here: nothing of it goes on at the next await.
+    /// Stops the process if it is to freeze at this stage. The process continues no earlier than the next await.
     fn trip(&self, here: Stage, process: &Process) {
         let trip = &mut self.world.shared().trips[self.who];
         if let Some((_, lasts)) = trip.take_if(|(stage, _)| *stage == here) {
@@ -258,7 +258,7 @@ impl CallSender {
         luck.error.map_or(Ok(()), |error| Err(refused(error)))
     }
 
-    /// Sends a call and waits for its answer.
+    /// Sends a call and waits for its response.
     async fn send(
         self,
         process: &Process,
@@ -267,7 +267,7 @@ impl CallSender {
         action: Action,
         basis: Basis,
     ) -> Result<(), ProviderError> {
-        // Signing, a new connection, a retry of the SDK: a call that is dropped by now was never made.
+        // Signing, a new connection and retries of the SDK take time. A call that is dropped by now was never sent.
         self.trip(Stage::Sending, process);
         sleep(self.luck(12.0).before).await;
         self.world.sent(self.who, by.0, action.name());
@@ -319,7 +319,7 @@ impl CallSender {
         if world.bug == Bug::StaleExecuted {
             world.account.forget_to_compare();
         }
-        // Nothing else takes routes out.
+        // No other action removes routes.
         let before = match action {
             Action::Execute { .. } => world.account.asked(),
             // A stack whose creation failed has no routes to lose.

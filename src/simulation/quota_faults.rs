@@ -1,4 +1,4 @@
-//! Quotas that other principals use up, and their edits of the stack: a part of the account in memory.
+//! Quotas that other principals use up, and their edits of the stack. Extends the account in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -20,7 +20,7 @@ use crate::simulation::script::StackEdit;
 /// The route quota of a table.
 pub(crate) const ROUTES: usize = 12;
 
-/// What AWS may refuse: networks that are asked for, and what they merge into.
+/// The networks that AWS may refuse: requested networks, and networks that they merge into.
 pub(crate) const REFUSED: [&str; 8] = [
     "8.8.8.8/32",
     "8.8.8.8/31",
@@ -46,7 +46,7 @@ impl MemoryProvider {
         self.account().ec2.route_quota = Some(quota);
     }
 
-    /// Others put so many routes into a worker table, as far as it takes them.
+    /// Adds this many foreign routes to a worker table, as far as they fit.
     pub(crate) fn crowd(&self, table: usize, count: u8) {
         let mut account = self.account();
         let quota = account.ec2.route_quota.unwrap_or(usize::MAX);
@@ -65,7 +65,7 @@ impl MemoryProvider {
         }
     }
 
-    /// Why the operation that has just begun is rolled back, where that is for want of routes.
+    /// Returns why the operation that has just begun is rolled back, if there is no room for its routes.
     pub(crate) fn fails_of_room(&self) -> Option<String> {
         let account = self.account();
         let stack = account.stack.as_ref()?;
@@ -77,7 +77,7 @@ impl MemoryProvider {
             .filter(|cause| rolls_back && is_it(cause))
     }
 
-    /// Whether some worker table takes no more routes until the stack has removed some: a change adds before it removes.
+    /// Whether some worker table has no room until the stack has removed routes: a change adds routes before it removes others.
     pub(crate) fn is_packed(&self, asked: &BTreeSet<(TableId, Ipv4Net)>) -> bool {
         let account = self.account();
         let mut tables = account.ec2.network.worker_tables.iter();
@@ -92,7 +92,7 @@ impl MemoryProvider {
         })
     }
 
-    /// AWS makes no route to this network any more.
+    /// Makes AWS refuse routes to this network.
     pub(crate) fn refuse(&self, net: usize) {
         self.account().ec2.refused.insert(refusable(net));
     }
@@ -101,20 +101,20 @@ impl MemoryProvider {
         self.account().ec2.refused.remove(&refusable(net));
     }
 
-    /// It takes every route again; false if it did before.
+    /// Makes AWS accept every route. Returns false if it already did.
     pub(crate) fn take_all(&self) -> bool {
         let refused = std::mem::take(&mut self.account().ec2.refused);
         !refused.is_empty()
     }
 
-    /// Whether it refuses what a network may be routed by.
+    /// Whether AWS refuses a route that could serve this network.
     pub(crate) fn refuses(&self, net: &Ipv4Net) -> bool {
         let account = self.account();
         let mut refused = account.ec2.refused.iter();
         refused.any(|other| other.contains(net) || net.contains(other))
     }
 
-    /// Why the last operation failed or is rolled back, and the table that took no more routes, if that is why.
+    /// Returns why the last operation failed or is rolled back, and the full table, if that is the cause.
     pub(crate) fn failure(&self) -> Option<(String, Option<TableId>)> {
         let account = self.account();
         let stack = account.stack.as_ref()?;
@@ -151,14 +151,14 @@ impl MemoryProvider {
         }
     }
 
-    /// Whether the stack is protected as it should be.
+    /// Whether the stack has the protection that it should have.
     pub(crate) fn is_protected(&self) -> bool {
         let account = self.account();
         let is = |stack: &Stack| stack.termination_protection && stack_policy::is(stack, false);
         account.stack.as_ref().is_none_or(is)
     }
 
-    /// A zone takes no more NAT gateways than it has, and the account may not say so.
+    /// Limits a zone to the NAT gateways that it has. The account shows the limit or hides it.
     pub(crate) fn leave_gateways(&self, zone: usize, told: bool) {
         let mut account = self.account();
         let tables = account.ec2.network.worker_tables.values();
@@ -170,12 +170,12 @@ impl MemoryProvider {
         }
     }
 
-    /// Every zone takes any number again.
+    /// Removes the limits of NAT gateways.
     pub(crate) fn raise_gateways(&self) {
         self.account().ec2.gateway_quotas.clear();
     }
 
-    /// The zones that the stack's template has, each with its static IP, or an empty text before it has one.
+    /// Returns the zones of the stack's template, each with its static IP, or an empty text before it has one.
     pub(crate) fn zone_ips(&self) -> BTreeMap<Zone, String> {
         let account = self.account();
         let Some(stack) = &account.stack else {
@@ -192,7 +192,7 @@ impl MemoryProvider {
         names.nat_cidrs.keys().map(ip).collect()
     }
 
-    /// A person allocates an address.
+    /// Allocates an address, as the operator would.
     pub(crate) fn allocate(&self) -> StaticIp {
         let (ip, allocation) = self.account().ec2.allocate();
         StaticIp { ip, allocation }
@@ -203,7 +203,7 @@ impl MemoryProvider {
         self.account().ec2.in_zone(zone) > 0
     }
 
-    /// The account may have so many more static IPs; None: any number.
+    /// Limits the number of further static IPs; None removes the limit.
     pub(crate) fn leave_addresses(&self, free: Option<usize>) {
         let mut account = self.account();
         let taken = account.ec2.addresses.len();

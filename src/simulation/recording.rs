@@ -17,13 +17,13 @@ use crate::model::status::{Entry, State, Status};
 use crate::report::status_publisher::StatusSnapshot;
 
 impl World {
-    /// Fails where a leader has just published an entry as routed that the ledger does not hold. A ledger without content is no fault:
-    /// then nothing is removed while an entry is refused. A pass that failed repeats an older status.
+    /// Fails if a leader has just published an entry as routed that the ledger does not hold. A ledger without content is no violation,
+    /// because then no route is removed while an entry is refused. A pass that failed publishes an older status again.
     pub fn judge_recorded(&self, who: usize, published: &StatusSnapshot) {
         let status = &published.status;
         let is_away = |reason: &str| reason == Reason::LedgerUnavailable.to_string();
         let is_old = status.failure.is_some() || !self.is_leader(who);
-        // With so many problems the one of the ledger may be left out.
+        // With so many problems, the problem of the ledger may be omitted.
         let is_cut = status.omitted.problems > 0;
         if is_old || is_cut || status.problems.iter().any(|it| is_away(&it.reason)) {
             return;
@@ -35,7 +35,7 @@ impl World {
             return;
         };
         let read = std::str::from_utf8(&published.json).ok();
-        // Only the JSON has the entries.
+        // Only the JSON contains the entries.
         let Some(shown) = read.and_then(Status::read) else {
             return;
         };
@@ -50,7 +50,7 @@ impl World {
             let (net, asked) = (net(entry), ledger.asked(&id(entry)));
             if net.is_some() && asked != net {
                 let text = format!(
-                    "{} is published as {:?}, and the ledger has {asked:?}",
+                    "{} is published as {:?}, but the ledger has {asked:?}",
                     id(entry),
                     entry.state
                 );
@@ -71,7 +71,7 @@ pub fn id(entry: &Entry) -> EntryId {
     }
 }
 
-/// Returns the network that the entry stands for.
+/// Returns the network of the entry.
 fn net(entry: &Entry) -> Option<Ipv4Net> {
     let text = entry.cidr.as_ref().unwrap_or(&entry.asked);
     Some(cidr::parse(text).ok()?.0)

@@ -1,5 +1,4 @@
-//! Addresses that the operator names for a zone in a rolling update, mostly with `--replace-static-ip`, and takes out of the flags
-//! again.
+//! Addresses that the operator names for a zone in a rolling update, usually with `--replace-static-ip`, and removes from the flags again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,7 +28,7 @@ pub struct OwnIp {
     pub replaces: bool,
 }
 
-/// What the flags of a process name.
+/// The address that the flags of a process name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     zone: Zone,
@@ -39,16 +38,16 @@ pub struct Named {
 
 #[derive(Default)]
 pub struct OwnIps {
-    /// As the operator has set it last: a process that starts takes it.
+    /// The address in the flags of the Deployment. A process that starts gets it.
     set: Option<Named>,
-    /// As each replica was started last.
+    /// The address in the flags of each replica's process.
     of: [Option<Named>; REPLICAS],
     started: [bool; REPLICAS],
-    /// All that were ever named, by the zone's output.
+    /// All addresses that were ever named, by the zone's output.
     named: BTreeMap<String, BTreeSet<String>>,
-    /// What accepted operations give zones instead of their static IPs, by output.
+    /// The addresses that accepted operations give to zones instead of their static IPs, by output.
     due: BTreeMap<String, String>,
-    /// Static IPs that zones had before. They stay in the account.
+    /// Former static IPs of zones. They stay in the account.
     pub given_up: BTreeSet<String>,
 }
 
@@ -57,8 +56,8 @@ fn output(zone: &Zone) -> String {
 }
 
 impl Shared {
-    /// Finds the zones that have got another static IP as they were to. `forgets`: without a ledger a zone that is made again may
-    /// have an earlier one, which has its tags.
+    /// Records the zones that got the named static IP. `forgets`: without a ledger, a zone that is created again may get an earlier static
+    /// IP, which has its tags.
     pub fn note_replaced(&mut self, sight: &AccountView, forgets: bool) {
         let OwnIps {
             due,
@@ -88,7 +87,7 @@ impl Shared {
 }
 
 impl World {
-    /// The operator allocates an address and names it in the flags of the Deployment, or takes it out.
+    /// Allocates an address and names it in the flags of the Deployment, or removes the address from the flags.
     pub fn set_own_ip(&self, own: Option<OwnIp>) {
         let named = own.map(|OwnIp { zone, replaces }| Named {
             zone: replica::zone(zone),
@@ -105,7 +104,7 @@ impl World {
         own_ips.set = named;
     }
 
-    /// A process starts with the flags as they are set.
+    /// Gives a process that starts the flags of the Deployment.
     pub fn starts_with_own_ip(&self, who: usize, settings: &mut Settings) {
         let mut shared = self.shared();
         let own_ips = &mut shared.own_ips;
@@ -120,13 +119,12 @@ impl World {
         }
     }
 
-    /// Returns what the operator has named to this replica's process.
+    /// Returns the address that the flags of this replica's process name.
     pub fn own_ip_of(&self, who: usize) -> Option<Named> {
         self.shared().own_ips.of[who].clone()
     }
 
-    /// Fails if an operation gives a zone another static IP than the operator has named to its sender; `before` were the zones with
-    /// their static IPs until then.
+    /// Fails if an operation gives a zone another static IP than its sender's flags name. `before` were the zones with their static IPs.
     pub fn judge_replaced(&self, before: &BTreeMap<Zone, String>, own: Option<&Named>) {
         let after = self.account.zone_ips();
         for (zone, ip) in before {
@@ -138,7 +136,7 @@ impl World {
                 let due = &mut self.shared().own_ips.due;
                 due.insert(output(zone), other.clone());
             } else {
-                let text = format!("{zone} gets {other} instead of {ip}, which nobody has named");
+                let text = format!("{zone} gets {other} instead of {ip}, which no flag names");
                 self.fail(Invariant::StaticIpsStay, text);
             }
         }
@@ -152,7 +150,7 @@ impl World {
         live.any(|(zone, ip)| given.get(&zone).is_some_and(|it| it.ip != ip))
     }
 
-    /// Returns what is missing where a zone is to have the address that all replicas know.
+    /// Returns what is missing if all replicas know the address of a zone and the zone does not have it.
     pub fn lacks_own_ip(&self, lost: &Lost) -> Option<String> {
         let in_stack = self.account.zone_ips();
         let addresses = self.account.sight().addresses;
@@ -165,11 +163,11 @@ impl World {
         let is_everywhere = replicas.all(|(of, started)| !started || of == set);
         let is_due = is_everywhere && addresses.contains(&ip.ip) && !lost.zones.contains(zone);
         let has = in_stack.get(zone).filter(|has| is_due && **has != ip.ip)?;
-        Some(format!("{zone} has {has} and is to have {}", ip.ip))
+        Some(format!("{zone} has {has} instead of {}", ip.ip))
     }
 }
 
-/// In one of four histories an address is named, mostly for a zone that is to be replaced, and mostly taken out of the flags again.
+/// Draws, in one of four histories, an address, usually for a zone whose static IP is replaced, and usually removed from the flags again.
 pub fn draw(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     if rng.u8(0..4) > 0 {
         return;

@@ -35,7 +35,7 @@ use crate::report::reporter::Reporter;
 use crate::report::status_publisher::{StatusPublisher, StatusSnapshot};
 use crate::source::Source;
 
-/// What becomes of a process.
+/// How a process ends.
 #[derive(Clone, Copy, Debug)]
 pub enum Order {
     Crash,
@@ -54,7 +54,7 @@ pub fn zone(number: usize) -> Zone {
     zones.nth(number).expect("one of the zones")
 }
 
-/// Two zones: a third one makes templates longer, and nothing new happens in it.
+/// Returns the settings, with two zones: a third zone makes templates longer and adds no behaviour.
 pub fn settings() -> Settings {
     let mut zones = example_zones();
     zones.pop_last();
@@ -106,7 +106,7 @@ pub async fn replica(
         };
         let ended = match ended {
             Some(ended) => ended,
-            // By its own fault or, if it takes too long to stop, by Kubernetes.
+            // The process ended by its own fault or, if it takes too long to stop, Kubernetes ended it.
             None => {
                 running.abort();
                 running.await
@@ -123,7 +123,7 @@ pub async fn replica(
     }
 }
 
-/// Looks at each status when it is published.
+/// Checks each status when it is published.
 async fn judge(
     world: Arc<World>,
     who: usize,
@@ -137,7 +137,7 @@ async fn judge(
     }
 }
 
-/// Returns where all replicas keep the ledger.
+/// Returns the location of the ledger of all replicas.
 pub fn ledger_location() -> LedgerLocation {
     LedgerLocation {
         namespace: "default".to_owned(),
@@ -215,7 +215,7 @@ fn controller(
     (controller, seat)
 }
 
-/// The ledger, over the same network as the Lease.
+/// Returns the ledger, over the same network as the Lease.
 fn ledger(world: &World, who: usize, net: &Net) -> LedgerStore {
     let transport = world.ledger.transport(net);
     let (start, ahead) = (world.start, world.ahead[who]);
@@ -228,7 +228,7 @@ fn ledger(world: &World, who: usize, net: &Net) -> LedgerStore {
     }
 }
 
-/// What becomes of one request about the Lease.
+/// Draws the fate of one request about the Lease.
 fn fate(network_faults: &mut NetworkFaults, who: usize, ask: Ask) -> Fate {
     let most = if ask == Ask::Event { 3.0 } else { 40.0 };
     let luck = network_faults.luck(who, Endpoint::Api, most);

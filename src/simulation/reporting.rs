@@ -1,4 +1,5 @@
-//! Compares what the leader publishes with what is true. Being silent about an entry without a route is the second worst fault.
+//! Compares the leader's published status with the truth. An entry without a route that is not reported is the second worst fault, after a
+//! lost route.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use crate::model::base::ids::{EntryId, ObjectId};
 use crate::model::status::{Entry, State, Status};
 
 impl World {
-    /// Fails where the leader's status says of an entry what is not so. Nothing may have happened for a while.
+    /// Fails if the leader's status is wrong about an entry. Nothing may have changed for a while.
     pub fn judge_status(&self) {
         let published = self.published();
         let ips = published.and_then(|it| self.misreported_ips(&it.status));
@@ -23,7 +24,7 @@ impl World {
 
     fn published_status(&self) -> Option<Status> {
         let published = self.published()?;
-        // Only the JSON has the entries.
+        // Only the JSON contains the entries.
         std::str::from_utf8(&published.json)
             .ok()
             .and_then(Status::read)
@@ -31,7 +32,7 @@ impl World {
 
     fn misreported(&self) -> Option<String> {
         let Some(status) = self.published_status() else {
-            return Some("nobody publishes a status that can be read".to_owned());
+            return Some("no leader publishes a status that can be parsed".to_owned());
         };
         if let Some(failure) = &status.failure {
             return Some(format!("the leader reports a failure: {failure:?}"));
@@ -59,17 +60,17 @@ impl World {
             match of(&id) {
                 Some(entry)
                     if matches!(entry.state, State::Refused | State::Kept) && is_told(entry) => {}
-                other => return Some(format!("{id} has a typo, and the status says {other:?}")),
+                other => return Some(format!("{id} has a typo, but the status says {other:?}")),
             }
         }
         let mut large = oversized(&objects);
         if let Some(object) = large.find(|object| !tells_of(&status, object)) {
             return Some(format!(
-                "{object} is too large, and the status says nothing"
+                "{object} is too large, but the status does not report it"
             ));
         }
         let sight = self.sight();
-        // A zone that waits for its static IP has tables without routes, which every entry has to say.
+        // If a zone waits for its static IP, its tables have no routes, and every entry has to say so.
         let waits = self.is_zone_without_ip();
         for (id, net) in entries(&objects) {
             let without = sight
@@ -82,11 +83,11 @@ impl World {
                     if waits != Some(false) && entry.state == State::Waiting && is_told(entry) => {}
                 (Some(entry), Some(_)) if entry.state != State::Routed && is_told(entry) => {}
                 (other, None) => {
-                    return Some(format!("{id} is routed, and the status says {other:?}"));
+                    return Some(format!("{id} is routed, but the status says {other:?}"));
                 }
                 (other, Some((table, _))) => {
                     return Some(format!(
-                        "{net} of {id} has no route in {table}, and the status says {other:?}"
+                        "{net} of {id} has no route in {table}, but the status says {other:?}"
                     ));
                 }
             }
@@ -94,7 +95,7 @@ impl World {
         None
     }
 
-    /// Returns what the status says wrong of the static IPs that cost money without being used: people release what it lists.
+    /// Returns what the status says wrong about static IPs that cost money without being used. Operators release the listed IPs.
     fn misreported_ips(&self, status: &Status) -> Option<String> {
         let sight = self.sight();
         let listed: Vec<&String> = match self.bug {
@@ -105,16 +106,17 @@ impl World {
         for ip in &listed {
             if sight.ips.values().any(|used| used == *ip) || !sight.addresses.contains(*ip) {
                 return Some(format!(
-                    "{ip} is in use or gone, and the status lists it as kept"
+                    "{ip} is in use or released, but the status lists it as kept"
                 ));
             }
         }
-        // Without the ledger nobody knows what zones had.
+        // Without a ledger, the controller does not know former static IPs.
         let kept = self.shared().kept.clone();
         let mut kept = kept.values().filter(|_| !self.ledger_lost);
         let hidden = kept.find(|ip| sight.addresses.contains(*ip) && !listed.contains(ip));
-        hidden
-            .map(|ip| format!("{ip} is kept without a NAT gateway, and the status does not say so"))
+        hidden.map(|ip| {
+            format!("{ip} is kept without a NAT gateway, but the status does not list it")
+        })
     }
 }
 

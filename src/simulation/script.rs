@@ -12,31 +12,31 @@ pub use super::manual_edits::{LeaseEdit, LedgerEdit, StackEdit};
 use super::replaced_ips::OwnIp;
 use super::zone_flags::Unconfigured;
 
-/// At most so many replicas. The first is always there.
+/// The maximum number of replicas. The first one always exists.
 pub const REPLICAS: usize = 3;
 
-/// One event. Each can be left out, and the others stay the same.
+/// One event. Each can be left out without changing the others.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// There is one more replica, from the beginning.
+    /// Adds a replica, from the start of the history.
     Join(usize),
-    /// The replica's machine has clocks of its own: seconds shown in each second, and how far the wall clock is ahead.
+    /// Sets the clocks of a replica's machine: the rate, and how many seconds the wall clock is ahead.
     Clock { who: usize, rate: f64, ahead: i64 },
-    /// How long an operation on the stack takes.
+    /// Sets the duration of operations on the stack.
     Pace(Duration),
-    /// The process stops in the middle of whatever it does, and goes on after this long.
+    /// Stops the process at once, and lets it continue after this time.
     Freeze { who: usize, lasts: Duration },
-    /// The process stops in its next pass, at a certain point, and goes on after this long.
+    /// Stops the process in its next pass, at a certain stage, and lets it continue after this time.
     Trip {
         who: usize,
         stage: Stage,
         lasts: Duration,
     },
-    /// The process ends without a word, and a new one starts.
+    /// Kills the process, and starts a new one.
     Crash(usize),
-    /// The process gets its signal, and a new one starts.
+    /// Sends the process its stop signal, and starts a new one.
     Stop(usize),
-    /// Messages in one direction, or both, get lost.
+    /// Drops all messages in one direction, or in both.
     Cut {
         who: usize,
         place: Endpoint,
@@ -44,99 +44,99 @@ pub enum Event {
         answers: bool,
         lasts: Duration,
     },
-    /// Some messages have bad luck.
+    /// Affects some messages.
     MessageFault {
         who: usize,
         place: Endpoint,
         foul: MessageFault,
         lasts: Duration,
     },
-    /// The API server is away: all watches are cut, and what it remembered for them is gone.
+    /// Restarts the API server: all watches end, and the API server forgets their state.
     Restart { lasts: Duration },
-    /// The replica cannot list a cluster.
+    /// Prevents the replica from listing a cluster.
     Blind {
         who: usize,
         cluster: &'static str,
         lasts: Duration,
     },
-    /// News of ConfigMaps is slow.
+    /// Delays events of ConfigMaps.
     Late { who: usize, lasts: Duration },
-    /// After the history has settled, a user edits this often.
+    /// Lets a user edit this often, after the history has settled.
     Churn { habit: Habit, gap: Duration },
-    /// After the history has settled, an entry that is served gets this value.
+    /// Gives a served entry this value, after the history has settled.
     LateTypo(&'static str),
-    /// The next operation fails, and so does the rollback of a change if it is stuck.
+    /// Makes the next operation fail, and the rollback of a change as well if `stuck`.
     Spoil { stuck: bool },
-    /// A fault in a zone in EC2, injected again whenever it is repaired, for this long; None means for ever.
+    /// Injects a fault in a zone in EC2 whenever it is repaired, for this time; None means permanently.
     Ec2Fault {
         harm: Ec2Fault,
         zone: usize,
         lasts: Option<Duration>,
     },
-    /// Others have so many routes in a worker table.
+    /// Adds this many foreign routes to a worker table.
     Crowd {
         table: usize,
         count: u8,
         lasts: Duration,
     },
-    /// The account may have only so many more static IPs.
+    /// Limits the number of further static IPs.
     Scarce { free: usize, lasts: Duration },
-    /// A zone takes no more NAT gateways than it has, which the account tells or not.
+    /// Limits a zone to the NAT gateways that it has, with or without the account showing it.
     Full {
         zone: usize,
         told: bool,
         lasts: Duration,
     },
-    /// AWS refuses to route a network; None: until all else has come to rest.
+    /// Makes AWS refuse a network; None: until the rest of the history has settled.
     Refuse { net: usize, lasts: Option<Duration> },
-    /// A worker table is without its tags.
+    /// Removes the tags of a worker table.
     Untag { table: usize, lasts: Duration },
-    /// A zone has one more worker table; None: for good.
+    /// Adds a worker table to a zone; None: permanently.
     Grow {
         zone: usize,
         lasts: Option<Duration>,
     },
-    /// The stack is edited by hand.
+    /// Edits the stack by hand.
     Stack(StackEdit),
-    /// The ledger is edited by hand.
+    /// Edits the ledger by hand.
     Ledger(LedgerEdit),
-    /// How the operator has set the flags that can cost a static IP, from the beginning.
+    /// Sets the flags that can cost a static IP, from the start of the history.
     Flags(Flags),
-    /// The operator takes a zone out of the flags, or puts it back; processes that start from now on have that.
+    /// Removes a zone from the flags, or puts it back. Processes that start later get these flags.
     Zones(Option<Unconfigured>),
-    /// The operator names another address for a zone, or takes it out of the flags.
+    /// Names another address for a zone, or removes it from the flags.
     OwnIp(Option<OwnIp>),
-    /// All watches go silent.
+    /// Silences all watches.
     Deaf { lasts: Duration },
-    /// Answers of EC2 lack some of what there is.
+    /// Makes answers of EC2 incomplete.
     Gap { gap: Gap, lasts: Duration },
-    /// The label selector finds nothing, though it is asked of everything.
+    /// Makes the label selector find nothing, in lists as well.
     Blank { lasts: Duration },
-    /// Another cluster has taken the stack over.
+    /// Makes another cluster the owner of the stack.
     Taken { lasts: Duration },
-    /// The result of change sets with `REVERT_DRIFT`, for the whole history.
+    /// Sets the result of change sets with `REVERT_DRIFT`, for the whole history.
     Reverting(Reverting),
-    /// The Lease is edited by hand.
+    /// Edits the Lease by hand.
     Lease(LeaseEdit),
-    /// A ConfigMap is edited.
+    /// Edits a ConfigMap.
     Edit(Edit),
 }
 
-/// Where messages go. The API server has the Lease and the ConfigMaps of the first cluster.
+/// The receiver of messages. The API server has the Lease and the ConfigMaps of the first cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     Api,
     Account,
 }
 
-/// Where a process is caught.
+/// The stage of a pass at which a process freezes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// It has the network and not yet the stack.
+    /// The process has read the network, and not yet the stack.
     Reading,
-    /// It is about to send a call.
+    /// The process is about to send a call.
     Sending,
-    /// It waits for the answer to a call.
+    /// The process waits for the response to a call.
     Waiting,
 }
 
@@ -144,18 +144,18 @@ pub enum Stage {
 pub enum MessageFault {
     Slow,
     Lossy,
-    /// Requests arrive, and arrive again later.
+    /// Requests arrive, and arrive a second time later.
     Twice,
-    /// 409, 429, 500 and 503; throttling and internal failures.
+    /// Errors 409, 429, 500 and 503; throttling and internal failures.
     Errors,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Script {
     pub seed: u64,
-    /// With the moment of each, in its order.
+    /// The events with their times, in order.
     pub events: Vec<(Duration, Event)>,
-    /// How long nothing may be written in the end.
+    /// How long no call may be sent at the end.
     pub quiet: Duration,
 }
 
@@ -187,13 +187,13 @@ impl Event {
 }
 
 impl Script {
-    /// When all is as it should be again, from the beginning on.
+    /// Returns the time at which all faults have ended, from the start of the history.
     pub fn length(&self) -> Duration {
         let ends = self.events.iter().map(|(at, event)| *at + event.lasts());
         ends.max().unwrap_or_default()
     }
 
-    /// With only these of its events.
+    /// Returns the script with these events only.
     pub fn only(&self, kept: &[usize]) -> Self {
         let events = kept.iter().filter_map(|index| self.events.get(*index));
         Self {
@@ -242,7 +242,7 @@ impl Script {
         how.unwrap_or_default()
     }
 
-    /// Whether anybody does anything in EC2.
+    /// Whether any event changes EC2.
     pub fn harms(&self) -> bool {
         let mut events = self.events.iter();
         events.any(|(_, event)| matches!(event, Event::Ec2Fault { .. }))
@@ -254,7 +254,7 @@ impl Script {
         events.any(|(_, event)| matches!(event, Event::Refuse { .. }))
     }
 
-    /// Whether the ledger may say less than was asked for: it is harmed, or could not be written.
+    /// Whether the ledger may lack a request, because it is damaged or could not be written.
     pub fn loses_ledger(&self) -> bool {
         self.events.iter().any(|(_, event)| match event {
             Event::Ledger(_) | Event::Restart { .. } => true,
@@ -273,7 +273,7 @@ impl Script {
 }
 
 impl Event {
-    /// What others do to the account, the ledger and the selector, as it is shown.
+    /// Formats the events that change the account, the ledger or the selector.
     fn of_others(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ec2Fault { harm, zone, lasts } => {
@@ -285,12 +285,12 @@ impl Event {
                 lasts,
             } => write!(
                 f,
-                "others have {count} routes in table {table} for {lasts:.1?}"
+                "other principals have {count} routes in table {table} for {lasts:.1?}"
             ),
             Self::Scarce { free, lasts } => {
                 write!(
                     f,
-                    "only {free} more static IPs are to be had for {lasts:.1?}"
+                    "only {free} more static IPs can be allocated for {lasts:.1?}"
                 )
             }
             Self::Untag { table, lasts } => {
@@ -315,11 +315,11 @@ impl Event {
                 write!(f, "the label selector finds nothing for {lasts:.1?}")
             }
             Self::Gap { gap, lasts } => write!(f, "answers of EC2 lack {gap:?} for {lasts:.1?}"),
-            Self::Deaf { lasts } => write!(f, "nobody hears of edits for {lasts:.1?}"),
+            Self::Deaf { lasts } => write!(f, "watches deliver no edits for {lasts:.1?}"),
             Self::Flags(flags) => write!(f, "the operator has set {flags:?}"),
             Self::OwnIp(own) => write!(f, "the operator names {own:?}"),
             Self::Zones(None) => f.write_str("the operator configures all zones"),
-            Self::Zones(Some(out)) => write!(f, "the operator configures without {out:?}"),
+            Self::Zones(Some(out)) => write!(f, "the operator configures all zones but {out:?}"),
             Self::Taken { lasts } => {
                 write!(f, "another cluster owns the stack for {lasts:.1?}")
             }
@@ -328,7 +328,7 @@ impl Event {
             Self::Churn { habit, gap } => {
                 write!(f, "a user will edit every {gap:.1?}: {habit:?}")
             }
-            // Everything else is named where this is called.
+            // The caller formats all other events.
             _ => Ok(()),
         }
     }
@@ -353,7 +353,7 @@ impl fmt::Display for Event {
                 )
             }
             Self::Crash(who) => write!(f, "replica {who} crashes"),
-            Self::Stop(who) => write!(f, "replica {who} gets its signal"),
+            Self::Stop(who) => write!(f, "replica {who} gets its stop signal"),
             Self::Cut {
                 who,
                 place,
@@ -363,8 +363,8 @@ impl fmt::Display for Event {
             } => {
                 let what = match (requests, answers) {
                     (true, true) => "is cut off",
-                    (true, false) => "sends into the void",
-                    _ => "gets no answers",
+                    (true, false) => "sends requests that are lost",
+                    _ => "gets no responses",
                 };
                 write!(f, "replica {who} {what}, {place:?}, for {lasts:.1?}")
             }
@@ -375,14 +375,16 @@ impl fmt::Display for Event {
                 lasts,
             } => write!(
                 f,
-                "replica {who}'s way to {place:?} is foul for {lasts:.1?}: {foul:?}"
+                "replica {who}'s messages to {place:?} are faulty for {lasts:.1?}: {foul:?}"
             ),
             Self::Restart { lasts } => write!(f, "the API server is away for {lasts:.1?}"),
             Self::Blind { who, cluster, .. } => {
                 let lasts = self.lasts();
                 write!(f, "replica {who} cannot see {cluster} for {lasts:.1?}")
             }
-            Self::Late { who, lasts } => write!(f, "replica {who} gets news late for {lasts:.1?}"),
+            Self::Late { who, lasts } => {
+                write!(f, "replica {who} gets events late for {lasts:.1?}")
+            }
             Self::Spoil { stuck: false } => f.write_str("the next operation will fail"),
             Self::Spoil { stuck: true } => {
                 f.write_str("the next operation will fail and get stuck")

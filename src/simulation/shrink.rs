@@ -10,12 +10,12 @@ const TRIES: usize = 500;
 
 /// A part of a script that breaks the same invariant.
 pub struct Shrunk {
-    /// The events that are left, by their places in the whole script.
+    /// The remaining events, by their positions in the whole script.
     pub kept: Vec<usize>,
     pub story: History,
 }
 
-/// Leaves out larger and smaller runs of events, as long as `law` is broken without them.
+/// Removes larger and then smaller runs of events, as long as `law` is broken without them.
 pub fn shrink(whole: &Script, bug: Bug, law: Invariant) -> Option<Shrunk> {
     let attempt = |kept: Vec<usize>| {
         let story = run(&whole.only(&kept), bug);
@@ -27,7 +27,7 @@ pub fn shrink(whole: &Script, bug: Bug, law: Invariant) -> Option<Shrunk> {
     let mut width = whole.events.len().div_ceil(2);
     loop {
         let before = best.kept.len();
-        // From the end on: what comes after the failure goes first, and consequences before causes.
+        // From the end, so that events after the failure go first, and consequences before causes.
         let mut end = best.kept.len();
         while end > 0 && tries < TRIES {
             let begin = end.saturating_sub(width);

@@ -21,10 +21,10 @@ use crate::provider::memory::quota_faults::ROUTES;
 use crate::source::confirm::Doubt;
 use crate::source::{Again, Feed, Taken};
 
-/// How long a watch may say nothing before its source is in doubt.
+/// How long a watch may be silent before its source is in doubt.
 const NOTICED: Duration = Duration::from_secs(8);
 
-/// What stands between the clusters and the replicas, apart from cuts.
+/// The faults between the clusters and the replicas, apart from network partitions.
 pub struct SourceFaults {
     away_until: Instant,
     blind_until: BTreeMap<(usize, &'static str), Instant>,
@@ -45,7 +45,7 @@ impl SourceFaults {
         }
     }
 
-    /// The API server that also has the Lease.
+    /// Makes the API server unavailable that also has the Lease.
     pub fn away(&mut self, lasts: Duration) {
         self.away_until = Instant::now() + lasts;
     }
@@ -63,7 +63,7 @@ impl SourceFaults {
         self.blank_until = Instant::now() + lasts;
     }
 
-    /// All watches stay open, and say nothing.
+    /// Silences all watches without ending them.
     pub fn deaf(&mut self, lasts: Duration) {
         self.deaf_until = Instant::now() + lasts;
     }
@@ -77,14 +77,14 @@ impl SourceFaults {
 pub fn feed(world: &Arc<World>, who: usize, process: &Process) -> Feed {
     let (world, process) = (Arc::clone(world), process.clone());
     Box::new(move |sender| {
-        // Nothing is known until the first listing.
+        // Nothing is known until the first list.
         world.shared().shown[who] = Snapshot::default();
         let told = tell(Arc::clone(&world), who, sender);
         tokio::spawn(process.run(told))
     })
 }
 
-/// Remembers what a pass of the replica goes by.
+/// Records the basis of the replica's pass.
 pub fn taken(world: &Arc<World>, who: usize) -> Taken {
     let world = Arc::clone(world);
     Arc::new(move || {
@@ -96,7 +96,7 @@ pub fn taken(world: &Arc<World>, who: usize) -> Taken {
     })
 }
 
-/// What a list would find.
+/// Returns the result that a list would have.
 fn truth(world: &World) -> BTreeMap<ObjectId, Object> {
     match world.source_faults().blank_until > Instant::now() {
         true => BTreeMap::new(),
@@ -104,7 +104,7 @@ fn truth(world: &World) -> BTreeMap<ObjectId, Object> {
     }
 }
 
-/// Lists everything by a consistent read, which fails and is late as all messages are.
+/// Lists everything by a consistent read, which fails and is delayed like other messages.
 pub fn again(world: &Arc<World>, who: usize) -> Again {
     let world = Arc::clone(world);
     Box::new(move || {
@@ -144,7 +144,7 @@ pub fn again(world: &Arc<World>, who: usize) -> Again {
 }
 
 async fn tell(world: Arc<World>, who: usize, sender: watch::Sender<Option<Snapshot>>) {
-    // Until when each cluster is not listed whole: now and then a first listing takes long.
+    // The time until which each cluster is not listed completely. Some first lists take long.
     let mut listed: BTreeMap<&'static str, Instant> = BTreeMap::new();
     for cluster in CLUSTERS {
         let most = if fastrand::u8(0..3) == 0 { 20.0 } else { 0.05 };
@@ -179,7 +179,7 @@ async fn tell(world: Arc<World>, who: usize, sender: watch::Sender<Option<Snapsh
     }
 }
 
-/// What can be seen now, and when there may be more.
+/// Returns what the replica can read now, and when it may read more.
 fn look(
     world: &World,
     who: usize,
@@ -216,11 +216,11 @@ fn look(
             snapshot.missing.insert(cluster.to_owned(), why);
             wait(ready.max(cut));
         } else if cut > now {
-            // What was listed before still counts, and that it is in doubt is noticed after a while.
+            // Objects that were listed before still count. The replica notices after a while that they are in doubt.
             as_before(&mut snapshot, cluster, last);
             let noticed = *silent.entry(cluster).or_insert(now) + NOTICED;
             if noticed <= now {
-                let why = "it does not answer any more".to_owned();
+                let why = "it no longer answers".to_owned();
                 snapshot.stale.insert(cluster.to_owned(), why);
                 wait(cut);
             } else {
@@ -229,10 +229,10 @@ fn look(
             continue;
         } else if deaf > now && !listed.contains_key(cluster) {
             as_before(&mut snapshot, cluster, last);
-            // One of the clusters sends bookmarks, and is known to be silent after a while.
+            // One of the clusters sends bookmarks, so its silence is noticed after a while.
             let noticed = *silent.entry(cluster).or_insert(now) + NOTICED;
             if cluster == CLUSTERS[1] && noticed <= now {
-                let why = "its watch says nothing any more".to_owned();
+                let why = "its watch is silent".to_owned();
                 snapshot.stale.insert(cluster.to_owned(), why);
             } else {
                 wait(noticed.max(now + secs(0.1)));

@@ -1,4 +1,4 @@
-//! Worker tables that come, go and lose their tags: a part of the account in memory.
+//! Worker tables that come, go and lose their tags. Extends the account in memory.
 
 use ipnet::Ipv4Net;
 
@@ -7,7 +7,7 @@ use crate::model::base::ids::{TableId, Zone};
 use crate::model::cloud::network::{Route, WorkerTable};
 
 impl MemoryProvider {
-    /// A worker table loses its tags: its id and what it was. None if there are not so many.
+    /// Removes the tags of a worker table. Returns its id and zone; None if there is no such table.
     pub(crate) fn untag(&self, number: usize) -> Option<(TableId, Zone)> {
         let network = &mut self.account().ec2.network;
         let id = network.worker_tables.keys().nth(number)?.clone();
@@ -15,7 +15,7 @@ impl MemoryProvider {
         Some((id, zone))
     }
 
-    /// It is a worker's again.
+    /// Restores the tags of a worker table.
     pub(crate) fn tag(&self, id: &TableId, zone: &Zone) {
         let network = &mut self.account().ec2.network;
         if let Some(table) = network.other_tables.remove(id) {
@@ -30,7 +30,7 @@ impl MemoryProvider {
         }
     }
 
-    /// There is one more worker table in a zone that has one.
+    /// Adds a worker table to a zone that has one.
     pub(crate) fn grow(&self, id: &str, zone: usize) {
         let network = &mut self.account().ec2.network;
         let zones = network.worker_tables.values();
@@ -49,7 +49,7 @@ impl MemoryProvider {
         network.worker_tables.insert(id.to_owned(), worker);
     }
 
-    /// It is deleted, whatever is in it.
+    /// Deletes a table with all its routes.
     pub(crate) fn fell(&self, id: &str) {
         let network = &mut self.account().ec2.network;
         network.worker_tables.remove(id);

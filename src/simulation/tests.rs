@@ -1,4 +1,4 @@
-//! Runs histories, shows that they find what is planted, and that a failure gets small.
+//! Runs histories, shows that they find planted bugs, and that a failure is shrunk.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,14 +8,14 @@ use super::history::{History, run};
 use super::script::Script;
 use super::shrink::shrink;
 
-/// How many histories a run of all tests takes.
+/// The number of histories in a run of all tests.
 const USUAL: u64 = 1_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// What fails and how to see it again, whole and shrunk.
+/// Returns what fails, and how to replay the failure, whole and shrunk.
 fn report(script: &Script, bug: Bug) -> Option<String> {
     let wrong = run(script, bug).wrong?;
     let seed = script.seed;
@@ -36,14 +36,14 @@ fn report(script: &Script, bug: Bug) -> Option<String> {
     ))
 }
 
-/// The planted bug that the environment names.
+/// Returns the planted bug that the environment names.
 fn planted() -> Option<Bug> {
     let name = std::env::var("BUG").ok()?;
     let mut bugs = Bug::PLANTED.iter().chain(&Bug::RARE).map(|(bug, _)| *bug);
     bugs.find(|bug| format!("{bug:?}") == name)
 }
 
-/// The history that the environment names: `SEED`, of its events `ONLY` some, with a planted `BUG`.
+/// Returns the history that the environment names: `SEED`, with the events `ONLY`, and a planted `BUG`.
 fn named() -> Option<(Script, Bug)> {
     let mut script = Script::draw(number("SEED")?);
     if let Ok(only) = std::env::var("ONLY") {
@@ -53,7 +53,7 @@ fn named() -> Option<(Script, Bug)> {
     Some((script, planted().unwrap_or(Bug::None)))
 }
 
-/// Runs `one` of 0, 1, 2 and so on up to `end`, on all processors, until it fails.
+/// Runs `one` for 0, 1, 2 and so on up to `end`, on all processors, until it fails.
 fn on_all<T: Send>(
     end: u64,
     one: impl Fn(u64) -> Result<T, String> + Sync,

@@ -1,4 +1,4 @@
-//! The state of a history as an observer outside of all replicas knows it.
+//! The state of a history, as an observer outside all replicas knows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -30,7 +30,7 @@ use crate::provider::memory::account_view::Stamp;
 use crate::provider::memory::quota_faults::{ROUTES, refusable};
 use crate::report::status_publisher::{StatusPublisher, StatusSnapshot};
 
-/// How long a request may be on its way to the account.
+/// The maximum time that a request takes to the account.
 const SLOWEST: Duration = Duration::from_secs(10);
 pub struct World {
     pub bug: Bug,
@@ -41,21 +41,21 @@ pub struct World {
     maps: Mutex<ConfigMaps>,
     network_faults: Mutex<NetworkFaults>,
     source_faults: Mutex<SourceFaults>,
-    /// Woken in the order of waiting: a watch channel wakes in an order of its own.
+    /// Notified in the order of waiting. A watch channel would wake in another order.
     pub edited: Notify,
     pub start: Instant,
     pub faults_until: Instant,
-    /// How far each replica's wall clock is ahead, in seconds.
+    /// How many seconds each replica's wall clock is ahead.
     pub ahead: [i64; REPLICAS],
-    /// How long an operation takes.
+    /// The duration of an operation.
     pub pace: Duration,
-    /// How long a request may be on its way to the account: less than any operation takes.
+    /// The maximum time that a request takes to the account, less than the duration of any operation.
     pub slowest: Duration,
     /// Whether epochs may start again at zero, because the Lease is deleted by hand.
     pub epochs_lost: bool,
-    /// The ledger may say less than was asked for.
+    /// Whether the ledger may lack requests.
     pub ledger_lost: bool,
-    /// What becomes of change sets that are to revert drift.
+    /// The result of change sets that revert drift.
     pub reverting: Reverting,
     pub flags: Flags,
     shared: Mutex<Shared>,
@@ -63,27 +63,27 @@ pub struct World {
 
 #[derive(Default)]
 pub struct Shared {
-    /// What answers of EC2 lack, and until when.
+    /// The gaps in EC2's answers, and when each ends.
     pub gaps: Vec<(Gap, Instant)>,
     pub history: Vec<String>,
     pub wrong: Option<Violation>,
-    /// What each replica was last shown, as it really was.
+    /// The true state that each replica last received.
     pub shown: [Snapshot; REPLICAS],
-    /// The same when its pass began.
+    /// The same at the start of its pass.
     pub basis: [Snapshot; REPLICAS],
-    /// What there really was when its pass began, or when it has last read everything again.
+    /// The true state at the start of its pass, or when it last read all sources again.
     pub truth: [BTreeMap<ObjectId, Object>; REPLICAS],
-    /// The next operation will fail, and its rollback too if that is true.
+    /// The next operation fails, and its rollback as well if the value is true.
     pub spoilt: Option<bool>,
-    /// Where each replica will be caught, and for how long.
+    /// The stage at which each replica will freeze, and for how long.
     pub trips: [Option<(Stage, Duration)>; REPLICAS],
-    /// Terms begun, calls accepted, operations failed.
+    /// The number of terms begun, calls accepted and operations failed.
     pub terms: usize,
     pub calls: usize,
     pub failures: usize,
-    /// Passes begun.
+    /// The number of passes begun.
     pub passes: usize,
-    /// From when on no call may be sent.
+    /// Whether no call may be sent any more.
     quiet: bool,
     terms_of: [Option<LeaderTerm>; REPLICAS],
     publishers: [StatusPublisher; REPLICAS],
@@ -91,26 +91,26 @@ pub struct Shared {
     pub operation_epoch: u64,
     /// The static IPs by their outputs.
     pub ips: BTreeMap<String, String>,
-    /// Static IPs of stacks that were deleted and of zones that were removed, until these are back, by their outputs.
+    /// Static IPs of deleted stacks and removed zones, until these are back, by output.
     pub kept: BTreeMap<String, String>,
     pub entries: BTreeMap<EntryId, Standing>,
-    /// All that each entry has ever asked for.
+    /// All networks that each entry has ever requested.
     pub ever: BTreeMap<EntryId, BTreeSet<Ipv4Net>>,
     pub excuses: Excuses,
     pub zone_flags: ZoneFlags,
     pub own_ips: OwnIps,
     /// Networks that AWS has ever refused.
     pub refused: BTreeSet<Ipv4Net>,
-    /// Until when a table that was full may go without new routes.
+    /// Tables that were full, and the time until which each may lack new routes.
     pub full: BTreeMap<TableId, Instant>,
-    /// Networks that the operation that fails adds routes for.
+    /// Networks of the routes that the failing operation adds.
     pub adds: BTreeSet<Ipv4Net>,
-    /// Networks whose addition has failed: how often, and until when they may wait.
+    /// Networks whose addition failed: the number of failures, and the time until which they may wait.
     failed: BTreeMap<Ipv4Net, (u32, Instant)>,
-    /// Until when entries may wait for room.
+    /// The time until which entries may wait for room.
     tight_until: Option<Instant>,
     crowded_at: Option<Instant>,
-    /// The account when it was last looked at; None when there is another reason to look.
+    /// The account at the last check; None if there is another reason to check.
     pub stamp: Option<Stamp>,
 }
 
@@ -122,24 +122,24 @@ struct LeaderTerm {
 }
 
 impl LeaderTerm {
-    /// By the clock of the machine that believes in it.
+    /// Whether the term is over on the clock of the replica's own machine.
     fn is_over(&self) -> bool {
         self.process.by_its_clock(|| self.guard.is_over())
     }
 }
 
-/// An entry that asks for the same since some time.
+/// An entry whose request has not changed for a while.
 pub struct Standing {
     pub net: Ipv4Net,
     pub since: Instant,
-    /// It has a route in every table, as last seen.
+    /// Whether the entry had a route in every table at the last check.
     pub routed: bool,
-    /// It has had that when it was firm.
+    /// Whether the entry was routed while it was firm.
     pub owed: bool,
 }
 
 impl Standing {
-    /// Whether the entry has stood unchanged for so long, and is routed.
+    /// Whether the entry has stood unchanged for this long, and is routed.
     pub fn is_firm(&self, after: Duration) -> bool {
         self.routed && self.since.elapsed() > after
     }
@@ -199,7 +199,7 @@ impl World {
         self.shared().history.push(line);
     }
 
-    /// The first thing that goes wrong is what counts.
+    /// Records a violation. Only the first one counts.
     pub fn fail(&self, law: Invariant, text: String) {
         self.note(&format!("WRONG: {text}"));
         self.shared().wrong.get_or_insert(Violation { law, text });
@@ -212,7 +212,7 @@ impl World {
         self.judge();
     }
 
-    /// A term that the Lease stands behind has begun.
+    /// Records the start of a term that the Lease confirms.
     pub fn leads(&self, who: usize, process: &Process, epoch: u64, guard: TermGuard) {
         self.note(&format!("replica {who} leads in epoch {epoch}"));
         self.alone(who, &format!("its epoch {epoch} began"));
@@ -260,7 +260,7 @@ impl World {
         }
     }
 
-    /// A mutating call has left a replica. Nothing calls it back from here on.
+    /// Checks a mutating call that has left a replica. It cannot be cancelled from here on.
     pub fn sent(&self, who: usize, epoch: u64, call: &str) {
         self.note(&format!("replica {who} sends {call} in epoch {epoch}"));
         self.alone(who, &format!("{call} was sent"));
@@ -281,12 +281,12 @@ impl World {
             self.fail(Invariant::TermCovers, text);
         }
         if quiet {
-            let text = format!("replica {who} sent {call} in a quiet world");
+            let text = format!("replica {who} sent {call} although there was nothing to do");
             self.fail(Invariant::StaysQuiet, text);
         }
     }
 
-    /// A worker table has come, or come back: what it has no route for, it is not known to have had.
+    /// Records that a worker table was added or is back. Routes that it lacks are not owed.
     pub fn owes_nothing_in(&self, table: &TableId) {
         let sight = self.account.sight();
         let astray = self.account.astray().into_values();
@@ -307,7 +307,7 @@ impl World {
         }
     }
 
-    /// Room may be short until after `lasts`, because a replica may act on an older reading.
+    /// Excuses missing routes until after `lasts`, because a replica may act on an earlier observation.
     pub fn is_tight_for(&self, lasts: Duration) {
         let until = Some(Instant::now() + lasts + FIRM + self.pace);
         let mut shared = self.shared();
@@ -315,7 +315,7 @@ impl World {
         shared.crowded_at = Some(Instant::now());
     }
 
-    /// Whether everybody who acts now has seen how much room there is.
+    /// Whether all replicas that act now have observed the room in the tables.
     pub fn is_long_crowded(&self) -> bool {
         let at = self.shared().crowded_at;
         at.is_some_and(|at| at.elapsed() > FIRM)
@@ -343,7 +343,7 @@ impl World {
         refused.any(|other| other.contains(net) || net.contains(other))
     }
 
-    /// After an operation that failed, what is added may be added in parts, and a table that was full waits.
+    /// Records the excuses after a failed operation: routes may be added in parts, and a full table waits.
     pub fn excuse_failure(&self) {
         let Some((_, table)) = self.account.failure() else {
             return;
@@ -366,7 +366,7 @@ impl World {
         }
     }
 
-    /// Whether an operation has failed of this table.
+    /// Whether an operation failed because this table was full.
     pub fn was_full(&self, table: &TableId) -> bool {
         let until = self.shared().full.get(table).copied();
         until.is_some_and(|until| until > Instant::now())
@@ -378,20 +378,20 @@ impl World {
         until.is_some_and(|until| until > Instant::now())
     }
 
-    /// Whether nobody may know which routes stay for these typos.
+    /// Whether the routes that stay for these typos are unknown.
     pub fn is_unknown_what_stays(&self, typos: &BTreeSet<EntryId>) -> bool {
         self.ledger_lost && !typos.is_empty()
     }
 
-    /// Unless something may go that only looks as if it had to stay: a typo is about, and the ledger may have been away.
+    /// From now on no call may be sent, unless a route for a typo may still be removed because the ledger was lost.
     pub fn be_quiet(&self) {
         let typos = self.unread();
         if self.is_unknown_what_stays(&typos) {
             return self.note(
-                "all is as asked for, and what stays for a typo may go when the ledger tells",
+                "all routes are as requested, but routes for a typo may be removed when the ledger is back",
             );
         }
-        self.note("all is as asked for: from now on nothing may be sent");
+        self.note("all routes are as requested: from now on no call may be sent");
         self.shared().quiet = true;
     }
 }

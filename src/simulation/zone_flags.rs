@@ -1,4 +1,4 @@
-//! Zones that the operator takes out of the flags in a rolling update, with or without `--remove-zone`, and puts back.
+//! Zones that the operator removes from the flags in a rolling update, with or without `--remove-zone`, and puts back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -31,19 +31,19 @@ impl Unconfigured {
     }
 }
 
-/// What the flags say of zones.
+/// The flags about zones.
 #[derive(Default)]
 pub struct ZoneFlags {
-    /// As the operator has set them last: a process that starts takes them.
+    /// The zone in the flags of the Deployment. A process that starts gets it.
     set: Option<Unconfigured>,
-    /// As each replica was started last.
+    /// The zone in the flags of each replica's process.
     of: [Option<Unconfigured>; REPLICAS],
     started: [bool; REPLICAS],
-    /// Zones that were taken out of the flags, until they are configured and in the stack again.
+    /// Zones that were removed from the flags, until they are configured and in the stack again.
     doubtful: BTreeSet<Zone>,
-    /// Worker tables in which nothing was owed when the account was last looked at.
+    /// Worker tables in which no route was required at the last check.
     out: BTreeSet<TableId>,
-    /// The zones of worker tables that have no tags at present.
+    /// The zones of worker tables that currently have no tags.
     pub untagged: BTreeMap<TableId, Zone>,
 }
 
@@ -52,18 +52,18 @@ impl ZoneFlags {
         self.of.into_iter().chain([self.set]).flatten()
     }
 
-    /// Returns the zones that a replica has orders to remove.
+    /// Returns the zones that the flags of a replica name for removal.
     fn named(&self) -> BTreeSet<Zone> {
         let named = self.all().filter(|it| it.named);
         named.map(Unconfigured::zone).collect()
     }
 
-    /// Returns the zones that a replica does not know.
+    /// Returns the zones that the flags of a replica lack.
     fn unconfigured(&self) -> BTreeSet<Zone> {
         self.all().map(Unconfigured::zone).collect()
     }
 
-    /// Returns the zones in whose tables nothing is owed.
+    /// Returns the zones in whose tables no route is required.
     fn zones_out(&self, in_stack: &BTreeSet<Zone>) -> BTreeSet<Zone> {
         let named = self.named();
         let doubtful = self.doubtful.iter();
@@ -79,14 +79,14 @@ impl ZoneFlags {
 }
 
 impl Shared {
-    /// Notes that the stack is gone, and that its static IPs stay in the account.
+    /// Records that the stack was deleted and its static IPs stay in the account.
     pub fn keep_ips(&mut self) {
         self.kept.append(&mut self.ips);
     }
 }
 
 impl World {
-    /// The operator edits the flags of the Deployment.
+    /// Edits the flags of the Deployment.
     pub fn set_zone_flags(&self, set: Option<Unconfigured>) {
         let mut shared = self.shared();
         let flags = &mut shared.zone_flags;
@@ -95,7 +95,7 @@ impl World {
         (shared.stamp, shared.excuses.count) = (None, shared.excuses.count + 1);
     }
 
-    /// A process starts with the flags as they are set.
+    /// Gives a process that starts the flags of the Deployment.
     pub fn starts_with_zones(&self, who: usize, settings: &mut Settings) {
         let mut shared = self.shared();
         let flags = &mut shared.zone_flags;
@@ -111,7 +111,7 @@ impl World {
         }
     }
 
-    /// Returns the zones that the operator has named to this replica's process.
+    /// Returns the zones that the flags of this replica's process name for removal.
     pub fn named_to(&self, who: usize) -> BTreeSet<Zone> {
         let of = self.shared().zone_flags.of[who];
         of.filter(|it| it.named)
@@ -120,8 +120,8 @@ impl World {
             .collect()
     }
 
-    /// Fails if an operation removes a zone, or gives it another static IP, and that was not named to its sender; `before` were the zones with their static IPs until
-    /// then, and none if it is no such operation.
+    /// Fails if an operation removes a zone, or gives it another static IP, that its sender's flags do not name. `before` were the zones
+    /// with their static IPs; empty for other operations.
     pub fn judge_zones(&self, before: &BTreeMap<Zone, String>, basis: &Basis) {
         if before.is_empty() {
             return;
@@ -136,13 +136,14 @@ impl World {
                 shared.ips.retain(|_, it| it != ip);
                 (shared.kept).insert(part_name(zone, Part::Eip), ip.clone());
             } else {
-                let text = format!("{zone} goes with {ip}, and the operator has not named it");
+                let text = format!("{zone} was removed with {ip} although no flag names it");
                 self.fail(Invariant::StaticIpsStay, text);
             }
         }
     }
 
-    /// Returns the account without the worker tables in which nothing is owed, since their zone is named or does not exist yet.
+    /// Returns the account without the worker tables in which no route is required, because their zone is named for removal or does not
+    /// exist yet.
     pub fn sight(&self) -> AccountView {
         let mut sight = self.account.sight();
         let out = self.tables_out();
@@ -150,7 +151,7 @@ impl World {
         sight
     }
 
-    /// Returns the zones that are not in the stack and wait for a person, since their former static IP is released.
+    /// Returns the zones that are not in the stack and wait for a user, because their former static IP was released.
     pub fn zones_without_ip(&self) -> BTreeSet<Zone> {
         let addresses = self.account.sight().addresses;
         let shared = self.shared();
@@ -168,7 +169,7 @@ impl World {
             .collect()
     }
 
-    /// Whether a configured zone waits for a person. None while replicas have different flags.
+    /// Whether a configured zone waits for a user. None while replicas have different flags.
     pub fn is_zone_without_ip(&self) -> Option<bool> {
         let without = self.zones_without_ip();
         let shared = self.shared();
@@ -179,7 +180,7 @@ impl World {
         (without.is_empty() || shared.zone_flags.are_rolled_out()).then_some(waits)
     }
 
-    /// Returns the worker tables in which nothing is owed.
+    /// Returns the worker tables in which no route is required.
     pub fn tables_out(&self) -> BTreeSet<TableId> {
         let mut out = self.zones_without_ip();
         let shared = self.shared();
@@ -193,14 +194,14 @@ impl World {
         tables.into_keys().collect()
     }
 
-    /// Returns the zones of the worker tables, of those without their tags as well: the stack has routes in them.
+    /// Returns the zones of all worker tables, including those without tags, in which the stack still has routes.
     pub fn zones_of_tables(&self) -> BTreeMap<TableId, Zone> {
         let mut zones = self.account.zones();
         zones.extend(self.shared().zone_flags.untagged.clone());
         zones
     }
 
-    /// Finds the zones that count again. In their tables nothing has been owed so far.
+    /// Finds the zones that count again. The routes that their tables lack are not owed.
     pub fn note_zones(&self) {
         if self.shared().zone_flags.doubtful.is_empty() {
             return;
@@ -222,7 +223,7 @@ impl World {
         }
     }
 
-    /// Returns the zones that the stack has to have in the end, and fails to find it right while it has one that was named.
+    /// Returns the zones that the stack must have at the end. Fails if it has a zone that was named for removal.
     pub fn zones_due(&self) -> Result<BTreeSet<Zone>, String> {
         let in_stack = self.account.zone_ips();
         let shared = self.shared();
@@ -232,7 +233,7 @@ impl World {
             && flags.are_rolled_out()
             && in_stack.keys().any(|zone| !named.contains(zone))
         {
-            return Err(format!("{zone} is to be removed and is still there"));
+            return Err(format!("{zone} is named for removal and still exists"));
         }
         let unconfigured = flags.unconfigured();
         let zones = settings().zones.into_keys();
@@ -240,7 +241,7 @@ impl World {
     }
 }
 
-/// In one of three histories a zone is taken out of the flags, mostly with its name in `--remove-zone`, and mostly put back.
+/// Draws, in one of three histories, a zone that is removed from the flags, usually with its name in `--remove-zone`, and usually put back.
 pub fn draw(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
     if rng.u8(0..3) > 0 {
         return;
