@@ -1,4 +1,4 @@
-//! The ways into clusters and accounts that kubectl and the AWS CLI know. deploy/docs/access.md names these tests.
+//! Access to clusters and accounts as kubectl and the AWS CLI support it. deploy/docs/access.md names these tests.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::replica::PROGRAM;
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::wait;
 
-/// A name on the API server's certificate that no resolver here knows: only a proxy leads to it.
+/// A name on the API server's certificate that this host cannot resolve, so that only a proxy can reach it.
 const FAR: &str = "kubernetes.default.svc";
 
 fn port_of(stage: &Stage) -> &str {
@@ -41,11 +41,11 @@ async fn the_proxy_of_the_environment_leads_to_the_api_server_and_no_proxy_excep
     });
     let (port, heads) = proxy();
     let proxy = format!("http://user:pass@127.0.0.1:{port}");
-    // Files that hold such a value end with a line break.
+    // Such files end with a line break.
     let replica = stage
         .replica("r1")
         .env("HTTPS_PROXY", &format!(" {proxy}\n"));
-    // Plain HTTP may carry a token of the node: it never goes there.
+    // Plain HTTP requests may carry a token of the node, so they never use the proxy.
     let replica = replica
         .env("HTTP_PROXY", &proxy)
         .env("NO_PROXY", "other.example");
@@ -116,7 +116,7 @@ async fn a_socks_proxy_of_the_kubeconfig_resolves_names() {
     );
 }
 
-/// The plugin counts its runs; the first token is refused, later ones are good for two seconds more than the margin.
+/// The plugin counts its runs. Its first token is refused, and later ones are valid for two seconds more than the margin.
 #[tokio::test]
 async fn an_exec_plugin_runs_again_after_a_401_and_before_its_token_expires() {
     let stage = Stage::open("plugin").await;
@@ -188,7 +188,7 @@ async fn every_request_to_an_api_server_names_the_program() {
     }
 }
 
-/// Runs `plan` with a kubeconfig that has this cluster and user. It must end before a request is sent.
+/// Runs `plan` with a kubeconfig that has this cluster and user. The command must end before it sends a request.
 fn refused(dir: &Path, cluster: &str, user: &str) -> String {
     let file = dir.join("kubeconfig");
     let text = format!(
@@ -218,7 +218,7 @@ fn what_is_wrong_with_a_kubeconfig_is_named_once_and_without_secrets() {
     openssl(
         "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key -out csr -subj /CN=me",
     );
-    // Without extensions it is of version 1.
+    // Without extensions, openssl makes a certificate of version 1.
     openssl("x509 -req -in csr -CA ca.crt -CAkey ca.key -CAcreateserial -out v1.crt");
     for (cluster, user, part) in [
         (
@@ -251,7 +251,7 @@ fn what_is_wrong_with_a_kubeconfig_is_named_once_and_without_secrets() {
         let told = refused(&dir, cluster, user);
         assert!(told.contains(part) && !told.contains("secret"), "{told}");
         assert_eq!(told.lines().count(), 1, "{told}");
-        // The cause stands at the end.
+        // The cause is at the end of the line.
         let cause = told.trim_end().rsplit(": ").next().unwrap();
         assert_eq!(told.matches(cause).count(), 1, "{told}");
     }
@@ -317,7 +317,7 @@ async fn what_a_profile_lacks_is_named_with_the_command_that_helps() {
     }
 }
 
-/// The API server stands for an AWS behind a private authority: only the handshake counts.
+/// The API server stands in for an AWS endpoint with a private certificate authority. Only the TLS handshake matters.
 #[tokio::test]
 async fn an_authority_of_aws_ca_bundle_is_trusted_and_the_proxy_leads_to_aws() {
     let stage = Stage::open("bundle").await;
@@ -343,7 +343,7 @@ async fn an_authority_of_aws_ca_bundle_is_trusted_and_the_proxy_leads_to_aws() {
     let with = launch()
         .env("AWS_CA_BUNDLE", authority.as_str().unwrap())
         .start();
-    // An API server refuses what is no request of its own.
+    // An API server refuses a request of AWS.
     wait::until("the API server answers", || {
         with.said(&["no answer of AWS"])
     })

@@ -1,5 +1,4 @@
-//! The chart's ValidatingAdmissionPolicy on a real API server: it and the controller refuse the same entries in the same
-//! words.
+//! The chart's ValidatingAdmissionPolicy on a real API server: the policy and the controller refuse the same entries with the same texts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,7 +14,7 @@ use crate::wait;
 
 const RELEASE: &str = "admission";
 
-/// Reasons that the API server cannot know of.
+/// Reasons that the API server cannot check.
 const UNSEEN: [&str; 4] = [
     "LimitReached",
     "RoutedElsewhere",
@@ -23,7 +22,7 @@ const UNSEEN: [&str; 4] = [
     "NamespaceFull",
 ];
 
-/// Limits of namespaces, and the network of tests/scenarios.
+/// The limits of namespaces, and the network of tests/scenarios.
 fn settings() -> Value {
     let zones = [("a", "172.31.200.0/28"), ("b", "172.31.200.16/28")];
     let zones =
@@ -40,7 +39,7 @@ async fn ask(method: &str, path: &str, body: &Value) -> Result<Value, kube::Erro
     ask_at(Testbed::policed(), method, path, body).await
 }
 
-/// Installed once; ready when it refuses something.
+/// Installs the policy once, and waits until it refuses a ConfigMap.
 async fn installed() {
     static DONE: OnceCell<()> = OnceCell::const_new();
     DONE.get_or_init(|| async {
@@ -69,7 +68,7 @@ fn config_map(name: &str, data: &Value) -> Value {
         "metadata": { "name": name, "labels": { "egress": "static" } } })
 }
 
-/// Tries to create a ConfigMap; what the policy said, one refusal an entry.
+/// Tries to create a ConfigMap. Returns the policy's refusals, one per entry.
 async fn send(namespace: &str, object: &Value) -> Result<(), BTreeSet<String>> {
     let path = format!("/api/v1/namespaces/{namespace}/configmaps?dryRun=All");
     match ask("POST", &path, object).await {
@@ -90,7 +89,7 @@ async fn write(namespace: &str, data: &[(&str, &str)]) -> Result<(), BTreeSet<St
     send(namespace, &config_map("c", &json!(data))).await
 }
 
-/// The labelled ConfigMaps of a scenario.
+/// Returns the labelled ConfigMaps of a scenario.
 fn config_maps(folder: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(folder.join("manifests.yaml")).unwrap();
     let mut found = Vec::new();
@@ -105,8 +104,8 @@ fn config_maps(folder: &Path) -> Vec<Value> {
     found
 }
 
-/// What the controller's plan refuses of one ConfigMap, as the policy would say it. What waits for others to make room is
-/// nothing that one ConfigMap shows, and what the route tables hold neither.
+/// Returns the entries of one ConfigMap that the controller's plan refuses, in the policy's words. Without entries that wait for room, and
+/// without refusals that depend on route tables: one ConfigMap does not show either.
 fn refused(plan: &Value, object: &Value) -> BTreeSet<String> {
     let of_it = |problem: &&Value| {
         let entry = &problem["subject"]["entry"];
@@ -135,7 +134,7 @@ async fn policy_and_controller_agree_on_every_scenario() {
         let plan: Value = serde_json::from_str(&plan).unwrap();
         for mut object in config_maps(&folder) {
             let wanted = refused(&plan, &object);
-            // So that a scenario may use any namespace.
+            // A scenario may use any namespace.
             object["metadata"]["namespace"] = json!("default");
             let said = send("default", &object).await.err().unwrap_or_default();
             assert_eq!(said, wanted, "{}", folder.display());
@@ -145,7 +144,7 @@ async fn policy_and_controller_agree_on_every_scenario() {
     assert!(refusals > 25, "{refusals}");
 }
 
-/// The controller's own reading, by `plan` with the same network.
+/// Returns the controller's own plan for the same data and network.
 fn planned(data: &Value) -> BTreeSet<String> {
     let folder = crate::testbed::directory("spelling");
     let mut object = config_map("c", data);
@@ -240,7 +239,7 @@ async fn a_namespace_has_its_limits() {
     );
 }
 
-/// Changes of a ConfigMap that was there before the policy, and of one that does not concern it.
+/// Changes of a ConfigMap that is older than the policy, and of a ConfigMap without the label.
 #[tokio::test]
 async fn what_asks_for_nothing_new_passes() {
     installed().await;
@@ -257,7 +256,7 @@ async fn what_asks_for_nothing_new_passes() {
     );
     object["data"] = json!({ "k": "8.8.8.8" });
     put(&object).await.unwrap();
-    // Without the label anything goes, until it gets one.
+    // Without the label every value is accepted, until the ConfigMap gets the label.
     object["metadata"]["labels"] = json!({});
     object["data"] = json!({ "k": "typo" });
     put(&object).await.unwrap();
@@ -265,7 +264,7 @@ async fn what_asks_for_nothing_new_passes() {
     put(&object).await.unwrap_err();
 }
 
-/// The API server limits what CEL may cost, and would refuse what it cannot finish.
+/// The API server limits the cost of CEL expressions, and refuses objects that exceed it.
 #[tokio::test]
 async fn the_largest_config_maps_are_judged_too() {
     installed().await;

@@ -1,4 +1,4 @@
-//! A stack of the Go controller is taken over as it is: changing the image changes no static IP.
+//! The controller takes over a stack of the Go controller as it is. Changing the image changes no static IP.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::standin::actions;
 use crate::wait;
 
-/// What makes a subnet the same one; tags of the stack may be passed on to it.
+/// Returns the properties that identify a subnet. Tags of the stack may be propagated to it.
 fn subnets(stage: &Stage) -> Vec<[Value; 3]> {
     let state = stage.aws.state();
     let subnets = state["subnets"].as_array().unwrap().iter();
@@ -17,7 +17,7 @@ fn subnets(stage: &Stage) -> Vec<[Value; 3]> {
         .collect()
 }
 
-/// Adopts the stack with ConfigMaps that ask for what it has, then adds a CIDR, then looks again.
+/// Takes over the stack with ConfigMaps that request its routes, then adds a CIDR, then runs another pass.
 async fn adopt(
     stage: &Stage,
     go: GoStack<'_>,
@@ -84,7 +84,7 @@ async fn a_stack_of_the_very_old_name() {
     adopt(&stage, go, |launch| launch, &[]).await;
 }
 
-/// It gets its tags, which changes no resource.
+/// The stack gets its tags, which changes no resource.
 #[tokio::test]
 async fn a_stack_older_than_the_tags() {
     let stage = Stage::open("adopt-untagged").await;
@@ -117,7 +117,7 @@ async fn a_stack_with_additional_tags_and_protection() {
     adopt(&stage, go, flags, &[]).await;
 }
 
-/// EIP1 is in the zone that comes last here.
+/// In this stack, EIP1 belongs to the zone that comes last.
 #[tokio::test]
 async fn a_stack_whose_zones_had_another_order() {
     let stage = Stage::open("adopt-order").await;
@@ -134,7 +134,7 @@ async fn a_stack_with_two_route_tables_in_each_zone() {
     adopt(&stage, GoStack::default(), |launch| launch, &[]).await;
 }
 
-/// The Go controller does not merge neighbours, and knows CIDRs that nobody asks for any more.
+/// The Go controller does not merge neighbours, and keeps CIDRs that no ConfigMap requests any more.
 #[tokio::test]
 async fn a_stack_whose_routes_are_not_minimal() {
     let stage = Stage::open("adopt-merge").await;

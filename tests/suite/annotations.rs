@@ -1,4 +1,4 @@
-//! What stands on the teams' ConfigMaps themselves.
+//! The annotations on the teams' ConfigMaps.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ const WRITES: &str = "kube_static_egress_controller_cluster_writes_total";
 const PREFIX: &str = "kube-static-egress-controller/";
 const MANAGER: &str = "kube-static-egress-controller-annotations";
 
-/// Gives the right that the chart gives with this value.
+/// Grants the permission that the chart grants with `annotateConfigMaps`.
 async fn allow(stage: &Stage) {
     let objects = helm::render(&json!({ "annotateConfigMaps": true })).unwrap();
     for (path, object) in chart::rights_of(objects, &stage.namespace) {
@@ -35,7 +35,7 @@ async fn get(stage: &Stage, name: &str) -> Result<Value, kube::Error> {
     stage.kube.request(get).await
 }
 
-/// Ours, without the prefix.
+/// Returns our annotations, without their prefix.
 fn ours(object: &Value) -> BTreeMap<&str, &str> {
     let all = object["metadata"]["annotations"].as_object();
     let all = all.into_iter().flatten();
@@ -43,7 +43,7 @@ fn ours(object: &Value) -> BTreeMap<&str, &str> {
         .collect()
 }
 
-/// Waits until the ConfigMap bears this state, and a message with this text; the object.
+/// Waits until the ConfigMap has this state, and a message with this text. Returns the ConfigMap.
 async fn bears(stage: &Stage, name: &str, state: &str, text: &str) -> Value {
     wait::until_async(&format!("{name} bears {state}: {text}"), async || {
         let object = get(stage, name).await.map_err(|error| error.to_string())?;
@@ -55,7 +55,7 @@ async fn bears(stage: &Stage, name: &str, state: &str, text: &str) -> Value {
     .await
 }
 
-/// Waits until it bears nothing of ours.
+/// Waits until the ConfigMap has none of our annotations.
 async fn bare(stage: &Stage, name: &str) -> Value {
     wait::until_async(&format!("{name} is bare"), async || {
         let object = get(stage, name).await.map_err(|error| error.to_string())?;
@@ -70,7 +70,7 @@ fn written(replica: &Replica, result: &str) -> f64 {
     replica.metric(&sample).unwrap_or_default()
 }
 
-/// A ConfigMap as a tool for GitOps applies it, with an annotation of its own.
+/// Applies a ConfigMap as a GitOps tool does, with an annotation of its own.
 async fn apply(stage: &Stage, name: &str, key: &str, data: &[(&str, &str)]) {
     let data: BTreeMap<&str, &str> = data.iter().copied().collect();
     let body = json!({
@@ -97,7 +97,7 @@ async fn teams_read_their_static_ips_on_their_config_maps() {
     let mut ips: Vec<&str> = exits.values().map(|exit| exit.ip.as_str()).collect();
     ips.sort_unstable();
     assert_eq!(ours(&object)["static-ips"], ips.join(","));
-    // Nothing else is ours, and what the others set stays theirs.
+    // The controller sets no other annotation, and keeps those of other managers.
     assert_eq!(object["metadata"]["annotations"]["team"], "theirs");
     assert_eq!(object["metadata"]["labels"], json!({ "egress": "static" }));
     assert_eq!(object["data"], json!(BTreeMap::from(EXAMPLE)));
@@ -109,7 +109,7 @@ async fn teams_read_their_static_ips_on_their_config_maps() {
     let fields = fields["f:metadata"].as_object().unwrap();
     assert!(fields.len() == 1 && fields.contains_key("f:annotations"));
 
-    // Neither looks nor a new leader write what is there already, nor does the other's next apply.
+    // Neither another pass nor a new leader writes unchanged annotations, and neither does the other manager's next apply.
     let version = object["metadata"]["resourceVersion"].clone();
     stage.two_more_looks().await;
     let writes = written(&first, "ok");
@@ -128,7 +128,7 @@ async fn teams_read_their_static_ips_on_their_config_maps() {
     assert_eq!(object["metadata"]["resourceVersion"], version, "{object}");
     assert_eq!(written(&second, "ok"), 0.0);
 
-    // It changes with what it tells of, and goes with the label.
+    // The annotations follow the entries, and are removed with the label.
     let data = [EXAMPLE[0], EXAMPLE[1], ("typo", "8.8.8.8/33")];
     apply(&stage, "good", "team", &data).await;
     let object = bears(&stage, "good", "Refused", "\"typo\": \"8.8.8.8/33\" is not").await;
@@ -147,7 +147,7 @@ async fn teams_read_their_static_ips_on_their_config_maps() {
     );
 }
 
-/// Server-side apply makes what is not there, and the controller may make ConfigMaps beside its Lease.
+/// Server-side apply creates missing objects, and the controller may create ConfigMaps in the namespace of its Lease.
 #[tokio::test]
 async fn a_config_map_that_is_gone_is_not_made_anew() {
     let stage = Stage::open("annotated-gone").await;
@@ -173,7 +173,7 @@ async fn a_config_map_that_is_gone_is_not_made_anew() {
     replica.said(&["WARN", "annotated"]).unwrap_err();
 }
 
-/// The other name of the same server stands for a second cluster.
+/// Another name of the same server stands in for a second cluster.
 #[tokio::test]
 async fn each_cluster_s_config_maps_are_annotated_there() {
     let stage = Stage::open("annotated-two").await;
@@ -220,7 +220,7 @@ async fn what_somebody_else_sets_stays_theirs() {
     assert_eq!(ours(&object), BTreeMap::from([("state", "theirs")]));
     assert!(written(&replica, "conflict") >= 1.0);
     assert_eq!(replica.when(&["WARN", "/theirs", "conflict"]).len(), 1);
-    // The others are none the worse.
+    // Other ConfigMaps are still annotated.
     stage.config_map("mine", &[("dns", "9.9.9.9")]).await;
     bears(&stage, "mine", "Routed", "routed").await;
 }
@@ -246,7 +246,7 @@ async fn without_the_right_it_is_told_once_and_routes_are_made() {
     bears(&stage, "two", "Routed", "1 entry routed").await;
 }
 
-/// With one namespace to watch the right is for that one only.
+/// If one namespace is watched, the permission is limited to that namespace.
 #[test]
 fn the_right_reaches_no_further_than_the_watch() {
     for (namespace, kind) in [("", "ClusterRole"), ("team", "Role")] {

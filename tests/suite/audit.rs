@@ -1,24 +1,24 @@
-//! What the stand-in's log shows however things went: terms one after the other, and each change once.
+//! Checks on the stand-in's log that hold in every test: terms follow one another, and each change is made once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::replica::Replica;
 use crate::standin::{Entry, Standin};
 
-/// Which replica led from when in which epoch, by their own logs.
+/// The terms of replicas, from their own logs.
 #[derive(Default)]
 pub struct Terms {
-    /// By access key: milliseconds since 1970, and the epoch.
+    /// The start of each term in milliseconds since 1970, and its epoch, by access key.
     began: BTreeMap<String, Vec<(u64, u64)>>,
 }
 
 impl Terms {
-    /// Only of replicas whose clocks are right.
+    /// Adds the terms of a replica whose clock is right.
     pub fn add(&mut self, replica: &Replica) {
         self.add_log(&replica.access_key, &replica.log());
     }
 
-    /// Of whoever had this access key.
+    /// Adds the terms of the process that used this access key.
     pub fn add_log(&mut self, access_key: &str, log: &str) {
         let of_line = |line: &str| {
             let time: jiff::Timestamp = line.split(' ').next()?.parse().ok()?;
@@ -32,7 +32,7 @@ impl Terms {
         self.began.insert(access_key.to_owned(), began.collect());
     }
 
-    /// The epoch that a call was made in: as its token says, else as its replica's log does.
+    /// Returns the epoch of a call: from its token, or else from its replica's log.
     fn epoch(&self, entry: &Entry) -> Option<u64> {
         let of_token = |token: &str| {
             let mut parts = token.split('-');
@@ -47,7 +47,7 @@ impl Terms {
         entry.token.as_deref().and_then(of_token).or_else(of_log)
     }
 
-    /// Fails unless the accepted changes are those of one leader after the other, none of them twice.
+    /// Fails unless the accepted changes are those of one leader after the other, each made once.
     pub fn audit(&self, changes: &[Entry]) {
         let accepted = || {
             changes
@@ -69,10 +69,10 @@ impl Terms {
             );
             last = (epoch, key);
         }
-        // A change that is wanted again after it was taken back has the same name, and is prepared again.
+        // A change that is requested again after it was reverted has the same name, and is prepared again.
         let of_set = |action: &str, name: &Option<String>| {
             let same = |entry: &&Entry| entry.action == action && entry.change_set == *name;
-            // The same token makes it the same call.
+            // Calls with the same token are the same call.
             let tokens: BTreeSet<_> = accepted().filter(same).map(|entry| &entry.token).collect();
             (tokens.len(), accepted().filter(same).count())
         };
@@ -84,7 +84,7 @@ impl Terms {
     }
 }
 
-/// How many of these calls were accepted; one that was repeated with its token counts once.
+/// Returns how many of these calls were accepted. A call that was repeated with its token counts once.
 pub fn accepted(entries: &[Entry], action: &str) -> usize {
     let good = |entry: &&Entry| entry.action == action && entry.result.as_deref() == Some("ok");
     let tokens: BTreeSet<_> = entries
@@ -95,7 +95,7 @@ pub fn accepted(entries: &[Entry], action: &str) -> usize {
     tokens.len()
 }
 
-/// Fails if an operation of the stack has ever failed.
+/// Fails if an operation of the stack has failed.
 pub fn nothing_failed(aws: &Standin, stack: &str) {
     let events = aws.call(
         "cloudformation",

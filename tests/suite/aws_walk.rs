@@ -1,5 +1,5 @@
-//! `tests/aws/run`, which walks a real account, against the stand-in: it works, what it leaves behind when it is killed can
-//! be removed, and what it has not made stays as it is.
+//! `tests/aws/run`, which walks a real account, against the stand-in: the walk works, its remains after a kill can be removed, and it keeps
+//! resources that it did not create.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ use crate::testbed;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/aws/run");
 const KILLED: i32 = 9;
-/// Where the script is killed: the step, and the number of its change.
+/// The points at which the script is killed: the step, and the number of the change within it.
 const IN_FIRST_STEPS: [(&str, usize); 8] = [
     ("network", 1),
     ("network", 4),
@@ -38,7 +38,7 @@ const IN_QUESTIONS: [(&str, usize); 5] = [
     ("prefix-list", 3),
 ];
 
-/// An account in which somebody else has a network already.
+/// An account with a foreign network.
 struct Account {
     aws: Standin,
     directory: PathBuf,
@@ -49,7 +49,7 @@ impl Account {
     fn open(name: &str) -> Self {
         let aws = Standin::take();
         aws.post("world", &json!({ "vpc_cidr": "10.9.0.0/16" }));
-        // Rights are those of the roles that the script makes, and nobody else's.
+        // Each role has exactly the permissions that the script grants.
         aws.settings(json!({ "policies": {}, "nat_pending_ms": 300 }));
         let mut account = Self {
             aws,
@@ -85,7 +85,7 @@ impl Account {
         command
     }
 
-    /// The whole of the account, but for what is gone and only remembered.
+    /// Returns the whole account, without deleted objects that are only remembered.
     fn what_is_there(&self) -> Value {
         let mut state = self.aws.state();
         let kept = |list: &mut Value, key: &str, gone: &str| {
@@ -100,7 +100,7 @@ impl Account {
         assert_eq!(self.what_is_there(), self.others, "{context}");
     }
 
-    /// Walks these steps, and returns what was found out.
+    /// Walks these steps, and returns the findings.
     fn walked(&self, run: &str, steps: &str) -> Vec<Value> {
         let output = self.walk(run, steps).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr);
@@ -113,8 +113,7 @@ impl Account {
         serde_json::from_str(&findings.unwrap()).unwrap()
     }
 
-    /// Kills the script when the given change of each step has been carried out and nobody has had the answer, and has the
-    /// next run clean up.
+    /// Kills the script after the given change of each step was made and before its response arrives. The next run cleans up.
     fn survives(&self, kills: &[(&str, usize)]) {
         for (step, number) in kills {
             let steps = match *step {
@@ -139,7 +138,7 @@ impl Account {
     }
 }
 
-/// Sends a recording to a new account: exit code, the differences, and what went to standard error.
+/// Replays a recording on a new account. Returns the exit code, the differences, and standard error.
 fn replayed(file: &std::path::Path) -> (Option<i32>, String, String) {
     let fresh = Account::open("aws-replayed");
     let file = file.to_str().unwrap();
@@ -234,8 +233,7 @@ fn the_script_is_killed_in_each_of_its_steps() {
     }
 }
 
-/// Of a recording that the same implementation made, every answer is the recorded one; of one that says otherwise, the
-/// difference is named.
+/// For a recording of the same implementation, every response equals the recorded one. For a changed recording, the differences are listed.
 #[test]
 fn a_recording_is_replayed_and_says_where_answers_differ() {
     let account = Account::open("aws-replay");
@@ -257,14 +255,14 @@ fn a_recording_is_replayed_and_says_where_answers_differ() {
         named && printed.contains("InvalidNatGatewayID.Gone"),
         "{printed}"
     );
-    // What is known of an implementation is listed beside the recording.
+    // Known differences are listed next to the recording.
     let known = format!("{}.known", doctored.display());
     std::fs::write(known, &printed).unwrap();
     let (code, unknown, errors) = replayed(&doctored);
     assert_eq!(code, Some(0), "{unknown}{errors}\nknown:\n{printed}");
 }
 
-/// What was recorded from AWS itself, if anything: the stand-in answers the same, but for what is known.
+/// For recordings of AWS itself, if there are any, the stand-in's responses are equal apart from the known differences.
 #[test]
 fn the_stand_in_answers_as_aws_did() {
     let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/aws/recorded");
@@ -280,7 +278,7 @@ fn the_stand_in_answers_as_aws_did() {
     }
 }
 
-/// A stack that only has the run's name is somebody else's.
+/// A stack that only has the name of the run belongs to another user.
 #[test]
 fn what_only_has_the_name_of_a_run_is_not_touched() {
     let mut account = Account::open("aws-not-ours");

@@ -1,4 +1,4 @@
-//! A real browser: Debian's Chromium, by the WebDriver protocol that its chromedriver speaks.
+//! A real browser: Debian's Chromium, driven through chromedriver's WebDriver protocol.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::testbed;
 
-/// Chromium as the tests use it. It ends when this is dropped.
+/// A Chromium process. Dropping this value ends it.
 pub struct Browser {
     driver: Child,
     port: u16,
@@ -77,7 +77,7 @@ impl Browser {
         browser
     }
 
-    /// One request; the answer's value. chromedriver speaks HTTP/1.1 only and keeps its connections open.
+    /// Sends one request and returns the value of the response. chromedriver speaks HTTP/1.1 only and keeps its connections open.
     fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream
@@ -122,19 +122,19 @@ impl Browser {
         self.post("url", &json!({ "url": url }));
     }
 
-    /// The value of a JavaScript expression, evaluated on the page.
+    /// Returns the value of a JavaScript expression on the page.
     pub fn value(&self, expression: &str) -> Value {
         let script = format!("return ({expression})");
         self.post("execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// As [`Self::value`], for a text.
+    /// Same as [`Self::value`], for a text.
     pub fn text(&self, expression: &str) -> String {
         let value = self.value(expression);
         value.as_str().map_or(value.to_string(), str::to_owned)
     }
 
-    /// Presses keys one after the other, wherever the focus is. `\u{e004}` is Tab, `\u{e007}` Enter, `\u{e00c}` Escape.
+    /// Presses keys one after the other, with the current focus. `\u{e004}` is Tab, `\u{e007}` Enter, `\u{e00c}` Escape.
     pub fn keys(&self, text: &str) {
         let press = |key: char| {
             ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key.to_string() }))
@@ -144,7 +144,7 @@ impl Browser {
         self.post("actions", &json!({ "actions": [keyboard] }));
     }
 
-    /// Returns what axe-core finds wrong with the page for people who see, hear or move otherwise, one line a rule and element.
+    /// Returns the accessibility violations that axe-core finds on the page, one line per rule and element.
     pub fn inaccessible(&self) -> Vec<String> {
         self.post("execute/sync", &json!({ "script": axe(), "args": [] }));
         let script = "const done = arguments[0]; axe.run(document, { resultTypes: ['violations'] }).then(found => \
@@ -164,7 +164,7 @@ impl Browser {
         );
     }
 
-    /// As if the user preferred it so.
+    /// Sets the user's preference for a dark page.
     pub fn dark(&self, on: bool) {
         let scheme = if on { "dark" } else { "light" };
         let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
@@ -187,7 +187,7 @@ impl Browser {
             .collect()
     }
 
-    /// What the page has asked for since the last call, wherever it went.
+    /// Returns the requests of the page since the last call, to any address.
     pub fn requests(&self) -> Vec<String> {
         let messages = self.log("performance").into_iter();
         let url = |text: String| {
@@ -204,12 +204,12 @@ impl Browser {
         messages.filter_map(url).collect()
     }
 
-    /// What the browser complained about since the last call: errors of scripts, what the policy forbade.
+    /// Returns the browser's error messages since the last call: script errors, and violations of the content security policy.
     pub fn complaints(&self) -> Vec<String> {
         self.log("browser")
     }
 
-    /// A picture of the whole page, in the directory that KSEC_SCREENSHOTS names.
+    /// Saves a picture of the whole page into the directory that KSEC_SCREENSHOTS names.
     pub fn shot(&self, name: &str) {
         let Some(directory) = std::env::var_os("KSEC_SCREENSHOTS") else {
             return;
@@ -230,7 +230,7 @@ impl Drop for Browser {
         if !std::thread::panicking() {
             self.ask("DELETE", &self.session, &Value::Null);
         }
-        // By its driver: it ends what it has started.
+        // chromedriver ends the processes that it has started.
         let pid = self.driver.id().to_string();
         let _ = Command::new("kill").args(["-TERM", &pid]).status();
         let _ = self.driver.wait();

@@ -1,4 +1,4 @@
-//! Many changes at once become few updates, and one change is acted on at once.
+//! Many changes at the same time become few updates, and a single change takes effect immediately.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -45,7 +45,7 @@ async fn fifty_config_maps_at_once_are_at_most_two_updates() {
     assert!((1..=2).contains(&updates), "{updates} updates");
 }
 
-/// Waits until no replica has called AWS for longer than it polls a short operation.
+/// Waits until no replica has called AWS for longer than the poll interval of a short operation.
 async fn quiet(stage: &Stage) {
     wait::until("no more calls", || {
         let last = stage.aws.log_since(0).into_iter().rev();
@@ -58,7 +58,7 @@ async fn quiet(stage: &Stage) {
     .await;
 }
 
-/// From the API server's answer to the first call of CloudFormation that changes something.
+/// Measured from the API server's response to the first CloudFormation call that changes the stack.
 #[tokio::test]
 async fn a_single_change_reaches_cloudformation_at_once() {
     let stage = Stage::alone("latency").await;
@@ -68,7 +68,7 @@ async fn a_single_change_reaches_cloudformation_at_once() {
     let mut delays = Vec::new();
     for number in 0..20 {
         let cidr = format!("198.51.100.{number}/32");
-        // While an operation runs, and until its end has been seen, only the poll looks.
+        // While an operation runs, and until its end was observed, only polls start passes.
         quiet(&stage).await;
         let mark = stage.aws.mark();
         let before = SystemTime::now();
@@ -83,7 +83,7 @@ async fn a_single_change_reaches_cloudformation_at_once() {
         })
         .await;
         let called = UNIX_EPOCH + Duration::from_millis(first.t);
-        // The log counts in whole milliseconds.
+        // The log has a resolution of one millisecond.
         delays.push(called.duration_since(before).unwrap_or_default());
         stage.routed(&[&cidr]).await;
     }

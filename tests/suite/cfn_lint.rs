@@ -1,4 +1,4 @@
-//! What cfn-lint, which knows CloudFormation's resource types, says of the templates.
+//! Checks the templates with cfn-lint, which knows CloudFormation's resource types.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,7 +12,7 @@ use kube_static_egress_controller::source::Source;
 
 use crate::{scenarios, standin, testbed};
 
-/// The template of the stack that a scenario wants; None where it wants none.
+/// Returns the template of the stack that a scenario requests; None if it requests none.
 fn template(folder: &Path) -> Option<String> {
     let (network, flags) = scenarios::setting(folder);
     let flags = flags.iter().map(String::as_str);
@@ -37,14 +37,14 @@ fn cfn_lint_has_nothing_to_say() {
     let folders = scenarios::folders();
     let templates: BTreeSet<String> = folders.iter().filter_map(|it| template(it)).collect();
     assert!(templates.len() >= 10, "{}", templates.len());
-    // That it can say something shows where a property is misspelt.
+    // A misspelt property proves that cfn-lint reports errors.
     let misspelt = templates.iter().max_by_key(|text| text.len()).unwrap();
     let misspelt = misspelt.replace("DestinationCidrBlock", "DestinationCidrBlok");
     std::fs::write(dir.join("misspelt.json"), misspelt).unwrap();
     for (number, text) in templates.into_iter().enumerate() {
         std::fs::write(dir.join(format!("{number}.json")), text).unwrap();
     }
-    // W3010 would have zones chosen by CloudFormation; here people choose them.
+    // W3010 demands that CloudFormation chooses the zones; here the operator chooses them.
     let program = Path::new(standin::python()).with_file_name("cfn-lint");
     let output = Command::new(program)
         .args([

@@ -1,11 +1,11 @@
-//! A control group with a share of one CPU, or with so much memory, as a container with such a limit has.
+//! A control group with a limit of CPU or memory, as a container with such a limit has.
 
 use std::fs;
 use std::io::{Error, ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The least quota that the kernel takes.
+/// The minimum quota that the kernel accepts.
 const QUOTA_US: u32 = 1_000;
 
 pub struct Cgroup {
@@ -13,7 +13,7 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// So many thousandths of a CPU. An error where this process may not make control groups.
+    /// Creates a group with this many thousandths of a CPU. Fails if this process may not create control groups.
     pub fn with_millicores(name: &str, millicores: u32) -> Result<Self> {
         let (group, unified) = Self::make("cpu", name)?;
         let period = QUOTA_US * 1_000 / millicores;
@@ -26,7 +26,7 @@ impl Cgroup {
         Ok(group)
     }
 
-    /// So many MiB of memory, and none of it swapped out. An error where this process may not make control groups.
+    /// Creates a group with this many MiB of memory and no swap. Fails if this process may not create control groups.
     pub fn with_memory(name: &str, mebibytes: u64) -> Result<Self> {
         let (group, unified) = Self::make("memory", name)?;
         let bytes = (mebibytes << 20).to_string();
@@ -47,7 +47,7 @@ impl Cgroup {
         Ok((Self { dir }, unified))
     }
 
-    /// The most memory that its processes had at a time, in MiB, with the pages of files that the kernel keeps for them.
+    /// Returns the peak memory of the group's processes in MiB, including the page cache that the kernel holds for them.
     pub fn most_memory(&self) -> f64 {
         let names = ["memory.peak", "memory.max_usage_in_bytes"];
         let found = names.map(|name| fs::read_to_string(self.dir.join(name)));
@@ -55,7 +55,7 @@ impl Cgroup {
         text.trim().parse::<f64>().unwrap_or(f64::NAN) / f64::from(1 << 20)
     }
 
-    /// How many of its processes the kernel has ended because there was no memory left.
+    /// Returns how many processes of the group the kernel has killed because memory ran out.
     pub fn killed(&self) -> u64 {
         let found = ["memory.events", "memory.oom_control"]
             .map(|name| fs::read_to_string(self.dir.join(name)));
@@ -69,7 +69,7 @@ impl Cgroup {
         &self.dir
     }
 
-    /// In how many periods its processes had to wait for the next one.
+    /// Returns the number of periods in which processes of the group had to wait.
     pub fn throttled(&self) -> u64 {
         let stat = fs::read_to_string(self.dir.join("cpu.stat")).unwrap_or_default();
         let line = stat
@@ -81,7 +81,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // The kernel lets go of it a moment after its last process has gone.
+        // The kernel releases the group shortly after its last process has ended.
         let _ = Command::new("/bin/sh")
             .args([
                 "-c",
@@ -92,7 +92,7 @@ impl Drop for Cgroup {
     }
 }
 
-/// Where a controller is mounted, and whether that is the unified hierarchy.
+/// Returns where a cgroup controller is mounted, and whether that is the unified hierarchy.
 fn hierarchy(controller: &str) -> Result<(PathBuf, bool)> {
     let mounts = fs::read_to_string("/proc/mounts")?;
     for line in mounts.lines() {

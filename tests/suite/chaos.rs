@@ -1,8 +1,8 @@
-//! A hundred freezes and partitions at random moments, under edits: nothing is lost, nothing happens twice, and a leader of
-//! before writes nothing any more.
+//! A hundred freezes and partitions at random moments, during edits: no route is lost, no change is made twice, and a former leader writes
+//! nothing.
 //!
-//! `SEED=` chooses the same again: who is hit, by what, for how long, and what is edited. What the replicas make of it depends on
-//! the machine.
+//! `SEED=` replays the same faults: the affected replicas, the kinds, the durations and the edits. The reaction of the replicas also
+//! depends on the machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -18,9 +18,9 @@ use crate::wait;
 
 const LANES: u64 = 5;
 const BLOCKS: usize = 4;
-/// Faults between two looks at whether everything is routed.
+/// The number of faults between two checks that everything is routed.
 const ROUNDS: usize = 5;
-/// Of the Lease, in milliseconds.
+/// The duration of the Lease in milliseconds.
 const LEASE: u64 = 3_000;
 const MAPS: usize = 6;
 
@@ -30,7 +30,7 @@ enum Fault {
     CutFromKube(Way),
     CutFromAws(Way),
     CutFromBoth(Way),
-    /// Connections break, and new ones are good.
+    /// Connections break, and new connections work.
     Resets,
 }
 
@@ -75,10 +75,10 @@ struct Lane {
     stage: Stage,
     rng: Rng,
     replicas: Vec<Linked>,
-    /// What the ConfigMaps ask for.
+    /// The requests of the ConfigMaps.
     maps: BTreeMap<usize, String>,
     edits: usize,
-    /// Of the stand-in's requests, the last one that has been judged.
+    /// The last request in the stand-in's log that was checked.
     mark: usize,
     longest: Duration,
 }
@@ -97,7 +97,7 @@ impl Lane {
         }
     }
 
-    /// A ConfigMap is made, changed or deleted.
+    /// Creates, changes or deletes a ConfigMap.
     async fn edit(&mut self) {
         let map = self.rng.usize(..MAPS);
         let name = format!("egress-{map}");
@@ -106,7 +106,7 @@ impl Lane {
             self.maps.remove(&map);
             return self.stage.delete_config_map(&name).await;
         }
-        // Never side by side with another one, so that they are not merged.
+        // The networks are not neighbours, so they are not merged.
         let cidr = format!("198.51.{}.{}/32", map, self.rng.u8(..120) * 2);
         self.stage.config_map(&name, &[("net", &cidr)]).await;
         self.maps.insert(map, cidr);
@@ -117,7 +117,7 @@ impl Lane {
         tokio::time::sleep(time).await;
     }
 
-    /// Mostly the leader is hit, in the middle of its work; in the end all is well again.
+    /// Injects faults, mostly at the leader and in the middle of its work, and waits until all faults are over.
     async fn round(&mut self) {
         let (choice, fault) = (self.rng.usize(..5), fault(&mut self.rng));
         let leader = self.stage.leader().await.unwrap_or_default();
@@ -137,7 +137,7 @@ impl Lane {
         self.wait(300).await;
     }
 
-    /// Everything asked for is routed, and the log shows how it came to be.
+    /// Checks that every requested network is routed, and that the log shows no invalid change.
     async fn judge(&mut self) {
         let start = Instant::now();
         let cidrs: BTreeSet<&str> = self.maps.values().map(String::as_str).collect();

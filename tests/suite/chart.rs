@@ -1,28 +1,28 @@
-//! What is deployed: rights and arguments as deploy/manifests.yaml has them, which is the chart rendered.
+//! The deployed objects: permissions and arguments in deploy/manifests.yaml, which is the rendered chart.
 
 use serde_json::Value;
 
 use crate::helm;
 
-/// The objects of deploy/manifests.yaml, in their order.
+/// Returns the objects of deploy/manifests.yaml, in order.
 pub fn objects() -> Vec<Value> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/manifests.yaml");
     let text = std::fs::read_to_string(path).unwrap();
     helm::objects(&text)
 }
 
-/// The objects that give the service account its rights, with that account, moved into `namespace`; each with the path
-/// to post it to. What is not in a namespace gets its name for a suffix, so that no test gives rights to another.
+/// Returns the objects that grant the service account its permissions, with the account itself, moved into `namespace`. Each comes with the
+/// path to post it to. Cluster-wide objects get the namespace as a suffix of their names, so that no test grants permissions to another.
 pub fn rights(namespace: &str) -> Vec<(String, Value)> {
     rights_of(objects(), namespace)
 }
 
-/// The same of the chart rendered with other values.
+/// Returns the same objects of the chart rendered with other values.
 pub fn rights_of(objects: Vec<Value>, namespace: &str) -> Vec<(String, Value)> {
     let mut rights = Vec::new();
     for mut object in objects {
         let kind = object["kind"].as_str().unwrap().to_owned();
-        // For people, and bound to nobody.
+        // This role is for users, and not bound.
         let name = object["metadata"]["name"].as_str().unwrap();
         if name.ends_with("-status-reader") {
             continue;
@@ -66,7 +66,7 @@ pub fn rights_of(objects: Vec<Value>, namespace: &str) -> Vec<(String, Value)> {
     rights
 }
 
-/// The objects that the controller writes, as the chart makes them, moved into `namespace`; each with the path to post it to.
+/// Returns the objects that the controller writes, as the chart creates them, moved into `namespace`; each with the path to post it to.
 pub fn state(namespace: &str) -> Vec<(String, Value)> {
     let mut made = Vec::new();
     for mut object in objects() {
@@ -82,7 +82,7 @@ pub fn state(namespace: &str) -> Vec<(String, Value)> {
     made
 }
 
-/// The arguments of the container, without the address to listen on.
+/// Returns the arguments of the container, without the address to listen on.
 pub fn arguments() -> Vec<String> {
     let objects = objects();
     let deployment = helm::find(&objects, "Deployment", "");

@@ -1,4 +1,4 @@
-//! How the controller gets at ConfigMaps: several API servers, tokens from files, rights that are missing.
+//! Access to ConfigMaps: several API servers, tokens in files, missing permissions.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::wait;
 
 const TOKEN_FILE: &str = "kube-static-egress-controller-token-secret";
 
-/// The other name of the same server stands for a second cluster.
+/// Returns another name of the same server, which stands in for a second cluster.
 fn other_name(url: &str) -> String {
     url.replace("127.0.0.1", "localhost")
 }
@@ -37,7 +37,7 @@ async fn the_config_maps_of_two_clusters_are_merged() {
     stage.routed(&["9.9.9.9/32"]).await;
 }
 
-/// Not loaded is not empty.
+/// A source that is not loaded is not empty.
 #[tokio::test]
 async fn while_a_cluster_is_away_routes_are_added_and_never_removed() {
     let stage = Stage::open("away-cluster").await;
@@ -50,7 +50,7 @@ async fn while_a_cluster_is_away_routes_are_added_and_never_removed() {
     stage.routed(&EXAMPLE_CIDRS).await;
     replica.terminate().await;
 
-    // What it asked for may be asked for by the cluster that nobody can reach now.
+    // The unreachable cluster may request the same network.
     stage.delete_config_map("egress-t1").await;
     let replica = stage
         .replica("r2")

@@ -1,4 +1,4 @@
-//! A collector of traces on loopback: takes OTLP over HTTP, refuses what is malformed, and may be told to misbehave.
+//! A collector of traces on loopback. It takes OTLP over HTTP, refuses malformed requests, and can be made to fail.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -19,15 +19,15 @@ use prost::Message as _;
 
 const OTLP: &str = "application/x-protobuf";
 
-/// How it answers.
+/// How the collector answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
     Takes,
-    /// 503.
+    /// With status 503.
     Refuses,
-    /// 200, and says that it has rejected all spans.
+    /// With status 200 and a message that it rejected all spans.
     Rejects,
-    /// Never.
+    /// Not at all.
     Hangs,
 }
 
@@ -36,7 +36,7 @@ pub struct Span {
     pub name: String,
     pub trace: Vec<u8>,
     pub id: Vec<u8>,
-    /// Empty: the root of its trace.
+    /// The id of the parent span; empty for the root of a trace.
     pub parent: Vec<u8>,
     pub kind: otlp::span::SpanKind,
     pub start: u64,
@@ -90,19 +90,19 @@ impl Collector {
         self.inner.lock().unwrap().manner = manner;
     }
 
-    /// How often it was called.
+    /// Returns the number of requests.
     pub fn requests(&self) -> usize {
         self.inner.lock().unwrap().requests
     }
 
-    /// Of the last request.
+    /// Returns a header of the last request.
     pub fn header(&self, name: &str) -> String {
         let inner = self.inner.lock().unwrap();
         let value = inner.headers.get(name).map(|value| value.to_str().unwrap());
         value.unwrap_or_default().to_owned()
     }
 
-    /// What it has taken; panics if anything was malformed.
+    /// Returns the accepted spans. Panics if a request was malformed.
     pub fn spans(&self) -> Vec<Span> {
         let inner = self.inner.lock().unwrap();
         assert!(inner.malformed.is_empty(), "{:?}", inner.malformed);
@@ -187,7 +187,7 @@ fn judge(span: otlp::Span, resource: &BTreeMap<String, String>) -> Result<Span, 
     })
 }
 
-/// Keys are unique, and have a value.
+/// Parses attributes. Keys must be unique and have a value.
 fn attributes(pairs: Vec<KeyValue>) -> Result<BTreeMap<String, String>, String> {
     let mut found = BTreeMap::new();
     for KeyValue { key, value, .. } in pairs {

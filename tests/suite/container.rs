@@ -1,5 +1,4 @@
-//! Containers of the image, as runc runs them: its own entry point, as its own user, with a read-only root and without
-//! capabilities.
+//! Runs containers of the image with runc: its own entry point and user, a read-only root, and no capabilities.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -16,7 +15,7 @@ pub fn run(command: &mut Command) -> Output {
     output.unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-/// Who is not root has one user to give away, which must be the container's first.
+/// Without root, a process has one user for the container, which must be the container's first.
 pub fn is_root() -> bool {
     static ROOT: LazyLock<bool> =
         LazyLock::new(|| run(Command::new("id").arg("-u")).stdout == b"0\n");
@@ -32,7 +31,7 @@ pub fn release() -> Option<PathBuf> {
     std::env::var_os("KSEC_RELEASE_BINARY").map(PathBuf::from)
 }
 
-/// Builds the image into the directory; what the script says.
+/// Builds the image into the directory. Returns the script's output.
 pub fn build(output: &Path) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/image/build");
     let binary = release().unwrap_or_else(|| PathBuf::from(PROGRAM));
@@ -41,15 +40,15 @@ pub fn build(output: &Path) -> String {
     said(&built)
 }
 
-/// An image as a tool reads it that others wrote.
+/// An image as another tool reads it.
 pub struct Image {
     pub layout: PathBuf,
     pub bundle: PathBuf,
-    /// What the script said that built it.
+    /// The output of the script that built the image.
     pub told: String,
 }
 
-/// The one that tests run, built when the first one needs it.
+/// The image that tests run. It is built when the first test needs it.
 pub static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     let dir = testbed::directory("image");
     let (layout, bundle) = (dir.join("image"), dir.join("bundle"));
@@ -66,24 +65,25 @@ pub static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     }
 });
 
-/// What is run.
+/// A container to run.
 pub struct Container<'a> {
-    /// Behind the entry point.
+    /// The arguments after the entry point.
     pub arguments: &'a [String],
     pub environment: &'a [String],
-    /// Directories of this machine, each with the path that it has in the container, where it cannot be written to.
+    /// Directories of this machine, each with its path in the container, where it is read-only.
     pub mounts: &'a [(PathBuf, String)],
-    /// With the machine's network, or with none at all.
+    /// Whether the container has the machine's network, or none.
     pub network: bool,
 }
 
 impl Container<'_> {
-    /// The command that runs it until it ends. `dir` is its own; the process id of the program will be in `pid` there.
+    /// Returns the command that runs the container until it ends. `dir` is its directory, in which `pid` will contain the program's process
+    /// id.
     pub fn command(&self, dir: &Path) -> Command {
         let file = IMAGE.bundle.join("config.json");
         let config = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         let config = self.configured(config);
-        // A root of its own, in which the places of mounts are made.
+        // A root of its own, in which the mount points are created.
         std::fs::create_dir_all(dir).unwrap();
         let copied = run(Command::new("cp")
             .arg("-a")

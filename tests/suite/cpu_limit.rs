@@ -1,4 +1,4 @@
-//! A leader that gets hardly any CPU keeps its Lease.
+//! A leader with very little CPU keeps its Lease.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use crate::cgroup::Cgroup;
 use crate::stage::Stage;
 use crate::wait::{self, is_long};
 
-/// From the process's first instruction on.
+/// The CPU limit, which applies from the process's first instruction.
 const MILLICORES: u32 = 5;
 const MAPS: usize = 200;
-/// A creation of 200 routes, and each edit, takes so little CPU so long.
+/// The timeout of creating 200 routes, and of each edit, with so little CPU.
 const PATIENCE: Duration = Duration::from_secs(400);
 const PROBES: Duration = Duration::from_secs(5);
 const EDITS: Duration = Duration::from_secs(30);
@@ -24,7 +24,7 @@ async fn patiently(what: &str, mut probe: impl FnMut() -> Result<(), String>) {
     }
 }
 
-/// With the deployed times, a standby that would take the Lease, and edits, probes and scrapes as in a cluster.
+/// Runs with the deployed times, a standby that would take the Lease, and edits, probes and scrapes as in a cluster.
 #[tokio::test]
 async fn the_leader_keeps_its_lease_with_five_millicores_of_cpu() {
     let group = match Cgroup::with_millicores("leader", MILLICORES) {

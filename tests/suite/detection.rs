@@ -1,4 +1,4 @@
-//! CloudFormation's own drift detection confirms drift that stays, and names the properties.
+//! CloudFormation's own drift detection confirms drift that persists, and names the properties.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::stage::Stage;
 use crate::standin::actions;
 use crate::wait;
 
-/// A stack with a route gone and a tag of somebody's on a NAT subnet, by a replica that only reports.
+/// Creates a stack, deletes a route and adds a foreign tag to a NAT subnet, with a replica that only reports drift.
 async fn reported(stage: &Stage) -> Replica {
     let launch = looking(stage).flag("drift-detection", "report");
     let replica = kept(stage, launch).await;
@@ -82,7 +82,7 @@ async fn without_the_right_to_it_the_drift_is_told_all_the_same() {
     replica.assert_well();
 }
 
-/// Nothing stays that is repaired, so CloudFormation is not asked.
+/// Repaired drift does not persist, so CloudFormation's detection is not started.
 #[tokio::test]
 async fn drift_that_is_repaired_is_not_asked_about() {
     let stage = Stage::open("detect-repaired").await;

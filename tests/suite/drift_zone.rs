@@ -1,5 +1,5 @@
-//! A zone's NAT is harmed behind CloudFormation's back, piece by piece: it is found, told and made whole, and every static IP that is
-//! there stays.
+//! Each resource of a zone's NAT is damaged outside of CloudFormation. The controller detects, reports and repairs the damage, and every
+//! existing static IP stays.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ fn found<'a>(
         .ok_or_else(|| format!("{what}: not there"))
 }
 
-/// The pieces of a zone's NAT in EC2: its subnet, that one's route table, its gateway.
+/// The resources of a zone's NAT in EC2: the subnet, its route table, and the gateway.
 pub struct Pieces {
     subnet: String,
     table: String,
@@ -68,14 +68,14 @@ pub fn pieces(state: &Value, letter: &str) -> Result<Pieces, String> {
     })
 }
 
-/// The static IPs by zone, when everything is whole.
+/// Returns the static IPs by zone, if every zone is intact.
 pub fn whole(stage: &Stage) -> Result<BTreeMap<&'static str, String>, String> {
     let state = stage.aws.state();
     let ip = |letter| Ok((letter, pieces(&state, letter)?.ip));
     LETTERS.into_iter().map(ip).collect()
 }
 
-/// Does harm, and waits until it is told by this reason and made good, in each way of repairing.
+/// Damages a resource, and waits until the damage is reported with this reason and repaired, for each way of repairing.
 async fn is_repaired(name: &str, reason: &str, harm: impl Fn(&Stage)) {
     for mode in ["works", "unsupported", "no_effect"] {
         let stage = Stage::open(name).await;
@@ -139,7 +139,7 @@ async fn a_nat_gateway_that_has_failed() {
     .await;
 }
 
-/// EC2 takes the first address of no NAT gateway away, so an answer that shows none proves nothing.
+/// EC2 never disassociates the first address of a NAT gateway, so an answer without it proves nothing.
 #[tokio::test]
 async fn a_gateway_without_any_address_in_the_answer_is_not_rebuilt() {
     let stage = Stage::open("drift-detached").await;
@@ -224,8 +224,8 @@ async fn tags_that_were_changed() {
     .await;
 }
 
-/// An answer of EC2 that leaves everything out is no proof, whatever the flags allow. Where no route leads to a NAT gateway, nothing
-/// else contradicts it either.
+/// An incomplete answer of EC2 proves nothing, whatever the flags allow. If no route leads to a NAT gateway, no other answer contradicts it
+/// either.
 #[tokio::test]
 async fn lists_of_ec2_that_are_empty_for_a_while_cost_nothing() {
     const WHILE: Duration = Duration::from_secs(20);
@@ -270,7 +270,7 @@ async fn lists_of_ec2_that_are_empty_for_a_while_cost_nothing() {
     }
 }
 
-/// A tag bot, or a hand in a hurry, tags every table of the VPC as a worker's.
+/// A tag bot or an operator tags every table of the VPC as a worker table.
 #[tokio::test]
 async fn the_table_of_a_nat_subnet_is_no_workers_whatever_its_tags() {
     let stage = Stage::open("nat-table-tagged").await;

@@ -1,5 +1,4 @@
-//! Whatever is wrong around it: the log names the remedy, the replica stays alive and ready, and all is well once the
-//! cause is gone.
+//! Errors around the controller: the log names the remedy, the replica stays alive and ready, and works again once the cause is gone.
 
 use std::path::Path;
 
@@ -11,13 +10,13 @@ use crate::standin::{REGION, actions};
 use crate::testbed::Testbed;
 use crate::wait;
 
-/// Waits until the replica has logged one line with all of this, and checks that it is none the worse for it.
+/// Waits until the replica has logged one line with all of these texts, and checks that it is healthy.
 pub async fn told(replica: &mut Replica, texts: &[&str]) {
     wait::until(&format!("the log says {texts:?}"), || replica.said(texts)).await;
     replica.assert_well();
 }
 
-/// A worker route table, as the operator makes it.
+/// Creates a worker route table, as the operator does.
 fn make_table(stage: &Stage, letter: &str) {
     let made = stage
         .aws
@@ -177,7 +176,7 @@ async fn an_api_server_that_is_away_at_the_start_and_later() {
     let testbed = Testbed::start("away");
     let stage = Stage::on(&testbed, "away").await;
     testbed.stop_apiserver();
-    // Of all namespaces, as most users have it.
+    // In all namespaces, as in most installations.
     let mut replica = stage.replica("r1").without("namespace").start();
     told(&mut replica, &["Lease", "refused"]).await;
     assert_eq!(stage.aws.mark(), 0, "AWS is not called without the Lease");

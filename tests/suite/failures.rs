@@ -1,4 +1,4 @@
-//! Operations that fail, and answers that are late: no loop, no double work, and an end to it once the cause is gone.
+//! Failing operations and late answers: no endless loop, no double work, and a recovery once the cause is gone.
 
 use serde_json::json;
 
@@ -17,7 +17,7 @@ async fn a_creation_that_fails_once_is_tidied_up_and_made_again() {
         replica.said(&["ROLLBACK_COMPLETE", "no capacity"])
     })
     .await;
-    // The zone that failed waits.
+    // The failed zone waits.
     let exits = stage.routed(&EXAMPLE_CIDRS).await;
     assert_eq!(
         actions(&stage.aws.writes_since(0)),
@@ -27,7 +27,7 @@ async fn a_creation_that_fails_once_is_tidied_up_and_made_again() {
     assert_eq!((exits.len(), addresses), (2, 2));
 }
 
-/// Nothing is lost with a stack that was never created, so its remains do not block the next one.
+/// A stack that was never created has nothing to lose, so its remains do not block the next one.
 #[tokio::test]
 async fn what_does_not_go_with_a_failed_creation_is_left_behind_and_named() {
     let stage = Stage::open("left-behind").await;
@@ -54,7 +54,7 @@ async fn what_does_not_go_with_a_failed_creation_is_left_behind_and_named() {
     assert_eq!(stage.aws.state()["addresses"].as_array().unwrap().len(), 2);
 }
 
-/// Each try costs an operator's attention and three EIPs for a while.
+/// Each attempt costs an operator's attention and three EIPs for a while.
 #[tokio::test]
 async fn a_creation_that_always_fails_is_not_tried_in_a_loop() {
     let stage = Stage::open("create-loop").await;
@@ -69,7 +69,7 @@ async fn a_creation_that_always_fails_is_not_tried_in_a_loop() {
             .filter(|entry| entry.action == "CreateStack")
             .collect::<Vec<_>>()
     };
-    // The first try without a zone comes at once, since it is another stack. The same again waits.
+    // The first attempt without a zone comes immediately, because it is another stack. The same stack waits.
     let after_the_first = || {
         let tries = creations();
         let first = tries.first().map_or(0, |first| first.t);
@@ -113,7 +113,7 @@ async fn an_update_that_fails_is_rolled_back_and_not_tried_in_a_loop() {
         1,
         "patience"
     );
-    // Another wish is not held up by it.
+    // A later request is not delayed by the failure.
     stage.aws.clear_faults();
     stage.config_map("egress-t2", &[("dns", "1.1.1.1")]).await;
     assert_eq!(
@@ -124,7 +124,7 @@ async fn an_update_that_fails_is_rolled_back_and_not_tried_in_a_loop() {
     );
 }
 
-/// Every DescribeStacks shows the past for a while, as the real one may.
+/// Every DescribeStacks returns an old state for a while, as AWS may.
 #[tokio::test]
 async fn stale_answers_lead_to_no_second_operation() {
     let stage = Stage::open("stale").await;
@@ -146,7 +146,7 @@ async fn stale_answers_lead_to_no_second_operation() {
     replica.said(&doubt).unwrap();
 }
 
-/// ExecuteChangeSet's own text says that without DisableRollback a change that fails stays as it is.
+/// The documentation of ExecuteChangeSet says that a failed change stays as it is without DisableRollback.
 #[tokio::test]
 async fn a_change_that_fails_is_rolled_back_whatever_the_default_is() {
     let stage = Stage::open("rollback-default").await;
@@ -171,7 +171,7 @@ async fn a_change_that_fails_is_rolled_back_whatever_the_default_is() {
     assert_eq!(stage.aws.stacks()[STACK], "UPDATE_ROLLBACK_COMPLETE");
 }
 
-/// CloudFormation deletes change sets in its own time, and may remember a name for longer than its change set.
+/// CloudFormation deletes change sets asynchronously, and may remember a name for longer than the change set.
 #[tokio::test]
 async fn the_same_change_has_another_name_each_time() {
     let stage = Stage::open("names").await;

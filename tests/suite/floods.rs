@@ -1,4 +1,4 @@
-//! Floods: whoever may reach the port, or may write ConfigMaps, and means harm.
+//! Floods by clients of the port or by authors of ConfigMaps with bad intent.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -18,10 +18,10 @@ use crate::testbed::{self, Testbed};
 use crate::wait;
 
 const READERS: usize = 64;
-/// ConfigMaps that change all the time.
+/// The number of ConfigMaps that change all the time.
 const FLOOD: usize = 100;
 
-/// Without cluster and account, with this many ConfigMaps of 1,000 entries each.
+/// A replica without cluster and account, with this many ConfigMaps of 1,000 entries each.
 fn alone(name: &str, config_maps: usize) -> Launch {
     let dir = testbed::directory(name);
     let manifests = dir.join("manifests");
@@ -52,7 +52,7 @@ fn alone(name: &str, config_maps: usize) -> Launch {
         .flag("manifests", manifests.to_str().unwrap())
 }
 
-/// Ten probes, as kubelet sends them.
+/// Sends ten probes, as the kubelet does.
 fn assert_probes_pass(replica: &Replica) {
     for _ in 0..10 {
         replica.answers("/healthz").unwrap();
@@ -90,7 +90,7 @@ async fn readers_that_do_not_read_cost_neither_probes_nor_memory() {
     replica.assert_well();
 }
 
-/// Reason and note of the Events of a namespace's ConfigMap.
+/// Returns reason and note of the Events of a namespace's ConfigMap.
 async fn events(stage: &Stage, namespace: &str, name: &str) -> Vec<(String, String)> {
     let api: Api<Event> = Api::namespaced(stage.kube.clone(), namespace);
     let all = api.list(&ListParams::default()).await.unwrap().items;
@@ -108,7 +108,7 @@ async fn events(stage: &Stage, namespace: &str, name: &str) -> Vec<(String, Stri
         .collect()
 }
 
-/// 100 ConfigMaps of one namespace that are wrong in ever new ways: the other namespace is told, and the log stays small.
+/// 100 ConfigMaps of one namespace fail in ever new ways. The other namespace still gets its Events, and the log stays small.
 #[tokio::test]
 async fn a_flood_of_mistakes_hides_nobody_s_events_and_fills_no_log() {
     let testbed = Testbed::start("floods");

@@ -1,4 +1,4 @@
-//! Proxies that lead to servers of this host, and servers that keep what connections begin with.
+//! Proxies that lead to servers of this host, and servers that record the start of each connection.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::thread;
 
 use crate::wait;
 
-/// The beginnings of the connections that a server has got.
+/// The first bytes of each connection to a server.
 #[derive(Clone, Default)]
 pub struct Heads(Arc<Mutex<Vec<String>>>);
 
@@ -47,7 +47,7 @@ pub fn serve(heads: &Heads, each: impl Fn(TcpStream, &Heads) + Clone + Send + 's
     port
 }
 
-/// Starts an HTTP proxy for CONNECT. It takes every name for this host, as a proxy resolves names that its clients cannot.
+/// Starts an HTTP proxy for CONNECT. It resolves every name to this host, as a proxy resolves names that its clients cannot.
 pub fn proxy() -> (u16, Heads) {
     let heads = Heads::default();
     let port = serve(&heads, |mut client, heads| {
@@ -67,7 +67,7 @@ pub fn proxy() -> (u16, Heads) {
     (port, heads)
 }
 
-/// Passes on what both sides say, until they end.
+/// Copies data in both directions until both sides end.
 fn relay(mut client: TcpStream, mut server: TcpStream) {
     let (mut from_client, mut to_server) =
         (client.try_clone().unwrap(), server.try_clone().unwrap());
@@ -87,7 +87,7 @@ pub fn socks_proxy() -> (u16, Heads) {
             let mut bytes = vec![0; length];
             client.read_exact(&mut bytes).map(|()| bytes)
         };
-        // Version and number of methods, the methods; then version, command, 0, type of address, and a name with its length.
+        // Version and number of methods, the methods; then version, command, 0, address type, and a name with its length.
         let Ok(methods) = read(2).and_then(|it| read(it[1].into())) else {
             return;
         };

@@ -1,4 +1,4 @@
-//! Stacks as the Go controller makes them: positions in names, one parameter per route table, outputs.
+//! Stacks as the Go controller creates them: positions in names, one parameter per route table, outputs.
 
 use serde_json::{Map, Value, json};
 
@@ -13,15 +13,15 @@ pub const TAGS: [(&str, &str); 2] = [
     ("kubernetes:application", "kube-static-egress-controller"),
 ];
 
-/// What the Go controller was told.
+/// The configuration of the Go controller.
 pub struct GoStack<'a> {
     pub name: &'a str,
-    /// Letters, in the order of its flags.
+    /// The letters of the zones, in the order of its flags.
     pub zones: &'a [&'a str],
     pub cidrs: &'a [&'a str],
     pub more_tags: &'a [(&'a str, &'a str)],
     pub protected: bool,
-    /// Without the ownership tags, as the oldest version made it.
+    /// Whether the stack lacks the ownership tags, as stacks of the oldest version do.
     pub untagged: bool,
 }
 
@@ -84,7 +84,7 @@ fn zone(number: usize, letter: &str, resources: &mut Map<String, Value>) {
 }
 
 impl GoStack<'_> {
-    /// The worker route tables in the order of the Go controller: by the zones of its flags.
+    /// Returns the worker route tables in the order of the Go controller: by the zones of its flags.
     fn tables(&self, stage: &Stage) -> Vec<(String, String)> {
         let mut tables: Vec<(String, String)> = stage.aws.routes().into_keys().collect();
         let position = |zone: &str| self.zones.iter().position(|letter| zone.ends_with(letter));
@@ -92,7 +92,7 @@ impl GoStack<'_> {
         tables
     }
 
-    /// Makes the stack, as the tests themselves, and waits until it is there.
+    /// Creates the stack with the tests' own credentials, and waits until it exists.
     pub async fn make(&self, stage: &Stage) {
         let protected = self.protected.to_string();
         self.send(
@@ -110,7 +110,7 @@ impl GoStack<'_> {
         .await;
     }
 
-    /// A call with this stack's template, parameters and tags.
+    /// Sends a call with this stack's template, parameters and tags.
     pub fn send(&self, stage: &Stage, action: &str, more: &[(&str, &str)]) {
         let (template, parameters) = self.template(stage);
         let mut fields = vec![
@@ -135,7 +135,7 @@ impl GoStack<'_> {
         stage.aws.call("cloudformation", action, &fields);
     }
 
-    /// The template and its parameters.
+    /// Returns the template and its parameters.
     fn template(&self, stage: &Stage) -> (String, Vec<(String, String)>) {
         let (mut resources, mut outputs) = (Map::new(), Map::new());
         let state = stage.aws.state();

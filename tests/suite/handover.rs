@@ -1,4 +1,4 @@
-//! How long nobody decides when one leader goes and the next one comes.
+//! How long no replica decides when one leader stops and the next one starts.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
 }
 
-/// Waits until a replica waits for the Lease: the next handover finds it ready.
+/// Waits until a replica stands by, so that it is ready for the next handover.
 async fn stands_by(replica: &Replica) {
     wait::until("it stands by", || replica.said(&["another replica leads"])).await;
 }
 
-/// The leader goes, by SIGTERM: from its last moment as the leader to the first decision of the next one, by their logs.
+/// Stops the leader by SIGTERM. Returns the time from its last moment as the leader to the next leader's first decision, by their logs.
 async fn hand_over(replicas: &mut Vec<Replica>) -> Duration {
     let leads = |replica: &Replica| replica.said(&["this replica leads"]).is_ok();
     let index = wait::until("a leader", || {
@@ -39,7 +39,7 @@ async fn hand_over(replicas: &mut Vec<Replica>) -> Duration {
         .expect("it is later")
 }
 
-/// So many handovers, each to a process that has never led.
+/// Runs this many handovers, each to a process that has never led.
 async fn hand_overs(stage: &Stage, count: usize) -> Vec<Duration> {
     let mut numbers = 1..;
     let mut start = || {
@@ -80,7 +80,7 @@ async fn the_next_leader_decides_at_once() {
     let stage = Stage::alone("handovers").await;
     let durations = hand_overs(&stage, if is_long() { 200 } else { 15 }).await;
     let (median, _) = told("", &durations);
-    // On a quiet machine it is a tenth of that.
+    // A quiet machine takes a tenth of that.
     assert!(median < Duration::from_secs(1), "{durations:?}");
 }
 

@@ -1,14 +1,14 @@
-//! The chart as Helm renders and installs it.
+//! Renders and installs the chart with Helm.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// Relative to the root of the checkout, where Helm is run.
+/// The chart's path relative to the root of the repository, where Helm runs.
 pub const CHART: &str = "charts/kube-static-egress-controller";
 
-/// The path that tests/run puts into a variable.
+/// Returns the path of a tool from the variable that tests/run sets.
 pub fn tool(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| {
         panic!(
@@ -17,7 +17,7 @@ pub fn tool(variable: &str) -> String {
     })
 }
 
-/// What Helm says, or its complaint.
+/// Runs Helm. Returns its output, or its error.
 pub fn run(arguments: &[&str]) -> Result<String, String> {
     let helm = tool("KSEC_HELM");
     let output = Command::new(&helm)
@@ -32,7 +32,7 @@ pub fn run(arguments: &[&str]) -> Result<String, String> {
     }
 }
 
-/// The objects of the chart with the example values and these, as release `kube-static-egress-controller` in `static-egress`.
+/// Renders the chart with the example values and these, as release `kube-static-egress-controller` in `static-egress`.
 pub fn render(values: &Value) -> Result<Vec<Value>, String> {
     let file = crate::testbed::directory("values").join("values.json");
     std::fs::write(&file, values.to_string()).unwrap();
@@ -49,7 +49,7 @@ pub fn render(values: &Value) -> Result<Vec<Value>, String> {
     Ok(objects(&rendered?))
 }
 
-/// The objects of a text of several YAML documents.
+/// Parses the objects of a text with several YAML documents.
 pub fn objects(text: &str) -> Vec<Value> {
     let text = format!("\n{text}");
     text.split("\n---\n")
@@ -58,7 +58,7 @@ pub fn objects(text: &str) -> Vec<Value> {
         .collect()
 }
 
-/// The only object of this kind whose name ends so.
+/// Returns the only object of this kind whose name has this suffix.
 pub fn find<'a>(objects: &'a [Value], kind: &str, suffix: &str) -> &'a Value {
     let named = |object: &&Value| {
         let name = object["metadata"]["name"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! The little HTTP that the tests speak on loopback: one blocking request per connection.
+//! A minimal HTTP client for loopback: one blocking request per connection.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -10,20 +10,20 @@ pub struct Answer {
     pub body: String,
 }
 
-/// How long a whole answer may take.
+/// The timeout of a whole response.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn get(port: u16, path: &str) -> std::io::Result<Answer> {
     send(port, "GET", path, &[], "")
 }
 
-/// As a probe asks: of any IP and port, and not for long.
+/// Sends a request like a probe: to any IP and port, with a short timeout.
 pub fn probe(address: &str, path: &str, timeout: Duration) -> std::io::Result<Answer> {
     let address = address.parse().map_err(std::io::Error::other)?;
     exchange(address, timeout, ("GET", path), &[], "")
 }
 
-/// Sends one request to 127.0.0.1 and reads the answer to its end.
+/// Sends one request to 127.0.0.1 and reads the response to its end.
 pub fn send(
     port: u16,
     method: &str,
@@ -69,7 +69,7 @@ fn exchange(
     })
 }
 
-/// `application/x-www-form-urlencoded`.
+/// Encodes fields as `application/x-www-form-urlencoded`.
 pub fn form(fields: &[(&str, &str)]) -> String {
     let encode = |text: &str| -> String {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);

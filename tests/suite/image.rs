@@ -1,6 +1,6 @@
-//! The container image: what is in it, that it is always the same, and that it runs as the chart runs it.
+//! The container image: its contents, that builds are reproducible, and that it runs as in the chart.
 //!
-//! With KSEC_RELEASE_BINARY it is made of that program, and its size counts; else of the one that the tests use.
+//! With KSEC_RELEASE_BINARY the image contains that program, and its size is checked. Otherwise it contains the tests' own program.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,14 +14,14 @@ use crate::{testbed, wait};
 const NAME: &str = "kube-static-egress-controller";
 const MAX_BYTES: u64 = 30_000_000;
 
-/// A blob by its digest.
+/// Returns a blob by its digest.
 fn blob(image: &Path, digest: &Value) -> Value {
     let (_, hex) = digest.as_str().unwrap().split_once(':').unwrap();
     let text = std::fs::read(image.join("blobs/sha256").join(hex)).unwrap();
     serde_json::from_slice(&text).unwrap()
 }
 
-/// Paths of all files below a directory, and the bytes in them.
+/// Returns the paths of all files below a directory, and their total size in bytes.
 fn files(root: &Path) -> (BTreeSet<String>, u64) {
     let (mut found, mut bytes, mut pending) = (BTreeSet::new(), 0, vec![root.to_owned()]);
     while let Some(folder) = pending.pop() {
@@ -44,7 +44,7 @@ fn files(root: &Path) -> (BTreeSet<String>, u64) {
     (found, bytes)
 }
 
-/// What the image says of itself is what Cargo.toml and the chart say.
+/// Checks that the image's labels match Cargo.toml and the chart.
 fn says_what_it_is(image: &Path, told: &str) {
     let index = std::fs::read(image.join("index.json")).unwrap();
     let index: Value = serde_json::from_slice(&index).unwrap();
@@ -119,7 +119,7 @@ fn the_image_holds_what_is_needed_and_runs_as_the_chart_runs_it() {
     assert_eq!(planned.status.code(), Some(2), "{}", said(&planned));
     let text = said(&planned);
     assert!(text.contains("+ route 8.8.8.8/32"), "{text}");
-    // The certificates are found: without them the client cannot even be made.
+    // The CA certificates are found: without them the client cannot be created.
     let env = [
         "AWS_REGION=eu-central-1",
         "AWS_ACCESS_KEY_ID=a",

@@ -1,4 +1,4 @@
-//! The chart on a real API server with its controllers: what Helm does with it, and what the rights are for.
+//! The chart on a real API server with its controllers: what Helm does with it, and what the permissions are for.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ pub fn helm_at(testbed: &Testbed, namespace: &str, arguments: &[&str]) -> Result
     helm::run(&[&place[..], arguments].concat())
 }
 
-/// A file with these values, as long as the test process lives.
+/// Returns a file with these values. It exists as long as the test process.
 pub fn values(values: &Value) -> String {
     let file = testbed::directory("values").join("values.json");
     std::fs::write(&file, values.to_string()).unwrap();
@@ -31,7 +31,7 @@ pub fn values(values: &Value) -> String {
 
 const EXAMPLE: &str = "--values=deploy/example-values.yaml";
 
-/// Everything that the chart can install.
+/// Returns values that enable every optional object of the chart.
 pub fn everything() -> Value {
     let on = || json!({ "enabled": true });
     json!({
@@ -56,7 +56,7 @@ pub async fn ask_at(
     testbed::request(&client, method, path, "application/json", body).await
 }
 
-/// The definitions of the Prometheus operator, from its own release.
+/// Installs the Prometheus operator's definitions, from its own release.
 async fn definitions() {
     let dir = helm::tool("KSEC_MONITORING_CRDS");
     for file in std::fs::read_dir(&dir)
@@ -88,7 +88,7 @@ async fn definitions() {
     }
 }
 
-/// Where objects of this kind are posted to.
+/// Returns the path to which objects of this kind are posted.
 fn collection(object: &Value) -> String {
     let version = object["apiVersion"].as_str().unwrap();
     let root = if version == "v1" {
@@ -137,7 +137,7 @@ async fn the_api_server_takes_every_object_in_a_strict_dry_run() {
         }
         let mut posted = vec![object.clone()];
         if kind == "Deployment" {
-            // The pod itself, as the restricted standard judges it.
+            // The pod itself must satisfy the restricted pod security standard.
             let mut pod = object["spec"]["template"].clone();
             pod["apiVersion"] = json!("v1");
             pod["kind"] = json!("Pod");
@@ -182,7 +182,7 @@ async fn pods() -> Vec<Value> {
     get(&path).await["items"].as_array().unwrap().clone()
 }
 
-/// What a node would say of these pods.
+/// Sets the status that a node would report for these pods.
 async fn make_ready(pods: &[Value]) {
     for pod in pods {
         let mut pod = pod.clone();
@@ -192,14 +192,14 @@ async fn make_ready(pods: &[Value]) {
         let name = pod["metadata"]["name"].as_str().unwrap();
         let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{name}/status");
         match ask("PUT", &path, &pod).await {
-            // It may just have been replaced.
+            // The pod may just have been replaced.
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             told => drop(told.unwrap()),
         }
     }
 }
 
-/// Waits until the Deployment has as many pods, as many of them ready, and as many from its latest template.
+/// Waits until the Deployment has this many pods, this many ready ones, and this many from its latest template.
 async fn counts(all: u64, ready: u64, updated: u64) {
     let what = format!("{all} pods, {ready} ready, {updated} updated");
     wait::until_async(&what, async || {
@@ -215,7 +215,7 @@ async fn counts(all: u64, ready: u64, updated: u64) {
 #[tokio::test]
 async fn helm_installs_upgrades_rolls_back_and_uninstalls() {
     let full = format!("--set=fullnameOverride={NAMESPACE}");
-    // Its policy is for its own namespace: other tests have another.
+    // The policy applies to its own namespace only, because other tests have another policy.
     let mut more = everything();
     more["watchNamespace"] = json!(NAMESPACE);
     let more = values(&more);
@@ -238,7 +238,7 @@ async fn helm_installs_upgrades_rolls_back_and_uninstalls() {
     counts(2, 2, 2).await;
     assert!(arguments().await.contains("--resync-interval=5m"));
 
-    // Two Leases at once would be two leaders.
+    // Two Leases at the same time would allow two leaders.
     for renamed in ["leaderElection.resourceName", "fullnameOverride"] {
         let renamed = format!("--set={renamed}=other");
         let refused = helm_in(
@@ -262,7 +262,7 @@ async fn helm_installs_upgrades_rolls_back_and_uninstalls() {
     )
     .unwrap();
     assert!(arguments().await.contains("--resync-interval=2m"));
-    // One more than wanted, and no ready one goes before a new one is ready.
+    // There is one more pod than requested, and no ready pod ends before a new one is ready.
     counts(3, 2, 1).await;
     make_ready(&pods().await).await;
     counts(3, 2, 2).await;
@@ -273,14 +273,14 @@ async fn helm_installs_upgrades_rolls_back_and_uninstalls() {
     assert!(arguments().await.contains("--resync-interval=5m"));
     counts(3, 2, 1).await;
 
-    // A second release of the same name would be a second leader.
+    // A second release of the same name would allow a second leader.
     let refused = helm_in(MOVED, &[&["install"], &chart[..]].concat()).unwrap_err();
     assert!(refused.contains("invalid ownership metadata"), "{refused}");
     uninstall().await;
     move_to_another_namespace(&chart).await;
 }
 
-/// As the runbook has it: the ledger is copied, and Helm leaves the copy alone.
+/// As in the runbook: the ledger is copied, and Helm keeps the copy.
 async fn move_to_another_namespace(chart: &[&str]) {
     let ledgers = |namespace| format!("/api/v1/namespaces/{namespace}/configmaps");
     let name = format!("{NAMESPACE}-ledger");
@@ -303,7 +303,7 @@ async fn move_to_another_namespace(chart: &[&str]) {
     helm_in(MOVED, &["uninstall", NAMESPACE]).unwrap();
 }
 
-/// Nothing of what was installed stays, but what the controller remembers.
+/// Uninstalling removes every object except the controller's state.
 async fn uninstall() {
     let manifest = helm_in(NAMESPACE, &["get", "manifest", NAMESPACE]).unwrap();
     let (kept, objects): (Vec<Value>, Vec<Value>) = helm::objects(&manifest)
@@ -330,7 +330,7 @@ async fn uninstall() {
         })
         .await;
     }
-    // What the controller remembers outlives the release.
+    // The controller's state outlives the release.
     for object in &kept {
         get(&path(object)).await;
     }

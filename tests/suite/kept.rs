@@ -1,4 +1,4 @@
-//! What costs money, and what partners have to know, is told: static IPs without a NAT gateway, and those that changed.
+//! Static IPs without a NAT gateway, which cost money, and changed static IPs, which partners must know, are reported.
 
 use std::collections::BTreeMap;
 
@@ -18,12 +18,12 @@ use crate::wait;
 
 const METRIC: &str = "kube_static_egress_controller_static_ip_info";
 
-/// A replica that looks at EC2 as often as it may.
+/// A replica that reads EC2 at the shortest interval.
 fn launch(stage: &Stage, name: &str) -> Launch {
     stage.replica(name).flag("drift-interval", "10s")
 }
 
-/// The sample of a static IP.
+/// Returns the metric sample of a static IP.
 fn sample(zone: &str, exit: &Exit, in_use: bool) -> String {
     let Exit { ip, allocation, .. } = exit;
     format!(
@@ -31,7 +31,7 @@ fn sample(zone: &str, exit: &Exit, in_use: bool) -> String {
     )
 }
 
-/// Waits until a replica exports a sample, and exports it no more.
+/// Waits until a replica exports a sample, or no longer exports it.
 async fn exports(replica: &Replica, sample: &str, yes: bool) {
     wait::until(&format!("{sample}: {yes}"), || {
         let text = replica.get("/metrics")?.body;
@@ -40,7 +40,7 @@ async fn exports(replica: &Replica, sample: &str, yes: bool) {
     .await;
 }
 
-/// Waits until a replica's status lists just these as kept, by IP.
+/// Waits until a replica's status lists exactly these static IPs as kept, by IP.
 async fn lists(replica: &Replica, ips: &[&str]) -> Value {
     wait::until(&format!("{ips:?} are kept"), || {
         let answer: Value = serde_json::from_str(&replica.get("/api/status")?.body).unwrap();
@@ -75,13 +75,13 @@ async fn a_static_ip_that_is_kept_is_shown_until_it_is_released_or_used() {
     exports(&replica, &sample(zones[1], c, false), true).await;
     exports(&replica, &sample(zones[1], c, true), false).await;
     page_shows(&replica, b).await;
-    // A person does what the page says.
+    // The operator releases the address, as the page advises.
     let call = [("AllocationId", b.allocation.as_str())];
     stage.aws.call("ec2", "ReleaseAddress", &call);
     lists(&replica, &[&c.ip]).await;
     exports(&replica, &sample(zones[0], b, false), false).await;
     replica.terminate().await;
-    // The zone comes back.
+    // The zone is added again.
     let replica = launch(&stage, "r3").zones(&["a", "c"]).start();
     stage.exits_of(2).await;
     lists(&replica, &[]).await;
@@ -127,7 +127,7 @@ async fn the_static_ips_of_a_deleted_stack_are_shown() {
     exports(&replica, &sample(zone, &exits[zone], false), false).await;
 }
 
-/// The notes of the Events about a ConfigMap with this reason.
+/// Returns the notes of a ConfigMap's Events with this reason.
 async fn told(stage: &Stage, name: &str, reason: &str) -> Vec<String> {
     let api: Api<Event> = Api::namespaced(stage.kube.clone(), &stage.namespace);
     let all = api.list(&ListParams::default()).await.unwrap().items;
@@ -139,7 +139,7 @@ async fn told(stage: &Stage, name: &str, reason: &str) -> Vec<String> {
     of_it.filter_map(|event| event.note).collect()
 }
 
-/// Waits until the status ConfigMap says of some ConfigMap that a change was told: its fourth mark.
+/// Waits until the status ConfigMap records that a change was reported for some ConfigMap: its fourth mark.
 async fn written_down(stage: &Stage) {
     let api: Api<ConfigMap> = Api::namespaced(stage.kube.clone(), &stage.namespace);
     wait::until_async("what was told is written down", async || {
@@ -187,7 +187,7 @@ async fn a_static_ip_that_changed_is_told_once_to_everybody_whom_it_serves() {
     exports(&replica, &problem, true).await;
     exports(&replica, &sample(zone, &first[zone], false), true).await;
     exports(&replica, &sample(zone, now, true), true).await;
-    // Another leader knows it, and tells nobody twice.
+    // Another leader knows the record, and reports nothing twice.
     written_down(&stage).await;
     replica.terminate().await;
     let replica = launch(&stage, "r4").arg(&flag).start();

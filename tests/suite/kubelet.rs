@@ -1,10 +1,9 @@
-//! A node of a test: it runs what Pods say, in containers of the image, probes them and ends them as a kubelet does. So a
-//! real controller manager judges what becomes of a Deployment.
+//! A node for tests: it runs Pods in containers of the image, probes them and ends them as a kubelet does. So a real controller manager
+//! handles the Deployment.
 //!
-//! It is the scheduler, too: every pod of its namespace is its own. Where several pods share one machine without networks of
-//! their own, three things cannot be literal: a pod's IP `10.x.y.z` is `127.x.y.z` here, an `--address` without a host
-//! gets that one, and the API server is where it is instead of at a Service's IP. A container that ends by itself is not
-//! started again: it is told as a fault.
+//! The node also schedules: it takes every pod of its namespace. Several pods share one machine without networks of their own, so three
+//! things differ from a cluster: a pod's IP `10.x.y.z` is `127.x.y.z` here, an `--address` without a host gets that IP, and the API server
+//! has its real address instead of a Service's IP. A container that ends by itself is not restarted, but reported as a fault.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,22 +24,22 @@ mod pod;
 mod running;
 
 const PACE: Duration = Duration::from_millis(50);
-/// Of the node's Lease, as a kubelet renews it; after 50 s without, the node counts as lost.
+/// The renewal interval of the node's Lease, as a kubelet has it. After 50 s without a renewal the node counts as lost.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// What became of a pod's container.
+/// The history of a pod's container.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
     pub log: PathBuf,
-    /// Exit code, and how long that took after SIGTERM.
+    /// The exit code, and the time that the end took after SIGTERM.
     pub ended: Option<(Option<i32>, Duration)>,
-    /// That it ended by itself, failed its liveness probe, or had to be killed.
+    /// Faults: the container ended by itself, failed its liveness probe, or had to be killed.
     pub faults: Vec<String>,
 }
 
 type Book = Arc<Mutex<BTreeMap<String, Told>>>;
 
-/// Ends, with all its containers, when dropped.
+/// A running node. Dropping it ends all its containers.
 pub struct Kubelet {
     book: Book,
     stop: Arc<AtomicBool>,
@@ -48,7 +47,7 @@ pub struct Kubelet {
 }
 
 impl Kubelet {
-    /// The node of the stage's namespace. It has a thread of its own: nothing that a test does holds it up.
+    /// Starts the node of the stage's namespace, in a thread of its own, so that no test delays it.
     pub fn start(stage: &Stage, testbed: &'static testbed::Testbed) -> Self {
         let (book, stop) = (Book::default(), Arc::new(AtomicBool::new(false)));
         let (namespace, dir, url) = (
@@ -87,7 +86,7 @@ impl Kubelet {
         }
     }
 
-    /// By the pods' names.
+    /// Returns the history of each pod, by name.
     pub fn told(&self) -> BTreeMap<String, Told> {
         let over = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
         assert!(!over, "the tests' kubelet has failed, see above");
@@ -110,17 +109,17 @@ impl Drop for Kubelet {
 
 struct Node {
     kube: kube::Client,
-    /// Of the namespace.
+    /// The API path of the namespace.
     path: String,
     name: String,
     dir: PathBuf,
-    /// Of the API server.
+    /// The URL of the API server.
     url: String,
     told: Book,
-    /// By the pods' uids.
+    /// The running containers, by the UIDs of their pods.
     running: BTreeMap<String, Running>,
     beats: Instant,
-    /// The last one, so that it is told once.
+    /// The last error, so that a repeated error is printed once.
     complaint: String,
 }
 
@@ -180,7 +179,7 @@ impl Node {
                 (true, false) => self.look(&uid, &pod).await,
                 (true, true) => self.end(&uid, &pod).await,
             };
-            // What fails is tried again in the next round.
+            // A failed step is retried in the next round.
             if let Err(complaint) = done
                 && self.complaint != complaint
             {
@@ -214,7 +213,7 @@ impl Node {
             let target = json!({ "kind": "Node", "name": self.name });
             let binding = json!({ "metadata": { "name": meta["name"] }, "target": target });
             let path = format!("{}/binding", self.path_of(pod));
-            // Its new version comes with the next round.
+            // The next round reads the new version of the pod.
             return self.ask("POST", &path, &binding).await.map(drop);
         }
         let account = pod["spec"]["serviceAccountName"].as_str().unwrap();
@@ -239,7 +238,7 @@ impl Node {
         self.ask("PATCH", &path, &status).await.map(drop)
     }
 
-    /// Probes it, and tells what has changed.
+    /// Probes the container, and reports changes.
     async fn look(&mut self, uid: &str, pod: &Value) -> Result<(), String> {
         let running = self.running.get_mut(uid).unwrap();
         if running.over {
@@ -268,14 +267,14 @@ impl Node {
         let state = json!({ "running": { "startedAt": running.started } });
         let said = self.say(uid, pod, "Running", state).await;
         if said.is_err() {
-            // Seen anew, it is told in the next round.
+            // The next round reports the container's new state.
             let running = self.running.get_mut(uid).unwrap();
             (running.over, running.ready) = (false, was);
         }
         said
     }
 
-    /// SIGTERM, time to end, SIGKILL; and the pod goes when its container has ended.
+    /// Ends the container by SIGTERM and, after the grace period, SIGKILL. Then deletes the pod.
     async fn end(&mut self, uid: &str, pod: &Value) -> Result<(), String> {
         let running = self.running.get_mut(uid).unwrap();
         let Some(since) = running.ending else {

@@ -1,4 +1,4 @@
-//! `status` and `check` when nobody leads: what is written down is old, and they say so.
+//! `status` and `check` while no replica leads: the status is outdated, and the subcommands say so.
 
 use std::process::{Command, Output};
 

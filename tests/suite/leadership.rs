@@ -1,4 +1,4 @@
-//! Only the leader writes, somebody always takes over, and a restart changes nothing.
+//! Only the leader writes, another replica always takes over, and a restart changes nothing.
 
 use std::collections::BTreeSet;
 
@@ -90,7 +90,7 @@ async fn after_a_crash_another_replica_takes_over() {
     let stage = Stage::open("crash").await;
     let mut replicas: Vec<_> = ["r1", "r2"].map(|name| stage.replica(name).start()).into();
     stage.config_map("egress-t1", &EXAMPLE).await;
-    // While the stack is being made.
+    // While the stack is being created.
     stage
         .aws
         .settings(serde_json::json!({ "operation_ms": 3000 }));
@@ -167,7 +167,7 @@ async fn a_restart_of_all_replicas_writes_nothing() {
     assert_eq!(stage.routed(&cidrs).await, exits);
 }
 
-/// Nobody can know that no earlier holder is still acting, so a new Lease is not taken at once.
+/// An earlier holder may still act, so a new Lease is not taken immediately.
 #[tokio::test]
 async fn the_first_installation_waits_for_one_lease_duration() {
     let stage = Stage::open("first").await;
@@ -182,7 +182,7 @@ async fn the_first_installation_waits_for_one_lease_duration() {
     assert!(took >= 4.0, "{took}");
 }
 
-/// It wakes up in the middle of what it was doing, with its term long over.
+/// The leader wakes up in the middle of its work, long after its term has ended.
 #[tokio::test]
 async fn a_leader_that_was_frozen_writes_nothing_when_it_wakes() {
     let stage = Stage::open("frozen").await;

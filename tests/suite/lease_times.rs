@@ -1,4 +1,4 @@
-//! What a Lease of the default duration costs, and how long its holder is missed after a crash.
+//! The cost of a Lease of the default duration, and the time without a leader after a crash.
 
 use std::fs;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::testbed::Testbed;
 use crate::wait::{self, is_long};
 
 const LEASE: u32 = 15;
-/// client-go makes about 4,050.
+/// The maximum number of requests per hour. client-go makes about 4,050.
 const REQUESTS_AN_HOUR: f64 = 1_000.0;
 
 #[tokio::test]
@@ -45,12 +45,12 @@ async fn after_a_crash_another_replica_leads_as_soon_as_the_lease_has_run_out() 
         seconds(killed),
         seconds(renewed)
     ));
-    // On a quiet machine half a second is plenty.
+    // On a quiet machine, half a second is enough.
     assert!(seconds(renewed) >= f64::from(LEASE), "too early");
     assert!(seconds(killed) < f64::from(LEASE) + 2.0, "too late");
 }
 
-/// Counted by the API server itself, in its audit log.
+/// Returns requests from the API server's audit log.
 fn audited(path: &str, namespace: &str) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let entries = text
@@ -72,7 +72,7 @@ fn audited(path: &str, namespace: &str) -> Vec<Value> {
 async fn three_idle_replicas_make_few_requests_for_the_lease() {
     let dir = crate::testbed::directory("audit");
     let (policy, log) = (dir.join("policy.yaml"), dir.join("audit.log"));
-    // One line a request, when it has arrived.
+    // One line per request, on arrival.
     let rules = "apiVersion: audit.k8s.io/v1\nkind: Policy\n\
                  omitStages: [ResponseStarted, ResponseComplete, Panic]\n\
                  rules:\n- {level: Metadata, resources: [{group: coordination.k8s.io, resources: [leases]}]}\n\
@@ -90,7 +90,7 @@ async fn three_idle_replicas_make_few_requests_for_the_lease() {
     for replica in &replicas {
         wait::until("ready", || replica.answers("/readyz")).await;
     }
-    // Connections and the first watches are not what an hour is made of.
+    // New connections and the first watches are not part of the idle rate.
     tokio::time::sleep(Duration::from_secs(5)).await;
     let count = || audited(log.to_str().unwrap(), &stage.namespace).len();
     let length = Duration::from_secs(if is_long() { 600 } else { 150 });
@@ -103,7 +103,7 @@ async fn three_idle_replicas_make_few_requests_for_the_lease() {
         an_hour(requests)
     ));
     assert!(requests > 0, "nothing was counted");
-    // One that each of them would have made a moment later.
+    // Each replica may have sent one request a moment too early.
     let sure = requests.saturating_sub(replicas.len());
     assert!(an_hour(sure) <= REQUESTS_AN_HOUR, "{requests}");
 }

@@ -1,4 +1,4 @@
-//! What outlives a leader, in the ledger: what entries asked for, the stack, patience, grace periods.
+//! The state in the ledger, which outlives a leader: the networks of entries, the stack, failed attempts, grace periods.
 
 use serde_json::json;
 
@@ -19,7 +19,7 @@ async fn leads(replica: &Replica) {
     wait::until("it leads", || replica.said(&["this replica leads"])).await;
 }
 
-/// Another replica takes over from one that crashes.
+/// Starts another replica, and lets it take over after the old one has crashed.
 async fn fail_over(stage: &Stage, mut old: Replica, name: &str) -> Replica {
     old.kill();
     let new = stage.replica(name).without("max-removal").start();
@@ -51,7 +51,7 @@ async fn a_typo_keeps_its_routes_while_another_tenant_s_go() {
     assert_eq!(stage.routed(&left).await, exits);
     replica.said(&["RemovalsFrozen"]).unwrap_err();
 
-    // Nobody is there who could remember.
+    // No process is left that could remember the network.
     replica.kill();
     stage.delete_config_map("egress-t3").await;
     let replica = stage.replica("r2").start();
@@ -81,7 +81,7 @@ async fn without_a_ledger_a_typo_freezes_removals_until_it_is_mended() {
     stage.routed(&all).await;
     stage.config_map("egress-t1", &EXAMPLE).await;
     stage.routed(&EXAMPLE_CIDRS).await;
-    // Its role cannot make it, and it says what does.
+    // Its role cannot create the ConfigMap. The log names what creates it.
     replica
         .said(&[
             "does not exist and may not be created",
@@ -96,7 +96,7 @@ async fn without_a_ledger_a_typo_freezes_removals_until_it_is_mended() {
         replica.said(&["no longer", "LedgerUnavailable"])
     })
     .await;
-    // It is as good as any from now on.
+    // The recreated ConfigMap works from now on.
     stage
         .config_map("egress-t1", &[EXAMPLE[0], NONSENSE[1]])
         .await;
@@ -191,7 +191,7 @@ async fn config_maps_that_come_back_within_the_grace_period_lose_nothing_over_a_
         replica.said(&["no ConfigMap asks", "believed after"])
     })
     .await;
-    // By its own clock, to which it adds what the first one has noted.
+    // The second leader adds its own time to the time that the first one recorded.
     assert!(since().await.unwrap() >= before);
     stage.config_map("egress-t1", &EXAMPLE).await;
     stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
@@ -241,7 +241,7 @@ async fn a_large_removal_waits_over_a_failover() {
     assert!(waited > 18.0, "{waited}");
 }
 
-/// The stack of the Go controller has a name that nobody can guess.
+/// The name of the Go controller's stack cannot be derived.
 #[tokio::test]
 async fn a_stack_that_lost_its_tags_is_found_and_gets_no_twin() {
     let stage = Stage::open("tags-lost").await;
@@ -307,7 +307,7 @@ async fn a_new_leader_makes_as_many_calls_among_2000_stacks_as_alone() {
     assert!(then <= looks + 1, "{then} in {looks} passes");
 }
 
-/// Each in zones of its own, so that both can route the same.
+/// Each cluster has its own zones, so that both can route the same networks.
 #[tokio::test]
 async fn two_clusters_in_one_account_have_a_stack_and_a_ledger_each() {
     let stage = Stage::open("two-clusters").await;
@@ -350,7 +350,7 @@ async fn what_always_fails_is_tried_no_sooner_after_a_failover() {
         json!({ "kind": "resource_fails", "logical_id": "NATGateway*", "message": "no capacity" });
     stage.aws.fault(fault);
     stage.config_map("egress-t1", &EXAMPLE).await;
-    // Of several zones, one that fails is left out of the next try, which is another stack then.
+    // A stack of several zones would be retried without the failed zone, as another stack.
     let one = |name: &str| stage.replica(name).zones(&["a"]).start();
     let mut replica = one("r0");
     let tries = |stage: &Stage| {

@@ -1,4 +1,4 @@
-//! Where not everything fits: what is routed stays, what fits is added, and who waits is told why.
+//! If not everything fits, live routes stay, entries are added as far as they fit, and waiting entries report the reason.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::standin::{REGION, actions};
 use crate::wait;
 
-/// As many single addresses, none next to another.
+/// Returns this many single addresses, of which no two are neighbours.
 fn addresses(count: u32) -> Vec<(String, String)> {
     (0..count)
         .map(|number| {
@@ -37,7 +37,7 @@ async fn a_template_too_long_for_a_request_needs_a_bucket_and_what_fits_is_route
     let mut replica = stage.replica("r1").start();
     stage.config_map("egress-t1", &EXAMPLE).await;
     let exits = stage.routed(&EXAMPLE_CIDRS).await;
-    // 3 zones of 6 resources, and 2 networks in 3 tables.
+    // 3 zones of 6 resources each, and 2 networks in 3 tables.
     let share = "kube_static_egress_controller_limit_used_ratio{limit=\"stack_resources\"}";
     assert_eq!(replica.metric(share), Some(24.0 / 500.0));
     let many = addresses(150);
@@ -77,7 +77,7 @@ async fn a_bucket_that_does_not_exist_is_named() {
         .replica("r1")
         .arg("--cf-template-bucket=templates")
         .start();
-    // At the start, before any template needs it.
+    // This is checked at the start, before any template needs the bucket.
     let wrong = [
         "TemplateBucketUnusable",
         "templates",
@@ -91,7 +91,7 @@ async fn a_bucket_that_does_not_exist_is_named() {
         &["LimitReached", "correct --cf-template-bucket"],
     )
     .await;
-    // It holds up nobody who fits into a request.
+    // The error does not delay entries whose template fits into a request.
     wait::until("what fits is routed", || {
         let fewest = stage.aws.routes().values().map(|table| table.len()).min();
         wait::check(fewest > Some(40), || format!("{fewest:?} routes"))
@@ -101,7 +101,7 @@ async fn a_bucket_that_does_not_exist_is_named() {
     stage.routed(&cidrs(&many)).await;
 }
 
-/// 18 resources of three zones and a route per CIDR and table: 161 CIDRs make 501, 160 CIDRs 498.
+/// 18 resources of three zones, and a route per CIDR and table: 161 CIDRs make 501 resources, 160 CIDRs 498.
 #[tokio::test]
 async fn the_entry_that_would_need_the_501st_resource_waits_for_room() {
     let stage = Stage::open("resources").await;
@@ -142,7 +142,7 @@ async fn a_zone_without_a_static_ip_to_be_had_waits_and_nothing_fails() {
     assert!(two.iter().all(|(zone, exit)| three.get(zone) == Some(exit)));
 }
 
-/// The routes of others count as well.
+/// Foreign routes count as well.
 #[tokio::test]
 async fn a_route_table_that_is_full_takes_no_more_until_there_is_room() {
     let stage = Stage::open("full-table").await;
@@ -176,11 +176,11 @@ async fn a_route_table_that_is_full_takes_no_more_until_there_is_room() {
         .await;
 }
 
-/// The account tells its quota, in which routes to `local` count as well.
+/// The account reports its quota. Routes to `local` count as well.
 #[tokio::test]
 async fn the_quota_of_routes_is_the_accounts() {
     let stage = Stage::open("route-quota").await;
-    // With the routes to `local` and to the internet gateway.
+    // The quota includes the routes to `local` and to the internet gateway.
     let quota = 2 + EXAMPLE_CIDRS.len();
     stage.aws.settings(json!({ "route_quota": quota }));
     let mut replica = stage.replica("r1").start();
@@ -231,7 +231,7 @@ async fn a_quota_that_aws_does_not_tell_is_one_problem() {
     assert_eq!(stage.aws.count_since(mark, "GetServiceQuota"), 0);
 }
 
-/// A route to a prefix list counts with all entries that the list may have.
+/// A route to a prefix list counts with the list's maximum number of entries.
 #[tokio::test]
 async fn a_prefix_list_takes_more_than_one_route() {
     let stage = Stage::open("prefix-list").await;
@@ -269,13 +269,13 @@ async fn a_prefix_list_takes_more_than_one_route() {
         .await;
 }
 
-/// What an answer of EC2 has in this element, the first time.
+/// Returns the first value of this element in an answer of EC2.
 pub fn element(answer: &str, name: &str) -> String {
     let after = answer.split_once(&format!("<{name}>")).unwrap().1;
     after.split_once('<').unwrap().0.to_owned()
 }
 
-/// Somebody else's subnet in zone c: where the NAT subnet is to be, or beside it.
+/// Creates a foreign subnet in zone c, at the place of the NAT subnet or next to it.
 fn subnet_of_others(stage: &Stage, cidr: &str) -> String {
     let vpc = stage.aws.state()["vpcs"][0]["id"]
         .as_str()
@@ -304,7 +304,7 @@ async fn quotas_are_asked_once_while_a_change_set_is_computed() {
     stage.exits_of(3).await;
     let asked = stage.aws.count_since(mark, "DescribeAccountAttributes");
     let polls = stage.aws.count_since(mark, "ListChangeSets");
-    // Before the change set is made, and before it is executed.
+    // Once before the change set is created, and once before it is executed.
     assert!(asked <= 3 && polls > 4, "{asked} of {polls}");
 }
 
@@ -325,7 +325,7 @@ async fn a_zone_without_a_nat_gateway_to_be_had_waits_and_nothing_fails() {
         "NAT gateways per Availability Zone",
     ];
     told(&mut replica, &remedy).await;
-    // With the one of others.
+    // The foreign NAT gateway counts as well.
     stage.exits_of(3).await;
     let mark = stage.aws.mark();
     assert!(stage.writes_at_rest(mark).await.is_empty());
@@ -339,7 +339,7 @@ async fn a_zone_without_a_nat_gateway_to_be_had_waits_and_nothing_fails() {
     assert!(two.iter().all(|(zone, exit)| three.get(zone) == Some(exit)));
 }
 
-/// AWS does not tell why before it is tried: the others wait for one failure, and for no more.
+/// AWS does not report this limit before an attempt. The other entries wait for one failed change only.
 #[tokio::test]
 async fn a_zone_that_cannot_be_added_holds_up_nobody() {
     let stage = Stage::open("zone-waits").await;
@@ -351,7 +351,7 @@ async fn a_zone_that_cannot_be_added_holds_up_nobody() {
     stage.config_map("egress-t1", &EXAMPLE).await;
     let two = stage.routed(&EXAMPLE_CIDRS).await;
     replica.terminate().await;
-    // Now it does not even answer: 4 s are waited for that, in each pass that would add the zone.
+    // Now the service does not answer at all. Each pass that would add the zone waits 4 s for it.
     stage.aws.clear_faults();
     let hangs = json!({ "kind": "delay", "ms": 30_000, "service": "servicequotas" });
     stage.aws.fault(hangs);
@@ -369,7 +369,7 @@ async fn a_zone_that_cannot_be_added_holds_up_nobody() {
         actions(&stage.writes_at_rest(mark).await),
         ["CreateChangeSet", "ExecuteChangeSet"]
     );
-    // The next leader tries once more: the former one may have ended before its call left.
+    // The next leader makes one more attempt, because the former leader may have ended before its call left.
     replica.terminate().await;
     stage
         .aws
@@ -380,7 +380,7 @@ async fn a_zone_that_cannot_be_added_holds_up_nobody() {
     assert!(two.iter().all(|(zone, exit)| three.get(zone) == Some(exit)));
 }
 
-/// EC2 refuses a NAT gateway there whose static IP is of the region.
+/// EC2 refuses a NAT gateway in a Local Zone if its static IP belongs to the region.
 #[tokio::test]
 async fn a_local_zone_gets_a_static_ip_of_its_own_border_group() {
     const ZONE: &str = "eu-central-1-ham-1a";

@@ -11,13 +11,13 @@ pub struct Linked {
 }
 
 impl Stage {
-    /// Links for one replica: to the API server, and to AWS.
+    /// Creates the links of one replica: to the API server, and to AWS.
     pub fn links(&self) -> (Link, Link) {
         let (_, port) = self.url.rsplit_once(':').unwrap();
         (Link::to(port.parse().unwrap()), Link::to(self.aws.port()))
     }
 
-    /// A replica behind links of its own, with a Lease of 3 s.
+    /// Starts a replica behind its own links, with a Lease of 3 s.
     pub fn linked(&self, name: &str) -> Linked {
         let (kube, aws) = self.links();
         self.behind(kube, aws, self.replica(name).lease(3))

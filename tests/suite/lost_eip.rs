@@ -1,4 +1,4 @@
-//! Somebody releases a static IP: it is had back, or the zone waits and harms nobody.
+//! Another principal releases a static IP. The controller recovers it, or the zone waits and affects no other.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::stage::{EXAMPLE_CIDRS, Stage};
 use crate::standin::{REGION, actions};
 use crate::wait;
 
-/// Somebody releases the static IP of zone a. Returns it.
+/// Releases the static IP of zone a, as another principal. Returns it.
 fn release(stage: &Stage) -> String {
     let ip = of_a(stage).ip;
     let harm = json!({ "action": "release_address", "public_ip": ip });
@@ -35,7 +35,7 @@ async fn a_static_ip_that_was_released_is_had_back() {
     stage.routed(&EXAMPLE_CIDRS).await;
     let repaired = ["CreateChangeSet", "ExecuteChangeSet"];
     assert_eq!(actions(&stage.writes_at_rest(mark).await), repaired);
-    // It stays, whatever comes.
+    // The zone's static IP stays lost, whatever is edited.
     stage.config_map("egress-t9", &[("dns", "9.9.9.9")]).await;
     stage
         .routed(&[&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat())
@@ -75,7 +75,7 @@ async fn a_static_ip_that_a_person_had_back_is_used() {
     replica.assert_well();
 }
 
-/// It is told loudly, the rest is kept, and a new one comes only when that is allowed.
+/// The loss is reported with high severity, everything else stays, and a new static IP is allocated only if that is allowed.
 #[tokio::test]
 async fn a_static_ip_that_aws_gave_to_somebody_else() {
     for mode in ["works", "unsupported"] {
@@ -104,7 +104,7 @@ async fn a_static_ip_that_aws_gave_to_somebody_else() {
         })
         .await;
         stage.delete_config_map("egress-t9").await;
-        // What else is harmed is repaired all the same.
+        // Other damage is still repaired.
         let association = pieces(&stage.aws.state(), "b").unwrap().association;
         let fields = [("AssociationId", association.as_str())];
         stage.aws.call("ec2", "DisassociateRouteTable", &fields);

@@ -1,7 +1,7 @@
-//! The program as users run it: real replicas, a real Kubernetes API server, and an AWS stand-in that behaves.
+//! End-to-end tests: real replicas, a real Kubernetes API server, and an AWS stand-in that behaves like AWS.
 //!
-//! Servers are started when the first test needs them and end with the test process. Every test can be run alone, by its
-//! name. A failure shows the end of the replicas' logs and of the stand-in's.
+//! Servers start when the first test needs them and end with the test process. Every test can run alone, by its name. A failure shows the
+//! end of the replicas' logs and of the stand-in's log.
 
 mod access;
 mod admission;

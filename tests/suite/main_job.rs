@@ -1,4 +1,4 @@
-//! The main job: what ConfigMaps and flags ask for is what EC2 holds, and nothing else is touched.
+//! The main job: EC2 holds what ConfigMaps and flags request, and nothing else changes.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, STACK, Stage};
 use crate::standin::{REGION, actions};
 use crate::wait;
 
-/// With the arguments of the deployment.
+/// Uses the arguments of the Deployment.
 #[tokio::test]
 async fn three_replicas_make_one_stack_of_the_example() {
     let stage = Stage::open("example").await;
@@ -77,7 +77,7 @@ async fn config_maps_are_added_edited_unlabelled_and_deleted() {
     stage
         .routed(&["192.112.0.0/21", "9.9.9.9/32", "198.51.100.0/24"])
         .await;
-    // What another ConfigMap contains already needs no route.
+    // A network that another entry contains needs no route of its own.
     stage
         .config_map(
             "egress-t3",
@@ -126,7 +126,7 @@ async fn a_new_zone_and_a_new_route_table_leave_the_others_alone() {
     replica.said(&["NoNatInZone", "--aws-az"]).unwrap();
     replica.terminate().await;
 
-    // Another order of the flags means the same.
+    // Another order of the flags means the same configuration.
     let mark = stage.aws.mark();
     let mut replica = stage.replica("r2").zones(&["b", "a"]).start();
     wait::until("r2 leads", || replica.said(&["this replica leads"])).await;
@@ -153,7 +153,7 @@ async fn a_new_zone_and_a_new_route_table_leave_the_others_alone() {
     let after = stage.routed(&EXAMPLE_CIDRS).await;
     assert_eq!(after, three);
 
-    // A tag that is lost is a mistake more often than a wish: the routes stay until they are allowed to go.
+    // A lost tag is more often a mistake than intended, so the routes stay until their removal is allowed.
     let mark = stage.aws.mark();
     stage.aws.call("ec2", "DeleteTags", &tag);
     wait::until("told", || {
@@ -204,7 +204,7 @@ async fn a_zone_and_its_static_ip_go_only_when_that_is_allowed() {
         two.iter().all(|(zone, exit)| three.get(zone) == Some(exit)),
         "{two:?} {three:?}"
     );
-    // Its static IP stays in the account, free.
+    // The zone's static IP stays in the account, unassociated.
     assert_eq!(addresses(&stage), ips(&three));
 }
 
@@ -227,7 +227,7 @@ async fn without_config_maps_routes_go_and_static_ips_stay() {
         start.elapsed()
     );
     assert_eq!(after, exits);
-    // And they serve again.
+    // The NAT gateways serve again.
     stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
     assert_eq!(stage.routed(&["9.9.9.9/32"]).await, exits);
 }

@@ -1,4 +1,4 @@
-//! How much memory the controller takes with as many entries as it accepts.
+//! The controller's memory with the maximum number of entries.
 
 use futures::StreamExt as _;
 use serde_json::{Value, json};
@@ -9,10 +9,10 @@ use crate::{helm, wait};
 
 const CONFIG_MAPS: u32 = 1_000;
 const ENTRIES: u32 = 20;
-/// What the chart's limit has to leave.
+/// The part of the chart's limit that must stay free.
 const RESERVE: f64 = 0.25;
 
-/// None is next to another, so no two become one route.
+/// Returns entries of which no two are neighbours, so that each is one route.
 pub fn entries(number: u32) -> Vec<(String, String)> {
     let entry = |key: u32| {
         let [_, b, c, d] = ((number * ENTRIES + key) * 2).to_be_bytes();
@@ -37,7 +37,7 @@ pub fn status(replica: &Replica) -> Result<Value, String> {
         .map_err(|error| format!("{error}: {}", answer.status))
 }
 
-/// In MiB.
+/// Returns the chart's memory limit in MiB.
 fn limit() -> f64 {
     let objects = helm::render(&json!({})).unwrap();
     let deployment = helm::find(&objects, "Deployment", "");
@@ -46,7 +46,7 @@ fn limit() -> f64 {
     limit.strip_suffix("Mi").unwrap().parse().unwrap()
 }
 
-/// Most of these entries have no room, so each has its reason and remedy: nothing takes more.
+/// Most of these entries have no room, so each has its own reason and remedy. This takes the most memory.
 #[tokio::test]
 async fn as_many_entries_as_there_may_be_fit_into_the_chart_s_memory() {
     let stage = Stage::open("memory").await;
@@ -66,7 +66,7 @@ async fn as_many_entries_as_there_may_be_fit_into_the_chart_s_memory() {
         Ok(is)
     })
     .await;
-    // What is written, and what several people who look at the page ask for.
+    // Includes the published objects, and the requests of several users of the page.
     wait::until("Events and the status are written", || {
         let count = |object: &str| {
             let name = "kube_static_egress_controller_cluster_writes_total";
@@ -92,7 +92,7 @@ async fn as_many_entries_as_there_may_be_fit_into_the_chart_s_memory() {
     replica.assert_well();
 }
 
-/// An API server sends them on one page, of which the controller holds one object at a time.
+/// An API server returns them on one page, of which the controller holds one object at a time.
 #[tokio::test]
 async fn fifty_config_maps_of_a_megabyte_fit_into_the_chart_s_memory() {
     const LARGE: u32 = 50;

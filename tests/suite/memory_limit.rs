@@ -1,6 +1,7 @@
-//! What a tenant may put into ConfigMaps does not take more memory than a container has: in a control group, with a failover each.
+//! ConfigMaps of one tenant do not exceed a container's memory. Each case runs in a control group, with a failover.
 //!
-//! `KSEC_LONG=1` runs this; `KSEC_RELEASE_BINARY` names the program as it is shipped. The tests' own has more code and larger frames.
+//! `KSEC_LONG=1` runs this test. `KSEC_RELEASE_BINARY` names the shipped program, because the tests' own program has more code and larger
+//! stack frames.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -18,15 +19,15 @@ use crate::replica::{PROGRAM, Replica};
 use crate::town::Town;
 use crate::wait;
 
-/// In MiB. The chart's limit is higher.
+/// The limit in MiB. The chart's limit is higher.
 const LIMIT: u64 = 128;
 const READERS: usize = 64;
-/// For one edit of another tenant. A pass over 20,000 entries takes seconds where nothing is optimized.
+/// The timeout of another tenant's edit. A pass over 20,000 entries takes seconds without optimization.
 const PATIENCE: Duration = Duration::from_secs(150);
-/// Everything is listed again at least once while a replica is watched.
+/// How long a replica is watched. In this time all ConfigMaps are listed again at least once.
 const WATCHED: Duration = Duration::from_secs(25);
 
-/// Asks and never reads.
+/// Sends a request and never reads the response.
 fn reader(replica: &Replica, number: usize) -> TcpStream {
     let mut stream = replica.connect();
     let path = ["/api/status", "/metrics", "/"][number % 3];
@@ -72,9 +73,9 @@ const ATTACKS: [Attack; 4] = [
 ];
 
 struct Peak {
-    /// Of the process, with the pages of the program's file.
+    /// The memory of the process, including the pages of the program's file.
     process: f64,
-    /// As the kernel counts for the limit.
+    /// The memory that the kernel counts for the limit.
     group: f64,
 }
 
@@ -90,7 +91,7 @@ impl Attack {
         let (mut first, group) = self.replica(&town, "first");
         let edits = ["9.9.9.9", "9.9.9.10"];
         peaks.push(self.watch(&town, &mut first, &group, edits).await);
-        // A standby reads everything, too.
+        // A standby becomes the leader and reads everything, too.
         let (mut second, group) = self.replica(&town, "second");
         wait::until("the standby is ready", || second.answers("/readyz")).await;
         first.kill();
@@ -110,7 +111,7 @@ impl Attack {
         (launch.start(), group)
     }
 
-    /// Another tenant is served beside readers who do not read, and the replica is well after that.
+    /// Serves another tenant while readers do not read, and checks that the replica is healthy afterwards.
     async fn watch(
         &self,
         town: &Town,

@@ -1,5 +1,5 @@
-//! The main job on ministack, an implementation of CloudFormation and EC2 that is not ours: what both refuse or show is not
-//! only what we believe of AWS.
+//! The main job on ministack, another implementation of CloudFormation and EC2. It confirms that the stand-in's behaviour is not only this
+//! project's assumption about AWS.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -24,12 +24,12 @@ impl Ministack {
         let python = PYTHON.get_or_init(|| testbed::installed("second-opinion"));
         let directory = testbed::directory(name);
         let command = [python, "-m", "aws.second_opinion"];
-        // It writes its data and its process id there.
+        // ministack writes its data and its process id there.
         let server = serve(&command, &directory, &[("TMPDIR", &directory)]);
         Self { server, directory }
     }
 
-    /// Walks these steps, and returns what was found out.
+    /// Walks these steps, and returns the findings.
     fn walked(&self, steps: &str) -> Vec<Value> {
         let output = self.directory.join("walk");
         let done = Command::new(format!("{TESTS}/aws/run"))

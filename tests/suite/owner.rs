@@ -1,4 +1,4 @@
-//! One stack, one cluster: whoever else has the same ownership tags leaves it alone.
+//! One stack belongs to one cluster: controllers of other clusters with the same ownership tags leave it alone.
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::events::v1::Event;
@@ -12,7 +12,7 @@ use crate::standin::actions;
 use crate::testbed::Testbed;
 use crate::wait;
 
-/// Two controllers without a cluster id find one stack. Of the second one's VPC it says nothing.
+/// Two controllers without a cluster id find one stack. The second controller's VPC does not contain it.
 #[tokio::test]
 async fn a_stack_in_another_vpc_gets_no_write() {
     let stage = Stage::open("other-vpc").await;
@@ -61,7 +61,7 @@ async fn uid(stage: &Stage) -> String {
     api.get("kube-system").await.unwrap().metadata.uid.unwrap()
 }
 
-/// Waits until an Event on the Lease has this reason and all of these texts.
+/// Waits for an Event on the Lease with this reason and all of these texts.
 async fn on_the_lease(stage: &Stage, reason: &str, texts: &[&str]) {
     wait::until_async(&format!("{reason} {texts:?} is on the Lease"), async || {
         let api: Api<Event> = Api::namespaced(stage.kube.clone(), &stage.namespace);
@@ -84,7 +84,7 @@ fn problems(replica: &Replica, reason: &str) -> Option<f64> {
     replica.metric(&name)
 }
 
-/// Values that were copied: both clusters have the same id, and one account.
+/// The values were copied: both clusters have the same id, in one account.
 #[tokio::test]
 async fn a_stack_has_one_cluster_until_it_is_moved_and_keeps_its_static_ips() {
     let stage = Stage::open("owner").await;
@@ -112,7 +112,7 @@ async fn a_stack_has_one_cluster_until_it_is_moved_and_keeps_its_static_ips() {
     on_the_lease(&other, "OwnedByAnotherCluster", &[&remedy]).await;
     assert_eq!(problems(&refused, "OwnedByAnotherCluster"), Some(1.0));
     assert_eq!(actions(&stage.aws.writes_since(mark)), [""; 0]);
-    // The first one goes on, and the second one leaves that alone, too.
+    // The first controller continues, and the second one ignores the change, too.
     stage.config_map("egress-t1", &EXAMPLE[1..]).await;
     assert_eq!(stage.routed(&EXAMPLE_CIDRS[1..]).await, exits);
     other.config_map("egress-t3", &[("dns", "1.1.1.1")]).await;
@@ -127,7 +127,7 @@ async fn a_stack_has_one_cluster_until_it_is_moved_and_keeps_its_static_ips() {
     );
     assert_eq!(problems(&first, "ForeignOperation"), None);
 
-    // The move: the old controller is stopped, the new one told of it.
+    // The move: the old controller stops, and the new one is allowed to take over.
     first.terminate().await;
     drop(refused);
     let mark = stage.aws.mark();
@@ -149,7 +149,7 @@ async fn a_stack_has_one_cluster_until_it_is_moved_and_keeps_its_static_ips() {
     assert_eq!(actions(&stage.aws.writes_since(mark)), [""; 0]);
 }
 
-/// Nothing else is to be changed, so only the output is.
+/// Only the output changes, because nothing else differs.
 #[tokio::test]
 async fn taking_over_changes_no_resource() {
     let stage = Stage::open("owner-only").await;
@@ -237,7 +237,7 @@ async fn an_operation_of_somebody_else_is_reported() {
     let told = ["ForeignOperation", "in the AWS console", "UPDATE_COMPLETE"];
     wait::until("told", || replica.said(&told)).await;
     on_the_lease(&stage, "ForeignOperation", &told[1..]).await;
-    // The tags are put right again by an operation of our own, and the warning goes.
+    // An operation of the controller restores the tags, and the warning ends.
     wait::until("it is gone", || {
         replica.said(&["no longer", "ForeignOperation"])
     })
@@ -245,7 +245,7 @@ async fn an_operation_of_somebody_else_is_reported() {
     assert_eq!(stage.routed(&EXAMPLE_CIDRS).await, exits);
 }
 
-/// The rights of an earlier version are still those of the pod.
+/// The pod has the permissions of an earlier version.
 #[tokio::test]
 async fn without_the_right_to_know_its_cluster_only_a_stack_without_owner_is_served() {
     let stage = Stage::open("owner-right").await;
@@ -288,7 +288,7 @@ async fn without_the_right_to_know_its_cluster_only_a_stack_without_owner_is_ser
     assert_eq!(actions(&stage.aws.writes_since(mark)), [""; 0]);
 }
 
-/// A move to another Lease that left the old controller running. The new one adds a zone, and the old one leaves the stack to it.
+/// The old controller still runs after a move to another Lease. The new one adds a zone, and the old one leaves the stack alone.
 #[tokio::test]
 async fn of_two_controllers_in_one_cluster_the_later_one_acts() {
     let stage = Stage::open("two-leases").await;

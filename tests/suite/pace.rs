@@ -1,4 +1,4 @@
-//! Somebody who edits all the time: what that costs, and that it holds up nobody.
+//! A user edits all the time: the cost of the edits, and that they delay no other user.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use serde_json::json;
 use crate::stage::Stage;
 use crate::wait;
 
-/// As many write at a time, each a ConfigMap of their own: the API server would have them wait for one another otherwise.
+/// The number of concurrent writers. Each has its own ConfigMap, because the API server serialises writes of one object.
 const WRITERS: usize = 8;
 
-/// Edits one entry of one ConfigMap every `gap` until told to stop.
+/// Edits one entry of one ConfigMap every `gap` until `stop` is set.
 async fn edits(stage: &Stage, name: &str, gap: Duration, stop: &AtomicBool, count: &AtomicUsize) {
     let path = format!("{}/{name}", stage.path("", "configmaps"));
     let mut tick = tokio::time::interval(gap);
@@ -54,7 +54,7 @@ async fn two_hundred_edits_a_second_cost_few_calls_and_little_of_etcd() {
         wait::check(rests, || format!("{stacks:?}"))
     })
     .await;
-    // As long as AWS takes at least.
+    // The minimum duration of an operation on AWS.
     stage
         .aws
         .settings(json!({ "operation_ms": 15_000, "changeset_ms": 5_000 }));
@@ -82,9 +82,9 @@ async fn two_hundred_edits_a_second_cost_few_calls_and_little_of_etcd() {
     wait::measured(&format!(
         "{edited:.0} edits a second: {rate:.2} calls of AWS a second, {megabytes:.2} MB a minute sent to the API server"
     ));
-    // A machine that does much else is slower.
+    // A busy machine is slower.
     assert!(edited > 50.0, "{edited} edits a second are no stream");
-    // One pass in three seconds makes four calls, because the tables have three pages, and change sets and looks for drift come on top.
+    // One pass in three seconds makes four calls, because the tables have three pages. Change sets and reads for drift come on top.
     assert!(
         rate <= 2.0 && megabytes <= 10.0,
         "{rate} calls a second, {megabytes} MB a minute"

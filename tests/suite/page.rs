@@ -1,4 +1,4 @@
-//! The status page in a real browser, served by a live leader.
+//! The status page of a live leader in a real browser.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use crate::wait;
 
 const HOSTILE: &str = "<img src=x onerror=document.title='taken'>";
 
-/// Without cluster and account.
+/// A replica without cluster and account.
 fn alone(name: &str) -> Launch {
     alone_with(name, &config_map("payments", &hostile()))
 }
@@ -57,7 +57,7 @@ pub async fn shows(browser: &Browser, expression: &str, expected: Value) {
 pub const ROWS: &str = "document.querySelectorAll('#entries tr.entry').length";
 pub const STATE: &str = "document.getElementById('state').textContent";
 
-/// Waits until the leader has looked at everything and has nothing to do.
+/// Waits until the leader has finished a pass and has nothing to do.
 async fn looked(replica: &Replica) {
     wait::until("the leader has looked", || {
         let answer = replica.get("/api/status")?;
@@ -94,7 +94,7 @@ async fn what_comes_from_config_maps_is_text_and_nothing_is_asked_of_others() {
     let cells = cells.as_array().unwrap();
     let shown = |cell: &Value| cell.as_str().is_some_and(|text| text.starts_with(HOSTILE));
     assert!(cells.iter().any(shown), "{cells:?}");
-    // Script that gets in all the same is not run.
+    // An injected script does not run.
     let inject = "(() => { const s = document.createElement('div'); try { s.innerHTML = '<b>x</b>'; } catch { return true; } \
                   return false; })()";
     assert_eq!(browser.value(inject), json!(true), "trusted types");
@@ -134,7 +134,7 @@ async fn search_and_keyboard() {
         ("typo", 1),
         ("notacidr", 2),
         ("198.51.100.1", 3),
-        // What stands on the way out: its zone and a route table.
+        // The outgoing path of a network: its zone and a route table.
         ("eu-central-1a", 3),
         ("rtb-1", 3),
     ] {
@@ -144,11 +144,11 @@ async fn search_and_keyboard() {
             browser.value("decodeURIComponent(location.hash.slice(1))"),
             json!(query)
         );
-        // Escape empties it.
+        // Escape clears the search.
         browser.keys("\u{e00c}");
         assert_eq!(browser.value(ROWS), json!(6));
     }
-    // On to the filters, by Tab and Enter.
+    // Tab and Enter reach the filters.
     browser.keys("\u{e004}\u{e007}");
     assert_eq!(browser.text(focus), "Refused 3");
     assert_eq!(browser.value(ROWS), json!(3));
@@ -159,11 +159,11 @@ async fn search_and_keyboard() {
         (browser.value(ROWS), browser.text(pressed)),
         (json!(6), "false".to_owned())
     );
-    // Everything that can be clicked can be reached: copy buttons, search, filters.
+    // Every clickable element can be reached: copy buttons, search, filters.
     let reach = "[...document.querySelectorAll('button, input')].filter(one => one.tabIndex < 0 || (!one.textContent && \
                  !one.ariaLabel)).length";
     assert_eq!(browser.value(reach), json!(0));
-    // A refresh does not take the focus away.
+    // A refresh keeps the focus.
     browser.keys("\u{e004}");
     let before = browser.text(focus);
     let polled = browser.text("document.body.dataset.polled");
@@ -183,7 +183,7 @@ async fn a_link_holds_the_search_and_the_filter_and_a_bad_one_shows_the_page() {
     open(&browser, &replica).await;
     shows(&browser, ROWS, json!(6)).await;
     let search = "document.getElementById('search').value";
-    // Another query each time: a change of the fragment alone loads nothing.
+    // Each link has another query, because a change of the fragment alone loads nothing.
     for (link, text, rows) in [
         ("/?state=Refused", "", 3),
         ("/?state=Refused&a=1#typo", "typo", 1),
@@ -199,7 +199,7 @@ async fn a_link_holds_the_search_and_the_filter_and_a_bad_one_shows_the_page() {
     // A new fragment on the open page counts as well.
     browser.go(&replica.url("/?a=2#typo"));
     shows(&browser, ROWS, json!(1)).await;
-    // The filter that is pressed stands in the address.
+    // The address contains the pressed filter.
     browser.keys("/\u{e004}\u{e007}");
     assert_eq!(
         browser.text("location.search + location.hash"),
@@ -249,7 +249,7 @@ async fn light_dark_and_on_a_phone() {
     }
 }
 
-/// Fifty entries of each of ten teams, one of which is wrong.
+/// Returns fifty entries for each of ten teams, one of them invalid.
 fn ten_teams() -> Vec<Value> {
     let mut list = Vec::new();
     for team in 0..10 {
@@ -277,7 +277,7 @@ async fn five_hundred_entries_stay_readable() {
     let replica = alone_with("page-many", &manifest).start();
     let browser = Browser::open();
     open(&browser, &replica).await;
-    // The refused one comes first, in its group; until a search fewer rows are drawn.
+    // The refused entry comes first in its group. Without a search, fewer rows are drawn.
     shows(&browser, ROWS, json!(50)).await;
     let first = "document.querySelector('#entries tr.group').innerText + document.querySelector('#entries tr.entry').innerText";
     let first = browser.text(first);
@@ -295,7 +295,7 @@ async fn five_hundred_entries_stay_readable() {
             .text("document.getElementById('found').textContent")
             .contains("500 of 500")
     );
-    // Each row names its three IPs once: they are all there are.
+    // Each row names its zone's three static IPs once, because there are no others.
     let ips = "[...document.querySelectorAll('#entries td[data-label=\"Static IPs\"]')].map(cell => cell.innerText)";
     let ips = browser.value(ips);
     assert!(

@@ -40,7 +40,7 @@ async fn a_leader_in_a_cluster_shows_what_ec2_holds_and_a_follower_who_leads() {
         timeline.contains("CreateStack: there is no stack yet"),
         "{timeline}"
     );
-    // What changes appears by itself.
+    // Changes appear without a reload.
     stage
         .config_map("egress-t2", &[("vpc", "172.31.9.0/24")])
         .await;
@@ -59,7 +59,7 @@ async fn a_leader_in_a_cluster_shows_what_ec2_holds_and_a_follower_who_leads() {
     stands_by(&browser, &follower).await;
 }
 
-/// The standby shows what the leader wrote into the status ConfigMap, and says so.
+/// The standby shows the status that the leader wrote into the status ConfigMap, and says so.
 async fn stands_by(browser: &Browser, follower: &Replica) {
     browser.go(&follower.url("/"));
     wait::until("the follower names the leader", || {
@@ -88,7 +88,7 @@ async fn stands_by(browser: &Browser, follower: &Replica) {
     );
 }
 
-/// Each zone's way out is on the page, and each part of it leads to its entries and into the AWS console.
+/// Each zone's outgoing path is on the page, and each part of it links to its entries and to the AWS console.
 fn way_out(browser: &Browser, exits: &BTreeMap<String, Exit>) {
     let cells = "[...document.querySelectorAll('#zones tr')].map(row => [...row.cells].map(cell => cell.innerText.trim()))";
     let rows = browser.value(cells);

@@ -1,4 +1,4 @@
-//! `plan` and `--dry-run`: what would be done and why, and nothing done.
+//! `plan` and `--dry-run` show the steps and their reasons, and change nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -17,7 +17,7 @@ data:
   service-provider1: 192.112.1.0/21
 ";
 
-/// `plan` as the check of a pull request runs it: files, and a description of the network.
+/// Runs `plan` as in a check of pull requests: with files, and a description of the network.
 fn check(manifests: &Path, more: &[&str]) -> Output {
     let network = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/network.yaml");
     Command::new(PROGRAM)
@@ -97,7 +97,7 @@ fn manifests_that_cannot_be_read_exit_with_1() {
     }
 }
 
-/// 2 would mean that something changes.
+/// Exit code 2 would mean that the plan changes the stack.
 #[test]
 fn flags_that_are_wrong_exit_with_1() {
     let manifests = folder(&[("a.yaml", CONFIG_MAP)]);
@@ -127,7 +127,7 @@ fn the_template_is_printed_on_request() {
     );
 }
 
-/// `plan` against cluster and account.
+/// Runs `plan` against cluster and account.
 fn live(launch: &Launch) -> (i32, Value) {
     let output = launch
         .command()
@@ -157,7 +157,7 @@ async fn a_live_plan_is_right_and_only_reads() {
     assert_eq!(plan["routes"].as_array().unwrap().len(), 6, "{plan:#}");
     assert_eq!(actions(&stage.aws.writes_since(0)), [""; 0]);
 
-    // A network that is described is the one to plan for, also for ConfigMaps of a cluster.
+    // A described network takes precedence, also for ConfigMaps of a cluster.
     let mark = stage.aws.mark();
     let network = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/network.yaml");
     let described = stage.replica("planner").zones(&["a"]);
@@ -178,7 +178,7 @@ async fn a_live_plan_is_right_and_only_reads() {
         (0, &Value::from("Keep")),
         "{plan:#}"
     );
-    // Zones that the plan would add, under the eyes of the replica that runs without them.
+    // The plan adds zones while a replica without them runs.
     let (code, plan) = live(&stage.replica("planner").zones(&["a", "b", "c", "d"]));
     assert_eq!(
         (code, &plan["action"]),

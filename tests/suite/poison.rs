@@ -1,5 +1,5 @@
-//! ConfigMaps of one tenant that could keep everybody else from being served: odd, deep and huge ones. Another tenant's entries are
-//! served within seconds, before a start and while a leader runs.
+//! ConfigMaps of one tenant that could block all other tenants: odd, deep and huge ones. Another tenant's entries are served within
+//! seconds, before a start and while a leader runs.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::wait;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// What an API server stores as it is, and typed clients cannot read.
+/// Returns an object that an API server stores as it is, and that typed clients cannot parse.
 fn poison(name: &str, managed: &Value) -> Value {
     let mut managed = managed.clone();
     managed["manager"] = "tenant".into();
@@ -34,12 +34,12 @@ fn poisons() -> [(&'static str, Value); 2] {
     [("year", year), ("deep", deep)]
 }
 
-/// The tenant's right is to write ConfigMaps: each is made again under its name.
+/// The tenant may write ConfigMaps, and recreates each under its name.
 async fn rewrite(stage: &Stage) {
     for (name, managed) in poisons() {
         let path = stage.path("", "configmaps");
         let one = format!("{path}/{name}");
-        // The answers are as odd as the objects: they are not read.
+        // The responses are as odd as the objects, so they are not parsed.
         let _ = stage.send(Method::DELETE, &one, &json!({})).await;
         let made = stage
             .send(Method::POST, &path, &poison(name, &managed))
@@ -78,7 +78,7 @@ async fn an_odd_object_harms_nobody_before_a_start_and_while_the_controller_runs
     replica.assert_well();
 }
 
-/// There are more than any limit.
+/// The keys exceed every limit.
 #[tokio::test]
 async fn sixty_thousand_keys_harm_nobody() {
     let stage = Stage::open("many-keys").await;
@@ -110,7 +110,7 @@ async fn sixty_thousand_keys_harm_nobody() {
     replica.assert_well();
 }
 
-/// Typed clients could not read its ledger and its status either.
+/// Typed clients could not parse the controller's own ledger and status either.
 #[tokio::test]
 async fn odd_fields_of_its_own_objects_stop_nothing() {
     let stage = Stage::open("own-poison").await;

@@ -1,4 +1,4 @@
-//! The stack policy: set with the stack, or when one is taken over; open only for what may go, whoever leads by then.
+//! The stack policy: set when the stack is created or taken over, and opened only for planned removals, whichever replica leads.
 
 use serde_json::json;
 
@@ -49,7 +49,7 @@ async fn a_stack_that_is_taken_over_gets_it() {
     assert_eq!(actions(&writes), ["SetStackPolicy"]);
 }
 
-/// The leader dies while the policy is open and a zone goes; its successor closes it.
+/// The leader dies while the policy is open and a zone is being removed. Its successor closes the policy.
 #[tokio::test]
 async fn it_is_opened_for_a_zone_that_goes_and_closed_by_whoever_leads() {
     let stage = Stage::open("policy-zone").await;
@@ -105,7 +105,7 @@ async fn it_is_opened_for_a_nat_gateway_that_is_made_anew() {
     wait::until("closed again", || is_closed(&stage)).await;
 }
 
-/// It is looked at by turns with the NAT subnets, so that a look takes no more calls.
+/// The policy is read in turn with the NAT subnets, so that a read of EC2 takes no more calls.
 #[tokio::test]
 async fn a_policy_that_somebody_opened_is_closed() {
     let stage = Stage::open("policy-opened").await;
@@ -142,7 +142,7 @@ async fn a_policy_that_somebody_opened_is_closed() {
     assert_eq!(actions(&writes), ["SetStackPolicy"]);
 }
 
-/// What keeps it from being read keeps nothing else from being done, not even the looks for drift.
+/// An unreadable policy prevents nothing else, not even reads for drift.
 #[tokio::test]
 async fn a_policy_that_cannot_be_read_stops_nothing_and_is_told() {
     let stage = Stage::open("policy-unread").await;

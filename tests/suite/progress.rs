@@ -1,4 +1,4 @@
-//! While a long operation runs, status and page say how far it has come.
+//! While a long operation runs, status and page show its progress.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::replica::Replica;
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::wait;
 
-/// Returns what a replica says of the stack in its own name.
+/// Returns what a replica reports about its own stack.
 fn stack(replica: &Replica, name: &str) -> Result<Value, String> {
     let mut status = status(replica)?;
     let leader = status["leader"]["identity"].as_str().unwrap_or_default();
@@ -17,7 +17,7 @@ fn stack(replica: &Replica, name: &str) -> Result<Value, String> {
     wait::check(leads, || status.to_string()).map(|()| status["stack"].take())
 }
 
-/// Waits until a replica's status counts resources, and returns how many are done and how many there are.
+/// Waits until a replica's status counts resources. Returns how many are done, and how many there are.
 async fn counted(replica: &Replica, name: &str) -> (u64, Option<u64>) {
     wait::until("resources are counted", || {
         let stack = stack(replica, name)?;
@@ -49,7 +49,7 @@ async fn a_long_operation_shows_how_far_it_has_come() {
     );
     assert_eq!(browser.inaccessible(), [""; 0]);
     browser.shot("operation");
-    // The next leader reads the same events, and does not know what was to be changed.
+    // The next leader reads the same events, but does not know the planned number of changes.
     let second = stage.replica("r2").start();
     first.terminate().await;
     let (after, unknown) = counted(&second, "r2").await;

@@ -1,7 +1,7 @@
 //! A link that fails on demand: a TCP proxy between one replica and one server.
 //!
-//! What is cut swallows bytes without a word, as a broken network does. A connection that has lost bytes is reset when the
-//! link is mended: nothing that was lost arrives late.
+//! A cut link drops bytes silently, as a broken network does. A connection that has lost bytes is reset when the link works again, so that
+//! no lost byte arrives late.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// Seen from the replica.
+/// The direction, from the replica's point of view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     Up,
@@ -21,10 +21,10 @@ pub enum Way {
     Both,
 }
 
-/// Where a request is when its trap springs.
+/// The state of a request when its trap is triggered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// Sent, not yet arrived: it stays in the link until [`Link::let_go`] or [`Link::reset`].
+    /// Sent, and not yet received: it stays in the link until [`Link::let_go`] or [`Link::reset`].
     Before,
     /// Passed on to the server.
     During,
@@ -36,14 +36,14 @@ pub enum Moment {
 struct Weather {
     up_cut: bool,
     down_cut: bool,
-    /// Counts the resets: connections of before are broken.
+    /// The number of resets. Older connections are broken.
     resets: u64,
-    /// Counts what was let go.
+    /// The number of times that held data was let go.
     let_go: u64,
 }
 
 struct Trap {
-    /// As the request's body has it.
+    /// The text to find in the request's body.
     text: Vec<u8>,
     moment: Moment,
     sprung: oneshot::Sender<()>,
@@ -52,19 +52,19 @@ struct Trap {
 struct Shared {
     upstream: u16,
     weather: watch::Sender<Weather>,
-    /// Bytes that the replica has sent.
+    /// The number of bytes that the replica has sent.
     sent: AtomicU64,
     trap: Mutex<Option<Trap>>,
 }
 
-/// From a port of its own to another port of this machine; gone when dropped.
+/// A proxy from its own port to another port of this machine. Dropping it ends the proxy.
 pub struct Link {
     port: u16,
     shared: Arc<Shared>,
     accepting: JoinHandle<()>,
 }
 
-/// Links have a thread of their own: tests block theirs while they ask servers.
+/// Returns the runtime of all links, with its own thread, because tests block theirs while they call servers.
 pub fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
@@ -96,7 +96,7 @@ impl Link {
         self.port
     }
 
-    /// How many bytes the replica has sent so far.
+    /// Returns the number of bytes that the replica has sent so far.
     pub fn sent(&self) -> u64 {
         self.shared.sent.load(Ordering::Relaxed)
     }
@@ -115,14 +115,14 @@ impl Link {
         });
     }
 
-    /// Breaks every connection there is; new ones are good.
+    /// Breaks every existing connection; new ones work.
     pub fn reset(&self) {
         self.shared
             .weather
             .send_modify(|weather| weather.resets += 1);
     }
 
-    /// Resolves once when the next call of this action of AWS is at this moment.
+    /// Resolves once when the next call of this AWS action reaches this state.
     pub fn trap(&self, action: &str, moment: Moment) -> oneshot::Receiver<()> {
         let (sprung, springs) = oneshot::channel();
         let trap = Trap {
@@ -138,7 +138,7 @@ impl Link {
         springs
     }
 
-    /// What a trap holds goes on its way.
+    /// Lets a trapped request continue.
     pub fn let_go(&self) {
         self.shared
             .weather
@@ -167,7 +167,7 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) {
         return;
     };
     for stream in [&client, &server] {
-        // Whatever ends a connection here before its time breaks it.
+        // A connection that ends early here is reset.
         let _ = stream.set_zero_linger();
         let _ = stream.set_nodelay(true);
     }
@@ -190,7 +190,7 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-/// Answers are awaited for these traps.
+/// The traps that wait for responses.
 type Springs = mpsc::UnboundedSender<oneshot::Sender<()>>;
 
 async fn up(
@@ -252,7 +252,7 @@ async fn down(
     end(to, lost).await;
 }
 
-/// An end is passed on like bytes, unless some have been lost: then only mending the link ends the connection.
+/// Passes on the end of a connection, unless bytes were lost. Then only mending the link ends the connection.
 async fn end(mut to: OwnedWriteHalf, lost: &AtomicBool) {
     if lost.load(Ordering::Relaxed) {
         std::future::pending::<()>().await;
@@ -261,7 +261,7 @@ async fn end(mut to: OwnedWriteHalf, lost: &AtomicBool) {
 }
 
 impl Shared {
-    /// Takes the trap if these bytes are what it waits for.
+    /// Returns the trap if these bytes match it.
     fn springs(&self, bytes: &[u8]) -> Option<(Moment, oneshot::Sender<()>)> {
         let mut trap = self.trap.lock().unwrap_or_else(PoisonError::into_inner);
         let text = &trap.as_ref()?.text;

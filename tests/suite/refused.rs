@@ -1,4 +1,4 @@
-//! What AWS refuses one tenant or zone stops nobody else.
+//! A refusal of AWS for one tenant or zone delays no other.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::standin::actions;
 use crate::wait;
 
-/// As CloudFormation shows what EC2 says to its handler of routes.
+/// Returns a message of EC2 as CloudFormation's handler of routes shows it.
 fn handler(message: &str, code: &str) -> String {
     format!(
         "Resource handler returned message: \"{message} (Service: Ec2, Status Code: 400, Request ID: 5f2c9a0e)\" \
@@ -22,7 +22,7 @@ fn refuses(stage: &Stage, id: &str, message: &str) {
         .fault(json!({ "kind": "resource_fails", "logical_id": id, "message": message }));
 }
 
-/// The worker table of a zone, and what is routed from there.
+/// Returns the worker table of a zone, and its routed networks.
 fn worker(stage: &Stage, letter: &str) -> (String, Vec<String>) {
     let zone = Stage::zones(&[letter]);
     let mut tables = stage.aws.routes().into_iter();
@@ -55,7 +55,7 @@ async fn a_route_that_aws_refuses_stops_nobody_else_and_is_made_once_aws_takes_i
         replica.said(&["RouteRefused", "7.7.7.7/32 is not supported", "rtb-"])
     })
     .await;
-    // One adds, one removes.
+    // One tenant adds a network, another removes one.
     stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
     stage.config_map("egress-t1", &EXAMPLE[..1]).await;
     assert_eq!(stage.routed(&[EXAMPLE_CIDRS[0], "9.9.9.9/32"]).await, exits);
@@ -64,7 +64,7 @@ async fn a_route_that_aws_refuses_stops_nobody_else_and_is_made_once_aws_takes_i
     stage.aws.clear_faults();
     let all = [EXAMPLE_CIDRS[0], "7.7.7.7/32", "9.9.9.9/32"];
     let begin = std::time::Instant::now();
-    // It is tried again after 60 to 180 s, by the luck of that leader.
+    // The next attempt comes after 60 to 180 s, drawn at random by that leader.
     while begin.elapsed() < Duration::from_secs(240) && nets(&stage, "a") != all {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
@@ -124,7 +124,7 @@ async fn a_creation_goes_on_without_a_zone_that_cannot_have_a_nat_gateway() {
         actions(&stage.aws.writes_since(0)),
         ["CreateStack", "DeleteStack", "CreateStack"]
     );
-    // No static IP was announced that did not stay.
+    // Every announced static IP stays.
     let stays = stage.aws.exits();
     assert_eq!(stays.len(), 2);
 }

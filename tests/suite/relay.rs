@@ -1,5 +1,5 @@
-//! A plain HTTP server between a replica and the API server. It can hold back what watches say, and refuse lists, while all other
-//! requests pass: a replica behind it has an old view and no sign of that.
+//! A plain HTTP server between a replica and the API server. It can hold back events of watches and refuse lists, while all other requests
+//! pass. A replica behind it has an outdated view without any sign.
 
 use std::sync::Arc;
 
@@ -20,9 +20,9 @@ const MAX_BODY: usize = 8 << 20;
 
 #[derive(Clone, Copy, Default)]
 struct Orders {
-    /// Bytes of watches stay here.
+    /// Whether data of watches is held back.
     holds_watches: bool,
-    /// Lists of labelled ConfigMaps are answered with 503.
+    /// Whether lists of labelled ConfigMaps are answered with 503.
     refuses_lists: bool,
 }
 
@@ -31,7 +31,7 @@ struct Shared {
     orders: watch::Sender<Orders>,
 }
 
-/// Goes away when dropped.
+/// A running relay. Dropping it ends the relay.
 pub struct Relay {
     pub url: String,
     shared: Arc<Shared>,
@@ -39,14 +39,14 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// To the API server of the stage, with the rights of its service account.
+    /// Starts a relay to the API server of the stage, with the permissions of its service account.
     pub async fn to(stage: &Stage) -> Self {
         let file = Kubeconfig::read_from(stage.dir.join("kubeconfig")).unwrap();
         let options = KubeConfigOptions::default();
         let mut config = kube::Config::from_custom_kubeconfig(file, &options)
             .await
             .unwrap();
-        // The replica decides what is tried again, and for how long it waits.
+        // The replica decides about retries and waits.
         config.default_retry = false;
         config.read_timeout = None;
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -69,7 +69,7 @@ impl Relay {
         }
     }
 
-    /// What happens from now on, no watch says until it is let go.
+    /// Holds back the events of watches, or lets them go.
     pub fn hold_watches(&self, holds: bool) {
         let set = |orders: &mut Orders| orders.holds_watches = holds;
         self.shared.orders.send_modify(set);

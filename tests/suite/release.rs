@@ -1,4 +1,4 @@
-//! What a release does, as far as one machine can: an index of two processors' images, what is in them, a push of image and chart to a
+//! A release, as far as one machine can test it: an index with the images of two processors, their contents, a push of image and chart to a
 //! registry, and an installation from it.
 
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Runs a script of deploy/: what it prints, or its complaint.
+/// Runs a script of deploy/. Returns its output, or its error.
 fn script(path: &str, arguments: &[&str]) -> Result<String, String> {
     let mut command = Command::new(root().join("deploy").join(path));
     command.args(arguments).env("HELM", tool("KSEC_HELM"));
@@ -34,7 +34,7 @@ fn script(path: &str, arguments: &[&str]) -> Result<String, String> {
     }
 }
 
-/// A registry on this machine, until dropped.
+/// A registry on this machine, until it is dropped.
 struct Registry {
     child: Child,
     host: String,
@@ -75,12 +75,12 @@ impl Drop for Registry {
     }
 }
 
-/// The smallest program for arm64 that the kernel takes: it exits with 0.
+/// Writes the smallest program for arm64 that the kernel accepts: it exits with 0.
 fn arm64_program(dir: &Path) -> PathBuf {
     let mut elf = vec![0x7f, b'E', b'L', b'F', 2, 1, 1];
     elf.resize(16, 0);
     let mut number = |value: u64, bytes: usize| elf.extend(&value.to_le_bytes()[..bytes]);
-    // An executable, for machine 183: header, one segment, code.
+    // An executable for machine 183: header, one segment, code.
     for (value, bytes) in [(2, 2), (183, 2), (1, 4), (0x40_0078, 8), (64, 8), (0, 8)] {
         number(value, bytes);
     }
@@ -109,7 +109,7 @@ fn digest_of(body: &[u8]) -> String {
     format!("sha256:{hex}")
 }
 
-/// A blob or manifest as the registry gives it, which must have its digest.
+/// Pulls a blob or manifest from the registry, and checks its digest.
 fn pulled(registry: &Registry, kind: &str, digest: &str) -> Vec<u8> {
     let url = format!("http://{}/v2/team/{NAME}/{kind}/{digest}", registry.host);
     let accept =
@@ -133,7 +133,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap()
 }
 
-/// Pulls all of an image, and expects two processors in it.
+/// Pulls a whole image, and checks that it has two processors.
 fn holds_two_processors(registry: &Registry, digest: &str) {
     let index = as_json(&pulled(registry, "manifests", digest));
     let by_tag = pulled(registry, "manifests", env!("CARGO_PKG_VERSION"));
@@ -171,7 +171,7 @@ async fn an_image_for_two_processors_and_a_chart_that_names_it_are_pushed_pulled
     let image = script("image/push", &push).unwrap();
     let digest = said.strip_prefix("digest ").unwrap();
     assert_eq!(image, format!("{target}@{digest}"));
-    // What is there is not sent again.
+    // Existing blobs are not pushed again.
     assert_eq!(script("image/push", &push).unwrap(), image);
 
     holds_two_processors(&registry, digest);
@@ -179,7 +179,7 @@ async fn an_image_for_two_processors_and_a_chart_that_names_it_are_pushed_pulled
     let charts = format!("oci://{}/charts", registry.host);
     helm::run(&["push", "--plain-http", &package, &charts]).unwrap();
     let chart = format!("{charts}/{NAME}");
-    // Its own values name no image: the chart does.
+    // The example values name no image; the chart does.
     let example = testbed::directory("values").join("example.yaml");
     let shipped = fs::read_to_string(root().join("deploy/example-values.yaml")).unwrap();
     let without = shipped.replace(
@@ -243,7 +243,7 @@ fn the_document_in_the_image_names_every_crate_of_the_lock_file() {
         .map(|package| text(&package["SPDXID"]))
         .collect();
     assert_eq!(ids.len(), packages.len(), "each has an id of its own");
-    // Where the machine has Debian's packages, the C library is of one of them, and scanners see it.
+    // On a machine with Debian's packages, the C library belongs to one of them, and scanners find it.
     if Path::new("/var/lib/dpkg/status").is_file() {
         assert!(named.iter().any(|(name, _)| name == "libc6"), "{named:?}");
         let status = IMAGE.bundle.join("rootfs/var/lib/dpkg/status.d/libc6");

@@ -1,4 +1,4 @@
-//! Replicas: the real program, as the chart would start it.
+//! Replicas: the real program, started as in the chart.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
@@ -14,11 +14,11 @@ use crate::standin::{REGION, REPLICA};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_kube-static-egress-controller");
 
-/// As the API server makes it for sts.amazonaws.com, but for the signature, which the stand-in does not look at.
+/// A token as the API server issues it for sts.amazonaws.com, but with a signature that the stand-in does not check.
 const TOKEN: &str =
     "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOlsic3RzLmFtYXpvbmF3cy5jb20iXSwiZXhwIjo0MDAwMDAwMDAwfQ.-";
 
-/// How a replica is started.
+/// The configuration of a replica that starts.
 #[derive(Clone)]
 pub struct Launch {
     pub dir: PathBuf,
@@ -26,20 +26,20 @@ pub struct Launch {
     pub namespace: String,
     pub standin_port: u16,
     program: PathBuf,
-    /// Besides what a pod's environment has.
+    /// Environment variables besides those of a pod.
     environment: Vec<(&'static str, String)>,
-    /// What a shell does before it becomes the program.
+    /// The shell commands that run before the shell becomes the program.
     before: Vec<String>,
-    /// Letters of the zones that are given, in this order.
+    /// The letters of the configured zones, in this order.
     zones: Vec<&'static str>,
     flags: BTreeMap<&'static str, String>,
     more: Vec<String>,
     role: bool,
-    /// The name of a profile that has the credentials.
+    /// The name of the AWS profile with the credentials.
     profile: Option<&'static str>,
 }
 
-/// The NAT subnet of a zone, by its letter.
+/// Returns the CIDR of a zone's NAT subnet, by the zone's letter.
 pub fn nat_cidr(letter: &str) -> String {
     let number = letter.bytes().next().unwrap() - b'a';
     format!("172.31.200.{}/28", u32::from(number) * 16)
@@ -54,7 +54,7 @@ impl Launch {
             ("namespace", namespace),
             ("kubeconfig", kubeconfig.as_str()),
             ("resync-interval", "10s"),
-            // Tests take away most of the little that they have.
+            // Tests remove most of their few networks at once.
             ("max-removal", "100"),
             ("leader-elect-lease-duration", "4s"),
             ("leader-elect-renew-deadline", "3s"),
@@ -80,7 +80,7 @@ impl Launch {
         }
     }
 
-    /// With the arguments of the deployment and nothing else, but for where the cluster is.
+    /// Uses the arguments of the Deployment, and adds only how to reach the cluster.
     pub fn deployed(mut self) -> Self {
         self.flags
             .retain(|flag, _| ["kubeconfig", "namespace"].contains(flag));
@@ -104,14 +104,14 @@ impl Launch {
         self
     }
 
-    /// With a role by way of the service account's token (IRSA) instead of keys of its own.
+    /// Uses a role through the service account's token (IRSA) instead of access keys.
     pub fn role(mut self) -> Self {
         std::fs::write(self.dir.join("aws-token"), TOKEN).unwrap();
         self.role = true;
         self
     }
 
-    /// With this profile of the file `aws-config` in its directory instead of keys of its own.
+    /// Uses this profile of the file `aws-config` in the replica's directory instead of access keys.
     pub fn profile(mut self, name: &'static str, lines: &str) -> Self {
         let text = format!("[profile {name}]\n{lines}");
         std::fs::write(self.dir.join("aws-config"), text).unwrap();
@@ -119,7 +119,7 @@ impl Launch {
         self
     }
 
-    /// Another build of the program than the tests'.
+    /// Runs another build of the program.
     pub fn program(mut self, program: &Path) -> Self {
         program.clone_into(&mut self.program);
         self
@@ -135,7 +135,7 @@ impl Launch {
         self
     }
 
-    /// With another Lease duration, and the other times in client-go's proportions.
+    /// Sets another Lease duration, and the other times in client-go's proportions.
     pub fn lease(self, seconds: u32) -> Self {
         let tenths = |share: u32| format!("{}ms", seconds * share * 100);
         self.flag("leader-elect-lease-duration", &format!("{seconds}s"))
@@ -143,20 +143,20 @@ impl Launch {
             .flag("leader-elect-retry-period", &tenths(1))
     }
 
-    /// Where AWS is.
+    /// Sets the port of AWS.
     pub fn aws_port(mut self, port: u16) -> Self {
         self.standin_port = port;
         self
     }
 
-    /// With the times that are the default: client-go's.
+    /// Uses the default times, which are client-go's.
     pub fn default_lease(self) -> Self {
         self.without("leader-elect-lease-duration")
             .without("leader-elect-renew-deadline")
             .without("leader-elect-retry-period")
     }
 
-    /// From its first instruction on within this control group.
+    /// Runs the process in this control group, from its first instruction.
     pub fn within(mut self, cgroup: &Path) -> Self {
         let processes = cgroup.join("cgroup.procs");
         self.before
@@ -164,7 +164,7 @@ impl Launch {
         self
     }
 
-    /// With so many files at most that are open at a time.
+    /// Limits the number of open files.
     pub fn open_files(mut self, most: u32) -> Self {
         self.before.push(format!("ulimit -n {most}"));
         self
@@ -188,7 +188,7 @@ impl Launch {
         arguments
     }
 
-    /// The program with the environment of a pod, and nothing of ours.
+    /// Returns the command with the environment of a pod, and without the tests' environment.
     pub fn command(&self) -> Command {
         let mut command = if self.before.is_empty() {
             Command::new(&self.program)
@@ -250,7 +250,7 @@ impl Launch {
     }
 }
 
-/// A running replica; killed when dropped.
+/// A running replica. Dropping it kills the process.
 pub struct Replica {
     child: Child,
     pub name: String,
@@ -264,7 +264,7 @@ impl Replica {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Whether a line of the log holds all of these texts.
+    /// Checks that a line of the log contains all of these texts.
     pub fn said(&self, texts: &[&str]) -> Result<(), String> {
         let found = self
             .log()
@@ -277,7 +277,7 @@ impl Replica {
         }
     }
 
-    /// When it logged each line that holds all of these texts, by its own clock.
+    /// Returns when each line with all of these texts was logged, on the replica's clock.
     pub fn when(&self, texts: &[&str]) -> Vec<Timestamp> {
         self.log()
             .lines()
@@ -298,8 +298,7 @@ impl Replica {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// Whether it answers this path with 200.
-    /// A connection to its port, on which nothing is said yet.
+    /// Opens a connection to the replica's port, and sends nothing.
     pub fn connect(&self) -> TcpStream {
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));
         TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap()
@@ -322,14 +321,14 @@ impl Replica {
         }
     }
 
-    /// The value of a sample in /metrics whose line begins so.
+    /// Returns the value of the metric sample whose line has this prefix.
     pub fn metric(&self, begins: &str) -> Option<f64> {
         let text = self.get("/metrics").ok()?.body;
         let line = text.lines().find(|line| line.starts_with(begins))?;
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    /// What the kernel says of its memory under this name, in MiB.
+    /// Returns an entry of the process's memory status in the kernel, in MiB.
     pub fn memory(&self, name: &str) -> f64 {
         let path = format!("/proc/{}/status", self.child.id());
         let text = std::fs::read_to_string(path).unwrap();
@@ -344,7 +343,7 @@ impl Replica {
         assert!(status.success(), "kill {signal} {}", self.name);
     }
 
-    /// SIGTERM; how it ended, and how long that took.
+    /// Sends SIGTERM. Returns the exit status, and how long the process took to end.
     pub async fn terminate(&mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();
         self.signal("-TERM");
@@ -359,7 +358,7 @@ impl Replica {
         (status, start.elapsed())
     }
 
-    /// A crash.
+    /// Crashes the process.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -373,7 +372,7 @@ impl Drop for Replica {
     }
 }
 
-/// Below the ports of outgoing connections and those of the testbed.
+/// Returns a free port below the range of outgoing connections and of the testbed's ports.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let offset = u16::try_from(std::process::id() % 7_000).unwrap();

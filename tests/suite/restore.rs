@@ -1,4 +1,4 @@
-//! An API server whose etcd was restored from a backup: what it shows is older than what the controller has seen.
+//! An API server whose etcd was restored from a backup shows an older state than the controller has seen.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ async fn after_a_restore_the_cache_is_what_the_cluster_has() {
     stage.config_map("old", &[("dns", "8.8.8.8")]).await;
     stage.routed(&["8.8.8.8/32"]).await;
     testbed.etcd_state("save");
-    // Made after the backup. Many edits, so that versions are well ahead of it.
+    // These ConfigMaps are newer than the backup. Many edits make their versions much greater than the backup's.
     for number in 0..100 {
         let address = format!("9.9.9.{number}");
         stage.config_map("lost", &[("web", &address)]).await;
@@ -30,7 +30,7 @@ async fn after_a_restore_the_cache_is_what_the_cluster_has() {
         "a restore is seen after {:.1?}",
         restored.elapsed()
     ));
-    // What the backup lacks stays routed for now; what is made from now on is served.
+    // Routes that the backup lacks stay for now, and new entries are served.
     stage.config_map("new", &[("web", "20.0.0.1")]).await;
     let all = ["8.8.8.8/32", "9.9.9.99/32", "20.0.0.1/32"];
     stage.routed(&all).await;

@@ -1,4 +1,4 @@
-//! Static IPs outlive what used them.
+//! Static IPs outlive the stacks and zones that used them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ pub fn ips(exits: &BTreeMap<String, Exit>) -> BTreeSet<String> {
     exits.values().map(|exit| exit.ip.clone()).collect()
 }
 
-/// The addresses in the account.
+/// Returns the addresses in the account.
 pub fn addresses(stage: &Stage) -> BTreeSet<String> {
     let state = stage.aws.state();
     let addresses = state["addresses"].as_array().unwrap().iter();
@@ -21,7 +21,7 @@ pub fn addresses(stage: &Stage) -> BTreeSet<String> {
     addresses.map(ip).collect()
 }
 
-/// The static IP of each zone.
+/// Returns the static IP of each zone.
 fn by_zone(exits: &BTreeMap<String, Exit>) -> BTreeMap<&str, &str> {
     let exits = exits.iter();
     exits
@@ -39,7 +39,7 @@ pub async fn noted(stage: &Stage) {
     .await;
 }
 
-/// Deletes the stack as a person does.
+/// Deletes the stack as an operator would.
 fn delete_stack(stage: &Stage) {
     let stacks = stage.aws.stacks();
     let name = stacks.keys().next().unwrap().as_str();
@@ -56,7 +56,7 @@ pub async fn without_stack(stage: &Stage) {
     .await;
 }
 
-/// The Go controller's stack would release its static IPs; a change of its own prevents that first.
+/// Deleting the Go controller's stack would release its static IPs. A change of its own prevents that first.
 #[tokio::test]
 async fn an_adopted_stack_retains_its_static_ips_before_it_is_deleted() {
     let stage = Stage::open("retained-adopted").await;
@@ -102,7 +102,7 @@ async fn a_stack_that_comes_back_has_the_same_static_ips() {
         let exits = stage.routed(&EXAMPLE_CIDRS).await;
         assert_eq!(by_zone(&exits), by_zone(&first), "round {round}");
     }
-    // A person deletes the stack while entries request it.
+    // An operator deletes the stack while entries request it.
     delete_stack(&stage);
     let start = std::time::Instant::now();
     wait::until("other NAT gateways", || {
@@ -152,7 +152,7 @@ async fn a_zone_that_is_added_again_has_the_same_static_ip() {
     let mut replica = launch.arg("--remove-zone=eu-central-1c").start();
     stage.exits_of(2).await;
     replica.terminate().await;
-    // As many as are there, and no more.
+    // The quota is the number of existing addresses.
     stage.aws.settings(serde_json::json!({ "eip_quota": 3 }));
     let _replica = stage.replica("r3").start();
     stage.exits_of(3).await;
@@ -160,7 +160,7 @@ async fn a_zone_that_is_added_again_has_the_same_static_ip() {
     assert_eq!(by_zone(&exits), by_zone(&first));
 }
 
-/// Allocates an Elastic IP address as the tests themselves. Returns its allocation id.
+/// Allocates an Elastic IP address with the tests' own credentials. Returns its allocation id.
 pub fn allocate(stage: &Stage) -> String {
     let answer = stage
         .aws
@@ -188,7 +188,7 @@ async fn a_zone_uses_the_address_that_a_flag_names_and_a_wrong_one_holds_up_nobo
     })
     .await;
     replica.terminate().await;
-    // Another flag changes no live zone.
+    // Another allocation id in the flags changes no live zone.
     let other = allocate(&stage);
     let flag = format!("--aws-eip-allocation-id=eu-central-1a={other}");
     let replica = stage.replica("r2").arg(&flag).start();
@@ -197,7 +197,7 @@ async fn a_zone_uses_the_address_that_a_flag_names_and_a_wrong_one_holds_up_nobo
     assert_eq!(after["eu-central-1a"], exits["eu-central-1a"]);
 }
 
-/// Allocates an Elastic IP address that zones of the region cannot have.
+/// Allocates an Elastic IP address that zones of the region cannot use.
 fn allocate_elsewhere(stage: &Stage) -> String {
     let group = ("NetworkBorderGroup", "eu-central-1-ham-1");
     let call = [("Domain", "vpc"), group];
@@ -244,7 +244,7 @@ async fn a_static_ip_is_replaced_on_request_without_a_gap() {
         addresses(&stage).contains(&before.ip),
         "it stays in the account"
     );
-    // The flag stays set, and a replica without it leads again.
+    // The flag stays set, and a replica without the flag leads again.
     stage.two_more_looks().await;
     let mark = stage.aws.mark();
     assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
@@ -255,7 +255,7 @@ async fn a_static_ip_is_replaced_on_request_without_a_gap() {
     stage.two_more_looks().await;
     assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
     replica.terminate().await;
-    // The zone goes and comes back.
+    // The zone is removed and added again.
     let launch = stage.replica("r4").zones(&["b", "c"]);
     let mut replica = launch.arg("--remove-zone=eu-central-1a").start();
     stage.exits_of(2).await;

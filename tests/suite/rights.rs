@@ -1,4 +1,4 @@
-//! What the chart lets the controller do in the cluster: all that it needs, and nothing else.
+//! The controller's permissions in the cluster: exactly those that it needs.
 
 use futures::StreamExt as _;
 use futures::stream;
@@ -18,12 +18,12 @@ pub struct Right {
     role: String,
     rule: usize,
     pub resource: String,
-    /// Of the only object that it is for; empty: of all.
+    /// The only object that the rule covers; empty for all objects.
     pub name: String,
     verb: String,
 }
 
-/// All that the chart gives, with the roles' paths in this namespace.
+/// Returns all permissions that the chart grants, with the paths of the roles in this namespace.
 pub fn rights(namespace: &str) -> Vec<Right> {
     let mut found = Vec::new();
     for (path, object) in chart::rights(namespace) {
@@ -58,7 +58,7 @@ async fn send(stage: &Stage, method: Method, path: &str, body: &Value) -> Value 
         .unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Takes one right away, and waits until the API server knows.
+/// Revokes one permission, and waits until the API server applies the change.
 pub async fn take(stage: &Stage, right: &Right) {
     let mut role = send(stage, Method::GET, &right.role, &Value::Null).await;
     let verbs = role["rules"][right.rule]["verbs"].as_array_mut().unwrap();
@@ -88,7 +88,7 @@ pub async fn take(stage: &Stage, right: &Right) {
     .await;
 }
 
-/// A leader and a standby from the very first start on, when nobody has held the Lease yet.
+/// Starts a leader and a standby as in a first installation, in which the Lease had no holder yet.
 async fn pair(stage: &Stage) -> [Replica; 2] {
     stage.new_lease().await;
     stage.config_map("egress-t1", &EXAMPLE).await;
@@ -139,7 +139,7 @@ async fn the_rights_are_enough() {
     }
 }
 
-/// `helm test`: its pod makes a plan with the rights, arguments and environment of the controller, and writes nothing.
+/// `helm test`: its pod makes a plan with the permissions, arguments and environment of the controller, and changes nothing.
 #[tokio::test]
 async fn the_pod_of_helm_test_succeeds_where_the_controller_works() {
     let stage = Stage::open("helmtest").await;
@@ -165,7 +165,7 @@ async fn the_pod_of_helm_test_succeeds_where_the_controller_works() {
         .deployed()
         .flag("namespace", &stage.namespace);
     let given: Vec<String> = launch.arguments();
-    // Nothing but where the cluster is differs from the pod's.
+    // Only the location of the cluster differs from the pod's environment.
     let place = given
         .iter()
         .filter(|arg| arg.starts_with("--kubeconfig") || arg.starts_with("--namespace"));
@@ -176,7 +176,7 @@ async fn the_pod_of_helm_test_succeeds_where_the_controller_works() {
     assert!(output.status.success(), "{all:?}: {said}");
     assert!(said.contains("CreateStack"), "{said}");
     assert!(stage.aws.stacks().is_empty());
-    // A right that is missing shows.
+    // A missing permission fails the test.
     let role = format!(
         "{ROLES}/clusterroles/kube-static-egress-controller-{}",
         stage.namespace

@@ -1,4 +1,4 @@
-//! Rolling replacement under a stream of edits, as the Deployment does it: a new replica is ready before an old one goes.
+//! A rolling update during a stream of edits, as the Deployment does it: a new replica is ready before an old one ends.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,14 +8,14 @@ use crate::replica::Replica;
 use crate::stage::Stage;
 use crate::wait;
 
-/// Between two edits.
+/// The time between two edits.
 const PACE: Duration = Duration::from_millis(200);
-/// Networks that are asked for at once.
+/// The number of networks that are requested at the same time.
 const WINDOW: usize = 40;
-/// How long edits are watched where nothing is replaced.
+/// How long edits are measured without a rolling update.
 const CALM: Duration = Duration::from_secs(6);
 
-/// Edits of one ConfigMap, each to one more network.
+/// Edits of one ConfigMap, of which each adds a network.
 pub struct Edits {
     name: &'static str,
     /// The first two numbers of all its networks.
@@ -24,14 +24,14 @@ pub struct Edits {
 }
 
 impl Edits {
-    /// What another stream has asked for a moment ago is no news: the controller's patience may still be with that template.
+    /// Each stream needs its own networks: a failed attempt of another stream's template could still delay the same template.
     pub fn of(name: &'static str, range: &'static str) -> Self {
         let data = Vec::new();
         Self { name, range, data }
     }
 
-    /// Edits until it is told to stop; how long each edit took until it was routed. The oldest networks go, so that the
-    /// stack keeps its size; what has been routed may not be without a route before.
+    /// Edits until `stop` is set. Returns how long each edit took until its network was routed. The oldest networks are removed, so that
+    /// the stack keeps its size. A routed network must not lose its route before.
     pub async fn stream(&mut self, stage: &Stage, stop: &AtomicBool) -> Vec<Duration> {
         let mut waiting: BTreeMap<usize, Instant> = BTreeMap::new();
         let mut took = Vec::new();
@@ -39,7 +39,7 @@ impl Edits {
         let give_up = Instant::now() + Duration::from_secs(180);
         while !stop.load(Ordering::Relaxed) || !waiting.is_empty() {
             assert!(Instant::now() < give_up, "not routed: {waiting:?}");
-            // What waits for its route stays asked for.
+            // Networks that wait for their routes stay requested.
             let room = waiting.len() < WINDOW / 2;
             if Instant::now() >= next && room && !stop.load(Ordering::Relaxed) {
                 next += PACE;
@@ -66,7 +66,7 @@ impl Edits {
 
     async fn edit(&mut self, stage: &Stage) -> usize {
         let number = self.data.len();
-        // Apart, so that none is merged with the next.
+        // The networks are not neighbours, so they are not merged.
         let cidr = format!("{}.{}.{}/32", self.range, number / 100, number % 100 * 2);
         self.data.push((format!("net{number}"), cidr));
         let shown = self.data[self.data.len().saturating_sub(WINDOW)..].iter();
@@ -82,7 +82,7 @@ pub fn longest(took: &[Duration]) -> Duration {
     took.iter().max().copied().unwrap_or_default()
 }
 
-/// Replaces them all, one by one; where the leader goes first, as few others as possible lead.
+/// Replaces all replicas, one by one. The leader goes first, so few replicas lead in between.
 async fn replace(stage: &Stage, replicas: &mut Vec<Replica>) {
     let count = replicas.len();
     for number in 1..=count {
@@ -91,10 +91,10 @@ async fn replace(stage: &Stage, replicas: &mut Vec<Replica>) {
             .default_lease()
             .start();
         wait::until("ready", || new.answers("/readyz")).await;
-        // It stands by when it has seen who leads.
+        // A replica stands by once it has observed the leader.
         wait::until("it stands by", || new.said(&["another replica leads"])).await;
         replicas.push(new);
-        // The worst order: always the leader, where it is an old one.
+        // The worst order: the leader goes first, if it is an old replica.
         let leader = stage.some_leader().await;
         let old = |replica: &Replica| !replica.name.starts_with("new");
         let leads = |replica: &Replica| old(replica) && replica.name == leader;
@@ -147,7 +147,7 @@ async fn replacement(count: usize) {
     ));
     assert!((1..=count as u64).contains(&changes), "{changes}");
     let more = longest(&during).saturating_sub(longest(&before));
-    // On a quiet machine it is less than one second.
+    // On a quiet machine, an edit takes less than one second longer.
     assert!(more < Duration::from_secs(4), "{during:?} {before:?}");
 }
 

@@ -1,4 +1,4 @@
-//! What must never happen: a typo that costs routes, a stack that is not ours being touched.
+//! Safety: a typo must not remove routes, and a foreign stack must not change.
 
 use crate::drift::{looking, remove_route};
 use crate::errors::told;
@@ -37,7 +37,7 @@ async fn a_typo_in_the_only_config_map_loses_nothing() {
     assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
     assert_eq!(stage.routed(&EXAMPLE_CIDRS).await, exits);
 
-    // Good entries are added meanwhile, and all is well once it is corrected.
+    // Good entries are added meanwhile, and the problem ends when the typo is corrected.
     stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
     stage
         .routed(&[&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat())
@@ -49,7 +49,7 @@ async fn a_typo_in_the_only_config_map_loses_nothing() {
     replica.said(&["no longer", "NotACidr"]).unwrap();
 }
 
-/// More networks inside of 20.0.0.0/8 than fit without a bucket.
+/// Returns more networks inside 20.0.0.0/8 than fit without a bucket.
 fn inside() -> Vec<(String, String)> {
     let one = |n: u32| (format!("k{n:03}"), format!("20.0.{n}.1/32"));
     (0..100).map(one).collect()
@@ -84,14 +84,14 @@ async fn a_wide_entry_that_goes_loses_nothing_of_what_is_inside_of_it() {
     assert_eq!(actions(&stage.writes_at_rest(mark).await), [""; 0]);
     assert_eq!(stage.routed(&wide).await, exits);
 
-    // All else goes on: another tenant is served, and drift is repaired.
+    // Everything else continues: another tenant is served, and drift is repaired.
     stage.config_map("egress-t2", &[("dns", "8.8.8.8")]).await;
     assert_eq!(stage.routed(&["20.0.0.0/8", "8.8.8.8/32"]).await, exits);
     remove_route(&stage, "a");
     wait::until("told", || replica.said(&["RouteMissing", "8.8.8.8/32"])).await;
     assert_eq!(stage.routed(&["20.0.0.0/8", "8.8.8.8/32"]).await, exits);
 
-    // With room, each gets its own.
+    // Once there is room, each network gets its own route.
     stage.config_map("egress-t1", &pairs(&inside()[..40])).await;
     let mut cidrs: Vec<String> = inside().into_iter().take(40).map(|(_, net)| net).collect();
     cidrs.push("8.8.8.8/32".to_owned());

@@ -1,7 +1,7 @@
-//! Folders of tests/scenarios: manifests and what `plan` says about them, without cluster and account.
+//! The folders of tests/scenarios: manifests and the output of `plan` for them, without cluster and account.
 //!
-//! Each has `manifests.yaml`, the answers `plan.txt` and `plan.json`, and may have a `network.yaml` and `flags` of its
-//! own. With UPDATE_GOLDEN=1 the answers are written anew: look at the difference before committing it.
+//! Each folder has `manifests.yaml`, the expected outputs `plan.txt` and `plan.json`, and may have its own `network.yaml` and `flags`.
+//! UPDATE_GOLDEN=1 writes the expected outputs: review the difference before committing it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -22,7 +22,7 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
 }
 
-/// `network.yaml` of the scenario, and its flags. Paths are as seen from its folder.
+/// Returns `network.yaml` of the scenario, and its flags. Paths are relative to the scenario's folder.
 pub fn setting(folder: &Path) -> (&'static str, Vec<String>) {
     let network = if folder.join("network.yaml").exists() {
         "network.yaml"
@@ -34,7 +34,7 @@ pub fn setting(folder: &Path) -> (&'static str, Vec<String>) {
     (network, flags.lines().map(str::to_owned).collect())
 }
 
-/// Runs `plan` in the scenario's folder, so that no path of this machine is in the answer.
+/// Runs `plan` in the scenario's folder, so that the output contains no path of this machine.
 pub fn plan(folder: &Path, output: &str) -> Output {
     let (network, flags) = setting(folder);
     Command::new(PROGRAM)
@@ -54,7 +54,7 @@ pub fn plan(folder: &Path, output: &str) -> Output {
         .unwrap()
 }
 
-/// The answer as the golden file holds it.
+/// Returns the output in the format of the golden file.
 fn answer(output: &Output, json: bool) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if json {
@@ -115,7 +115,7 @@ fn plans_are_as_written_down() {
     );
 }
 
-/// A new reason without a scenario fails here.
+/// A new reason without a scenario fails this test.
 #[test]
 fn every_reason_to_refuse_or_warn_of_has_its_scenario() {
     let concerns = |reason: &&Reason| {
@@ -130,17 +130,17 @@ fn every_reason_to_refuse_or_warn_of_has_its_scenario() {
     let missing = reasons.filter(|reason| !plans.contains(&format!("\"{reason}\"")));
     let missing: Vec<Reason> = missing.collect();
     let expected = [
-        // These need a stack, or something that failed.
+        // These reasons need a stack, or an earlier failure.
         Reason::Drifted,
         Reason::DryRun,
         Reason::LedgerUnavailable,
         Reason::NoRoute,
         Reason::NoRouteTable,
-        // No manifest that can be read has such an object.
+        // No readable manifest contains such an object.
         Reason::ObjectUnreadable,
         Reason::OperationFailed,
         Reason::RouteRefused,
-        // The limit is tried below: as a folder it would be thousands of lines.
+        // A test below covers this limit, because a folder would need thousands of lines.
         Reason::TooManyEntries,
     ];
     assert_eq!(missing, expected);

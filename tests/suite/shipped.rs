@@ -1,4 +1,4 @@
-//! The policies of deploy/ exactly as they are shipped: a stack from nothing to a routed entry, and away again.
+//! The policies of deploy/ exactly as they are shipped: from no stack to a routed entry, and back.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::wait;
 const ACCOUNT: &str = "123456789012";
 const ROLE: &str = "arn:aws:iam::123456789012:role/for-cloudformation";
 
-/// Gives the replicas these rights and no others.
+/// Gives the replicas exactly these permissions.
 fn grant(stage: &Stage, separate: bool) {
     let fill = |name| {
         let values = [
@@ -55,7 +55,7 @@ async fn from_nothing_to_nothing(name: &str, separate: bool) {
     stage.routed(&EXAMPLE_CIDRS).await;
     stage.config_map("egress-t1", &EXAMPLE[..1]).await;
     let exits = stage.routed(&EXAMPLE_CIDRS[..1]).await;
-    // What somebody took away is put back.
+    // The controller repairs a route that another principal deleted.
     let table = stage.aws.routes().into_keys().next().unwrap().0;
     let route = [
         ("RouteTableId", table.as_str()),

@@ -14,7 +14,7 @@ use crate::{testbed, wait};
 
 const HOUR: i64 = 3_600;
 
-/// The library that makes a process's wall clock wrong, built for this run.
+/// Returns the library that shifts a process's wall clock, built for this run.
 fn library() -> &'static PathBuf {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
@@ -35,7 +35,7 @@ fn start(stage: &Stage, name: &str, skew: i64) -> Replica {
     launch.env("SKEW_SECONDS", &skew.to_string()).start()
 }
 
-/// By how many seconds a replica's clock is ahead of ours, as its log shows.
+/// Returns how many seconds a replica's clock is ahead of the tests' clock, as its log shows.
 fn ahead(replica: &Replica) -> i64 {
     let started = replica.when(&["starting"])[0];
     started.as_second() - Timestamp::now().as_second()
@@ -53,7 +53,7 @@ async fn wall_clocks_an_hour_apart_change_nothing() {
         let off = ahead(replica) - skew;
         assert!(off.abs() < 120, "{} is {off} s off", replica.name);
     }
-    // Nobody takes a Lease that is kept, whoever keeps it: each of the clocks leads once.
+    // A Lease that is renewed is never taken, whichever clock its holder has. Each replica leads once.
     let mut terms = Vec::new();
     let mut cidrs = EXAMPLE_CIDRS.map(str::to_owned).to_vec();
     while let Some(leader) = next_leader(&stage, &mut replicas).await {
@@ -77,7 +77,7 @@ async fn wall_clocks_an_hour_apart_change_nothing() {
     assert_eq!(accepted(&writes, "CreateStack"), 1);
 }
 
-/// Takes the leader out of the others.
+/// Removes the leader from the replicas, and returns it.
 async fn next_leader(stage: &Stage, replicas: &mut Vec<Replica>) -> Option<Replica> {
     if replicas.is_empty() {
         return None;
@@ -91,7 +91,7 @@ async fn next_leader(stage: &Stage, replicas: &mut Vec<Replica>) -> Option<Repli
     Some(replicas.remove(index))
 }
 
-/// Both kinds of failover.
+/// Ends the leader by a crash or by a signal.
 async fn crash_or_stop(mut leader: Replica, round: usize) {
     if round.is_multiple_of(2) {
         leader.kill();

@@ -1,5 +1,5 @@
-//! What one test plays on: a namespace of its own on a real API server, a stand-in of its own, and the service account
-//! under whose rights replicas run.
+//! The environment of one test: its own namespace on a real API server, its own stand-in, and the service account with whose permissions
+//! replicas run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -22,17 +22,17 @@ pub const EXAMPLE: [(&str, &str); 2] = [
     ("service-provider1", "192.112.1.0/21"),
     ("google-dns", "8.8.8.8/32"),
 ];
-/// What it asks for.
+/// The networks that the example requests.
 pub const EXAMPLE_CIDRS: [&str; 2] = ["192.112.0.0/21", "8.8.8.8/32"];
 
-/// Tests that measure time have the machine for themselves.
+/// Tests that measure time run alone.
 static TURN: RwLock<()> = RwLock::const_new(());
 
 #[derive(Clone)]
 enum Turn {
     Shared(#[allow(dead_code)] Arc<RwLockReadGuard<'static, ()>>),
     Alone(#[allow(dead_code)] Arc<RwLockWriteGuard<'static, ()>>),
-    /// Takes no notice of the others, and so little of the machine that they take none of it.
+    /// Runs beside tests that run alone, because it needs hardly any of the machine.
     Beside,
 }
 
@@ -42,13 +42,13 @@ pub struct Stage {
     pub kube: kube::Client,
     pub dir: PathBuf,
     pub vpc: String,
-    /// Of the API server.
+    /// The URL of the API server.
     pub url: String,
     turn: Turn,
 }
 
 impl Stage {
-    /// With a network of three zones, each with one worker route table.
+    /// Opens a stage with a network of three zones, each with one worker route table.
     pub async fn open(name: &str) -> Self {
         Self::with_world(name, json!({})).await
     }
@@ -58,34 +58,34 @@ impl Stage {
         Self::build(Testbed::shared(), name, &world, turn).await
     }
 
-    /// No other test runs meanwhile.
+    /// Opens a stage while no other test runs.
     pub async fn alone(name: &str) -> Self {
         let turn = Turn::Alone(Arc::new(TURN.write().await));
         Self::build(Testbed::shared(), name, &json!({}), turn).await
     }
 
-    /// For a test that waits most of its time.
+    /// Opens a stage for a test that mostly waits.
     pub async fn beside(name: &str, world: Value) -> Self {
         Self::build(Testbed::shared(), name, &world, Turn::Beside).await
     }
 
-    /// One more for the same test, which runs while this one lasts.
+    /// Opens another stage for the same test.
     pub async fn another(&self, name: &str) -> Self {
         Self::build(Testbed::shared(), name, &json!({}), self.turn.clone()).await
     }
 
-    /// On an API server that the test may take down.
+    /// Opens a stage on an API server that the test may stop.
     pub async fn on(testbed: &Testbed, name: &str) -> Self {
         let turn = Turn::Shared(Arc::new(TURN.read().await));
         Self::build(testbed, name, &json!({}), turn).await
     }
 
-    /// On an API server of its own, for a test that waits most of its time.
+    /// Opens a stage on an API server of its own, for a test that mostly waits.
     pub async fn on_beside(testbed: &Testbed, name: &str) -> Self {
         Self::build(testbed, name, &json!({}), Turn::Beside).await
     }
 
-    /// Without any rights, for a test that installs the chart; no other test runs meanwhile.
+    /// Opens a stage without permissions, for a test that installs the chart, while no other test runs.
     pub async fn bare(testbed: &Testbed, name: &str) -> Self {
         let turn = Turn::Alone(Arc::new(TURN.write().await));
         Self::space(testbed, name, &json!({}), turn).await
@@ -128,7 +128,7 @@ impl Stage {
         stage
     }
 
-    /// A replica by this name, with the usual flags.
+    /// Returns a replica with this name and the usual flags.
     pub fn replica(&self, name: &str) -> Launch {
         Launch::new(self.dir.clone(), name, &self.namespace, self.aws.port())
     }
@@ -152,7 +152,7 @@ impl Stage {
         testbed::request(&self.kube, method, path, kind, body).await
     }
 
-    /// The code of the answer, which is not read.
+    /// Sends a request. Returns the status code, and does not read the response.
     pub async fn send(&self, method: Method, path: &str, body: &Value) -> u16 {
         let request = Request::builder()
             .method(method)
@@ -179,7 +179,7 @@ impl Stage {
         self.ask(&self.namespace, name, data.into()).await;
     }
 
-    /// The same in any namespace.
+    /// Creates or changes a labelled ConfigMap in any namespace.
     pub async fn ask(&self, namespace: &str, name: &str, data: Value) {
         let body = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "data": data,
@@ -208,7 +208,7 @@ impl Stage {
             .unwrap();
     }
 
-    /// Rights and objects for a second controller, whose Lease has this name.
+    /// Creates permissions and objects for a second controller, whose Lease has this name.
     pub async fn second_lease(&self, name: &str) {
         let own_name = |value: &mut Value| {
             let text = value.as_str().unwrap_or_default().replace(NAME, name);
@@ -233,7 +233,7 @@ impl Stage {
         }
     }
 
-    /// The ledger's document.
+    /// Returns the ledger's document.
     pub async fn ledger(&self) -> Result<Value, String> {
         let path = format!("{}/{NAME}-ledger", self.path("", "configmaps"));
         let get = Request::get(&path).body(Vec::new()).unwrap();
@@ -261,8 +261,8 @@ impl Stage {
         self.create(collection, object).await;
     }
 
-    /// Waits until exactly these destinations are routed from every worker table whose zone has a NAT gateway, each to
-    /// the one of its own zone, the stack is at rest, and no other table has a route.
+    /// Waits until exactly these destinations are routed from every worker table whose zone has a NAT gateway, each to the gateway of its
+    /// own zone, the stack is at rest, and no other table has a route.
     pub async fn routed(&self, cidrs: &[&str]) -> BTreeMap<String, Exit> {
         let what = format!("exactly {cidrs:?} are routed");
         wait::until(&what, || {
@@ -289,7 +289,7 @@ impl Stage {
         .await
     }
 
-    /// Waits until so many zones have a working NAT gateway.
+    /// Waits until this many zones have an available NAT gateway.
     pub async fn exits_of(&self, zones: usize) -> BTreeMap<String, Exit> {
         wait::until(&format!("{zones} zones have NAT gateways"), || {
             let exits = self.aws.exits();
@@ -298,12 +298,11 @@ impl Stage {
         .await
     }
 
-    /// Makes the leader look at AWS anew, twice, and waits for it: whatever it wanted to do about what is there now, it
-    /// has started.
+    /// Makes the leader run two more passes, and waits for them. Then the leader has started every step that the current state requires.
     pub async fn two_more_looks(&self) {
         for round in 0..2 {
             let mark = self.aws.mark();
-            // A ConfigMap that asks for nothing comes and goes.
+            // A ConfigMap that requests nothing is created and deleted.
             match round {
                 0 => self.config_map("nudge", &[]).await,
                 _ => self.delete_config_map("nudge").await,
@@ -316,13 +315,13 @@ impl Stage {
         }
     }
 
-    /// Waits until all is at rest, looks twice, and says what replicas changed since the given request.
+    /// Waits until the stack is at rest, waits for two passes, and returns the changes of replicas since the given request.
     pub async fn writes_at_rest(&self, since: usize) -> Vec<Entry> {
         self.two_more_looks().await;
         self.aws.writes_since(since)
     }
 
-    /// The given zones' names, by their letters.
+    /// Returns the names of the zones with these letters.
     pub fn zones(letters: &[&str]) -> BTreeSet<String> {
         letters
             .iter()
@@ -330,7 +329,7 @@ impl Stage {
             .collect()
     }
 
-    /// Service account and rights as they are deployed, and a kubeconfig with the account's own token.
+    /// Creates the service account and its permissions as deployed, and a kubeconfig with the account's own token.
     async fn service_account(&self, testbed: &Testbed) {
         for (path, object) in chart::rights(&self.namespace) {
             self.create(&path, object).await;
@@ -355,7 +354,7 @@ impl Stage {
     }
 }
 
-/// What a failure is judged by.
+/// Shows the logs after a failure.
 impl Drop for Stage {
     fn drop(&mut self) {
         if !std::thread::panicking() {

@@ -8,7 +8,8 @@ use crate::stage::{NAME, Stage};
 use crate::wait;
 
 impl Stage {
-    /// Where nobody has ever held the Lease, candidates wait for its duration. Most tests start after that.
+    /// Creates the Lease as if a holder had released it. Candidates wait for the duration of a Lease that never had a holder, and most
+    /// tests start after that.
     pub async fn released_lease(&self) {
         let time = "2026-01-01T00:00:00.000000Z";
         let spec = json!({
@@ -20,7 +21,7 @@ impl Stage {
             .await;
     }
 
-    /// The Lease as the chart makes it, instead of the one that is there: nobody has ever held it.
+    /// Replaces the Lease by a new one as the chart creates it, which never had a holder.
     pub async fn new_lease(&self) {
         self.delete_lease().await;
         let state = chart::state(&self.namespace);
@@ -38,7 +39,7 @@ impl Stage {
             .unwrap();
     }
 
-    /// As the API server has it.
+    /// Returns the Lease from the API server.
     pub async fn lease(&self) -> Result<Value, String> {
         let path = format!("{}/{NAME}", self.path("coordination.k8s.io/v1", "leases"));
         let request = Request::get(&path).body(Vec::new()).unwrap();
@@ -46,13 +47,13 @@ impl Stage {
         lease.map_err(|error| error.to_string())
     }
 
-    /// How often it went from one holder to another.
+    /// Returns how often the Lease went from one holder to another.
     pub async fn transitions(&self) -> u64 {
         let lease = wait::until_async("the Lease is read", async || self.lease().await).await;
         lease["spec"]["leaseTransitions"].as_u64().unwrap_or(0)
     }
 
-    /// Name of the replica that holds the Lease.
+    /// Returns the name of the replica that holds the Lease.
     pub async fn leader(&self) -> Result<String, String> {
         let lease = self.lease().await?;
         let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();

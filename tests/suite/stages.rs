@@ -13,7 +13,7 @@ use crate::proxy::Moment;
 use crate::stage::{STACK, Stage};
 use crate::wait;
 
-/// Every call of AWS that a creation makes, and an update.
+/// Every AWS call of a creation, and of an update.
 const CREATION: [&str; 5] = [
     "DescribeVpcs",
     "DescribeInternetGateways",
@@ -30,7 +30,7 @@ const UPDATE: [&str; 6] = [
     "ExecuteChangeSet",
 ];
 const MOMENTS: [Moment; 3] = [Moment::Before, Moment::During, Moment::After];
-/// How long a call takes that is hit while it is under way.
+/// The duration of a call during which the leader is hit.
 const UNDER_WAY_MS: u32 = 300;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Lane {
         self.replicas.push(linked);
     }
 
-    /// The replica that is hit: the first one to come to this moment of this call once `change` is made.
+    /// Returns the first replica that reaches this moment of this call after `change`.
     async fn spring(
         &self,
         action: &str,
@@ -85,14 +85,14 @@ impl Lane {
         hit
     }
 
-    /// Hits it, and waits until another one leads and has everything routed.
+    /// Crashes or freezes the replica, and waits until another one leads and has everything routed.
     async fn blow(&mut self, hit: usize, cidr: &str) -> Linked {
         let mut hit = self.replicas.swap_remove(hit);
         match self.blow {
             Blow::Crash => hit.replica.kill(),
             Blow::Freeze => hit.replica.signal("-STOP"),
         }
-        // What has not left the link by now never does.
+        // Requests that have not left the link by now never leave it.
         hit.aws.reset();
         let name = hit.replica.name.clone();
         wait::until_async("another leads", async || {
@@ -106,7 +106,7 @@ impl Lane {
         hit
     }
 
-    /// The replica comes back, by itself or as another one. Frozen, it finds that it does not lead any more.
+    /// Continues the replica, or starts another one. A replica that was frozen notices that it no longer leads.
     async fn recover(&mut self, mut hit: Linked) -> Terms {
         if self.blow == Blow::Freeze {
             let ends = |hit: &Linked| hit.replica.when(&["no longer leads"]).len();
@@ -149,7 +149,7 @@ impl Lane {
     }
 
     async fn creation(&mut self, action: &str, moment: Moment) {
-        // Nothing of the round before is left.
+        // No replica of the previous round is left.
         self.replicas.clear();
         self.stage.aws.post("reset", &json!({}));
         self.stage.aws.post("world", &json!({}));
@@ -176,7 +176,7 @@ impl Lane {
     }
 }
 
-/// The call left before its leader froze, and lands when another one has led and changed the stack.
+/// The call leaves before its leader freezes, and arrives after another leader has changed the stack.
 async fn lands_late(stage: Stage, action: &str) {
     let mut lane = Lane::new(stage, Blow::Freeze);
     lane.start();
@@ -209,7 +209,7 @@ async fn lands_late(stage: Stage, action: &str) {
     })
     .await;
     wait::measured(&format!("a {action} that landed late: {result}"));
-    // Preparing changes nothing, whoever does it.
+    // Preparing a change set changes nothing, whichever replica does it.
     assert_eq!(result == "ok", action == "CreateChangeSet", "{result}");
     hit.replica.signal("-CONT");
     wait::until("it knows", || hit.replica.said(&["no longer leads"])).await;

@@ -1,4 +1,4 @@
-//! The AWS stand-in: started when needed, reset for each test, asked what happened.
+//! The AWS stand-in: it is started when needed, reset for each test, and returns its log.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 use crate::http;
 use crate::testbed;
 
-/// Access key of the tests' own calls.
+/// The access key of the tests' own calls.
 const TESTER: &str = "AKIATESTER0000000000";
-/// What every replica's access key begins with.
+/// The prefix of every replica's access key.
 pub const REPLICA: &str = "AKIAREPLICA";
-/// And that of one with a role.
+/// The prefix of the access key of a replica with a role.
 const SESSION: &str = "ASIA";
 pub const REGION: &str = "eu-central-1";
 
-/// Ends the server when the pipe to its standard input is closed: at the latest when the test process is gone.
+/// Ends the server when its standard input is closed, at the latest when the test process ends.
 const LEASH: &str =
     r#"exec 3<&0; "$0" "$@" </dev/null 3<&- & pid=$!; cat <&3 >/dev/null; kill "$pid""#;
 
@@ -31,7 +31,7 @@ pub struct Server {
     _leash: Child,
 }
 
-/// A stand-in that nobody else uses; it goes back to the pool.
+/// A stand-in of one test. Dropping it returns it to the pool.
 pub struct Standin {
     server: Option<Server>,
     errors_before: usize,
@@ -41,13 +41,13 @@ pub struct Standin {
 #[derive(Clone, Debug, serde::Deserialize)]
 pub struct Entry {
     pub n: usize,
-    /// Milliseconds since the epoch.
+    /// The time in milliseconds since 1970.
     pub t: u64,
     pub action: String,
     pub access_key: Option<String>,
     pub mutating: bool,
     pub change_set: Option<String>,
-    /// Of AssumeRoleWithWebIdentity: the pod that the token is bound to, and the access key that it got.
+    /// For AssumeRoleWithWebIdentity: the pod that the token is bound to, and the access key that it received.
     pub pod: Option<String>,
     pub issued: Option<String>,
     pub token: Option<String>,
@@ -55,7 +55,7 @@ pub struct Entry {
     pub fault: Option<String>,
 }
 
-/// NAT gateway and address of a zone.
+/// The NAT gateway and the address of a zone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Exit {
     pub gateway: String,
@@ -64,7 +64,7 @@ pub struct Exit {
     pub subnet: String,
 }
 
-/// The Python that has the stand-in's packages, and cfn-lint.
+/// Returns the Python interpreter that has the packages of the stand-in and cfn-lint.
 pub fn python() -> &'static str {
     static PYTHON: OnceLock<String> = OnceLock::new();
     PYTHON.get_or_init(|| testbed::installed("standin"))
@@ -78,7 +78,7 @@ fn start() -> Server {
     )
 }
 
-/// Starts a server of tests/, which tells its port on its first line.
+/// Starts a server of tests/, which prints its port on its first line.
 pub fn serve(command: &[&str], directory: &Path, environment: &[(&str, &Path)]) -> Server {
     let errors = directory.join("stderr");
     let mut child = Command::new("bash")
@@ -166,13 +166,13 @@ impl Standin {
         self.control("GET", "state", "")
     }
 
-    /// Every request since the given one.
+    /// Returns every request since the given one.
     pub fn log_since(&self, number: usize) -> Vec<Entry> {
         let log = self.control("GET", &format!("log?since={number}"), "");
         serde_json::from_value(log["entries"].clone()).unwrap()
     }
 
-    /// The number of the last request: what happens from now on has a higher one.
+    /// Returns the number of the last request. Later requests have higher numbers.
     pub fn mark(&self) -> usize {
         self.control("GET", "log?since=1000000000", "")["last"]
             .as_u64()
@@ -181,14 +181,14 @@ impl Standin {
             .unwrap()
     }
 
-    /// Changes that replicas made or tried to make since the given request.
+    /// Returns the changes that replicas made or tried to make since the given request.
     pub fn writes_since(&self, number: usize) -> Vec<Entry> {
         let mut entries = self.log_since(number);
         entries.retain(|entry| entry.mutating && entry.of_replica());
         entries
     }
 
-    /// How many such calls of replicas there have been.
+    /// Returns the number of such calls by replicas.
     pub fn count_since(&self, number: usize, action: &str) -> usize {
         self.log_since(number)
             .iter()
@@ -196,7 +196,7 @@ impl Standin {
             .count()
     }
 
-    /// One call as the tests themselves, in AWS's query protocol; the answer's XML.
+    /// Sends one call with the tests' own credentials, in AWS's query protocol. Returns the XML of the response.
     pub fn call(&self, service: &str, action: &str, fields: &[(&str, &str)]) -> String {
         let version = if service == "ec2" {
             "2016-11-15"
@@ -221,7 +221,7 @@ impl Standin {
         answer.body
     }
 
-    /// Creates a bucket as the tests themselves.
+    /// Creates a bucket with the tests' own credentials.
     pub fn bucket(&self, name: &str) {
         let scope = format!("{TESTER}/20260101/{REGION}/s3/aws4_request");
         let authorization =
@@ -239,7 +239,7 @@ impl Standin {
         );
     }
 
-    /// Name and status of every stack that is not deleted.
+    /// Returns name and status of every stack that is not deleted.
     pub fn stacks(&self) -> BTreeMap<String, String> {
         let state = self.state();
         let stacks = state["stacks"].as_array().unwrap().iter();
@@ -250,7 +250,7 @@ impl Standin {
             .collect()
     }
 
-    /// The working NAT gateways, by zone.
+    /// Returns the available NAT gateways, by zone.
     pub fn exits(&self) -> BTreeMap<String, Exit> {
         let state = self.state();
         let gateways = state["nat_gateways"].as_array().unwrap().iter();
@@ -269,8 +269,7 @@ impl Standin {
             .collect()
     }
 
-    /// Where the workers' routes lead, by table (with its zone) and destination; the VPC's own and the default route
-    /// left out.
+    /// Returns the targets of the workers' routes, by table (with its zone) and destination, without the VPC's own and the default route.
     pub fn routes(&self) -> BTreeMap<(String, String), BTreeMap<String, String>> {
         let state = self.state();
         let tables = state["route_tables"].as_array().unwrap().iter();
@@ -297,7 +296,7 @@ impl Standin {
         routes
     }
 
-    /// The last requests and what the server itself complained about, for a failure's context.
+    /// Returns the last requests and the server's own errors, to explain a failure.
     pub fn tail(&self) -> String {
         let log = self.log_since(self.mark().saturating_sub(40));
         let lines: Vec<String> = log.iter().map(Entry::line).collect();
@@ -319,7 +318,7 @@ impl Drop for Standin {
                 .push(server);
         }
         let new = errors.get(self.errors_before..).unwrap_or_default();
-        // A traceback in the server is a failure even where the test was content.
+        // A traceback in the server is a failure even if the test succeeded.
         assert!(
             std::thread::panicking() || !new.contains("Traceback"),
             "the stand-in failed: {new}"
@@ -357,12 +356,12 @@ impl Entry {
     }
 }
 
-/// Actions in order, for comparing.
+/// Returns the actions in order, for comparisons.
 pub fn actions(entries: &[Entry]) -> Vec<&str> {
     entries.iter().map(|entry| entry.action.as_str()).collect()
 }
 
-/// A document of deploy/ with its placeholders filled in.
+/// Returns a document of deploy/ with its placeholders replaced.
 pub fn shipped(name: &str, fill: &[(&str, &str)]) -> Value {
     let file = format!("{}/deploy/{name}.json", env!("CARGO_MANIFEST_DIR"));
     let mut text = std::fs::read_to_string(file).unwrap();
@@ -372,7 +371,7 @@ pub fn shipped(name: &str, fill: &[(&str, &str)]) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// What a replica may call: the policies of deploy/, with or without a role for CloudFormation, for any account, region,
+/// Returns the permissions of a replica: the policies of deploy/, with or without a role for CloudFormation, for any account, region,
 /// bucket and stack of the program.
 fn rights() -> Value {
     let any = [

@@ -1,4 +1,4 @@
-//! Ledger, status and Lease: the chart makes them, and never takes back what the controller wrote.
+//! Ledger, status and Lease: the chart creates these objects, and never reverts the controller's content.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ async fn ask(method: &str, path: &str, body: &Value) -> Value {
     answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
 }
 
-/// The paths of the three objects.
+/// Returns the paths of the three objects.
 fn places(namespace: &str) -> Vec<String> {
     let state = chart::state(namespace).into_iter();
     state
@@ -24,7 +24,7 @@ fn places(namespace: &str) -> Vec<String> {
         .collect()
 }
 
-/// What a leader writes.
+/// Fills in the content that a leader writes.
 fn written(object: &mut Value) {
     if object["kind"] == "Lease" {
         object["spec"] = json!({ "holderIdentity": "leader", "leaseDurationSeconds": 15, "leaseTransitions": 7,
@@ -91,7 +91,7 @@ async fn no_step_of_a_release_takes_back_what_the_controller_wrote() {
     helm_in(space, &["uninstall", NAME]).unwrap();
 }
 
-/// As a controller made them that could, or another release.
+/// The objects were created by a controller with that permission, or by another release.
 #[tokio::test]
 async fn objects_that_are_there_already_are_left_as_they_are() {
     let space = "state-of-before";

@@ -1,5 +1,5 @@
-//! Every status that a stack can have: entered, seen by the leader, and left again. The table in deploy/docs/statuses.md has the
-//! number of calls that this may take at most; each test reads its own row, so the two cannot differ.
+//! Every status that a stack can have: the stack enters it, the leader observes it, and the stack leaves it. The table in
+//! deploy/docs/statuses.md has the maximum number of calls for that. Each test reads its own row, so the two cannot differ.
 
 mod case;
 
@@ -11,7 +11,7 @@ use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, STACK};
 
 const MORE: [&str; 3] = ["192.112.0.0/21", "8.8.8.8/32", "9.9.9.9/32"];
 
-/// At rest: left by the next change.
+/// A stack at rest leaves its status with the next change.
 async fn at_rest(case: &mut Case, status: &str) {
     case.enters(status).await;
     case.time_flows();
@@ -19,7 +19,7 @@ async fn at_rest(case: &mut Case, status: &str) {
     case.leaves(status, &MORE).await;
 }
 
-/// The route that failed waits for minutes; nobody else waits with it.
+/// The failed route waits for minutes, and no other route waits with it.
 async fn others_go_on(case: &Case, status: &str) {
     case.stage
         .config_map("egress-t3", &[("dns", "1.1.1.1")])
@@ -178,7 +178,7 @@ async fn update_rollback_failed() {
     others_go_on(&case, "UPDATE_ROLLBACK_FAILED").await;
 }
 
-/// A route that would not go back for ever, since its table is gone, say.
+/// A route that can never be rolled back, for example because its table was deleted.
 #[tokio::test]
 async fn what_keeps_a_rollback_from_its_end_is_skipped() {
     let case = Case::routed("rollback-skips", &[]).await;
@@ -241,7 +241,7 @@ async fn review_in_progress() {
     let change_set = [("ChangeSetName", "by-hand"), ("ChangeSetType", "CREATE")];
     stack.send(&case.stage, "CreateChangeSet", &change_set);
     case.stage.config_map("egress-t1", &EXAMPLE).await;
-    // It has no tags before it is created, so it cannot be known for ours.
+    // The stack has no tags before it is created, so the controller cannot recognise it as its own.
     case.comes_to("REVIEW_IN_PROGRESS").await;
     case.time_flows();
     case.is_left_alone(&["StackNotOurs", "delete the empty stack"])
@@ -252,7 +252,7 @@ async fn review_in_progress() {
     case.leaves("REVIEW_IN_PROGRESS", &EXAMPLE_CIDRS).await;
 }
 
-/// Imports are not in the stand-in: these statuses are set, and left as CloudFormation would leave them.
+/// The stand-in has no imports: these statuses are set directly, and left as CloudFormation would leave them.
 #[tokio::test]
 async fn import_complete_and_import_rollback_complete() {
     for status in ["IMPORT_COMPLETE", "IMPORT_ROLLBACK_COMPLETE"] {

@@ -1,4 +1,4 @@
-//! Attacks of a tenant who may only write ConfigMaps in one namespace: the tenant of another namespace is served within a bound.
+//! Attacks of a tenant who may only write ConfigMaps in one namespace. The tenant of another namespace is still served within a bound.
 //!
 //! | attack | test |
 //! |---|---|
@@ -15,7 +15,7 @@
 //! | edits that only cost writes of etcd | `pace::two_hundred_edits_…` |
 //! | names that forge lines | `floods::names_in_manifests_…` |
 //!
-//! What a stolen token of the pod may do is `rights::…`, what a stolen role of AWS may do is `tests/standin/test_iam.py`.
+//! `rights::…` covers a stolen token of the pod, and `tests/standin/test_iam.py` covers a stolen AWS role.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -30,7 +30,7 @@ use crate::stage::Stage;
 use crate::town::{HONEST, HOSTILE, PATIENCE, SOON, Town};
 use crate::wait;
 
-/// Waits until so many problems of this reason are told.
+/// Waits until at least this many problems have this reason.
 async fn told(replica: &Replica, reason: &str, least: f64) {
     let name = format!("kube_static_egress_controller_problems{{reason=\"{reason}\"}}");
     wait::until(&format!("{reason} is told"), || {
@@ -46,7 +46,7 @@ fn entries(count: usize, entry: impl Fn(usize) -> (String, String)) -> Value {
     all.into()
 }
 
-/// Single addresses of which none is next to another.
+/// Returns single addresses of which no two are neighbours.
 fn apart(count: usize, first: u8) -> Value {
     entries(count, |n| {
         let address = format!("20.{first}.{}.{}", n / 100, n % 100 * 2);
@@ -54,7 +54,7 @@ fn apart(count: usize, first: u8) -> Value {
     })
 }
 
-/// In the long run there are more entries than the limit of all, which takes a program that is not optimized a minute.
+/// In the end there are more entries than the global limit, for which a program without optimization takes a minute.
 #[tokio::test]
 async fn keys_beyond_the_limits_refuse_nobody_else() {
     let town = Town::open("tenant-keys").await;
@@ -97,7 +97,7 @@ async fn room_has_a_bound_for_each_namespace_where_operators_set_one() {
     replica.assert_well();
 }
 
-/// The tenant had all of it, and takes his ConfigMap away: his routes are kept for their grace period, but not before what is asked for.
+/// A tenant used all the room and removes the ConfigMap. Its routes stay for the grace period, unless other entries need the room.
 #[tokio::test]
 async fn room_that_is_only_kept_gives_way() {
     let town = Town::open("tenant-kept").await;
@@ -167,7 +167,8 @@ async fn nobody_takes_what_others_routes_reach() {
     replica.assert_well();
 }
 
-/// Calls of replicas a second, of all and of those that change something, while somebody edits; then another tenant is served.
+/// Returns the calls of replicas per second, in total and those that change something, while a tenant edits. Then another tenant must be
+/// served.
 async fn cost(town: &Town, edit: impl AsyncFn(usize), gap: Duration) -> (f64, f64) {
     let stop = AtomicBool::new(false);
     let edits = async {
@@ -210,12 +211,12 @@ async fn edits_of_what_is_refused_cost_two_calls_of_aws_a_second() {
         town.stage.ask(HOSTILE, "refused", data).await;
     };
     let (calls, writes) = cost(&town, edit, Duration::from_millis(100)).await;
-    // A look at drift comes in between.
+    // A read for drift falls into this time.
     assert!(calls <= 2.5 && writes == 0.0, "{calls}, {writes}");
     replica.assert_well();
 }
 
-/// Each change is one that somebody wants, but it is made no faster than one a second, and looked at while it lasts.
+/// Each change is requested by an entry, but changes are made at most once a second, and polled while they last.
 #[tokio::test]
 async fn flaps_of_a_label_cost_few_calls_of_aws() {
     let town = Town::open("tenant-flaps").await;
@@ -248,7 +249,7 @@ async fn a_full_ledger_freezes_nobody_s_removals() {
     let mut replica = town.launch("r1").start();
     town.routes("9.9.9.9/32", true).await;
     for map in 0..3 {
-        // One network for all: it is the keys that fill the ledger.
+        // All entries have one network: the keys fill the ledger.
         let key = |n: usize| (format!("{n:0>245}"), "20.0.0.1".to_owned());
         let data = entries(1_000, key);
         town.hostile(&format!("long-{map}"), data).await;
@@ -268,7 +269,7 @@ async fn a_full_ledger_freezes_nobody_s_removals() {
     replica.assert_well();
 }
 
-/// Each connection has been answered once and stays; more say nothing at all.
+/// Each connection has received one response and stays open. Further connections send nothing.
 #[tokio::test]
 async fn connections_that_fill_the_port_fail_no_probe() {
     let stage = Stage::open("tenant-port").await;
@@ -289,7 +290,7 @@ async fn connections_that_fill_the_port_fail_no_probe() {
     replica.assert_well();
 }
 
-/// Half of them ask and stay, the others say nothing.
+/// Half of the connections send a request and stay open, the others send nothing.
 #[tokio::test]
 async fn connections_take_no_files_that_calls_of_aws_need() {
     let stage = Stage::open("tenant-files").await;
@@ -315,7 +316,7 @@ fn connection(replica: &Replica, asks: bool) -> TcpStream {
         let _ = stream.write_all(request);
         let patience = Some(Duration::from_secs(5));
         stream.set_read_timeout(patience).unwrap();
-        // One that was closed to make room is as good.
+        // A connection may also be closed to make room.
         let _ = stream.read(&mut [0; 512]);
     }
     stream

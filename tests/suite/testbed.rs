@@ -1,4 +1,4 @@
-//! Real API servers, from the scripts in tests/testbed. They end with the test process, however that ends.
+//! Real API servers, from the scripts in tests/testbed. They end with the test process, whatever ends it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::wait;
 
-/// One etcd and API server.
+/// One etcd and one API server.
 pub struct Testbed {
     dir: PathBuf,
     pub url: String,
@@ -25,7 +25,7 @@ pub fn script(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Has tests/testbed/install put a tool into the cache where it is not there yet, and returns its path.
+/// Installs a tool into the cache with tests/testbed/install, if it is missing. Returns its path.
 pub fn installed(name: &str) -> String {
     let output = Command::new(script("install"))
         .arg(name)
@@ -39,7 +39,7 @@ pub fn installed(name: &str) -> String {
     path.unwrap().to_owned()
 }
 
-/// A new directory for this run. Those of runs that are over are thrown away first.
+/// Returns a new directory for this run, and deletes those of runs that have ended.
 pub fn directory(name: &str) -> PathBuf {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -61,30 +61,30 @@ pub fn directory(name: &str) -> PathBuf {
 }
 
 impl Testbed {
-    /// The one that most tests share, each in its own namespace.
+    /// Returns the API server that most tests share, each with its own namespace.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Testbed> = OnceLock::new();
         SHARED.get_or_init(|| Self::start("apiserver"))
     }
 
-    /// The one for what exists once a cluster. It has the controller manager, too.
+    /// Returns the API server for objects that exist once per cluster. It also has the controller manager.
     pub fn cluster() -> &'static Self {
         static CLUSTER: OnceLock<Testbed> = OnceLock::new();
         CLUSTER.get_or_init(|| Self::start_with("cluster", &["--controllers"]))
     }
 
-    /// The one where an admission policy judges everybody's ConfigMaps.
+    /// Returns the API server on which an admission policy checks all ConfigMaps.
     pub fn policed() -> &'static Self {
         static POLICED: OnceLock<Testbed> = OnceLock::new();
         POLICED.get_or_init(|| Self::start("policed"))
     }
 
-    /// One for a test that takes it down.
+    /// Starts an API server for a test that stops it.
     pub fn start(name: &str) -> Self {
         Self::start_with(name, &[])
     }
 
-    /// With more for `tests/testbed/start`; what follows `--` is for the API server.
+    /// Starts an API server with more arguments for `tests/testbed/start`. Arguments after `--` are for the API server.
     pub fn start_with(name: &str, more: &[&str]) -> Self {
         let dir = directory(name);
         let parent = std::process::id().to_string();
@@ -118,7 +118,7 @@ impl Testbed {
         run("restart-apiserver", &[self.dir.to_str().unwrap()]);
     }
 
-    /// What a backup does (`save`), and what bringing it back does (`restore`).
+    /// Saves a backup of etcd (`save`), or restores it (`restore`).
     pub fn etcd_state(&self, what: &str) {
         run("etcd-state", &[self.dir.to_str().unwrap(), what]);
     }
@@ -127,7 +127,7 @@ impl Testbed {
         kube::Client::try_from(self.config().await).unwrap()
     }
 
-    /// For a client that does not try again what is refused for now.
+    /// Returns a client that does not retry refused requests.
     pub async fn impatient(&self) -> kube::Client {
         let mut config = self.config().await;
         config.default_retry = false;
@@ -142,7 +142,7 @@ impl Testbed {
     }
 }
 
-/// One request with a JSON body of this kind.
+/// Sends one request with a JSON body of this kind.
 pub async fn request(
     kube: &kube::Client,
     method: Method,

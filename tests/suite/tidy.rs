@@ -1,4 +1,4 @@
-//! Rules that no compiler checks: layers, sizes, and documents that say what the program does.
+//! Rules that no compiler checks: layers, sizes, wording, and documents that match the program.
 
 mod chart;
 mod code;
@@ -26,7 +26,7 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every file below `directory` with one of these extensions, sorted, relative to the root.
+/// Returns every file below `directory` with one of these extensions, sorted, relative to the root.
 fn files(directory: &str, extensions: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut pending = vec![root().join(directory)];
@@ -56,7 +56,7 @@ fn none(rule: &str, findings: &[String]) {
 
 #[test]
 fn no_promises_are_left_in_the_text() {
-    // Put together here, so that this file does not find itself.
+    // Assembled here, so that this file does not match itself.
     let words = [
         ["TO", "DO"].concat(),
         ["FIX", "ME"].concat(),

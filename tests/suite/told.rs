@@ -1,4 +1,4 @@
-//! What the owners of ConfigMaps are told: Events, the status ConfigMap, and the subcommands that read it.
+//! Information for the owners of ConfigMaps: Events, the status ConfigMap, and the subcommands that read it.
 
 use std::collections::BTreeMap;
 use std::process::Output;
@@ -19,7 +19,7 @@ use crate::wait;
 
 const STATUS: &str = "kube-static-egress-controller-status";
 
-/// Reason and note of every Event about a ConfigMap, by its name, oldest first.
+/// Returns reason and note of every Event about each ConfigMap, by name, oldest first.
 async fn events(stage: &Stage) -> BTreeMap<String, Vec<(String, String)>> {
     let api: Api<Event> = Api::namespaced(stage.kube.clone(), &stage.namespace);
     let mut all = api.list(&ListParams::default()).await.unwrap().items;
@@ -38,7 +38,7 @@ async fn events(stage: &Stage) -> BTreeMap<String, Vec<(String, String)>> {
     by_name
 }
 
-/// Waits until a ConfigMap has been told this reason, with a note that has all of these texts.
+/// Waits until a ConfigMap has an Event with this reason and all of these texts.
 async fn told(stage: &Stage, name: &str, reason: &str, texts: &[&str]) {
     wait::until_async(&format!("{name} is told {reason} {texts:?}"), async || {
         let events = events(stage).await;
@@ -59,7 +59,7 @@ async fn written(stage: &Stage) -> Result<Value, String> {
     Ok(serde_json::from_str(text).unwrap())
 }
 
-/// Waits until the status ConfigMap is as a condition wants it.
+/// Waits until the status ConfigMap meets a condition.
 async fn status(stage: &Stage, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
     wait::until_async(&format!("the status has {what}"), async || {
         let status = written(stage).await?;
@@ -120,7 +120,7 @@ async fn owners_learn_what_became_of_their_entries_once() {
         status["counts"]["refused"] == 3
     })
     .await;
-    // The next leader knows what was told.
+    // The next leader reads which Events were written.
     let api: Api<ConfigMap> = Api::namespaced(stage.kube.clone(), &stage.namespace);
     wait::until_async("what was told is written down", async || {
         let object = api.get(STATUS).await.map_err(|error| error.to_string())?;
@@ -221,7 +221,7 @@ async fn a_quota_that_is_reached_is_told_to_those_who_wait_for_it() {
         ["Accepted", "Waiting", "Waiting", "Routed"],
         "first for the quota, then for the zone that is added later; no more than that"
     );
-    // The status is written some seconds after the Events.
+    // The status is written a few seconds after the Events.
     let is = status(&stage, "no setback after the deletion", |status| {
         let steps = status["timeline"].to_string();
         status["setback"].is_null() && steps.contains("DeleteStack")
@@ -231,7 +231,7 @@ async fn a_quota_that_is_reached_is_told_to_those_who_wait_for_it() {
     assert!(steps.contains("maximum number of addresses"), "{steps}");
 }
 
-/// 155 routes in three tables are more than a template in a request holds.
+/// 155 routes in three tables are more than a template within a request may have.
 #[tokio::test]
 async fn a_limit_is_told_once_for_all_entries_that_it_holds_up() {
     let stage = Stage::open("told-limit").await;
@@ -355,7 +355,7 @@ async fn a_thousand_bad_entries_are_no_flood() {
     wait::measured(&format!(
         "1,000 ConfigMaps with a bad entry: routed after {routed:.1?}; {told} Events and {writes} writes of the status in {took:.1?}"
     ));
-    // As deploy/docs/teams.md says: 30, and one every 2 s; the ConfigMap every 5 s.
+    // As documented in deploy/docs/teams.md: 30 Events, and then one every 2 s; the ConfigMap every 5 s.
     let seconds = usize::try_from(took.as_secs()).unwrap() + 1;
     assert!(told <= 30 + seconds / 2 + 1, "{told} Events in {took:?}");
     assert!(writes <= 1 + seconds / 5 + 1, "{writes} writes in {took:?}");

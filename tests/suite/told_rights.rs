@@ -1,4 +1,4 @@
-//! What the controller may not tell: it says so once, and goes on.
+//! Without permission to publish, the controller says so once, and continues.
 
 use crate::rights;
 use crate::stage::Stage;
@@ -26,7 +26,7 @@ async fn rights_to_tell_that_are_missing_are_told_once_and_harm_no_route() {
         let count = replica.metric(&sample);
         wait::check(count >= Some(least), || format!("{sample}: {count:?}"))
     };
-    // Accepted and Routed of three ConfigMaps, and the leader's own.
+    // Accepted and Routed for three ConfigMaps, and the leader's own Event.
     wait::until("Events are refused", || refused("event", 6.0)).await;
     wait::until("the status is refused twice", || refused("status", 2.0)).await;
     for (what, remedy) in [

@@ -1,4 +1,4 @@
-//! A town of two tenants: one means harm, the other is served within a bound all the same.
+//! Two tenants of one cluster: one is hostile, and the other is still served within a bound.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,18 @@ use crate::stage::Stage;
 use crate::testbed::Testbed;
 use crate::wait;
 
-/// Sorts first.
+/// The name sorts first.
 pub const HOSTILE: &str = "aaa-hostile";
 pub const HONEST: &str = "zzz-honest";
-/// How long somebody else's edit may take whatever a tenant does: change sets and updates of the stand-in take a moment each.
+/// The maximum time of the honest tenant's edit, whatever the hostile tenant does. Change sets and updates of the stand-in take a moment
+/// each.
 pub const SOON: Duration = Duration::from_secs(30);
-/// The same where passes go over thousands of entries, by a program that is not optimized, on a machine that does much else.
+/// The maximum time if passes handle thousands of entries, with a program without optimization on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(100);
 
 /// Two tenants of one cluster.
 pub struct Town {
-    // Goes before the servers that it stands on.
+    // Dropped before the servers that it depends on.
     pub stage: Stage,
     _testbed: Testbed,
 }
@@ -49,7 +50,7 @@ impl Town {
         self.stage.ask(HONEST, "partners", data).await;
     }
 
-    /// Creates a ConfigMap of the hostile tenant whose fields the API server does not note: that would take longer than all else.
+    /// Creates a ConfigMap of the hostile tenant without managed fields, which would take most of the time.
     pub async fn hostile(&self, name: &str, data: Value) {
         let object = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "data": data,
@@ -60,7 +61,7 @@ impl Town {
         assert_eq!(answer, 201, "{name}");
     }
 
-    /// Waits until each worker table routes the network, or none does.
+    /// Waits until every worker table routes the network, or none does.
     pub async fn routes(&self, cidr: &str, wanted: bool) {
         wait::until(&format!("{cidr} routed: {wanted}"), || {
             let tables = self.stage.aws.routes();
@@ -72,12 +73,12 @@ impl Town {
         .await;
     }
 
-    /// Adds a network of the honest tenant, and removes the one before it: both within the bound.
+    /// Adds a network of the honest tenant, and removes the previous one, both within the bound.
     pub async fn swaps(&self, what: &str, from: &str, to: &str) {
         self.swaps_within(SOON, what, from, to).await;
     }
 
-    /// As [`Self::swaps`], within another bound. Returns how long it took.
+    /// Same as [`Self::swaps`], with another bound. Returns how long the edit took.
     pub async fn swaps_within(
         &self,
         bound: Duration,

@@ -1,4 +1,4 @@
-//! Traces of passes and AWS calls, as a collector gets them; and a collector that does not want them holds nothing up.
+//! Traces of passes and AWS calls, as a collector receives them. A failing collector delays nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,13 +14,13 @@ use crate::standin::{Entry, REGION};
 use crate::testbed::Testbed;
 use crate::wait;
 
-/// A replica that sends its traces there, more often than usual.
+/// A replica that sends its traces to this endpoint, more often than by default.
 fn traced(stage: &Stage, endpoint: &str) -> Launch {
     let replica = stage.replica("r1").flag("otlp-endpoint", endpoint);
     replica.env("OTEL_BSP_SCHEDULE_DELAY", "100")
 }
 
-/// How often each call was sent to AWS, as its log has it.
+/// Returns how often each call was sent to AWS, from the stand-in's log.
 fn sent(log: &[Entry]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for entry in log.iter().filter(|entry| entry.of_replica()) {
@@ -29,7 +29,7 @@ fn sent(log: &[Entry]) -> BTreeMap<String, usize> {
     counts
 }
 
-/// And as the spans have it.
+/// Returns how often each call was sent to AWS, from the spans.
 fn told(spans: &[Span]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for span in spans.iter().filter(|span| span.kind == SpanKind::Client) {
@@ -40,7 +40,7 @@ fn told(spans: &[Span]) -> BTreeMap<String, usize> {
     counts
 }
 
-/// What a span is below of, from its parent up to the root of its trace.
+/// Returns the ancestors of a span, from its parent up to the root of its trace.
 fn above<'a>(spans: &'a [Span], span: &Span) -> Vec<&'a Span> {
     let mut found: Vec<&Span> = Vec::new();
     let (mut parent, mut inner) = (span.parent.clone(), (span.start, span.end));
@@ -62,7 +62,7 @@ fn above<'a>(spans: &'a [Span], span: &Span) -> Vec<&'a Span> {
 async fn a_trace_of_each_pass_has_each_call_to_aws() {
     let stage = Stage::open("traces").await;
     let collector = Collector::start(Manner::Takes).await;
-    // A call that is sent twice, and one that is refused.
+    // One call that is sent twice, and one that is refused.
     let once = |kind: &str, action: &str| json!({ "kind": kind, "action": action, "times": 1 });
     stage.aws.fault(once("error500", "DescribeRouteTables"));
     stage.aws.fault(once("access_denied", "CreateStack"));
@@ -227,12 +227,12 @@ fn the_network_policy_opens_the_port_of_the_collector() {
 
 const LOST: &str = "traces are lost";
 
-/// A collector that fails in this manner is told of once, with what it says, and once more when it is well again.
+/// A collector that fails in this manner is reported once, with its message, and once more when it works again.
 async fn fails(name: &str, manner: Manner, why: &str) {
     let stage = Stage::open(name).await;
     let collector = Collector::start(manner).await;
     let mut replica = traced(&stage, "")
-        // Of the variables the one for traces counts.
+        // The variable for traces takes precedence.
         .without("otlp-endpoint")
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
         .env(
@@ -282,7 +282,7 @@ async fn a_collector_that_is_too_slow_is_told_of_once() {
     fails("traces-slow", Manner::Hangs, "no answer within 200ms").await;
 }
 
-/// With nothing to end the waiting but the program itself.
+/// Only the program itself ends the wait.
 #[tokio::test]
 async fn a_collector_that_hangs_holds_up_neither_routes_nor_the_end() {
     let stage = Stage::open("traces-hang").await;
@@ -339,7 +339,7 @@ async fn the_last_pass_is_told_although_the_end_cuts_it_off() {
     );
 }
 
-/// The API server stands for one with TLS: who gets an answer from it has trusted its certificate.
+/// The API server stands in for a collector with TLS: a client that receives a response has trusted its certificate.
 #[tokio::test]
 async fn a_collector_with_tls_has_to_be_trusted() {
     let stage = Stage::open("traces-tls").await;
@@ -361,7 +361,7 @@ async fn a_collector_with_tls_has_to_be_trusted() {
     }
 }
 
-/// It may come later than the program, and never.
+/// The collector may start later than the program, or never.
 #[tokio::test]
 async fn a_collector_that_is_away_is_told_of_once() {
     let stage = Stage::open("traces-away").await;

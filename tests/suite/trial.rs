@@ -1,4 +1,4 @@
-//! The provider `in-memory` on a cluster: each start has an account of its own, and the ledger remembers the static IPs of the last one.
+//! The provider `in-memory` on a cluster: each start has a new account, and the ledger has the static IPs of the last one.
 
 use crate::memory::status;
 use crate::stage::Stage;

@@ -1,6 +1,6 @@
-//! The chart's own life under load: what Helm installs, the controller manager replaces and a node runs, exactly as it is
-//! rendered, while people edit. The chart is only told where AWS is, which port is free, to write a log that tests can
-//! read, and that many edits at once are meant.
+//! The life cycle of the chart under load: Helm installs it, the controller manager replaces its pods and a node runs them, exactly as
+//! rendered, during edits. The chart only gets the address of AWS, a free port, a log format that tests can parse, and permission for many
+//! removals at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -28,16 +28,16 @@ use crate::wait;
 
 const STACK: &str = "egress-static-nat-example";
 const REPLICAS: usize = 2;
-/// What is asked for all the time.
+/// The network that is always requested.
 const FIRST: &str = "9.9.9.9/32";
-/// How much longer than else an edit may take: less than a Lease lasts, so nobody waited for one to run out.
+/// How much longer an edit may take than without a change: less than the duration of a Lease, so no edit waits for a Lease to expire.
 const DELAY: Duration = Duration::from_secs(10);
-/// How long edits are watched where nothing is replaced.
+/// How long edits are measured without a change.
 const CALM: Duration = Duration::from_secs(4);
-/// Of a pod, as the chart has it.
+/// The termination grace period of a pod, as in the chart.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// Runs Helm while all else goes on.
+/// Runs Helm while the other tasks continue.
 async fn helm(stage: &Stage, arguments: &[&str]) {
     let (namespace, all) = (stage.namespace.clone(), arguments.iter());
     let all: Vec<String> = all.map(|&text| text.to_owned()).collect();
@@ -48,16 +48,16 @@ async fn helm(stage: &Stage, arguments: &[&str]) {
     tokio::task::spawn_blocking(run).await.unwrap();
 }
 
-/// Of the pods: one that nobody else has on all of this machine's addresses.
+/// The port of the pods, which is free on all of this machine's addresses.
 static PORT: LazyLock<u16> = LazyLock::new(free_port);
 
-/// The chart with the example's values, and these.
+/// Installs or upgrades the chart with the example values and these.
 async fn apply(stage: &Stage, verb: &str, more: Value) {
     let own = values(&json!({
         "extraEnv": [{ "name": "AWS_ENDPOINT_URL", "value": format!("http://127.0.0.1:{}", stage.aws.port()) }],
         "log": { "level": "debug", "format": "text" },
         "port": *PORT,
-        // Edits that come while nobody leads take away much at once.
+        // Edits that arrive while no replica leads remove many networks at once.
         "stack": { "maxRemoval": 100 },
     }));
     let more = values(&more);
@@ -81,7 +81,7 @@ fn pods(stage: &Stage) -> Api<Pod> {
     Api::namespaced(stage.kube.clone(), &stage.namespace)
 }
 
-/// Whether a Service would send anything to it.
+/// Whether a Service would send requests to the pod.
 fn serves(pod: &Pod) -> bool {
     let ready = |pod: &Pod| {
         let conditions = pod.status.as_ref()?.conditions.as_ref()?;
@@ -93,7 +93,7 @@ fn serves(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none() && ready(pod).unwrap_or_default()
 }
 
-/// Follows every change of the pods, until dropped: the fewest that served at once.
+/// Follows every change of the pods, until dropped. Records the smallest number of pods that served at the same time.
 async fn count_serving(stage: &Stage, fewest: &AtomicUsize) {
     let (mut serving, mut complete) = (BTreeSet::new(), false);
     let events = watcher(pods(stage), watcher::Config::default());
@@ -115,7 +115,7 @@ async fn count_serving(stage: &Stage, fewest: &AtomicUsize) {
     }
 }
 
-/// Looks at the account all the time: static IPs stay, and who was served at first is served.
+/// Checks the account all the time: static IPs stay, and the first network stays served.
 async fn guard(stage: &Stage, exits: &BTreeMap<String, Exit>, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         assert_eq!(stage.aws.exits(), *exits);
@@ -139,7 +139,7 @@ async fn serving(stage: &Stage, count: usize) {
     .await;
 }
 
-/// What the replicas say, and what AWS has seen of them.
+/// Checks the logs of the replicas and the log of AWS.
 fn judge(stage: &Stage, kubelet: &Kubelet) {
     let log = stage.aws.log_since(0);
     let told = kubelet.told();
@@ -161,7 +161,7 @@ fn judge(stage: &Stage, kubelet: &Kubelet) {
     }
 }
 
-/// Nobody lacks a right, and nothing is told that people had to look at.
+/// Checks that no permission is missing, and that no problem for operators is reported.
 fn nothing_is_told(kubelet: &Kubelet) {
     for (pod, told) in kubelet.told() {
         let text = std::fs::read_to_string(&told.log).unwrap();
@@ -177,7 +177,7 @@ fn nothing_is_told(kubelet: &Kubelet) {
     }
 }
 
-/// Evicts a pod, as a drain does; false: its disruption budget forbids that now.
+/// Evicts a pod, as a drain does. Returns false if its disruption budget forbids the eviction now.
 async fn evict(client: &kube::Client, pod: &ObjectMeta) -> bool {
     let (space, name) = (pod.namespace.as_ref().unwrap(), pod.name.as_ref().unwrap());
     let path = format!("/api/v1/namespaces/{space}/pods/{name}/eviction");
@@ -191,16 +191,16 @@ async fn evict(client: &kube::Client, pod: &ObjectMeta) -> bool {
     }
 }
 
-/// What goes on, whatever is done to the replicas.
+/// The load during all changes of the replicas.
 struct Load {
     edits: Edits,
     exits: BTreeMap<String, Exit>,
-    /// The longest that an edit took where nothing is replaced.
+    /// The longest time of an edit without a change.
     usual: Option<Duration>,
 }
 
 impl Load {
-    /// Edits until the change is made. Meanwhile no fewer pods than these serve, and nothing that is served is lost.
+    /// Edits until the change is complete. Meanwhile at least this many pods serve, and no route is lost.
     async fn during(
         &mut self,
         stage: &Stage,
@@ -249,7 +249,7 @@ async fn drain(stage: &Stage) {
     let all = pods(stage).list(&kube::api::ListParams::default()).await;
     let all = all.unwrap().items.into_iter().map(|pod| pod.metadata);
     let (first, others): (Vec<_>, Vec<_>) = all.partition(|pod| pod.name.as_ref() == Some(&leader));
-    // The budget has been told that the last change is over.
+    // The budget has counted the pods of the last change.
     wait::until_async("one pod may go", async || {
         let path = format!("{}/{NAME}", stage.path("policy/v1", "poddisruptionbudgets"));
         let budget = stage.request(Method::GET, &path, "application/json", &Value::Null);
@@ -261,7 +261,7 @@ async fn drain(stage: &Stage) {
     .await;
     let client = Testbed::cluster().impatient().await;
     assert!(evict(&client, &first[0]).await);
-    // As long as nobody has taken the first one's place.
+    // The first pod has no replacement yet.
     assert!(!evict(&client, &others[0]).await, "both may go at once");
     wait::until_async("the other one may go", async || {
         wait::check(evict(&client, &others[0]).await, String::new)

@@ -1,11 +1,11 @@
-//! Who leads can be seen: in the log, in the metrics, and in Events on the Lease.
+//! The leader is visible: in the log, in the metrics, and in Events on the Lease.
 
 use serde_json::Value;
 
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::wait;
 
-/// Notes of the Events on the Lease, by the replica and what it did.
+/// Returns the notes of the Events on the Lease, with the replica that wrote each.
 async fn events(stage: &Stage) -> Vec<(String, String)> {
     let path = stage.path("events.k8s.io/v1", "events");
     let request = http::Request::get(path).body(Vec::new()).unwrap();
@@ -91,7 +91,7 @@ async fn each_change_of_the_leader_is_told_once_everywhere() {
     .await;
 }
 
-/// Without the right to write Events everything else goes on, and one line says what is missing.
+/// Without the permission to write Events everything else continues, and one line names the missing permission.
 #[tokio::test]
 async fn events_that_may_not_be_written_hold_nothing_up() {
     let stage = Stage::open("no-events").await;
@@ -108,7 +108,7 @@ async fn events_that_may_not_be_written_hold_nothing_up() {
     stage.routed(&EXAMPLE_CIDRS).await;
     wait::until("told", || replica.said(&["create events.events.k8s.io"])).await;
     assert!(replica.terminate().await.0.success());
-    // One line of whoever writes about the Lease, and one of whoever writes about ConfigMaps.
+    // One line of the writer of Events on the Lease, and one of the writer of Events on ConfigMaps.
     let lines = replica.when(&["WARN", "an Event on the", "could not be written"]);
     assert!((1..=2).contains(&lines.len()), "{lines:?}");
 }

@@ -1,17 +1,17 @@
-//! Waiting for something to become true, with a deadline and a reason when it does not.
+//! Waits until a condition holds, with a deadline and a reason for a timeout.
 
 use std::time::{Duration, Instant};
 
-/// Generous: a busy machine is slow, and a test that fails for that reason tells nothing.
+/// The deadline is generous: a timeout because of a busy machine proves nothing.
 const DEADLINE: Duration = Duration::from_secs(180);
 const STEP: Duration = Duration::from_millis(40);
 
-/// Asks again and again until the probe has an answer; its last complaint is part of the failure.
+/// Calls the probe until it succeeds. A timeout shows its last error.
 pub async fn until<T>(what: &str, mut probe: impl FnMut() -> Result<T, String>) -> T {
     until_async(what, async || probe()).await
 }
 
-/// As [`until`], for a probe that has to await something.
+/// Same as [`until`], for an asynchronous probe.
 pub async fn until_async<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<T, String>) -> T {
     let start = Instant::now();
     loop {
@@ -25,18 +25,18 @@ pub async fn until_async<T>(what: &str, mut probe: impl AsyncFnMut() -> Result<T
     }
 }
 
-/// A condition as an answer for [`until`].
+/// Returns a condition as the result of a probe.
 pub fn check(condition: bool, complaint: impl FnOnce() -> String) -> Result<(), String> {
     if condition { Ok(()) } else { Err(complaint()) }
 }
 
-/// Shows a figure even when the test passes: what is written so, the test runner does not capture.
+/// Prints a figure even if the test passes: the test runner does not capture this output.
 pub fn measured(text: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "measured: {text}");
 }
 
-/// Whether tests that can be short or long are to be long.
+/// Whether tests with a short and a long version run the long one.
 pub fn is_long() -> bool {
     std::env::var("KSEC_LONG").is_ok_and(|value| value == "1")
 }

@@ -1,5 +1,5 @@
-//! AWS on a bad day: calls are throttled, fail, or break off before or after they were carried out, and credentials end. Nothing is
-//! lost, nothing is done twice, and the number of calls stays bounded.
+//! AWS on a bad day: calls are throttled, fail, or break off before or after they took effect, and credentials end. No route is lost, no
+//! change is made twice, and the number of calls stays bounded.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, STACK, Stage};
 use crate::standin::Entry;
 use crate::wait;
 
-/// Four edits under the given faults, each until it is routed; the calls that this takes.
+/// Makes four edits under the given faults, and waits until each is routed. Returns the calls.
 async fn bad_day(stage: &Stage, faults: &[(&str, f64)]) -> Vec<Entry> {
     for (kind, probability) in faults {
         stage
@@ -40,7 +40,7 @@ async fn bad_day(stage: &Stage, faults: &[(&str, f64)]) -> Vec<Entry> {
     log
 }
 
-/// What was carried out, whatever was answered.
+/// Returns how many calls took effect, whatever their responses were.
 fn carried_out(log: &[Entry], action: &str) -> usize {
     let done = |entry: &&Entry| {
         let after = ["reset_after", "error500_after"];
@@ -57,7 +57,7 @@ fn nothing_is_done_twice(stage: &Stage, log: &[Entry]) {
     assert_eq!(stage.aws.stacks().into_keys().collect::<Vec<_>>(), [STACK]);
     let addresses: Vec<_> = stage.aws.state()["addresses"].as_array().unwrap().clone();
     assert_eq!(addresses.len(), 3);
-    // A call with the same token that is sent again after its answer was lost is one operation.
+    // A call that is sent again with the same token after a lost response is one operation.
     let executions: BTreeSet<_> = log
         .iter()
         .filter(|entry| entry.action == "ExecuteChangeSet")
@@ -88,7 +88,7 @@ async fn calls_fail_and_break_off_before_and_after_they_are_carried_out() {
     nothing_is_done_twice(&stage, &log);
 }
 
-/// The credentials of a role are revoked before their time: the next ones are got at once.
+/// The credentials of a role are revoked early. The next call gets new ones.
 #[tokio::test]
 async fn a_role_whose_credentials_are_refused_gets_new_ones() {
     let stage = Stage::open("role").await;
@@ -126,7 +126,7 @@ async fn a_role_whose_credentials_are_refused_gets_new_ones() {
     assert!(loads.count() <= 6);
 }
 
-/// A replica that stands by has credentials before it needs them, and asks AWS for nothing else.
+/// A standby has credentials before it needs them, and sends no other request to AWS.
 #[tokio::test]
 async fn a_follower_has_its_credentials_ready() {
     let stage = Stage::open("warm").await;
@@ -144,7 +144,7 @@ async fn a_follower_has_its_credentials_ready() {
     assert_eq!(stage.leader().await.unwrap(), "r1");
 }
 
-/// A bucket that denies holds up what needs it, and nothing else.
+/// A bucket that denies access delays only the changes that need it.
 #[tokio::test]
 async fn a_bucket_that_denies_is_told_and_loses_nothing() {
     let stage = Stage::open("bucket-denies").await;

@@ -1,4 +1,4 @@
-//! What a Pod says, as arguments, environment and files of its one container. What is not known here is refused.
+//! The arguments, environment and files of a Pod's only container. Unknown fields are refused.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Node;
 use crate::container;
 
-/// What a kubelet would heed, and this one does, or cannot do here: resources, and what the image test covers.
+/// Fields that a kubelet uses and this one ignores: it cannot apply them here, or the image test covers them.
 const OF_POD: &str = "containers volumes serviceAccountName serviceAccount securityContext restartPolicy \
                       terminationGracePeriodSeconds dnsPolicy schedulerName enableServiceLinks priority \
                       preemptionPolicy tolerations topologySpreadConstraints nodeName nodeSelector \
@@ -34,7 +34,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// As the webhook of EKS adds it at admission to pods whose service account is annotated with a role.
+/// Adds a role as the EKS webhook does at admission, if the pod's service account is annotated with a role.
 pub fn with_role(mut pod: Value, service_account: &Value) -> Value {
     let role = &service_account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"];
     if role.is_null() {
@@ -76,25 +76,25 @@ pub fn with_role(mut pod: Value, service_account: &Value) -> Value {
     pod
 }
 
-/// The only container, when everything about it and the pod is known.
+/// Returns the only container, if every field of it and of the pod is known.
 pub fn container(pod: &Value) -> &Value {
     let spec = &pod["spec"];
     refuse_unknown(spec, OF_POD);
     assert_eq!(list(&spec["containers"]).count(), 1, "{spec}");
     let container = &spec["containers"][0];
     refuse_unknown(container, OF_CONTAINER);
-    // Else each Service of the namespace would be in the environment.
+    // Otherwise the environment would contain each Service of the namespace.
     assert_eq!(spec["enableServiceLinks"], false);
     container
 }
 
-/// A field by the downward API.
+/// Returns a field of the downward API.
 fn field(pod: &Value, path: &Value) -> String {
     let pointer = format!("/{}", text(path).replace('.', "/"));
     text(pod.pointer(&pointer).unwrap_or(&Value::Null)).to_owned()
 }
 
-/// `NAME=value`, of a cluster whose API server is at this host and port.
+/// Returns `NAME=value` pairs for a cluster whose API server has this host and port.
 pub fn environment(pod: &Value, (host, port): (&str, &str)) -> Vec<String> {
     let mut all = vec![
         format!("HOSTNAME={}", text(&pod["metadata"]["name"])),
@@ -119,7 +119,7 @@ pub fn environment(pod: &Value, (host, port): (&str, &str)) -> Vec<String> {
 }
 
 impl Node {
-    /// Directories with what the pod mounts, each with its path in the container.
+    /// Returns directories with the content that the pod mounts, each with its path in the container.
     pub async fn mounts(&self, pod: &Value, dir: &Path) -> Result<Vec<(PathBuf, String)>, String> {
         let mut mounts = Vec::new();
         for mount in list(&container(pod)["volumeMounts"]) {
@@ -167,7 +167,7 @@ impl Node {
         Ok(())
     }
 
-    /// Bound to the pod, so that it is worth nothing once the pod is gone.
+    /// The token is bound to the pod, so it becomes invalid when the pod is deleted.
     async fn token(&self, pod: &Value, source: &Value) -> Result<String, String> {
         let meta = &pod["metadata"];
         let bound =
@@ -184,8 +184,8 @@ impl Node {
     }
 }
 
-/// As a kubelet lays out what it may replace later: a link to the files of the day. With a token among them they are
-/// the user's alone.
+/// Writes files as a kubelet does to replace them later: through a link to the current files. With a token among them, only the user can
+/// read them.
 fn write(folder: &Path, files: &BTreeMap<String, String>, user: Option<u64>) {
     let day = folder.join("..1");
     std::fs::create_dir_all(&day).unwrap();

@@ -1,4 +1,4 @@
-//! A pod's container while it runs, and its probes.
+//! A running container of a pod, and its probes.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use super::pod;
 use crate::container::Container;
 use crate::http;
 
-/// A probe as the pod has it.
+/// A probe of the pod.
 pub struct Probe {
     path: String,
     address: String,
@@ -41,7 +41,7 @@ impl Probe {
         }
     }
 
-    /// Asks when it is time; true: it succeeded, false: it failed as often in a row as it may.
+    /// Sends the probe when it is due. Returns true if it succeeded, and false if it failed too often in a row.
     pub fn ask(&mut self) -> Option<bool> {
         if Instant::now() < self.due {
             return None;
@@ -54,7 +54,7 @@ impl Probe {
     }
 }
 
-/// Killed when dropped.
+/// A running container. Dropping it kills the process.
 pub struct Running {
     pub name: String,
     pub runc: Child,
@@ -65,14 +65,14 @@ pub struct Running {
     pub readiness: Probe,
     pub liveness: Probe,
     pub ready: bool,
-    /// When it got SIGTERM.
+    /// The time of SIGTERM.
     pub ending: Option<Instant>,
-    /// It has ended by itself.
+    /// Whether the container has ended by itself.
     pub over: bool,
 }
 
 impl Running {
-    /// Starts the container of the pod, whose API server is at this URL. Its address, port and probes are its own.
+    /// Starts the container of the pod, whose API server has this URL. The container has its own address, port and probes.
     pub fn start(
         pod: &Value,
         api: &str,
@@ -117,7 +117,7 @@ impl Running {
         }
     }
 
-    /// False: there is no process that could be told.
+    /// Sends a signal. Returns false if the process no longer exists.
     pub fn signal(&mut self, signal: &str) -> bool {
         let runs = matches!(self.runc.try_wait(), Ok(None));
         let pid = std::fs::read_to_string(&self.pid).unwrap_or_default();
@@ -126,7 +126,7 @@ impl Running {
         runs && !pid.is_empty() && kill.status().is_ok_and(|status| status.success())
     }
 
-    /// As a kubelet writes it.
+    /// Returns the pod's status as a kubelet writes it.
     pub fn status(&self, pod: &Value, phase: &str, state: &Value) -> Value {
         let told = |kind: &str, is: bool| json!({ "type": kind, "status": if is { "True" } else { "False" } });
         let (ready, container) = (self.ready, &pod["spec"]["containers"][0]);
@@ -154,7 +154,7 @@ impl Drop for Running {
             let _ = self.runc.kill();
         }
         let _ = self.runc.wait();
-        // A root of its own is as large as the image.
+        // The container's own root is as large as the image.
         let _ = self.pid.parent().map(std::fs::remove_dir_all);
     }
 }

@@ -13,7 +13,7 @@ use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, STACK, Stage};
 use crate::tidy::docs::most_calls;
 use crate::wait;
 
-/// A stage whose AWS has a clock that can be stopped, and one replica.
+/// A stage whose AWS has a clock that can be stopped, with one replica.
 pub struct Case {
     pub stage: Stage,
     replica: Replica,
@@ -22,7 +22,7 @@ pub struct Case {
     entered: Option<(usize, Instant)>,
 }
 
-/// Five times as fast as the wall's.
+/// Advances the clock of AWS five times as fast as the wall clock.
 async fn keep_time(port: u16, flows: Arc<AtomicBool>) {
     loop {
         if flows.load(Ordering::Relaxed) {
@@ -54,7 +54,7 @@ impl Case {
         }
     }
 
-    /// With the stack of the example.
+    /// Opens a case with the example's stack.
     pub async fn routed(name: &str, flags: &[(&'static str, &str)]) -> Self {
         let case = Self::open(name, flags).await;
         case.stage.config_map("egress-t1", &EXAMPLE).await;
@@ -84,7 +84,7 @@ impl Case {
             .post("stack-status", &json!({ "stack": STACK, "status": status }));
     }
 
-    /// Moves time step by step until the stack has the status, and stops it there.
+    /// Advances the clock step by step until the stack has the status, and stops it there.
     pub async fn comes_to(&mut self, status: &str) {
         self.stop_time();
         let what = format!("the stack is {status}");
@@ -101,7 +101,7 @@ impl Case {
         self.entered = Some((self.stage.aws.mark(), Instant::now()));
     }
 
-    /// The same, and waits until the leader has seen it.
+    /// Same as [`Self::comes_to`], and waits until the leader has observed the status.
     pub async fn enters(&mut self, status: &str) {
         self.comes_to(status).await;
         let sample = format!("kube_static_egress_controller_stack_status{{status=\"{status}\"}}");
@@ -116,12 +116,12 @@ impl Case {
         self.flows.store(true, Ordering::Relaxed);
     }
 
-    /// The same as [`Self::leaves`], of a creation that failed for one of the three zones: that one waits, and the others stand.
+    /// Same as [`Self::leaves`], after a creation that failed for one of the three zones: that zone waits, and the others serve.
     pub async fn leaves_without_a_zone(&self, status: &str, cidrs: &[&str]) {
         self.leaves_with(2, status, cidrs).await;
     }
 
-    /// Waits until all is routed, and holds the calls that it took against what deploy/docs/statuses.md says.
+    /// Waits until everything is routed, and compares the number of calls with deploy/docs/statuses.md.
     pub async fn leaves(&self, status: &str, cidrs: &[&str]) {
         self.leaves_with(3, status, cidrs).await;
     }
@@ -129,7 +129,7 @@ impl Case {
     async fn leaves_with(&self, zones: usize, status: &str, cidrs: &[&str]) {
         let (mark, start) = self.entered.expect("a status was entered");
         self.time_flows();
-        // Without a NAT gateway no route is due: a stack that was rolled back has none.
+        // Without a NAT gateway no route is required, and a stack that was rolled back has none.
         wait::until("the zones have their NAT gateways", || {
             let exits = self.stage.aws.exits();
             wait::check(exits.len() == zones, || format!("{exits:?}"))
@@ -146,7 +146,7 @@ impl Case {
         assert!(calls <= most, "deploy/docs/statuses.md says {most}");
     }
 
-    /// Nothing is written while it is so.
+    /// Checks that no call changes the stack in this status.
     pub async fn is_left_alone(&self, says: &[&str]) {
         let (mark, _) = self.entered.expect("a status was entered");
         wait::until("told", || self.replica.said(says)).await;

@@ -1,4 +1,4 @@
-//! The chart inside of others, in clusters of other kinds, and with settings that exclude each other.
+//! The chart as a dependency, in clusters of other kinds, and with settings that exclude each other.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::testbed;
 
 const NAME: &str = "kube-static-egress-controller";
 
-/// Copies a chart without what it does not need here.
+/// Copies a chart without the files that this test does not need.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
@@ -25,7 +25,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A chart that holds this one as an optional dependency.
+/// Creates a chart that has this one as an optional dependency.
 fn umbrella() -> PathBuf {
     let dir = testbed::directory("umbrella");
     copy(&root().join(CHART), &dir.join("charts").join(NAME));
@@ -50,7 +50,7 @@ fn example() -> Value {
     serde_saphyr::from_str(&text).unwrap()
 }
 
-/// The chart's own unit tests, by helm-unittest, which renders with the library of Helm 3.
+/// Runs the chart's own unit tests by helm-unittest, which renders with the library of Helm 3.
 #[test]
 fn the_unit_tests_of_the_chart() {
     let program = helm::tool("KSEC_HELM_UNITTEST");
@@ -87,7 +87,7 @@ fn an_umbrella_chart_may_leave_it_out_and_gives_it_global_secrets() {
 fn the_network_policy_selects_the_pods_and_the_pod_of_helm_test() {
     let objects = render(&json!({ "networkPolicy": { "enabled": true } })).unwrap();
     let policy = &find(&objects, "NetworkPolicy", "")["spec"];
-    // Where all else is denied, `helm test` needs the same way out as the controller.
+    // If all other traffic is denied, `helm test` needs the same egress rules as the controller.
     let test = objects
         .iter()
         .find(|object| object["kind"] == "Pod")

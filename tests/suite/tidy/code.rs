@@ -1,15 +1,15 @@
-//! Just enough of Rust's syntax to judge it by: comments, literals, braces and what is compiled for tests only.
+//! A minimal parser of Rust: comments, literals, braces, and code that is compiled for tests only.
 
 use std::path::Path;
 
 use super::read;
 
-/// The file's code: comments and the contents of literals are blanked, lines stay where they are.
+/// Returns the file's code. Comments and the contents of literals are blanked, and line numbers stay the same.
 pub fn code(path: &Path) -> String {
     blank(&read(path))
 }
 
-/// The same without what is compiled for tests only; empty for a file of tests.
+/// Returns the file's code without code that is compiled for tests only; empty for a file of tests.
 pub fn shipped(path: &Path) -> String {
     if is_test_file(path) {
         String::new()
@@ -18,7 +18,7 @@ pub fn shipped(path: &Path) -> String {
     }
 }
 
-/// The file's code without its own tests.
+/// Returns the file's code without its own tests.
 pub fn untested(path: &Path) -> String {
     without_tests(&code(path))
 }
@@ -27,7 +27,7 @@ pub fn is_test_file(path: &Path) -> bool {
     has_tests_only(path) || path.iter().any(|part| part == "simulation")
 }
 
-/// Whether the file holds tests and what they use, by its name.
+/// Whether the file's name says that it contains only tests and their helpers.
 pub fn has_tests_only(path: &Path) -> bool {
     let stem = path.file_stem().unwrap().to_str().unwrap();
     stem == "tests" || stem.ends_with("_tests") || path.iter().any(|part| part == "tests")
@@ -54,7 +54,7 @@ fn blank(text: &str) -> String {
     out
 }
 
-/// Where the comment or literal that begins at `at` ends; `at` itself when there is none.
+/// Returns the end of the comment or literal that begins at `at`; `at` itself if there is none.
 fn literal_end(chars: &[char], at: usize) -> usize {
     let is = |at: usize, c: char| chars.get(at) == Some(&c);
     let in_word = at > 0 && (chars[at - 1].is_alphanumeric() || chars[at - 1] == '_');
@@ -70,7 +70,7 @@ fn literal_end(chars: &[char], at: usize) -> usize {
             let end = format!("\"{}", "#".repeat(hashes));
             find(chars, at + 2 + hashes, &end) + end.len()
         }
-        // A quote begins a lifetime unless it ends one character, or an escape, later.
+        // A quote begins a lifetime unless the literal ends one character, or an escape, later.
         '\'' if is(at + 1, '\\') => quoted_end(chars, at + 1, '\''),
         '\'' if is(at + 2, '\'') => at + 3,
         _ => at,
@@ -100,14 +100,14 @@ fn without_tests(code: &str) -> String {
         out.push_str(&rest[..at]);
         let item = &rest[at + MARK.len()..];
         let end = item_end(item);
-        // Lines stay where they are.
+        // Line numbers stay the same.
         out.extend(item[..end].chars().filter(|c| *c == '\n'));
         rest = &item[end..];
     }
     out + rest
 }
 
-/// Where the item at the beginning of `code` ends: at its semicolon or closing brace.
+/// Returns the end of the item at the beginning of `code`: its semicolon or closing brace.
 pub fn item_end(code: &str) -> usize {
     let (mut braces, mut brackets) = (0, 0);
     for (at, c) in code.char_indices() {

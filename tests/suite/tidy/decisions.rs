@@ -1,12 +1,12 @@
-//! Decisions compare values, not texts: what AWS, Kubernetes and the ledger say is read into a type in one file.
+//! Decisions compare values, not texts: texts of AWS, Kubernetes and the ledger are parsed into a type in one file.
 
 use super::code::shipped;
 use super::{files, none, read};
 
-/// Folders whose code decides what happens to the stack.
+/// Folders whose code decides about changes of the stack.
 const FOLDERS: [&str; 2] = ["src/model", "src/provider/aws"];
 
-/// Files that read texts into types, and what each reads.
+/// Files that parse texts into types, and the texts that each parses.
 const SEAMS: [(&str, &str); 11] = [
     ("src/model/base/owner.rs", "client request tokens"),
     ("src/model/cloud/live.rs", "keys of tags"),

@@ -1,4 +1,4 @@
-//! The chart and the manifests fit the program and each other.
+//! The chart and the manifests match the program and each other.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::code::is_test_file;
 use super::{files, none, read};
 use crate::helm::{self, CHART};
 
-/// The rendered chart with the example values.
+/// Returns the chart, rendered with the example values.
 fn rendered() -> String {
     helm::run(&[
         "template",
@@ -25,7 +25,7 @@ fn rendered() -> String {
 #[test]
 fn the_manifests_are_the_rendered_chart() {
     let manifests = read("deploy/manifests.yaml");
-    // Its head says how it is made.
+    // The head of the file says how to render it.
     let at = manifests.find("---\n").expect("documents begin with ---");
     assert!(manifests[..at].lines().all(|line| line.starts_with('#')));
     let rendered = rendered();
@@ -105,7 +105,7 @@ fn the_policies_allow_the_calls_that_the_code_makes() {
             ("S3", "s3"),
             ("Quotas", "servicequotas"),
         ] {
-            // `calls.read(Service::Ec2, "DescribeVpcs", …`
+            // Matches `calls.read(Service::Ec2, "DescribeVpcs", …`
             let text = read(&path);
             let shipped = text
                 .split("#[cfg(test)]\nmod tests")
@@ -121,9 +121,9 @@ fn the_policies_allow_the_calls_that_the_code_makes() {
         }
     }
     assert!(calls.len() > 10, "{calls:?}");
-    // CloudFormation reads the template with its caller's rights.
+    // CloudFormation reads the template with its caller's permissions.
     calls.insert("s3:GetObject".to_owned());
-    // DescribeStacks needs it where it names no stack.
+    // DescribeStacks without a stack name needs this permission.
     calls.insert("cloudformation:ListStacks".to_owned());
     for policy in ["iam-policy", "iam-policy-with-cfn-role"] {
         let policy: serde_json::Value =
@@ -146,7 +146,7 @@ fn the_policies_allow_the_calls_that_the_code_makes() {
     }
 }
 
-/// What a pod has no use for: it is in a cluster, and its namespace is where its Lease is.
+/// Flags that a pod does not need: it is in a cluster, and its namespace is the Lease's.
 const NOT_IN_A_POD: [&str; 4] = [
     "kubeconfig",
     "context",

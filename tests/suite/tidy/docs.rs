@@ -1,4 +1,4 @@
-//! The documents say what the code says: their tables are compared.
+//! The tables in the documents match the code.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use super::{files, none, pages, read};
 
 const VARIABLES: &str = "KUBE_STATIC_EGRESS_CONTROLLER_";
 
-/// Returns what stands between `<!-- name -->` and `<!-- end of name -->` in the one document that has it.
+/// Returns the text between `<!-- name -->` and `<!-- end of name -->` in the one document that has these marks.
 pub fn section(name: &str) -> String {
     let (start, end) = (
         format!("<!-- {name} -->\n"),
@@ -31,7 +31,7 @@ pub fn section(name: &str) -> String {
     text.0.trim().to_owned()
 }
 
-/// The first cells of a table's rows, without their quotes, and the second ones.
+/// Returns the first two cells of each row; the first one without its backquotes.
 pub fn rows(table: &str) -> Vec<(String, String)> {
     let row = |line: &str| {
         let mut cells = line.strip_prefix("| `")?.split('|').map(str::trim);
@@ -136,13 +136,13 @@ fn the_reasons() {
     );
 }
 
-/// Scenarios and tests name what they bring about.
+/// Each reason occurs in a scenario or in a test.
 #[test]
 fn every_reason_is_brought_about_by_a_test() {
     let is_test = |path: &PathBuf| {
         let path = path.to_str().unwrap();
         let suite = path.starts_with("tests/") && !path.contains("/tidy");
-        // Scenarios are counted by what they answer, not by the list of those that are missing.
+        // Scenarios count by their outputs, not by the list of reasons without a scenario.
         suite && !path.ends_with("scenarios.rs")
             || path.contains("/tests/")
             || path.ends_with("tests.rs")
@@ -203,7 +203,7 @@ fn the_stack_statuses() {
         };
         assert_eq!(word, expected, "{status}");
     }
-    // CloudFormation's API has 23; the last row is for all others.
+    // CloudFormation's API has 23 statuses; the last row is for all others.
     assert_eq!(
         told.iter()
             .map(|(status, _)| status)
@@ -213,7 +213,7 @@ fn the_stack_statuses() {
     );
 }
 
-/// The number of calls within which the controller leaves this status, as deploy/docs/statuses.md says.
+/// Returns the maximum number of calls with which the controller leaves this status, from deploy/docs/statuses.md.
 pub fn most_calls(status: &str) -> usize {
     let table = section("statuses");
     let of = |name: &str| {
@@ -227,7 +227,7 @@ pub fn most_calls(status: &str) -> usize {
     })
 }
 
-/// Every word in backquotes in the first cells of a table.
+/// Returns every word in backquotes in the first cells of a table.
 fn names(table: &str) -> BTreeSet<String> {
     let cells = table.lines().filter_map(|line| line.split('|').nth(1));
     let words = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
@@ -245,7 +245,7 @@ fn the_status() {
             assert!(told.contains(&format!("`{field}`")), "{part}: {field}");
         }
     }
-    // The names of an enum's values, as its file has them.
+    // Returns the names of an enum's values from its file.
     let named = |file: &str, from: &str| -> BTreeSet<String> {
         let text = read(file);
         let part = text
@@ -332,7 +332,7 @@ fn the_example() {
     }
 }
 
-/// A table of tests is worth nothing when they are renamed.
+/// A table of tests is worthless if the tests have been renamed.
 #[test]
 fn tests_that_tables_name_exist() {
     let code: Vec<String> = files("src", &["rs"])

@@ -1,4 +1,4 @@
-//! The CloudFormation template of the roles says what the policies beside it say.
+//! The CloudFormation template of the roles matches the policies next to it.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{none, read};
 
-/// What CloudFormation makes of a template's value: its functions evaluated, as far as this template uses them.
+/// Evaluates the template as CloudFormation does, as far as this template uses its functions.
 struct Evaluation {
     template: Value,
     given: Value,
@@ -19,7 +19,7 @@ impl Evaluation {
         Self { template, given }
     }
 
-    /// A parameter, or what AWS knows.
+    /// Returns the value of a parameter or pseudo parameter.
     fn named(&self, name: &str) -> Value {
         match name {
             "AWS::Partition" => json!("aws"),
@@ -100,7 +100,7 @@ impl Evaluation {
         }
     }
 
-    /// A role's properties; None when its condition does not hold.
+    /// Returns a role's properties; None if its condition is false.
     fn role(&self, name: &str) -> Option<Map<String, Value>> {
         let role = &self.template["Resources"][name];
         assert_eq!(role["Type"], "AWS::IAM::Role");
@@ -113,7 +113,7 @@ fn policy(name: &str) -> Value {
     serde_json::from_str(&read(format!("deploy/{name}.json"))).unwrap()
 }
 
-/// A list of one is the same as what is in it.
+/// Treats a list with one element like the element.
 fn plain(value: &Value) -> Value {
     match value {
         Value::Array(items) if items.len() == 1 => plain(&items[0]),
@@ -184,7 +184,7 @@ fn the_rights_are_for_the_stack_of_the_cluster_id() {
         "{}",
         texts[1]
     );
-    // The ids of which the template could not make the name are refused by it.
+    // The template refuses ids from which it could not derive the stack's name.
     let pattern = &roles.template["Parameters"]["ClusterId"]["AllowedPattern"];
     assert_eq!(pattern, "[-A-Za-z0-9]{0,110}");
     let longest = "a".repeat(110);
@@ -192,7 +192,7 @@ fn the_rights_are_for_the_stack_of_the_cluster_id() {
     assert_eq!(made, format!("egress-static-nat-{longest}"));
 }
 
-/// The rights of CloudFormation's handlers by the resource schemas, without those that have a reason not to be given.
+/// Returns the permissions of CloudFormation's handlers from the resource schemas, without those that have a documented exception.
 fn handlers() -> BTreeSet<String> {
     let known: Value = serde_json::from_str(&read("tests/standin/handlers.json")).unwrap();
     let excepted = known["not_granted"].as_object().unwrap();
@@ -239,7 +239,7 @@ fn the_policies_have_every_right_of_the_handlers() {
             .collect();
         none("CloudFormation's handlers have their rights", &missing);
     }
-    // Those of the program's own templates are all known.
+    // All permissions of the program's own templates are known.
     let known: Value = serde_json::from_str(&read("tests/standin/handlers.json")).unwrap();
     let template = read("src/model/plan/diff.rs");
     let types: BTreeSet<&str> = template
@@ -285,6 +285,6 @@ fn only_the_chart_s_service_account_gets_the_role() {
         tags["aws:RequestTag/kubernetes-service-account"],
         "kube-static-egress-controller"
     );
-    // As deploy/manifests.yaml has it.
+    // The service account in deploy/manifests.yaml.
     assert!(read("deploy/manifests.yaml").contains("kind: ServiceAccount\nmetadata:\n  name: kube-static-egress-controller\n  namespace: static-egress\n"));
 }

@@ -1,4 +1,4 @@
-//! The files of `src` import each other without a circle, and the model's folders import only downwards.
+//! The files of `src` do not import each other in circles, and the model's folders import only downwards.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::code::{has_tests_only, untested};
 use super::layers::module;
 use super::{files, none};
 
-/// The model's folders, from the lowest to the highest. Those of one rank do not import each other.
+/// The model's folders, from the lowest to the highest. Folders of one rank do not import each other.
 const RANKS: [&[&str]; 8] = [
     &["base"],
     &["input", "cloud"],
@@ -18,10 +18,10 @@ const RANKS: [&[&str]; 8] = [
     &["schedule"],
 ];
 
-/// Files that still import each other in a circle.
+/// Folders whose files may import each other in a circle.
 const CIRCLES: [&str; 1] = ["simulation"];
 
-/// What each file imports, except for files of tests, by module path such as `model::plan::types`.
+/// Returns the imports of each file, except for files of tests, by module path such as `model::plan::types`.
 fn graph() -> BTreeMap<String, BTreeSet<String>> {
     let paths = files("src", &["rs"]).into_iter();
     let paths: Vec<_> = paths.filter(|path| !has_tests_only(path)).collect();
@@ -37,7 +37,7 @@ fn graph() -> BTreeMap<String, BTreeSet<String>> {
     paths.iter().map(imports).collect()
 }
 
-/// The longest beginning of a path that is a file.
+/// Returns the longest prefix of a path that is a file.
 fn owner(mut path: &str, modules: &BTreeSet<String>) -> Option<String> {
     while !modules.contains(path) {
         path = path.rsplit_once("::")?.0;
@@ -45,7 +45,7 @@ fn owner(mut path: &str, modules: &BTreeSet<String>) -> Option<String> {
     Some(path.to_owned())
 }
 
-/// Absolute paths, without `crate`, that the code of a module names.
+/// Returns the absolute paths, without `crate`, that the code of a module names.
 pub fn imports(code: &str, module: &str) -> Vec<String> {
     let mut found = Vec::new();
     for start in ["crate::", "super::"] {
@@ -72,7 +72,7 @@ pub fn imports(code: &str, module: &str) -> Vec<String> {
     found.into_iter().map(absolute).collect()
 }
 
-/// Adds the paths at the beginning of a text, with all braces opened; returns how long they are.
+/// Adds the paths at the beginning of a text, with all braces expanded. Returns the length of their text.
 fn expand(text: &str, prefix: &str, found: &mut Vec<String>) -> usize {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let length = text.find(|c| !is_part(c)).unwrap_or(text.len());
@@ -97,7 +97,7 @@ fn expand(text: &str, prefix: &str, found: &mut Vec<String>) -> usize {
     length + 1 + at + 1
 }
 
-/// The files that can be reached from a file.
+/// Returns the files that a file imports, directly or through others.
 fn reachable<'a>(
     graph: &'a BTreeMap<String, BTreeSet<String>>,
     from: &'a str,

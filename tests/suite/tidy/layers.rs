@@ -1,4 +1,4 @@
-//! Who may use whom. src/ARCHITECTURE.md says why.
+//! The allowed imports between modules. src/ARCHITECTURE.md explains them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use super::code::{is_test_file, shipped};
 use super::imports::imports;
 use super::{files, none};
 
-/// A module, and what of the crate it may name besides itself. The longest prefix of a file's path decides.
+/// Modules, with the parts of the crate that each may name besides itself. The longest prefix of a file's path decides.
 const LAYERS: [(&str, &[&str]); 20] = [
     ("config", &["model"]),
     ("model", &[]),
@@ -117,7 +117,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("main", &[]),
 ];
 
-/// What must not be named in the core: it gets time and randomness as arguments, and does nothing.
+/// Names that are forbidden in the model: time and randomness are arguments, and the model has no side effects.
 const IMPURE: [&str; 13] = [
     "tokio",
     "tracing",
@@ -181,7 +181,7 @@ fn modules_use_only_the_layers_below_them() {
 fn the_model_is_pure() {
     let mut findings = Vec::new();
     for path in files("src/model", &["rs"]) {
-        // What implements the trait only takes bytes.
+        // An implementation of the trait only receives bytes.
         let code = shipped(&path).replace("impl std::io::Write for ", "");
         let code = code.replace("-> std::io::Result<", "");
         let found = IMPURE.iter().filter(|word| code.contains(**word));
@@ -269,7 +269,7 @@ fn nothing_shipped_panics_on_purpose() {
     none("errors are returned", &findings);
 }
 
-/// `provider/aws/stack` of `src/provider/aws/stack.rs`.
+/// Returns `provider/aws/stack` for `src/provider/aws/stack.rs`.
 pub fn module(path: &Path) -> String {
     path.strip_prefix("src")
         .unwrap()
@@ -280,7 +280,7 @@ pub fn module(path: &Path) -> String {
         .to_owned()
 }
 
-/// Whether `name` is `prefix` or goes on after it with the separator.
+/// Whether `name` is `prefix`, or continues after it with the separator.
 fn begins(name: &str, prefix: &str, separator: char) -> bool {
     name.strip_prefix(prefix)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(separator))

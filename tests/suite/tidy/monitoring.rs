@@ -1,4 +1,4 @@
-//! Alerts and dashboard ask for metrics that exist, and alerts fire when they should.
+//! Alerts and dashboard use existing metrics, and alerts fire when they should.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::helm::{self, CHART};
 
 const PREFIX: &str = "kube_static_egress_controller_";
 
-/// The rules as they are rendered.
+/// Returns the rendered rules.
 fn rules() -> Value {
     let objects = helm::render(&json!({ "prometheusRule": { "enabled": true } })).unwrap();
     helm::find(&objects, "PrometheusRule", "")["spec"].clone()
@@ -24,7 +24,7 @@ fn alerts() -> BTreeSet<String> {
     rules.iter().map(name).collect()
 }
 
-/// The names that Prometheus gives to the samples of the documented metrics.
+/// Returns the names of all samples that Prometheus stores for the documented metrics.
 fn samples() -> BTreeSet<String> {
     let types: BTreeMap<String, String> = rows(&section("metrics")).into_iter().collect();
     let suffixes = |kind: &str| match kind {
@@ -69,7 +69,7 @@ fn alerts_and_dashboard_ask_for_metrics_that_exist() {
     }
 }
 
-/// Reasons, outcomes and states that an alert names are ones that the documents explain.
+/// Reasons, outcomes and states that an alert names are documented.
 #[test]
 fn alerts_name_reasons_that_exist() {
     let told: String = super::pages::all().iter().map(read).collect();
@@ -88,7 +88,7 @@ fn alerts_name_reasons_that_exist() {
     assert!(unknown.is_empty(), "no document has {unknown:?}");
 }
 
-/// The page is red for what a critical alert is about.
+/// The page shows problems of critical alerts in red.
 #[test]
 fn the_page_and_the_alerts_agree_on_what_is_urgent() {
     let rules = rules();
@@ -125,7 +125,7 @@ fn every_alert_has_its_section_in_the_runbook() {
     assert_eq!(told, alerts(), "deploy/docs/runbook.md and the alerts");
 }
 
-/// With Prometheus' own program.
+/// Runs promtool.
 #[test]
 fn alerts_fire_when_they_should_and_not_else() {
     let tests = read("tests/suite/tidy/alerts.yaml");
@@ -150,7 +150,7 @@ fn alerts_fire_when_they_should_and_not_else() {
     }
 }
 
-/// What Grafana needs to load it: panels with ids of their own that do not lie on each other, and targets.
+/// Checks the requirements of Grafana: panels with unique ids that do not overlap, and targets.
 #[test]
 fn the_dashboard_can_be_loaded() {
     let dashboard: Value =
@@ -175,7 +175,7 @@ fn the_dashboard_can_be_loaded() {
             "{title}"
         );
     }
-    // Every expression is one that Prometheus understands, once Grafana has put in its variables.
+    // Every expression parses once Grafana has replaced its variables.
     let expressions = panels
         .iter()
         .flat_map(|panel| panel["targets"].as_array().unwrap());

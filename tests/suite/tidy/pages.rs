@@ -1,4 +1,4 @@
-//! The documents as a whole: their links, their pictures, and the length of the first one.
+//! All documents: their links, their pictures, and the length of README.md.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use super::{files, none, read, root};
 
 const MAX_README_WORDS: usize = 1200;
 
-/// Every document for users, operators and developers, but the changelog and the decisions.
+/// Returns every document for users, operators and developers, except the changelog and the decisions.
 pub fn all() -> Vec<PathBuf> {
     let mut pages = vec![
         PathBuf::from("README.md"),
@@ -28,11 +28,11 @@ fn the_first_page_is_short() {
         words <= MAX_README_WORDS,
         "README.md has {words} words: at most {MAX_README_WORDS}; the rest belongs into deploy/docs"
     );
-    // A visitor and the CI both find the tests by it.
+    // Visitors and the CI run the tests with this command.
     assert!(readme.contains("`tests/run`"));
 }
 
-/// The name by which a heading is linked, as GitHub and GitLab make it.
+/// Returns the anchor of a heading, as GitHub and GitLab make it.
 fn anchor(heading: &str) -> String {
     let kept = |c: &char| c.is_alphanumeric() || [' ', '-', '_'].contains(c);
     let text = heading.trim_start_matches('#').trim().to_lowercase();
@@ -42,7 +42,7 @@ fn anchor(heading: &str) -> String {
         .replace(' ', "-")
 }
 
-/// What is wrong with a link of a page, if anything.
+/// Returns the error in a link of a page, if there is one.
 fn broken(page: &Path, link: &str) -> Option<String> {
     if link.starts_with("http") || link.starts_with("mailto:") {
         return None;
@@ -87,7 +87,7 @@ fn broken_links_are_found() {
     }
 }
 
-/// Nobody finds a page that the index does not name.
+/// Readers find pages through the index only.
 #[test]
 fn the_index_names_every_page() {
     let index = read("deploy/README.md");
@@ -99,7 +99,7 @@ fn the_index_names_every_page() {
     none("deploy/README.md links to", &missing.collect::<Vec<_>>());
 }
 
-/// The ways in which a command or a manifest places something in `kube-system`.
+/// The ways in which a command or a manifest creates objects in `kube-system`.
 const IN_KUBE_SYSTEM: [&str; 6] = [
     "--namespace kube-system",
     "--namespace=kube-system",
@@ -109,7 +109,7 @@ const IN_KUBE_SYSTEM: [&str; 6] = [
     ":kube-system:",
 ];
 
-/// What is copied from a document puts the controller into a namespace of its own. Only the way out of `kube-system` names that.
+/// Copied commands install the controller into its own namespace. Only the migration out of `kube-system` names that namespace.
 #[test]
 fn what_is_installed_has_a_namespace_of_its_own() {
     let mut pages = all();
@@ -137,7 +137,7 @@ fn what_is_installed_has_a_namespace_of_its_own() {
     assert!(read("README.md").contains("--namespace static-egress --create-namespace"));
 }
 
-/// The script that takes them writes the hash of the page.
+/// The script that takes the pictures writes the hash of the page.
 #[test]
 fn the_pictures_show_the_page_as_it_is() {
     let mut parts = files("src/report/page", &["html", "css", "js"]);

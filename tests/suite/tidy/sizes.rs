@@ -1,4 +1,4 @@
-//! Files and functions that can be read in one sitting.
+//! Files and functions are short enough to be read in one sitting.
 
 use super::code::{code, item_end};
 use super::{files, none, read};
@@ -40,7 +40,7 @@ fn functions_are_short() {
     );
 }
 
-/// Names and lengths of all functions with a body, from their `fn` to the closing brace.
+/// Returns name and length of every function with a body, from its `fn` to the closing brace.
 fn functions(code: &str) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("fn ") {

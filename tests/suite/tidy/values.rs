@@ -1,4 +1,4 @@
-//! The chart's values: each is documented, typed, and does something.
+//! The chart's values: each is documented, has a type, and has an effect.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::read;
 use crate::helm::{self, CHART};
 
-/// A setting, another value than its default, and what of the rendered objects that changes.
+/// A setting, a value that differs from its default, and the part of the rendered objects that it changes.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
@@ -15,12 +15,12 @@ struct Case {
     value: Value,
     shows: Option<String>,
     hides: Option<String>,
-    /// Whether the chart itself does not read it.
+    /// Whether the chart itself does not read the setting.
     #[serde(default)]
     same: bool,
 }
 
-/// All optional parts, and what a value needs beside it.
+/// Returns values with all optional parts, and with the settings that this value needs.
 fn everything(path: &str) -> Value {
     let on = |name: &str| json!({ name: true });
     let mut values = json!({
@@ -54,7 +54,7 @@ fn set(values: &mut Value, path: &str, value: Value) {
     *at = value;
 }
 
-/// Maps of names that the chart does not know: each is one setting.
+/// Maps with arbitrary keys. Each map is one setting.
 const FREE: [&str; 8] = [
     "resources",
     "grafanaDashboard.labels",
@@ -66,7 +66,7 @@ const FREE: [&str; 8] = [
     "securityContext",
 ];
 
-/// Paths of all settings, and their defaults. A map that is empty, or of free names, is one setting.
+/// Returns the paths of all settings with their defaults. An empty map, or a map with arbitrary keys, is one setting.
 fn settings() -> Vec<(String, Value)> {
     fn walk(path: &str, value: &Value, found: &mut Vec<(String, Value)>) {
         let free = FREE.contains(&path);
@@ -156,7 +156,7 @@ fn a_value_that_is_misspelt_or_of_another_type_fails_the_installation() {
         );
         groups.extend(path.rsplit_once('.').map(|(group, _)| group.to_owned()));
     }
-    // An umbrella chart's global values are for all of its charts.
+    // The global values of an umbrella chart apply to all of its charts.
     groups.remove("global");
     assert!(groups.len() > 10, "{groups:?}");
     for group in groups {
@@ -169,11 +169,11 @@ fn a_value_that_is_misspelt_or_of_another_type_fails_the_installation() {
     }
 }
 
-/// The lines of comment right above a setting, from the one that begins with `--` on.
+/// Returns the comment lines directly above a setting, starting with the line that begins with `--`.
 fn comment(lines: &[&str], path: &str) -> String {
     let depth = path.matches('.').count();
     let mut from = 0;
-    // Into the group, then to the setting.
+    // Finds the group first, then the setting.
     for (level, part) in path.split('.').enumerate() {
         let key = format!("{}{part}:", "  ".repeat(level.min(depth)));
         let at = lines[from..].iter().position(|line| line.starts_with(&key));
@@ -191,7 +191,7 @@ fn comment(lines: &[&str], path: &str) -> String {
     text.join(" ")
 }
 
-/// Puts the meaning of a setting beside its type.
+/// Adds the description of a setting to its type.
 fn describe(schema: &mut Value, path: &str, meaning: &str) {
     let mut at = schema;
     for part in path.split('.') {
@@ -201,7 +201,7 @@ fn describe(schema: &mut Value, path: &str, meaning: &str) {
     at["description"] = json!(meaning);
 }
 
-/// Fails where a file is not what values.yaml makes of it, or writes it with UPDATE_GOLDEN=1.
+/// Fails if a file differs from the output of values.yaml, or writes the file with UPDATE_GOLDEN=1.
 fn is_current(path: &str, expected: &str) {
     let is = read(path);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
