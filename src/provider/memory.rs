@@ -21,6 +21,7 @@ mod account;
 mod addresses;
 mod changes;
 mod ec2;
+mod lists;
 mod operation;
 mod quotas;
 mod refusal;

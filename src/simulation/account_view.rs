@@ -22,7 +22,7 @@ pub(crate) type Stamp = (u64, Option<Instant>);
 /// The state of the account that the checks use.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AccountView {
-    /// Routes to available NAT gateways, by worker table.
+    /// The networks that each worker table sends to available NAT gateways, by direct routes and by routes to prefix lists.
     pub(crate) tables: BTreeMap<TableId, BTreeSet<Ipv4Net>>,
     /// Static IPs by output, once the stack was created.
     pub(crate) ips: BTreeMap<String, String>,
@@ -50,7 +50,14 @@ impl MemoryProvider {
         let table = |(id, table): (&TableId, &crate::model::cloud::network::WorkerTable)| {
             let routes = table.routes.iter();
             let nat = routes.filter(|(_, route)| is_well(&route.target));
-            (id.clone(), nat.map(|(cidr, _)| *cidr).collect())
+            let lists = table.list_routes.iter();
+            let lists = lists.filter(|(_, route)| is_well(&route.target));
+            let lists = lists.filter_map(|(list, _)| account.ec2.lists.get(list));
+            let listed = lists.flat_map(|list| &list.entries);
+            // A static route comes before one to a list with the same network.
+            let listed = listed.filter(|cidr| !table.routes.contains_key(*cidr));
+            let all = nat.map(|(cidr, _)| *cidr).chain(listed.copied());
+            (id.clone(), all.collect())
         };
         let stack = account.stack.as_ref();
         let made = |status: &str| status == "CREATE_COMPLETE" || status.starts_with("UPDATE_");

@@ -8,9 +8,10 @@ use super::wish::{Made, Wish};
 use crate::model::base::ids::{SubnetId, Zone};
 use crate::model::cloud::network::{Network, OtherTable, Route, Target};
 use crate::model::cloud::observed::{Address, Gateway, Health, Subnet};
+use crate::model::cloud::prefix_list::{ListId, PrefixList};
 
 pub(super) const NO_ROOM: &str = "takes no more routes";
-const NOT_SUPPORTED: &str = "is not supported as a destination";
+pub(super) const NOT_SUPPORTED: &str = "is not supported as a destination";
 
 #[derive(Clone, Default)]
 pub(super) struct Ec2 {
@@ -25,6 +26,9 @@ pub(super) struct Ec2 {
     /// The tags that CloudFormation gives to the static IPs, by public IP.
     pub(super) address_tags: BTreeMap<String, BTreeMap<String, String>>,
     pub(super) subnets: BTreeMap<SubnetId, Subnet>,
+    pub(super) lists: BTreeMap<ListId, PrefixList>,
+    /// The quota of prefix lists; None for EC2's default.
+    pub(super) list_quota: Option<usize>,
     /// The route table association of each subnet that has one.
     pub(super) links: BTreeMap<SubnetId, String>,
     /// The quota of routes per table; None if unlimited.
@@ -69,10 +73,11 @@ impl Ec2 {
         gateway.is_some_and(|gateway| gateway.health != Health::Gone)
             || self.allocated(id).is_some()
             || self.subnets.contains_key(id)
+            || self.lists.contains_key(id)
             || self.network.routes(id).is_some()
     }
 
-    fn fresh(&mut self, base: &str) -> String {
+    pub(super) fn fresh(&mut self, base: &str) -> String {
         let mut id = base.to_owned();
         let mut number = 1;
         while !self.ids.insert(id.clone()) {
@@ -119,6 +124,11 @@ impl Ec2 {
                 Ok(id)
             }
             "AWS::EC2::NatGateway" => self.make_gateway(wish),
+            "AWS::EC2::PrefixList" => self.make_list(wish),
+            "AWS::EC2::Route" if wish.leads_to_list() => {
+                let route = self.route_of(wish)?;
+                self.make_list_route(wish, route)
+            }
             "AWS::EC2::Route" => self.make_route(wish),
             "AWS::EC2::SubnetRouteTableAssociation" => {
                 let (subnet, table) = (wish.field("SubnetId"), wish.field("RouteTableId"));
@@ -218,8 +228,7 @@ impl Ec2 {
         );
         let (route, quota) = (self.route_of(wish)?, self.route_quota);
         let is_refused = self.refused.contains(&cidr);
-        let worker = self.network.worker_tables.get(table);
-        let listed = worker.map_or(0, |worker| worker.listed);
+        let taken = self.taken(table);
         let Some(routes) = self.routes(table) else {
             return Err(format!("{table} does not exist"));
         };
@@ -229,7 +238,7 @@ impl Ec2 {
         if is_refused {
             return Err(format!("{cidr} {NOT_SUPPORTED}"));
         }
-        if routes.len() + listed >= quota.unwrap_or(usize::MAX) {
+        if taken >= quota.unwrap_or(usize::MAX) {
             return Err(format!("{table} {NO_ROOM}"));
         }
         routes.insert(cidr, route);
@@ -239,19 +248,29 @@ impl Ec2 {
     /// Updates a resource in place, which [`Wish::becomes`] allows.
     pub(super) fn change(&mut self, made: &Made, wish: &Wish) -> Result<(), String> {
         let missing = || format!("{} was not found", made.id);
+        if wish.kind == "AWS::EC2::PrefixList" {
+            return self.change_list(&made.id, wish);
+        }
         if wish.kind == "AWS::EC2::Route" {
-            let cidr = wish.cidr("DestinationCidrBlock");
             let route = self.route_of(wish)?;
-            let routes = self.routes(wish.field("RouteTableId"));
-            *routes
-                .and_then(|routes| routes.get_mut(&cidr))
-                .ok_or_else(missing)? = route;
+            *self.route_at(wish).ok_or_else(missing)? = route;
             return Ok(());
         }
         let tags = self.tags(&made.id).ok_or_else(missing)?;
         tags.retain(|key, _| !made.wish.tags.contains_key(key));
         tags.extend(wish.tags.clone());
         Ok(())
+    }
+
+    /// The route to a destination, a network or a prefix list.
+    fn route_at(&mut self, wish: &Wish) -> Option<&mut Route> {
+        let table = wish.field("RouteTableId");
+        if wish.leads_to_list() {
+            let routes = self.list_routes(table)?;
+            return routes.get_mut(wish.field("DestinationPrefixListId"));
+        }
+        self.routes(table)?
+            .get_mut(&wish.cidr("DestinationCidrBlock"))
     }
 
     fn tags(&mut self, id: &str) -> Option<&mut BTreeMap<String, String>> {
@@ -284,6 +303,12 @@ impl Ec2 {
             "AWS::EC2::NatGateway" => {
                 self.end(id, Health::Gone);
                 self.gateways.remove(id);
+            }
+            "AWS::EC2::PrefixList" => self.remove_list(id),
+            "AWS::EC2::Route" if wish.leads_to_list() => {
+                if let Some(routes) = self.list_routes(wish.field("RouteTableId")) {
+                    routes.remove(wish.field("DestinationPrefixListId"));
+                }
             }
             "AWS::EC2::Route" => {
                 let cidr = wish.cidr("DestinationCidrBlock");
@@ -319,9 +344,7 @@ impl Ec2 {
         if let Some(address) = self.addresses.get_mut(&ip) {
             address.held_by.take_if(|held_by| *held_by == holder);
         }
-        for route in self.all_routes().flat_map(BTreeMap::values_mut) {
-            route.blackhole |= route.target == gateway;
-        }
+        self.blackhole(gateway);
     }
 
     /// Compares the resource with what the stack created.
@@ -345,10 +368,17 @@ impl Ec2 {
                 let ip = ip.map(|(ip, _)| ip.as_str());
                 gateway.map(|gateway| gateway.public_ip.as_deref() == ip)
             }
+            "AWS::EC2::PrefixList" => return self.list_state(made),
             "AWS::EC2::Route" => {
-                let routes = self.network.routes(wish.field("RouteTableId"));
-                let route =
-                    routes.and_then(|routes| routes.get(&wish.cidr("DestinationCidrBlock")));
+                let table = wish.field("RouteTableId");
+                let lists = self.network.list_routes(table);
+                let to_list = lists.and_then(|it| it.get(wish.field("DestinationPrefixListId")));
+                let routes = self.network.routes(table);
+                let direct = routes.and_then(|it| it.get(&wish.cidr("DestinationCidrBlock")));
+                let route = match wish.leads_to_list() {
+                    true => to_list,
+                    false => direct,
+                };
                 route.map(|route| !route.blackhole && route.target == wish.target())
             }
             _ => {

@@ -148,6 +148,7 @@ impl Account {
             gateways: self.ec2.gateways.clone(),
             addresses: self.ec2.addresses.clone(),
             subnets: self.ec2.subnets.clone(),
+            lists: self.ec2.shown_lists(&self.made),
             ..Observed::default()
         }
     }
@@ -157,7 +158,7 @@ impl Account {
 fn can_be_changed(wish: &Wish) -> bool {
     matches!(
         wish.kind.as_str(),
-        "AWS::EC2::Route" | "AWS::EC2::Subnet" | "AWS::EC2::RouteTable"
+        "AWS::EC2::PrefixList" | "AWS::EC2::Route" | "AWS::EC2::Subnet" | "AWS::EC2::RouteTable"
     )
 }
 

@@ -6,6 +6,7 @@ use super::ec2::Ec2;
 use crate::model::base::ids::Zone;
 use crate::model::cloud::network::{Headroom, Network};
 use crate::model::cloud::observed::{Address, Gateway, Health};
+use crate::model::cloud::prefix_list::MOST_LISTS;
 use crate::model::cloud::static_ip::{Account, AccountAddress};
 
 impl Ec2 {
@@ -13,6 +14,11 @@ impl Ec2 {
     pub(super) fn network(&self) -> Network {
         let mut network = self.network.clone();
         network.limits.routes = self.route_quota.and_then(|quota| u16::try_from(quota).ok());
+        let most = self.list_quota.unwrap_or(MOST_LISTS);
+        network.limits.lists = Some(most.saturating_sub(self.lists.len()));
+        for (id, table) in &mut network.worker_tables {
+            table.listed += self.listed(id);
+        }
         network
     }
 

@@ -12,6 +12,8 @@ use crate::model::cloud::layout::Resource;
 pub(super) struct Wish {
     pub(super) kind: String,
     fields: BTreeMap<String, String>,
+    /// The entries of a prefix list, in the order of the template.
+    pub(super) entries: Vec<Ipv4Net>,
     pub(super) tags: BTreeMap<String, String>,
 }
 
@@ -19,7 +21,7 @@ pub(super) struct Wish {
 #[derive(Clone, Debug)]
 pub(super) struct Made {
     pub(super) wish: Wish,
-    /// The physical id: `nat-…`, `subnet-…`, `rtb-…`, `rtbassoc-…`, the address of an EIP, or table and CIDR of a route.
+    /// The physical id: `nat-…`, `subnet-…`, `rtb-…`, `rtbassoc-…`, `pl-…`, the address of an EIP, or table and destination of a route.
     pub(super) id: String,
     /// Whether it stays in EC2 when the stack gives it up.
     pub(super) retained: bool,
@@ -43,12 +45,15 @@ impl Wish {
         };
         let fields = resource.properties.as_object().into_iter().flatten();
         let tags = resource.properties["Tags"].as_array().into_iter().flatten();
+        let entries = resource.properties["Entries"].as_array();
+        let entry = |entry: &Value| entry["Cidr"].as_str()?.parse().ok();
         Self {
             kind: resource.kind.clone(),
             fields: fields
-                .filter(|(key, _)| *key != "Tags")
+                .filter(|(key, _)| !matches!(key.as_str(), "Tags" | "Entries"))
                 .map(|(key, value)| (key.clone(), text(value)))
                 .collect(),
+            entries: entries.into_iter().flatten().filter_map(entry).collect(),
             tags: tags
                 .map(|tag| (text(&tag["Key"]), text(&tag["Value"])))
                 .collect(),
@@ -79,17 +84,29 @@ impl Wish {
             "AWS::EC2::Subnet",
             "AWS::EC2::RouteTable",
             "AWS::EC2::NatGateway",
+            "AWS::EC2::PrefixList",
         ];
         let place = order.iter().position(|of| *of == kind);
         place.unwrap_or(order.len())
     }
 
-    /// Whether EC2 can update one into the other in place: tags, and the target of a route.
+    /// Whether it is a route to a prefix list.
+    pub(super) fn leads_to_list(&self) -> bool {
+        !self.field("DestinationPrefixListId").is_empty()
+    }
+
+    /// Whether EC2 can update one into the other in place: tags, the target of a route, and a prefix list as it is asked to.
     pub(super) fn becomes(&self, other: &Self) -> bool {
-        let is_route = self.kind == "AWS::EC2::Route";
+        let is_fixed = |key: &str| match self.kind.as_str() {
+            "AWS::EC2::Route" => {
+                !key.ends_with("Id") || key == "RouteTableId" || key == "DestinationPrefixListId"
+            }
+            "AWS::EC2::PrefixList" => key == "AddressFamily",
+            _ => true,
+        };
         let fixed = |wish: &Self| -> BTreeMap<String, String> {
             let mut fields = wish.fields.clone();
-            fields.retain(|key, _| !is_route || !key.ends_with("Id") || key == "RouteTableId");
+            fields.retain(|key, _| is_fixed(key));
             fields
         };
         self.kind == other.kind && fixed(self) == fixed(other)
