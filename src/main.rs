@@ -380,6 +380,7 @@ async fn aws(config: &Config, metrics: Metrics, replica: &str) -> Result<AwsProv
         route_table_filters: aws.route_table_filters.into_iter().collect(),
         template_bucket: aws.template_bucket,
         asks_route_quota: config.settings.route_table_quota.is_none(),
+        asks_more_lists: false,
         role_arn: aws.role_arn,
         stack_policy: config.settings.stack_policy,
         lease: config.settings.owner.lease.clone(),

@@ -19,6 +19,8 @@ pub struct AwsConfig {
     pub template_bucket: Option<String>,
     /// The account is asked for its quota of routes per route table, since the operator has set none.
     pub asks_route_quota: bool,
+    /// The account is asked how many more prefix lists it may have, since the controller may make some.
+    pub asks_more_lists: bool,
     /// Service role that CloudFormation takes on.
     pub role_arn: Option<String>,
     /// The stack has a policy that this controller keeps.

@@ -36,6 +36,8 @@ pub enum Doubt {
     RouteQuota,
     /// The sizes of the prefix lists that worker tables have routes to.
     PrefixLists,
+    /// How many more prefix lists the account may have.
+    MoreLists,
     /// Whether templates can go through the bucket: S3 does not answer.
     BucketSilent,
     /// S3 says that templates cannot go through the bucket.
@@ -76,6 +78,10 @@ impl Limits {
                     "the sizes of prefix lists in worker route tables are not known, and a route to such a list counts as one ({why}); \
                      allow ec2:DescribeManagedPrefixLists, or lower --aws-route-table-quota by their entries"
                 ),
+                Doubt::MoreLists => format!(
+                    "it is not known how many more prefix lists the account may have, and a list that is one too many fails the change \
+                     ({why}); allow ec2:DescribeManagedPrefixLists"
+                ),
                 Doubt::BucketSilent => format!(
                     "S3 does not answer for the bucket of --cf-template-bucket, and a template of more than {MAX_INLINE_BYTES} bytes \
                      cannot be sent ({why}); look for the way to S3, such as a gateway endpoint or a network policy"
@@ -87,7 +93,7 @@ impl Limits {
                 ),
             };
             let reason = match doubt {
-                Doubt::RouteQuota | Doubt::PrefixLists => Reason::LimitUnknown,
+                Doubt::RouteQuota | Doubt::PrefixLists | Doubt::MoreLists => Reason::LimitUnknown,
                 Doubt::BucketSilent | Doubt::BucketWrong => Reason::TemplateBucketUnusable,
             };
             let subject = Subject::Stack(settings.stack_name.clone());

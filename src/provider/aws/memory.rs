@@ -7,6 +7,7 @@ use aws_smithy_types::DateTime;
 
 use super::failure::Failure;
 use super::operation::Operation;
+use super::prefix_lists;
 use super::progress::Seen;
 use crate::model::base::ids::SubnetId;
 use crate::model::cloud::live::{Deletion, LastOperation};
@@ -37,6 +38,8 @@ pub struct Memory {
     pub ids: Option<((String, String), Ids)>,
     /// The NAT subnets as the last look for drift saw them, by version of the stack: the next look spares them.
     pub subnets: Option<(String, BTreeMap<SubnetId, Subnet>)>,
+    /// The entries of the stack's prefix lists.
+    pub entries: prefix_lists::Entries,
     /// The drift detection that was started last.
     pub detection: Option<String>,
     /// The stack policy as it was read in that state.

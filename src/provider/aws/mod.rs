@@ -1,7 +1,7 @@
 //! AWS: EC2 tells the network, CloudFormation holds the stack.
 //!
 //! Reads of one pass when nothing changes: DescribeRouteTables and DescribeStacks; and DescribeNatGateways, DescribeAddresses
-//! and DescribeSubnets (or, by turns, GetStackPolicy) when drift is looked for: 60 calls an hour when that is done every 5 minutes. The template, change
+//! and DescribeSubnets (or, by turns, GetStackPolicy), and DescribeManagedPrefixLists where the stack has lists, when drift is looked for: 60 calls an hour when that is done every 5 minutes. The template, change
 //! sets, resources and events are read when the stack's state calls for them, the search by tags is made when nobody knows
 //! our stack, and VPC and gateway are read again when the route tables contradict what is known of them.
 
@@ -202,10 +202,13 @@ impl Provider for AwsProvider {
             *self.vpc.lock().await = None;
         }
         let mut tables = tables?;
-        if !tables.lists.is_empty() {
-            let ids = tables.lists.values().flatten().cloned().collect();
-            let sizes = self.room.sizes(&self.calls, &self.ec2, &ids).await;
+        let lists = tables.lists();
+        if !lists.is_empty() {
+            let sizes = self.room.sizes(&self.calls, &self.ec2, &lists).await;
             tables.count_lists(&sizes);
+        }
+        if let (true, Some(account)) = (self.config.asks_more_lists, &vpc.account) {
+            self.room.more_lists(&self.calls, &self.ec2, account).await;
         }
         if tables.contradict(&vpc) {
             *self.vpc.lock().await = None;
@@ -216,7 +219,7 @@ impl Provider for AwsProvider {
             vpc_id: vpc.vpc_id,
             vpc_cidrs: vpc.vpc_cidrs,
             internet_gateway_id: vpc.internet_gateway_id,
-            limits: self.room.limits(!tables.lists.is_empty()).await,
+            limits: self.room.limits(!lists.is_empty()).await,
             worker_tables: tables.workers,
             other_tables: tables.others,
             associations: tables.associations,

@@ -1,4 +1,4 @@
-//! What EC2 shows of the stack's own resources: three calls, asked for by physical ids. These are read again only when the stack
+//! What EC2 shows of the stack's own resources: three calls, and one for prefix lists if it has any, asked for by physical ids. These are read again only when the stack
 //! has changed. Where the stack policy matters, every other look is at the policy and not at the NAT subnets: EC2 deletes none
 //! that has a NAT gateway in it, so as long as the gateways are well only the subnets' tags are seen later.
 
@@ -13,6 +13,7 @@ use super::kind::Service;
 use super::memory::Memory;
 use super::pages::{self, List};
 use super::policy;
+use super::prefix_lists;
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::observed::{Address, Gateway, Health, IdKind, Observed, Subnet};
 use crate::model::cloud::resource_type::ResourceType;
@@ -44,9 +45,17 @@ impl Eyes<'_> {
         let last = memory.subnets.take();
         let last = last.filter(|(version, _)| *version == stack.version);
         let was_spared = last.is_some();
-        let (gateways, addresses, (subnets, policy)) = futures::join!(
+        // Taken out of memory for the time of the calls.
+        let mut entries = std::mem::take(&mut memory.entries);
+        let (gateways, addresses, lists, (subnets, policy)) = futures::join!(
             self.gateways(of("AWS::EC2::NatGateway")),
             self.addresses(all_ips),
+            prefix_lists::of_stack(
+                self.calls,
+                self.ec2,
+                of("AWS::EC2::PrefixList"),
+                &mut entries
+            ),
             async {
                 match last {
                     Some((_, subnets)) => (Ok(subnets), Some(self.policy(stack).await)),
@@ -54,6 +63,7 @@ impl Eyes<'_> {
                 }
             },
         );
+        memory.entries = entries;
         let (gateways, subnets) = (gateways?, subnets?);
         let policy = match policy {
             Some(answer) => policy::take(memory, answer)?.flatten(),
@@ -72,6 +82,7 @@ impl Eyes<'_> {
             gateways,
             addresses: addresses?,
             subnets,
+            lists: lists?,
             policy,
             ids: ids
                 .into_iter()

@@ -16,6 +16,7 @@ pub enum List {
     /// Also the changes of one change set.
     ChangeSets,
     NatGateways,
+    PrefixListEntries,
     PrefixLists,
     /// Resources of the stack that CloudFormation's drift detection shows.
     ResourceDrifts,
@@ -33,6 +34,8 @@ impl List {
         match self {
             Self::ChangeSets => (20, "change sets or changes"),
             Self::NatGateways => (10, "NAT gateways"),
+            // A list has at most 1,000.
+            Self::PrefixListEntries => (10, "entries of a prefix list"),
             Self::PrefixLists => (10, "prefix lists"),
             // 100 each: a stack has at most 500 resources.
             Self::ResourceDrifts => (5, "resources with drift"),

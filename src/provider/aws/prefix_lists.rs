@@ -1,13 +1,17 @@
-//! Managed prefix lists: what a route to one takes of the quota of its route table.
+//! Managed prefix lists: what a route to one takes of the quota of its route table, how many more there may be, and what the lists of
+//! the stack contain.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{Filter, ManagedPrefixList};
+use ipnet::Ipv4Net;
 
 use super::calls::Calls;
+use super::ec2_values::parse_cidr;
 use super::error::Failure;
 use super::kind::Service;
 use super::pages::{self, List};
+use crate::model::cloud::prefix_list::{ListId, ListState, MOST_LISTS, PrefixList};
 
 /// What AWS's own lists count for, by the end of their names ("AWS-managed prefix list weight" in the VPC User Guide). Others, and
 /// lists of which nothing is known, count as one route.
@@ -23,16 +27,70 @@ const WEIGHTS: [(&str, usize); 6] = [
 /// What each list takes of a quota, by its id.
 pub type Sizes = BTreeMap<String, usize>;
 
-/// Reads the lists. One that EC2 does not show counts as one route.
-pub async fn read(
+/// The entries of lists as they were read, by list and version: EC2 never changes a version.
+pub type Entries = BTreeMap<(ListId, i64), BTreeSet<Ipv4Net>>;
+
+/// Reads the sizes of lists. One that EC2 does not show counts as one route.
+pub async fn sizes(
     calls: &Calls,
     ec2: &aws_sdk_ec2::Client,
-    ids: &BTreeSet<String>,
+    ids: &BTreeSet<ListId>,
 ) -> Result<Sizes, Failure> {
-    let filter = Filter::builder()
-        .name("prefix-list-id")
-        .set_values(Some(ids.iter().cloned().collect()))
-        .build();
+    let lists = describe(calls, ec2, "prefix-list-id", ids.iter().cloned().collect()).await?;
+    let mut sizes: Sizes = ids.iter().map(|id| (id.clone(), 1)).collect();
+    let known = |list: &ManagedPrefixList| Some((list.prefix_list_id.clone()?, size(list)));
+    sizes.extend(lists.iter().filter_map(known));
+    Ok(sizes)
+}
+
+/// Returns how many more lists the account may have in the region, as far as its quota is EC2's default. Lists that others share do not
+/// count.
+pub async fn room(
+    calls: &Calls,
+    ec2: &aws_sdk_ec2::Client,
+    account: &str,
+) -> Result<usize, Failure> {
+    let lists = describe(calls, ec2, "owner-id", vec![account.to_owned()]).await?;
+    Ok(MOST_LISTS.saturating_sub(lists.len()))
+}
+
+/// Reads the lists of the stack: one call, and one for each version of a list whose entries are not known yet.
+pub async fn of_stack(
+    calls: &Calls,
+    ec2: &aws_sdk_ec2::Client,
+    ids: Vec<ListId>,
+    known: &mut Entries,
+) -> Result<BTreeMap<ListId, PrefixList>, Failure> {
+    if ids.is_empty() {
+        known.clear();
+        return Ok(BTreeMap::new());
+    }
+    let mut lists = BTreeMap::new();
+    for list in &describe(calls, ec2, "prefix-list-id", ids).await? {
+        let Some((id, list)) = without_entries(list) else {
+            continue;
+        };
+        let version = (id.clone(), list.version);
+        let entries = match known.get(&version) {
+            Some(entries) => entries.clone(),
+            None => entries(calls, ec2, &id, list.version).await?,
+        };
+        known.insert(version, entries.clone());
+        lists.insert(id, PrefixList { entries, ..list });
+    }
+    known.retain(|(id, version), _| lists.get(id).is_some_and(|list| list.version == *version));
+    Ok(lists)
+}
+
+/// Reads the lists that a filter selects. A filter does not fail on what is gone, as a list of ids does.
+async fn describe(
+    calls: &Calls,
+    ec2: &aws_sdk_ec2::Client,
+    name: &str,
+    values: Vec<String>,
+) -> Result<Vec<ManagedPrefixList>, Failure> {
+    let filter = Filter::builder().name(name);
+    let filter = filter.set_values(Some(values)).build();
     let page = |token: Option<String>| {
         let request = ec2
             .describe_managed_prefix_lists()
@@ -47,17 +105,59 @@ pub async fn read(
             Ok((answer.prefix_lists.unwrap_or_default(), answer.next_token))
         }
     };
-    let lists = pages::all(
+    pages::all(
         Service::Ec2,
         "DescribeManagedPrefixLists",
         List::PrefixLists,
         page,
     )
+    .await
+}
+
+async fn entries(
+    calls: &Calls,
+    ec2: &aws_sdk_ec2::Client,
+    id: &str,
+    version: i64,
+) -> Result<BTreeSet<Ipv4Net>, Failure> {
+    let page = |token: Option<String>| {
+        let request = ec2.get_managed_prefix_list_entries();
+        let request = request.prefix_list_id(id).target_version(version);
+        let request = request.set_next_token(token);
+        async move {
+            let answer = calls
+                .read(Service::Ec2, "GetManagedPrefixListEntries", |gate| {
+                    request.customize().interceptor(gate).send()
+                })
+                .await?;
+            Ok((answer.entries.unwrap_or_default(), answer.next_token))
+        }
+    };
+    let entries = pages::all(
+        Service::Ec2,
+        "GetManagedPrefixListEntries",
+        List::PrefixListEntries,
+        page,
+    )
     .await?;
-    let mut sizes: Sizes = ids.iter().map(|id| (id.clone(), 1)).collect();
-    let known = |list: &ManagedPrefixList| Some((list.prefix_list_id.clone()?, size(list)));
-    sizes.extend(lists.iter().filter_map(known));
-    Ok(sizes)
+    let cidr = |entry: &aws_sdk_ec2::types::PrefixListEntry| parse_cidr(entry.cidr()?);
+    Ok(entries.iter().filter_map(cidr).collect())
+}
+
+/// Returns a list, by its id, as far as one call tells. None for one that is deleted.
+fn without_entries(list: &ManagedPrefixList) -> Option<(ListId, PrefixList)> {
+    let state = list.state().map_or("", |state| state.as_str());
+    let seen = PrefixList {
+        name: list.prefix_list_name().unwrap_or_default().to_owned(),
+        state: ListState::of(state, list.state_message())?,
+        version: list.version().unwrap_or_default(),
+        max_entries: list
+            .max_entries()
+            .and_then(|most| usize::try_from(most).ok())
+            .unwrap_or_default(),
+        entries: BTreeSet::new(),
+    };
+    Some((list.prefix_list_id()?.to_owned(), seen))
 }
 
 /// A customer's list counts with the most entries that it may have; one of IPv6 has another quota.
@@ -80,7 +180,24 @@ fn size(list: &ManagedPrefixList) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_ec2::types::PrefixListState;
+
     use super::*;
+
+    #[test]
+    fn a_list_is_seen_with_its_state_and_not_when_it_is_deleted() {
+        let list = |state: PrefixListState| {
+            let list = ManagedPrefixList::builder().prefix_list_id("pl-1");
+            let list = list.prefix_list_name("one").max_entries(100).version(3);
+            let list = list.state(state).state_message("no room in rtb-1");
+            without_entries(&list.build())
+        };
+        let (id, seen) = list(PrefixListState::ModifyFailed).expect("a list");
+        let state = ListState::Failed("no room in rtb-1".to_owned());
+        assert_eq!((id.as_str(), seen.state), ("pl-1", state));
+        assert_eq!((seen.version, seen.max_entries), (3, 100));
+        assert_eq!(list(PrefixListState::DeleteComplete), None);
+    }
 
     #[test]
     fn a_list_takes_as_much_as_it_may_ever_have() {

@@ -72,6 +72,7 @@ pub struct RouteRoom {
     bucket: Mutex<Look>,
     quota: Mutex<Known<Option<u16>>>,
     lists: Mutex<Known<Sizes>>,
+    more_lists: Mutex<Known<usize>>,
 }
 
 impl RouteRoom {
@@ -108,10 +109,19 @@ impl RouteRoom {
         let lacks = |sizes: &Sizes| !ids.iter().all(|id| sizes.contains_key(id));
         let is_new = known.failure.is_none() && known.value.as_ref().is_none_or(lacks);
         if is_new || known.is_due() {
-            let answer = prefix_lists::read(calls, ec2, ids).await;
+            let answer = prefix_lists::sizes(calls, ec2, ids).await;
             known.note(answer.map_err(ProviderError::from));
         }
         known.value.clone().unwrap_or_default()
+    }
+
+    /// Asks how many more prefix lists the account may have where that is due.
+    pub async fn more_lists(&self, calls: &Calls, ec2: &aws_sdk_ec2::Client, account: &str) {
+        let mut known = self.more_lists.lock().await;
+        if known.is_due() {
+            let answer = prefix_lists::room(calls, ec2, account).await;
+            known.note(answer.map_err(ProviderError::from));
+        }
     }
 
     /// Returns what is known. `has_lists`: whether a worker table has a route to a prefix list.
@@ -124,9 +134,11 @@ impl RouteRoom {
             let why = self.lists.lock().await.doubt();
             doubts.extend(why.map(|why| (Doubt::PrefixLists, why)));
         }
+        let more_lists = self.more_lists.lock().await;
+        doubts.extend(more_lists.doubt().map(|why| (Doubt::MoreLists, why)));
         Limits {
             routes: quota.value.flatten(),
-            lists: None,
+            lists: more_lists.value,
             doubts,
         }
     }
@@ -135,6 +147,7 @@ impl RouteRoom {
     pub async fn look_again(&self) {
         self.quota.lock().await.asked = None;
         self.lists.lock().await.asked = None;
+        self.more_lists.lock().await.asked = None;
     }
 }
 

@@ -60,20 +60,22 @@ pub struct Tables {
     pub others: BTreeMap<String, OtherTable>,
     /// Table by subnet.
     pub associations: BTreeMap<String, String>,
-    /// The prefix lists that the workers' tables have routes to, by table.
-    pub lists: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Tables {
+    /// Returns the prefix lists that the workers' tables have routes to.
+    pub fn lists(&self) -> BTreeSet<ListId> {
+        let lists = self.workers.values();
+        let lists = lists.flat_map(|table| table.list_routes.keys());
+        lists.cloned().collect()
+    }
+
     /// Notes what the routes to prefix lists take of the tables' quotas.
     pub fn count_lists(&mut self, sizes: &Sizes) {
-        for (id, lists) in &self.lists {
-            let sizes = lists
-                .iter()
-                .map(|list| sizes.get(list).copied().unwrap_or(1));
-            if let Some(table) = self.workers.get_mut(id) {
-                table.listed = sizes.sum();
-            }
+        for table in self.workers.values_mut() {
+            let lists = table.list_routes.keys();
+            let sizes = lists.map(|list| sizes.get(list).copied().unwrap_or(1));
+            table.listed = sizes.sum();
         }
     }
 
@@ -88,10 +90,6 @@ impl Tables {
         }
         match worker_table(table, filters) {
             Some((id, worker)) => {
-                let lists: BTreeSet<String> = worker.list_routes.keys().cloned().collect();
-                if !lists.is_empty() {
-                    self.lists.insert(id.clone(), lists);
-                }
                 self.workers.insert(id, worker);
             }
             None => {
