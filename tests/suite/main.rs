@@ -40,6 +40,7 @@ mod lease_times;
 mod ledger;
 mod limits;
 mod linked;
+mod lists;
 mod lost_eip;
 mod main_job;
 mod memory;

@@ -9,6 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use serde_json::{Value, json};
 
 use crate::http;
+use crate::lists;
 use crate::testbed;
 
 /// The access key of the tests' own calls.
@@ -270,8 +271,9 @@ impl Standin {
     }
 
     /// Returns the targets of the workers' routes, by table (with its zone) and destination, without the VPC's own and the default route.
+    /// A route to a prefix list counts as a route to each entry.
     pub fn routes(&self) -> BTreeMap<(String, String), BTreeMap<String, String>> {
-        let state = self.state();
+        let state = lists::unfolded(self.state());
         let tables = state["route_tables"].as_array().unwrap().iter();
         let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
         let mut routes = BTreeMap::new();
