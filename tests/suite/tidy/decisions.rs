@@ -7,11 +7,12 @@ use super::{files, none, read};
 const FOLDERS: [&str; 2] = ["src/model", "src/provider/aws"];
 
 /// Files that parse texts into types, and the texts that each parses.
-const SEAMS: [(&str, &str); 11] = [
+const SEAMS: [(&str, &str); 12] = [
     ("src/model/base/owner.rs", "client request tokens"),
     ("src/model/cloud/live.rs", "keys of tags"),
     ("src/model/cloud/network.rs", "targets of routes"),
     ("src/model/cloud/observed.rs", "ids of EC2"),
+    ("src/model/cloud/prefix_list.rs", "states of prefix lists"),
     ("src/model/plan/diff.rs", "properties of templates"),
     (
         "src/model/plan/patched_template.rs",
