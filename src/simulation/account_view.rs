@@ -99,6 +99,13 @@ impl MemoryProvider {
         !self.account().made.is_empty()
     }
 
+    /// Returns the stack's template; an empty one if there is no stack.
+    pub(crate) fn layout(&self) -> Layout {
+        let account = self.account();
+        let layout = account.stack.as_ref().map(super::changes::layout);
+        layout.unwrap_or_default()
+    }
+
     /// Returns the routes that the stack's template contains.
     pub(crate) fn asked(&self) -> BTreeSet<(TableId, Ipv4Net)> {
         let account = self.account();

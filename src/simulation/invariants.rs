@@ -41,6 +41,7 @@ pub enum Invariant {
     OneOwner,
     Progress,
     Paced,
+    ListsStay,
 }
 
 /// A broken invariant, and how it was broken.
@@ -87,6 +88,7 @@ impl World {
                 format!("an operation fails because {cause}, which the plan could have known");
             self.fail(Invariant::WithinLimits, text);
         }
+        self.judge_lists(action);
         match action {
             Action::Create(template) | Action::Prepare(template) => {
                 self.judge_template(template, basis);

@@ -41,6 +41,8 @@
 //!     stacks left and that no stack uses.
 //! 17. `Recorded`: an entry that a leader publishes as routed is in the ledger at that time, with the same network. This is not checked
 //!     while the ledger has no content or the status says that it is not available.
+//! 18. `ListsStay`: no template changes the size of a prefix list, moves an entry from one list to another, or changes more entries of a list
+//!     than EC2 changes in one call.
 //!
 //! The simulation covers:
 //!
@@ -78,6 +80,7 @@ mod gaps;
 mod history;
 mod invariants;
 mod late_typo;
+mod list_laws;
 mod manual_edits;
 mod network_faults;
 mod oversized;
