@@ -14,7 +14,7 @@ use kube_static_egress_controller::controller::{Controller, ControllerConfig};
 use kube_static_egress_controller::lease::{Election, ElectionConfig, LeaseElection, NoElection};
 use kube_static_egress_controller::ledger_store::LedgerStore;
 use kube_static_egress_controller::model::base::plain::plain;
-use kube_static_egress_controller::model::base::settings::NAMELESS;
+use kube_static_egress_controller::model::base::settings::{NAMELESS, PrefixLists};
 use kube_static_egress_controller::provider::{
     Provider, account::AwsConfig, aws::AwsProvider, memory::MemoryProvider,
 };
@@ -380,7 +380,7 @@ async fn aws(config: &Config, metrics: Metrics, replica: &str) -> Result<AwsProv
         route_table_filters: aws.route_table_filters.into_iter().collect(),
         template_bucket: aws.template_bucket,
         asks_route_quota: config.settings.route_table_quota.is_none(),
-        asks_more_lists: false,
+        asks_more_lists: config.settings.prefix_lists != PrefixLists::Never,
         role_arn: aws.role_arn,
         stack_policy: config.settings.stack_policy,
         lease: config.settings.owner.lease.clone(),

@@ -9,7 +9,7 @@ use super::form::Judged;
 use super::{
     Clusters, Config, Facts, Log, Master, Mistake, ProviderConfig, Purpose, SourceConfig, form,
 };
-use crate::model::base::settings::{OnDrift, OnEmpty, Settings, stack_name};
+use crate::model::base::settings::{OnDrift, OnEmpty, PrefixLists, Settings, stack_name};
 use crate::model::cloud::limits::MOST_ROUTES;
 
 mod election;
@@ -304,6 +304,7 @@ impl Check {
             max_removal: self.value("max-removal", form::number(&stack.max_removal, 0, 100), 100),
             stack_policy: self.stack_policy(&stack.stack_policy),
             drift: self.on_drift(&stack.drift_detection),
+            prefix_lists: self.prefix_lists(&stack.prefix_lists),
             new_eips: self.new_eips(stack),
             replaced: self.replaced(stack, options),
             allocations: self.allocations(stack),
@@ -321,6 +322,16 @@ impl Check {
                 |text| form::number(text, 1, MOST_ROUTES),
             ),
         }
+    }
+
+    fn prefix_lists(&mut self, text: &str) -> PrefixLists {
+        let choices = [
+            ("never", PrefixLists::Never),
+            ("when-full", PrefixLists::WhenFull),
+            ("always", PrefixLists::Always),
+        ];
+        self.choice("prefix-lists", text, &choices)
+            .unwrap_or_default()
     }
 
     fn stack_policy(&mut self, text: &str) -> bool {

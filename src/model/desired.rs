@@ -2,12 +2,16 @@
 
 pub mod admitted;
 pub(crate) mod fingerprint;
+pub mod lists;
+pub mod new_lists;
 pub mod parse;
 pub(crate) mod reading;
 pub mod refused_routes;
 pub(crate) mod retained;
 pub(crate) mod rules;
 pub mod template;
+mod template_quotas;
+mod template_routes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -23,6 +27,7 @@ use crate::model::cloud::layout::Names;
 use crate::model::cloud::network::{Network, RELEASED};
 use crate::model::cloud::static_ip::{Choice as IpChoice, StaticIp};
 use crate::model::desired::admitted::Admitted;
+use crate::model::desired::new_lists::NewLists;
 use crate::model::desired::refused_routes::Choice;
 use crate::model::desired::retained::{Kept, keep_routes};
 use crate::model::input::request::Request;
@@ -47,6 +52,8 @@ pub struct Desired {
     pub frozen: BTreeSet<Zone>,
     /// Routes that lead to another zone than their table's.
     pub unturned: BTreeMap<(TableId, Ipv4Net), Zone>,
+    /// The lists that may be made for new networks; None: new networks get routes of their own.
+    pub into_lists: Option<NewLists>,
 }
 
 /// `names` are those of the live stack, empty when there is none.
@@ -92,6 +99,7 @@ pub fn build(
         routes,
         frozen: BTreeSet::new(),
         unturned,
+        into_lists: None,
     };
     (desired, problems)
 }
@@ -337,7 +345,7 @@ fn foreign<'a>(
     let mut foreign: BTreeMap<Ipv4Net, Vec<&TableId>> = BTreeMap::new();
     for table in tables {
         for cidr in network.worker_tables[table].routes.keys() {
-            if !names.routes.contains_key(&(table.clone(), *cidr)) {
+            if !names.is_direct(&(table.clone(), *cidr)) {
                 foreign.entry(*cidr).or_default().push(table);
             }
         }

@@ -5,6 +5,7 @@ pub mod kind;
 pub mod tracker;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 
@@ -19,6 +20,7 @@ use crate::model::cloud::static_ip::StaticIp;
 use crate::model::desired::Desired;
 use crate::model::drift::kind::DriftKind;
 
+mod lists;
 mod zone;
 
 /// How many characters of the observed state are part of a key. EC2's failure messages have any length.
@@ -41,6 +43,8 @@ pub struct Drift {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     Route(TableId, Ipv4Net),
+    /// A network list, or a route to one: a table that has a route to the list, and the list's entries in the stack.
+    List(TableId, BTreeSet<Ipv4Net>),
     /// A resource of a zone's NAT.
     Zone(Zone),
 }
@@ -50,6 +54,8 @@ pub enum Place {
 pub enum Cure {
     /// Remove the resource from the stack, and add it again.
     Retake,
+    /// Let CloudFormation revert the drift.
+    Revert,
     /// Remove the resource's tags from the stack, and add them again.
     Retag,
     /// Create the resource again under another logical id.
@@ -90,7 +96,7 @@ impl Drift {
 
     pub fn subject(&self) -> Subject {
         match &self.place {
-            Place::Route(table, _) => Subject::RouteTable(table.clone()),
+            Place::Route(table, _) | Place::List(table, _) => Subject::RouteTable(table.clone()),
             Place::Zone(zone) => Subject::Zone(zone.clone()),
         }
     }
@@ -99,6 +105,10 @@ impl Drift {
     pub fn is_wanted(&self, desired: &Desired) -> bool {
         match &self.place {
             Place::Route(table, cidr) => desired.routes.contains(&(table.clone(), *cidr)),
+            Place::List(table, nets) => {
+                let mut routes = nets.iter().map(|net| (table.clone(), *net));
+                routes.any(|route| desired.routes.contains(&route))
+            }
             Place::Zone(zone) => desired.zones.contains_key(zone),
         }
     }
@@ -116,6 +126,20 @@ impl Drift {
             self.kind.reason(),
             text,
         )
+    }
+}
+
+impl Place {
+    /// Returns the zone of the resource.
+    pub fn zone(&self, names: &Names) -> Option<Zone> {
+        match self {
+            Self::Route(table, net) => names.route_zones.get(&(table.clone(), *net)).cloned(),
+            Self::List(table, nets) => {
+                let route = (table.clone(), *nets.first()?);
+                names.route_zones.get(&route).cloned()
+            }
+            Self::Zone(zone) => Some(zone.clone()),
+        }
     }
 }
 
@@ -151,7 +175,11 @@ pub fn of(
         })
         .collect();
     let mut routes = Vec::new();
-    for (route, id) in &names.routes {
+    let direct = names
+        .routes
+        .iter()
+        .filter(|(route, _)| names.is_direct(route));
+    for (route, id) in direct {
         let (table, cidr) = route;
         // The plan removes the routes of a deleted table.
         let Some(there) = network.routes(table) else {
@@ -184,6 +212,7 @@ pub fn of(
         });
     }
     found.extend(routes);
+    lists::look(network, names, observed, &mut found);
     found
 }
 

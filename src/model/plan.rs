@@ -9,6 +9,8 @@ pub mod drift_repair;
 pub mod failure;
 pub(crate) mod former_ips;
 pub(crate) mod kept_ips;
+pub(crate) mod list_edits;
+pub(crate) mod list_guard;
 pub(crate) mod lost_eips;
 pub(crate) mod mass_removal;
 pub(crate) mod new_eips;
@@ -236,6 +238,9 @@ impl Plan {
         if let Some(text) = diff::refusal(&self.differences, &names.strangers, allowed) {
             return self.refuse(&stack.name, Reason::WouldLoseStaticIp, text);
         }
+        if let Some(text) = self.would_lose_list(names) {
+            return self.refuse(&stack.name, Reason::UnplannedChange, text);
+        }
         let given_up = self.differences.iter().filter(|it| it.is_loss());
         let given_up = given_up.map(|it| it.id.clone()).collect();
         if self.retain_first(stack, layout, names, given_up) {
@@ -350,6 +355,14 @@ mod depends_on_tests;
 #[cfg(test)]
 #[path = "plan/retain_first_tests.rs"]
 mod retain_first_tests;
+
+#[cfg(test)]
+#[path = "plan/list_drift_tests.rs"]
+mod list_drift_tests;
+
+#[cfg(test)]
+#[path = "plan/list_tests.rs"]
+mod list_tests;
 
 #[cfg(test)]
 #[path = "plan/stack_policy_tests.rs"]

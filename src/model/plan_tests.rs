@@ -188,6 +188,7 @@ fn an_edit_goes_through_a_change_set_that_is_read_before_it_is_executed() {
             effect,
             dynamic_on: Vec::new(),
         }],
+        lists: None,
     };
     let route = "AWS::EC2::Route";
     let cases = [
@@ -246,6 +247,7 @@ pub(super) fn computed(plan: &Plan, template: &Template) -> ChangeSet {
         name: change_set_name(&template.content(), 3, 0, None),
         state: ChangeSetState::Ready,
         changes: plan.differences.iter().map(change).collect(),
+        lists: super::list_tests::lists_of(template),
     }
 }
 

@@ -11,6 +11,7 @@ use super::ec2_faults::Reverting;
 use super::script::{Event, Script};
 use crate::lease::tests::secs;
 use crate::model::base::ids::Zone;
+use crate::model::base::settings::PrefixLists;
 
 /// The flags that can cost a static IP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,15 @@ impl Default for Flags {
             grace: 60,
             new_eips: false,
         }
+    }
+}
+
+/// Returns the value of `--prefix-lists`, which the environment names by `LISTS`.
+pub fn prefix_lists() -> PrefixLists {
+    match std::env::var("LISTS").as_deref() {
+        Ok("always") => PrefixLists::Always,
+        Ok("when-full") => PrefixLists::WhenFull,
+        _ => PrefixLists::Never,
     }
 }
 

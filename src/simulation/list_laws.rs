@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::invariants::Invariant;
 use super::world::World;
 use crate::model::cloud::layout::{Layout, Resource};
+use crate::model::cloud::logical_id::renewal;
 use crate::model::cloud::prefix_list::MOST_CHANGES;
 use crate::model::plan::types::Action;
 
@@ -49,7 +50,9 @@ fn broken(before: &Lists, after: &Lists) -> Option<String> {
             return Some(format!("{id} gets {added} entries and loses {removed}"));
         }
         // CloudFormation changes two lists in no order.
-        for (other, was) in before.iter().filter(|(other, _)| *other != id) {
+        // A list that is made again has another id.
+        let is_other = |other: &String| renewal(other).0 != renewal(id).0;
+        for (other, was) in before.iter().filter(|(other, _)| is_other(other)) {
             let now = &after.get(other).unwrap_or(&none).entries;
             let left = was.entries.difference(now);
             let mut moved = left.filter(|it| list.entries.contains(*it) && !had.contains(*it));

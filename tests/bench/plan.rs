@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 use kube_static_egress_controller::model::base::ids::{ObjectId, Zone};
-use kube_static_egress_controller::model::base::settings::Settings;
+use kube_static_egress_controller::model::base::settings::{PrefixLists, Settings};
 use kube_static_egress_controller::model::cloud::change_set_name::change_set_name;
 use kube_static_egress_controller::model::cloud::limits::Limits;
 use kube_static_egress_controller::model::cloud::live::{
     Change, ChangeSet, ChangeSetState, Effect, Live, Stack,
 };
 use kube_static_egress_controller::model::cloud::network::{Network, Route, WorkerTable};
+use kube_static_egress_controller::model::cloud::network_lists::SIZE;
 use kube_static_egress_controller::model::cloud::status::Status;
 use kube_static_egress_controller::model::desired::template::Template;
 use kube_static_egress_controller::model::drift::tracker::Watch;
@@ -42,6 +43,8 @@ const MOST_GROWTH: f64 = 3.0;
 enum Shape {
     /// None next to another, so that each needs a route and most of them wait.
     Apart,
+    /// The same, by network lists.
+    Listed,
     /// In a few networks, which all have routes.
     Nested,
 }
@@ -96,6 +99,10 @@ impl Bench {
                 zones: zones.clone(),
                 template_bucket: true,
                 max_removal: 100,
+                prefix_lists: match shape {
+                    Shape::Listed => PrefixLists::Always,
+                    Shape::Apart | Shape::Nested => PrefixLists::Never,
+                },
                 ..Settings::default()
             },
         };
@@ -129,6 +136,10 @@ impl Bench {
     }
 
     fn stack(&mut self, template: &Template) -> &mut Stack {
+        let lists = template.text.matches("AWS::EC2::PrefixList").count();
+        for table in self.network.worker_tables.values_mut() {
+            table.listed = lists * SIZE;
+        }
         self.live = Live::Ours(Box::new(Stack {
             name: template.stack_name.clone(),
             id: "arn:egress".to_owned(),
@@ -147,7 +158,9 @@ impl Bench {
 
 fn network(shape: Shape, number: u32) -> Ipv4Net {
     match shape {
-        Shape::Apart => Ipv4Net::new_assert(Ipv4Addr::from(0x1400_0000 + number * 512), 24),
+        Shape::Apart | Shape::Listed => {
+            Ipv4Net::new_assert(Ipv4Addr::from(0x1400_0000 + number * 512), 24)
+        }
         // Each /32 lies in one of ten /16, which the first ten entries request.
         Shape::Nested if number < 10 => {
             Ipv4Net::new_assert(Ipv4Addr::from(0x1400_0000 + number * 0x2_0000), 16)
@@ -188,6 +201,7 @@ fn computed(plan: &Plan, template: &Template) -> ChangeSet {
         name: change_set_name(&template.content(), 3, 0, None),
         state: ChangeSetState::Ready,
         changes: changes.collect(),
+        lists: None,
     }
 }
 
@@ -203,7 +217,7 @@ fn measure(shape: Shape, entries: u32, tables: usize) -> [(&'static str, Duratio
     let at = |number| (number, network(shape, number));
     match shape {
         // Half of those that are routed go.
-        Shape::Apart => {
+        Shape::Apart | Shape::Listed => {
             let half = u32::try_from(created.desired.routes.len() / tables / 2);
             let half = half.unwrap_or(u32::MAX);
             bench.ask((half..entries + half).map(at));
@@ -243,7 +257,7 @@ fn measure(shape: Shape, entries: u32, tables: usize) -> [(&'static str, Duratio
 
 fn main() {
     let mut slow = Vec::new();
-    for shape in [Shape::Apart, Shape::Nested] {
+    for shape in [Shape::Apart, Shape::Listed, Shape::Nested] {
         for tables in TABLES {
             let all = ENTRIES.map(|entries| measure(shape, entries, tables));
             for step in 0..all[0].len() {

@@ -225,6 +225,7 @@ acquire the new one, so two leaders would act at once. Without a connection to t
 {{- end }}
 - {{ printf "--stack-termination-protection=%t" $v.stack.terminationProtection | quote }}
 - {{ printf "--stack-policy=%s" $v.stack.policy | quote }}
+- {{ printf "--prefix-lists=%s" $v.stack.prefixLists | quote }}
 {{- range $v.stack.removeZones }}
 - {{ printf "--remove-zone=%s" . | quote }}
 {{- end }}

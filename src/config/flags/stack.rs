@@ -124,6 +124,16 @@ pub struct StackOptions {
         hide_env_values = true
     )]
     pub take_over_stack_from: Option<String>,
+    /// Which new networks get their routes by prefix lists of the stack, one route in each table for up to 100 networks: never; when-full,
+    /// those that do not fit with routes of their own; or always. What has a route of its own keeps it, and what is in a list stays in it.
+    #[arg(
+        long,
+        value_name = "WHICH",
+        default_value = "never",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_PREFIX_LISTS",
+        hide_env_values = true
+    )]
+    pub prefix_lists: String,
     /// Policy of the stack: protect (nobody's update may replace or remove EIPs, NAT gateways and NAT subnets) or none.
     #[arg(
         long,

@@ -279,6 +279,9 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
     ("--address=8080", &["address"]),
     ("--address=:80800", &["address"]),
     ("--on-empty=ask", &["on-empty"]),
+    ("--prefix-lists=when-full", &[]),
+    ("--prefix-lists=always", &[]),
+    ("--prefix-lists=yes", &["prefix-lists"]),
     // All at once.
     (
         "--provider=aws --aws-az=a --resync-interval=x --log-level=loud --vpc-id=x --dry-run=x",

@@ -93,6 +93,7 @@ reasons! {
     OperationFailed (Entry): "nothing: the controller tries again, and sooner when an entry changes";
     OwnedByAnotherCluster (Stack): "give each cluster a --cluster-id of its own; or move the stack";
     OwnerUnknown (Stack): "see the message: mostly the cluster role …-owner is missing";
+    PrefixListChanged (RouteTable): "nothing: it is repaired, or see the message";
     PrivateRange (Entry): "remove the entry, or set --allow-private-ranges";
     PropertiesChanged (Stack): "restore them by hand, or leave them";
     RemovalsFrozen (Stack): "correct or remove what is refused";

@@ -44,6 +44,7 @@ pub struct Settings {
     pub allocations: BTreeMap<Zone, String>,
     /// Live zones whose static IP is replaced by the one in `allocations`.
     pub replaced: BTreeSet<Zone>,
+    pub prefix_lists: PrefixLists,
     pub owner: Owner,
 }
 
@@ -60,6 +61,18 @@ pub enum OnDrift {
     Off,
     Report,
     Repair,
+}
+
+/// Which new networks get their routes by prefix lists of the stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PrefixLists {
+    /// None. What is in a list stays in it.
+    #[default]
+    Never,
+    /// Those that do not fit with routes of their own, and once there is a list, those that it has room for.
+    WhenFull,
+    /// All.
+    Always,
 }
 
 /// How the controller treats the stack when no ConfigMap requests a route any more.

@@ -6,6 +6,8 @@ use ipnet::Ipv4Net;
 use serde_json::{Map, Value};
 
 use crate::model::base::ids::{TableId, Zone};
+pub use crate::model::cloud::names::Names;
+use crate::model::cloud::network_lists;
 use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::resource_type::ResourceType;
 use crate::model::cloud::retention;
@@ -41,29 +43,6 @@ pub struct Layout {
     /// The resources' bodies as they stand in the text.
     bodies: BTreeMap<String, Value>,
     parameters: BTreeMap<String, String>,
-}
-
-/// The logical ids that live resources have, by what they stand for. They keep their ids, also those that an earlier version chose.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
-    /// A static IP that is no resource of the stack has the name of the output that shows it.
-    pub parts: BTreeMap<(Zone, Part), String>,
-    /// The static IPs that are no resources of the stack.
-    pub given: BTreeMap<Zone, StaticIp>,
-    pub nat_cidrs: BTreeMap<Zone, Ipv4Net>,
-    pub routes: BTreeMap<(TableId, Ipv4Net), String>,
-    /// The zone of the NAT gateway that each route leads to.
-    pub route_zones: BTreeMap<(TableId, Ipv4Net), Zone>,
-    pub table_parameters: BTreeMap<TableId, String>,
-    /// Resources that are none of the above.
-    pub strangers: Vec<String>,
-}
-
-impl Names {
-    /// The logical id of a piece of the zone.
-    pub fn part(&self, zone: &Zone, part: Part) -> Option<&String> {
-        self.parts.get(&(zone.clone(), part))
-    }
 }
 
 impl Layout {
@@ -118,6 +97,11 @@ impl Layout {
             ..Names::default()
         };
         let known = self.parts(&mut names.nat_cidrs);
+        self.name_lists(&mut names);
+        let zone_of = |id: &str| {
+            let gateway = referenced(&self.resources.get(id)?.properties["NatGatewayId"])?;
+            known.get(gateway).map(|(zone, _)| zone.clone())
+        };
         for (id, resource) in &self.resources {
             let route = (
                 text(&resource.properties, "RouteTableId"),
@@ -131,19 +115,37 @@ impl Layout {
                     if ResourceType::of(&resource.kind) == ResourceType::Route
                         && !names.routes.contains_key(&(table.to_owned(), cidr)) =>
                 {
-                    let gateway = referenced(&resource.properties["NatGatewayId"]);
-                    if let Some((zone, _)) = gateway.and_then(|gateway| known.get(gateway)) {
-                        names
-                            .route_zones
-                            .insert((table.to_owned(), cidr), zone.clone());
+                    let route = (table.to_owned(), cidr);
+                    if let Some(zone) = zone_of(id) {
+                        names.route_zones.insert(route.clone(), zone);
                     }
-                    names.routes.insert((table.to_owned(), cidr), id.clone());
+                    names.routes.insert(route, id.clone());
                 }
+                _ if names.lists.contains_key(id) || names.list_routes.contains_key(id) => {}
                 _ => names.strangers.push(id.clone()),
             }
         }
+        names.serve_lists(zone_of);
         self.name_given(&known, &mut names);
         names
+    }
+
+    /// Names the network lists and the routes to them. A second route from a table to a list is none of them.
+    fn name_lists(&self, names: &mut Names) {
+        for (id, resource) in &self.resources {
+            if let Some(list) = network_lists::list(id, &resource.kind, &resource.properties) {
+                names.lists.insert(id.clone(), list);
+            }
+        }
+        let mut known = BTreeSet::new();
+        for (id, resource) in &self.resources {
+            if let Some(leads) = network_lists::route(&resource.kind, &resource.properties)
+                && names.lists.contains_key(&leads.1)
+                && known.insert(leads.clone())
+            {
+                names.list_routes.insert(id.clone(), leads);
+            }
+        }
     }
 
     /// Names the static IPs of gateways that have them by a literal allocation id.
@@ -341,7 +343,7 @@ fn net(properties: &Value, key: &str) -> Option<Ipv4Net> {
         .map(|cidr: Ipv4Net| cidr.trunc())
 }
 
-/// Puts parameters in and brings what has several spellings into one: `Fn::GetAtt`, the order of tags.
+/// Puts parameters in and brings what has several spellings into one: `Fn::GetAtt`, the order of tags and of a list's entries.
 fn resolve(value: &Value, parameters: &BTreeMap<String, String>) -> Value {
     match value {
         Value::Object(fields) => {
@@ -366,8 +368,10 @@ fn resolve(value: &Value, parameters: &BTreeMap<String, String>) -> Value {
         Value::Array(items) => {
             let mut items: Vec<Value> =
                 items.iter().map(|item| resolve(item, parameters)).collect();
-            if items.iter().all(|item| item.get("Key").is_some()) {
-                items.sort_by_key(|item| item["Key"].to_string());
+            for key in ["Key", "Cidr"] {
+                if items.iter().all(|item| item.get(key).is_some()) {
+                    items.sort_by_cached_key(|item| item[key].to_string());
+                }
             }
             Value::Array(items)
         }

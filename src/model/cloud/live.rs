@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::Names;
+use crate::model::cloud::network_lists::NetworkList;
 use crate::model::cloud::observed::Observed;
 use crate::model::cloud::part_names::Part;
+use crate::model::cloud::resource_type::ResourceType;
 use crate::model::cloud::status::Status;
 
 /// What was found under our name and our ownership tags.
@@ -134,6 +136,21 @@ pub struct ChangeSet {
     pub state: ChangeSetState,
     /// Filled when `state` is `Ready`.
     pub changes: Vec<Change>,
+    /// The network lists of its template by logical id. None where that is not known, or it changes no list.
+    pub lists: Option<BTreeMap<String, NetworkList>>,
+}
+
+impl ChangeSet {
+    /// Whether it changes a list: what CloudFormation announces does not say which entries.
+    pub fn changes_list(&self) -> bool {
+        let kinds = self
+            .changes
+            .iter()
+            .map(|change| ResourceType::of(&change.resource_type));
+        kinds
+            .into_iter()
+            .any(|kind| kind == ResourceType::PrefixList)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -268,13 +268,3 @@ impl TryFrom<NetworkFile> for Network {
         })
     }
 }
-
-/// The routes that the stack's template has, and whether EC2 shows them to lead to a NAT gateway. A route table that is gone lacks none.
-pub fn live_routes(network: &Network, names: &Names) -> BTreeMap<(TableId, Ipv4Net), bool> {
-    let shown = |(table, cidr): &(TableId, Ipv4Net)| match network.routes(table) {
-        Some(routes) => routes.get(cidr).is_some_and(Route::serves),
-        None => !network.unproven.contains(table),
-    };
-    let routes = names.routes.keys();
-    routes.map(|route| (route.clone(), shown(route))).collect()
-}

@@ -5,21 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::Ipv4Net;
 use serde_json::{Map, Value, json};
 
-use crate::model::base::ids::{TableId, Zone, border_group};
+use crate::model::base::ids::{Zone, border_group};
 use crate::model::cloud::change_set_name;
 use crate::model::cloud::layout::{Layout, Names};
-pub use crate::model::cloud::limits::MAX_INLINE_BYTES;
-use crate::model::cloud::part_names::{self, Part, alphanumeric};
+use crate::model::cloud::part_names::Part;
 use crate::model::cloud::retention;
 use crate::model::cloud::static_ip::StaticIp;
+pub use crate::model::desired::template_quotas::{
+    MAX_INLINE_BYTES, MAX_PARAMETERS, MAX_RESOURCES, MAX_S3_BYTES, Size, TemplateError,
+};
+use crate::model::desired::template_routes::{self, part_name, resource};
+pub(in crate::model) use crate::model::desired::template_routes::{route_name, routed};
 use crate::model::desired::{Desired, fingerprint};
-
-/// The largest template in S3 (CloudFormation quota).
-pub const MAX_S3_BYTES: usize = 1_000_000;
-/// Resources in a template (CloudFormation quota).
-pub const MAX_RESOURCES: usize = 500;
-/// Parameters in a template (CloudFormation quota).
-pub const MAX_PARAMETERS: usize = 200;
 
 /// Everything that a CreateStack or CreateChangeSet says of the stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,35 +36,6 @@ pub struct Template {
     pub size: Size,
 }
 
-/// What a template takes of CloudFormation's quotas.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Size {
-    pub resources: usize,
-    pub parameters: usize,
-    pub bytes: usize,
-    /// Whether there is a bucket for a template that is too long for a request.
-    pub bucket: bool,
-}
-
-impl Size {
-    /// Each quota by name, and how much of it is taken: 1 is all.
-    pub fn shares(&self) -> [(&'static str, f64); 3] {
-        let max_bytes = match self.bucket {
-            true => MAX_S3_BYTES,
-            false => MAX_INLINE_BYTES,
-        };
-        let share = |used: usize, of: usize| used as f64 / of as f64;
-        [
-            ("stack_resources", share(self.resources, MAX_RESOURCES)),
-            (
-                "template_parameters",
-                share(self.parameters, MAX_PARAMETERS),
-            ),
-            ("template_bytes", share(self.bytes, max_bytes)),
-        ]
-    }
-}
-
 impl Template {
     /// Whether it must go through S3.
     pub fn needs_bucket(&self) -> bool {
@@ -78,33 +46,6 @@ impl Template {
     pub fn content(&self) -> String {
         change_set_name::content(&self.fingerprint, &self.zones)
     }
-}
-
-/// A CloudFormation quota that the template would break, with the remedy.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TemplateError {
-    #[error(
-        "the stack would need {resources} resources, {routes} of them routes, and CloudFormation takes {MAX_RESOURCES}; \
-         use fewer than {tables} worker route tables, since each network has a route in each of them, or request wider networks"
-    )]
-    TooManyResources {
-        resources: usize,
-        routes: usize,
-        tables: usize,
-    },
-    #[error(
-        "the stack would need {0} parameters and CloudFormation takes {MAX_PARAMETERS}; use fewer worker route tables"
-    )]
-    TooManyParameters(usize),
-    #[error(
-        "the template would have {0} bytes and CloudFormation takes {MAX_INLINE_BYTES} in a request; set --cf-template-bucket \
-         to an S3 bucket: through it CloudFormation takes {MAX_S3_BYTES}"
-    )]
-    NeedsBucket(usize),
-    #[error(
-        "the template would have {0} bytes and CloudFormation takes {MAX_S3_BYTES}; request wider networks"
-    )]
-    TooLong(usize),
 }
 
 pub(in crate::model) const VPC: &str = "VPCIDParameter";
@@ -143,7 +84,7 @@ pub fn render(
             desired.internet_gateway_id.clone(),
         ),
     ]);
-    add_routes(desired, names, &mut resources, &mut parameters)?;
+    template_routes::add(desired, names, live, &mut resources, &mut parameters)?;
     keep_spelling(&mut resources, &mut parameters, live);
     complete(&mut resources);
     let resource_count = resources.len();
@@ -183,45 +124,6 @@ pub fn render(
 /// Returns the VPC and its internet gateway, as parameters have them.
 pub(in crate::model) fn places(parameters: &BTreeMap<String, String>) -> [Option<&String>; 2] {
     [VPC, INTERNET_GATEWAY].map(|name| parameters.get(name))
-}
-
-fn add_routes(
-    desired: &Desired,
-    names: &Names,
-    resources: &mut Map<String, Value>,
-    parameters: &mut BTreeMap<String, String>,
-) -> Result<(), TemplateError> {
-    let routes = || {
-        let routes = desired.routes.iter();
-        routes.filter_map(|route| {
-            let unturned = desired.unturned.get(route);
-            let zone = unturned.or_else(|| desired.tables.get(&route.0))?;
-            Some((&route.0, &route.1, zone))
-        })
-    };
-    // Before they are written: of thousands of entries, as many as fit are looked for by rendering.
-    let count = resources.len() + routes().count();
-    if count > MAX_RESOURCES {
-        return Err(TemplateError::TooManyResources {
-            resources: count,
-            routes: desired.routes.len(),
-            tables: desired.tables.len(),
-        });
-    }
-    for (table, cidr, zone) in routes() {
-        let live = names.table_parameters.get(table).cloned();
-        let parameter = live.unwrap_or_else(|| alphanumeric(table));
-        let named = names.routes.get(&(table.clone(), *cidr)).cloned();
-        let id = named.unwrap_or_else(|| route_name(table, *cidr));
-        let properties = json!({
-            "DestinationCidrBlock": cidr.to_string(),
-            "NatGatewayId": { "Ref": part_name(names, zone, Part::NatGateway) },
-            "RouteTableId": { "Ref": parameter },
-        });
-        parameters.insert(parameter, table.clone());
-        resources.insert(id, resource("AWS::EC2::Route", properties));
-    }
-    Ok(())
 }
 
 fn keep_spelling(
@@ -370,26 +272,6 @@ fn drop_dangling(resources: &mut Map<String, Value>) {
             body.remove("DependsOn");
         }
     }
-}
-
-fn resource(kind: &str, properties: Value) -> Value {
-    json!({ "Type": kind, "Properties": properties })
-}
-
-fn part_name(names: &Names, zone: &Zone, part: Part) -> String {
-    let live = names.part(zone, part).cloned();
-    live.unwrap_or_else(|| part_names::part_name(zone, part))
-}
-
-pub(in crate::model) fn route_name(table: &str, cidr: Ipv4Net) -> String {
-    let cidr = cidr.to_string().replace('.', "x").replace('/', "y");
-    format!("RouteToNAT{}z{cidr}", alphanumeric(table))
-}
-
-/// The network of a route of this table, by the logical id that [`route_name`] gives it.
-pub(in crate::model) fn routed(id: &str, table: &TableId) -> Option<Ipv4Net> {
-    let rest = id.strip_prefix(&format!("RouteToNAT{}z", alphanumeric(table)))?;
-    rest.replace('x', ".").replace('y', "/").parse().ok()
 }
 
 #[cfg(test)]

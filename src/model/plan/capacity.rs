@@ -8,7 +8,9 @@ use crate::model::base::cidr;
 use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::base::problem::{Problem, Subject, split};
 use crate::model::base::reason::Reason;
+use crate::model::base::settings::PrefixLists;
 use crate::model::cloud::layout::{Layout, Names};
+use crate::model::cloud::limits::MOST_ROUTES;
 use crate::model::cloud::network::Network;
 use crate::model::cloud::resource_type::ResourceType;
 use crate::model::desired::admitted::{Admitted, Choice};
@@ -16,7 +18,7 @@ use crate::model::desired::template::{MAX_RESOURCES, TemplateError};
 use crate::model::desired::{self, Desired, template};
 use crate::model::input::request::Request;
 use crate::model::plan::diff::{Difference, Kind};
-use crate::model::plan::table_room::full_tables;
+use crate::model::plan::table_room::{full_tables, list_choices};
 use crate::model::plan::types::{Plan, World};
 use crate::model::plan::waiting::{set_aside_for, unrequested, waiting};
 
@@ -61,7 +63,8 @@ pub fn fit(
         stay,
     } = room.choose(&choice);
     let admitted = choice.part(count, stay);
-    let (desired, mut problems) = room.build(&admitted, &network);
+    let (mut desired, mut problems) = room.build(&admitted, &network);
+    room.choose_lists(&mut desired, &network);
     // The limit that binds is the one that a little more would break.
     let breaks = |count, stay, network| {
         let limit = room.limit(&choice.part(count, stay), network);
@@ -167,7 +170,7 @@ impl Room<'_> {
     /// Returns all that is requested, if it fits. `units`: the number of routes for it in each table.
     fn whole(&self, request: &Request, units: usize) -> Option<Fitted> {
         let network = self.world.network;
-        if units > MAX_RESOURCES {
+        if units > self.most_units() {
             // Without building what cannot fit: that may be 20,000 routes in each of a hundred tables.
             let (base, _) = self.build(&Admitted::default(), network);
             if !base.tables.is_empty() {
@@ -175,8 +178,8 @@ impl Room<'_> {
             }
         }
         let admitted = Admitted::all(request);
-        let (desired, problems) = self.build(&admitted, network);
-        let fits = self.broken(&desired, network).is_none();
+        let (mut desired, problems) = self.build(&admitted, network);
+        let fits = self.choose_lists(&mut desired, network).is_none();
         fits.then_some(Fitted {
             admitted,
             desired,
@@ -198,7 +201,7 @@ impl Room<'_> {
                 let stay = most(0, wide + 1, |gone| fits(served, wide - gone));
                 let stay = wide - stay;
                 // Each takes a route in some table.
-                let breaks = choice.len().min(served + MAX_RESOURCES) + 1;
+                let breaks = choice.len().min(served + self.most_units()) + 1;
                 let count = most(served, breaks, |count| fits(count, stay));
                 return Part {
                     network,
@@ -224,8 +227,26 @@ impl Room<'_> {
 
     /// Returns the limit that this breaks, with the remedy.
     fn limit(&self, admitted: &Admitted, network: &Network) -> Option<String> {
-        let (desired, _) = self.build(admitted, network);
-        self.broken(&desired, network)
+        let (mut desired, _) = self.build(admitted, network);
+        self.choose_lists(&mut desired, network)
+    }
+
+    /// Chooses whether new networks go into lists. Returns the limit that is broken all the same.
+    fn choose_lists(&self, desired: &mut Desired, network: &Network) -> Option<String> {
+        let mut broken = None;
+        for lists in list_choices(desired, self.names, network, self.world.settings) {
+            desired.into_lists = lists;
+            broken = Some(self.broken(desired, network)?);
+        }
+        broken
+    }
+
+    /// How many units fit at most into a stack that has none.
+    fn most_units(&self) -> usize {
+        match self.world.settings.prefix_lists {
+            PrefixLists::Never => MAX_RESOURCES,
+            PrefixLists::WhenFull | PrefixLists::Always => usize::from(MOST_ROUTES),
+        }
     }
 
     /// Returns the limit that is broken, with the remedy.
@@ -238,10 +259,16 @@ impl Room<'_> {
                 ((what, Some(_)), true) if matches!(error, TemplateError::NeedsBucket(_)) => {
                     format!("{what}; correct --cf-template-bucket: see the problem of the stack")
                 }
+                ((what, Some(remedy)), false)
+                    if matches!(error, TemplateError::NeedsBucket(_))
+                        && settings.prefix_lists == PrefixLists::Never =>
+                {
+                    format!("{what}; {remedy}, or set --prefix-lists=when-full")
+                }
                 _ => text,
             });
         }
-        let mut full = full_tables(desired, network, self.world.settings);
+        let mut full = full_tables(desired, self.names, network, self.world.settings);
         full.next().map(|(_, why)| why)
     }
 }
@@ -288,7 +315,8 @@ fn no_more(
         return Vec::new();
     };
     more.entries.insert(entry.clone(), *net);
-    let (desired, _) = room.build(&more, network);
+    let (mut desired, _) = room.build(&more, network);
+    room.choose_lists(&mut desired, network);
     let problem = |(table, full): (&TableId, String)| {
         let text = format!("it is full, so new entries wait in all route tables: {full}");
         Problem::warning(
@@ -297,6 +325,6 @@ fn no_more(
             text,
         )
     };
-    let full = full_tables(&desired, network, room.world.settings);
+    let full = full_tables(&desired, room.names, network, room.world.settings);
     full.map(problem).collect()
 }

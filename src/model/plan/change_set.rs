@@ -17,6 +17,7 @@ use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack
 use crate::model::desired::template::{self, Template};
 use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::diff::{Difference, Kind, is_protected};
+use crate::model::plan::list_edits::ListEdits;
 use crate::model::plan::patched_template::next_change;
 use crate::model::plan::types::{Action, Plan, World, discard};
 use crate::model::plan::{capacity, diff};
@@ -164,16 +165,27 @@ impl Plan {
             return true;
         }
         // A drift that nobody restores must not end the progress of all: only a route to a NAT gateway that is gone would fail.
-        let passing = whole.map(|whole| self.passing(&self.dead_zones(whole.world, stack, names)));
-        let passing = passing.unwrap_or_default();
+        let dead = whole.map(|whole| self.dead_zones(whole.world, stack, names));
+        let dead = dead.unwrap_or_default();
+        let passing = match whole {
+            Some(_) => self.passing(&dead),
+            None => BTreeSet::new(),
+        };
         // After a failure few networks are added at once. A success, also with what is asked for no more, ends that.
         let is_limited =
             |whole: &Whole<'_>| whole.world.network.headroom.refused.additions.is_some();
         let tries = whole.is_some_and(is_limited);
         let allowed = |id: &str| self.may_go(names, id);
+        let edits = ListEdits::new(self, names);
         let useful = |set: &&ChangeSet| {
+            let Some(lists) = edits.judge(set, &dead) else {
+                return false;
+            };
             let passes = |change: &&Change| {
-                change.effect == Effect::Add && passing.contains(&change.logical_id)
+                let id = &change.logical_id;
+                let adds = change.effect == Effect::Add;
+                adds && (passing.contains(id) || lists.passing.contains(id))
+                    || lists.judged.contains(id)
             };
             let wanted: Vec<Change> = set
                 .changes
@@ -183,7 +195,7 @@ impl Plan {
                 .collect();
             let is_wanted = |change: &Change| self.differs(&change.logical_id);
             set.state == ChangeSetState::Ready
-                && (tries || !wanted.is_empty())
+                && (tries || !wanted.is_empty() || lists.helps)
                 && !is_revert(&set.name)
                 && (makes_same_zones(set, template) || !set.changes.iter().any(alters_zone))
                 && diff::unplanned(&wanted, &self.differences, allowed).is_none()
@@ -239,17 +251,25 @@ impl Plan {
             let removed = changes.filter(|change| change.effect == Effect::Remove);
             removed.map(|change| change.logical_id.clone()).collect()
         };
+        let edits = ListEdits::new(self, names);
         let ready = stack.change_sets.iter();
         let ready = ready.filter(|set| set.state == ChangeSetState::Ready);
-        let called_off: Vec<BTreeSet<String>> = ready
-            .map(removed_by)
-            .filter(|removed| removed.iter().any(|id| !removes(id)))
+        let called_off: Vec<(BTreeSet<String>, BTreeSet<Ipv4Net>)> = ready
+            .map(|set| (removed_by(set), edits.removed_by(set)))
+            .filter(|(ids, nets)| {
+                ids.iter().any(|id| !removes(id)) || nets.iter().any(|net| !edits.removes(net))
+            })
             .collect();
         let adds = self.differences.iter().any(|it| it.kind != Kind::Remove);
         let nothing = called_off.len() > 1 && adds;
-        let stays = |((table, _), id): &(&(TableId, Ipv4Net), &String)| {
-            let lasting = called_off.iter().all(|removed| removed.contains(*id)) && !nothing;
-            self.desired.tables.contains_key(table) && removes(id) && !lasting
+        let stays = |((table, net), id): &(&(TableId, Ipv4Net), &String)| {
+            let is_listed = names.list_routes.contains_key(*id);
+            let by_all = called_off.iter().all(|(ids, nets)| match is_listed {
+                true => nets.contains(net),
+                false => ids.contains(*id),
+            });
+            let goes = removes(id) || (is_listed && edits.removes(net));
+            self.desired.tables.contains_key(table) && goes && (nothing || !by_all)
         };
         let spared: Vec<_> = names.routes.iter().filter(stays).collect();
         if spared.is_empty() {

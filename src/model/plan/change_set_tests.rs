@@ -6,9 +6,12 @@ use ipnet::Ipv4Net;
 
 use super::tests::{Bench, computed, stack_of};
 use super::*;
+use crate::model::base::settings::PrefixLists;
 use crate::model::desired::template::Template;
 use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::diff::Kind;
+
+const MODES: [PrefixLists; 2] = [PrefixLists::Never, PrefixLists::Always];
 
 /// A stack that is changed by what the plan says, while entries are edited whenever a change set is ready.
 struct Churn {
@@ -21,7 +24,16 @@ struct Churn {
 
 impl Churn {
     fn new(entries: &[(&str, &str)]) -> Self {
-        let mut bench = Bench::live(entries);
+        Self::with(PrefixLists::Never, entries)
+    }
+
+    fn with(lists: PrefixLists, entries: &[(&str, &str)]) -> Self {
+        let mut bench = Bench::new(entries);
+        bench.settings.prefix_lists = lists;
+        let Action::Create(template) = bench.plan().action else {
+            panic!("{}", bench.plan())
+        };
+        bench.live = Live::Ours(Box::new(stack_of(&template)));
         bench.ledger = Some(Ledger::new("egress"));
         bench.ledger = bench.plan().ledger;
         Self {
@@ -75,7 +87,12 @@ impl Churn {
 
 #[test]
 fn who_changes_a_value_all_the_time_holds_up_nobody() {
-    let mut churn = Churn::new(&[("bad", "8.8.8.1"), ("gone", "9.9.9.1"), ("dns", "8.8.4.4")]);
+    MODES.into_iter().for_each(changes_all_the_time);
+}
+
+fn changes_all_the_time(lists: PrefixLists) {
+    let entries = [("bad", "8.8.8.1"), ("gone", "9.9.9.1"), ("dns", "8.8.4.4")];
+    let mut churn = Churn::with(lists, &entries);
     for number in 2..40 {
         let value = format!("8.8.8.{number}");
         churn.pass(&[("bad", &value), ("new", "9.9.9.9"), ("dns", "8.8.4.4")]);
@@ -149,7 +166,11 @@ fn a_drift_that_stays_holds_up_nobody() {
 /// After a change that failed without a reason one network is added at a time, and the churner's comes first.
 #[test]
 fn who_changes_a_value_all_the_time_does_not_keep_the_only_place() {
-    let mut churn = Churn::new(&[("dns", "8.8.4.4")]);
+    MODES.into_iter().for_each(keeps_the_only_place);
+}
+
+fn keeps_the_only_place(lists: PrefixLists) {
+    let mut churn = Churn::with(lists, &[("dns", "8.8.4.4")]);
     for number in 2..9 {
         let most = if churn.executed == 0 { 1 } else { 2 };
         churn.bench.network.headroom.refused.additions = Some(most);
@@ -162,13 +183,17 @@ fn who_changes_a_value_all_the_time_does_not_keep_the_only_place() {
 /// Who knows when change sets are ready asks again just then for what they would remove.
 #[test]
 fn who_calls_off_removals_in_turn_holds_up_nobody() {
+    MODES.into_iter().for_each(calls_off_removals);
+}
+
+fn calls_off_removals(lists: PrefixLists) {
     let live = ["8.8.8.1", "8.8.8.3", "8.8.8.5", "8.8.8.7"];
     for others in 1..=live.len() {
         let name = |number: usize| format!("bad{number}");
         let names: Vec<String> = (0..others).map(name).collect();
         let mut all: Vec<(&str, &str)> = names.iter().map(String::as_str).zip(live).collect();
         all.extend([("dns", "8.8.4.4"), ("gone", "9.9.9.1")]);
-        let mut churn = Churn::new(&all);
+        let mut churn = Churn::with(lists, &all);
         let mut served = None;
         for turn in 0..30 {
             let mut now: Vec<(&str, &str)> = vec![("dns", "8.8.4.4"), ("new", "9.9.9.9")];
@@ -185,10 +210,7 @@ fn who_calls_off_removals_in_turn_holds_up_nobody() {
             if let Action::Execute { .. } = plan.action {
                 for (_, value) in &now {
                     let routed = churn.has(&format!("{value}/32"));
-                    assert!(
-                        routed || plan.differences.iter().any(|it| it.what.contains(value)),
-                        "{value} lost its route"
-                    );
+                    assert!(routed || wants(&plan, value), "{value} lost its route");
                 }
             }
             if served.is_none() && churn.has("9.9.9.9/32") {
@@ -206,26 +228,36 @@ fn who_calls_off_removals_in_turn_holds_up_nobody() {
     }
 }
 
+/// Whether the plan is to make a route for it.
+fn wants(plan: &Plan, value: &str) -> bool {
+    let mut kinds = plan.differences.iter();
+    kinds.any(|it| it.what.contains(value) || it.resource_type == "AWS::EC2::PrefixList")
+}
+
 #[test]
 fn a_change_set_that_does_harm_is_not_used() {
+    MODES.into_iter().for_each(does_harm);
+}
+
+fn does_harm(lists: PrefixLists) {
     let entries = [("a", "8.8.8.1"), ("b", "9.9.9.1")];
-    let mut churn = Churn::new(&entries);
+    let mut churn = Churn::with(lists, &entries);
     // It removes what is wanted again.
     churn.pass(&[("a", "8.8.8.1"), ("new", "1.1.1.1")]);
     let plan = churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.1"), ("new", "1.1.1.2")]);
     assert_eq!(plan.action.name(), "CreateChangeSet");
     assert!(
-        plan.differences.iter().all(|it| it.kind == Kind::Add),
+        plan.differences.iter().all(|it| it.kind != Kind::Remove),
         "{plan}"
     );
     // It adds what nobody has ever asked for.
-    let mut churn = Churn::new(&entries);
+    let mut churn = Churn::with(lists, &entries);
     churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.1"), ("new", "1.1.1.1")]);
     churn.bench.ledger = Some(Ledger::new("egress"));
     let plan = churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.1"), ("new", "1.1.1.2")]);
     assert_eq!(plan.action.name(), "CreateChangeSet");
     // Nothing of it is wanted any more.
-    let mut churn = Churn::new(&entries);
+    let mut churn = Churn::with(lists, &entries);
     churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.1"), ("new", "1.1.1.1")]);
     let plan = churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.1"), ("new", "1.1.1.2")]);
     assert_eq!(plan.action.name(), "CreateChangeSet");

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::model::base::ids::EntryId;
 use crate::model::cloud::layout::{Layout, Resource};
 use crate::model::cloud::live::{Change, Effect};
+use crate::model::cloud::network_lists;
 use crate::model::cloud::resource_type::ResourceType;
 use crate::model::desired::template::{self, Template};
 use crate::model::input::request::Request;
@@ -122,7 +123,11 @@ pub fn between(live: &Layout, template: &Template, request: &Request) -> Vec<Dif
         match live.resources.get(id) {
             None => differences.push(resource(Kind::Add, id, wants, false)),
             Some(has) if has != wants => {
-                differences.push(resource(Kind::Modify, id, wants, replaced(has, wants)))
+                let mut change = resource(Kind::Modify, id, wants, replaced(has, wants));
+                if ResourceType::of(&wants.kind) == ResourceType::PrefixList {
+                    change.what = network_lists::change(&has.properties, &wants.properties);
+                }
+                differences.push(change);
             }
             Some(_) => {}
         }
@@ -188,11 +193,15 @@ pub(in crate::model) fn is_protected(resource_type: &str) -> bool {
 }
 
 /// Whether CloudFormation would make a new resource in its place. Create-only properties are those of CloudFormation's
-/// resource schemas; of the six types only tags and a Route's target can be changed in place.
+/// resource schemas; only tags, a Route's target, and a list's name, size and entries can be changed in place.
 fn replaced(has: &Resource, wants: &Resource) -> bool {
     let is_route = ResourceType::of(&wants.kind) == ResourceType::Route;
-    let in_place =
-        |key: &str| key == "Tags" || (is_route && key.ends_with("Id") && key != "RouteTableId");
+    let is_list = ResourceType::of(&wants.kind) == ResourceType::PrefixList;
+    let names_route = ["RouteTableId", "DestinationPrefixListId"];
+    let in_place = |key: &str| {
+        let is_target = is_route && key.ends_with("Id") && !names_route.contains(&key);
+        key == "Tags" || is_target || (is_list && key != "AddressFamily")
+    };
     let fixed = |resource: &Resource| -> BTreeMap<String, Value> {
         let fields = resource.properties.as_object().into_iter().flatten();
         fields
@@ -250,7 +259,9 @@ pub fn unplanned(
             change.effect,
             Effect::MayReplace | Effect::Remove | Effect::Other
         );
-        !expected || (loss && is_protected(&change.resource_type) && !allowed(id))
+        let is_list = ResourceType::of(&change.resource_type) == ResourceType::PrefixList;
+        let replaces_list = is_list && change.effect == Effect::MayReplace;
+        !expected || replaces_list || (loss && is_protected(&change.resource_type) && !allowed(id))
     })?;
     Some(surprise_text(surprise))
 }
@@ -324,7 +335,12 @@ fn describe(resource: &Resource, served: impl Fn(&str) -> String) -> String {
             "association of a NAT subnet with its route table".to_owned()
         }
         "AWS::EC2::Route" => {
-            let Some(gateway) = resource.properties["NatGatewayId"]["Ref"].as_str() else {
+            let gateway = resource.properties["NatGatewayId"]["Ref"].as_str();
+            let list = resource.properties["DestinationPrefixListId"]["Ref"].as_str();
+            if let (Some(gateway), Some(list)) = (gateway, list) {
+                return format!("route to {list} in {} to {gateway}", text("RouteTableId"));
+            }
+            let Some(gateway) = gateway else {
                 return format!("route {} of a NAT subnet", text("DestinationCidrBlock"));
             };
             let cidr = text("DestinationCidrBlock");
@@ -333,6 +349,12 @@ fn describe(resource: &Resource, served: impl Fn(&str) -> String) -> String {
                 "route {cidr} in {} to {gateway}{entries}",
                 text("RouteTableId")
             )
+        }
+        network_lists::KIND => {
+            let entries = resource.properties["Entries"]
+                .as_array()
+                .map_or(0, Vec::len);
+            format!("network list with {entries} networks")
         }
         other => format!("resource of type {other}"),
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::{Live, gateways, secondary_ips, static_ips};
-use crate::model::cloud::network::live_routes;
+use crate::model::cloud::live_routes::live_routes;
 use crate::model::desired::parse::parse;
 use crate::model::desired::{Desired, rules};
 use crate::model::plan::types::{Action, Failure, Plan, World};
@@ -56,7 +56,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         static_ips: static_ips(world.live, names),
         secondary_ips: secondary_ips(world.watch.last_seen(), names),
         gateways: gateways(world.watch.last_seen(), names),
-        live_routes: live_routes(world.network, names),
+        live_routes: live_routes(world.network, names, world.watch.last_seen()),
         grace: world.grace,
         failure: Failure::of(world, names),
         ..Plan::default()

@@ -119,7 +119,12 @@ impl Plan {
         let curable = |drift: &&Drift| {
             let cure = matches!(
                 drift.cure,
-                Cure::Retake | Cure::Retag | Cure::Renew(_) | Cure::NewIp(_) | Cure::Adopt(..)
+                Cure::Retake
+                    | Cure::Revert
+                    | Cure::Retag
+                    | Cure::Renew(_)
+                    | Cure::NewIp(_)
+                    | Cure::Adopt(..)
             );
             cure && !recovered.contains(&&drift.place)
                 && drift.is_wanted(&self.desired)
@@ -139,7 +144,8 @@ impl Plan {
             !stays && !gives_eip(drift)
         });
         let new = |drift: &&Drift| {
-            revertible && drift.kind.is_revertible() && world.watch.stage(drift) == Stage::New
+            let is_new = world.watch.stage(drift) == Stage::New || drift.cure == Cure::Revert;
+            revertible && drift.kind.is_revertible() && is_new
         };
         let fresh: Vec<Drift> = curable.iter().filter(new).cloned().collect();
         if !fresh.is_empty() {
@@ -215,6 +221,10 @@ impl Plan {
         let back = self.that_come_back(world, names, &drifts);
         drifts.retain(|drift| match &drift.place {
             Place::Route(table, cidr) => back.contains(&(table.clone(), *cidr)),
+            Place::List(table, nets) => {
+                let mut routes = nets.iter().map(|net| (table.clone(), *net));
+                drift.cure != Cure::Revert && routes.any(|route| back.contains(&route))
+            }
             Place::Zone(_) => true,
         });
         not_all_zones(&mut drifts, names);
@@ -277,11 +287,8 @@ impl Plan {
     fn in_the_way(&self, names: &Names, drifts: &[Drift]) -> Vec<Drift> {
         let renewed = renewed(drifts);
         let is_in_the_way = |drift: &&Drift| {
-            let Place::Route(table, cidr) = &drift.place else {
-                return false;
-            };
-            let zone = names.route_zones.get(&(table.clone(), *cidr));
-            let gateway = zone.and_then(|zone| names.part(zone, Part::NatGateway));
+            let zone = drift.place.zone(names);
+            let gateway = zone.and_then(|zone| names.part(&zone, Part::NatGateway));
             drift.kind == DriftKind::RouteMissing
                 && gateway.is_some_and(|gateway| renewed.contains(gateway))
                 && !drifts.contains(drift)
@@ -304,12 +311,19 @@ impl Plan {
     ) -> BTreeSet<(TableId, Ipv4Net)> {
         let (mut names, mut network) = (names.clone(), world.network.clone());
         for drift in drifts {
-            if let Place::Route(table, cidr) = &drift.place {
+            let (table, nets) = match &drift.place {
+                Place::Route(table, cidr) => (table, &BTreeSet::from([*cidr])),
+                Place::List(table, nets) if drift.cure == Cure::Retake => (table, nets),
+                Place::List(..) | Place::Zone(_) => continue,
+            };
+            for cidr in nets {
                 names.routes.remove(&(table.clone(), *cidr));
                 names.route_zones.remove(&(table.clone(), *cidr));
-                if let Some(worker) = network.worker_tables.get_mut(table) {
-                    worker.routes.remove(cidr);
-                }
+            }
+            if let (Place::Route(_, cidr), Some(worker)) =
+                (&drift.place, network.worker_tables.get_mut(table))
+            {
+                worker.routes.remove(cidr);
             }
         }
         let (mut desired, _) = desired::build(&self.admitted, &network, &names, world.settings);
@@ -326,10 +340,7 @@ fn one_zone_at_last(drifts: &mut Vec<Drift>, names: &Names, is_last: impl Fn(&Dr
     if !drifts.iter().all(is_last) {
         return;
     }
-    let zone = |drift: &Drift| match &drift.place {
-        Place::Route(table, cidr) => names.route_zones.get(&(table.clone(), *cidr)).cloned(),
-        Place::Zone(zone) => Some(zone.clone()),
-    };
+    let zone = |drift: &Drift| drift.place.zone(names);
     let first = drifts.iter().map(zone).min();
     drifts.retain(|drift| Some(zone(drift)) == first);
 }

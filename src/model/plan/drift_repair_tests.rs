@@ -138,6 +138,7 @@ impl Scene {
             name: change_set_name(&template.content(), 1, 0, None),
             state: ChangeSetState::Ready,
             changes: changes.iter().map(change).collect(),
+            lists: None,
         }];
     }
 }

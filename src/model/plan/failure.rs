@@ -6,8 +6,9 @@ use ipnet::Ipv4Net;
 
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::cloud::layout::Names;
-use crate::model::cloud::live::{Live, Stack};
+use crate::model::cloud::live::{ChangeSet, Live, Stack};
 use crate::model::cloud::network::Network;
+use crate::model::cloud::network_lists;
 use crate::model::cloud::part_names;
 use crate::model::cloud::status::Phase;
 use crate::model::desired::template;
@@ -36,6 +37,12 @@ impl Failure {
         for (id, failed) in &stack.failed {
             if let Some((zone, cidr)) = zone_of(id, world, names, is_creation) {
                 failure.zones.insert((zone, cidr));
+            } else if let Some(table) = list_table_of(id, world.network, names) {
+                match table.filter(|_| failed.table_is_full) {
+                    Some(table) => _ = failure.routes.insert((table, None), failed.reason.clone()),
+                    // It does not say which entry of the list AWS refuses.
+                    None => failure.unexplained = failure.failed && !is_creation,
+                }
             } else if let Some((table, cidr)) = route_of(id, world.network, names) {
                 let key = (table, Some(cidr).filter(|_| !failed.table_is_full));
                 failure.routes.insert(key, failed.reason.clone());
@@ -66,6 +73,19 @@ fn zone_of(
     }
     let cidr = world.settings.zones.get(&zone);
     Some((zone.clone(), *cidr.or(names.nat_cidrs.get(&zone))?))
+}
+
+/// None: it is neither a list nor a route to one. Else the table of the route.
+fn list_table_of(id: &str, network: &Network, names: &Names) -> Option<Option<TableId>> {
+    if let Some((table, _)) = names.list_routes.get(id) {
+        return Some(Some(table.clone()));
+    }
+    if network_lists::number_of(id).is_some() {
+        return Some(None);
+    }
+    let mut tables = network.worker_tables.keys();
+    let table = tables.find(|table| network_lists::list_of_route(id, table).is_some())?;
+    Some(Some(table.clone()))
 }
 
 fn route_of(id: &str, network: &Network, names: &Names) -> Option<(TableId, Ipv4Net)> {
@@ -104,6 +124,11 @@ impl Plan {
         };
         self.attempt = additions(stack, change_set, world.network);
         // What a repair makes again is no addition.
+        let mut sets = stack.change_sets.iter();
+        let set = sets.find(|set| set.name == *change_set);
+        if set.is_some_and(ChangeSet::changes_list) {
+            self.attempt.extend(self.desired.routes.iter().cloned());
+        }
         self.attempt
             .retain(|route| !names.routes.contains_key(route));
     }

@@ -59,7 +59,7 @@ pub(in crate::model) fn by_hand(zone: &Zone, ip: &str) -> String {
 pub(in crate::model) fn outlook(drift: &Drift, ip: &str, repairs: bool) -> String {
     let zone = match &drift.place {
         Place::Zone(zone) => zone,
-        Place::Route(..) => return String::new(),
+        Place::Route(..) | Place::List(..) => return String::new(),
     };
     match repairs {
         true => "the controller tries to get it back from AWS".to_owned(),

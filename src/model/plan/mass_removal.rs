@@ -36,7 +36,8 @@ impl Plan {
             }
             Action::Execute { .. } => {
                 let large = self.grace.large_removal.is_some() || self.nothing_asked();
-                large && removes(ResourceType::Route) || removes(ResourceType::Eip)
+                large && (removes(ResourceType::Route) || self.alters_list())
+                    || removes(ResourceType::Eip)
             }
             _ => false,
         }

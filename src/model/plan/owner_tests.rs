@@ -361,6 +361,7 @@ fn change_sets_of_another_cluster_are_neither_used_nor_deleted() {
         name: name.to_owned(),
         state: live::ChangeSetState::Pending,
         changes: Vec::new(),
+        lists: None,
     };
     let names = [
         "egress-1-e1",

@@ -109,7 +109,7 @@ fn take_out(text: &mut Value, drifts: &[Drift]) -> Option<()> {
                 };
                 give_allocation(text, (id, eip), (zone, ip))?;
             }
-            Cure::Follows | Cure::Passes | Cure::ByHand(_) => {}
+            Cure::Revert | Cure::Follows | Cure::Passes | Cure::ByHand(_) => {}
         }
     }
     Some(())

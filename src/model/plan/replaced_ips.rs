@@ -206,12 +206,8 @@ impl Plan {
     /// Returns the zone's routes that EC2 does not have: turning them to the new NAT gateway would fail the change. What is requested
     /// of them comes back with the next change.
     fn missing_routes(&self, zone: &Zone, names: &Names) -> Vec<Drift> {
-        let is_missing = |drift: &&Drift| match &drift.place {
-            Place::Route(table, cidr) => {
-                let of = names.route_zones.get(&(table.clone(), *cidr));
-                drift.kind == DriftKind::RouteMissing && of == Some(zone)
-            }
-            Place::Zone(_) => false,
+        let is_missing = |drift: &&Drift| {
+            drift.kind == DriftKind::RouteMissing && drift.place.zone(names).as_ref() == Some(zone)
         };
         let missing = self.drifts.iter().filter(is_missing).cloned();
         let taken_out = |drift| Drift {

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::model::base::ids::TableId;
-use crate::model::base::settings::Settings;
+use crate::model::base::settings::{PrefixLists, Settings};
+use crate::model::cloud::layout::Names;
 use crate::model::cloud::limits::{DEFAULT_ROUTES, Limits, MOST_ROUTES};
 use crate::model::cloud::network::{Network, WorkerTable};
+use crate::model::cloud::prefix_list::MOST_LISTS;
 use crate::model::desired::Desired;
+use crate::model::desired::lists::carried;
+use crate::model::desired::new_lists::NewLists;
 
 /// Returns the route tables into which these routes do not fit, and why each does not take them.
 ///
@@ -14,17 +18,29 @@ use crate::model::desired::Desired;
 /// of their own. No document of AWS says whether routes to `local` count. They do here: to use one route less is better than a
 /// change that fails.
 pub(in crate::model) fn full_tables<'a>(
-    desired: &'a Desired,
+    desired: &Desired,
+    names: &Names,
     network: &'a Network,
     settings: &'a Settings,
 ) -> impl Iterator<Item = (&'a TableId, String)> {
     let quota = network.limits.routes_per_table(settings);
+    let carried = carried(desired, names);
     // Until the stack has removed the old ones, there are both.
     let mut new: BTreeMap<&TableId, usize> = BTreeMap::new();
-    for (table, cidr) in &desired.routes {
-        let worker = network.worker_tables.get(table);
-        if worker.is_some_and(|worker| !worker.routes.contains_key(cidr)) {
+    for (table, cidr) in carried.direct.iter() {
+        if let Some((table, worker)) = network.worker_tables.get_key_value(table)
+            && !worker.routes.contains_key(cidr)
+        {
             *new.entry(table).or_default() += 1;
+        }
+    }
+    for route in carried.list_routes.keys() {
+        let (table, list) = route;
+        let size = carried.lists.get(list).map_or(0, |list| list.size);
+        if let Some((table, _)) = network.worker_tables.get_key_value(table)
+            && !names.list_routes.values().any(|live| live == route)
+        {
+            *new.entry(table).or_default() += size;
         }
     }
     new.into_iter().filter_map(move |(table, new)| {
@@ -72,5 +88,34 @@ fn remedy(quota: u16, limits: &Limits, settings: &Settings) -> String {
             format!("{RAISE} and set --aws-route-table-quota, or {ELSE}")
         }
         false => format!("{RAISE}, or {ELSE}"),
+    }
+}
+
+/// The lists that may be made for new networks, what is best first; None: new networks get routes of their own.
+pub(in crate::model) fn list_choices(
+    desired: &Desired,
+    names: &Names,
+    network: &Network,
+    settings: &Settings,
+) -> Vec<Option<NewLists>> {
+    let quota = usize::from(network.limits.routes_per_table(settings));
+    let tables = desired.tables.keys();
+    let workers = tables.filter_map(|table| network.worker_tables.get(table));
+    let free = workers.map(|worker| quota.saturating_sub(worker.routes.len() + worker.listed));
+    let free = free.min().unwrap_or_default();
+    let usual = MOST_LISTS.saturating_sub(names.lists.len());
+    let in_region = network.limits.lists.unwrap_or(usual);
+    // A table that AWS called full has no room for a list, whatever is counted.
+    let refused = &network.headroom.refused.routes;
+    let is_refused = refused.keys().any(|(_, net)| net.is_none());
+    let none = NewLists::default();
+    let most = match is_refused {
+        true => none,
+        false => NewLists::of(free, in_region),
+    };
+    match settings.prefix_lists {
+        PrefixLists::Never => vec![None],
+        PrefixLists::WhenFull => vec![Some(none), Some(most)],
+        PrefixLists::Always => vec![Some(most), Some(none)],
     }
 }

@@ -118,9 +118,11 @@ pub(in crate::model) fn leave_routes(
     let mut dead = dead_ends(drifts);
     dead.retain(|zone| !comes_back(zone));
     for drift in drifts {
-        if let Place::Route(table, cidr) = &drift.place
-            && let Some(zone) = names.route_zones.get(&(table.clone(), *cidr))
-            && dead.contains(zone)
+        if matches!(drift.place, Place::Route(..) | Place::List(..))
+            && drift
+                .place
+                .zone(names)
+                .is_some_and(|zone| dead.contains(&zone))
         {
             drift.cure = Cure::Follows;
         }
@@ -133,7 +135,7 @@ fn dead_ends(drifts: &[Drift]) -> BTreeSet<Zone> {
             let is_gone = drift.kind.is_dead_end();
             is_gone.then(|| zone.clone())
         }
-        Place::Route(..) => None,
+        Place::Route(..) | Place::List(..) => None,
     };
     drifts.iter().filter_map(zone).collect()
 }

@@ -52,7 +52,7 @@ pub fn zones(plan: &Plan) -> Vec<ZoneStatus> {
     for drift in &plan.drifts {
         drifted.extend(match &drift.place {
             Place::Zone(zone) => Some(zone),
-            Place::Route(table, _) => plan.desired.tables.get(table),
+            Place::Route(table, _) | Place::List(table, _) => plan.desired.tables.get(table),
         });
     }
     let desired = plan.desired.zones.keys();

@@ -3,7 +3,10 @@
 use aws_sdk_cloudformation::types::{
     ChangeAction, ChangeSetStatus, ChangeSetSummary, ChangeSource, ChangeType, EvaluationType,
     ExecutionStatus, Replacement, RequiresRecreation, ResourceAttribute, ResourceChange,
+    TemplateStage,
 };
+
+use std::collections::BTreeMap;
 
 use super::calls::Calls;
 use super::codes;
@@ -11,7 +14,9 @@ use super::error::Failure;
 use super::kind::{Kind, Service};
 use super::pages::{self, List, Pages};
 use crate::model::cloud::change_set_name::is_our_change_set;
+use crate::model::cloud::layout::Layout;
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect};
+use crate::model::cloud::network_lists::NetworkList;
 
 /// Change sets whose changes are read: the newest. There is one at a time unless something goes very wrong.
 const MAX_DESCRIBED: usize = 3;
@@ -52,7 +57,12 @@ pub async fn ours(
         }
         described += 1;
         match changes(calls, cloudformation, stack, &set.name).await {
-            Ok(Some(changes)) => set.changes = changes,
+            Ok(Some(changes)) => {
+                set.changes = changes;
+                if set.changes_list() {
+                    set.lists = lists(calls, cloudformation, stack, &set.name).await?;
+                }
+            }
             Ok(None) => {
                 set.state = ChangeSetState::Dead("it has too many changes to be checked".to_owned())
             }
@@ -118,6 +128,32 @@ async fn summary(
     Ok(Some(summary.build()))
 }
 
+/// The network lists of its template; None where that cannot be read.
+async fn lists(
+    calls: &Calls,
+    cloudformation: &aws_sdk_cloudformation::Client,
+    stack: &str,
+    name: &str,
+) -> Result<Option<BTreeMap<String, NetworkList>>, Failure> {
+    let request = cloudformation
+        .get_template()
+        .stack_name(stack)
+        .change_set_name(name)
+        .template_stage(TemplateStage::Original);
+    let answer = calls
+        .read(Service::CloudFormation, "GetTemplate", |gate| {
+            request.customize().interceptor(gate).send()
+        })
+        .await;
+    let text = match answer {
+        Err(failure) if failure.kind == Kind::Missing => return Ok(None),
+        answer => answer?.template_body.unwrap_or_default(),
+    };
+    // Lists name no parameter.
+    let layout = Layout::read(&text, &BTreeMap::new());
+    Ok(layout.ok().map(|layout| layout.names().lists))
+}
+
 /// None when there are too many to read.
 async fn changes(
     calls: &Calls,
@@ -165,6 +201,7 @@ fn from_summaries(mut summaries: Vec<ChangeSetSummary>, changed: i64, now: i64) 
             name,
             state: judged(summary, changed, now)?,
             changes: Vec::new(),
+            lists: None,
         })
     };
     summaries.iter().filter_map(set).collect()

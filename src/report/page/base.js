@@ -14,7 +14,7 @@ const make = (tag, properties, ...children) => {
 // One severity for each thing, as the alerts have it: red is what a critical alert is about. A test compares the two.
 const URGENT = new Set(["AnotherController", "DriftRepairFailed", "ForeignOperation", "NatGatewayChanged", "NatGatewayFailed",
   "NatGatewayGone", "NatRouteTableGone", "NatSubnetChanged", "NatSubnetGone", "NatSubnetUnassociated", "OwnedByAnotherCluster",
-  "OwnerUnknown", "RouteBlackhole", "RouteMissing", "RouteRetargeted", "SourceNotLoaded", "SourceStale", "StackInAnotherVpc",
+  "OwnerUnknown", "PrefixListChanged", "RouteBlackhole", "RouteMissing", "RouteRetargeted", "SourceNotLoaded", "SourceStale", "StackInAnotherVpc",
   "StaticIpDetached", "StaticIpLost", "TemplateTooLarge", "ZoneWaits"]);
 const level = thing => URGENT.has(thing.reason) ? "bad" : thing.severity === "Note" ? "note" : "warn";
 const COLOURS = { Routed: "good", Live: "good", Pending: "busy", Leaving: "busy", Waiting: "warn", Kept: "warn", Drifted: "bad",

@@ -1,0 +1,261 @@
+//! Which networks have their routes by network lists, and which have routes of their own.
+//!
+//! The live template is the memory: an entry stays in its list. CloudFormation changes several lists, and routes beside them, in no
+//! order, so no change moves a network: what takes its place comes into the same list at once, or stands elsewhere before the next
+//! change takes the old entry out.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::Ipv4Net;
+
+use crate::model::base::cidr::{self, overlap};
+use crate::model::base::ids::{TableId, Zone};
+use crate::model::cloud::layout::Names;
+use crate::model::cloud::network_lists::{NetworkList, list_name, number_of};
+use crate::model::cloud::prefix_list::MOST_CHANGES;
+use crate::model::desired::Desired;
+
+/// What carries the desired routes.
+#[derive(Clone, Debug, Default)]
+pub struct Carried<'a> {
+    /// Routes of their own.
+    pub direct: Cow<'a, BTreeSet<(TableId, Ipv4Net)>>,
+    /// By logical id.
+    pub lists: BTreeMap<String, NetworkList>,
+    /// The routes to lists, and the zones that they lead to.
+    pub list_routes: BTreeMap<(TableId, String), Zone>,
+}
+
+impl Carried<'_> {
+    /// The list that serves a network.
+    pub fn list_of(&self, net: &Ipv4Net) -> Option<&String> {
+        let mut lists = self.lists.iter();
+        let list = lists.find(|(_, list)| list.entries.contains(net));
+        list.map(|(id, _)| id)
+    }
+}
+
+/// Decides what carries each route. The same input gives the same lists.
+pub(in crate::model) fn carried<'a>(desired: &'a Desired, names: &'a Names) -> Carried<'a> {
+    if names.lists.is_empty() && desired.into_lists.is_none() {
+        return Carried {
+            direct: Cow::Borrowed(&desired.routes),
+            ..Carried::default()
+        };
+    }
+    let mut choice = Choice::new(desired, names);
+    choice.replace();
+    choice.fill();
+    choice.carried()
+}
+
+/// A list while its entries are chosen.
+struct Slots {
+    list: NetworkList,
+    /// Entries that are added or removed.
+    changes: usize,
+}
+
+impl Slots {
+    /// Whether it takes `more` entries in place of `fewer` of those that it has.
+    fn takes(&self, more: usize, fewer: usize) -> bool {
+        let entries = self.list.entries.len() + more;
+        entries <= self.list.size + fewer && self.changes + more + fewer <= MOST_CHANGES
+    }
+}
+
+struct Choice<'a> {
+    desired: &'a Desired,
+    names: &'a Names,
+    slots: BTreeMap<String, Slots>,
+    /// Networks that are new, and may be in a list.
+    new: BTreeSet<Ipv4Net>,
+    /// Entries that nobody requests and that other networks take the place of.
+    replaced: BTreeMap<Ipv4Net, String>,
+    /// The new networks by the wider network of those that take each other's place, and the entries whose place they take.
+    groups: BTreeMap<Ipv4Net, Group>,
+    placed: BTreeSet<Ipv4Net>,
+}
+
+#[derive(Default)]
+struct Group {
+    new: BTreeSet<Ipv4Net>,
+    old: BTreeSet<Ipv4Net>,
+}
+
+impl<'a> Choice<'a> {
+    fn new(desired: &'a Desired, names: &'a Names) -> Self {
+        let tables = desired.tables.values();
+        let tables = tables
+            .filter(|zone| !desired.frozen.contains(*zone))
+            .count();
+        let mut counts: BTreeMap<Ipv4Net, usize> = BTreeMap::new();
+        for (table, net) in &desired.routes {
+            let zone = desired.tables.get(table);
+            let counts_here = zone.is_some_and(|zone| !desired.frozen.contains(zone));
+            *counts.entry(*net).or_default() += usize::from(counts_here);
+        }
+        let listed = names.lists.values().flat_map(|list| &list.entries);
+        let live = names.routes.keys().map(|(_, net)| net).chain(listed);
+        let live: BTreeSet<Ipv4Net> = live.copied().collect();
+        let unturned: BTreeSet<&Ipv4Net> = desired.unturned.keys().map(|(_, net)| net).collect();
+        let in_all = |(net, count): &(&Ipv4Net, &usize)| {
+            **count == tables && tables > 0 && !unturned.contains(net)
+        };
+        let not_live = counts.iter().filter(|(net, _)| !live.contains(*net));
+        let not_live: BTreeSet<Ipv4Net> = not_live.map(|(net, _)| *net).collect();
+        let new = counts.iter().filter(in_all).map(|(net, _)| *net);
+        let new = new.filter(|net| desired.into_lists.is_some() && not_live.contains(net));
+        let mut choice = Self {
+            desired,
+            names,
+            slots: BTreeMap::new(),
+            new: new.collect(),
+            replaced: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            placed: BTreeSet::new(),
+        };
+        let mut leaving = BTreeMap::new();
+        for (id, list) in &names.lists {
+            let stay = list.entries.iter().filter(|net| counts.contains_key(*net));
+            let gone = list.entries.iter().filter(|net| !counts.contains_key(*net));
+            leaving.extend(gone.map(|net| (*net, id)));
+            let list = NetworkList {
+                entries: stay.copied().collect(),
+                size: list.size,
+            };
+            choice.slots.insert(id.clone(), Slots { list, changes: 0 });
+        }
+        choice.group(&not_live, leaving);
+        choice
+    }
+
+    /// Lets each entry that new networks take the place of stay for now, and counts the other ones that go.
+    fn group(&mut self, not_live: &BTreeSet<Ipv4Net>, leaving: BTreeMap<Ipv4Net, &String>) {
+        for (old, id) in leaving {
+            let inside = not_live.range(old..).take_while(|net| old.contains(*net));
+            let inside: BTreeSet<Ipv4Net> = inside.copied().collect();
+            let around = cidr::supernets(old).find(|net| not_live.contains(net));
+            let Some(slots) = self.slots.get_mut(id) else {
+                continue;
+            };
+            let (wide, new) = match around {
+                Some(around) => (around, BTreeSet::from([around])),
+                None if !inside.is_empty() => (old, inside),
+                None => {
+                    slots.changes += 1;
+                    continue;
+                }
+            };
+            slots.list.entries.insert(old);
+            self.replaced.insert(old, id.clone());
+            let group = self.groups.entry(wide).or_default();
+            group.new.extend(new);
+            group.old.insert(old);
+        }
+    }
+
+    /// Puts new networks in place of entries of the same list: EC2 has both in one version, so no moment is without a route.
+    fn replace(&mut self) {
+        for group in std::mem::take(&mut self.groups).into_values() {
+            let lists = group.old.iter().filter_map(|net| self.replaced.get(net));
+            let lists: BTreeSet<&String> = lists.collect();
+            let (first, is_one) = (lists.first().copied(), lists.len() == 1);
+            let Some(slots) = first.and_then(|list| self.slots.get_mut(list)) else {
+                continue;
+            };
+            let (more, fewer) = (group.new.len(), group.old.len());
+            if is_one && group.new.is_subset(&self.new) && slots.takes(more, fewer) {
+                slots.list.entries.retain(|net| !group.old.contains(net));
+                slots.list.entries.extend(&group.new);
+                slots.changes += more + fewer;
+                self.placed.extend(&group.new);
+            }
+        }
+    }
+
+    /// Puts the other new networks into free slots, then into new lists.
+    fn fill(&mut self) {
+        let mut room = self.desired.into_lists.unwrap_or_default();
+        for net in self.new.difference(&self.placed.clone()) {
+            let mut free = self.slots.values_mut().filter(|slots| slots.takes(1, 0));
+            if let Some(slots) = free.next() {
+                slots.list.entries.insert(*net);
+                slots.changes += 1;
+            } else if let Some(size) = room.take() {
+                let list = NetworkList {
+                    entries: BTreeSet::from([*net]),
+                    size,
+                };
+                let id = self.unused_name();
+                self.slots.insert(id, Slots { list, changes: 1 });
+            } else {
+                break;
+            }
+            self.placed.insert(*net);
+        }
+    }
+
+    /// Returns the logical id for one more list.
+    fn unused_name(&self) -> String {
+        let used: BTreeSet<usize> = self.slots.keys().filter_map(|id| number_of(id)).collect();
+        let unused = (1..).find(|number| !used.contains(number));
+        list_name(unused.unwrap_or_default())
+    }
+
+    fn carried(self) -> Carried<'a> {
+        let mut lists: BTreeMap<String, NetworkList> = BTreeMap::new();
+        for (id, slots) in self.slots {
+            if !slots.list.entries.is_empty() {
+                lists.insert(id, slots.list);
+            }
+        }
+        let (desired, names) = (self.desired, self.names);
+        let mut list_routes = BTreeMap::new();
+        for (id, list) in &lists {
+            for (table, zone) in &desired.tables {
+                let route = |net: &Ipv4Net| (table.clone(), *net);
+                let mut nets = list.entries.iter();
+                let serves = nets.any(|net| {
+                    desired.routes.contains(&route(net))
+                        || (self.replaced.contains_key(net)
+                            && names.routes.contains_key(&route(net)))
+                });
+                if serves {
+                    let mut nets = list.entries.iter();
+                    let unturned = nets.find_map(|net| desired.unturned.get(&route(net)));
+                    let zone = unturned.unwrap_or(zone).clone();
+                    list_routes.insert((table.clone(), id.clone()), zone);
+                }
+            }
+        }
+        let listed: BTreeSet<&Ipv4Net> = lists.values().flat_map(|list| &list.entries).collect();
+        let is_direct =
+            |route: &&(TableId, Ipv4Net)| !listed.contains(&route.1) || names.is_direct(route);
+        let mut direct: BTreeSet<_> = desired.routes.iter().filter(is_direct).cloned().collect();
+        // Until EC2 has the list, what it is to stand for stays.
+        let replaced = names.routes.keys().filter(|route| {
+            let (table, net) = route;
+            desired.tables.contains_key(table)
+                && !desired.routes.contains(*route)
+                && names.is_direct(route)
+                && touches(&self.placed, net)
+        });
+        direct.extend(replaced.cloned());
+        Carried {
+            direct: Cow::Owned(direct),
+            list_routes,
+            lists,
+        }
+    }
+}
+
+/// Whether one of these disjoint networks has addresses in common with this one.
+fn touches(nets: &BTreeSet<Ipv4Net>, net: &Ipv4Net) -> bool {
+    let next = nets.range(*net..).next();
+    let before = nets.range(..*net).next_back();
+    next.into_iter()
+        .chain(before)
+        .any(|other| overlap(other, net))
+}

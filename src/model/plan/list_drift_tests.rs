@@ -1,0 +1,141 @@
+//! What drifts in a network list or a route to one, and how it is repaired.
+
+use std::collections::BTreeSet;
+
+use super::repair_tests::{Scene, dns, leads_to, resources, text, told};
+use super::tests::{Bench, stack_of};
+use super::*;
+use crate::model::base::settings::PrefixLists;
+use crate::model::cloud::prefix_list::{ListState, PrefixList};
+
+/// A stack with one list, and EC2 as it says.
+fn listed() -> Scene {
+    let mut scene = Scene::new();
+    let mut fresh = Bench::new(&[("dns", "8.8.8.8")]);
+    fresh.settings.prefix_lists = PrefixLists::Always;
+    let Action::Create(template) = fresh.plan().action else {
+        panic!("{}", fresh.plan());
+    };
+    scene.bench.live = Live::Ours(Box::new(stack_of(&template)));
+    scene.seen.ids.insert(text("NetworkList01"), text("pl-1"));
+    let list = PrefixList {
+        max_entries: 100,
+        entries: BTreeSet::from([dns()]),
+        ..PrefixList::default()
+    };
+    scene.seen.lists.insert(text("pl-1"), list);
+    for table in scene.bench.network.worker_tables.values_mut() {
+        table.routes.remove(&dns());
+        let route = leads_to(&format!("nat-{}", table.zone));
+        table.list_routes.insert(text("pl-1"), route);
+        table.listed = 100;
+    }
+    let plan = scene.plan();
+    assert_eq!((plan.action, plan.drifts), (Action::Keep, vec![]));
+    scene
+}
+
+fn route(scene: &mut Scene) -> &mut crate::model::cloud::network::Route {
+    let table = scene.bench.network.worker_tables.get_mut("rtb-a").unwrap();
+    table.list_routes.get_mut("pl-1").unwrap()
+}
+
+fn list(scene: &mut Scene) -> &mut PrefixList {
+    scene.seen.lists.get_mut("pl-1").unwrap()
+}
+
+#[test]
+fn each_drift_of_lists_has_its_reason() {
+    type Harm = fn(&mut Scene);
+    let cases: [(Harm, Reason); 7] = [
+        (|s| list(s).entries.clear(), Reason::PrefixListChanged),
+        (|s| list(s).max_entries = 200, Reason::PrefixListChanged),
+        (
+            |s| list(s).state = ListState::Failed(text("x")),
+            Reason::PrefixListChanged,
+        ),
+        (|s| s.seen.lists.clear(), Reason::PrefixListChanged),
+        (
+            |s| {
+                let table = s.bench.network.worker_tables.get_mut("rtb-a");
+                table.unwrap().list_routes.clear();
+            },
+            Reason::RouteMissing,
+        ),
+        (|s| route(s).target = text("nat-b"), Reason::RouteRetargeted),
+        (|s| route(s).blackhole = true, Reason::RouteBlackhole),
+    ];
+    for (harm, reason) in cases {
+        let mut scene = listed();
+        harm(&mut scene);
+        let plan = scene.plan();
+        assert_eq!(told(&plan), [reason], "{plan}");
+        let is_failed = list(&mut listed()).clone();
+        let by_hand = scene
+            .seen
+            .lists
+            .get("pl-1")
+            .is_some_and(|it| it.state != is_failed.state);
+        let reverts = matches!(plan.action, Action::Revert(_));
+        assert_eq!(reverts, !by_hand, "{plan}");
+    }
+    // What is under way, and what EC2 does not deny, proves nothing.
+    let mut scene = listed();
+    list(&mut scene).entries.clear();
+    list(&mut scene).state = ListState::InProgress;
+    assert_eq!(told(&scene.plan()), []);
+    scene.seen.lists.clear();
+    scene.seen.unproven.insert(text("pl-1"));
+    assert_eq!(scene.plan().action, Action::Keep);
+}
+
+#[test]
+fn a_route_to_a_list_is_taken_out_and_put_back() {
+    let mut scene = listed();
+    let table = scene.bench.network.worker_tables.get_mut("rtb-a");
+    table.unwrap().list_routes.clear();
+    let Action::Prepare(template) = scene.plan_after(1).action else {
+        panic!("{}", scene.plan());
+    };
+    let has = resources(&template);
+    assert!(!has.contains(&text("RouteToNATrtbazNetworkList01")));
+    assert!(
+        has.contains(&text("NetworkList01")) && has.contains(&text("RouteToNATrtbbzNetworkList01"))
+    );
+    scene.bench.stack().template = template.text;
+    let plan = scene.plan();
+    let added: Vec<&str> = plan.differences.iter().map(|it| it.id.as_str()).collect();
+    assert_eq!(added, ["RouteToNATrtbazNetworkList01"], "{plan}");
+    assert!(matches!(plan.action, Action::Prepare(_)), "{plan}");
+}
+
+#[test]
+fn a_list_that_is_gone_is_made_again() {
+    let mut scene = listed();
+    scene.seen.lists.clear();
+    for table in scene.bench.network.worker_tables.values_mut() {
+        table.list_routes.clear();
+    }
+    let Action::Prepare(template) = scene.plan_after(1).action else {
+        panic!("{}", scene.plan());
+    };
+    let has = resources(&template);
+    assert!(has.contains(&text("NetworkList01Anew1")) && !has.contains(&text("NetworkList01")));
+    scene.bench.stack().template = template.text;
+    scene
+        .seen
+        .ids
+        .insert(text("NetworkList01Anew1"), text("pl-2"));
+    let list = PrefixList {
+        max_entries: 100,
+        entries: BTreeSet::from([dns()]),
+        ..PrefixList::default()
+    };
+    scene.seen.lists.insert(text("pl-2"), list);
+    for table in scene.bench.network.worker_tables.values_mut() {
+        let route = leads_to(&format!("nat-{}", table.zone));
+        table.list_routes.insert(text("pl-2"), route);
+    }
+    let plan = scene.plan();
+    assert_eq!((plan.action, plan.drifts), (Action::Keep, vec![]));
+}

@@ -1,0 +1,121 @@
+//! What a change set of an earlier plan does to network lists, by its template: CloudFormation announces only that a list changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::Ipv4Net;
+
+use crate::model::base::ids::Zone;
+use crate::model::cloud::layout::Names;
+use crate::model::cloud::live::{Change, ChangeSet, Effect};
+use crate::model::cloud::network_lists::{NetworkList, list_route_name};
+use crate::model::cloud::resource_type::ResourceType;
+use crate::model::desired::lists::carried;
+use crate::model::persisted::ledger::Ledger;
+use crate::model::plan::types::Plan;
+
+/// The lists as they are, and as they are to be.
+pub(in crate::model::plan) struct ListEdits<'a> {
+    plan: &'a Plan,
+    live: &'a BTreeMap<String, NetworkList>,
+    wanted: BTreeMap<String, NetworkList>,
+}
+
+/// What a change set does to lists, where that does no harm.
+#[derive(Default)]
+pub(in crate::model::plan) struct Harmless {
+    /// Logical ids of the lists that it adds or changes.
+    pub judged: BTreeSet<String>,
+    /// Logical ids of the routes to the lists that it adds.
+    pub passing: BTreeSet<String>,
+    /// Whether it does some of what is to be done.
+    pub helps: bool,
+}
+
+impl<'a> ListEdits<'a> {
+    pub fn new(plan: &'a Plan, names: &'a Names) -> Self {
+        Self {
+            plan,
+            live: &names.lists,
+            wanted: carried(&plan.desired, names).lists,
+        }
+    }
+
+    /// Whether a network is to leave the list that it is in.
+    pub fn removes(&self, net: &Ipv4Net) -> bool {
+        let has = |lists: &BTreeMap<String, NetworkList>| {
+            lists.values().any(|list| list.entries.contains(net))
+        };
+        has(self.live) && !has(&self.wanted)
+    }
+
+    /// Returns the entries that a change set takes out of lists.
+    pub fn removed_by(&self, set: &ChangeSet) -> BTreeSet<Ipv4Net> {
+        let Some(lists) = &set.lists else {
+            return BTreeSet::new();
+        };
+        let live = self.live.iter();
+        let removed = live.flat_map(|(id, list)| {
+            let stays = lists.get(id).map(|list| &list.entries);
+            let goes = move |net: &&Ipv4Net| stays.is_none_or(|stays| !stays.contains(*net));
+            list.entries.iter().filter(goes)
+        });
+        removed.copied().collect()
+    }
+
+    /// None where it would do harm, or may do so: it takes an entry out that is to stay, makes a list of another size, or adds what nobody
+    /// has requested.
+    /// `dead`: zones whose NAT gateway is gone, so that no route to a list can be made there.
+    pub fn judge(&self, set: &ChangeSet, dead: &BTreeSet<Zone>) -> Option<Harmless> {
+        if !set.changes_list() {
+            return Some(Harmless::default());
+        }
+        let lists = set.lists.as_ref()?;
+        let mut harmless = Harmless::default();
+        for change in set.changes.iter().filter(|change| is_edit(change)) {
+            let id = &change.logical_id;
+            let makes = lists.get(id)?;
+            let has = self.live.get(id);
+            let stays = self.wanted.get(id);
+            let entries = |list: Option<&NetworkList>| {
+                list.map(|list| list.entries.clone()).unwrap_or_default()
+            };
+            let (has_entries, wanted) = (entries(has), entries(stays));
+            let removed = has_entries.difference(&makes.entries);
+            let added = makes.entries.difference(&has_entries);
+            let same_size = |list: &NetworkList| list.size == makes.size;
+            let harms = removed.clone().any(|net| wanted.contains(net))
+                || !added.clone().all(|net| self.was_requested(net))
+                || !has.is_none_or(same_size)
+                || !stays.is_none_or(same_size);
+            if harms {
+                return None;
+            }
+            harmless.helps |= removed.count() > 0 || added.clone().any(|net| wanted.contains(net));
+            harmless.judged.insert(id.clone());
+            if has.is_none() {
+                let tables = self.plan.desired.tables.iter();
+                let tables = tables.filter(|(_, zone)| !dead.contains(*zone));
+                harmless
+                    .passing
+                    .extend(tables.map(|(table, _)| list_route_name(table, id)));
+            }
+        }
+        Some(harmless)
+    }
+
+    /// Whether it is requested, or was: for the moment until the next change takes it out it does no harm.
+    fn was_requested(&self, net: &Ipv4Net) -> bool {
+        let lists = || self.wanted.values();
+        let mut former = self.plan.ledger.iter().map(Ledger::former);
+        let is_direct = || self.plan.desired.routes.iter().any(|(_, cidr)| cidr == net);
+        lists().any(|list| list.entries.contains(net))
+            || former.any(|former| former.contains(net))
+            || is_direct()
+    }
+}
+
+/// Whether it adds a list or changes one in place.
+fn is_edit(change: &Change) -> bool {
+    let is_list = ResourceType::of(&change.resource_type) == ResourceType::PrefixList;
+    is_list && matches!(change.effect, Effect::Add | Effect::Modify)
+}

@@ -1,0 +1,43 @@
+//! A list that serves networks is as a route of all of them: no change takes it away, or the route to it, while one is requested.
+
+use crate::model::base::ids::TableId;
+use crate::model::cloud::layout::Names;
+use crate::model::cloud::resource_type::ResourceType;
+use crate::model::plan::types::Plan;
+
+impl Plan {
+    /// Why the differences must not be made, if they must not.
+    pub(in crate::model) fn would_lose_list(&self, names: &Names) -> Option<String> {
+        let mut losses = self.differences.iter().filter(|it| it.is_loss());
+        let lost = losses.find(|it| self.uses_list(names, &it.id))?;
+        Some(format!(
+            "the change would replace or remove {} ({}), which serves networks that are requested; look at the stack's template",
+            lost.what, lost.id
+        ))
+    }
+
+    /// Whether a network is desired that has its routes by this list, or by this route to a list.
+    pub(in crate::model::plan) fn uses_list(&self, names: &Names, id: &str) -> bool {
+        let (tables, list): (Vec<&TableId>, &str) = match names.list_routes.get(id) {
+            Some((table, list)) => (vec![table], list),
+            None => (self.desired.tables.keys().collect(), id),
+        };
+        let entries = names
+            .lists
+            .get(list)
+            .into_iter()
+            .flat_map(|list| &list.entries);
+        let mut routes =
+            entries.flat_map(|net| tables.iter().map(|table| ((*table).clone(), *net)));
+        routes.any(|route| self.desired.routes.contains(&route) && !names.is_direct(&route))
+    }
+
+    /// Whether it changes a list, or takes one away.
+    pub(in crate::model) fn alters_list(&self) -> bool {
+        let mut kinds = self
+            .differences
+            .iter()
+            .map(|it| ResourceType::of(&it.resource_type));
+        kinds.any(|kind| kind == ResourceType::PrefixList)
+    }
+}
