@@ -133,7 +133,7 @@ async fn an_entry_counts_as_routed_when_the_ledger_has_it() {
     assert_eq!(waiting.state, State::Waiting);
     assert_eq!(waiting.reason.as_deref(), Some("LedgerUnavailable"));
     let text = waiting.message.expect("the reason").to_string();
-    assert!(text.contains("its route is there"), "{text}");
+    assert!(text.contains("its route exists"), "{text}");
     assert_eq!(bench.told_of("three").state, State::Routed);
     bench.net.set(|_| Fate::default());
     tokio::time::sleep(Duration::from_secs(400)).await;

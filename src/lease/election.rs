@@ -242,7 +242,7 @@ impl Election for LeaseElection {
         }
         let led = !term.is_over();
         self.retire(if led {
-            "it gives the Lease up"
+            "it releases the Lease"
         } else {
             "the Term is over"
         })

@@ -140,10 +140,10 @@ mod tests {
             "pod-1_ab became leader: the Lease was released"
         );
         view.leading = false;
-        view.why = "it gives the Lease up".into();
+        view.why = "it releases the Lease".into();
         assert_eq!(
             notice(&view).note,
-            "pod-1_ab stopped leading: it gives the Lease up"
+            "pod-1_ab stopped leading: it releases the Lease"
         );
     }
 }

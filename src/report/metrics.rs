@@ -296,7 +296,7 @@ impl Gauges {
         );
         registry.register(
             "stack_status",
-            "1 for the status of the stack, as last seen",
+            "1 for the status of the stack, as last observed",
             all.stack_status,
         );
         registry.register("routes", "Routes that the stack should contain", all.routes);

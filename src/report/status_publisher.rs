@@ -286,7 +286,9 @@ impl StatusPublisher {
                         setback.as_deref().unwrap_or(&pass.plan.why),
                     )),
                     _ if self.inner.dry_run && pass.plan.action.mutates() => {
-                        let text = "nothing is written with --dry-run; leave it out".to_owned();
+                        let text =
+                            "nothing is written with --dry-run; run the controller without it"
+                                .to_owned();
                         Some((Reason::DryRun, text))
                     }
                     _ => None,

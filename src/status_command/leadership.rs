@@ -72,7 +72,7 @@ pub(super) async fn read(client: &Client, namespace: &str, name: &str) -> Leader
         Err(why) => return Leadership::Unknown { why },
     };
     if first.holder().is_empty() {
-        return first.nobody("the Lease was given up");
+        return first.nobody("the Lease was released");
     }
     let duration = Duration::from_secs(first.seconds());
     if first.is_fresh(wall()) {
@@ -86,7 +86,7 @@ pub(super) async fn read(client: &Client, namespace: &str, name: &str) -> Leader
                 if lease.metadata.resource_version != first.metadata.resource_version =>
             {
                 return match lease.holder() {
-                    "" => lease.nobody("the Lease was given up"),
+                    "" => lease.nobody("the Lease was released"),
                     _ => lease.led(),
                 };
             }

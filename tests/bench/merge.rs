@@ -1,4 +1,4 @@
-//! How long merging takes, beside the pairwise comparison that it replaces. `cargo bench --bench merge`
+//! The duration of merging, compared with the pairwise comparison that it replaces. `cargo bench --bench merge`
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ipnet::Ipv4Net;
 use kube_static_egress_controller::model::base::cidr::minimal;
 
-/// The best of several runs: the machine's noise only ever adds.
+/// The number of runs. The best one counts, because noise only adds time.
 const RUNS: usize = 5;
 
 fn random(count: usize) -> Vec<Ipv4Net> {
@@ -17,7 +17,7 @@ fn random(count: usize) -> Vec<Ipv4Net> {
     (0..count).map(|_| net(random.u32(..))).collect()
 }
 
-/// What is contained in another network is left out, by comparing all pairs.
+/// Removes networks that another network contains, by comparing all pairs.
 fn pairwise(nets: &[Ipv4Net]) -> Vec<Ipv4Net> {
     let kept = |net: &&Ipv4Net| {
         !nets

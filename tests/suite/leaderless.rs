@@ -64,7 +64,7 @@ async fn without_a_leader_status_and_check_say_since_when_and_exit_with_2() {
     };
     let (status, _) = replica.terminate().await;
     assert!(status.success());
-    nobody("the Lease was given up");
+    nobody("the Lease was released");
     let mut replica = start();
     wait::until("it leads", || {
         let (code, text) = ask(&stage, &["status"]);

@@ -45,7 +45,7 @@ async fn each_change_of_the_leader_is_told_once_everywhere() {
     assert_eq!(first.when(&["this replica leads: "]).len(), 1);
     assert_eq!(
         first
-            .when(&["no longer leads: it gives the Lease up"])
+            .when(&["no longer leads: it releases the Lease"])
             .len(),
         1
     );
@@ -71,7 +71,7 @@ async fn each_change_of_the_leader_is_told_once_everywhere() {
         );
     };
     is("r1", " became leader: the Lease was free");
-    is("r1", " stopped leading: it gives the Lease up");
+    is("r1", " stopped leading: it releases the Lease");
     is("r2", " became leader: the Lease was released");
 
     let metric = |name: &str| {

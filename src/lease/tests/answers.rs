@@ -1,4 +1,4 @@
-//! Answers of an API server.
+//! Responses of an API server.
 
 use bytes::Bytes;
 use http::Response;
@@ -8,18 +8,18 @@ use serde_json::{Value, json};
 
 pub type Answer = Response<Box<DynBody>>;
 
-/// With this as its JSON.
+/// Returns a response with this JSON.
 pub fn reply(code: u16, value: &Value) -> Answer {
     answer(code, value.to_string())
 }
 
-/// With this text.
+/// Returns a response with this text.
 pub fn answer(code: u16, text: String) -> Answer {
     let body: Box<DynBody> = Box::new(Full::new(Bytes::from(text)).map_err(|never| match never {}));
     Response::builder().status(code).body(body).unwrap()
 }
 
-/// What an API server says with an error.
+/// Returns the API server's Status for an error.
 pub fn failure(code: u16) -> Value {
     let text = format!("fake {code}");
     json!({

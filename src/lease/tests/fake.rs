@@ -1,4 +1,5 @@
-//! The API of one object, a Lease or a ConfigMap, in this process: resource versions, compare-and-swap, watches, and a network that can be told to misbehave.
+//! The API of one object, a Lease or a ConfigMap, in this process: resource versions, compare-and-swap, watches, and a network that can
+//! fail.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -28,14 +29,14 @@ use crate::lease::{ElectionConfig, LeaseElection, Spawn};
 struct Store {
     lease: Option<Arc<Value>>,
     version: u64,
-    /// What happened, for watches: the type and the object that made version n + 1.
+    /// The events for watches: the type, and the object of version n + 1.
     events: Vec<Event>,
-    /// Watches from before this version are told to read anew.
+    /// Watches from before this version get an error, and have to read again.
     oldest: usize,
     restarts: u32,
     down_until: Option<Instant>,
     count: BTreeMap<Ask, u64>,
-    /// Writes replace any version: what a guard without compare-and-swap would amount to.
+    /// Whether writes replace any version, as with a layer that does not compare.
     blind: bool,
 }
 
@@ -43,7 +44,7 @@ struct Store {
 struct Event {
     kind: &'static str,
     object: Arc<Value>,
-    /// As a watch tells it.
+    /// The event as a watch sends it.
     line: Bytes,
 }
 
@@ -72,14 +73,14 @@ impl FakeApi {
         }
     }
 
-    /// With a Lease of this spec.
+    /// Creates an API with a Lease of this spec.
     pub fn with(spec: Value) -> Self {
         let api = Self::new();
         api.put(spec);
         api
     }
 
-    /// Writes the spec as somebody with an editor does.
+    /// Writes the spec, as a user with an editor would.
     pub fn put(&self, spec: Value) {
         self.change(|lease| {
             let mut new = lease.cloned().unwrap_or_else(
@@ -90,7 +91,7 @@ impl FakeApi {
         });
     }
 
-    /// Changes some fields of the spec as somebody with an editor does.
+    /// Changes some fields of the spec, as a user with an editor would.
     pub fn edit(&self, fields: Value) {
         let mut spec = self.spec();
         merge(&mut spec, &fields);
@@ -132,7 +133,7 @@ impl FakeApi {
         self.store.lock().unwrap().count.clone()
     }
 
-    /// The API server is away for a while: requests are refused, watches end, and what was before is forgotten.
+    /// Restarts the API server: for this time requests are refused. Watches end, and earlier events are forgotten.
     pub fn restart(&self, away: Duration) {
         let mut store = self.store.lock().unwrap();
         store.restarts += 1;
@@ -269,7 +270,7 @@ impl FakeApi {
         })
     }
 
-    /// A transport to this API over a network.
+    /// Returns a transport to this API over a network.
     pub fn transport(&self, net: &Net) -> Transport {
         Transport {
             api: self.clone(),
@@ -277,7 +278,7 @@ impl FakeApi {
         }
     }
 
-    /// A replica with the default times and a good network.
+    /// Returns a replica with the default times and a network without faults.
     pub fn replica(&self, name: &str) -> (LeaseElection, Net) {
         let net = Net::good();
         let spawn: Spawn = Arc::new(tokio::spawn);
@@ -312,7 +313,7 @@ impl Service<Request<Body>> for Transport {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let this = self.clone();
         async move {
-            // A request that is under way lands whether or not somebody waits for its answer.
+            // A request in flight takes effect, even if its sender no longer waits for the response.
             let (done, answer) = oneshot::channel();
             tokio::spawn(async move {
                 if let Some(answer) = this.serve(request).await {
@@ -374,7 +375,7 @@ impl Transport {
     }
 }
 
-/// How long a watch lasts.
+/// The lifetime of a watch.
 #[derive(Clone, Copy)]
 struct Life {
     restarts: u32,

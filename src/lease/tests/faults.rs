@@ -1,4 +1,4 @@
-//! What can go wrong with the Lease, the network and the clocks, one at a time.
+//! Faults of the Lease, the network and the clocks, one at a time.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ fn released() -> Value {
     })
 }
 
-/// A leader, with its Term and its network, and a standby that has seen it renew.
+/// A leader with its Term and its network, and a standby that has observed a renewal.
 struct Pair {
     api: FakeApi,
     first: LeaseElection,
@@ -36,14 +36,14 @@ async fn pair() -> Pair {
     let second = tokio::spawn(async move {
         let (term, _) = lead(&mut standby).await;
         assert!(guard.is_over(), "two terms at once");
-        // Leads for as long as the test looks at it.
+        // The standby stays alive as long as the test.
         tokio::spawn(async move {
             let _keep = standby;
             sleep(secs(1e6)).await;
         });
         term
     });
-    // Just after a renewal, when the leader will not look for the longest time.
+    // Just after a renewal, so that the leader sends no request for the longest time.
     sleep(secs(10.001)).await;
     Pair {
         api,
@@ -54,8 +54,8 @@ async fn pair() -> Pair {
     }
 }
 
-/// Somebody harms the Lease under a leader, who campaigns again when it has lost it. The next term's epoch, and after how long
-/// there was one.
+/// Damages the Lease while a replica leads. The leader campaigns again after it has lost the Lease. Returns the next term's epoch, and the
+/// time until it started.
 async fn under_a_leader(harm: impl FnOnce(&FakeApi)) -> (u64, Duration) {
     let Pair {
         api,
@@ -123,7 +123,7 @@ async fn an_absurd_duration_or_count_does_not_block_for_ever() {
     assert_eq!(epoch, u64::from(i32::MAX.unsigned_abs()));
 }
 
-/// Neither can be counted with, and the second is no time at all.
+/// The first time is out of range, and the second is not a time.
 #[tokio::test(start_paused = true)]
 async fn a_time_that_nobody_can_read_does_not_block_for_ever() {
     for time in ["9999-12-31T23:59:59.999999Z", "soon"] {
@@ -154,7 +154,7 @@ async fn stepping_down_does_not_evict_a_new_leader() {
         term,
         ..
     } = pair().await;
-    // The leader does not know yet, and thinks it gives up its own.
+    // The leader does not know this yet, and tries to release its own Lease.
     api.edit(json!({ "holderIdentity": "thief" }));
     let stolen = api.spec();
     first.release(term).await;
@@ -165,7 +165,7 @@ async fn stepping_down_does_not_evict_a_new_leader() {
 async fn wall_clocks_do_not_matter() {
     for hours in [-1, 1] {
         let api = FakeApi::with(released());
-        // Another replica's clock is an hour off; it renews every 5 s.
+        // Another replica's clock is wrong by an hour. It renews every 5 s.
         let renew = |n: i32| {
             let time = Timestamp::now()
                 + SignedDuration::from_hours(hours)
@@ -195,7 +195,7 @@ async fn wall_clocks_do_not_matter() {
 #[tokio::test(start_paused = true)]
 async fn errors_shorter_than_the_deadline_change_nothing() {
     for fate in [Fate::status(500), Fate::status(429), Fate::LOST] {
-        // However long before the next renewal they begin.
+        // At different times before the next renewal.
         for early in 0..4 {
             let Pair {
                 api,
@@ -233,7 +233,7 @@ async fn a_leader_gives_up_at_the_renew_deadline() {
     net.set(|_| Fate::status(500));
     let start = Instant::now();
     term.ended().await;
-    // The first renewal fails after 20 s, and then it has 10 s.
+    // The first renewal fails after 20 s, and the renew deadline is 10 s.
     assert!(
         start.elapsed() >= secs(29.9) && start.elapsed() <= secs(32.1),
         "{:?}",
@@ -264,7 +264,7 @@ async fn the_term_ends_before_another_can_have_the_lease() {
         assert!(start.elapsed() <= secs(15.5), "{:?}", start.elapsed());
         assert_eq!(next.epoch(), 43);
 
-        // It goes on as a standby, and leads again when it is its turn.
+        // The replica continues as a standby, and leads again later.
         net.set(|_| Fate::default());
         drop(term);
         let next = next;
@@ -287,7 +287,7 @@ async fn a_late_answer_gives_a_term_that_counts_from_the_request() {
     let (term, took) = lead(&mut first).await;
     assert!(took >= secs(4.0));
     assert!(term.remaining() <= secs(10.25), "{:?}", term.remaining());
-    // Renewals that take as long are good enough.
+    // Renewals that take this long are sufficient.
     sleep(secs(120.0)).await;
     assert!(!term.is_over());
 }
@@ -371,7 +371,7 @@ async fn a_leader_that_disappears_is_replaced_in_time() {
         ..
     } = pair().await;
     let renewed = first.view().borrow().last_renewal.unwrap();
-    // Nothing ends the Term, nothing renews it: as if the process was killed.
+    // The Term is neither ended nor renewed, as if the process was killed.
     std::mem::forget(term);
     drop(first);
     let _next = second.await.unwrap();

@@ -1,4 +1,4 @@
-//! The guard alone: what passes, and what the crate is shown.
+//! The CAS layer alone: the requests that it forwards, and the Lease that it shows to the crate.
 
 use http::{Request, header::CONTENT_TYPE};
 use http_body_util::BodyExt as _;
@@ -78,7 +78,7 @@ impl Guarded {
             .map(|answer| answer.0)
     }
 
-    /// Holds the Lease, having waited for it.
+    /// Creates a holder of the Lease, after its wait.
     async fn holding() -> Self {
         let mut this = Self::new(FakeApi::with(held()));
         this.read().await;
@@ -222,7 +222,7 @@ async fn a_holder_reads_its_own_write_without_asking() {
         );
     }
     assert_eq!(guarded.api.count()[&super::fake::Ask::Get], asked);
-    // A conflict is an error, after which it asks.
+    // After a conflict, the holder reads the Lease again.
     guarded.api.edit(json!({ "holderIdentity": "thief" }));
     assert_eq!(guarded.read().await["holderIdentity"], "us");
     assert_eq!(guarded.renew("2026-08-02T00:00:05.000000Z").await, Ok(409));

@@ -1,4 +1,4 @@
-//! Who takes the Lease, when, and at what cost.
+//! The next holder of the Lease, the time of the handover, and its cost in requests.
 
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
@@ -62,7 +62,7 @@ async fn a_released_lease_is_taken_at_once() {
     assert_eq!(term.epoch(), 43);
 }
 
-/// A rolling update: the old ones would have to hand it over again.
+/// In a rolling update, an old replica would have to hand over again.
 #[tokio::test(start_paused = true)]
 async fn a_released_lease_goes_to_the_youngest_standby() {
     let api = FakeApi::with(held());
@@ -134,7 +134,7 @@ async fn a_dropped_term_is_renewed_no_more() {
     let version = api.version();
     sleep(secs(60.0)).await;
     assert_eq!(api.version(), version);
-    // Its own Lease it takes back at once, as a new term.
+    // A replica takes its own Lease back immediately, as a new term.
     let (term, took) = lead(&mut first).await;
     assert!(took < secs(0.5));
     assert_eq!(term.epoch(), 43);
@@ -157,7 +157,7 @@ async fn a_new_campaign_ends_the_term_before_it() {
 async fn a_dropped_campaign_leaves_nothing_that_renews() {
     let api = FakeApi::with(held());
     let (mut first, net) = api.replica("first");
-    // The claim is made, its answer never comes.
+    // The claim takes effect, but its response never arrives.
     net.set(|ask| Fate {
         answer_lost: ask == Ask::Patch,
         ..Fate::default()
@@ -174,7 +174,7 @@ async fn no_renewal_lands_after_a_release() {
     let api = FakeApi::with(held());
     let (mut first, net) = api.replica("first");
     let (term, _) = lead(&mut first).await;
-    // The next renewal is three seconds on its way.
+    // The next renewal takes three seconds to arrive.
     let mut slow = true;
     net.set(move |ask| Fate {
         before: secs(if ask == Ask::Patch && std::mem::take(&mut slow) {

@@ -1,4 +1,4 @@
-//! The real crate and the real guard over an API in this process, on a paused clock.
+//! The real crate and the real CAS layer over an API in this process, on a paused clock.
 
 mod answers;
 pub(crate) mod fake;
@@ -17,14 +17,14 @@ use tokio::time::{Instant, timeout};
 
 use super::{Election, LeaseElection, Term};
 
-/// The lease duration of every replica here.
+/// The lease duration of every replica in these tests.
 const TTL: Duration = Duration::from_secs(15);
 
 pub(crate) fn secs(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
-/// Campaigns for a day at most; the Term, and how long it took.
+/// Campaigns for at most a day. Returns the Term, and how long the campaign took.
 async fn lead(election: &mut LeaseElection) -> (Term, Duration) {
     let start = Instant::now();
     let term = timeout(secs(1e5), election.campaign())
@@ -41,7 +41,7 @@ fn rival(mut election: LeaseElection) -> tokio::task::JoinHandle<(LeaseElection,
     })
 }
 
-/// A Term that no Lease stands behind, and what ends it: for controllers that are planted a bug.
+/// Creates a Term without a Lease, and a function that ends it, for controllers with a planted bug.
 pub(crate) fn loose_term(epoch: u64) -> (Term, impl Fn() + Send + 'static) {
     let (term, handle) = Term::begin(epoch, Instant::now() + secs(1e7));
     (term, move || {

@@ -1,4 +1,4 @@
-//! One replica's network: what becomes of each message between it and the API server.
+//! The network of one replica: the fate of each message between it and the API server.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,16 +16,16 @@ pub enum Ask {
     Event,
 }
 
-/// What becomes of one request.
+/// The fate of one request.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Fate {
     pub before: Duration,
     pub request_lost: bool,
     pub after: Duration,
     pub answer_lost: bool,
-    /// Instead of doing what was asked.
+    /// The status of an error that replaces the response.
     pub status: Option<u16>,
-    /// It arrives once more, so much later. Nobody waits for the second answer.
+    /// The delay after which the request arrives a second time. Its second response is dropped.
     pub again: Option<Duration>,
 }
 
@@ -47,7 +47,7 @@ impl Fate {
     }
 }
 
-/// One replica's network.
+/// The network of one replica.
 #[derive(Clone)]
 pub struct Net {
     fates: Arc<Mutex<Fates>>,
@@ -64,7 +64,7 @@ impl Net {
         }
     }
 
-    /// That of a machine with this wall clock.
+    /// Creates the network of a machine with this wall clock.
     pub fn of(wall: Wall) -> Self {
         Self {
             wall: Some(wall),

@@ -1,4 +1,4 @@
-//! A process whose tasks can all be stopped, in the middle of whatever they do, on a machine with a clock of its own.
+//! A process whose tasks can all be stopped at any point, on a machine with its own clock.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use tokio::time::{Duration, Instant, Sleep, sleep};
 
 use crate::clock::simulated::Clock;
 
-/// Clones are the same process.
+/// A process. Clones are the same process.
 #[derive(Clone)]
 pub struct Process {
     clock: Clock,
@@ -18,7 +18,7 @@ pub struct Process {
 
 struct State {
     stopped_until: Instant,
-    /// The state of the random generator, where the process has one of its own: so what others do changes nothing here.
+    /// The state of the process's own random generator, if it has one, so that other processes do not change its numbers.
     luck: Option<u64>,
 }
 
@@ -29,7 +29,7 @@ pub struct Stoppable<F> {
 }
 
 impl Process {
-    /// On a machine whose clock ticks at this rate, with luck of its own.
+    /// Creates a process on a machine whose clock has this rate, with its own random generator.
     pub fn on(rate: f64, luck: Option<u64>) -> Self {
         Self {
             clock: Clock::new(rate),
@@ -40,7 +40,7 @@ impl Process {
         }
     }
 
-    /// Stops all its tasks; they go on after `pause`.
+    /// Stops all tasks of the process. They continue after `pause`.
     pub fn stop(&self, pause: Duration) {
         self.state.lock().unwrap().stopped_until = Instant::now() + pause;
     }
@@ -54,7 +54,7 @@ impl Process {
         }
     }
 
-    /// Does `work` by this process's clock and luck.
+    /// Runs `work` with this process's clock and random generator.
     pub fn with<T>(&self, work: impl FnOnce() -> T) -> T {
         let Some(luck) = self.state.lock().unwrap().luck else {
             return self.clock.with(work);
@@ -67,7 +67,7 @@ impl Process {
         result
     }
 
-    /// Looks at something by this process's clock.
+    /// Evaluates `look` with this process's clock.
     pub fn by_its_clock<T>(&self, look: impl FnOnce() -> T) -> T {
         self.clock.with(look)
     }

@@ -1,8 +1,8 @@
-//! Random histories: replicas that stop, crash and come back, a network that loses and delays, and hands that edit the Lease.
-//! Never may two Terms overlap, and when the faults end somebody must lead.
+//! Random histories: replicas that stop, crash and come back, a network that loses and delays messages, and users who edit the Lease. Two
+//! Terms must never overlap, and a replica must lead after the faults have ended.
 //!
-//! A Term that is over stays over, so it is enough to look at all the others in the moment a new one begins.
-//! `SEED=7 cargo test --lib lease::tests::simulation` replays one history and prints it; `HISTORIES=10000` runs that many.
+//! A Term that is over stays over, so it is sufficient to check all other Terms when a new one begins. `SEED=7 cargo test --lib
+//! lease::tests::simulation` replays one history and prints it; `HISTORIES=10000` runs that many.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,12 +18,12 @@ use super::secs;
 
 const REPLICAS: usize = 4;
 
-/// Everything that happened, and what is known from outside.
+/// The events so far, and the state as an outside observer knows it.
 struct World {
     api: FakeApi,
     start: Instant,
     faults_until: Instant,
-    /// Whether somebody deletes and empties the Lease. Epochs may begin anew then.
+    /// Whether users delete and empty the Lease. Then epochs may start again at zero.
     hands: bool,
     processes: Vec<Process>,
     shared: Mutex<Shared>,
@@ -63,7 +63,7 @@ impl World {
         shared.guards[who] = Some((epoch, guard));
     }
 
-    /// The epochs of terms that are not over, each by the clock of its machine.
+    /// Returns the epochs of terms that are not over, each on the clock of its machine.
     fn lasting(&self, shared: &Shared) -> Vec<u64> {
         let terms = shared.guards.iter().zip(&self.processes);
         let lasting = terms.filter_map(|(term, process)| {
@@ -79,7 +79,7 @@ impl World {
     }
 }
 
-/// Mostly short, sometimes long.
+/// Draws a delay, usually short and sometimes long.
 fn delay(rng: &mut Rng, most: f64) -> Duration {
     match rng.u32(0..100) {
         0..90 => secs(rng.f64() * 0.02),
@@ -93,7 +93,7 @@ fn fate(rng: &mut Rng, cut: &mut Instant, ask: Ask) -> Fate {
     if rng.u32(0..600) == 0 {
         *cut = now + secs(rng.f64() * 60.0);
     }
-    // A cut that lets requests through and holds the answers back, or one that lets nothing through.
+    // The cut either lets requests through and drops responses, or drops both.
     let lost = now < *cut;
     let events = ask == Ask::Event;
     Fate {
@@ -136,10 +136,10 @@ async fn replica(world: Arc<World>, who: usize, process: Process, mut rng: Rng) 
     }
 }
 
-/// From the start of a process to its crash.
+/// Runs a process from its start to its crash.
 async fn life(world: &World, who: usize, mut election: LeaseElection, rng: &mut Rng) {
     loop {
-        // Now and then a campaign is dropped in the middle.
+        // Some campaigns are dropped in the middle.
         let patience = if world.faulty() && rng.u32(0..10) == 0 {
             rng.f64() * 30.0
         } else {
@@ -199,12 +199,12 @@ async fn faults(world: Arc<World>, processes: Vec<Process>, mut rng: Rng) {
     }
 }
 
-/// One history: how many terms it had and its log, or what went wrong.
+/// Runs one history. Returns the number of terms, its log, and the violation, if there is one.
 async fn history(seed: u64, hours: f64) -> (usize, Vec<String>, Option<String>) {
     fastrand::seed(seed);
     let mut rng = Rng::with_seed(seed);
     let start = Instant::now();
-    // The assumption is that they tick at rates less than a twentieth apart.
+    // The clock rates differ by less than a twentieth, as the lease assumes.
     let rates = [0.9757, 1.0243, 0.99, 1.0];
     let processes = rates.map(|rate| Process::on(rate, None)).to_vec();
     let world = Arc::new(World {
@@ -224,7 +224,7 @@ async fn history(seed: u64, hours: f64) -> (usize, Vec<String>, Option<String>) 
     }
     tokio::spawn(faults(Arc::clone(&world), processes, rng.fork()));
 
-    // The last faults may last a minute, and the Lease they leave a duration more.
+    // The last faults may last a minute, and the resulting wait for the Lease as long as a lease duration.
     sleep_until(world.faults_until + secs(150.0)).await;
     let leaders = world.leaders();
     sleep(secs(300.0)).await;
@@ -266,7 +266,7 @@ fn never_two_terms_at_once_and_in_the_end_one() {
         println!("{}", run(seed, hours).1.join("\n"));
         return;
     }
-    // Unoptimised code runs a virtual hour in half a second.
+    // Without optimization, a virtual hour takes half a second.
     let usual = if cfg!(debug_assertions) { 20 } else { 200 };
     let histories: u64 = std::env::var("HISTORIES")
         .ok()

@@ -24,7 +24,7 @@ async fn bound_drops_work_when_the_term_ends() {
 async fn bound_never_polls_work_once_the_term_is_over() {
     let (term, handle) = Term::begin(1, Instant::now() + secs(5.0));
     let polls = Cell::new(0);
-    // It is polled once, then the clock passes the end without a timer having fired: as after a stopped process.
+    // The future is polled once. Then the clock passes the end before a timer has fired, as after the process was stopped.
     let work = poll_fn(|cx| {
         polls.set(polls.get() + 1);
         cx.waker().wake_by_ref();
@@ -54,7 +54,7 @@ async fn bound_asks_the_clock_and_not_a_timer() {
     });
     let mut bound = std::pin::pin!(term.bound(work));
     assert!(futures::poll!(bound.as_mut()).is_pending());
-    // The whole process stops: no timer has fired when it goes on.
+    // The whole process stops, and no timer has fired when it continues.
     std::thread::sleep(secs(0.04));
     assert_eq!(futures::poll!(bound.as_mut()), Poll::Ready(Err(TermOver)));
     assert_eq!(polls.get(), 1);

@@ -1,4 +1,4 @@
-//! A machine's wall clock: what it writes into the Lease, and what it would make of the Lease if it trusted it.
+//! The wall clock of a machine: the times that it writes into the Lease, and the effect of trusting it.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-/// 2026-01-01T00:00:00Z: when simulated time begins.
+/// 2026-01-01T00:00:00Z, the start of simulated time.
 const BEGIN: i64 = 1_767_225_600;
 
 #[derive(Clone)]
 pub struct Wall {
     start: Instant,
-    /// How far it is ahead of the true time, in seconds.
+    /// How many seconds the clock is ahead of the true time.
     ahead: i64,
-    /// Whether the process takes a Lease for given up that has expired by this clock. A planted bug.
+    /// A planted bug: the process takes a Lease that has expired by this clock.
     pub trusted: bool,
 }
 
@@ -32,8 +32,8 @@ impl Wall {
         Timestamp::from_second(BEGIN + self.ahead).unwrap() + passed
     }
 
-    /// The crate asks the real clock, on which a simulated hour is no time: a renewal gets the time that this clock shows. A claim
-    /// and a release are known by their times and keep them.
+    /// Sets the time of a renewal to this clock's time, because the crate reads the real clock, which hardly advances in a simulated hour.
+    /// Claims and releases keep their times, by which they are recognised.
     pub fn date(&self, patch: &mut Value) {
         if let Some(spec) = patch.get_mut("spec")
             && spec.get("renewTime").is_some()
@@ -43,7 +43,7 @@ impl Wall {
         }
     }
 
-    /// Shows a Lease that has expired by this clock as one that was given up.
+    /// Shows a Lease that has expired by this clock as released.
     pub fn mislead(&self, lease: &mut Value) {
         let Some(spec) = lease.get_mut("spec") else {
             return;

@@ -189,7 +189,7 @@ fn counts(entries: &[Entry], snapshot: &Snapshot, plan: &Plan) -> Counts {
 
 /// Returns the hold after the last operation failed with this cause.
 pub fn failed(cause: &str) -> Hold {
-    let text = format!("{cause}; it is tried again by itself, and sooner when an entry changes");
+    let text = format!("{cause}; the controller retries it, and sooner when an entry changes");
     (Reason::OperationFailed, text)
 }
 

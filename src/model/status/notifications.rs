@@ -229,7 +229,7 @@ fn progress(good: &[&Entry], asked: &str) -> Notice {
         )
     } else if !pending.is_empty() {
         let leave = match ips.is_empty() {
-            true => "the static IPs are being made".to_owned(),
+            true => "the static IPs are being allocated".to_owned(),
             false => format!("traffic will leave from {from}"),
         };
         let text = format!(

@@ -150,7 +150,7 @@ impl Answer {
                 plain(&ips)
             )
         } else if !route.is_empty() {
-            format!("{address} has no static IP yet: the route to {route} is still to be made\n")
+            format!("{address} has no static IP yet: the route to {route} does not exist yet\n")
         } else if self.entries.is_empty() {
             format!("{address} has no static IP: no ConfigMap asks for it\n")
         } else {

@@ -90,7 +90,7 @@ fn an_address_is_told_its_route_entries_and_static_ips() {
         (answer.routed, answer.entries.len(), answer.static_ips.len()),
         (false, 1, 0)
     );
-    assert!(answer.text().contains("still to be made"));
+    assert!(answer.text().contains("does not exist yet"));
 
     assert!(of("7.1.1.1").routed, "kept routes lead there as well");
     assert!(of("1.1.1.1").text().contains("no ConfigMap asks for it"));

@@ -14,7 +14,7 @@ pub(super) fn show(entry: &mut Entry, plan: &Plan, id: &EntryId) {
     let mut problems = plan.problems.iter();
     if let Some(why) = problems.find(|it| it.reason == Reason::LedgerUnavailable) {
         entry.state = State::Waiting;
-        let text = format!("its route is there and not recorded, since {}", why.what);
+        let text = format!("its route exists but is not recorded, because {}", why.what);
         entry.explain(why.reason, &text);
     }
 }
