@@ -204,6 +204,10 @@ pub(crate) mod account_view;
 pub(crate) mod account_faults;
 
 #[cfg(test)]
+#[path = "../simulation/list_faults.rs"]
+mod list_faults;
+
+#[cfg(test)]
 #[path = "../simulation/quota_faults.rs"]
 pub(crate) mod quota_faults;
 

@@ -22,9 +22,16 @@ const EIP: &str = "AWS::EC2::EIP";
 /// A resource of the stack that differs in EC2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stray {
-    /// The route, if the resource is a route of a worker table.
-    pub(crate) route: Option<(TableId, Ipv4Net)>,
+    /// The networks in worker tables that depend on the resource, if it is a route, a prefix list or a route to one.
+    pub(crate) routes: Vec<(TableId, Ipv4Net)>,
+    /// Empty for a prefix list, which serves all zones.
     pub(crate) zone: Zone,
+}
+
+impl Stray {
+    pub(crate) fn is_of(&self, zone: &Zone) -> bool {
+        self.zone.is_empty() || self.zone == *zone
+    }
 }
 
 /// The resources of one zone, by their ids.
@@ -58,7 +65,7 @@ fn lead(ec2: &mut Ec2, (table, cidr): &(TableId, Ipv4Net), target: Option<&str>)
         return false;
     };
     let Some(was) = routes.remove(cidr) else {
-        return false;
+        return ec2.lead_list(table, cidr, target);
     };
     let route = target.map(|target| Route {
         target: target.to_owned(),
@@ -120,7 +127,11 @@ impl MemoryProvider {
         }
         let ec2 = &mut account.ec2;
         match harm {
-            Ec2Fault::RouteGone(_) => victim.as_ref().is_some_and(|route| lead(ec2, route, None)),
+            Ec2Fault::RouteGone(number) => victim.as_ref().is_some_and(|route| match number % 4 {
+                2 => ec2.drop_entry(route) || lead(ec2, route, None),
+                3 => ec2.drop_list(route) || lead(ec2, route, None),
+                _ => lead(ec2, route, None),
+            }),
             Ec2Fault::RouteAstray(_) => victim
                 .as_ref()
                 .is_some_and(|route| lead(ec2, route, Some("pcx-1"))),
@@ -214,20 +225,27 @@ impl MemoryProvider {
                 return None;
             }
             let part = names.parts.iter().find(|(_, name)| *name == logical);
-            let route = names.routes.iter().find(|(_, name)| *name == logical);
-            let stray = match (part, route) {
-                (Some(((zone, _), _)), _) => Stray {
-                    route: None,
-                    zone: zone.clone(),
-                },
-                (None, Some((route, _))) => Stray {
-                    route: Some(route.clone()),
-                    zone: names.route_zones.get(route).cloned().unwrap_or_default(),
-                },
-                // The operation under way will remove the resource.
-                (None, None) => return None,
+            if let Some(((zone, _), _)) = part {
+                let zone = zone.clone();
+                return Some((
+                    logical.clone(),
+                    Stray {
+                        routes: vec![],
+                        zone,
+                    },
+                ));
+            }
+            let is_list = made.wish.kind == "AWS::EC2::PrefixList";
+            let depends = |name: &String| {
+                let to_list = |route: &Made| route.wish.field("DestinationPrefixListId") == made.id;
+                name == logical || is_list && account.made.get(name).is_some_and(to_list)
             };
-            Some((logical.clone(), stray))
+            let routes = names.routes.iter().filter(|(_, name)| depends(name));
+            let routes: Vec<_> = routes.map(|(route, _)| route.clone()).collect();
+            // Without a route, the operation under way will remove the resource.
+            let zone = names.route_zones.get(routes.first()?).cloned();
+            let zone = zone.filter(|_| !is_list).unwrap_or_default();
+            Some((logical.clone(), Stray { routes, zone }))
         };
         account.made.iter().filter_map(stray).collect()
     }

@@ -165,7 +165,7 @@ impl World {
         excuses.takes_away(&sight, &after);
         if fault.until.is_none() {
             // Resources of the zone that had drifted before may depend on the damaged one.
-            let hangs_on_it = |stray: &Stray| stray.route.is_none() && stray.zone == *zone;
+            let hangs_on_it = |stray: &Stray| stray.routes.is_empty() && stray.zone == *zone;
             let astray = self.account.astray().into_iter();
             let new = astray.filter(|(id, stray)| !well.contains_key(id) || hangs_on_it(stray));
             excuses
@@ -227,9 +227,9 @@ impl World {
             if !is_gone && !excuses.is_given_up(&id) {
                 continue;
             }
-            match stray.route {
-                Some(route) => _ = lost.routes.insert(route),
-                None => _ = lost.zones.insert(stray.zone),
+            match stray.routes.is_empty() {
+                true => _ = lost.zones.insert(stray.zone),
+                false => lost.routes.extend(stray.routes),
             }
         }
         lost
@@ -265,7 +265,7 @@ impl World {
         let mut astray = self.account.astray().into_iter();
         // Routes are checked by the addresses that they cover, because a route that is only retained is not restored.
         let stray =
-            astray.find(|(_, stray)| stray.route.is_none() && !lost.zones.contains(&stray.zone));
+            astray.find(|(_, stray)| stray.routes.is_empty() && !lost.zones.contains(&stray.zone));
         let text = stray.map(|(id, _)| format!("{id} is not in EC2 as the stack defines it"));
         text.or_else(|| self.account.lacks(&zones))
             .or_else(|| self.lacks_own_ip(lost))

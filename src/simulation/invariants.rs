@@ -154,7 +154,7 @@ impl World {
             routes.extend(self.shared().excuses.excused(table));
             // A zone that could not be added is left out for a while. The end of the history checks that it is added.
             let is_out = !self.account.has_gateway(zone);
-            let is_astray = astray.values().any(|stray| stray.zone == *zone);
+            let is_astray = astray.values().any(|stray| stray.is_of(zone));
             let is_tight = is_tight || self.was_full(table);
             let stays = repairs || is_out || is_tight || is_astray;
             let had = in_table(&before, table);

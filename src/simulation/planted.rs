@@ -14,7 +14,7 @@ use crate::provider::memory::MemoryProvider;
 
 /// Changes the target of drifted routes at each read.
 pub fn other_routes(world: &World, network: &mut Network) {
-    for (table, cidr) in (world.account.astray().into_values()).filter_map(|stray| stray.route) {
+    for (table, cidr) in (world.account.astray().into_values()).flat_map(|stray| stray.routes) {
         if let Some(worker) = network.worker_tables.get_mut(&table) {
             let route = Route {
                 target: format!("pcx-{}", fastrand::u32(..)),

@@ -50,17 +50,18 @@ impl MemoryProvider {
     pub(crate) fn crowd(&self, table: usize, count: u8) {
         let mut account = self.account();
         let quota = account.ec2.route_quota.unwrap_or(usize::MAX);
-        let mut tables = account.ec2.network.worker_tables.values_mut();
-        let Some(table) = tables.nth(table) else {
+        let mut tables = account.ec2.network.worker_tables.keys();
+        let Some(table) = tables.nth(table).cloned() else {
             return;
         };
         for number in 0..count {
-            if table.routes.len() < quota {
+            if account.ec2.taken(&table) < quota {
                 let route = Route {
                     target: "pcx-1".to_owned(),
                     blackhole: false,
                 };
-                table.routes.insert(foreign(number), route);
+                let routes = account.ec2.routes(&table).into_iter();
+                routes.for_each(|it| _ = it.insert(foreign(number), route.clone()));
             }
         }
     }

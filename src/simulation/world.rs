@@ -293,7 +293,7 @@ impl World {
         let mut shared = self.shared();
         shared.stamp = None;
         let theirs = astray
-            .filter_map(|stray| stray.route)
+            .flat_map(|stray| stray.routes)
             .filter(|(of, _)| of == table);
         shared.excuses.took(theirs);
         let Some(routes) = sight.tables.get(table) else {

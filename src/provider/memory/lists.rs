@@ -132,7 +132,7 @@ impl Ec2 {
     }
 
     /// The tables with a route to the list.
-    fn users(&self, id: &str) -> Vec<String> {
+    pub(super) fn users(&self, id: &str) -> Vec<String> {
         let Network {
             worker_tables,
             other_tables,
