@@ -40,6 +40,7 @@ mod lease_times;
 mod ledger;
 mod limits;
 mod linked;
+mod list_drift;
 mod list_room;
 mod lists;
 mod lost_eip;
