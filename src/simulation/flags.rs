@@ -22,6 +22,8 @@ pub struct Flags {
     pub grace: u16,
     /// `--allow-new-eips`.
     pub new_eips: bool,
+    /// `--prefix-lists`. A history with a planted bug has direct routes only.
+    pub lists: PrefixLists,
 }
 
 impl Default for Flags {
@@ -30,16 +32,19 @@ impl Default for Flags {
             deletes: false,
             grace: 60,
             new_eips: false,
+            lists: PrefixLists::Never,
         }
     }
 }
 
-/// Returns the value of `--prefix-lists`, which the environment names by `LISTS`.
-pub fn prefix_lists() -> PrefixLists {
+/// Returns the value of `--prefix-lists`: each fourth history makes lists. The environment may name another value by `LISTS`.
+fn prefix_lists(seed: u64) -> PrefixLists {
     match std::env::var("LISTS").as_deref() {
         Ok("always") => PrefixLists::Always,
         Ok("when-full") => PrefixLists::WhenFull,
-        _ => PrefixLists::Never,
+        Ok(_) => PrefixLists::Never,
+        Err(_) if seed % 4 == 3 => PrefixLists::Always,
+        Err(_) => PrefixLists::Never,
     }
 }
 
@@ -58,7 +63,10 @@ impl Script {
             Event::Flags(flags) => Some(*flags),
             _ => None,
         });
-        flags.unwrap_or_default()
+        Flags {
+            lists: prefix_lists(self.seed),
+            ..flags.unwrap_or_default()
+        }
     }
 }
 
@@ -71,6 +79,7 @@ pub fn draw(rng: &mut Rng, length: f64, events: &mut Vec<(Duration, Event)>) {
         grace: one(rng, &[60, 60, 0, 180]),
         // The controller checks the static IPs that a change set may replace. It cannot prevent that CloudFormation then replaces others.
         new_eips: rng.u8(0..4) == 0 && !is_greedy,
+        ..Flags::default()
     };
     if flags.grace == 0 {
         // Without a grace period, an empty list must be true.

@@ -167,7 +167,9 @@ fn controller(
     let election = world.api.replica_over(&name, &net, spawn);
     let seat = ElectionWrapper::new(world, who, process, election);
     let mut settings = settings();
-    settings.prefix_lists = flags::prefix_lists();
+    if world.bug == Bug::None {
+        settings.prefix_lists = world.flags.lists;
+    }
     if world.flags.deletes {
         settings.on_empty = OnEmpty::Delete;
     }

@@ -1,8 +1,8 @@
 //! Which networks have their routes by network lists, and which have routes of their own.
 //!
 //! The live template is the memory: an entry stays in its list. CloudFormation changes several lists, and routes beside them, in no
-//! order, so no change moves a network: what takes its place comes into the same list at once, or stands elsewhere before the next
-//! change takes the old entry out.
+//! order, so no change moves an entry to another list: what takes its place comes into the same list at once, or stands elsewhere before
+//! the next change takes the old entry out. A network with routes of its own moves into a list only where the stack has no room otherwise.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +47,7 @@ pub(in crate::model) fn carried<'a>(desired: &'a Desired, names: &'a Names) -> C
     let mut choice = Choice::new(desired, names);
     choice.replace();
     choice.fill();
+    choice.move_in();
     choice.carried()
 }
 
@@ -76,6 +77,9 @@ struct Choice<'a> {
     /// The new networks by the wider network of those that take each other's place, and the entries whose place they take.
     groups: BTreeMap<Ipv4Net, Group>,
     placed: BTreeSet<Ipv4Net>,
+    /// Networks that have routes of their own in all tables, and may be in a list.
+    movable: BTreeSet<Ipv4Net>,
+    moved: BTreeSet<Ipv4Net>,
 }
 
 #[derive(Default)]
@@ -115,6 +119,8 @@ impl<'a> Choice<'a> {
             replaced: BTreeMap::new(),
             groups: BTreeMap::new(),
             placed: BTreeSet::new(),
+            movable: BTreeSet::new(),
+            moved: BTreeSet::new(),
         };
         let mut leaving = BTreeMap::new();
         for (id, list) in &names.lists {
@@ -126,6 +132,11 @@ impl<'a> Choice<'a> {
                 size: list.size,
             };
             choice.slots.insert(id.clone(), Slots { list, changes: 0 });
+        }
+        // No route to a list can be made in a zone that stays as it is.
+        if desired.into_lists.is_some_and(|room| room.moves) && desired.frozen.is_empty() {
+            let in_all = counts.iter().filter(in_all).map(|(net, _)| *net);
+            choice.movable = in_all.filter(|net| choice.is_movable(net)).collect();
         }
         choice.group(&not_live, leaving);
         choice
@@ -197,6 +208,30 @@ impl<'a> Choice<'a> {
         }
     }
 
+    /// Whether the network has a route of its own in each table, to the zone of the table.
+    fn is_movable(&self, net: &Ipv4Net) -> bool {
+        let (desired, names) = (self.desired, self.names);
+        let is_listed = names.lists.values().any(|list| list.entries.contains(net));
+        !is_listed
+            && desired.tables.iter().all(|(table, zone)| {
+                let route = (table.clone(), *net);
+                names.is_direct(&route) && names.route_zones.get(&route) == Some(zone)
+            })
+    }
+
+    /// Moves networks into free places of lists. CloudFormation changes the lists before it deletes the routes.
+    fn move_in(&mut self) {
+        for net in std::mem::take(&mut self.movable) {
+            let mut free = self.slots.values_mut().filter(|slots| slots.takes(1, 0));
+            let Some(slots) = free.next() else {
+                return;
+            };
+            slots.list.entries.insert(net);
+            slots.changes += 1;
+            self.moved.insert(net);
+        }
+    }
+
     /// Returns the logical id for one more list.
     fn unused_name(&self) -> String {
         let used: BTreeSet<usize> = self.slots.keys().filter_map(|id| number_of(id)).collect();
@@ -231,8 +266,10 @@ impl<'a> Choice<'a> {
             }
         }
         let listed: BTreeSet<&Ipv4Net> = lists.values().flat_map(|list| &list.entries).collect();
-        let is_direct =
-            |route: &&(TableId, Ipv4Net)| !listed.contains(&route.1) || names.is_direct(route);
+        let is_direct = |route: &&(TableId, Ipv4Net)| {
+            let stays = names.is_direct(route) && !self.moved.contains(&route.1);
+            !listed.contains(&route.1) || stays
+        };
         let mut direct: BTreeSet<_> = desired.routes.iter().filter(is_direct).cloned().collect();
         // Until EC2 has the list, what it is to stand for stays.
         let replaced = names.routes.keys().filter(|route| {

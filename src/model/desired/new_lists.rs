@@ -9,6 +9,8 @@ pub struct NewLists {
     pub usual: usize,
     /// The size of one more, for the rest of the room in the route tables; 0: there is none.
     pub last: usize,
+    /// Whether networks with routes of their own move into free places of lists, for the room in the stack.
+    pub moves: bool,
 }
 
 impl NewLists {
@@ -18,7 +20,11 @@ impl NewLists {
         // Some is left for routes of others.
         let rest = free_in_tables % SIZE / 10 * 10;
         let last = if usual < in_region { rest } else { 0 };
-        Self { usual, last }
+        Self {
+            usual,
+            last,
+            moves: false,
+        }
     }
 
     /// Takes the room of one list, and returns its size.

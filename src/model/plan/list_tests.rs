@@ -158,6 +158,30 @@ fn a_thousand_routes_are_taken_up_by_lists_and_then_the_rest_waits() {
     assert!(bytes < 70_000, "{bytes}");
 }
 
+/// 12 parts of two zones and 244 networks in two tables: not even one list with its routes would fit beside them.
+#[test]
+fn in_a_full_stack_networks_move_into_the_lists_that_new_ones_need() {
+    for mode in [PrefixLists::WhenFull, PrefixLists::Always] {
+        let mut bench = bench(PrefixLists::Never);
+        ask(&mut bench, &many(0..244));
+        let full = settle(&mut bench);
+        assert_eq!(full.size.map(|size| size.resources), Some(500));
+        bench.settings.prefix_lists = mode;
+        assert_eq!(bench.plan().action, Action::Keep);
+        ask(&mut bench, &many(0..260));
+        let old = names(&bench);
+        let plan = change(&mut bench);
+        check(&old, &names(&bench), &many(0..244));
+        assert_eq!(
+            (sizes(&bench), direct(&bench)),
+            (vec![100], 2 * 160),
+            "{plan}"
+        );
+        assert!(plan.problems.is_empty(), "{plan}");
+        assert_eq!(bench.plan().action, Action::Keep);
+    }
+}
+
 #[test]
 fn never_makes_no_list_and_drops_none() {
     let mut bench = bench(PrefixLists::Always);

@@ -113,9 +113,19 @@ pub(in crate::model) fn list_choices(
         true => none,
         false => NewLists::of(free, in_region),
     };
-    match settings.prefix_lists {
+    let moves = NewLists {
+        moves: true,
+        ..most
+    };
+    let mut choices = match settings.prefix_lists {
         PrefixLists::Never => vec![None],
-        PrefixLists::WhenFull => vec![Some(none), Some(most)],
-        PrefixLists::Always => vec![Some(most), Some(none)],
+        PrefixLists::WhenFull => vec![Some(none), Some(most), Some(moves)],
+        PrefixLists::Always => vec![Some(most), Some(none), Some(moves)],
+    };
+    // Each choice takes a template to judge.
+    if !names.routes.keys().any(|route| names.is_direct(route)) {
+        choices.retain(|choice| *choice != Some(moves));
     }
+    choices.dedup();
+    choices
 }
