@@ -1,4 +1,4 @@
-//! Proof that something is gone: EC2 is asked for just its id. A list that lacks it may only be incomplete.
+//! Proof that a resource does not exist: EC2 is asked for its id alone. A list that lacks the resource may only be incomplete.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::error::Failure;
 use super::kind::Service;
 use crate::model::cloud::observed::IdKind;
 
-/// Ids that are asked for at one look. What is beyond them stays unproven.
+/// The number of ids that one call of [`Absence::of`] checks. Further ids stay unproven.
 const MAX_ASKED: usize = 20;
 
 pub struct Absence<'a> {
@@ -19,8 +19,8 @@ pub struct Absence<'a> {
 }
 
 impl Absence<'_> {
-    /// Returns those of these ids that do not exist by EC2's own word. The first call that fails ends the asking: the rest stays
-    /// unproven, and the pass goes on.
+    /// Returns the ids that do not exist according to EC2. The first call that fails ends the check: the remaining ids stay unproven, and
+    /// the pass continues.
     pub async fn of(&self, ids: &BTreeSet<String>) -> BTreeSet<String> {
         let mut absent = BTreeSet::new();
         for id in ids.iter().take(MAX_ASKED) {
@@ -36,7 +36,7 @@ impl Absence<'_> {
         absent
     }
 
-    /// Whether an answer that has something of this id shows it as gone.
+    /// Whether EC2 still describes the resource, and shows it as deleted. If EC2 has no record of the id, it answers with an error.
     async fn is_gone(&self, id: &str) -> Result<bool, Failure> {
         let (calls, ec2) = (self.calls, self.ec2);
         match IdKind::of(id) {

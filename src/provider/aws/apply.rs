@@ -1,4 +1,4 @@
-//! The mutating calls: one per action, each under its term.
+//! The mutating calls of each action, within the leader's term.
 
 use std::collections::BTreeSet;
 
@@ -24,12 +24,12 @@ pub struct Writer<'a> {
     pub calls: &'a Calls,
     pub cloudformation: &'a aws_sdk_cloudformation::Client,
     pub bucket: Option<&'a Bucket>,
-    /// The role that CloudFormation acts with; without one, with the caller's rights.
+    /// The role that CloudFormation assumes. Without a role, CloudFormation uses the caller's rights.
     pub role_arn: Option<&'a str>,
     pub term: &'a Term,
-    /// The cluster that acts, in its short form.
+    /// The short form of the cluster that acts.
     pub owner: Option<&'a str>,
-    /// Its Lease, in its short form.
+    /// The short form of the cluster's Lease.
     pub lease: Option<&'a str>,
 }
 
@@ -60,7 +60,7 @@ impl Writer<'_> {
             Action::Execute { change_set } => self.execute(memory, stack, change_set).await,
             Action::Discard { change_set } => {
                 memory.prepared = None;
-                // Whatever becomes of the call, the name may not be free yet.
+                // The name may still be in use, whether or not the call succeeds.
                 memory.attempts += 1;
                 self.discard(stack, change_set).await
             }
@@ -123,7 +123,7 @@ impl Writer<'_> {
             .change_set_name(&name)
             .change_set_type(ChangeSetType::Update)
             .set_tags(Some(tags(template)))
-            // No client token: the name is one already, and what AWS remembers of a token may outlive its change set.
+            // No client token: the name identifies the request, and AWS may remember a token longer than its change set.
             .set_role_arn(self.role_arn.map(str::to_owned))
     }
 
@@ -144,7 +144,7 @@ impl Writer<'_> {
             )
             .await;
         match answer {
-            // Its name says what is in it and which attempt made it: an earlier call, whose answer was lost.
+            // An earlier call, whose answer was lost, made the change set: the name stands for its content and the attempt.
             Err(failure) if failure.kind == Kind::Exists => Ok(()),
             answer => {
                 let made = answer?;
@@ -167,7 +167,7 @@ impl Writer<'_> {
             .execute_change_set()
             .stack_name(stack)
             .change_set_name(change_set)
-            // What fails is to be rolled back, whatever the default is.
+            // A failed operation is rolled back, independent of the API's default.
             .disable_rollback(false)
             .client_request_token(&token);
         memory.prepared = None;
@@ -314,7 +314,8 @@ impl Writer<'_> {
         self.started(memory, answer).map(drop)
     }
 
-    /// The same when a call is repeated whose fate is unknown, another one once it was accepted.
+    /// Returns the client token of an operation. A call that is repeated after a lost answer has the same token; the token changes once a
+    /// call was accepted.
     fn token(&self, memory: &Memory, what: &str) -> String {
         token(
             self.term.epoch(),
@@ -324,7 +325,7 @@ impl Writer<'_> {
         )
     }
 
-    /// What the answer to a call that starts an operation means for it. None: an earlier attempt of the call did it.
+    /// Evaluates the answer to a call that starts an operation. None: an earlier attempt of the call started the operation.
     fn started<T>(
         &self,
         memory: &mut Memory,
@@ -339,7 +340,7 @@ impl Writer<'_> {
                 Ok(Some(answer))
             }
             Err(failure) if failure.may_have_happened() => {
-                // The operation stays remembered. The call is repeated when events show how it ended, or after a time limit.
+                // The operation stays in memory. The call is repeated when events show how the operation ended, or after a time limit.
                 let done = matches!(failure.kind, Kind::Exists | Kind::State | Kind::Missing);
                 if done { Ok(None) } else { Err(failure.into()) }
             }
@@ -350,7 +351,7 @@ impl Writer<'_> {
         }
     }
 
-    /// TemplateBody or TemplateURL.
+    /// Returns the template as TemplateBody or TemplateURL. Uploads a template that is too large for a request.
     async fn body(
         &self,
         template: &Template,

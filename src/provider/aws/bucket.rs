@@ -14,9 +14,9 @@ use crate::model::cloud::limits::Doubt;
 use crate::model::desired::template::{MAX_INLINE_BYTES, Template};
 use crate::provider::ProviderError;
 
-/// Where our objects are.
+/// The key prefix of the controller's objects.
 const PREFIX: &str = "kube-static-egress-controller";
-/// A look at the bucket delays a pass by no more than this.
+/// The time limit of a check of the bucket, which delays a pass.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A bucket in the stack's region.
@@ -30,8 +30,8 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// Asks for an object of ours that need not be there, and returns why templates cannot go through the bucket, as far as S3 says so.
-    /// Without the right to list the bucket, S3 says of any such object that it is denied.
+    /// Asks for an object that need not exist, and returns why templates cannot go through the bucket, as far as S3 reports a reason.
+    /// Without the right to list the bucket, S3 denies access to any object that does not exist.
     pub async fn doubt(&self, calls: &Calls, stack: &str) -> Option<(Doubt, String)> {
         let key = format!("{PREFIX}/{stack}/none");
         let request = self.client.get_object().bucket(&self.name).key(key);
@@ -57,8 +57,8 @@ impl Bucket {
         ))
     }
 
-    /// Uploads the template and tells its URL. The key names the content: a repeated upload changes nothing, and a
-    /// template that CloudFormation is reading is never another one.
+    /// Uploads the template and returns its URL. The key identifies the content: a repeated upload changes nothing, and no upload changes a
+    /// template that CloudFormation reads.
     pub async fn put(
         &self,
         calls: &Calls,
@@ -87,7 +87,7 @@ impl Bucket {
     }
 }
 
-/// What to say when a template needs a bucket and there is none.
+/// Returns the error for a template that needs a bucket if none is configured.
 pub fn none_given(template: &Template) -> ProviderError {
     let bytes = template.text.len();
     let message = format!(
@@ -104,7 +104,7 @@ fn key(template: &Template) -> String {
     )
 }
 
-/// The beginnings of regions outside of the partitions `aws` and `aws-us-gov`, and the domain of each partition, as the SDK has them.
+/// The prefixes of regions outside of the partitions `aws` and `aws-us-gov`, and the domain of each partition, as in the SDK.
 const DOMAINS: [(&str, &str); 6] = [
     ("cn-", "amazonaws.com.cn"),
     ("eusc-", "amazonaws.eu"),
@@ -114,7 +114,7 @@ const DOMAINS: [(&str, &str); 6] = [
     ("us-isof-", "csp.hci.ic.gov"),
 ];
 
-/// In the form that CloudFormation takes as TemplateURL.
+/// Returns the URL of an object in the form that CloudFormation accepts as TemplateURL.
 fn url(bucket: &str, region: &str, endpoint: Option<&str>, key: &str) -> String {
     let domain = DOMAINS.iter().find(|(start, _)| region.starts_with(start));
     let domain = domain.map_or("amazonaws.com", |(_, domain)| domain);

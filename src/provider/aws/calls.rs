@@ -1,4 +1,4 @@
-//! The one way out to AWS: every call is reported, and a mutating one ends with its term.
+//! The only path to AWS: every call is reported, and a mutating call ends with its term.
 
 use std::error::Error;
 use std::fmt;
@@ -48,7 +48,7 @@ impl Calls {
         spans::call(service.sdk_name(), action, &self.region)
     }
 
-    /// `send` gets an interceptor to be put on the operation.
+    /// Sends a call that needs no term. `send` adds the interceptor to the operation.
     pub async fn read<T, E, F>(
         &self,
         service: Service,
@@ -67,8 +67,7 @@ impl Calls {
         result
     }
 
-    /// The same for a call that changes something: no attempt starts after the end of the term, and one that is under
-    /// way then is dropped.
+    /// Sends a mutating call: no attempt starts after the end of the term, and an attempt that is in progress then is dropped.
     pub async fn write<T, E, F>(
         &self,
         term: &Term,
@@ -89,7 +88,7 @@ impl Calls {
         result
     }
 
-    /// Credentials that AWS has refused are not used again.
+    /// Forgets credentials that AWS has refused, so that the next call loads new ones.
     async fn renew<T>(&self, result: &Result<T, Failure>) {
         let refused = |failure: &Failure| {
             matches!(failure.kind, Kind::CredentialsExpired | Kind::Credentials)
@@ -147,8 +146,8 @@ impl fmt::Debug for Calls {
     }
 }
 
-/// Sits before every attempt of one call, the SDK's own retries included: counts it, and refuses it once the term is
-/// over, which also ends the SDK's retrying. Remembers the last answer for the call's span.
+/// Runs before every attempt of one call, including the SDK's retries: counts the attempts, and refuses them after the end of the term,
+/// which also stops the retries. Stores the last answer for the call's span.
 #[derive(Clone, Debug)]
 pub struct Gate {
     term: Option<TermGuard>,
@@ -158,12 +157,12 @@ pub struct Gate {
     answer: Arc<Mutex<Option<Answer>>>,
 }
 
-/// What a span shows of an answer.
+/// The parts of an answer that the call's span shows.
 #[derive(Debug)]
 struct Answer {
     status: u16,
     id: Option<String>,
-    /// S3 has one more.
+    /// The second request id, which only S3 sends.
     extended_id: Option<String>,
 }
 
@@ -178,7 +177,7 @@ impl Gate {
         }
     }
 
-    /// The span ends with this, the last of the call's gates.
+    /// Records the result of the call in its span. The last gate of the call ends the span.
     fn end(self, failure: Option<&Failure>) {
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(answer) = &*answer {

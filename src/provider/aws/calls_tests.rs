@@ -7,13 +7,13 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::lease::{Election as _, NoElection};
 
-/// An EC2 that answers every request with 503, and tells of each.
+/// Starts an EC2 that answers every request with 503 and signals each request.
 async fn unavailable() -> (aws_sdk_ec2::Client, mpsc::UnboundedReceiver<()>) {
     let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     answering(head, 0).await
 }
 
-/// An EC2 that answers every request so, with as many MiB of nothing after it, and tells of each.
+/// Starts an EC2 that answers every request with this head and as many MiB of blanks, and signals each request.
 async fn answering(
     head: &'static str,
     mebibytes: usize,
@@ -101,7 +101,7 @@ async fn a_term_that_is_over_sends_nothing() {
     let term = election.campaign().await;
     let _next = election.campaign().await;
     let gate = Gate::new(Some(term.guard()), Span::none());
-    // The gate alone, and the bound around it.
+    // Both the gate alone and a call with a term send nothing.
     let alone = ec2
         .delete_route()
         .route_table_id("rtb-1")

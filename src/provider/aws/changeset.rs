@@ -18,14 +18,14 @@ use crate::model::cloud::layout::Layout;
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect};
 use crate::model::cloud::network_lists::NetworkList;
 
-/// Change sets whose changes are read: the newest. There is one at a time unless something goes very wrong.
+/// The number of change sets whose changes are read, newest first. Normally only one exists.
 const MAX_DESCRIBED: usize = 3;
 
-/// Seconds after which a change set that is still being computed is given up.
+/// The time in seconds after which a change set that is still being computed is discarded.
 const MAX_PENDING: i64 = 900;
 
-/// Ours, oldest first, with the changes of those that could be executed. `prepared`: id or name of one that was made; it may be
-/// missing in the list. `changed`: when the stack was last updated, in seconds since 1970.
+/// Returns the controller's change sets, oldest first, with the changes of those that are ready. `prepared`: id or name of a change set
+/// that was made, which the list may lack. `changed`: the time of the stack's last update, in seconds since 1970.
 pub async fn ours(
     calls: &Calls,
     cloudformation: &aws_sdk_cloudformation::Client,
@@ -81,7 +81,7 @@ async fn list(
     stack: &str,
 ) -> Result<Vec<ChangeSetSummary>, Failure> {
     let (mut all, mut pages) = (Vec::new(), Pages::of(List::ChangeSets));
-    // What lies beyond the limit is left for later: those before it are discarded meanwhile.
+    // Change sets beyond the limit are read in a later pass, after those before them are discarded.
     while let Some(token) = pages.turn() {
         let request = cloudformation
             .list_change_sets()
@@ -98,7 +98,7 @@ async fn list(
     Ok(all)
 }
 
-/// Returns what a list would show of one change set; None when it is gone.
+/// Returns a change set as a list would show it. None if it does not exist.
 async fn summary(
     calls: &Calls,
     cloudformation: &aws_sdk_cloudformation::Client,
@@ -128,7 +128,7 @@ async fn summary(
     Ok(Some(summary.build()))
 }
 
-/// The network lists of its template; None where that cannot be read.
+/// Returns the network lists in the template of a change set. None if the template cannot be read.
 async fn lists(
     calls: &Calls,
     cloudformation: &aws_sdk_cloudformation::Client,
@@ -149,12 +149,12 @@ async fn lists(
         Err(failure) if failure.kind == Kind::Missing => return Ok(None),
         answer => answer?.template_body.unwrap_or_default(),
     };
-    // Lists name no parameter.
+    // Network lists refer to no parameter.
     let layout = Layout::read(&text, &BTreeMap::new());
     Ok(layout.ok().map(|layout| layout.names().lists))
 }
 
-/// None when there are too many to read.
+/// Returns the changes of a change set. None if there are more pages than are read.
 async fn changes(
     calls: &Calls,
     cloudformation: &aws_sdk_cloudformation::Client,
@@ -187,7 +187,7 @@ async fn changes(
     Ok(pages::within(List::ChangeSets, page).await?.ok())
 }
 
-/// `changed`: when the stack was last updated; both in seconds since 1970.
+/// Returns the controller's change sets, oldest first. `changed` is the time of the stack's last update; times are in seconds since 1970.
 fn from_summaries(mut summaries: Vec<ChangeSetSummary>, changed: i64, now: i64) -> Vec<ChangeSet> {
     summaries.retain(|summary| summary.change_set_name().is_some_and(is_our_change_set));
     summaries.sort_by_key(|summary| {
@@ -207,14 +207,14 @@ fn from_summaries(mut summaries: Vec<ChangeSetSummary>, changed: i64, now: i64) 
     summaries.iter().filter_map(set).collect()
 }
 
-/// The state in the light of time.
+/// Returns the state of a change set, given its age and the time of the stack's last update.
 fn judged(summary: &ChangeSetSummary, changed: i64, now: i64) -> Option<ChangeSetState> {
     let made = summary.creation_time().map_or(now, |time| time.secs());
     Some(match state(summary)? {
         ChangeSetState::Pending if now - made > MAX_PENDING => {
             ChangeSetState::Dead(format!("it was not computed within {MAX_PENDING} s"))
         }
-        // It found no changes in a stack that has changed since.
+        // The stack has changed since this change set found no changes.
         ChangeSetState::NoChanges if made < changed => {
             ChangeSetState::Dead("the stack has changed since it was made".to_owned())
         }
@@ -222,7 +222,8 @@ fn judged(summary: &ChangeSetSummary, changed: i64, now: i64) -> Option<ChangeSe
     })
 }
 
-/// None when it is as good as deleted. What nobody can execute is dead, so that it is discarded.
+/// Returns the state of a change set; None if it is deleted or being deleted. A change set that cannot be executed is dead, so that the
+/// controller discards it.
 fn state(summary: &ChangeSetSummary) -> Option<ChangeSetState> {
     use ChangeSetState::{Dead, Executed, NoChanges, Pending, Ready};
     let reason = || summary.status_reason().filter(|reason| !reason.is_empty());
@@ -267,7 +268,7 @@ fn change(resource: &ResourceChange) -> Change {
             true => Effect::Modify,
             false => Effect::Tags,
         },
-        // Whatever does not say that it keeps the resource may replace it.
+        // A change may replace the resource unless CloudFormation excludes that.
         (Some(ChangeAction::Modify), _) => Effect::MayReplace,
         (Some(ChangeAction::SyncWithActual), _) => Effect::Record,
         _ => Effect::Other,
@@ -283,7 +284,8 @@ fn change(resource: &ResourceChange) -> Change {
     }
 }
 
-/// Whether more of it changes than tags and what the template says beside its properties. A change that does not say is one.
+/// Whether a change concerns properties, not only tags and attributes outside of the properties. A change without a scope may concern any
+/// property.
 fn has_properties(resource: &ResourceChange) -> bool {
     let scope = resource.scope();
     let is_property = |of: &ResourceAttribute| {
@@ -298,7 +300,7 @@ fn has_properties(resource: &ResourceChange) -> bool {
     scope.is_empty() || scope.iter().any(is_property)
 }
 
-/// The resources on whose attributes a modification or possible replacement depends, if on nothing else.
+/// Returns the resources whose attributes alone cause a modification or possible replacement. Empty if it has any other cause.
 fn dynamic_on(resource: &ResourceChange, effect: Effect) -> Vec<String> {
     let mut on = Vec::new();
     for detail in resource.details() {

@@ -1,4 +1,4 @@
-//! What summaries and changes of the API mean.
+//! How summaries and changes of the API are interpreted.
 
 use aws_smithy_types::DateTime;
 

@@ -1,36 +1,38 @@
-//! Which stack is ours: decided from names and tags alone.
+//! Decides from names and tags alone which stack belongs to this controller.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_cloudformation::types::{Stack, StackStatus, Tag};
 
-/// The name of stacks made before there were ownership tags.
+/// The name of stacks that were created before ownership tags existed.
 const UNTAGGED_NAME: &str = "egress-static-nat";
 
-/// What the stacks that were found mean.
+/// The conclusion from the stacks that were found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Claim {
-    /// There is none, and the name is free.
+    /// No stack is ours, and the name is free.
     Absent,
     Ours(Box<Stack>),
-    /// The name is taken by a stack without our tags.
+    /// A stack without our tags has the name.
     Foreign {
         name: String,
         why: String,
     },
-    /// More than one has our tags.
+    /// More than one stack has our tags.
     Several(Vec<Stack>),
 }
 
-/// | ownership tags on it                    | name   | it is   |
-/// |-----------------------------------------|--------|---------|
-/// | all, with our values                    | any    | ours    |
-/// | none of the keys                        | ours, and it is `egress-static-nat` | ours: older than the tags |
-/// | anything else                           | ours   | foreign |
-/// | anything else                           | other  | nobody's business |
+/// Decides which of the stacks is ours, by each stack's tags and name:
 ///
-/// `found` may name a stack twice (by name and by tags). Nested stacks carry their parent's tags and do not count, nor do
-/// stacks that are deleted.
+/// | ownership tags                | name                                | result                    |
+/// |-------------------------------|-------------------------------------|---------------------------|
+/// | all, with our values          | any                                 | ours                      |
+/// | none of the keys              | ours, and it is `egress-static-nat` | ours: older than the tags |
+/// | anything else                 | ours                                | foreign                   |
+/// | anything else                 | other                               | ignored                   |
+///
+/// `found` may contain a stack twice (by name and by tags). Nested stacks have their parent's tags and are ignored, as are
+/// deleted stacks.
 pub fn claim(name: &str, ownership: &BTreeMap<String, String>, found: &[Stack]) -> Claim {
     let mut ours: Vec<&Stack> = Vec::new();
     let mut foreign = None;
@@ -61,7 +63,7 @@ pub fn claim(name: &str, ownership: &BTreeMap<String, String>, found: &[Stack]) 
     }
 }
 
-/// Whether it has every ownership tag. Without any to compare, the name alone decides.
+/// Whether a stack has every ownership tag. False if there are none to compare: then the name alone decides.
 pub fn is_owned(stack: &Stack, ownership: &BTreeMap<String, String>) -> bool {
     !ownership.is_empty()
         && ownership
@@ -91,7 +93,7 @@ fn tag<'a>(stack: &'a Stack, key: &str) -> Option<&'a str> {
         .and_then(Tag::value)
 }
 
-/// What keeps it from being ours.
+/// Returns why a stack is not ours.
 pub fn why_foreign(stack: &Stack, ownership: &BTreeMap<String, String>) -> String {
     if stack.stack_status() == Some(&StackStatus::ReviewInProgress) {
         // A stack has no tags before it is created.
@@ -113,7 +115,7 @@ pub fn why_foreign(stack: &Stack, ownership: &BTreeMap<String, String>) -> Strin
     )
 }
 
-/// Keys and values as a map; what has no key is left out.
+/// Returns keys and values as a map, without pairs that have no key.
 pub fn pairs<'a>(
     pairs: impl Iterator<Item = (Option<&'a str>, Option<&'a str>)>,
 ) -> BTreeMap<String, String> {
@@ -234,7 +236,7 @@ mod tests {
             Ok(vec![UNTAGGED_NAME.to_owned()])
         );
         assert_eq!(judge(NAME, &[old]), Ok(vec![]));
-        // Another cluster's, by a tag of the same key.
+        // A tag with the same key shows that the stack belongs to another cluster.
         let another = stack(UNTAGGED_NAME, &[("kubernetes:application", "something")]);
         assert!(judge(UNTAGGED_NAME, &[another]).is_err());
     }

@@ -1,14 +1,14 @@
-//! Error codes and texts of AWS, read here and nowhere else in the project.
+//! Interprets error codes and texts of AWS. No other module of the project does.
 
 use super::kind::Kind;
 use crate::model::base::plain::plain;
 
-/// Longest text of AWS that goes into a message: a denied call can carry kilobytes of encoded detail.
+/// The maximum length of an AWS text in a message, in characters. A denied call can carry kilobytes of encoded detail.
 const MAX_TEXT: usize = 600;
-/// Longest code of AWS.
+/// The maximum length of an error code, in bytes.
 const MAX_CODE: usize = 64;
 
-/// A text of AWS as it fits into a log line, an Event or a status.
+/// Returns a text of AWS on one line, short enough for a log line, an Event or a status.
 pub fn one_line(text: &str) -> String {
     let mut line = String::new();
     for word in plain(text).split_whitespace() {
@@ -23,14 +23,15 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
-/// A code as it may be a label of a metric: AWS's own have letters, digits and dots. None is any other.
+/// Returns an error code that is usable as the label of a metric, and None for any other. AWS's own codes have letters, digits and dots.
 pub fn code(code: &str) -> Option<&str> {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.';
     let good = (1..=MAX_CODE).contains(&code.len()) && code.bytes().all(known);
     good.then_some(code)
 }
 
-/// By code, then text, then HTTP status. Codes: the common errors and those of the three services' API references.
+/// Returns the kind of an error, by code, then text, then HTTP status. The codes are the common errors and those in the API references of
+/// the three services.
 pub fn classify(code: &str, text: &str, status: Option<u16>) -> Kind {
     match code {
         _ if says_not_found(code, text) => Kind::Missing,
@@ -89,7 +90,7 @@ pub fn classify(code: &str, text: &str, status: Option<u16>) -> Kind {
     }
 }
 
-/// CloudFormation says most things as `ValidationError`; the difference is in the text.
+/// Returns the kind of an error by its text, because CloudFormation reports most errors with the code `ValidationError`.
 fn classify_text(text: &str) -> Kind {
     let has = |part: &str| text.contains(part);
     let of_ours = text.starts_with("Stack") || text.starts_with("ChangeSet");
@@ -115,25 +116,25 @@ fn classify_text(text: &str) -> Kind {
     }
 }
 
-/// Whether EC2 says that what was asked for by its id does not exist in this account. No other answer proves that.
+/// Whether EC2 answers that a resource, requested by its id, does not exist in this account. No other answer proves that.
 pub fn says_not_found(code: &str, text: &str) -> bool {
     let is_id = code.starts_with("Invalid") && code.ends_with(".NotFound");
-    // A public IP that was released, and that another account has by now.
+    // A public IP that was released and now belongs to another account.
     let is_theirs = code == "AuthFailure" && text.contains("does not belong to you");
     is_id || code == "NatGatewayNotFound" || is_theirs
 }
 
-/// Whether IAM forbids to read an object, whether or not it is there.
+/// Whether IAM denies the right to read an object, whether or not the object exists.
 pub fn says_reading_is_denied(text: &str) -> bool {
     denied_action(text) == Some("s3:GetObject")
 }
 
-/// Whether Service Quotas has no value of the account for a quota: then AWS's default counts.
+/// Whether Service Quotas has no value of the account for a quota, so that AWS's default applies.
 pub fn says_no_such_quota(code: &str) -> bool {
     code == "NoSuchResourceException"
 }
 
-/// Whether AWS takes the request's time for wrong. EC2 has the same code for credentials that have expired.
+/// Whether AWS rejects the request's time. EC2 has the same code for credentials that have expired.
 pub fn says_the_clock_is_off(code: &str, text: &str) -> bool {
     code == "RequestExpired"
         || text.contains("Signature expired")
@@ -155,7 +156,7 @@ pub fn says_cancelled(text: &str) -> bool {
     text.contains("cancelled")
 }
 
-/// Whether a route was refused since its table takes no more.
+/// Whether EC2 refused a route because its table is full.
 pub fn says_table_is_full(text: &str) -> bool {
     [
         "RouteLimitExceeded",
@@ -166,7 +167,7 @@ pub fn says_table_is_full(text: &str) -> bool {
     .any(|part| text.contains(part))
 }
 
-/// What a service said to CloudFormation's handler of a resource, without ids that are others at each try.
+/// Returns a service's message to CloudFormation's resource handler, without the ids that differ in each attempt.
 pub fn handler_message(text: &str) -> &str {
     let said = text.split_once("returned message: \"");
     let said = said.map_or(text, |(_, said)| said);
@@ -175,7 +176,7 @@ pub fn handler_message(text: &str) -> &str {
     ends.min().map_or(said, |end| &said[..end])
 }
 
-/// IAM names the action that it missed; that can be another one than the call (`iam:PassRole`, `ec2:…` of a resource).
+/// Returns the action that IAM denied. It can differ from the call (`iam:PassRole`, `ec2:…` of a resource).
 pub fn denied_action(text: &str) -> Option<&str> {
     let action = text
         .split_once("to perform: ")?

@@ -1,4 +1,4 @@
-//! Codes and texts as AWS's documents and public reports quote them, and what each means.
+//! Codes and texts as AWS's documents and public reports quote them, and the kind of each.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn texts_fit_into_a_line() {
     assert_eq!(one_line(""), "");
 }
 
-/// Code, text, HTTP status, and what they mean.
+/// Code, text, HTTP status, and the kind of the error.
 const CASES: &[(&str, &str, u16, Kind)] = &[
     ("Throttling", "Rate exceeded", 400, Kind::Throttled),
     ("ValidationError", "Rate exceeded", 400, Kind::Throttled),
@@ -213,7 +213,7 @@ const CASES: &[(&str, &str, u16, Kind)] = &[
     ),
 ];
 
-/// What a service said to CloudFormation's handlers, as events show it: whether the route's table takes no more, and the message.
+/// Messages to CloudFormation's resource handlers, as events show them: whether the route's table is full, and the message.
 const EVENTS: &[(&str, bool, &str)] = &[
     (
         "API: ec2:disassociateAddress You are not authorized to perform this operation",

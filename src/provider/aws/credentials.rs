@@ -14,21 +14,21 @@ use tokio::sync::Mutex;
 use crate::error_chain;
 use crate::model::base::plain;
 
-/// Credentials are loaded again this long before they expire, as AWS advises for roles.
+/// How long before their expiry credentials are loaded again, as AWS advises for roles.
 const EARLY: Duration = Duration::from_secs(300);
 /// How often a standby replica checks its credentials.
 const LOOK: Duration = Duration::from_secs(60);
-/// Limits one load. It calls STS or an agent on the node, which have retries of their own.
+/// The time limit of one load, which calls STS or an agent on the node with retries of its own.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// A message shows this many bytes of a profile's name.
+/// The maximum length of a profile's name in a message, in bytes.
 const MAX_PROFILE: usize = 100;
 
-/// Clones share what they hold.
+/// Credentials that are loaded early and can be forgotten. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Renewable {
     origin: SharedCredentialsProvider,
     held: Arc<Mutex<Option<Credentials>>>,
-    /// What is wrong with the profile. The SDK says it once, and afterwards only that it has said it.
+    /// The error in the profile. The SDK reports it once, and later only refers to that report.
     wrong: Arc<std::sync::OnceLock<String>>,
 }
 
@@ -41,18 +41,18 @@ impl Renewable {
         }
     }
 
-    /// Keeps them fresh, for ever.
+    /// Keeps the credentials fresh. Never returns.
     pub async fn keep_fresh(self) {
         loop {
             if let Err(error) = self.current().await {
-                // The call that needs them reports the error with its remedy.
+                // The call that needs the credentials reports the error with its remedy.
                 tracing::debug!(%error, "no credentials for AWS yet");
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// AWS has refused them.
+    /// Drops the credentials, because AWS has refused them.
     pub async fn forget(&self) {
         *self.held.lock().await = None;
     }
@@ -69,7 +69,7 @@ impl Renewable {
         let load = tokio::time::timeout(TIMEOUT, self.origin.provide_credentials()).await;
         match load.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(TIMEOUT))) {
             Ok(credentials) => Ok(held.insert(credentials).clone()),
-            // They last a little longer: an STS that is away for that time is no failure.
+            // The old credentials are valid for a little longer, so a short failure of STS is no error.
             Err(error) => held
                 .clone()
                 .filter(|held| left(held, Duration::ZERO))
@@ -101,7 +101,7 @@ impl ProvideCredentials for Renewable {
     }
 }
 
-/// Returns what a user can do about credentials that cannot be got, by the texts of the SDK: it has no types for these causes.
+/// Returns what a user can do about missing credentials, by the texts of the SDK, which has no types for these causes.
 pub(super) fn remedy(error: Option<&(dyn Error + 'static)>, profile: &str) -> String {
     let text: Vec<String> = error
         .into_iter()
@@ -113,7 +113,7 @@ pub(super) fn remedy(error: Option<&(dyn Error + 'static)>, profile: &str) -> St
         profile if profile.is_empty() => "default".to_owned(),
         profile => profile,
     };
-    // The last of them is what the SSO service calls a session that it no longer knows.
+    // The SSO service answers UnauthorizedException if it no longer knows the session.
     if says("sso token") || says("unauthorizedexception") {
         return format!("run `aws sso login --profile {profile}`");
     }
@@ -122,7 +122,7 @@ pub(super) fn remedy(error: Option<&(dyn Error + 'static)>, profile: &str) -> St
             "run the credential_process of the AWS profile {profile} by hand to see what it lacks"
         );
     }
-    // The SDK names what it was built without: the sessions of `aws login`.
+    // The SDK, which is built without support for sessions of `aws login`, names the missing feature.
     if says("cargo feature") {
         return format!(
             "sessions of `aws login` are not supported: in another profile, set credential_process to \
@@ -138,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    /// Numbers its credentials.
+    /// A provider that numbers its credentials.
     #[derive(Clone, Debug)]
     struct Sts {
         lifetime: Duration,

@@ -1,4 +1,4 @@
-//! What the events of a stack tell about deletions that failed.
+//! Failed deletions of a stack, as its events show them.
 
 use aws_sdk_cloudformation::types::{ResourceStatus, StackEvent};
 
@@ -9,7 +9,7 @@ use super::pages::{List, Pages};
 use crate::model::cloud::live::Deletion;
 use crate::model::cloud::status::Status;
 
-/// Reads the stack's events back to what was before the deletions.
+/// Reads the stack's events back to the operation before the deletions.
 pub async fn read(
     calls: &Calls,
     cloudformation: &aws_sdk_cloudformation::Client,
@@ -27,7 +27,7 @@ pub async fn read(
     Ok(deletion)
 }
 
-/// Takes the events from the newest to the oldest; true at the first that is of another operation.
+/// Records an event, in order from the newest to the oldest. Returns true at the first event of another operation.
 fn note(deletion: &mut Deletion, event: &StackEvent) -> bool {
     if is_of_stack(event) {
         match stack_status(event) {

@@ -1,4 +1,4 @@
-//! CloudFormation's own drift detection. It reads, and is no operation of the stack: changes go on beside it.
+//! CloudFormation's own drift detection. It only reads and is not an operation of the stack, so changes can run at the same time.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::model::cloud::live::Stack;
 use crate::model::drift::cfn_detection::{Detection, Property, Verdict};
 use crate::provider::ProviderError;
 
-/// A message shows this many characters of a property's value.
+/// The maximum length of a property's value in a message, in characters.
 const MAX_VALUE: usize = 120;
 
 pub struct DriftDetector<'a> {
@@ -25,7 +25,7 @@ pub struct DriftDetector<'a> {
 }
 
 impl DriftDetector<'_> {
-    /// Starts a detection (`new`), or asks for the one that was started.
+    /// Starts a detection if `new` or if none runs, and otherwise asks for the state of the one that was started.
     pub async fn detect(
         &self,
         memory: &mut Memory,
@@ -42,7 +42,7 @@ impl DriftDetector<'_> {
         };
         let found = self.found(stack).await?;
         match failure {
-            // Of some resources it can say nothing.
+            // A detection can fail for some resources and still find drift of others.
             Some(why) if found.is_empty() => {
                 Err(ProviderError::after_fix("DriftDetectionFailed", why))
             }
@@ -64,7 +64,7 @@ impl DriftDetector<'_> {
         Ok(answer.stack_drift_detection_id)
     }
 
-    /// None: it has not ended. The inner one: why it failed for at least one resource.
+    /// Returns None while a detection runs. The inner value is the reason why it failed for at least one resource.
     async fn end(&self, id: &str) -> Result<Option<Option<String>>, Failure> {
         let request = self
             .cloudformation

@@ -22,7 +22,7 @@ pub fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
         .map(|tag| tag.value().unwrap_or_default())
 }
 
-/// Canonical; None when it is not IPv4.
+/// Returns a CIDR without host bits. None if it is not IPv4.
 pub fn parse_cidr(text: &str) -> Option<Ipv4Net> {
     text.parse::<Ipv4Net>().ok().map(|net| net.trunc())
 }

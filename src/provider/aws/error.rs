@@ -1,4 +1,4 @@
-//! A call that did not succeed: what kind of "no" it was, and what follows from that.
+//! Failed calls: the kind of a failure, and the error that the controller reports.
 
 use std::error::Error;
 
@@ -12,17 +12,17 @@ use super::{codes, credentials};
 use crate::error_chain;
 use crate::provider::{ProviderError, Retry};
 
-/// A call that did not succeed.
+/// A failed call.
 #[derive(Debug)]
 pub struct Failure {
     pub service: Service,
     pub action: &'static str,
     pub kind: Kind,
-    /// AWS's error code, or the kind where AWS did not answer.
+    /// AWS's error code, or the kind if AWS did not answer.
     pub code: String,
-    /// AWS's text, empty where there is none.
+    /// AWS's text. Empty if there is none.
     pub text: String,
-    /// How often it was sent: 0 when it never left.
+    /// How often the request was sent: 0 if it never left.
     pub attempts: u32,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -40,7 +40,7 @@ impl Failure {
         }
     }
 
-    /// A list that is longer than anything of ours is not believed.
+    /// Returns the failure for a list with more pages than are read.
     pub fn too_long(service: Service, action: &'static str, text: String) -> Self {
         Self {
             service,
@@ -82,7 +82,7 @@ impl Failure {
             SdkError::DispatchFailure(_) => Kind::Unreachable,
             SdkError::ConstructionFailure(_) => Kind::Invalid,
             SdkError::ResponseError(_) => Kind::Unreadable,
-            // AWS gives each refusal a code; without one it may be a page of a proxy.
+            // AWS gives each refusal a code. An answer without one may come from a proxy.
             _ if code.is_empty()
                 && text.is_empty()
                 && status.is_some_and(|it| !is_overload(it)) =>
@@ -91,7 +91,7 @@ impl Failure {
             }
             _ => codes::classify(&code, &text, status),
         };
-        // What AWS said is in `text` already; only where it said nothing does the source add something.
+        // The source is kept only if AWS sent neither code nor text.
         let told = !code.is_empty() || !text.is_empty();
         let code = match (code.as_str(), kind, status) {
             ("", Kind::Unreadable, Some(status)) => format!("HTTP{status}"),
@@ -111,8 +111,8 @@ impl Failure {
         }
     }
 
-    /// Whether a mutation may have been done although it came back as a failure: the answer was lost, or an earlier
-    /// attempt of the same call did it and the last one stumbled over that.
+    /// Whether a mutation may have taken effect although the call failed: the answer was lost, or an earlier attempt of the call succeeded
+    /// and made the last one fail.
     pub fn may_have_happened(&self) -> bool {
         match self.kind {
             Kind::TermOver
@@ -126,24 +126,24 @@ impl Failure {
     }
 }
 
-/// Whether a service, or what stands before it, answers so when it cannot serve now.
+/// Whether a service, or a proxy before it, answers with this status while it cannot serve.
 fn is_overload(status: u16) -> bool {
     status >= 500 || status == 429
 }
 
-/// A request without credentials fails before it is sent, as an error of the connector or of its construction; the
-/// credential providers name themselves in the chain of sources.
+/// Whether the credentials caused the failure: the request then fails in the connector or in its construction, and the chain of sources
+/// names the credential provider.
 fn about_credentials(error: &(dyn Error + 'static)) -> bool {
     error_chain::chain(error)
         .any(|error| error.is::<aws_credential_types::provider::error::CredentialsError>())
 }
 
-/// Returns why the other end's certificate is not trusted, if that is the failure.
+/// Returns why the server's certificate is not trusted, if that caused the failure.
 fn distrust(failure: &Failure) -> Option<String> {
     let texts = error_chain::chain(failure.source.as_deref()?).map(ToString::to_string);
     let mut why = texts.filter_map(|text| {
         let at = text.find("invalid peer certificate")?;
-        // A time that changes would be a new problem with every attempt.
+        // A time that changes would make a new problem of each attempt.
         text[at..]
             .split(": verification time")
             .next()
@@ -165,7 +165,7 @@ fn lacks_files(failure: &Failure) -> bool {
         ) {
             return true;
         }
-        // What an error of this kind wraps is not its source.
+        // `source` skips the error that an I/O error wraps.
         let wrapped = of_system.and_then(std::io::Error::get_ref);
         next = wrapped.map(|error| error as _).or_else(|| error.source());
     }
@@ -191,7 +191,7 @@ impl From<Failure> for ProviderError {
 }
 
 impl Kind {
-    /// When to try again, and the stable name of it.
+    /// Returns when to retry, and the stable reason for Events and metrics.
     fn retry(&self) -> (Retry, &'static str) {
         match self {
             Self::TermOver => (Retry::Soon, "TermOver"),
@@ -213,7 +213,7 @@ impl Kind {
     }
 }
 
-/// What happened to `call`, in AWS's words where there are any, and what to do.
+/// Returns the message for a failed `call`: AWS's words if there are any, and the remedy.
 fn message(failure: &Failure, call: &str, said: &str) -> String {
     match failure.kind {
         Kind::TermOver => format!(
@@ -388,7 +388,7 @@ mod tests {
         };
         assert!(sent(Kind::Unreachable, 1) && sent(Kind::Timeout, 1) && sent(Kind::Server, 1));
         assert!(!sent(Kind::TermOver, 0) && sent(Kind::TermOver, 1));
-        // The second attempt stumbles over what the first one did.
+        // The second attempt fails because the first one succeeded.
         assert!(!sent(Kind::Exists, 1) && sent(Kind::Exists, 2));
         assert!(!sent(Kind::Invalid, 2) && !sent(Kind::Throttled, 3));
     }

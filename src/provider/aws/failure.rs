@@ -1,4 +1,4 @@
-//! What the stack's events tell of an operation that failed: why, at which resources, and how its rollback went.
+//! A failed operation of the stack, as its events show it: the cause, the failed resources, and its rollback.
 
 use std::collections::BTreeMap;
 
@@ -12,14 +12,14 @@ use crate::model::cloud::live::{Failed, Rollback};
 use crate::model::cloud::resource_type::ResourceType;
 use crate::model::cloud::status::Status;
 
-/// Resources that are named of one operation.
+/// The maximum number of failed resources that are recorded of one part of an operation.
 const MAX_NAMED: usize = 500;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Failure {
     /// The first failure, as `LogicalId (Type): reason`.
     pub cause: Option<String>,
-    /// What made the operation fail, without what was cancelled since then.
+    /// The failed resources by logical id, without those that CloudFormation cancelled.
     pub failed: BTreeMap<String, Failed>,
     pub rollback: Rollback,
 }
@@ -42,26 +42,26 @@ pub async fn read(
     Ok(reader.failure())
 }
 
-/// What failed between two events of the stack itself.
+/// The failures between two events of the stack itself.
 #[derive(Debug, Default)]
 struct Part {
     /// The oldest failure.
     first: Option<String>,
     failed: BTreeMap<String, Failed>,
-    /// Types by logical id of what could not be changed.
+    /// The types of the resources whose update failed, by logical id.
     unchanged: BTreeMap<String, String>,
 }
 
-/// Goes through events from the newest to the oldest.
+/// Reads events from the newest to the oldest.
 #[derive(Debug, Default)]
 struct Reader {
     /// The stack's newest status.
     end: Option<Status>,
-    /// Since the newest rollback began when there was one, else the operation.
+    /// The failures of the part that is being read: a rollback, or the operation before it.
     part: Part,
-    /// The newest rollback.
+    /// The failures of the newest rollback.
     rollback: Option<Part>,
-    /// Rollbacks that failed.
+    /// The number of rollbacks that failed.
     failures: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Causes, failed resources and rollbacks as events tell them.
+//! Causes, failed resources and rollbacks in a stack's events.
 
 use super::super::event_examples::{event, of_stack};
 use super::*;
@@ -41,7 +41,7 @@ fn a_rollback_that_failed_tells_both_failures() {
     };
     let both = "Route1 (AWS::EC2::Route): exists; and the rollback failed at Route2 (AWS::EC2::Route): gone";
     assert_eq!(cause(&events), both);
-    // Continued, and done: what remains is why the update failed.
+    // The rollback was continued and completed: the remaining cause is that of the update.
     events.insert(0, of_stack("UPDATE_ROLLBACK_IN_PROGRESS", "t3"));
     events.insert(0, of_stack("UPDATE_ROLLBACK_COMPLETE", "t3"));
     assert_eq!(cause(&events), "Route1 (AWS::EC2::Route): exists");

@@ -1,5 +1,4 @@
-//! The HTTP client of all calls of AWS: which proxy it uses and which certificate authorities it trusts, as the AWS CLI does; how long
-//! calls may take, and how often they are retried.
+//! The HTTP client of all calls to AWS: proxy and certificate authorities as in the AWS CLI, time limits, and retries.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,19 +18,19 @@ use crate::error_chain;
 use crate::provider::ProviderError;
 use crate::proxy::{HTTPS, Proxy};
 
-/// Names a file of certificate authorities that replaces those of the system, in PEM.
+/// The variable that names a PEM file of certificate authorities, which replace those of the system.
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
-/// A bundle of all public authorities has about 250 KB.
+/// The maximum size of the file, in bytes. A bundle of all public authorities has about 250 KB.
 const MAX_BUNDLE: u64 = 4 << 20;
 
-/// Limits one call with its retries, and so how long a pass can wait for AWS.
+/// The time limit of one call with its retries, and so of each wait for AWS in a pass.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(20);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Few: the controller's own backoff decides the rest.
+/// The number of attempts of one call. The controller's own backoff decides about further calls.
 const ATTEMPTS: u32 = 3;
 
-/// Returns how long a call may take. Service Quotas and credentials have limits of their own.
+/// Returns the time limits of a call. Service Quotas, the template bucket and credentials have their own.
 pub(super) fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .operation_timeout(OPERATION_TIMEOUT)
@@ -45,7 +44,7 @@ pub(super) fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(ATTEMPTS)
 }
 
-/// Makes the client from the environment of this process.
+/// Creates the client from the environment of this process.
 ///
 /// # Errors
 /// If a proxy's address or the bundle cannot be used.
@@ -85,12 +84,12 @@ fn proxies(proxy: &Proxy) -> Result<ProxyConfig, ProviderError> {
         return Ok(ProxyConfig::disabled());
     };
     let config = ProxyConfig::https(url.to_string());
-    // Its text may show a password.
+    // The error's text may show a password.
     let config = config.map_err(|_| unusable("the proxy's address cannot be used".to_owned()))?;
     Ok(config.no_proxy(proxy.exceptions(HTTPS)))
 }
 
-/// The bundle's text, after a look at each certificate: the SDK takes for granted that they are good.
+/// Reads the bundle and checks each certificate, because the SDK assumes that all are valid.
 fn read(path: &Path) -> Result<Vec<u8>, ProviderError> {
     let wrong = |why: String| {
         unusable(format!(
@@ -140,7 +139,7 @@ mod tests {
         String::from_utf8(head).expect("text")
     }
 
-    /// What a call to this endpoint sends first, and to which of the two listeners.
+    /// Returns whether a call to this endpoint goes to the proxy, and the head of its first request.
     async fn first_request(
         endpoint: &str,
         proxy: &TcpListener,

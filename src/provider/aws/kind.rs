@@ -1,4 +1,4 @@
-//! [`Kind`]: what kind of refusal an error of AWS is; [`Service`]: which service it comes from.
+//! [`Kind`]: the kind of an error of AWS; [`Service`]: the service that it comes from.
 
 /// A service's name as IAM spells it before the colon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl Service {
         }
     }
 
-    /// As the SDK names it.
+    /// Returns the service's name in the SDK.
     pub fn sdk_name(self) -> &'static str {
         match self {
             Self::CloudFormation => "CloudFormation",
@@ -30,39 +30,39 @@ impl Service {
     }
 }
 
-/// What kind of "no" it was.
+/// The kind of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The term ended first; the call may have been sent.
+    /// The term ended before the call did; the request may have been sent.
     TermOver,
     /// AWS asks for fewer calls.
     Throttled,
-    /// IAM forbids it.
+    /// IAM denies the call.
     Denied,
     /// There are no credentials, or AWS does not accept them.
     Credentials,
-    /// They have run out; the next ones come by themselves.
+    /// The credentials have expired; the next call loads new ones.
     CredentialsExpired,
-    /// What the call names is not there.
+    /// The object that the call names does not exist.
     Missing,
-    /// What the call should create is already there.
+    /// The object that the call should create exists already.
     Exists,
-    /// Not in this state of the stack or change set, which another look will show.
+    /// The state of the stack or change set does not allow the call; the next pass reads the state again.
     State,
     /// A quota of the account.
     Limit,
-    /// CloudFormation wants CAPABILITY_… for this template.
+    /// CloudFormation requires CAPABILITY_… for this template.
     Capabilities,
     /// The template bucket is missing, in another region, or closed to CloudFormation.
     Bucket,
-    /// AWS does not accept what was sent.
+    /// AWS does not accept the request.
     Invalid,
     /// A fault on AWS's side.
     Server,
     /// No answer in time.
     Timeout,
-    /// No connection, or it broke.
+    /// No connection, or the connection broke.
     Unreachable,
-    /// An answer that is none of AWS's, or is too long.
+    /// An answer that does not come from AWS, or is too long.
     Unreadable,
 }

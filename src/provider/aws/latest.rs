@@ -1,4 +1,4 @@
-//! The operation on the stack that ended last, no matter which caller started it.
+//! The last operation on the stack that has ended, whichever caller started it.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::model::cloud::live::{LastOperation, Stack};
 use crate::model::cloud::status::Phase;
 use crate::model::desired::template::OWNER;
 
-/// Reads it once in each state of a stack that names its owner: of any other stack nobody knows whose controller may act on it.
-/// None where it is not known; nothing depends on it.
+/// Reads the last operation once in each state of a stack at rest that names its owner. Without an owner nothing shows which controller may
+/// act on the stack. None if the operation is unknown; nothing depends on it.
 pub async fn read(
     reader: &Reader<'_>,
     memory: &mut Memory,
@@ -33,7 +33,7 @@ pub async fn read(
     memory.latest.as_ref()?.1.clone()
 }
 
-/// Remembers what events, newest first, say of the stack in this state.
+/// Stores the last operation that led to this state, from the stack's events, newest first.
 pub fn note(memory: &mut Memory, key: &StateKey, events: &[StackEvent]) {
     let newest = events.iter().find(|event| operation::is_of_stack(event));
     let status = |event: &StackEvent| {
@@ -42,7 +42,7 @@ pub fn note(memory: &mut Memory, key: &StateKey, events: &[StackEvent]) {
             .map_or("", |status| status.as_str())
             .to_owned()
     };
-    // Events that are from before this state say nothing of it.
+    // Events from before this state show an earlier operation.
     let latest = newest
         .filter(|event| status(event) == key.status)
         .map(|event| {

@@ -1,4 +1,4 @@
-//! What the provider remembers between passes.
+//! The provider's memory between passes.
 
 use std::collections::BTreeMap;
 
@@ -13,67 +13,66 @@ use crate::model::base::ids::SubnetId;
 use crate::model::cloud::live::{Deletion, LastOperation};
 use crate::model::cloud::observed::Subnet;
 
-/// What is remembered between passes, to save calls and to see through late answers. Losing it costs a few calls and
-/// nothing else.
+/// The provider's memory between passes, which saves calls and detects outdated answers. Its loss costs a few calls and nothing else.
 #[derive(Debug, Default)]
 pub struct Memory {
     pub epoch: Option<u64>,
-    /// The search by tags has been done for this epoch.
+    /// Whether the search by tags is complete for this epoch.
     pub searched: bool,
-    /// Where a search that failed goes on.
+    /// The position at which a failed search continues.
     pub search: Search,
-    /// ARNs of the stacks that are ours.
+    /// The ARNs of the stacks that are ours.
     pub known: Vec<String>,
-    /// The ARN that was last seen deleted: its name may show it for some time.
+    /// The ARN of the stack that was last seen deleted. Its name may still show it for some time.
     pub gone: Option<String>,
-    /// There may be change sets of ours.
+    /// Whether the stack may have change sets of ours.
     pub change_sets: bool,
-    /// The change set that was made last, by its id or, where that is not known, its name; until it is executed or discarded.
+    /// The id, or the name if the id is unknown, of the last change set, until it is executed or discarded.
     pub prepared: Option<String>,
     /// The state in which the stack was last seen.
     pub seen: Option<StateKey>,
-    /// The template as it was read in that state.
+    /// The template, with the state in which it was read.
     pub template: Option<(StateKey, String)>,
-    /// Type and physical id by logical id, of one version of one stack (its ARN).
+    /// The type and physical id of each resource by its logical id, for one ARN and version of a stack.
     pub ids: Option<((String, String), Ids)>,
-    /// The NAT subnets as the last look for drift saw them, by version of the stack: the next look spares them.
+    /// The NAT subnets as the last check for drift saw them, with the stack's version. The next check does not read them.
     pub subnets: Option<(String, BTreeMap<SubnetId, Subnet>)>,
     /// The entries of the stack's prefix lists.
     pub entries: prefix_lists::Entries,
-    /// The drift detection that was started last.
+    /// The id of the last drift detection, until its end is seen.
     pub detection: Option<String>,
-    /// The stack policy as it was read in that state.
+    /// The stack policy, with the state in which it was read.
     pub policy: Option<(StateKey, Option<String>)>,
-    /// The failure that led to that state.
+    /// The last failure, with the state to which it led.
     pub failure: Option<(StateKey, Failure)>,
-    /// The operation that led to that state.
+    /// The last operation, with the state to which it led.
     pub latest: Option<(StateKey, Option<LastOperation>)>,
-    /// The deletions that failed and led to that state.
+    /// The failed deletions, with the state to which they led.
     pub deletion: Option<(StateKey, Deletion)>,
-    /// The last operation that was started here, until its end has been seen.
+    /// The last operation that this process started, until its end is seen.
     pub operation: Option<Operation>,
-    /// How far the operation that runs has come.
+    /// The progress of the operation that runs.
     pub progress: Option<Seen>,
-    /// The change set that is ready, and how many resources it changes.
+    /// The name of the change set that is ready, and the number of its changes.
     pub ready: Option<(String, usize)>,
-    /// Operations started, counted for their tokens.
+    /// The number of operations that were started, for their tokens.
     pub started: u64,
-    /// Change sets that were made, and discards that were tried, counted for the names of change sets.
+    /// The number of change sets that were made and of discards that were tried, for the names of change sets.
     pub attempts: u64,
-    /// Why the stack policy could not be read, as it was last logged.
+    /// The reason, as last logged, why the stack policy could not be read.
     pub policy_complaint: Option<&'static str>,
 }
 
 pub type Ids = BTreeMap<String, (String, String)>;
 
-/// How far a search by tags has come.
+/// The progress of a search by tags.
 #[derive(Debug, Default)]
 pub struct Search {
     pub next: Option<String>,
     pub found: Vec<Stack>,
 }
 
-/// Changes whenever the stack does.
+/// The ARN, status and LastUpdatedTime of a stack, which identify its state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StateKey {
     pub id: String,
@@ -95,8 +94,8 @@ impl StateKey {
 }
 
 impl Memory {
-    /// At the beginning of a reading: a new term starts afresh, except for an operation under way and the stack that is `known` to
-    /// have been ours.
+    /// Prepares for a new reading of the stack. A new term clears the memory, except for the operation in progress, the counters, and the
+    /// ARN of the stack that is `known` to have been ours.
     pub fn begin(&mut self, epoch: Option<u64>, known: Option<&str>) {
         let fresh = epoch.is_some() && epoch != self.epoch;
         if fresh || (epoch.is_none() && self.known.is_empty()) {
@@ -114,7 +113,7 @@ impl Memory {
         }
     }
 
-    /// LastUpdatedTime of a stack as last seen; the outer None when it has not been seen.
+    /// Returns the LastUpdatedTime of a stack as last seen. The outer None: the stack has not been seen.
     pub fn updated(&self, stack: &str) -> Option<Option<DateTime>> {
         self.seen
             .as_ref()
@@ -122,7 +121,7 @@ impl Memory {
             .map(|seen| seen.updated)
     }
 
-    /// The stack is gone, and with it what was going on in it.
+    /// Forgets a deleted stack and the operation on it.
     pub fn forget_stack(&mut self, id: &str) {
         self.known.retain(|known| known != id);
         if self

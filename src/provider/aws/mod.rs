@@ -1,9 +1,9 @@
-//! AWS: EC2 tells the network, CloudFormation holds the stack.
+//! AWS: EC2 has the network, and CloudFormation has the stack.
 //!
-//! Reads of one pass when nothing changes: DescribeRouteTables and DescribeStacks; and DescribeNatGateways, DescribeAddresses
-//! and DescribeSubnets (or, by turns, GetStackPolicy), and DescribeManagedPrefixLists where the stack has lists, when drift is looked for: 60 calls an hour when that is done every 5 minutes. The template, change
-//! sets, resources and events are read when the stack's state calls for them, the search by tags is made when nobody knows
-//! our stack, and VPC and gateway are read again when the route tables contradict what is known of them.
+//! A pass without changes reads DescribeRouteTables and DescribeStacks. A check for drift adds DescribeNatGateways, DescribeAddresses,
+//! DescribeSubnets (alternating with GetStackPolicy), and DescribeManagedPrefixLists if the stack has lists. With a check every 5 minutes
+//! these are 60 calls an hour. The template, change sets, resources and events are read when the stack's state requires them. The search by
+//! tags runs if our stack is unknown. VPC and gateway are read again when the route tables contradict them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -71,10 +71,10 @@ mod stack;
 mod tables;
 mod vpc;
 
-/// The SDK warns about longer names.
+/// The maximum length of the app name, in characters. The SDK warns about longer names.
 const MAX_APP_NAME: usize = 50;
 
-/// One account and region.
+/// The provider for one account and region.
 pub struct AwsProvider {
     config: AwsConfig,
     region: String,
@@ -84,18 +84,18 @@ pub struct AwsProvider {
     cloudformation: aws_sdk_cloudformation::Client,
     ec2: aws_sdk_ec2::Client,
     quotas: aws_sdk_servicequotas::Client,
-    /// VPC and gateway: read again when the route tables contradict it, and when an operation has failed.
+    /// VPC and gateway. They are read again when the route tables contradict them, and after a failed operation.
     vpc: Mutex<Option<VpcInfo>>,
-    /// Asked again after a while, and when an operation has failed.
+    /// Limits of the account. They are read again after a while, and after a failed operation.
     room: RouteRoom,
     memory: Mutex<Memory>,
 }
 
 impl AwsProvider {
-    /// Reads the environment; calls no service of AWS (except for the region, from the instance's metadata).
+    /// Reads the environment. Calls no service of AWS, except for the region, which can come from the instance's metadata.
     ///
     /// # Errors
-    /// When no region can be found. Missing credentials show at the first call, and may come later.
+    /// If no region is found or the HTTP client cannot be created. The first call reports missing credentials, which may appear later.
     pub async fn new(config: AwsConfig) -> Result<Self, ProviderError> {
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http::client()?)
@@ -138,7 +138,7 @@ impl AwsProvider {
         })
     }
 
-    /// Keeps the credentials fresh, so that they are there when this replica comes to lead. Never ends.
+    /// Keeps the credentials fresh, so that this replica has them when it becomes the leader. Never ends.
     pub fn keep_warm(&self) -> impl Future<Output = ()> + Send + 'static {
         let credentials = self.credentials.clone();
         async move {
@@ -165,7 +165,7 @@ impl AwsProvider {
         Ok(vpc)
     }
 
-    /// Asks for the quota of routes, unless the operator has set one, and looks at the template bucket.
+    /// Asks for the quota of routes, unless the operator has set one, and checks the template bucket.
     async fn ask_for_limits(&self) {
         let quota = async {
             if self.config.asks_route_quota {
@@ -198,7 +198,7 @@ impl Provider for AwsProvider {
         let tables = tables::read(&self.calls, &self.ec2, &vpc.vpc_id, filters);
         let (tables, ()) = futures::join!(tables, self.ask_for_limits());
         if tables.is_err() {
-            // The VPC may be another one by now.
+            // The VPC may have been replaced.
             *self.vpc.lock().await = None;
         }
         let mut tables = tables?;
@@ -322,7 +322,7 @@ fn bucket(sdk: &SdkConfig, name: String, region: String) -> Bucket {
     }
 }
 
-/// The endpoint that the SDK will use for S3 when it is not AWS's own: the bucket then is part of the path.
+/// Returns the endpoint that the SDK uses for S3 if it is not AWS's own. The bucket is then part of the path.
 fn s3_endpoint(sdk: &SdkConfig) -> Option<String> {
     let key = ServiceConfigKey::builder()
         .service_id("S3")
@@ -336,7 +336,7 @@ fn s3_endpoint(sdk: &SdkConfig) -> Option<String> {
     of_service.or_else(|| sdk.endpoint_url().map(str::to_owned))
 }
 
-/// With what a user agent may not contain replaced, and cut. None when nothing is left.
+/// Returns a text as an app name: cut, and without characters that a user agent must not contain. None if it is empty.
 fn app_name(text: &str) -> Option<AppName> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     let clean: String = text

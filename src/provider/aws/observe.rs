@@ -1,6 +1,6 @@
-//! What EC2 shows of the stack's own resources: three calls, and one for prefix lists if it has any, asked for by physical ids. These are read again only when the stack
-//! has changed. Where the stack policy matters, every other look is at the policy and not at the NAT subnets: EC2 deletes none
-//! that has a NAT gateway in it, so as long as the gateways are well only the subnets' tags are seen later.
+//! The stack's resources as EC2 shows them: three calls, and one more if the stack has prefix lists. Their physical ids are read again only
+//! when the stack has changed. If the controller keeps the stack policy, every other check reads the policy instead of the NAT subnets: EC2
+//! deletes no subnet that has a NAT gateway, so while the gateways are well, only changes of the subnets' tags are seen later.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ pub struct Eyes<'a> {
     pub calls: &'a Calls,
     pub cloudformation: &'a aws_sdk_cloudformation::Client,
     pub ec2: &'a aws_sdk_ec2::Client,
-    /// Whether the stack policy matters.
+    /// Whether the controller keeps the stack policy.
     pub keeps_policy: bool,
 }
 
@@ -41,11 +41,11 @@ impl Eyes<'_> {
         };
         let mut all_ips = of("AWS::EC2::EIP");
         all_ips.extend(ips.iter().cloned());
-        // Taken out of memory, so that a read which fails forgets them.
+        // Removed from the memory, so that a failed read forgets the subnets.
         let last = memory.subnets.take();
         let last = last.filter(|(version, _)| *version == stack.version);
         let was_spared = last.is_some();
-        // Taken out of memory for the time of the calls.
+        // Moved out of the memory during the calls.
         let mut entries = std::mem::take(&mut memory.entries);
         let (gateways, addresses, lists, (subnets, policy)) = futures::join!(
             self.gateways(of("AWS::EC2::NatGateway")),
@@ -96,7 +96,7 @@ impl Eyes<'_> {
         policy::ask(self.calls, self.cloudformation, &stack.id).await
     }
 
-    /// Type and physical id by logical id, of what has one.
+    /// Returns the type and physical id of each resource that has one, by logical id. Routes are left out.
     async fn ids(
         &self,
         memory: &mut Memory,
@@ -136,12 +136,12 @@ impl Eyes<'_> {
             if let Some(physical) = resource.physical_resource_id()
                 && ResourceType::of(kind) != ResourceType::Route
             {
-                // An EIP may be named by its address and its allocation.
+                // The physical id of an EIP may contain its address and its allocation id.
                 let physical = physical.split('|').next().unwrap_or(physical);
                 ids.insert(logical.to_owned(), (kind.to_owned(), physical.to_owned()));
             }
         }
-        // A static IP that is no resource of the stack has an output all the same.
+        // A static IP that is not a resource of the stack has an output, too.
         for (name, ip) in &stack.outputs {
             if !ids.contains_key(name) && IdKind::of(ip) == Some(IdKind::Address) {
                 ids.insert(name.clone(), ("AWS::EC2::EIP".to_owned(), ip.clone()));
@@ -159,7 +159,7 @@ impl Eyes<'_> {
         Ok(gateways.iter().filter_map(gateway).collect())
     }
 
-    /// Returns those of these static IPs that EC2 shows.
+    /// Returns the static IPs that EC2 shows, by public IP.
     pub async fn addresses(&self, ips: Vec<String>) -> Result<BTreeMap<String, Address>, Failure> {
         let Some(filter) = filter("public-ip", ips) else {
             return Ok(BTreeMap::new());
@@ -198,7 +198,7 @@ impl Eyes<'_> {
     }
 }
 
-/// Returns what an address is associated with: a network interface, an instance, or only the association's id.
+/// Returns the holder of an address: a network interface, an instance, or only the id of the association.
 pub fn holder(address: &aws_sdk_ec2::types::Address) -> Option<String> {
     let association = address.association_id();
     let holder = address.network_interface_id().or(address.instance_id());
@@ -246,13 +246,13 @@ pub async fn subnets(
     pages::all(Service::Ec2, "DescribeSubnets", List::Subnets, page).await
 }
 
-/// A filter does not fail on what is gone, as a list of ids does. None when nothing is asked for.
+/// Returns a filter for these values; None if there are none. Unlike a list of ids, a filter does not fail if a resource is missing.
 fn filter(name: &str, values: Vec<String>) -> Option<Filter> {
     let filter = Filter::builder().name(name);
     (!values.is_empty()).then(|| filter.set_values(Some(values)).build())
 }
 
-/// Returns a NAT gateway as it is seen, by its id.
+/// Returns a NAT gateway as EC2 shows it, by its id.
 fn gateway(gateway: &NatGateway) -> Option<(String, Gateway)> {
     let why = gateway.failure_message().or(gateway.failure_code());
     let health = match gateway.state() {
@@ -265,7 +265,7 @@ fn gateway(gateway: &NatGateway) -> Option<(String, Gateway)> {
         _ => Health::Well,
     };
     let addresses = gateway.nat_gateway_addresses();
-    // An answer from before there were several says nothing about which is the first.
+    // An answer that does not mark the primary address has it first.
     let primary = addresses
         .iter()
         .find(|address| address.is_primary() == Some(true))

@@ -1,7 +1,7 @@
-//! What the stack's events tell of an operation that we started: whether it has really ended.
+//! An operation that this controller started, and its end, as the stack's events show it.
 //!
-//! DescribeStacks is eventually consistent: for some seconds after an operation was accepted it can show the status from
-//! before. So an operation is known by its ClientRequestToken, and its end by its events.
+//! DescribeStacks is eventually consistent: for some seconds after an operation was accepted it can show the status from before. So the
+//! ClientRequestToken identifies an operation, and its events show its end.
 
 use std::time::Duration;
 
@@ -15,33 +15,32 @@ use super::kind::{Kind, Service};
 use crate::model::base::owner::epoch_of;
 use crate::model::cloud::status::Status;
 
-/// How long DescribeStacks may contradict what we know before it is believed. Its lag is not documented; seconds are
-/// usual.
+/// How long DescribeStacks may contradict a known operation before its answer counts. AWS does not document the delay; seconds are usual.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// The same for an operation of which it is not known whether it was ever started: its answer was lost. Repeating it too
-/// early does no harm, as the call has the same token; it only is of no use while the first one may still arrive.
+/// The same limit for an operation whose answer was lost. An early retry does no harm, because the call has the same token; it is useless
+/// only while the first call may still arrive.
 const PATIENCE_UNSURE: Duration = Duration::from_secs(20);
 
-/// An operation of ours that may still be running.
+/// An operation of ours that may still run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
     pub token: String,
-    /// ARN, or the name where the answer of CreateStack was lost.
+    /// The stack's ARN, or its name until CreateStack has answered.
     pub stack: String,
-    /// The status while it runs.
+    /// The stack's status while the operation runs.
     pub status: Status,
-    /// When it was last known to be running.
+    /// The time at which the operation was last known to run.
     since: Instant,
-    /// Whether it was accepted.
+    /// Whether AWS has accepted the operation.
     sure: bool,
-    /// LastUpdatedTime before it, where it is one that moves it.
+    /// The LastUpdatedTime before the operation, if the operation changes it.
     before: Option<Option<DateTime>>,
-    /// How many resources it changes, where that is known.
+    /// The number of resources that the operation changes, if known.
     pub changes: Option<usize>,
 }
 
 impl Operation {
-    /// Before the call: until [`Self::accepted`] it is unsure. `before` is the stack's LastUpdatedTime now, when the
+    /// Creates an operation before its call; it is unsure until [`Self::accepted`]. `before` is the stack's current LastUpdatedTime if the
     /// operation will change it.
     pub fn new(
         token: String,
@@ -60,7 +59,7 @@ impl Operation {
         }
     }
 
-    /// The same, known to change so many resources.
+    /// Sets the number of resources that the operation changes.
     pub fn changing(self, changes: Option<usize>) -> Self {
         Self { changes, ..self }
     }
@@ -69,7 +68,7 @@ impl Operation {
         stack.stack_id() == Some(&self.stack) || stack.stack_name() == Some(&self.stack)
     }
 
-    /// CreateStack tells the ARN.
+    /// Records that AWS has accepted the operation. CreateStack returns the ARN.
     pub fn accepted(&mut self, arn: Option<&str>) {
         self.sure = true;
         self.since = Instant::now();
@@ -78,21 +77,20 @@ impl Operation {
         }
     }
 
-    /// DescribeStacks shows that it runs.
+    /// Records that DescribeStacks shows the operation.
     pub fn is_running(&mut self) {
         self.sure = true;
         self.since = Instant::now();
     }
 
-    /// DescribeStacks has contradicted us for long enough.
+    /// Whether DescribeStacks has contradicted the operation for long enough to count.
     pub fn is_out_of_patience(&self) -> bool {
         let patience = if self.sure { PATIENCE } else { PATIENCE_UNSURE };
         self.since.elapsed() >= patience
     }
 
-    /// Whether it has ended, given a stack that DescribeStacks shows at rest: its last event is there, and what
-    /// DescribeStacks shows is the state after it, not the one before. When another operation has begun since, ours is
-    /// over in any case.
+    /// Whether the operation has ended, given a stack that DescribeStacks shows at rest: the operation's last event exists, and
+    /// DescribeStacks shows the state after it. An operation has also ended if a later one has begun.
     pub fn has_ended(&self, stack: &Stack, events: &[StackEvent]) -> bool {
         let ours = |event: &&StackEvent| event.client_request_token() == Some(&self.token);
         let mut of_stack = events.iter().filter(|event| is_of_stack(event));
@@ -100,7 +98,7 @@ impl Operation {
             return false;
         };
         if !ours(&newest) {
-            // One of a later term has begun: ours may be too many events ago to be seen.
+            // An operation of a later term has begun. The events of this one may be on a later page.
             let theirs = newest.client_request_token().and_then(epoch_of);
             let later = theirs > epoch_of(&self.token);
             return later || of_stack.any(|event| ours(&event));
@@ -114,7 +112,7 @@ impl Operation {
     }
 }
 
-/// An event of the stack itself, not of a resource or of a nested stack.
+/// Whether an event concerns the stack itself, not a resource or a nested stack.
 pub fn is_of_stack(event: &StackEvent) -> bool {
     event.resource_type() == Some("AWS::CloudFormation::Stack")
         && event.physical_resource_id() == event.stack_id()
@@ -126,7 +124,7 @@ pub fn stack_status(event: &StackEvent) -> Status {
     Status::read(word)
 }
 
-/// The newest events, newest first. None when there is no such stack.
+/// Returns the newest events, newest first. Empty if the stack does not exist.
 pub async fn newest_events(
     calls: &Calls,
     cloudformation: &aws_sdk_cloudformation::Client,
@@ -187,7 +185,7 @@ mod tests {
     fn an_operation_ends_with_its_own_last_event() {
         let operation = operation(None);
         let rest = shown("UPDATE_COMPLETE", 1);
-        // The last operation's end is not ours, nor is the end of a resource, nor the cleanup's beginning.
+        // Neither the previous operation's end, nor a resource's end, nor the start of the cleanup ends the operation.
         let old = of_stack("UPDATE_COMPLETE", "t1");
         assert!(!operation.has_ended(&rest, std::slice::from_ref(&old)));
         let resource = event("EIP1", "AWS::EC2::EIP", "UPDATE_COMPLETE", "", "t2");
@@ -203,7 +201,7 @@ mod tests {
             ]
         ));
         assert!(operation.has_ended(&rest, &[of_stack("UPDATE_COMPLETE", "t2"), old.clone()]));
-        // Another operation has begun since: ours is over, whatever is shown.
+        // Once a later operation has begun, this one is over, whatever status is shown.
         let next = of_stack("DELETE_FAILED", "t3");
         assert!(!operation.has_ended(&rest, &[next.clone(), old.clone()]));
         assert!(operation.has_ended(
@@ -233,7 +231,7 @@ mod tests {
             of_stack("UPDATE_COMPLETE", "t2"),
             of_stack("UPDATE_COMPLETE", "t1"),
         ];
-        // Nothing is known of what a later version of the API says.
+        // An unknown status does not end an operation.
         let unknown = of_stack("RESTORE_COMPLETE", "t2");
         assert!(!operation.has_ended(&shown("RESTORE_COMPLETE", 20), &[unknown]));
         assert!(!operation.has_ended(&shown("UPDATE_COMPLETE", 10), &events));

@@ -1,7 +1,7 @@
-//! Lists that AWS returns in pages. No list is read beyond its limit. What needs the whole list asks [`Pages::end`], or uses
-//! [`within`] or [`all`]; the rest takes what was read.
+//! Lists that AWS returns in pages, each read up to its limit. Callers that need the whole list check [`Pages::end`], or use [`within`] or
+//! [`all`]; the others use the pages that were read.
 //!
-//! The SDK's paginators do not fit: they take no interceptor, so nothing would count their calls ([`super::calls`]).
+//! The SDK's paginators do not fit: they accept no interceptor, so [`super::calls`] could not count their calls.
 
 use std::fmt;
 use std::future::Future;
@@ -65,7 +65,7 @@ impl Pages {
         Self::resume(list, None)
     }
 
-    /// Begins at the page with this token.
+    /// Starts at the page with this token.
     pub fn resume(list: List, token: Option<String>) -> Self {
         Self {
             list,
@@ -80,7 +80,7 @@ impl Pages {
         self.next.take()
     }
 
-    /// Notes the token that came with a page. EC2 may end a list with an empty token.
+    /// Stores the token that came with a page. EC2 may end a list with an empty token.
     pub fn note(&mut self, token: Option<String>) {
         self.next = token.filter(|token| !token.is_empty()).map(Some);
     }
@@ -90,7 +90,7 @@ impl Pages {
         self.next.clone().flatten()
     }
 
-    /// Whether the list was read to its end.
+    /// Returns an error unless the list was read to its end.
     pub fn end(&self) -> Result<(), TooLong> {
         self.next
             .as_ref()
@@ -115,10 +115,10 @@ impl fmt::Display for TooLong {
     }
 }
 
-/// Reads a list whole or not at all: half of a list looks as if the rest were gone. The inner error: the list is too long.
+/// Reads a whole list or fails: a part of a list would look as if the other items did not exist. The inner error: the list is too long.
 ///
 /// # Errors
-/// When a page cannot be read.
+/// If a page cannot be read.
 pub async fn within<T, F>(
     list: List,
     mut page: impl FnMut(Option<String>) -> F,
@@ -135,10 +135,10 @@ where
     Ok(pages.end().map(|()| all))
 }
 
-/// Reads a list whole.
+/// Reads a whole list.
 ///
 /// # Errors
-/// When a page cannot be read, or the list is too long.
+/// If a page cannot be read, or the list is too long.
 pub async fn all<T, F>(
     service: Service,
     action: &'static str,
@@ -156,7 +156,7 @@ where
 mod tests {
     use super::*;
 
-    /// As many pages as there are, of one item each. The last one has an empty token.
+    /// Reads a list with this many pages of one item each. The last page has an empty token.
     async fn read(pages: usize) -> Result<Vec<usize>, Failure> {
         let list = List::ResourceDrifts;
         all(Service::Ec2, "DescribeSubnets", list, |token| async move {

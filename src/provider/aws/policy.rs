@@ -1,4 +1,4 @@
-//! The stack policy as CloudFormation has it.
+//! The stack policy in CloudFormation.
 
 use super::calls::Calls;
 use super::error::Failure;
@@ -9,8 +9,8 @@ use crate::error_chain;
 use crate::model::cloud::status::Phase;
 use crate::provider::ProviderError;
 
-/// Read once in each state of the stack, and when drift is looked for ([`super::observe`]). None where it is not kept, or there is
-/// none.
+/// Reads the policy once in each state of a stack at rest. Checks for drift read it as well ([`super::observe`]). None if the controller
+/// does not keep it, or there is none.
 pub async fn read(
     reader: &Reader<'_>,
     memory: &mut Memory,
@@ -32,8 +32,8 @@ pub async fn read(
     Ok(memory.policy.as_ref().and_then(|(_, last)| last.clone()))
 }
 
-/// Takes an answer. None when the policy could not be read, which is logged once: the next pass reads it again, and nothing else
-/// waits for it.
+/// Stores an answer. None if the policy could not be read: the failure is logged once, the next pass reads the policy again, and nothing
+/// else waits for it.
 pub fn take(
     memory: &mut Memory,
     answer: Result<Option<String>, Failure>,
@@ -58,7 +58,7 @@ pub fn take(
     }
 }
 
-/// None where there is none, or it may not be read.
+/// Asks CloudFormation for the policy. None if there is none, or the right to read it is missing.
 pub async fn ask(
     calls: &Calls,
     cloudformation: &aws_sdk_cloudformation::Client,

@@ -1,5 +1,5 @@
-//! Managed prefix lists: what a route to one takes of the quota of its route table, how many more there may be, and what the lists of
-//! the stack contain.
+//! Managed prefix lists: how many routes a list counts as in the quota of a route table, how many more lists the account may have, and the
+//! entries of the stack's lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +13,8 @@ use super::kind::Service;
 use super::pages::{self, List};
 use crate::model::cloud::prefix_list::{ListId, ListState, MOST_LISTS, PrefixList};
 
-/// What AWS's own lists count for, by the end of their names ("AWS-managed prefix list weight" in the VPC User Guide). Others, and
-/// lists of which nothing is known, count as one route.
+/// How many routes AWS's own lists count as, by the end of their names ("AWS-managed prefix list weight" in the VPC User Guide). Other
+/// lists of unknown size count as one route.
 const WEIGHTS: [(&str, usize); 6] = [
     (".cloudfront.origin-facing", 55),
     (".ec2-instance-connect", 2),
@@ -24,13 +24,13 @@ const WEIGHTS: [(&str, usize); 6] = [
     (".vpc-lattice", 10),
 ];
 
-/// What each list takes of a quota, by its id.
+/// The number of routes that each list counts as, by its id.
 pub type Sizes = BTreeMap<String, usize>;
 
-/// The entries of lists as they were read, by list and version: EC2 never changes a version.
+/// The entries of lists, by list and version. EC2 never changes a version.
 pub type Entries = BTreeMap<(ListId, i64), BTreeSet<Ipv4Net>>;
 
-/// Reads the sizes of lists. One that EC2 does not show counts as one route.
+/// Reads the sizes of lists. A list that EC2 does not show counts as one route.
 pub async fn sizes(
     calls: &Calls,
     ec2: &aws_sdk_ec2::Client,
@@ -43,8 +43,7 @@ pub async fn sizes(
     Ok(sizes)
 }
 
-/// Returns how many more lists the account may have in the region, as far as its quota is EC2's default. Lists that others share do not
-/// count.
+/// Returns how many more lists the account may have in the region under EC2's default quota. Lists that other accounts share do not count.
 pub async fn room(
     calls: &Calls,
     ec2: &aws_sdk_ec2::Client,
@@ -54,7 +53,7 @@ pub async fn room(
     Ok(MOST_LISTS.saturating_sub(lists.len()))
 }
 
-/// Reads the lists of the stack: one call, and one for each version of a list whose entries are not known yet.
+/// Reads the lists of the stack: one call, and one for each version of a list whose entries are unknown.
 pub async fn of_stack(
     calls: &Calls,
     ec2: &aws_sdk_ec2::Client,
@@ -82,7 +81,7 @@ pub async fn of_stack(
     Ok(lists)
 }
 
-/// Reads the lists that a filter selects. A filter does not fail on what is gone, as a list of ids does.
+/// Reads the lists that a filter selects. Unlike a list of ids, a filter does not fail if a list is missing.
 async fn describe(
     calls: &Calls,
     ec2: &aws_sdk_ec2::Client,
@@ -144,7 +143,7 @@ async fn entries(
     Ok(entries.iter().filter_map(cidr).collect())
 }
 
-/// Returns a list, by its id, as far as one call tells. None for one that is deleted.
+/// Returns a list without its entries, by its id. None if it is deleted.
 fn without_entries(list: &ManagedPrefixList) -> Option<(ListId, PrefixList)> {
     let state = list.state().map_or("", |state| state.as_str());
     let seen = PrefixList {
@@ -160,7 +159,8 @@ fn without_entries(list: &ManagedPrefixList) -> Option<(ListId, PrefixList)> {
     Some((list.prefix_list_id()?.to_owned(), seen))
 }
 
-/// A customer's list counts with the most entries that it may have; one of IPv6 has another quota.
+/// Returns the number of routes that a list counts as. A customer's list counts with its maximum number of entries; IPv6 has a quota of its
+/// own.
 fn size(list: &ManagedPrefixList) -> usize {
     let name = list.prefix_list_name().unwrap_or_default();
     if list.address_family() == Some("IPv6") || name.contains(".ipv6.") {

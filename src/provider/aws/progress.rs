@@ -1,4 +1,4 @@
-//! How far the operation that runs on the stack has come, from the stack's events.
+//! The progress of the operation that runs on the stack, as the stack's events show it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,16 +14,17 @@ use super::reader::Reader;
 use crate::model::cloud::live::Progress;
 use crate::model::cloud::status::Status;
 
-/// The events are read this long after the operation was first seen, and then as often. Short operations cost no call.
+/// The interval between reads of events. The first read comes one interval after the operation was first seen, so short operations cost no
+/// call.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// What the events have shown of an operation.
+/// The progress of an operation that the events have shown.
 #[derive(Debug)]
 pub struct Seen {
-    /// The stack's ARN and LastUpdatedTime, which is that of the operation.
+    /// The stack's ARN and LastUpdatedTime, which identify the operation.
     of: (String, Option<DateTime>),
     looked: Instant,
-    /// The id of the newest event that was read; None before the first look.
+    /// The id of the newest event that was read. None before the first read.
     newest: Option<String>,
     /// The logical ids of the resources that are finished.
     done: BTreeSet<String>,
@@ -39,7 +40,7 @@ impl Seen {
         }
     }
 
-    /// Reads events, newest first, until one that is known or the first one of the operation. Returns whether it came so far.
+    /// Reads events, newest first, up to a known event or the operation's first event. Returns whether it found one of them.
     fn read(&mut self, events: &[StackEvent], newest: Option<&str>) -> bool {
         for event in events {
             if newest.is_some() && event.event_id() == newest {
@@ -76,7 +77,7 @@ impl Seen {
     }
 }
 
-/// Reads it of a stack that an operation runs on. None where it is not known, and in a rollback; nothing depends on it.
+/// Reads the progress of the operation that runs on a stack. None if it is unknown, and in a rollback; nothing depends on it.
 pub async fn read(
     reader: &Reader<'_>,
     known: &mut Option<Seen>,
@@ -93,7 +94,7 @@ pub async fn read(
     let seen = known.insert(seen.unwrap_or_else(|| Seen::new(of)));
     if seen.looked.elapsed() >= INTERVAL {
         seen.looked = Instant::now();
-        // Without a newest event, the next look reads what this one has missed.
+        // Without a newest event, the next read covers the events that this one has missed.
         let _failure = seen.look(reader).await.inspect_err(|_| seen.newest = None);
     }
     seen.newest.as_ref()?;

@@ -1,5 +1,5 @@
-//! What the account may still have of what a zone needs, and how many routes a route table takes. Of these quotas EC2 itself tells only
-//! that of static IPs; the others are in Service Quotas.
+//! Quotas of the account: the resources that it may still have for a zone, and the routes per route table. EC2 itself reports only the
+//! quota of static IPs; Service Quotas has the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,20 +21,21 @@ use crate::model::cloud::network::Headroom;
 use crate::model::cloud::static_ip::{Account, AccountAddress};
 use crate::provider::ProviderError;
 
-/// As in the API reference of DescribeAccountAttributes.
+/// The name of the quota of static IPs, as in the API reference of DescribeAccountAttributes.
 const STATIC_IPS: &str = "vpc-max-elastic-ips";
-/// The pool of addresses that are AWS's own.
+/// The pool of AWS's own addresses.
 const AMAZON: &str = "amazon";
-/// "NAT gateways per Availability Zone", as Service Quotas lists the quotas of the service `vpc`.
+/// The code of the quota "NAT gateways per Availability Zone" of the service `vpc`.
 const NAT_GATEWAYS: &str = "L-FE5A380F";
-/// "Routes per route table".
+/// The code of the quota "Routes per route table".
 const ROUTES: &str = "L-93826ACB";
-/// The states in which one counts, by the guide of Amazon VPC.
+/// The states in which a NAT gateway counts, according to the Amazon VPC User Guide.
 const COUNTED: [&str; 3] = ["pending", "available", "deleting"];
-/// A VPC without a way to Service Quotas is no reason to wait: then CloudFormation tells.
+/// The time limit of a call. A VPC without access to Service Quotas must not delay a pass, because CloudFormation reports an exceeded
+/// quota.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// For questions that may stay unanswered.
+/// Returns a client without retries, for questions that may stay unanswered.
 pub fn client(sdk: &SdkConfig) -> aws_sdk_servicequotas::Client {
     let timeouts = TimeoutConfig::builder().operation_timeout(TIMEOUT);
     let config = Builder::from(sdk)
@@ -43,7 +44,7 @@ pub fn client(sdk: &SdkConfig) -> aws_sdk_servicequotas::Client {
     aws_sdk_servicequotas::Client::from_conf(config.build())
 }
 
-/// Returns the quota of routes per route table. None where Service Quotas has no value of the account, so that AWS's default counts.
+/// Returns the quota of routes per route table. None if Service Quotas has no value of the account, so that AWS's default applies.
 pub async fn routes_per_table(
     calls: &Calls,
     quotas: &aws_sdk_servicequotas::Client,
@@ -70,11 +71,11 @@ async fn value(
         })
         .await?;
     let value = answer.quota().and_then(|quota| quota.value());
-    // AWS returns the whole number as a fraction.
+    // AWS returns a whole number in floating point.
     Ok(value.and_then(|value| format!("{value:.0}").parse().ok()))
 }
 
-/// Asks AWS.
+/// Asks AWS for quotas and their use.
 pub struct Surveyor<'a> {
     pub calls: &'a Calls,
     pub ec2: &'a aws_sdk_ec2::Client,
@@ -82,15 +83,15 @@ pub struct Surveyor<'a> {
     pub region: &'a str,
 }
 
-/// Whether an address takes of the quota of the region: one of AWS's own pool, of the region itself and not of a Local Zone, and
-/// nobody's who has it managed by a service.
+/// Whether an address counts in the quota of the region: it is in AWS's own pool, in the region itself and not in a Local Zone, and not
+/// managed by a service.
 fn counts(address: &Address, region: &str) -> bool {
     let pool = address.public_ipv4_pool().is_none_or(|it| it == AMAZON);
     let group = address.network_border_group();
     pool && group.is_none_or(|it| it == region) && address.service_managed().is_none()
 }
 
-/// Returns the static IPs by allocation id, or why EC2 does not say which there are.
+/// Returns the static IPs by allocation id, or why EC2 does not list them.
 fn account(addresses: Result<Vec<Address>, Failure>, region: &str) -> Account {
     let addresses = match addresses {
         Ok(addresses) => addresses,
@@ -115,7 +116,8 @@ fn account(addresses: Result<Vec<Address>, Failure>, region: &str) -> Account {
 }
 
 impl Surveyor<'_> {
-    /// Without the right to ask, CloudFormation will tell.
+    /// Returns what the account may still have. Values that AWS does not return stay unknown: CloudFormation then reports an exceeded
+    /// quota.
     pub async fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {
         let (quota, addresses, gateways) = futures::join!(
             self.address_quota(),
@@ -145,7 +147,7 @@ impl Surveyor<'_> {
         Ok(read.await?.addresses.unwrap_or_default())
     }
 
-    /// Returns how many static IPs the account may have in the region; None if EC2 does not tell.
+    /// Returns how many static IPs the account may have in the region. None if EC2 does not report it.
     async fn address_quota(&self) -> Result<Option<usize>, Failure> {
         let attributes = self
             .calls
@@ -163,7 +165,7 @@ impl Surveyor<'_> {
         Ok(value)
     }
 
-    /// How many more NAT gateways each of these zones may have; None if Service Quotas does not tell.
+    /// Returns how many more NAT gateways each of these zones may have. None if Service Quotas does not report the quota.
     async fn free_gateways(
         &self,
         zones: &BTreeSet<Zone>,
@@ -181,7 +183,7 @@ impl Surveyor<'_> {
         Ok(Some(zones.iter().map(free).collect()))
     }
 
-    /// Returns the zone of each subnet in these zones, whichever VPC it is in.
+    /// Returns the zone of each subnet in these zones, in every VPC.
     async fn subnets(&self, zones: &BTreeSet<Zone>) -> Result<BTreeMap<SubnetId, Zone>, Failure> {
         let filter = Filter::builder()
             .name("availability-zone")
@@ -194,7 +196,7 @@ impl Surveyor<'_> {
         Ok(subnets.into_iter().filter_map(zone).collect())
     }
 
-    /// Returns the subnets of all NAT gateways that count, whosever they are.
+    /// Returns the subnets of all NAT gateways of the account that count.
     async fn gateways(&self) -> Result<Vec<SubnetId>, Failure> {
         let filter = Filter::builder()
             .name("state")

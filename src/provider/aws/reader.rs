@@ -1,16 +1,16 @@
-//! [`Reader`]: what the stack is read with.
+//! [`Reader`]: the clients and settings with which the stack is read.
 
 use std::collections::BTreeMap;
 
 use super::calls::Calls;
 
-/// Reads the stack with what it needs for it.
+/// The clients and settings with which the stack is read.
 #[derive(Debug)]
 pub struct Reader<'a> {
     pub calls: &'a Calls,
     pub cloudformation: &'a aws_sdk_cloudformation::Client,
     pub name: &'a str,
     pub ownership: &'a BTreeMap<String, String>,
-    /// Whether the stack policy matters.
+    /// Whether the controller keeps the stack policy.
     pub policy: bool,
 }

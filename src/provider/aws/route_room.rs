@@ -1,4 +1,4 @@
-//! What AWS says of the room in route tables and in templates, remembered between passes: it seldom changes, and costs calls.
+//! Limits of route tables, prefix lists and templates. They seldom change and cost calls, so they are kept between passes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,9 +13,9 @@ use super::quota;
 use crate::model::cloud::limits::{BUCKET_AGAIN, Doubt, Limits};
 use crate::provider::ProviderError;
 
-/// How long an answer counts. People have a quota raised since entries wait, so it is not long.
+/// How long an answer counts. The time is short because users have a quota raised while entries wait.
 const ANSWERED: Duration = Duration::from_secs(900);
-/// How long a failure counts: a question that stays unanswered may delay a pass by the timeout of its client.
+/// How long a failure counts. A question without an answer may delay a pass by the timeout of its client.
 const FAILED: Duration = Duration::from_secs(300);
 
 /// An answer, or why there is none.
@@ -45,28 +45,28 @@ impl<T> Known<T> {
         self.asked.is_none_or(|asked| asked.elapsed() >= holds)
     }
 
-    /// Keeps the last answer where there is no new one.
+    /// Stores an answer. A failure keeps the last answer.
     fn note(&mut self, answer: Result<T, ProviderError>) {
         self.asked = Some(Instant::now());
         self.failure = answer.as_ref().err().map(ToString::to_string);
         self.value = answer.ok().or(self.value.take());
     }
 
-    /// Why nothing is known.
+    /// Returns why there is no answer.
     fn doubt(&self) -> Option<String> {
         let failure = self.failure.as_ref();
         failure.filter(|_| self.value.is_none()).cloned()
     }
 }
 
-/// What a look at the template bucket has found.
+/// The result of the last check of the template bucket.
 #[derive(Debug, Default)]
 struct Look {
     doubt: Option<(Doubt, String)>,
     at: Option<Instant>,
 }
 
-/// What AWS says of the room in route tables and in templates.
+/// The limits of route tables, prefix lists and templates, as AWS reports them.
 #[derive(Debug, Default)]
 pub struct RouteRoom {
     bucket: Mutex<Look>,
@@ -76,7 +76,7 @@ pub struct RouteRoom {
 }
 
 impl RouteRoom {
-    /// Looks at the template bucket where that is due.
+    /// Checks the template bucket if a check is due.
     pub async fn bucket(&self, calls: &Calls, bucket: &Bucket, stack: &str) {
         let mut look = self.bucket.lock().await;
         let holds = match look.doubt {
@@ -89,7 +89,7 @@ impl RouteRoom {
         }
     }
 
-    /// Asks for the quota of routes per route table where that is due.
+    /// Asks for the quota of routes per route table if that is due.
     pub async fn quota(&self, calls: &Calls, quotas: &aws_sdk_servicequotas::Client) {
         let mut known = self.quota.lock().await;
         if known.is_due() {
@@ -98,7 +98,7 @@ impl RouteRoom {
         }
     }
 
-    /// Returns what these prefix lists take of the quota of a route table. One of which nothing is known counts as one route.
+    /// Returns how many routes prefix lists count as. A list that is missing from the answer counts as one route.
     pub async fn sizes(
         &self,
         calls: &Calls,
@@ -115,7 +115,7 @@ impl RouteRoom {
         known.value.clone().unwrap_or_default()
     }
 
-    /// Asks how many more prefix lists the account may have where that is due.
+    /// Asks how many more prefix lists the account may have if that is due.
     pub async fn more_lists(&self, calls: &Calls, ec2: &aws_sdk_ec2::Client, account: &str) {
         let mut known = self.more_lists.lock().await;
         if known.is_due() {
@@ -124,7 +124,7 @@ impl RouteRoom {
         }
     }
 
-    /// Returns what is known. `has_lists`: whether a worker table has a route to a prefix list.
+    /// Returns the known limits. `has_lists`: whether a worker table has a route to a prefix list.
     pub async fn limits(&self, has_lists: bool) -> Limits {
         let quota = self.quota.lock().await;
         let mut doubts = BTreeMap::new();
@@ -143,7 +143,7 @@ impl RouteRoom {
         }
     }
 
-    /// Forgets when it asked: an operation has failed, so that something may be another by now.
+    /// Makes the questions about quotas and lists due again. A failed operation can mean that the limits have changed.
     pub async fn look_again(&self) {
         self.quota.lock().await.asked = None;
         self.lists.lock().await.asked = None;

@@ -1,5 +1,5 @@
-//! The stack as it is: found by name and tags, read no more often than it changes, and never taken for finished while an
-//! operation of ours may still run.
+//! The stack as CloudFormation shows it: found by name and tags, read only when it changes, and never at rest while an operation of ours
+//! may still run.
 
 use aws_sdk_cloudformation::types::{Stack as CfnStack, TemplateStage};
 
@@ -15,15 +15,15 @@ use crate::model::cloud::live::{ChangeSet, ChangeSetState, Deletion, Live, Progr
 use crate::model::cloud::status::{Phase, Status};
 use crate::provider::ProviderError;
 
-/// Stacks looked at in each pass when several claim to be ours.
+/// The number of stacks that each pass reads if several claim to be ours.
 const MAX_CLAIMS: usize = 5;
 
 /// The template of a stack that has none yet: no resources.
 const NO_TEMPLATE: &str = r#"{"Resources":{}}"#;
 
 impl Reader<'_> {
-    /// The second value tells that what is known of the VPC may be why an operation has just failed, or outdated: the
-    /// stack has come to a failed state, or is gone.
+    /// Returns the stack, and whether the known VPC and limits may be outdated or have caused a failure: the stack has newly reached a
+    /// failed state, or is gone.
     pub async fn live(
         &self,
         memory: &mut Memory,
@@ -33,7 +33,7 @@ impl Reader<'_> {
         memory.begin(epoch, known);
         let mut found = self.look(memory).await?;
         let is_known = |stack: &CfnStack| memory.known.iter().any(|arn| arn == id(stack));
-        // Where the stack that was ours still is, the account's others need not be looked through.
+        // While the known stack exists, the account need not be searched.
         memory.searched |= found
             .iter()
             .any(|stack| is_known(stack) && claim::is_owned(stack, self.ownership));
@@ -65,7 +65,7 @@ impl Reader<'_> {
                 .iter()
                 .find(|stack| memory.known.iter().any(|arn| arn == id(stack)))
             {
-                // It was ours a moment ago. Taken for absent, it would get a twin with other IPs.
+                // The stack was ours before. If it counted as absent, the controller would create a second one with other IPs.
                 Some(lost) => {
                     let why = claim::why_foreign(lost, self.ownership);
                     (
@@ -81,12 +81,12 @@ impl Reader<'_> {
         })
     }
 
-    /// The stacks that are known to be ours, or the one that has the name.
+    /// Returns the stacks that are known to be ours, or else the one that has the name.
     async fn look(&self, memory: &mut Memory) -> Result<Vec<CfnStack>, Failure> {
         let mut found = Vec::new();
         for arn in memory.known.clone() {
             let described = match self.describe(&arn).await {
-                // The ledger is of another account or region: what it says of the stack is no help.
+                // The ledger comes from another account or region, so its ARN is no help.
                 Err(failure)
                     if memory.seen.is_none()
                         && matches!(failure.kind, Kind::Denied | Kind::Invalid) =>
@@ -101,11 +101,11 @@ impl Reader<'_> {
                     memory.forget_stack(&arn);
                     memory.gone = Some(arn);
                 }
-                // Not there yet: DescribeStacks lags behind CreateStack.
+                // DescribeStacks lags behind CreateStack.
                 None if is_creating(memory.operation.as_ref(), &arn) => {}
                 None => {
                     memory.forget_stack(&arn);
-                    // Before it is taken for absent, and a twin is made, it is looked for by its tags.
+                    // A search by tags comes before the creation of a second stack.
                     memory.searched = false;
                 }
             }
@@ -135,7 +135,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Every stack with our tags, in all pages. A search that is throttled goes on where it stopped.
+    /// Returns every stack with our tags, from all pages. A search that is throttled continues where it stopped.
     async fn search(&self, search: &mut Search) -> Result<Vec<CfnStack>, ProviderError> {
         if self.ownership.is_empty() {
             return Ok(Vec::new());
@@ -151,7 +151,7 @@ impl Reader<'_> {
                 .await;
             let answer = match answer {
                 Err(failure) if matches!(failure.kind, Kind::Invalid | Kind::Missing) => {
-                    // The token was too old: from the beginning, next time.
+                    // The token was too old. The next search starts from the beginning.
                     *search = Search::default();
                     return Err(failure.into());
                 }
@@ -169,7 +169,7 @@ impl Reader<'_> {
         whole.map_err(|long| long.error("TooManyStacks", "use an account with fewer"))
     }
 
-    /// Nothing is there, except perhaps what CreateStack has just accepted.
+    /// Returns the state if no stack was found: absent, or a stack for which CreateStack was sent.
     fn absent(&self, memory: &mut Memory) -> Live {
         match &memory.operation {
             Some(operation) if is_creating(Some(operation), &operation.stack) => {
@@ -255,7 +255,7 @@ impl Reader<'_> {
         Ok(live)
     }
 
-    /// The change sets of ours. `changed`: when the stack was last updated, in seconds since 1970.
+    /// Returns the controller's change sets. `changed`: the time of the stack's last update, in seconds since 1970.
     async fn change_sets(
         &self,
         memory: &mut Memory,
@@ -265,7 +265,7 @@ impl Reader<'_> {
         let prepared = memory.prepared.as_deref();
         let sets =
             changeset::ours(self.calls, self.cloudformation, stack, prepared, changed).await?;
-        // One that was executed may be listed for ever; it takes no more looking.
+        // CloudFormation may list an executed change set forever. It needs no further check.
         memory.change_sets = sets.iter().any(|set| set.state != ChangeSetState::Executed);
         memory.prepared = memory.prepared.take().filter(|_| memory.change_sets);
         let ready = sets.iter().find(|set| set.state == ChangeSetState::Ready);
@@ -280,7 +280,7 @@ impl Reader<'_> {
         Ok(sets)
     }
 
-    /// The status of our own operation when it has not ended although the stack is shown at rest.
+    /// Returns the status of our operation if it has not ended although the stack is shown at rest.
     async fn running(
         &self,
         memory: &mut Memory,
@@ -302,7 +302,7 @@ impl Reader<'_> {
         if operation.has_ended(stack, &events) || operation.is_out_of_patience() {
             memory.operation = None;
             latest::note(memory, &StateKey::of(stack), &events);
-            // What was read while the operation ran may be from before its end, and a deletion that fails again changes nothing else.
+            // Values that were read during the operation may be outdated. A deletion that fails again does not change the state key.
             memory.template = None;
             memory.deletion = None;
             memory.failure = None;
@@ -311,7 +311,7 @@ impl Reader<'_> {
         Ok(Some(operation.status.clone()))
     }
 
-    /// The template as it was sent. While an operation runs, what is known is good enough.
+    /// Returns the template as it was sent. While an operation runs, the known template is sufficient.
     async fn template(
         &self,
         memory: &mut Memory,
@@ -375,7 +375,7 @@ fn is_creating(operation: Option<&Operation>, stack: &str) -> bool {
     })
 }
 
-/// Whether the last operation failed or was rolled back, and that is over.
+/// Whether the last operation failed or was rolled back, and has ended.
 fn has_failed(status: &Status, phase: Phase) -> bool {
     match phase {
         Phase::CreateFailed | Phase::RollbackFailed | Phase::DeleteFailed => true,

@@ -18,8 +18,8 @@ use crate::provider::ProviderError;
 /// Route tables per page: the most that EC2 allows.
 const PAGE_SIZE: i32 = 100;
 
-/// Returns the VPC's route tables, the workers' with their routes: one call per hundred tables. All are read, since a worker table
-/// that lost its tag must be distinguished from one that is gone.
+/// Returns the VPC's route tables, the workers' with their routes: one call per hundred tables. All tables are read, to distinguish a
+/// worker table that lost its tag from a deleted one.
 pub async fn read(
     calls: &Calls,
     ec2: &aws_sdk_ec2::Client,
@@ -58,7 +58,7 @@ pub async fn read(
 pub struct Tables {
     pub workers: BTreeMap<String, WorkerTable>,
     pub others: BTreeMap<String, OtherTable>,
-    /// Table by subnet.
+    /// The route table of each associated subnet.
     pub associations: BTreeMap<String, String>,
 }
 
@@ -70,7 +70,7 @@ impl Tables {
         lists.cloned().collect()
     }
 
-    /// Notes what the routes to prefix lists take of the tables' quotas.
+    /// Sets how many routes the prefix lists in each worker table count as.
     pub fn count_lists(&mut self, sizes: &Sizes) {
         for table in self.workers.values_mut() {
             let lists = table.list_routes.keys();
@@ -103,8 +103,8 @@ impl Tables {
         }
     }
 
-    /// Whether what is known of the VPC does not fit: every table has a route to `local` for each of its CIDRs, and one to a
-    /// gateway that was detached is a blackhole.
+    /// Whether the tables contradict the known VPC: every table has a route to `local` for each CIDR of the VPC, and a route to a detached
+    /// gateway is a blackhole.
     pub fn contradict(&self, vpc: &VpcInfo) -> bool {
         let workers = self.workers.values().map(|table| &table.routes);
         let tables = workers.chain(self.others.values().map(|table| &table.routes));
@@ -120,7 +120,7 @@ impl Tables {
     }
 }
 
-/// None when the table is not a worker's after all.
+/// Returns a worker's table, by its id. None if it is not a worker's.
 fn worker_table(table: &RouteTable, filters: &[(String, String)]) -> Option<(String, WorkerTable)> {
     let zone = tag(table.tags(), ZONE_TAG)?.trim().to_owned();
     let has = |(key, value): &(String, String)| tag(table.tags(), key) == Some(value.as_str());
@@ -155,7 +155,7 @@ fn is_propagated(route: &&aws_sdk_ec2::types::Route) -> bool {
     )
 }
 
-/// None for IPv6 destinations, which are never in the place of one of ours, and for prefix lists.
+/// Returns a route by its destination. None for prefix lists, and for IPv6 destinations, which never conflict with ours.
 fn route(route: &aws_sdk_ec2::types::Route) -> Option<(Ipv4Net, Route)> {
     let destination = parse_cidr(route.destination_cidr_block()?)?;
     Some((destination, leading(route)))
@@ -351,7 +351,7 @@ mod tests {
         let mut tables = Tables::default();
         tables.take(&without, &filters);
         assert!(tables.workers.is_empty() && tables.others.contains_key("rtb-1"));
-        // A table whose zone is empty stays: the plan tells that no NAT gateway serves it.
+        // A table with an empty zone stays: the plan reports that no NAT gateway serves it.
         assert_eq!(
             worker_table(&table(&[(ZONE_TAG, "")]), &[]).unwrap().1.zone,
             ""

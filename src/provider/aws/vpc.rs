@@ -12,7 +12,7 @@ use crate::provider::ProviderError;
 /// VPCs per page.
 const PAGE_SIZE: i32 = 100;
 
-/// What seldom changes: worth remembering between passes.
+/// The properties of the VPC that seldom change, and are kept between passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VpcInfo {
     pub account: Option<String>,
@@ -21,7 +21,7 @@ pub struct VpcInfo {
     pub internet_gateway_id: String,
 }
 
-/// Reads the VPC and its gateway: two calls, more only when the account has hundreds of VPCs.
+/// Reads the VPC and its gateway: two calls, and more only if the account has hundreds of VPCs.
 pub async fn read(
     calls: &Calls,
     ec2: &aws_sdk_ec2::Client,
@@ -107,7 +107,7 @@ fn choose_vpc(vpcs: &[Vpc], wanted: Option<&str>, region: &str) -> Result<Vpc, P
     Err(ProviderError::after_fix(reason, message))
 }
 
-/// Every IPv4 CIDR that is associated, or about to be, in the order EC2 gives.
+/// Returns every IPv4 CIDR that is associated or being associated, in EC2's order.
 fn vpc_cidrs(vpc: &Vpc) -> Vec<Ipv4Net> {
     let mut cidrs: Vec<Ipv4Net> = vpc
         .cidr_block_association_set()
@@ -123,7 +123,7 @@ fn vpc_cidrs(vpc: &Vpc) -> Vec<Ipv4Net> {
         })
         .filter_map(|association| parse_cidr(association.cidr_block()?))
         .collect();
-    // The primary CIDR is always associated; some answers have it here only.
+    // The primary CIDR is always associated. Some answers have it only here.
     if let Some(primary) = vpc.cidr_block().and_then(parse_cidr)
         && !cidrs.contains(&primary)
     {
@@ -132,7 +132,7 @@ fn vpc_cidrs(vpc: &Vpc) -> Vec<Ipv4Net> {
     cidrs
 }
 
-/// EC2 calls an attached gateway `available`; the SDK's list of states has only the words for network interfaces.
+/// Returns the internet gateway that is attached to the VPC. EC2 calls its state `available`, which the SDK's list of states lacks.
 fn choose_gateway(gateways: &[InternetGateway], vpc_id: &str) -> Result<String, ProviderError> {
     let attached = gateways.iter().find(|gateway| {
         gateway.attachments().iter().any(|attachment| {
