@@ -26,6 +26,8 @@ pub(crate) struct Stray {
     pub(crate) routes: Vec<(TableId, Ipv4Net)>,
     /// Empty for a prefix list, which serves all zones.
     pub(crate) zone: Zone,
+    /// Whether the resource is a prefix list or a route to one.
+    pub(crate) is_of_list: bool,
 }
 
 impl Stray {
@@ -226,14 +228,12 @@ impl MemoryProvider {
             }
             let part = names.parts.iter().find(|(_, name)| *name == logical);
             if let Some(((zone, _), _)) = part {
-                let zone = zone.clone();
-                return Some((
-                    logical.clone(),
-                    Stray {
-                        routes: vec![],
-                        zone,
-                    },
-                ));
+                let stray = Stray {
+                    routes: Vec::new(),
+                    zone: zone.clone(),
+                    is_of_list: false,
+                };
+                return Some((logical.clone(), stray));
             }
             let is_list = made.wish.kind == "AWS::EC2::PrefixList";
             let depends = |name: &String| {
@@ -245,7 +245,12 @@ impl MemoryProvider {
             // Without a route, the operation under way will remove the resource.
             let zone = names.route_zones.get(routes.first()?).cloned();
             let zone = zone.filter(|_| !is_list).unwrap_or_default();
-            Some((logical.clone(), Stray { routes, zone }))
+            let stray = Stray {
+                routes,
+                zone,
+                is_of_list: is_list || made.wish.leads_to_list(),
+            };
+            Some((logical.clone(), stray))
         };
         account.made.iter().filter_map(stray).collect()
     }

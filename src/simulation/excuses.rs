@@ -235,6 +235,14 @@ impl World {
         lost
     }
 
+    /// Excuses the networks of damaged lists. A network that came into a list after other principals had deleted a table's route to the list
+    /// was never served there.
+    pub fn excuse_lists(&self, astray: &BTreeMap<String, Stray>) {
+        let by_lists = astray.values().filter(|stray| stray.is_of_list);
+        let routes = by_lists.flat_map(|stray| stray.routes.iter().cloned());
+        self.shared().excuses.took(routes);
+    }
+
     /// Whether the controller may still try to recover a static IP.
     pub fn may_recover(&self) -> bool {
         let mut astray = self.account.astray().into_keys();

@@ -136,6 +136,7 @@ impl World {
     fn judge_template(&self, template: &Template, basis: &Basis) {
         let (asked, before) = (account_view::routes_of(template), self.account.asked());
         let astray = self.account.astray();
+        self.excuse_lists(&astray);
         let is_tight = self.is_tight() || self.account.is_packed(&asked);
         let is_step = !astray.is_empty() || self.is_replacement(template);
         let repairs = asked.is_subset(&before) && is_step;
