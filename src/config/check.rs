@@ -1,4 +1,4 @@
-//! All values judged, alone and against each other. Nothing stops at the first mistake.
+//! Checks all values, alone and against each other, and collects all mistakes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,14 +21,14 @@ mod zones;
 const TOKEN_FILE: &str = "kube-static-egress-controller-token-secret";
 const DEFAULT_CREDENTIALS_DIR: &str = "/meta/credentials";
 const APPLICATION_TAG: &str = "kubernetes:application";
-/// CloudFormation allows 50 tags; two are the ownership tags.
+/// The maximum number of additional tags: CloudFormation allows 50, and two are the ownership tags.
 const MAX_ADDITIONAL_TAGS: usize = 48;
 const MAX_MASTERS: usize = 20;
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Config {
-    /// Judges the flags in the light of the environment. Pure: nothing is read or asked.
+    /// Checks the flags together with the environment. Pure: the function reads no file and makes no call.
     pub fn check(options: &Options, facts: &Facts, purpose: Purpose) -> Result<Self, Vec<Mistake>> {
         let mut check = Check::default();
         let source = check.source(&options.sources, facts);
@@ -99,11 +99,11 @@ impl Config {
     }
 }
 
-/// Collects mistakes; a value that has one is replaced by one that lets the checking go on.
+/// Collects mistakes. A wrong value is replaced by a valid one, so that the check can continue.
 #[derive(Default)]
 struct Check {
     mistakes: Vec<Mistake>,
-    /// What is left out, and why.
+    /// The settings that are ignored, with the reasons.
     warnings: Vec<String>,
 }
 
@@ -141,7 +141,7 @@ impl Check {
             .ok()
     }
 
-    /// An empty value counts as not given: that is how a template leaves out a variable.
+    /// Checks an optional value. An empty value counts as missing, because that is how a template leaves out a variable.
     fn optional<T>(
         &mut self,
         flag: &'static str,
@@ -260,7 +260,7 @@ impl Check {
         })
     }
 
-    /// The provider, and whether it was asked for under its old name that never writes.
+    /// Returns the settings that the model needs.
     fn settings(&mut self, options: &Options, aws: bool) -> Settings {
         let (stack, provider) = (&options.stack, &options.provider);
         let id = self
@@ -373,7 +373,7 @@ impl Check {
     }
 }
 
-/// Occurrences, and within each the values that the environment joins; empty ones do not count.
+/// Splits each occurrence of a flag into the values that the environment joins, without empty ones.
 fn split(texts: &[String], separators: &[char]) -> Vec<String> {
     let parts = texts.iter().flat_map(|text| text.split(separators));
     parts

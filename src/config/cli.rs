@@ -30,7 +30,7 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads arguments, the first of which is the program. `--no-FLAG` of a switch is `--FLAG=false`, as the Go controller has it.
+    /// Parses arguments, the first of which is the program. `--no-FLAG` of a switch means `--FLAG=false`, as in the Go controller.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let command = Self::command();
         let may_be_bare = |arg: &&clap::Arg| {

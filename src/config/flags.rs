@@ -1,5 +1,4 @@
-//! Flags and environment variables. Every value is taken as text here and judged in [`super::check`], so that all
-//! mistakes are reported together and not one a run.
+//! Flags and environment variables. Values are taken as text here and checked in [`super::check`], so that one run reports all mistakes.
 
 use clap::Args;
 

@@ -1,4 +1,4 @@
-//! The form of single values. What is wrong comes back as a problem and its remedy, ready to be shown.
+//! The form of single values. An error is a problem and its remedy, ready to be shown.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::Master;
 
-/// Problem and remedy.
+/// A problem and its remedy.
 pub(super) type Wrong = (String, String);
 pub(super) type Judged<T> = Result<T, Wrong>;
 
@@ -22,7 +22,7 @@ pub(super) fn wrong<T>(problem: impl Into<String>, remedy: impl Into<String>) ->
     Err((problem.into(), remedy.into()))
 }
 
-/// A value as it is quoted in a message: on one line, of bounded length.
+/// Returns a value for a message: quoted, on one line, at most 80 characters.
 pub(super) fn quote(value: &str) -> String {
     let short: String = value.chars().take(80).collect();
     if short.len() < value.len() {
@@ -43,7 +43,7 @@ pub(super) fn boolean(text: &str) -> Judged<bool> {
     }
 }
 
-/// A whole number within bounds that are part of the remedy.
+/// Parses a whole number from `min` to `max`.
 pub(super) fn number(text: &str, min: u16, max: u16) -> Judged<u16> {
     match text.trim().parse() {
         Ok(number) if (min..=max).contains(&number) => Ok(number),
@@ -54,7 +54,7 @@ pub(super) fn number(text: &str, min: u16, max: u16) -> Judged<u16> {
     }
 }
 
-/// A duration in Go's notation, within bounds that are part of the remedy.
+/// Parses a duration in Go's notation, from `min` to `max`.
 pub(super) fn duration(text: &str, min: Duration, max: Duration) -> Judged<Duration> {
     let text = text.trim();
     let parsed = if text == "0" {
@@ -110,7 +110,7 @@ pub(super) fn nat_cidr(text: &str) -> Judged<Ipv4Net> {
     Ok(net)
 }
 
-/// The name of an availability zone, local zone or Wavelength zone.
+/// Checks the name of an Availability Zone, Local Zone or Wavelength Zone.
 pub(super) fn zone(text: &str) -> Judged<String> {
     let parts: Vec<&str> = text.split('-').collect();
     let well_formed = text.len() <= 64
@@ -198,7 +198,7 @@ pub(super) fn tag_value(value: &str) -> Judged<()> {
     Ok(())
 }
 
-/// Part of a tag key, and, cleaned, of the stack's name.
+/// Checks a cluster id: a part of a tag key and, cleaned, of the stack's name.
 pub(super) fn cluster_id(text: &str) -> Judged<String> {
     if text.len() > MAX_TAG_KEY
         || !text
@@ -272,7 +272,7 @@ pub(super) fn bucket(text: &str) -> Judged<String> {
     Ok(text.to_owned())
 }
 
-/// A DNS label, as namespaces are named.
+/// Checks a DNS label, the form of a namespace's name.
 pub(super) fn label(text: &str) -> Judged<String> {
     if text.len() > 63 || !is_label(text) {
         return wrong(
@@ -283,7 +283,7 @@ pub(super) fn label(text: &str) -> Judged<String> {
     Ok(text.to_owned())
 }
 
-/// A DNS subdomain, as most Kubernetes objects are named.
+/// Checks a DNS subdomain, the form of most names in Kubernetes.
 pub(super) fn subdomain(text: &str) -> Judged<String> {
     if text.len() > 253 || !text.split('.').all(is_label) {
         return wrong(
@@ -299,7 +299,7 @@ fn is_label(text: &str) -> bool {
     text.starts_with(edge) && text.ends_with(edge) && text.chars().all(|c| edge(c) || c == '-')
 }
 
-/// The `full` form of what was given. `secrets`: where credentials belong, since a URL is shown.
+/// Parses `full`, the complete form of `text`. `secrets` says where credentials belong, because a URL is shown.
 pub(super) fn url(text: &str, full: &str, form: &str, secrets: &str) -> Judged<http::Uri> {
     let Ok(url) = full.parse::<http::Uri>() else {
         return wrong(format!("{} is not a URL", quote(text)), form);
@@ -313,13 +313,13 @@ pub(super) fn url(text: &str, full: &str, form: &str, secrets: &str) -> Judged<h
     }
     let user = url.authority().map(|of| of.as_str().contains('@'));
     if user == Some(true) || url.query().is_some() {
-        // Not quoted: it may hold a password.
+        // Not quoted: the URL may hold a password.
         return wrong("the URL holds credentials or a query", secrets);
     }
     Ok(url)
 }
 
-/// The address of an API server; without a scheme it is https.
+/// Parses the address of an API server. The default scheme is https.
 pub(super) fn master(text: &str) -> Judged<Master> {
     let form = "give it as https://HOST:PORT";
     let full = if text.contains("://") {
@@ -341,7 +341,7 @@ pub(super) fn master(text: &str) -> Judged<Master> {
     Ok(Master { url, name })
 }
 
-/// `:8080` stands for all interfaces, as it does in Go.
+/// Parses an address. `:8080` stands for all interfaces, as in Go.
 pub(super) fn address(text: &str) -> Judged<SocketAddr> {
     let form = "give it as :8080, 127.0.0.1:8080 or [::1]:8080";
     if let Some(port) = text.strip_prefix(':') {

@@ -1,4 +1,4 @@
-//! Option sets, good and bad, as data; and the promise that every flag has its environment variable.
+//! Valid and invalid sets of options, as data. Every flag has an environment variable.
 
 use clap::{CommandFactory, Parser};
 
@@ -18,7 +18,7 @@ fn facts() -> Facts {
     }
 }
 
-/// With the provider that needs nothing, unless another one is named.
+/// Parses flags. The provider is `in-memory` unless the line names one.
 fn options(line: &str) -> Options {
     match line.contains("--provider") {
         true => given(line),
@@ -65,7 +65,7 @@ fn switches_are_off_as_the_go_controller_has_it() {
     assert_eq!(options.stack.stack_termination_protection, "false");
     assert_eq!(options.stack.dry_run, "false");
     assert_eq!(options.sources.use_platform_credentials, "false");
-    // Also where the default is true, and behind a subcommand.
+    // The same holds for a default of true, and after a subcommand.
     let options = read("--no-leader-elect").expect("a switch").options;
     assert_eq!(options.election.leader_elect.as_deref(), Some("false"));
     let plan = read("plan --no-status-page").expect("a switch").command;
@@ -94,7 +94,7 @@ fn too_many_tags() {
     );
 }
 
-/// A flag that is forgotten must not show invented static IPs to the tenants of a cluster.
+/// A forgotten flag must not show invented static IPs to the tenants of a cluster.
 #[test]
 fn a_cluster_needs_a_provider_and_a_directory_does_not() {
     let check = |line: &str, purpose| Config::check(&given(line), &facts(), purpose);
@@ -124,7 +124,7 @@ fn a_cluster_needs_a_provider_and_a_directory_does_not() {
     check("--manifests=dir --provider=gcp", Purpose::Plan).expect_err("unknown");
 }
 
-/// What the Go controller has for a default is told, and only where other clusters may have the same.
+/// A stack without a cluster id is reported only on AWS, where other clusters may use the same name.
 #[test]
 fn without_a_cluster_id_the_stack_is_nameless() {
     let nameless = |line: &str| run(line).expect(line).settings.nameless;
@@ -335,7 +335,7 @@ fn plan_has_the_same_options_and_its_own() {
     assert_eq!((plan.output, plan.template), (Output::Json, true));
     assert_eq!(plan.network, Some(PathBuf::from("net.yaml")));
     assert_eq!(plan.options.sources.manifests.as_deref(), Some("dir"));
-    // Before the subcommand they would be ignored: better refused.
+    // Flags before the subcommand would be ignored, so they are refused.
     assert!(Cli::try_parse_from(["x", "--manifests=dir", "plan"]).is_err());
 }
 

@@ -1,4 +1,4 @@
-//! Environment variables that look like flags and are none: a misspelt one is as wrong as a misspelt flag.
+//! Environment variables that look like flags but belong to none. A misspelt variable is as wrong as a misspelt flag.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,12 @@ use super::{Config, Facts, Purpose};
 use crate::config::cli::Cli;
 
 const PREFIX: &str = "KUBE_STATIC_EGRESS_CONTROLLER_";
-/// Longest of a name that is shown.
+/// The maximum length of a name in a message, in characters.
 const MAX_SHOWN: usize = 100;
-/// Letters in which a misspelt name differs at most from the one that was probably meant.
+/// The maximum number of letters in which a misspelt name differs from the suggested one.
 const MAX_DISTANCE: usize = 3;
 
-/// Returns what is wrong, a line for each variable with our prefix that no flag has. `given`: names and values.
+/// Returns an error line for each variable with the controller's prefix that belongs to no flag. `given`: names and values.
 pub fn misspelt(given: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
     let command = Cli::command();
     let known: BTreeSet<&str> = command
@@ -34,7 +34,7 @@ pub fn misspelt(given: impl IntoIterator<Item = (String, String)>) -> Vec<String
     wrong
 }
 
-/// Judges flags and environment together: a configuration, or everything that is wrong.
+/// Checks flags and environment together. Returns the configuration, or all mistakes.
 pub fn check(options: &Options, purpose: Purpose) -> Result<Config, Vec<String>> {
     let given = std::env::vars_os().filter_map(|(name, value)| {
         let value = value.to_string_lossy().into_owned();
@@ -67,8 +67,9 @@ fn complaint(name: &str, known: &BTreeSet<&str>) -> String {
     }
 }
 
-/// Whether Kubernetes has set it in every pod for a Service of our name, or of one that begins with it: `…_SERVICE_HOST`,
-/// `…_SERVICE_PORT`, `…_SERVICE_PORT_HTTP`, `…_PORT=tcp://10.0.0.1:8080`, `…_PORT_8080_TCP` and that with `_PROTO`, `_PORT`, `_ADDR`.
+/// Whether Kubernetes sets the variable in every pod for a Service with the controller's name, or with a name that begins with it:
+/// `…_SERVICE_HOST`, `…_SERVICE_PORT`, `…_SERVICE_PORT_HTTP`, `…_PORT=tcp://10.0.0.1:8080`, `…_PORT_8080_TCP`, and the last with `_PROTO`,
+/// `_PORT` or `_ADDR`.
 fn is_service_link(rest: &str, value: &str) -> bool {
     let words: Vec<&str> = rest.split('_').collect();
     let is_protocol = |word: &str| ["TCP", "UDP", "SCTP"].contains(&word);
@@ -89,7 +90,7 @@ fn is_service_link(rest: &str, value: &str) -> bool {
     of_service || of_address || of_port
 }
 
-/// How many letters have to be changed, added or taken away to make one of the other.
+/// Returns how many letters must be changed, added or removed to turn one name into the other.
 fn distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();

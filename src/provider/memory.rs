@@ -1,5 +1,5 @@
-//! An account in memory that behaves like CloudFormation: operations take time, one runs at a time, what the real one
-//! refuses is refused, and a failed operation is rolled back.
+//! An account in memory that behaves like CloudFormation: operations take time, only one runs at a time, the account refuses what
+//! CloudFormation refuses, and a failed operation is rolled back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,7 +27,7 @@ mod quotas;
 mod refusal;
 mod wish;
 
-/// The provider `in-memory`. Clones are the same account.
+/// The provider `in-memory`. Clones share one account.
 #[derive(Clone)]
 pub struct MemoryProvider {
     account: Arc<Mutex<Account>>,
@@ -40,7 +40,8 @@ impl MemoryProvider {
         }
     }
 
-    /// Returns the account that a process has to itself: it ends with the process, and what is remembered of it is of no use then.
+    /// Returns a provider with an account of this process alone. The account ends with the process, and values stored for it are useless
+    /// then.
     pub fn of_this_process(zones: &BTreeMap<String, Ipv4Net>) -> Self {
         Self::new(Network {
             account: Some(format!("{IN_MEMORY}{:08x}", fastrand::u32(..))),
@@ -48,7 +49,7 @@ impl MemoryProvider {
         })
     }
 
-    /// A VPC that fits these zones: the /16s around their NAT subnets, and one worker route table a zone.
+    /// Returns a VPC that fits these zones: the /16s around their NAT subnets, and one worker route table for each zone.
     pub fn network_for(zones: &BTreeMap<String, Ipv4Net>) -> Network {
         let around = |cidr: &Ipv4Net| {
             Ipv4Net::new(cidr.addr(), cidr.prefix_len().min(16)).map(|net| net.trunc())
@@ -86,14 +87,14 @@ impl MemoryProvider {
     }
 
     fn account(&self) -> MutexGuard<'_, Account> {
-        // A poisoned account is as good as any: every change is made in one step.
+        // A poisoned account is consistent, because every change is made in one step.
         let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
         account.advance();
         account
     }
 
-    /// What the account does with a call that has reached it: like CloudFormation, it knows of no term. `by`: the epoch and the
-    /// cluster that name a change set.
+    /// Carries out a call that has reached the account. Like CloudFormation, the account knows of no term. `by`: the epoch and the cluster
+    /// that name a change set.
     fn carry_out(
         &self,
         by: (u64, Option<&str>),

@@ -1,4 +1,4 @@
-//! The infrastructure behind the model: reads are free, mutations need a [`Term`].
+//! The interface to the infrastructure: only mutations need a [`Term`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -19,40 +19,37 @@ pub mod aws;
 pub mod aws;
 pub mod memory;
 
-/// One of the project's two traits: the seam between the controller and an account.
+/// The interface between the controller and an account.
 pub trait Provider: Send + Sync {
-    /// The VPC as it is now.
+    /// Returns the VPC and its route tables as they are now.
     fn network(&self) -> impl Future<Output = Result<Network, ProviderError>> + Send;
 
-    /// Those of these ids (`nat-…`, `subnet-…`, `rtb-…`, `pl-…`, `eipalloc-…`, or a public IP) that EC2, asked for each alone, says do not exist. An
-    /// answer that only lacks something is no proof. What cannot be asked is not among them.
+    /// Returns the ids (`nat-…`, `subnet-…`, `rtb-…`, `pl-…`, `eipalloc-…`, or a public IP) that do not exist according to EC2, which is
+    /// asked for each id alone. An answer that only lacks a resource is no proof. Ids that could not be checked are left out.
     fn absent(&self, ids: &BTreeSet<String>) -> impl Future<Output = BTreeSet<String>> + Send;
 
-    /// The stack as it is now. `epoch` is the term's, None outside a term (`plan`): what is remembered of the stack is looked up
-    /// again when it changes. `known` is the ARN of the stack that was ours when the ledger was written: where it still is, the
-    /// account is not searched.
+    /// Returns the stack as it is now. `epoch` is the term's, None outside a term (`plan`); a new epoch discards what earlier calls stored
+    /// of the stack. `known` is the ARN of our stack in the ledger: while that stack exists, the account is not searched.
     fn live(
         &self,
         epoch: Option<u64>,
         known: Option<&str>,
     ) -> impl Future<Output = Result<Live, ProviderError>> + Send;
 
-    /// What EC2 shows of the parts of a stack at rest, besides its route tables, which [`Self::network`] has, and of these other static
-    /// IPs.
+    /// Returns the parts of a stack at rest and these other static IPs, as EC2 shows them. The route tables come from [`Self::network`].
     fn observe(
         &self,
         stack: &Stack,
         ips: &BTreeSet<String>,
     ) -> impl Future<Output = Result<Observed, ProviderError>> + Send;
 
-    /// Returns those of these static IPs that EC2 shows, by public IP.
+    /// Returns the static IPs that EC2 shows, by public IP.
     fn addresses(
         &self,
         ips: &BTreeSet<String>,
     ) -> impl Future<Output = Result<BTreeMap<String, Address>, ProviderError>> + Send;
 
-    /// What CloudFormation's own drift detection says of a stack at rest: `new` starts one, else the one that was started is
-    /// asked for.
+    /// Starts CloudFormation's own drift detection of a stack at rest if `new`, and otherwise asks for the one that was started.
     fn detect(
         &self,
         _stack: &Stack,
@@ -62,14 +59,14 @@ pub trait Provider: Send + Sync {
         std::future::ready(Err(ProviderError::after_fix("NoDriftDetection", text)))
     }
 
-    /// What the account may still have, as far as these zones, which are to be added, need it. What it does not tell is not known.
+    /// Returns what the account may still have for these zones, which are to be added. Values that AWS does not report are unknown.
     fn headroom(&self, _zones: &BTreeSet<Zone>) -> impl Future<Output = Headroom> + Send {
         std::future::ready(Headroom::default())
     }
 
-    /// Starts the action's one mutating call and returns when it has been accepted, not when its operation has ended.
-    /// `owner` is the cluster that acts, in its short form; `stack` is the stack's ARN, or its name when it is to be created. [`Action::Keep`], [`Action::Wait`] and
-    /// [`Action::Refuse`] do nothing.
+    /// Starts the action's mutating call, and returns when the call is accepted, not when its operation has ended. `owner` is the short
+    /// form of the cluster that acts; `stack` is the stack's ARN, or its name if it is to be created. [`Action::Keep`], [`Action::Wait`]
+    /// and [`Action::Refuse`] do nothing.
     fn apply(
         &self,
         term: &Term,
@@ -79,23 +76,23 @@ pub trait Provider: Send + Sync {
     ) -> impl Future<Output = Result<(), ProviderError>> + Send;
 }
 
-/// How soon it makes sense to try again.
+/// How soon a retry makes sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Retry {
-    /// A passing fault, or a state that moves by itself.
+    /// A temporary fault, or a state that changes by itself.
     Soon,
     /// The account asks for fewer calls.
     Slowly,
-    /// Only a person can change it: rights, quota, a missing gateway.
+    /// Only the operator can remove the cause: rights, quota, a missing gateway.
     AfterFix,
 }
 
-/// What went wrong in one call or one reading. Display says what to do; the source is not part of it.
+/// The error of one call or one reading. Display includes the remedy, but not the source.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct ProviderError {
     pub retry: Retry,
-    /// CamelCase, stable: label of metrics and reason of Events. `TermOver` when the term ended before the call did.
+    /// The stable name in CamelCase: label of metrics and reason of Events. `TermOver` if the term ended before the call did.
     pub reason: &'static str,
     /// Names the call or the object, and the remedy.
     pub message: String,
@@ -104,7 +101,7 @@ pub struct ProviderError {
 }
 
 impl ProviderError {
-    /// For what only a person can change: `message` says what.
+    /// Returns an error whose cause only the operator can remove. `message` names the remedy.
     pub fn after_fix(reason: &'static str, message: String) -> Self {
         Self {
             retry: Retry::AfterFix,

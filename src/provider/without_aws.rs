@@ -1,4 +1,4 @@
-//! The place of `aws` in a program that is built without the feature `aws`.
+//! Replaces `aws` in a program that is built without the feature `aws`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Ready;
@@ -11,12 +11,12 @@ use crate::model::cloud::network::Network;
 use crate::model::cloud::observed::{Address, Observed};
 use crate::model::plan::types::Action;
 
-/// One account and region. There is no value of it here, so nothing below ever runs.
+/// The provider for one account and region. The type has no value, so that none of its methods ever runs.
 pub enum AwsProvider {}
 
 impl AwsProvider {
     /// # Errors
-    /// Always. The check of the flags refuses `--provider=aws` before.
+    /// Always. The check of the flags refuses `--provider=aws` earlier.
     pub async fn new(_config: AwsConfig) -> Result<Self, ProviderError> {
         let text = "this program is built without AWS".to_owned();
         Err(ProviderError::after_fix("BuiltWithoutAws", text))

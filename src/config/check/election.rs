@@ -1,4 +1,4 @@
-//! Leader election: times in order, and a Lease that has a place.
+//! Checks of leader election: the order of its times, and the namespace of the Lease.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use super::super::flags::ElectionOptions;
 use super::super::{Facts, LeaderElection, LedgerPlace, Purpose, form};
 use super::{Check, SECOND};
 
-/// How many renewals must fit into the renew deadline, as client-go has it: 1 plus its jitter.
+/// The factor by which the renew deadline must exceed the retry period, as in client-go: 1 plus its jitter.
 const RETRY_JITTER: f64 = 1.2;
-/// What the name of the ledger has more than that of the Lease.
+/// The suffix of the ledger's name, after the name of the Lease.
 const LEDGER: &str = "-ledger";
 /// The namespace in which README.md installs the controller.
 const USUAL_NAMESPACE: &str = "static-egress";
-/// Nobody waits longer than this for a Lease whose holder is silent.
+/// The maximum of each election time, and so of the wait for a Lease whose holder is silent.
 const MAX_LEASE: Duration = Duration::from_secs(600);
 
 impl Check {
@@ -42,7 +42,7 @@ impl Check {
         }
         let pod = facts.pod_name.as_deref().or(facts.host_name.as_deref());
         let identity = pod.unwrap_or(&name).trim().to_owned();
-        // Manifests have no cluster to keep it in.
+        // Manifests have no cluster that can store the ledger.
         let ledger = namespace.clone().filter(|_| !manifests);
         let ledger = ledger.map(|namespace| LedgerPlace {
             namespace,
@@ -61,7 +61,7 @@ impl Check {
         (election, ledger)
     }
 
-    /// Lease duration, renew deadline and retry period.
+    /// Returns lease duration, renew deadline and retry period.
     fn times(&mut self, options: &ElectionOptions) -> [Duration; 3] {
         let before = self.mistakes.len();
         let lease = &options.leader_elect_lease_duration;
@@ -78,7 +78,7 @@ impl Check {
         [lease, renew, retry]
     }
 
-    /// The Lease's namespace: as given, else that of the pod.
+    /// Returns the Lease's namespace: that of the flag, or else that of the pod.
     fn namespace(
         &mut self,
         options: &ElectionOptions,

@@ -1,4 +1,4 @@
-//! Whose stack it is.
+//! Checks of the stack's owner and of tags that would mark its route tables as the workers'.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::model::base::owner::{Owner, is_uid};
 use crate::model::cloud::network::ZONE_TAG;
 
 impl Check {
-    /// CloudFormation gives a stack's tags to the route tables of the NAT subnets, too.
+    /// Refuses the zone tag, because CloudFormation also gives the stack's tags to the route tables of the NAT subnets.
     pub(super) fn no_zone_tag(&mut self, tags: &BTreeMap<String, String>) {
         if tags.contains_key(ZONE_TAG) {
             let problem = format!(

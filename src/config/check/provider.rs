@@ -1,4 +1,4 @@
-//! Who makes the network.
+//! Checks of the flags that choose the provider.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use super::Check;
 const MAX_ROUTE_TABLE_TAGS: usize = 20;
 
 impl Check {
-    /// Returns the provider, and whether it only logs. A missing flag must not show invented static IPs to tenants of a cluster, so
-    /// the provider has a default only where nothing is published.
+    /// Returns the provider, and whether it only logs. There is a default only if nothing is published, so that a forgotten flag never
+    /// shows invented static IPs to the tenants of a cluster.
     pub(super) fn provider(
         &mut self,
         options: &Options,

@@ -1,5 +1,6 @@
-//! Where traces go. The variables mean what OpenTelemetry's specification says. A platform sets them for all its pods, so what the
-//! program cannot do with them is a warning; only the flag can be a mistake. (The sampler, the batches and the resource are the SDK's, which reads their variables itself.)
+//! The destination of traces. The variables have the meaning of OpenTelemetry's specification. A platform sets them for all its pods, so an
+//! unsupported value is a warning; only the flag can be a mistake. (The SDK itself reads the variables of the sampler, the batches and the
+//! resource.)
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::super::{Facts, Purpose, Traces};
 use super::Check;
 
 const FLAG: &str = "otlp-endpoint";
-/// What the SDK knows.
+/// The samplers that the SDK knows.
 const SAMPLERS: [&str; 6] = [
     "always_on",
     "always_off",
@@ -25,7 +26,7 @@ const OFF: &str = "there are no traces";
 const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_TIMEOUT_MS: u16 = 60_000;
 
-/// Variables by their names.
+/// Values of variables, by name.
 type Variables = BTreeMap<String, String>;
 
 impl Check {
@@ -87,7 +88,7 @@ impl Check {
     }
 }
 
-/// The variable for traces, else the one for everything.
+/// Returns the name and value of the variable for traces, or else of the one for all signals.
 fn of_traces<'a>(otel: &'a Variables, what: &str) -> Option<(String, &'a str)> {
     ["TRACES_", ""].iter().find_map(|signal| {
         let name = format!("OTEL_EXPORTER_OTLP_{signal}{what}");
@@ -96,7 +97,7 @@ fn of_traces<'a>(otel: &'a Variables, what: &str) -> Option<(String, &'a str)> {
     })
 }
 
-/// An address below which traces have their usual path.
+/// Parses a base address, and adds the usual path of traces.
 fn base(text: &str) -> Judged<Uri> {
     let given = url(text)?;
     let text = given.to_string();
@@ -134,7 +135,7 @@ fn sampler(otel: &Variables) -> Judged<()> {
     }
 }
 
-/// Whether a collector that takes what the environment asks for takes what the program sends.
+/// Refuses a protocol, certificate or exporter in the environment that the program does not support.
 fn possible(otel: &Variables) -> Judged<()> {
     only(otel, "PROTOCOL", "http/protobuf")?;
     for what in ["CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE"] {
@@ -152,7 +153,7 @@ fn possible(otel: &Variables) -> Judged<()> {
     Ok(())
 }
 
-/// `key=value` with commas between them, percent-encoded.
+/// Parses headers: `key=value` with commas between them, percent-encoded.
 fn headers(name: &str, text: &str) -> Judged<HeaderMap> {
     let mut headers = HeaderMap::new();
     for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
@@ -163,7 +164,7 @@ fn headers(name: &str, text: &str) -> Judged<HeaderMap> {
             value.set_sensitive(true);
             Some((key.trim().parse::<HeaderName>().ok()?, value))
         };
-        // Not quoted: they may be secrets.
+        // Not quoted: headers may be secrets.
         let Some((key, value)) = header() else {
             return wrong(
                 format!("{name} holds something that is no header"),
@@ -175,7 +176,7 @@ fn headers(name: &str, text: &str) -> Judged<HeaderMap> {
     Ok(headers)
 }
 
-/// Milliseconds.
+/// Parses a timeout in milliseconds.
 fn timeout(name: &str, text: &str) -> Judged<Duration> {
     match form::number(text, 1, MAX_TIMEOUT_MS) {
         Ok(number) => Ok(Duration::from_millis(number.into())),
@@ -268,7 +269,7 @@ mod tests {
         }
     }
 
-    /// A platform injects them into every pod: no mistake of anybody's who could see it.
+    /// A platform injects these variables into every pod, so they are not a mistake of the controller's operator.
     #[test]
     fn variables_that_cannot_be_honoured_are_warnings_with_their_remedy() {
         for (variables, told, on) in [
@@ -310,7 +311,7 @@ mod tests {
             assert!(!warning.contains("secret"), "{warning}");
             assert_eq!(traces.is_some(), on, "{variables}");
         }
-        // Without traces it does not matter, nor to a subcommand.
+        // Without an endpoint, and in a subcommand, the variables do not matter.
         let of_a_shell = "~ENDPOINT=http://c ~PROTOCOL=grpc";
         for (purpose, variables) in [
             (Purpose::Run, "~PROTOCOL=grpc"),

@@ -1,4 +1,4 @@
-//! Zones and their NAT subnets.
+//! Checks of zones and their NAT subnets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -13,7 +13,7 @@ use crate::model::desired;
 
 const MAX_ZONES: usize = 20;
 
-/// Whether a zone of this kind may have NAT gateways. Most Local Zones have none, but only EC2 knows which.
+/// Refuses a zone of a kind without NAT gateways. Most Local Zones have none, but only EC2 knows which.
 fn has_nat_gateways(zone: Zone) -> Judged<Zone> {
     let parts = || zone.split('-');
     let is_wavelength = |part: &str| {
@@ -84,7 +84,7 @@ impl Check {
         zones
     }
 
-    /// The zones that are named to be removed: no zone that is only missing loses its static IP.
+    /// Returns the zones that are to be removed. A zone that is only missing from `--aws-az` keeps its static IP.
     pub(super) fn remove_zones(
         &mut self,
         stack: &StackOptions,
@@ -117,7 +117,7 @@ impl Check {
         zones
     }
 
-    /// The zones that get a new static IP, each with the one that it has lost. So the flag has no effect on any later loss.
+    /// Returns the zones that get a new static IP, each with its lost one, so that the flag has no effect on a later loss.
     pub(super) fn new_eips(&mut self, stack: &StackOptions) -> BTreeSet<(Zone, String)> {
         const FLAG: &str = "allow-new-eips";
         const FORM: &str = "name a zone and the static IP that it has lost, such as --allow-new-eips=eu-west-1a=203.0.113.7; repeat \
@@ -129,7 +129,7 @@ impl Check {
             return BTreeSet::new();
         }
         let mut lost = BTreeSet::new();
-        // The value by which earlier versions had it off.
+        // In earlier versions this value switched the flag off.
         for text in given.iter().filter(|text| *text != "false") {
             if text == "true" {
                 let problem = "it no longer applies to all zones, since one wrong answer of EC2 then cost every static IP";
@@ -149,7 +149,7 @@ impl Check {
         lost
     }
 
-    /// The allocation ids of the static IPs that zones get when they are added.
+    /// Returns the allocation ids of the static IPs that zones get.
     pub(super) fn allocations(&mut self, stack: &StackOptions) -> BTreeMap<Zone, String> {
         const FLAG: &str = "aws-eip-allocation-id";
         const FORM: &str = "name a zone and the allocation id of its static IP, such as \
@@ -183,8 +183,8 @@ impl Check {
         allocations
     }
 
-    /// The zones whose static IP is replaced. Each needs an address to replace it by: the controller never gives up a static IP for
-    /// one that nobody has chosen.
+    /// Returns the zones whose static IP is replaced. Each needs a named address: the controller replaces a static IP only by one that the
+    /// operator has chosen.
     pub(super) fn replaced(&mut self, stack: &StackOptions, options: &Options) -> BTreeSet<Zone> {
         const FLAG: &str = "replace-static-ip";
         let configured = split(&options.aws.aws_az, &['\n', ',']);
@@ -228,7 +228,7 @@ impl Check {
     }
 }
 
-/// Whether it is the allocation id of an Elastic IP address.
+/// Whether a text is the allocation id of an Elastic IP address.
 fn is_allocation_id(text: &str) -> bool {
     let number = text.strip_prefix("eipalloc-");
     number.is_some_and(|number| {

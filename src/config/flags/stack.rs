@@ -1,4 +1,4 @@
-//! What may become of the stack.
+//! Flags that control the stack and its changes.
 
 use clap::Args;
 

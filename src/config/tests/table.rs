@@ -1,6 +1,6 @@
-//! Option sets and the flags whose mistakes they hold. `_` is a blank within a value, `|` a line break.
+//! Sets of options, and the flags whose mistakes they contain. `_` is a blank within a value, `|` a line break.
 
-/// Flags that are to be named by mistakes, in order; none: the set is good.
+/// The flags that mistakes must name, in order. An empty list: the set is valid.
 pub(super) const TABLE: &[(&str, &[&str])] = &[
     ("", &[]),
     ("ZONES --provider=aws", &[]),
