@@ -37,14 +37,12 @@ impl Default for Flags {
     }
 }
 
-/// Returns the value of `--prefix-lists`: each fourth history makes lists. The environment may name another value by `LISTS`.
-fn prefix_lists(seed: u64) -> PrefixLists {
+/// Returns the value of `--prefix-lists` that the environment names by `LISTS`.
+fn prefix_lists() -> PrefixLists {
     match std::env::var("LISTS").as_deref() {
         Ok("always") => PrefixLists::Always,
         Ok("when-full") => PrefixLists::WhenFull,
-        Ok(_) => PrefixLists::Never,
-        Err(_) if seed % 4 == 3 => PrefixLists::Always,
-        Err(_) => PrefixLists::Never,
+        _ => PrefixLists::Never,
     }
 }
 
@@ -64,7 +62,7 @@ impl Script {
             _ => None,
         });
         Flags {
-            lists: prefix_lists(self.seed),
+            lists: prefix_lists(),
             ..flags.unwrap_or_default()
         }
     }
