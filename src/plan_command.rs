@@ -10,6 +10,7 @@ use crate::ledger_store::LedgerStore;
 use crate::model::base::plain;
 use crate::model::base::settings::Settings;
 use crate::model::cloud::live::Live;
+use crate::model::cloud::more_ips::IpWaits;
 use crate::model::cloud::network::{Later, Network, NetworkFile, NetworkFileError};
 use crate::model::cloud::set_aside::SetAside;
 use crate::model::drift::tracker::Watch;
@@ -89,6 +90,7 @@ pub async fn look<P: Provider>(
         epoch: None,
         // A zone that waits after a failure is planned as if it did not wait.
         later: Later::new(),
+        ip_waits: IpWaits::new(),
         refused: SetAside::default(),
     };
     Ok(reconcile::look(provider, &view, &mut watch).await?)

@@ -13,6 +13,7 @@ use crate::model::base::ids::Zone;
 use crate::model::base::problem::Problem;
 use crate::model::base::settings::{OnDrift, Settings};
 use crate::model::cloud::live::Live;
+use crate::model::cloud::more_ips::IpWaits;
 use crate::model::cloud::network::{Headroom, Later, Network};
 use crate::model::cloud::set_aside::SetAside;
 use crate::model::cloud::static_ip::Account;
@@ -90,6 +91,7 @@ pub struct PlanInput<'a> {
     pub stack: Option<&'a str>,
     pub epoch: Option<u64>,
     pub later: Later,
+    pub ip_waits: IpWaits,
     pub refused: SetAside,
 }
 
@@ -99,6 +101,7 @@ impl PlanInput<'_> {
         PlanInput {
             ledger: self.ledger.with(ledger),
             later: self.later.clone(),
+            ip_waits: self.ip_waits.clone(),
             refused: self.refused.clone(),
             ..*self
         }
@@ -115,6 +118,7 @@ pub async fn look<P: Provider>(
         let read = provider.network().instrument(spans::step("read network"));
         let mut network = read.await?;
         network.headroom.later.clone_from(&view.later);
+        network.headroom.ip_waits.clone_from(&view.ip_waits);
         network.headroom.refused.clone_from(&view.refused);
         Ok::<_, ProviderError>(network)
     };
@@ -226,6 +230,7 @@ pub async fn pass<P: Provider>(
             stack: memory.ledger.stack(),
             epoch: Some(term.epoch()),
             later: memory.schedule.later(input.now),
+            ip_waits: memory.schedule.ip_waits(input.now),
             refused: memory.schedule.refusals.set_aside(input.now),
         };
         let mut plan = look(provider, &view, &mut memory.schedule.watch).await?;
@@ -242,10 +247,9 @@ pub async fn pass<P: Provider>(
         if applies {
             memory.schedule.tries(&plan, input.now, input.jitter);
         }
-        // The ledger is written before the step, because a later leader could revert a step that is not in the ledger. The contents
-        // of a change set were recorded when it was created, and a later leader does not count its first execution.
+        // A later leader could revert a step that is not in the ledger. A change set's contents were recorded when it was created.
         let is_noted = matches!(plan.action, Action::Execute { .. })
-            && plan.new_zones.is_empty()
+            && !plan.is_patient()
             && memory.schedule.tried(&plan, input.now).0 <= 1;
         let note = Note {
             began: input.began,

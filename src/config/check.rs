@@ -307,6 +307,7 @@ impl Check {
             prefix_lists: self.prefix_lists(&stack.prefix_lists),
             new_eips: self.new_eips(stack),
             replaced: self.replaced(stack, options),
+            eips_per_zone: self.eips_per_zone(stack),
             allocations: self.allocations(stack),
             max_networks_per_namespace: self.optional(
                 "max-networks-per-namespace",

@@ -3,6 +3,7 @@
 pub mod admitted;
 pub(crate) mod fingerprint;
 pub mod lists;
+pub(crate) mod more_ips;
 pub mod new_lists;
 pub mod parse;
 pub(crate) mod reading;

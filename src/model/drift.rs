@@ -64,6 +64,8 @@ pub enum Cure {
     Adopt(Vec<String>, StaticIp),
     /// Allocate the same static IP again under another logical id.
     Recover(Vec<String>, String),
+    /// Remove the resource from the stack for good, if that is allowed.
+    GiveUp,
     /// Allocate a new static IP, if that is allowed.
     NewIp(Vec<String>),
     /// The repair of another drift repairs this one.
@@ -72,6 +74,27 @@ pub enum Cure {
     Passes,
     /// A user has to repair the drift, as this text says.
     ByHand(Cow<'static, str>),
+}
+
+impl Cure {
+    /// Whether a change of the stack carries it out, besides attempts to recover a static IP.
+    pub fn is_change(&self) -> bool {
+        match self {
+            Self::Retake | Self::Revert | Self::Retag | Self::Renew(_) | Self::NewIp(_) => true,
+            Self::GiveUp | Self::Adopt(..) => true,
+            Self::Recover(..) | Self::Follows | Self::Passes | Self::ByHand(_) => false,
+        }
+    }
+
+    /// Whether a change set that reverts drift may and can do the same.
+    pub fn is_like_reverting(&self) -> bool {
+        match self {
+            Self::Retake | Self::Revert | Self::Retag | Self::Renew(_) | Self::NewIp(_) => true,
+            Self::Follows => true,
+            Self::GiveUp | Self::Adopt(..) | Self::Recover(..) => false,
+            Self::Passes | Self::ByHand(_) => false,
+        }
+    }
 }
 
 impl Drift {

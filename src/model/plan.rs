@@ -13,6 +13,7 @@ pub(crate) mod list_edits;
 pub(crate) mod list_guard;
 pub(crate) mod lost_eips;
 pub(crate) mod mass_removal;
+pub(crate) mod more_ips;
 pub(crate) mod new_eips;
 pub mod other_account;
 pub(crate) mod own_tables;
@@ -115,6 +116,7 @@ fn plan_for(
     plan.problems.extend(owner::problems(world, live));
     plan.problems.extend(own_tables::problems(world.network));
     plan.problems.extend(replaced_ips::kept(world, &names));
+    plan.problems.extend(more_ips::kept(world, &names));
     let limits = &world.network.limits;
     plan.problems.extend(limits.problems(world.settings));
     match (world.live, layout) {
@@ -254,6 +256,7 @@ impl Plan {
         if self.differences.is_empty() && unprotected {
             let why = "termination protection is asked for and off";
             self.set(Action::Protect(true), why);
+        } else if self.differences.is_empty() && self.add_ip(world, stack, layout, names) {
         } else if self.differences.is_empty() {
             match stack.change_sets.first() {
                 Some(left) => self.tidy_up(left),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::base::ids::Zone;
+use crate::model::cloud::more_ips::IpWaits;
 use crate::model::cloud::network::Later;
 use crate::model::cloud::status::Status;
 use crate::model::drift::tracker::Watch;
@@ -89,7 +90,7 @@ impl Schedule {
             let at = Duration::from_secs(told.not_before).saturating_sub(began);
             let times = told.times.saturating_sub(1);
             // A change set that can still be executed was not executed: the leader ended before AWS received its call.
-            let cut_off = times == 0 && matches!(what, Attempt::Execute(_) | Attempt::Zone(..));
+            let cut_off = times == 0 && (matches!(what, Attempt::Execute(_)) || what.is_patient());
             let latest = match cut_off {
                 true => now,
                 false => now + patience(&what, times, 1.0),
@@ -148,11 +149,15 @@ impl Schedule {
             self.refusals.tries(&plan.attempt);
         }
         // A change set that CloudFormation could not create counts as an attempt, too.
-        let gives_up = plan.replaced.is_some() && matches!(plan.action, Action::Discard { .. });
+        let is_alone = plan.replaced.is_some() || plan.ip_step.is_some();
+        let gives_up = is_alone && matches!(plan.action, Action::Discard { .. });
         if executes || gives_up {
             let cidr = |zone: &Zone| plan.desired.zones.get(zone).copied();
             for (zone, cidr) in plan.new_zones.iter().filter_map(|it| Some((it, cidr(it)?))) {
                 self.tries_subject(Attempt::Zone(zone.clone(), cidr), now, jitter);
+            }
+            if let Some(step) = &plan.ip_step {
+                self.tries_subject(Attempt::Ip(step.clone()), now, jitter);
             }
         }
         if let Some(what) = Attempt::of(plan) {
@@ -191,6 +196,16 @@ impl Schedule {
         zones.filter(|(_, wait)| !wait.is_zero()).collect()
     }
 
+    /// Additional static IPs that could not be added, and how much longer each waits. Only what a plan asks for again matters.
+    pub fn ip_waits(&self, now: Duration) -> IpWaits {
+        let waits = |(what, tried): (&Attempt, &Tried)| match what {
+            Attempt::Ip(step) => Some((step.clone(), tried.not_before.checked_sub(now)?)),
+            _ => None,
+        };
+        let steps = self.tried.iter().filter_map(waits);
+        steps.filter(|(_, wait)| !wait.is_zero()).collect()
+    }
+
     /// Whether the plan shows for the first time that a route or zone failed and has to be left out for a while.
     pub fn failed(&mut self, plan: &Plan, now: Duration, jitter: f64) -> bool {
         let zones = self.zones_failed(plan, now, jitter);
@@ -222,7 +237,7 @@ impl Schedule {
             });
         }
         for (what, tried) in &mut self.tried {
-            if what.zone().is_some() && !tried.failed {
+            if what.is_patient() && !tried.failed {
                 tried.not_before = now + patience(what, tried.times, jitter);
                 (tried.failed, any) = (true, true);
             }
@@ -235,8 +250,10 @@ impl Schedule {
     pub fn succeeded(&mut self, plan: &Plan, now: Duration) {
         self.refusals.succeeded(now);
         let left_out = |zone| plan.later.contains_key(&zone);
-        self.tried
-            .retain(|what, _| what.zone().is_some_and(left_out));
+        self.tried.retain(|what, _| match what {
+            Attempt::Ip(step) => plan.ip_waits.contains(step),
+            _ => what.zone().is_some_and(left_out),
+        });
     }
 
     /// Returns when the next pass starts; None: after the backoff for failures.
@@ -266,7 +283,7 @@ impl Schedule {
 /// Returns the wait after an attempt with this many attempts before it.
 fn patience(what: &Attempt, times: u32, jitter: f64) -> Duration {
     let first = match what {
-        Attempt::Zone(..) => FIRST_ZONE_PATIENCE,
+        _ if what.is_patient() => FIRST_ZONE_PATIENCE,
         _ => FIRST_PATIENCE,
     };
     let doubled = first.saturating_mul(1 << times.min(10));

@@ -44,6 +44,8 @@ pub struct Status {
     pub static_ips: BTreeMap<String, String>,
     /// More public IPs of the NAT gateways, by zone, added by hand: traffic leaves from these, too.
     pub secondary_ips: BTreeMap<String, Vec<String>>,
+    /// Additional static IPs of the stack, by zone, from which no traffic leaves yet.
+    pub announced_ips: BTreeMap<String, Vec<String>>,
     /// Static IPs that the account keeps without a NAT gateway.
     pub kept_ips: Vec<KeptIp>,
     /// Changes of static IPs in the last day, of which partners have to know.
@@ -90,9 +92,9 @@ impl Status {
             .unwrap_or_default()
     }
 
-    /// Returns each IP from which traffic leaves, with its zone.
+    /// Returns each IP from which traffic leaves, or will leave, with its zone.
     pub fn exits(&self) -> impl Iterator<Item = (&String, &String)> {
-        exits(&self.static_ips, &self.secondary_ips)
+        exits(&self.static_ips, &self.secondary_ips).chain(by_zone(&self.announced_ips))
     }
 }
 
@@ -101,9 +103,12 @@ pub fn exits<'a>(
     first: &'a BTreeMap<String, String>,
     more: &'a BTreeMap<String, Vec<String>>,
 ) -> impl Iterator<Item = (&'a String, &'a String)> {
-    let more = more.iter();
-    let more = more.flat_map(|(zone, ips)| ips.iter().map(move |ip| (zone, ip)));
-    first.iter().chain(more)
+    first.iter().chain(by_zone(more))
+}
+
+pub fn by_zone(ips: &BTreeMap<String, Vec<String>>) -> impl Iterator<Item = (&String, &String)> {
+    ips.iter()
+        .flat_map(|(zone, ips)| ips.iter().map(move |ip| (zone, ip)))
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

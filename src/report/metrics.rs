@@ -18,7 +18,7 @@ use super::write_metrics::WriteMetrics;
 use crate::lease::LeaseView;
 use crate::model::base::problem::{Problem, Severity, Subject};
 use crate::model::plan::types::{Action, Plan};
-use crate::model::status::exits;
+use crate::model::status::{by_zone, exits};
 use crate::reconcile::Pass;
 
 /// The prefix of every metric's name.
@@ -339,6 +339,12 @@ fn static_ips(plan: &Plan) -> Vec<Ip> {
         allocation_id: plan.allocations.get(ip).cloned().unwrap_or_default(),
         in_use: "true",
     });
+    let announced = by_zone(&plan.announced_ips).map(|(zone, ip)| Ip {
+        zone: zone.clone(),
+        ip: ip.clone(),
+        allocation_id: plan.allocations.get(ip).cloned().unwrap_or_default(),
+        in_use: "false",
+    });
     let kept = plan.kept_ips.iter().map(|kept| Ip {
         zone: kept.zone.clone(),
         ip: kept.ip.clone(),
@@ -348,7 +354,7 @@ fn static_ips(plan: &Plan) -> Vec<Ip> {
             None => "false",
         },
     });
-    used.chain(kept).collect()
+    used.chain(announced).chain(kept).collect()
 }
 
 fn count(number: usize) -> i64 {

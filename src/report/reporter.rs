@@ -39,6 +39,7 @@ struct Last {
     text: String,
     static_ips: BTreeMap<String, String>,
     secondary_ips: BTreeMap<String, Vec<String>>,
+    announced_ips: BTreeMap<String, Vec<String>>,
     error: Option<String>,
     /// Whether this term of leadership has made a plan.
     decided: bool,
@@ -178,6 +179,12 @@ impl Last {
                 tracing::info!(zone, "secondary IPs {}", ips.join(", "));
             }
             self.secondary_ips.clone_from(&plan.secondary_ips);
+        }
+        if plan.announced_ips != self.announced_ips {
+            for (zone, ips) in &plan.announced_ips {
+                tracing::info!(zone, "announced IPs {}", ips.join(", "));
+            }
+            self.announced_ips.clone_from(&plan.announced_ips);
         }
         if print {
             let text = plan.to_string();

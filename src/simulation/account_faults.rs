@@ -268,8 +268,8 @@ impl MemoryProvider {
         is_lost.then(|| made.id.clone())
     }
 
-    /// Returns the first zone of which the stack lacks a resource or a tag.
-    pub(crate) fn lacks(&self, zones: &BTreeSet<Zone>) -> Option<String> {
+    /// Returns the first zone of which the stack lacks a resource or a tag. Each zone needs `eips` static IPs.
+    pub(crate) fn lacks(&self, zones: &BTreeSet<Zone>, eips: u8) -> Option<String> {
         let account = self.account();
         let layout = layout(account.stack.as_ref()?);
         let names = layout.names();
@@ -279,7 +279,8 @@ impl MemoryProvider {
             let tagged = [Part::NatSubnet, Part::NatSubnetRouteTable]
                 .into_iter()
                 .all(|of| part(of).is_some_and(|id| !layout.tags(id).is_empty()));
-            (parts < 6 || !tagged).then(|| format!("the stack has not all of {zone}"))
+            (parts < 5 + usize::from(eips) || !tagged)
+                .then(|| format!("the stack has not all of {zone}"))
         })
     }
 

@@ -40,7 +40,8 @@ impl Director {
             | Event::Clock { .. }
             | Event::Pace(_)
             | Event::Reverting(_)
-            | Event::Flags(_) => {}
+            | Event::Flags(_)
+            | Event::Eips(_) => {}
             // These events follow after the history has settled.
             Event::Churn { .. } | Event::LateTypo(_) => {}
             Event::Gap { gap, lasts } => world.leave_gap(gap, lasts),

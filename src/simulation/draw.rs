@@ -9,7 +9,9 @@ use super::ec2_faults::{Ec2Fault, Reverting};
 use super::script::{
     Endpoint, Event, LeaseEdit, LedgerEdit, MessageFault, REPLICAS, Script, StackEdit, Stage,
 };
-use super::{churn, ec2_faults, flags, gaps, late_typo, oversized, replaced_ips, zone_flags};
+use super::{
+    churn, ec2_faults, flags, gaps, late_typo, more_ips, oversized, replaced_ips, zone_flags,
+};
 use crate::lease::tests::secs;
 use crate::model::base::ids::ObjectId;
 
@@ -63,6 +65,7 @@ impl Script {
         oversized::draw(&mut rng.fork(), length, &mut events);
         zone_flags::draw(&mut rng.fork(), length, &mut events);
         replaced_ips::draw(&mut rng.fork(), length, &mut events);
+        more_ips::draw(&mut rng.fork(), &mut events);
         events.sort_by_key(|(at, _)| *at);
         let quiet = if seed.is_multiple_of(100) {
             3_600.0

@@ -275,7 +275,7 @@ impl World {
         let stray =
             astray.find(|(_, stray)| stray.routes.is_empty() && !lost.zones.contains(&stray.zone));
         let text = stray.map(|(id, _)| format!("{id} is not in EC2 as the stack defines it"));
-        text.or_else(|| self.account.lacks(&zones))
+        text.or_else(|| self.account.lacks(&zones, self.eips))
             .or_else(|| self.lacks_own_ip(lost))
     }
 }

@@ -380,8 +380,7 @@ fn note_ips(shared: &mut Shared, sight: &mut AccountView) {
         let is_back = |ip: &String| sight.ips.values().any(|it| it == ip);
         shared.kept.retain(|_, ip| !is_back(ip));
     }
-    let kept = &shared.kept;
-    sight.ips.retain(|_, ip| !kept.values().any(|it| it == ip));
+    sight.ips.retain(|output, ip| !shared.has_left(output, ip));
     shared.ips.append(&mut sight.ips);
 }
 

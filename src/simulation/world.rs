@@ -58,6 +58,7 @@ pub struct World {
     /// The result of change sets that revert drift.
     pub reverting: Reverting,
     pub flags: Flags,
+    pub eips: u8,
     shared: Mutex<Shared>,
 }
 
@@ -174,6 +175,7 @@ impl World {
             ledger_lost: script.loses_ledger(),
             reverting: script.reverting(),
             flags: script.flags(),
+            eips: script.eips(),
             shared: Mutex::default(),
         }
     }

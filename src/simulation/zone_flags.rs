@@ -7,6 +7,7 @@ use fastrand::Rng;
 
 use super::bugs::Bug;
 use super::invariants::Invariant;
+use super::more_ips::is_more;
 use super::provider_wrapper::Basis;
 use super::replica::{self, settings};
 use super::script::{Event, REPLICAS};
@@ -81,6 +82,8 @@ impl ZoneFlags {
 impl Shared {
     /// Records that the stack was deleted and its static IPs stay in the account.
     pub fn keep_ips(&mut self) {
+        let more = self.ips.extract_if(.., |output, _| is_more(output));
+        self.own_ips.given_up.extend(more.map(|(_, ip)| ip));
         self.kept.append(&mut self.ips);
     }
 }
@@ -98,6 +101,7 @@ impl World {
     /// Gives a process that starts the flags of the Deployment.
     pub fn starts_with_zones(&self, who: usize, settings: &mut Settings) {
         let mut shared = self.shared();
+        settings.eips_per_zone = self.eips;
         let flags = &mut shared.zone_flags;
         let set = flags.set;
         (flags.of[who], flags.started[who]) = (set, true);
@@ -134,6 +138,7 @@ impl World {
                 let mut shared = self.shared();
                 shared.zone_flags.doubtful.insert(zone.clone());
                 shared.ips.retain(|_, it| it != ip);
+                shared.keep_more_ips(zone);
                 (shared.kept).insert(part_name(zone, Part::Eip), ip.clone());
             } else {
                 let text = format!("{zone} was removed with {ip} although no flag names it");

@@ -48,6 +48,7 @@ mod main_job;
 mod memory;
 mod memory_limit;
 mod ministack;
+mod more_ips;
 mod owner;
 mod pace;
 mod page;

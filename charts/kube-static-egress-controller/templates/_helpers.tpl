@@ -229,6 +229,7 @@ acquire the new one, so two leaders would act at once. Without a connection to t
 {{- range $v.stack.removeZones }}
 - {{ printf "--remove-zone=%s" . | quote }}
 {{- end }}
+- {{ printf "--aws-eips-per-zone=%d" (int $v.stack.eipsPerZone) | quote }}
 {{- range $v.stack.replaceStaticIps }}
 - {{ printf "--replace-static-ip=%s" . | quote }}
 {{- end }}

@@ -9,6 +9,7 @@ use super::super::flags::{Options, StackOptions};
 use super::super::form::{self, Judged};
 use super::{Check, split};
 use crate::model::base::ids::Zone;
+use crate::model::cloud::more_ips;
 use crate::model::desired;
 
 const MAX_ZONES: usize = 20;
@@ -214,6 +215,13 @@ impl Check {
             zones.insert(zone);
         }
         zones
+    }
+
+    /// How many static IPs each zone has.
+    pub(super) fn eips_per_zone(&mut self, stack: &StackOptions) -> u8 {
+        let number = form::number(&stack.aws_eips_per_zone, 1, u16::from(more_ips::MAX));
+        let number = self.value("aws-eips-per-zone", number, 1);
+        u8::try_from(number).unwrap_or(1)
     }
 
     fn disjoint(&mut self, cidrs: &[Option<Ipv4Net>]) {

@@ -203,6 +203,9 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
         "--replace-static-ip=eu-west-1a --aws-eip-allocation-id=eu-west-1a=eipalloc-01234567",
         &[],
     ),
+    ("--aws-eips-per-zone=8", &[]),
+    ("--aws-eips-per-zone=0", &["aws-eips-per-zone"]),
+    ("--aws-eips-per-zone=9", &["aws-eips-per-zone"]),
     ("--replace-static-ip=eu-west-1a", &["replace-static-ip"]),
     (
         "--replace-static-ip=eu-west-1 --aws-eip-allocation-id=eu-west-1a=eipalloc-01234567",

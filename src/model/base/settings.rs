@@ -42,6 +42,8 @@ pub struct Settings {
     pub new_eips: BTreeSet<(Zone, String)>,
     /// The allocation ids, `eipalloc-…`, of the static IPs that zones get when they are added.
     pub allocations: BTreeMap<Zone, String>,
+    /// How many static IPs each zone has. 0 counts as 1.
+    pub eips_per_zone: u8,
     /// Live zones whose static IP is replaced by the one in `allocations`.
     pub replaced: BTreeSet<Zone>,
     pub prefix_lists: PrefixLists,

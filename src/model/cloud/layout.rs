@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::model::base::ids::{TableId, Zone};
 pub use crate::model::cloud::names::Names;
 use crate::model::cloud::network_lists;
-use crate::model::cloud::part_names::{Part, part_name};
+use crate::model::cloud::part_names::{MAX_EIPS, Part, part_name};
 use crate::model::cloud::resource_type::ResourceType;
 use crate::model::cloud::retention;
 use crate::model::cloud::static_ip::StaticIp;
@@ -217,7 +217,25 @@ impl Layout {
             Part::NatSubnetRoute,
             &mut known,
         );
+        self.find_more_eips(nat_cidrs, &mut known);
         known
+    }
+
+    /// Finds the additional static IPs of the zones. Nothing else refers to one that is not used yet, so its name tells which it is.
+    fn find_more_eips<'a>(
+        &'a self,
+        zones: &BTreeMap<Zone, Ipv4Net>,
+        known: &mut BTreeMap<&'a str, (Zone, Part)>,
+    ) {
+        for zone in zones.keys() {
+            for part in (2..=MAX_EIPS).map(Part::MoreEip) {
+                let found = self.resources.get_key_value(&part_name(zone, part));
+                let is_eip = |kind: &str| ResourceType::of(kind) == ResourceType::Eip;
+                if let Some((id, _)) = found.filter(|(_, it)| is_eip(&it.kind)) {
+                    known.insert(id, (zone.clone(), part));
+                }
+            }
+        }
     }
 
     /// A resource as it should stand in a new template, and the live parameters that it needs for that. One that says the same
@@ -314,7 +332,7 @@ impl Layout {
 }
 
 /// The logical id that a `Ref` or `Fn::GetAtt` names.
-fn referenced(value: &Value) -> Option<&str> {
+pub(super) fn referenced(value: &Value) -> Option<&str> {
     let name = value
         .get("Ref")
         .or_else(|| value.get("Fn::GetAtt").and_then(|parts| parts.get(0)));

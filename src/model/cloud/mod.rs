@@ -6,6 +6,7 @@ pub mod limits;
 pub mod live;
 pub mod live_routes;
 pub mod logical_id;
+pub mod more_ips;
 pub mod names;
 pub mod network;
 pub mod network_lists;

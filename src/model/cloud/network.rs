@@ -10,6 +10,7 @@ use crate::model::base::cidr;
 use crate::model::base::ids::{SubnetId, TableId, Zone};
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::limits::Limits;
+use crate::model::cloud::more_ips::IpWaits;
 use crate::model::cloud::prefix_list::ListId;
 use crate::model::cloud::set_aside::SetAside;
 use crate::model::cloud::static_ip::{Account, Choices};
@@ -49,6 +50,8 @@ pub struct Headroom {
     /// Which of them zones get that are to be added; the plan fills it.
     pub choices: Choices,
     pub later: Later,
+    /// Additional static IPs that could not be added.
+    pub ip_waits: IpWaits,
     /// Routes that AWS has refused.
     pub refused: SetAside,
 }

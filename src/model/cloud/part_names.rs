@@ -2,10 +2,15 @@
 
 use crate::model::cloud::logical_id::renewal;
 
+/// The largest number of static IPs of a zone: EC2 takes no more for a NAT gateway.
+pub const MAX_EIPS: u8 = 8;
+
 /// A piece of a zone's NAT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     Eip,
+    /// The zone's additional static IP with this number, from 2 on.
+    MoreEip(u8),
     NatGateway,
     NatSubnet,
     NatSubnetRouteTable,
@@ -28,6 +33,9 @@ pub const PARTS: [(Part, &str); 6] = [
 
 /// Returns the logical id of a new zone's part.
 pub fn part_name(zone: &str, part: Part) -> String {
+    if let Part::MoreEip(number) = part {
+        return format!("{}No{number}", part_name(zone, Part::Eip));
+    }
     format!("{}{}", base(part), alphanumeric(zone))
 }
 
@@ -59,6 +67,15 @@ pub fn alphanumeric(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_additional_static_ip_is_never_taken_for_the_first() {
+        let zone = "eu-west-1a";
+        let id = part_name(zone, Part::MoreEip(2));
+        assert_eq!(id, "EIPeuwest1aNo2");
+        assert!(!is_part(&id, zone));
+        assert_ne!(zone_of_eip(&id), Some("euwest1a"));
+    }
 
     #[test]
     fn a_renewed_static_ip_is_still_the_zones() {

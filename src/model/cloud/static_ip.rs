@@ -16,13 +16,13 @@ pub struct StaticIp {
     pub allocation: String,
 }
 
-/// A static IP that a zone had until it got another one.
+/// A static IP that a zone had until it got another one, or has besides its first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormerIp {
     pub zone: Zone,
     /// Its allocation id, `eipalloc-…`.
     pub allocation: String,
-    /// Seconds since 1970.
+    /// Seconds since 1970; 0 for one that was never the first.
     pub until: u64,
 }
 

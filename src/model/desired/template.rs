@@ -16,7 +16,7 @@ pub use crate::model::desired::template_quotas::{
 };
 use crate::model::desired::template_routes::{self, part_name, resource};
 pub(in crate::model) use crate::model::desired::template_routes::{route_name, routed};
-use crate::model::desired::{Desired, fingerprint};
+use crate::model::desired::{Desired, fingerprint, more_ips};
 
 /// Everything that a CreateStack or CreateChangeSet says of the stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,6 +68,7 @@ pub fn render(
         let given = desired.given.get(zone);
         let zone_parts = (zone, *cidr, given);
         add_zone(zone_parts, names, live, &mut resources, &mut outputs);
+        more_ips::keep(zone, names, live, &mut resources, &mut outputs);
         if desired.frozen.contains(zone) {
             freeze(zone, names, live, &mut resources);
         }

@@ -6,6 +6,8 @@ use crate::model::base::reason::Reason;
 /// The kind of a difference between EC2 and the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriftKind {
+    /// It is not the first one of a zone, so no NAT gateway needs it.
+    AdditionalIpLost,
     /// EC2's answers contradict each other, or lack a resource whose absence EC2 does not confirm. Nothing is proven.
     AnswersContradict,
     NatGatewayChanged,
@@ -42,7 +44,7 @@ impl DriftKind {
             Self::RouteMissing => Reason::RouteMissing,
             Self::RouteRetargeted => Reason::RouteRetargeted,
             Self::StaticIpDetached => Reason::StaticIpDetached,
-            Self::StaticIpLost => Reason::StaticIpLost,
+            Self::AdditionalIpLost | Self::StaticIpLost => Reason::StaticIpLost,
             Self::TagsChanged => Reason::TagsChanged,
         }
     }
@@ -50,7 +52,7 @@ impl DriftKind {
     /// Returns the severity. A lost static IP is severe, because AWS may soon allocate it to another customer.
     pub fn severity(self) -> Severity {
         match self {
-            Self::StaticIpLost => Severity::Refused,
+            Self::AdditionalIpLost | Self::StaticIpLost => Severity::Refused,
             _ => Severity::Warning,
         }
     }
@@ -79,7 +81,10 @@ impl DriftKind {
     /// Whether a change set can revert the drift. It cannot if the resource has to be created again, or if CloudFormation does not detect
     /// drift of its type.
     pub fn is_revertible(self) -> bool {
-        !matches!(self, Self::NatGatewayChanged | Self::NatSubnetUnassociated)
+        !matches!(
+            self,
+            Self::AdditionalIpLost | Self::NatGatewayChanged | Self::NatSubnetUnassociated
+        )
     }
 
     /// Whether EC2 refuses routes to the zone's NAT gateway, because it no longer exists.

@@ -7,11 +7,12 @@ use ipnet::Ipv4Net;
 use super::{Cure, Drift, Place, of_route};
 use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::{Layout, Names};
+use crate::model::cloud::more_ips;
 use crate::model::cloud::network::{Network, Target};
 use crate::model::cloud::observed::{Gateway, Health, Observed};
 use crate::model::cloud::part_names::Part;
 use crate::model::drift::kind::DriftKind::{
-    self, AnswersContradict, NatGatewayChanged, NatGatewayFailed, NatGatewayGone,
+    self, AdditionalIpLost, AnswersContradict, NatGatewayChanged, NatGatewayFailed, NatGatewayGone,
     NatRouteTableGone, NatSubnetChanged, NatSubnetGone, NatSubnetUnassociated, StaticIpDetached,
     StaticIpLost, TagsChanged,
 };
@@ -44,6 +45,7 @@ impl<'a> Look<'a> {
                 }
             }
         }
+        self.at_more_addresses(found);
         self.at_table(found);
     }
 
@@ -164,6 +166,27 @@ impl<'a> Look<'a> {
             let cure =
                 Cure::ByHand("disassociate it there, then the NAT gateway gets it back".into());
             found.push(self.drift(id, StaticIpDetached, expected, seen, cure));
+        }
+    }
+
+    /// The static IPs besides the first.
+    fn at_more_addresses(&self, found: &mut Vec<Drift>) {
+        for id in more_ips::of(self.names, self.zone).into_values() {
+            let ip = self.observed.ids.get(id);
+            let is_missing = |ip: &&String| !self.observed.addresses.contains_key(*ip);
+            let Some(ip) = ip.filter(is_missing) else {
+                continue;
+            };
+            let expected = format!("the additional static IP {ip}");
+            let is_used = |gateway: &Gateway| gateway.secondary_ips.contains(ip);
+            if self.gateway().is_some_and(is_used) {
+                let seen = "is not in EC2's answer, and the zone's NAT gateway has it".to_owned();
+                found.push(self.drift(id, AnswersContradict, expected, seen, Cure::Passes));
+                continue;
+            }
+            let gone = (AdditionalIpLost, "is released", Cure::GiveUp);
+            let (kind, seen, cure) = self.if_proven(ip, gone);
+            found.push(self.drift(id, kind, expected, seen, cure));
         }
     }
 

@@ -34,6 +34,19 @@ impl Ledger {
         self.former_ips.insert(had.ip, former);
     }
 
+    /// Notes an additional static IP of a zone. None that the zone gave up is forgotten for it.
+    pub(in crate::model) fn note_more(&mut self, zone: Zone, has: StaticIp) {
+        let is_known = self.former_ips.contains_key(&has.ip);
+        if !is_known && self.former_ips.len() < MAX_FORMER {
+            let former = FormerIp {
+                zone,
+                allocation: has.allocation,
+                until: 0,
+            };
+            self.former_ips.insert(has.ip, former);
+        }
+    }
+
     /// Returns each static IP that a zone has or had, with the zone.
     pub fn had_ips(&self) -> impl Iterator<Item = (&str, &Zone)> {
         let last = self.static_ips.iter();

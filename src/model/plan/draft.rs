@@ -9,7 +9,7 @@ use crate::model::cloud::live_routes::live_routes;
 use crate::model::desired::parse::parse;
 use crate::model::desired::{Desired, rules};
 use crate::model::plan::types::{Action, Failure, Plan, World};
-use crate::model::plan::{capacity, former_ips, kept_ips, owner};
+use crate::model::plan::{capacity, former_ips, kept_ips, more_ips, owner};
 
 /// Reads what is requested, and what should be: a plan without an action yet.
 pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout) -> Plan {
@@ -36,6 +36,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         let desired = fitted.desired.routes.iter().map(|(_, cidr)| cidr);
         ledger.forget_unserved(stored, routed().chain(desired).copied());
     }
+    let secondary_ips = secondary_ips(world.watch.last_seen(), names);
     let stack = match world.live {
         Live::Ours(stack) => Some(stack),
         Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
@@ -54,7 +55,8 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         unconfirmed: stack.and_then(|stack| stack.unconfirmed.clone()),
         progress: stack.and_then(|stack| stack.progress),
         static_ips: static_ips(world.live, names),
-        secondary_ips: secondary_ips(world.watch.last_seen(), names),
+        announced_ips: more_ips::announced(world, layout, names, &secondary_ips),
+        secondary_ips,
         gateways: gateways(world.watch.last_seen(), names),
         live_routes: live_routes(world.network, names, world.watch.last_seen()),
         grace: world.grace,
@@ -65,7 +67,9 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         plan.kept_ips = kept_ips::kept(ledger, &plan, world, names);
         let known = ledger.static_ips.values();
         let known = known.map(|it| (it.ip.clone(), it.allocation.clone()));
-        plan.allocations = known.collect();
+        let former = ledger.former_ips.iter();
+        let former = former.map(|(ip, it)| (ip.clone(), it.allocation.clone()));
+        plan.allocations = known.chain(former).collect();
         plan.ip_changes = kept_ips::changes(ledger, &plan, world);
         let warnings = plan.ip_changes.iter().map(kept_ips::warning);
         plan.problems.extend(warnings);

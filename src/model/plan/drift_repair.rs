@@ -23,6 +23,7 @@ use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::change_set::set_for;
 use crate::model::plan::diff;
 use crate::model::plan::lost_eips::{self, adopt_allocations, is_recovery, repair_key};
+use crate::model::plan::more_ips;
 use crate::model::plan::new_eips::{self, keep_lost_zones};
 use crate::model::plan::patched_template::{as_it_is, without};
 use crate::model::plan::types::{Action, Plan, World, discard};
@@ -39,7 +40,7 @@ impl Plan {
         names: &Names,
     ) {
         self.problems
-            .extend(new_eips::unused(&self.static_ips, names, world.settings));
+            .extend(new_eips::unused(world, names, &self.static_ips));
         if world.settings.drift == OnDrift::Off {
             return;
         }
@@ -47,6 +48,7 @@ impl Plan {
         self.drifts = drift::of(world.network, layout, names, observed);
         let is_spent = |drift: &Drift| world.watch.stage(drift) == Stage::Spent;
         keep_lost_zones(&mut self.drifts, names, world, observed, is_spent);
+        more_ips::keep_lost(&mut self.drifts, world, observed);
         adopt_allocations(&mut self.drifts, names, world, observed);
         leave_routes(&mut self.drifts, names, is_spent);
         for drift in &self.drifts {
@@ -117,16 +119,8 @@ impl Plan {
         let recovered = self.drifts.iter().filter(|it| is_recovery(it));
         let recovered: Vec<&Place> = recovered.map(|it| &it.place).collect();
         let curable = |drift: &&Drift| {
-            let cure = matches!(
-                drift.cure,
-                Cure::Retake
-                    | Cure::Revert
-                    | Cure::Retag
-                    | Cure::Renew(_)
-                    | Cure::NewIp(_)
-                    | Cure::Adopt(..)
-            );
-            cure && !recovered.contains(&&drift.place)
+            drift.cure.is_change()
+                && !recovered.contains(&&drift.place)
                 && drift.is_wanted(&self.desired)
                 && world.watch.stage(drift) != Stage::Spent
         };
@@ -136,13 +130,10 @@ impl Plan {
             matches!(drift.cure, Cure::NewIp(_)) && !layout.resources.contains_key(&drift.id)
         };
         // Such a change set takes in all drift there is, so none may be there that it must not or cannot undo.
-        let revertible = self.drifts.iter().all(|drift| {
-            let stays = matches!(
-                drift.cure,
-                Cure::ByHand(_) | Cure::Passes | Cure::Recover(..) | Cure::Adopt(..)
-            );
-            !stays && !gives_eip(drift)
-        });
+        let revertible = self
+            .drifts
+            .iter()
+            .all(|drift| drift.cure.is_like_reverting() && !gives_eip(drift));
         let new = |drift: &&Drift| {
             let is_new = world.watch.stage(drift) == Stage::New || drift.cure == Cure::Revert;
             revertible && drift.kind.is_revertible() && is_new
@@ -393,6 +384,7 @@ fn renewed(drifts: &[Drift]) -> BTreeSet<String> {
         Cure::Renew(ids) | Cure::NewIp(ids) | Cure::Recover(ids, _) | Cure::Adopt(ids, _) => {
             ids.clone()
         }
+        Cure::GiveUp => vec![drift.id.clone()],
         _ => Vec::new(),
     };
     drifts.iter().flat_map(ids).collect()

@@ -10,6 +10,7 @@ use crate::model::base::ids::{Zone, border_group};
 use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::live::static_ips;
+use crate::model::cloud::more_ips;
 use crate::model::cloud::network::Network;
 use crate::model::cloud::part_names::{alphanumeric, zone_of_eip};
 use crate::model::cloud::static_ip::{Account, AccountAddress, Choice, Choices, StaticIp};
@@ -55,6 +56,14 @@ pub(in crate::model) fn chosen(world: &World<'_>, names: &Names) -> Option<Netwo
 pub(in crate::model) fn note(ledger: &mut Ledger, world: &World<'_>, names: &Names) {
     let now = whole_seconds(world.grace.now);
     let seen = world.watch.last_seen();
+    for (zone, ip) in more_ips::outputs(world.live, names) {
+        let address = seen.and_then(|seen| seen.addresses.get(ip));
+        let allocation = address.map(|address| address.allocation.clone());
+        if let Some(allocation) = allocation.filter(|id| !id.is_empty()) {
+            let ip = ip.clone();
+            ledger.note_more(zone.clone(), StaticIp { ip, allocation });
+        }
+    }
     for (zone, ip) in static_ips(world.live, names) {
         let address = seen.and_then(|seen| seen.addresses.get(&ip));
         let seen = address.map(|address| StaticIp {

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use crate::model::base::ids::Zone;
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
-use crate::model::base::settings::Settings;
 use crate::model::cloud::layout::Names;
+use crate::model::cloud::more_ips;
 use crate::model::cloud::observed::Observed;
 use crate::model::cloud::part_names::Part;
 use crate::model::drift::{Cure, Drift, Place};
@@ -67,12 +67,14 @@ fn lost_zone(drift: &Drift) -> Option<&Zone> {
 
 /// Returns a warning for each permission that has no effect, since its zone has another static IP or none in the stack.
 pub(in crate::model) fn unused(
-    static_ips: &BTreeMap<Zone, String>,
+    world: &World<'_>,
     names: &Names,
-    settings: &Settings,
+    static_ips: &BTreeMap<Zone, String>,
 ) -> Vec<Problem> {
     let warning = |(zone, lost): &(Zone, String)| {
+        let mut more = more_ips::outputs(world.live, names);
         let why = match static_ips.get(zone) {
+            Some(_) if more.any(|it| it == (zone, lost)) => return None,
             Some(ip) if ip == lost => return None,
             Some(ip) => format!("the zone has the static IP {ip}"),
             None if names.nat_cidrs.contains_key(zone) => return None,
@@ -82,5 +84,6 @@ pub(in crate::model) fn unused(
         let subject = Subject::Zone(zone.clone());
         Some(Problem::warning(subject, Reason::AllowNewEipsUnused, text))
     };
-    settings.new_eips.iter().filter_map(warning).collect()
+    let allowed = world.settings.new_eips.iter();
+    allowed.filter_map(warning).collect()
 }

@@ -9,8 +9,8 @@ use crate::model::cloud::logical_id::next_name;
 use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::retention;
 use crate::model::cloud::static_ip::StaticIp;
-use crate::model::desired::fingerprint;
 use crate::model::desired::template::{self, Template};
+use crate::model::desired::{fingerprint, more_ips};
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::input::request::Request;
 use crate::model::plan::diff::{self, Difference};
@@ -109,9 +109,20 @@ fn take_out(text: &mut Value, drifts: &[Drift]) -> Option<()> {
                 };
                 give_allocation(text, (id, eip), (zone, ip))?;
             }
+            Cure::GiveUp => give_up(text, id)?,
             Cure::Revert | Cure::Follows | Cure::Passes | Cure::ByHand(_) => {}
         }
     }
+    Some(())
+}
+
+/// Takes an EIP that is gone out of the template, with its output.
+fn give_up(text: &mut Value, id: &str) -> Option<()> {
+    let outputs = text.get_mut("Outputs").and_then(Value::as_object_mut);
+    if let Some(outputs) = outputs {
+        outputs.remove(id);
+    }
+    resources_of(text)?.remove(id)?;
     Some(())
 }
 
@@ -180,6 +191,21 @@ pub(in crate::model) fn with_ip(
     patched(stack, |text| {
         take_out(text, missing)?;
         give_allocation(text, (gateway, eip), (zone, ip))
+    })
+}
+
+/// Returns the template of the live stack with one more EIP of the zone, which nothing uses yet, and its output. None when the text is
+/// not as it was read.
+pub(in crate::model) fn with_more_eip(stack: &Stack, zone: &Zone, number: u8) -> Option<Template> {
+    let id = part_name(zone, Part::MoreEip(number));
+    let properties = template::eip(zone, &Names::default(), &Layout::default());
+    patched(stack, |text| {
+        let outputs = text.as_object_mut()?.entry("Outputs");
+        let outputs = outputs.or_insert_with(|| json!({})).as_object_mut()?;
+        outputs.insert(id.clone(), more_ips::output(zone, number, &id));
+        let eip = json!({ "Type": "AWS::EC2::EIP", "Properties": properties });
+        resources_of(text)?.insert(id, eip);
+        Some(())
     })
 }
 

@@ -10,6 +10,7 @@ use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::base::problem::Problem;
 use crate::model::base::settings::Settings;
 use crate::model::cloud::live::{ChangeSet, Live, Progress};
+use crate::model::cloud::more_ips::IpStep;
 use crate::model::cloud::network::{Later, Network};
 use crate::model::cloud::set_aside::Key;
 use crate::model::cloud::static_ip::{IpChange, KeptIp};
@@ -95,6 +96,8 @@ pub struct Plan {
     pub static_ips: BTreeMap<Zone, String>,
     /// More public IPs of the NAT gateways, which people added by hand; traffic leaves from any of them.
     pub secondary_ips: BTreeMap<Zone, Vec<String>>,
+    /// Additional static IPs of the stack from which no traffic leaves yet.
+    pub announced_ips: BTreeMap<Zone, Vec<String>>,
     /// The static IPs that the account keeps without a NAT gateway, as far as it is known.
     pub kept_ips: Vec<KeptIp>,
     /// By public IP, the allocation ids of the live ones, as far as they are known.
@@ -128,6 +131,9 @@ pub struct Plan {
     pub later: Later,
     /// Logical ids of what the action creates again since it is gone, or replaces since the operator has named its zone.
     pub(in crate::model) renewed: BTreeSet<String>,
+    /// The additional static IP that the action adds, and those that wait.
+    pub ip_step: Option<IpStep>,
+    pub ip_waits: BTreeSet<IpStep>,
     /// The zone that the action gives another static IP, and those that are to get one as soon as EC2 shows it.
     pub replaced: Option<Zone>,
     pub(in crate::model) undecided: BTreeSet<Zone>,

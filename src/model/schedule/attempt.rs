@@ -5,6 +5,7 @@ use std::fmt;
 use ipnet::Ipv4Net;
 
 use crate::model::base::ids::Zone;
+use crate::model::cloud::more_ips::IpStep;
 use crate::model::plan::types::{Action, Plan};
 
 /// The subject of an attempt. Its text in the ledger is stable, because other versions may read it.
@@ -16,6 +17,8 @@ pub enum Attempt {
     Execute(String),
     /// One zone that a change set adds.
     Zone(Zone, Ipv4Net),
+    /// A change of additional static IPs.
+    Ip(IpStep),
     /// The deletion of the stack with this ARN. The stack that is created next has another ARN.
     Delete(String),
     ContinueRollback(String),
@@ -52,6 +55,7 @@ impl Attempt {
         let read = match what {
             "execute" => Some(Self::Execute(of.to_owned())),
             "zone" => zone(of),
+            "ips" => ips(of),
             "delete" => Some(Self::Delete(of.to_owned())),
             "continue" => Some(Self::ContinueRollback(of.to_owned())),
             "discard" => Some(Self::Discard(of.to_owned())),
@@ -62,12 +66,25 @@ impl Attempt {
         read.unwrap_or_else(|| Self::Unknown(text.to_owned()))
     }
 
+    /// Whether what could not be added is asked for again only after a long wait: each try is a change that fails.
+    pub fn is_patient(&self) -> bool {
+        matches!(self, Self::Zone(..) | Self::Ip(_))
+    }
+
     pub fn zone(&self) -> Option<(Zone, Ipv4Net)> {
         match self {
             Self::Zone(zone, cidr) => Some((zone.clone(), *cidr)),
             _ => None,
         }
     }
+}
+
+fn ips(text: &str) -> Option<Attempt> {
+    let (zone, exist) = text.split_once(' ')?;
+    Some(Attempt::Ip(IpStep {
+        zone: zone.to_owned(),
+        exist: exist.parse().ok()?,
+    }))
 }
 
 fn zone(text: &str) -> Option<Attempt> {
@@ -81,6 +98,7 @@ impl fmt::Display for Attempt {
             Self::Template(text) | Self::Unknown(text) => f.write_str(text),
             Self::Execute(change_set) => write!(f, "execute {change_set}"),
             Self::Zone(zone, cidr) => write!(f, "zone {zone} {cidr}"),
+            Self::Ip(IpStep { zone, exist }) => write!(f, "ips {zone} {exist}"),
             Self::Delete(stack) => write!(f, "delete {stack}"),
             Self::ContinueRollback(stack) => write!(f, "continue {stack}"),
             Self::Discard(change_set) => write!(f, "discard {change_set}"),
@@ -104,6 +122,13 @@ mod tests {
                 Attempt::Execute("egress-1-e2".to_owned()),
             ),
             ("zone a 10.0.0.0/28", Attempt::Zone("a".to_owned(), net)),
+            (
+                "ips a 2",
+                Attempt::Ip(IpStep {
+                    zone: "a".to_owned(),
+                    exist: 2,
+                }),
+            ),
             ("delete arn", Attempt::Delete("arn".to_owned())),
             ("continue arn", Attempt::ContinueRollback("arn".to_owned())),
             (
@@ -120,6 +145,7 @@ mod tests {
         for text in [
             "zone a 10.0.0.0",
             "zone a",
+            "ips a two",
             "protect maybe",
             "import arn",
             " ",

@@ -78,6 +78,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
         stack: stack(plan),
         static_ips: plan.static_ips.clone(),
         secondary_ips: plan.secondary_ips.clone(),
+        announced_ips: plan.announced_ips.clone(),
         kept_ips: plan.kept_ips.clone(),
         ip_changes: plan.ip_changes.clone(),
         zones: zones::zones(plan),
@@ -299,10 +300,12 @@ impl<'a> Map<'a> {
         let first = zones
             .iter()
             .filter_map(|zone| self.plan.static_ips.get(*zone));
-        let more = zones
-            .iter()
-            .filter_map(|zone| self.plan.secondary_ips.get(*zone));
-        first.chain(more.flatten()).cloned().collect()
+        let more = [&self.plan.secondary_ips, &self.plan.announced_ips];
+        let more = more.into_iter().flat_map(|ips| {
+            let ips = zones.iter().filter_map(|zone| ips.get(*zone));
+            ips.flatten()
+        });
+        first.chain(more).cloned().collect()
     }
 
     fn routes(&self) -> Vec<Route> {

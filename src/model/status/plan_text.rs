@@ -113,6 +113,9 @@ impl Plan {
         if !self.secondary_ips.is_empty() {
             plan["secondaryIps"] = json!(self.secondary_ips);
         }
+        if !self.announced_ips.is_empty() {
+            plan["announcedIps"] = json!(self.announced_ips);
+        }
         plan
     }
 }
@@ -151,6 +154,10 @@ impl fmt::Display for Plan {
         for (zone, ips) in &self.secondary_ips {
             let (ips, zone) = (ips.join(", "), plain(zone));
             writeln!(f, "  secondary IPs {} ({zone})", plain(&ips))?;
+        }
+        for (zone, ips) in &self.announced_ips {
+            let (ips, zone) = (ips.join(", "), plain(zone));
+            writeln!(f, "  announced IPs {} ({zone})", plain(&ips))?;
         }
         let entries = self.admitted.entries.len();
         let routes = self.desired.routes.len();

@@ -33,7 +33,7 @@ pub struct ZoneStatus {
     /// The NAT gateway's id; None until the first read for drift.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nat_gateway: Option<String>,
-    /// The static IP, followed by IPs that were added by hand.
+    /// The static IP, followed by the others from which traffic leaves, and by those that are announced.
     pub static_ips: Vec<String>,
     /// The route tables whose traffic should leave through the zone.
     pub route_tables: Vec<String>,
@@ -58,7 +58,9 @@ pub fn zones(plan: &Plan) -> Vec<ZoneStatus> {
     let desired = plan.desired.zones.keys();
     let all: BTreeSet<&Zone> = desired.chain(plan.static_ips.keys()).collect();
     let status = |zone: &Zone| {
-        let (first, more) = (plan.static_ips.get(zone), plan.secondary_ips.get(zone));
+        let first = plan.static_ips.get(zone);
+        let more = [&plan.secondary_ips, &plan.announced_ips];
+        let more = more.into_iter().filter_map(|ips| ips.get(zone));
         let tables = plan.desired.tables.iter().filter(|(_, of)| *of == zone);
         let mut route_tables: Vec<String> = tables.map(|(table, _)| table.clone()).collect();
         let omitted_tables = route_tables.len().saturating_sub(MAX_TABLES);
@@ -72,11 +74,7 @@ pub fn zones(plan: &Plan) -> Vec<ZoneStatus> {
                 Some(_) => ZoneState::Live,
             },
             nat_gateway: plan.gateways.get(zone).cloned(),
-            static_ips: first
-                .into_iter()
-                .chain(more.into_iter().flatten())
-                .cloned()
-                .collect(),
+            static_ips: first.into_iter().chain(more.flatten()).cloned().collect(),
             route_tables,
             omitted_tables,
         }

@@ -92,7 +92,8 @@ const alerts = s => {
 };
 
 const exits = s => [...Object.entries(s.staticIps),
-  ...Object.entries(s.secondaryIps || {}).flatMap(([zone, all]) => all.map(ip => [zone, ip]))];
+  ...[s.secondaryIps, s.announcedIps].flatMap(ips => Object.entries(ips || {}))
+    .flatMap(([zone, all]) => all.map(ip => [zone, ip]))];
 const ips = s => exits(s).map(([zone, ip]) => {
   const address = make("b", null, ip);
   return make("li", null, make("span", null, address, make("span", { className: "soft" }, " " + zone)),
@@ -162,7 +163,7 @@ const entries = s => {
   const all = s.entries.length + s.omitted.entries;
   $("found").textContent = found.length.toLocaleString("en") + " of " + all.toLocaleString("en");
   const room = filter || $("search").value.trim() ? MANY : FEW, shown = found.slice(0, room);
-  draw("entries", [shown, s.staticIps, s.secondaryIps], () => shown.length ? grouped(shown, s) : []);
+  draw("entries", [shown, s.staticIps, s.secondaryIps, s.announcedIps], () => shown.length ? grouped(shown, s) : []);
   const hidden = found.length - room;
   const parts = [hidden > 0 ? count(hidden, "more entry", "more entries") + ": narrow the search" : "",
     s.omitted.entries ? count(s.omitted.entries, "entry", "entries") + " left out of the status for lack of room" : "",
@@ -242,7 +243,7 @@ const show = answer => {
   const list = alerts(status);
   $("alerts").hidden = !list.length;
   draw("told", [status.failure, status.setback, status.drift, status.problems, status.counts], () => list);
-  draw("ips", [status.staticIps, status.secondaryIps, status.stack.arn], () => Object.keys(status.staticIps).length ? ips(status)
+  draw("ips", [status.staticIps, status.secondaryIps, status.announcedIps, status.stack.arn], () => Object.keys(status.staticIps).length ? ips(status)
     : [make("li", { className: "soft" }, "None yet: the stack makes them.")]);
   $("copy-all").hidden = !Object.keys(status.staticIps).length;
   $("kept-ips").hidden = !status.keptIps.length;

@@ -1,0 +1,79 @@
+//! Additional static IPs of zones: EIPs of the stack besides the first one of each NAT gateway. Each has an output, so partners can allow
+//! it before traffic leaves from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::model::base::ids::Zone;
+use crate::model::cloud::layout::{Layout, Names, referenced};
+use crate::model::cloud::live::Live;
+pub use crate::model::cloud::part_names::MAX_EIPS as MAX;
+use crate::model::cloud::part_names::Part;
+
+/// The property of a NAT gateway that lists its static IPs besides the first.
+pub const SECONDARY: &str = "SecondaryAllocationIds";
+
+/// A change of a zone's additional static IPs, by what the zone has after it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IpStep {
+    pub zone: Zone,
+    /// How many static IPs it has.
+    pub exist: u8,
+}
+
+/// The steps that failed, and how much longer each waits.
+pub type IpWaits = BTreeMap<IpStep, Duration>;
+
+/// Returns the numbers of a zone's additional static IPs, with their logical ids.
+pub fn of<'a>(names: &'a Names, zone: &Zone) -> BTreeMap<u8, &'a String> {
+    let parts = names.parts.iter().filter(|((of, _), _)| of == zone);
+    let number = |((_, part), id): (&(Zone, Part), &'a String)| match part {
+        Part::MoreEip(number) => Some((*number, id)),
+        _ => None,
+    };
+    parts.filter_map(number).collect()
+}
+
+/// Returns the logical ids of the EIPs that the zone's NAT gateway has besides its first, by the live template.
+pub fn used<'a>(layout: &'a Layout, names: &Names, zone: &Zone) -> BTreeSet<&'a str> {
+    let gateway = names.part(zone, Part::NatGateway);
+    let gateway = gateway.and_then(|id| layout.resources.get(id));
+    let secondary = gateway.and_then(|it| it.properties.get(SECONDARY)?.as_array());
+    secondary
+        .into_iter()
+        .flatten()
+        .filter_map(referenced)
+        .collect()
+}
+
+/// Returns the additional static IPs that the stack's outputs show, with their zones.
+pub fn outputs<'a>(
+    live: &'a Live,
+    names: &'a Names,
+) -> impl Iterator<Item = (&'a Zone, &'a String)> {
+    let stack = match live {
+        Live::Ours(stack) => Some(stack),
+        Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
+    };
+    let more = names.parts.iter();
+    let more = more.filter(|((_, part), _)| matches!(part, Part::MoreEip(_)));
+    more.filter_map(move |((zone, _), id)| Some((zone, stack?.outputs.get(id)?)))
+}
+
+/// Returns the additional static IPs of the zones, as the stack's outputs show them. `used`: those that traffic leaves from by the
+/// template, else the others.
+pub fn ips(live: &Live, layout: &Layout, names: &Names, used: bool) -> BTreeMap<Zone, Vec<String>> {
+    let Live::Ours(stack) = live else {
+        return BTreeMap::new();
+    };
+    let of_zone = |zone: &Zone| {
+        let in_use = self::used(layout, names, zone);
+        let ids = of(names, zone).into_values();
+        let ids = ids.filter(|id| in_use.contains(id.as_str()) == used);
+        let ips: Vec<String> = ids
+            .filter_map(|id| stack.outputs.get(id).cloned())
+            .collect();
+        (!ips.is_empty()).then(|| (zone.clone(), ips))
+    };
+    names.nat_cidrs.keys().filter_map(of_zone).collect()
+}

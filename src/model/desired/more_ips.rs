@@ -1,0 +1,34 @@
+//! The additional static IPs of live zones in the template. They stay as they are: only a change of its own adds one.
+
+use serde_json::{Map, Value, json};
+
+use crate::model::base::ids::Zone;
+use crate::model::cloud::layout::{Layout, Names};
+use crate::model::cloud::more_ips::{SECONDARY, of};
+use crate::model::cloud::part_names::Part;
+
+/// Keeps the zone's additional static IPs, and its NAT gateway's use of them.
+pub(super) fn keep(
+    zone: &Zone,
+    names: &Names,
+    live: &Layout,
+    resources: &mut Map<String, Value>,
+    outputs: &mut Map<String, Value>,
+) {
+    for (number, id) in of(names, zone) {
+        if let Some(body) = live.body(id) {
+            resources.insert(id.clone(), body.clone());
+            outputs.insert(id.clone(), output(zone, number, id));
+        }
+    }
+    let gateway = names.part(zone, Part::NatGateway);
+    let has = gateway.and_then(|id| Some((id, live.resources.get(id)?.properties.get(SECONDARY)?)));
+    if let Some((id, secondary)) = has {
+        resources[id]["Properties"][SECONDARY] = secondary.clone();
+    }
+}
+
+/// Returns the output that shows an additional static IP.
+pub(in crate::model) fn output(zone: &Zone, number: u8, id: &str) -> Value {
+    json!({ "Description": format!("Static IP {number} of {zone}"), "Value": { "Ref": id } })
+}

@@ -1,0 +1,167 @@
+//! Additional static IPs are added one after the other, each alone, and none is ever given up.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::super::tests::{Bench, kinds, ready, texts};
+use super::*;
+use crate::model::cloud::live::Effect;
+use crate::model::cloud::part_names::{Part, part_name};
+use crate::model::cloud::retention::is_retained;
+use crate::model::plan::diff::Kind;
+
+/// A stack of zones a and b, an account with room, and a flag that asks for two static IPs a zone.
+fn bench() -> Bench {
+    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
+    bench.stack().outputs = texts(&[("EIPa", "198.51.100.1"), ("EIPb", "198.51.100.2")]);
+    bench.settings.eips_per_zone = 2;
+    bench.network.headroom.account = Account::Listed {
+        addresses: BTreeMap::new(),
+        gone: BTreeSet::new(),
+    };
+    bench
+}
+
+fn step(zone: &str) -> IpStep {
+    IpStep {
+        zone: zone.to_owned(),
+        exist: 2,
+    }
+}
+
+/// Carries out the plan's change.
+fn carry_out(bench: &mut Bench, ip: &str) {
+    let plan = bench.plan();
+    let Action::Prepare(template) = &plan.action else {
+        panic!("{plan}");
+    };
+    let id = plan.differences[0].id.clone();
+    bench.stack().template.clone_from(&template.text);
+    bench.stack().outputs.insert(id, ip.to_owned());
+}
+
+#[test]
+fn each_zone_gets_its_ips_one_after_the_other_and_each_alone() {
+    let mut bench = bench();
+    let plan = bench.plan();
+    let id = part_name("a", Part::MoreEip(2));
+    assert_eq!(
+        kinds(&plan),
+        [(Kind::Add, id.clone()), (Kind::Add, id.clone())],
+        "the EIP and its output: {plan}"
+    );
+    assert!(plan.differences.iter().all(|it| !it.names_owner()));
+    let Action::Prepare(template) = &plan.action else {
+        panic!("{plan}");
+    };
+    let text: serde_json::Value = serde_json::from_str(&template.text).unwrap();
+    assert!(is_retained(&text["Resources"][&id]));
+    assert_eq!(text["Outputs"][&id]["Value"]["Ref"], id.as_str());
+    // The change set is executed, and a later leader knows of the try.
+    let mut set = ready(&plan, Effect::Add);
+    set.changes.retain(|it| it.resource_type != "output");
+    bench.stack().change_sets = vec![set.clone()];
+    let executes = bench.plan();
+    assert!(
+        matches!(executes.action, Action::Execute { .. }),
+        "{executes}"
+    );
+    assert_eq!(executes.ip_step, Some(step("a")));
+    // What CloudFormation would do besides is not done, and the change is given up for a time.
+    set.changes[0].effect = Effect::MayReplace;
+    bench.stack().change_sets = vec![set];
+    let given_up = bench.plan();
+    assert!(
+        matches!(given_up.action, Action::Discard { .. }),
+        "{given_up}"
+    );
+    assert_eq!(given_up.ip_step, Some(step("a")));
+    bench.stack().change_sets.clear();
+    carry_out(&mut bench, "203.0.113.1");
+    assert_eq!(bench.plan().ip_step, Some(step("b")));
+    carry_out(&mut bench, "203.0.113.2");
+    let plan = bench.plan();
+    assert_eq!(plan.action, Action::Keep, "{plan}");
+    assert!(
+        plan.problems.is_empty() && plan.surveyed().is_empty(),
+        "{plan}"
+    );
+    assert_eq!(plan.announced_ips["a"], ["203.0.113.1"]);
+    assert_eq!(plan.static_ips["a"], "198.51.100.1");
+}
+
+#[test]
+fn a_flag_that_is_lowered_takes_no_ip_away() {
+    let mut bench = bench();
+    carry_out(&mut bench, "203.0.113.1");
+    bench.settings.eips_per_zone = 1;
+    let plan = bench.plan();
+    assert_eq!(
+        (&plan.action, plan.differences.len()),
+        (&Action::Keep, 0),
+        "{plan}"
+    );
+    assert_eq!(bench.reasons(), [Reason::StaticIpKept]);
+    let text = plan.problems[0].message();
+    assert!(text.contains("--aws-eips-per-zone=2"), "{text}");
+    // A change of routes leaves it as it is.
+    bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
+    let plan = bench.plan();
+    let routes = plan.differences.iter();
+    assert!(
+        routes
+            .clone()
+            .all(|it| it.resource_type == "AWS::EC2::Route"),
+        "{plan}"
+    );
+    // With its zone it leaves the stack, and stays in the account.
+    bench.settings.zones.remove("a");
+    bench.settings.remove_zones = ["a".to_owned()].into();
+    let plan = bench.plan();
+    let is_removed = |it: &(Kind, String)| *it == (Kind::Remove, "EIPaNo2".to_owned());
+    assert_eq!(
+        kinds(&plan).iter().filter(|it| is_removed(it)).count(),
+        2,
+        "{plan}"
+    );
+}
+
+#[test]
+fn routes_come_first_and_what_failed_waits() {
+    let mut bench = bench();
+    bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
+    let plan = bench.plan();
+    assert!(
+        plan.ip_step.is_none() && plan.differences.len() == 2,
+        "{plan}"
+    );
+    bench.ask(&[("dns", "8.8.8.8")]);
+    let wait = Duration::from_secs(60);
+    bench.network.headroom.ip_waits = [(step("a"), wait)].into();
+    let plan = bench.plan();
+    assert_eq!(plan.ip_step, Some(step("b")), "{plan}");
+    assert_eq!(plan.ip_waits, [step("a")].into());
+    assert_eq!(plan.again, Some(wait));
+    assert_eq!(bench.reasons(), [Reason::LimitReached]);
+    bench.network.headroom.ip_waits.clear();
+    bench.network.headroom.addresses = Some(0);
+    let plan = bench.plan();
+    assert_eq!(plan.action, Action::Keep, "{plan}");
+    assert_eq!(bench.reasons(), [Reason::LimitReached]);
+    // Nothing is done before EC2 was asked what the account may have.
+    bench.network.headroom.account = Account::NotAsked;
+    let plan = bench.plan();
+    assert_eq!(
+        (&plan.action, plan.surveyed()),
+        (&Action::Keep, ["a".to_owned()].into())
+    );
+}
+
+#[test]
+fn a_stack_that_is_to_go_gets_no_more_ips() {
+    let mut bench = bench();
+    bench.ask(&[]);
+    bench.settings.on_empty = OnEmpty::Delete;
+    bench.grace_left = Duration::from_secs(60);
+    assert!(bench.plan().ip_step.is_none());
+}

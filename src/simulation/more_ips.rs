@@ -1,0 +1,58 @@
+//! `--aws-eips-per-zone`, and the fate of additional static IPs. They have no way back to a zone: one that a zone gave up stays in the
+//! account.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::script::{Event, Script};
+use super::world::Shared;
+use crate::model::base::ids::Zone;
+use crate::model::cloud::part_names::{Part, part_name};
+
+/// Whether an output shows an additional static IP.
+pub fn is_more(output: &str) -> bool {
+    (2..=8).any(|number| output.ends_with(&part_name("", Part::MoreEip(number))[3..]))
+}
+
+impl Script {
+    /// Returns how many static IPs each zone is to have, by the flags of all replicas.
+    pub fn eips(&self) -> u8 {
+        let eips = self.events.iter().find_map(|(_, event)| match event {
+            Event::Eips(eips) => Some(*eips),
+            _ => None,
+        });
+        eips.unwrap_or(1)
+    }
+}
+
+impl Shared {
+    /// Whether the output shows a static IP of a zone or stack that an operation removes or has removed.
+    pub fn has_left(&self, output: &str, ip: &String) -> bool {
+        let is_kept = self.kept.values().any(|it| it == ip);
+        is_kept || is_more(output) && self.own_ips.given_up.contains(ip)
+    }
+
+    /// Notes that a zone is gone, and that its additional static IPs stay in the account.
+    pub fn keep_more_ips(&mut self, zone: &Zone) {
+        for number in 2..=8 {
+            let output = part_name(zone, Part::MoreEip(number));
+            let ip = self.ips.remove(&output);
+            self.own_ips.given_up.extend(ip);
+        }
+    }
+}
+
+/// In one of three histories each zone has two or three static IPs. Only with `EIPS=1`: fewer than 1,000 histories with them have run to
+/// their end so far.
+pub fn draw(rng: &mut Rng, events: &mut Vec<(Duration, Event)>) {
+    if std::env::var_os("EIPS").is_none() {
+        return;
+    }
+    let eips = match rng.u8(0..6) {
+        0 => 3,
+        1 => 2,
+        _ => return,
+    };
+    events.push((Duration::ZERO, Event::Eips(eips)));
+}

@@ -1,0 +1,119 @@
+//! Additional static IPs: partners can allow them before traffic leaves from them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::replica::{Launch, Replica};
+use crate::retained::{addresses, noted};
+use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
+use crate::standin::Exit;
+use crate::wait;
+
+/// A replica that looks at EC2 as often as it may, and gives each zone this number of static IPs.
+fn launch(stage: &Stage, name: &str, eips: u8) -> Launch {
+    let launch = stage.replica(name).flag("drift-interval", "10s");
+    launch.flag("aws-eips-per-zone", &eips.to_string())
+}
+
+fn status(replica: &Replica) -> Result<Value, String> {
+    let answer: Value = serde_json::from_str(&replica.get("/api/status")?.body).unwrap();
+    Ok(answer["status"].clone())
+}
+
+/// Waits until each of so many zones has an announced IP. Returns the status.
+async fn announced(replica: &Replica, zones: usize) -> Value {
+    wait::until("the additional static IPs are announced", || {
+        let status = status(replica)?;
+        let announced = status["announcedIps"].as_object().map_or(0, |it| it.len());
+        let rests = status["plan"]["action"] == "Keep";
+        wait::check(announced == zones && rests, || status.to_string()).map(|()| status.clone())
+    })
+    .await
+}
+
+fn texts(list: &Value) -> BTreeSet<String> {
+    let list = list.as_array().into_iter().flatten();
+    list.map(|it| it.as_str().unwrap().to_owned()).collect()
+}
+
+fn first_ips(exits: &BTreeMap<String, Exit>) -> BTreeSet<String> {
+    exits.values().map(|exit| exit.ip.clone()).collect()
+}
+
+#[tokio::test]
+async fn a_second_static_ip_is_announced_and_outlives_its_zone() {
+    let stage = Stage::open("more-announced").await;
+    stage.aws.settings(json!({ "eip_quota": 6 }));
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let first = stage.routed(&EXAMPLE_CIDRS).await;
+    noted(&stage).await;
+    replica.terminate().await;
+    let mut replica = launch(&stage, "r2", 2).start();
+    let status = announced(&replica, 3).await;
+    assert_eq!(stage.aws.exits(), first, "no NAT gateway changed");
+    let zone = "eu-central-1a";
+    let second = status["announcedIps"][zone][0].as_str().unwrap().to_owned();
+    let mut all = first_ips(&first);
+    for ips in status["announcedIps"].as_object().unwrap().values() {
+        all.extend(texts(ips));
+    }
+    assert_eq!((all.len(), &all), (6, &addresses(&stage)));
+    for entry in status["entries"].as_array().unwrap() {
+        assert_eq!(texts(&entry["staticIps"]), all, "{entry}");
+    }
+    assert_eq!(status["keptIps"], json!([]));
+    let shown = |in_use: &str| {
+        let text = replica.get("/metrics")?.body;
+        let mut lines = text.lines();
+        let is_it = |line: &str| {
+            line.contains("static_ip_info{") && line.contains(&second) && line.contains(in_use)
+        };
+        wait::check(lines.any(is_it), || text.clone())
+    };
+    wait::until("the metric has it", || shown("in_use=\"false\"")).await;
+    replica.terminate().await;
+    // A flag that is lowered gives up nothing, and writes nothing.
+    let before = stage.aws.state()["stacks"].clone();
+    let mut replica = launch(&stage, "r3", 1).start();
+    wait::until("told", || {
+        replica.said(&["StaticIpKept", "--aws-eips-per-zone=2"])
+    })
+    .await;
+    stage.two_more_looks().await;
+    assert_eq!(stage.aws.state()["stacks"], before);
+    replica.terminate().await;
+    // The zone goes, and both its IPs stay in the account.
+    let without = launch(&stage, "r4", 2).zones(&["b", "c"]);
+    let replica = without.arg("--remove-zone=eu-central-1a").start();
+    stage.exits_of(2).await;
+    let ips: BTreeSet<String> = [first[zone].ip.clone(), second].into();
+    wait::until("both are kept", || {
+        let status = self::status(&replica)?;
+        let kept = status["keptIps"].as_array().into_iter().flatten();
+        let kept = kept.map(|it| it["ip"].as_str().unwrap().to_owned());
+        wait::check(kept.collect::<BTreeSet<_>>() == ips, || status.to_string())
+    })
+    .await;
+    assert_eq!(addresses(&stage), all);
+}
+
+#[tokio::test]
+async fn an_account_without_room_for_a_second_static_ip_holds_up_nobody() {
+    let stage = Stage::open("more-full").await;
+    stage.aws.settings(json!({ "eip_quota": 4 }));
+    let replica = launch(&stage, "r1", 2).start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    announced(&replica, 1).await;
+    wait::until("told", || {
+        replica.said(&["LimitReached", "more static IPs"])
+    })
+    .await;
+    stage.config_map("more", &[("dns", "9.9.9.9")]).await;
+    stage
+        .routed(&[&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat())
+        .await;
+    stage.aws.settings(json!({ "eip_quota": 20 }));
+    announced(&replica, 3).await;
+}
