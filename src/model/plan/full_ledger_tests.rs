@@ -7,6 +7,7 @@ use super::tests::{Bench, texts};
 use super::*;
 use crate::model::base::ids::ObjectId;
 use crate::model::base::reason::Reason;
+use crate::model::input::request::Snapshot;
 use crate::model::persisted::ledger::Ledger;
 
 /// Gives a ConfigMap of a namespace these entries.
@@ -164,5 +165,40 @@ fn an_entry_that_did_not_fit_keeps_the_network_that_serves_it() {
         assert_eq!(serves(&plan), 2, "{plan}");
         assert!(routed(&plan).contains("9.9.9.9/32"), "{plan}");
         bench.ledger = ledger;
+    }
+}
+
+/// A cluster is restored from a backup that lacks the entry without a line, and the entry comes back as a typo.
+#[test]
+fn a_source_in_doubt_ends_no_shortness() {
+    let mut bench = overfull();
+    let all = bench.snapshot.clone();
+    let doubts: [fn(&mut Snapshot); 3] = [
+        |it| {
+            (it.went_back).insert("cluster".to_owned(), "restored".to_owned());
+        },
+        |it| {
+            it.stale.insert("cluster".to_owned(), "refused".to_owned());
+        },
+        |it| {
+            it.unsure.insert("cluster".to_owned());
+        },
+    ];
+    let ledger = bench.ledger.clone();
+    for doubt in doubts {
+        bench.ledger = ledger.clone();
+        bench.snapshot = all.clone();
+        let z = |id: &ObjectId| id.namespace == "greedy" && id.name == "z";
+        bench.snapshot.objects.retain(|id, _| !z(id));
+        doubt(&mut bench.snapshot);
+        for _ in 0..2 {
+            bench.ledger = bench.plan().ledger;
+        }
+        bench.snapshot = all.clone();
+        set_object(&mut bench, "greedy", "z", &[("z", "9.9.9,9")]);
+        set_object(&mut bench, "z-calm", "one", &[("web", "1.1.1.1")]);
+        let plan = bench.plan();
+        let left = set(&["1.1.1.1/32", "8.8.8.8/32", "9.9.9.9/32"]);
+        assert_eq!(routed(&plan), left, "{plan}");
     }
 }

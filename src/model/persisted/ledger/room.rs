@@ -57,13 +57,14 @@ impl Ledger {
     }
 
     /// Ends a namespace's shortness once none of its entries lacks a line. A refused entry without a line counts as lacking: it may be the
-    /// entry that did not fit. `left_out`: the namespaces whose entries do not fit now.
+    /// entry that did not fit. While a source is in doubt, an absent entry may come back, so no shortness ends.
+    /// `left_out`: the namespaces whose entries do not fit now.
     pub(super) fn end_shortness(
         &mut self,
         snapshot: &Snapshot,
         left_out: &BTreeSet<(String, String)>,
     ) {
-        if self.short.is_empty() || !snapshot.missing.is_empty() {
+        if self.short.is_empty() || !snapshot.is_certain() {
             return;
         }
         let has_line = |object: &ObjectId, key: &String| {
