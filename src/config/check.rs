@@ -284,6 +284,7 @@ impl Check {
         let flag = "additional-stack-tags";
         let tags = self.tags(flag, additional, MAX_ADDITIONAL_TAGS, ownership.clone());
         self.no_zone_tag(&tags);
+        let (eips_per_zone, eips_in_use) = self.eips(stack);
         Settings {
             stack_name: stack_name(&id),
             nameless: aws && id.is_empty(),
@@ -307,7 +308,8 @@ impl Check {
             prefix_lists: self.prefix_lists(&stack.prefix_lists),
             new_eips: self.new_eips(stack),
             replaced: self.replaced(stack, options),
-            eips_per_zone: self.eips_per_zone(stack),
+            eips_per_zone,
+            eips_in_use,
             allocations: self.allocations(stack),
             max_networks_per_namespace: self.optional(
                 "max-networks-per-namespace",

@@ -347,7 +347,7 @@ fn every_flag_is_there_grouped_explained_and_in_the_environment() {
     let own = "context manifests log-format aws-route-table-tag aws-cfn-role-arn leader-elect \
         leader-elect-lease-duration leader-elect-renew-deadline leader-elect-retry-period leader-elect-resource-name \
         leader-elect-resource-namespace remove-zone on-empty empty-grace-period max-removal drift-detection \
-        drift-interval allow-new-eips aws-eip-allocation-id aws-eips-per-zone replace-static-ip allow-private-ranges max-networks-per-namespace aws-route-table-quota prefix-lists stack-policy status-page annotate-configmaps otlp-endpoint
+        drift-interval allow-new-eips aws-eip-allocation-id aws-eips-per-zone aws-eips-in-use-per-zone replace-static-ip allow-private-ranges max-networks-per-namespace aws-route-table-quota prefix-lists stack-policy status-page annotate-configmaps otlp-endpoint
         take-over-stack-from";
     let mut expected: Vec<&str> = reference
         .split_whitespace()

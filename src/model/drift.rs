@@ -21,6 +21,7 @@ use crate::model::desired::Desired;
 use crate::model::drift::kind::DriftKind;
 
 mod lists;
+mod more_ips;
 mod zone;
 
 /// How many characters of the observed state are part of a key. EC2's failure messages have any length.
@@ -65,7 +66,9 @@ pub enum Cure {
     /// Allocate the same static IP again under another logical id.
     Recover(Vec<String>, String),
     /// Remove the resource from the stack for good, if that is allowed.
-    GiveUp,
+    GiveUp(Vec<String>),
+    /// Remove the static IP from the NAT gateway, which is the second one of these, and add it again.
+    Reuse(Vec<String>),
     /// Allocate a new static IP, if that is allowed.
     NewIp(Vec<String>),
     /// The repair of another drift repairs this one.
@@ -81,7 +84,7 @@ impl Cure {
     pub fn is_change(&self) -> bool {
         match self {
             Self::Retake | Self::Revert | Self::Retag | Self::Renew(_) | Self::NewIp(_) => true,
-            Self::GiveUp | Self::Adopt(..) => true,
+            Self::GiveUp(_) | Self::Reuse(_) | Self::Adopt(..) => true,
             Self::Recover(..) | Self::Follows | Self::Passes | Self::ByHand(_) => false,
         }
     }
@@ -91,7 +94,7 @@ impl Cure {
         match self {
             Self::Retake | Self::Revert | Self::Retag | Self::Renew(_) | Self::NewIp(_) => true,
             Self::Follows => true,
-            Self::GiveUp | Self::Adopt(..) | Self::Recover(..) => false,
+            Self::GiveUp(_) | Self::Reuse(_) | Self::Adopt(..) | Self::Recover(..) => false,
             Self::Passes | Self::ByHand(_) => false,
         }
     }

@@ -112,11 +112,13 @@ fn plan_for(
     let network = before.as_ref().unwrap_or(world.network);
     let world = &World { network, ..*world };
     let live = layout.as_ref().and_then(|(_, layout)| layout.as_ref().ok());
-    let mut plan = draft(world, &names, live.unwrap_or(&Layout::default()));
+    let none = Layout::default();
+    let mut plan = draft(world, &names, live.unwrap_or(&none));
     plan.problems.extend(owner::problems(world, live));
     plan.problems.extend(own_tables::problems(world.network));
     plan.problems.extend(replaced_ips::kept(world, &names));
-    plan.problems.extend(more_ips::kept(world, &names));
+    let live = live.unwrap_or(&none);
+    plan.problems.extend(more_ips::kept(world, &names, live));
     let limits = &world.network.limits;
     plan.problems.extend(limits.problems(world.settings));
     match (world.live, layout) {

@@ -42,7 +42,7 @@ pub struct Status {
     pub stack: Stack,
     /// By zone.
     pub static_ips: BTreeMap<String, String>,
-    /// More public IPs of the NAT gateways, by zone, added by hand: traffic leaves from these, too.
+    /// More public IPs of the NAT gateways, by zone, of the stack or added by hand: traffic leaves from these, too.
     pub secondary_ips: BTreeMap<String, Vec<String>>,
     /// Additional static IPs of the stack, by zone, from which no traffic leaves yet.
     pub announced_ips: BTreeMap<String, Vec<String>>,

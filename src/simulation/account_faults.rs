@@ -12,6 +12,7 @@ use super::wish::Made;
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::cloud::change_set_name::is_revert;
 use crate::model::cloud::live::{Change, Effect};
+use crate::model::cloud::more_ips;
 use crate::model::cloud::network::Route;
 use crate::model::cloud::observed::{Gateway, Health};
 use crate::model::cloud::part_names::Part;
@@ -268,8 +269,9 @@ impl MemoryProvider {
         is_lost.then(|| made.id.clone())
     }
 
-    /// Returns the first zone of which the stack lacks a resource or a tag. Each zone needs `eips` static IPs.
-    pub(crate) fn lacks(&self, zones: &BTreeSet<Zone>, eips: u8) -> Option<String> {
+    /// Returns the first zone of which the stack lacks a resource or a tag. Each zone needs `exist` static IPs, and uses
+    /// `used` of them.
+    pub(crate) fn lacks(&self, zones: &BTreeSet<Zone>, (exist, used): (u8, u8)) -> Option<String> {
         let account = self.account();
         let layout = layout(account.stack.as_ref()?);
         let names = layout.names();
@@ -279,8 +281,23 @@ impl MemoryProvider {
             let tagged = [Part::NatSubnet, Part::NatSubnetRouteTable]
                 .into_iter()
                 .all(|of| part(of).is_some_and(|id| !layout.tags(id).is_empty()));
-            (parts < 5 + usize::from(eips) || !tagged)
-                .then(|| format!("the stack has not all of {zone}"))
+            let has = more_ips::used(&layout, &names, zone).len() + 1;
+            let lacks_ip = parts < 5 + usize::from(exist) || has < usize::from(used);
+            (lacks_ip || !tagged).then(|| format!("the stack has not all of {zone}"))
+        })
+    }
+
+    /// Returns the logical id of an additional static IP that the stack's template uses, and that its outputs do not show.
+    pub(crate) fn used_unannounced(&self) -> Option<String> {
+        let account = self.account();
+        let stack = account.stack.as_ref()?;
+        let layout = layout(stack);
+        let names = layout.names();
+        let mut zones = names.nat_cidrs.keys();
+        zones.find_map(|zone| {
+            let mut used = more_ips::used(&layout, &names, zone).into_iter();
+            let id = used.find(|id| !stack.outputs.contains_key(*id))?;
+            Some(id.to_owned())
         })
     }
 

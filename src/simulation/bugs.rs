@@ -53,6 +53,10 @@ pub enum Bug {
     OldIpNotAsked,
     /// A zone that is added gets a new static IP although the account has its former one.
     FormerIpIgnored,
+    /// No more than one static IP of a zone carries traffic.
+    SecondIpUnused,
+    /// An additional static IP is used by the change that adds it.
+    UsedUnannounced,
     /// A route to a deleted NAT gateway is requested.
     DeadEndTaken,
     /// If not all entries fit, routed entries wait as well.
@@ -94,7 +98,7 @@ pub enum Bug {
 
 impl Bug {
     /// All bugs, each with the number of histories that find it.
-    pub const PLANTED: [(Self, u64); 40] = [
+    pub const PLANTED: [(Self, u64); 42] = [
         (Self::EmptyTrusted, 500),
         (Self::TyposDropped, 100),
         (Self::OversizedDropped, 100),
@@ -119,6 +123,8 @@ impl Bug {
         (Self::EipReleased, 100),
         (Self::OldIpNotAsked, 20),
         (Self::FormerIpIgnored, 100),
+        (Self::SecondIpUnused, 40),
+        (Self::UsedUnannounced, 40),
         (Self::DeadEndTaken, 200),
         (Self::ServedWait, 100),
         (Self::LimitsUnseen, 1_000),

@@ -41,7 +41,7 @@ impl Director {
             | Event::Pace(_)
             | Event::Reverting(_)
             | Event::Flags(_)
-            | Event::Eips(_) => {}
+            | Event::Eips { .. } => {}
             // These events follow after the history has settled.
             Event::Churn { .. } | Event::LateTypo(_) => {}
             Event::Gap { gap, lasts } => world.leave_gap(gap, lasts),

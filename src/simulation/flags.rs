@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::bugs::Bug;
 use super::config_maps::Edit;
 use super::draw::{moments, one};
 use super::ec2_faults::Reverting;
 use super::script::{Event, Script};
+use super::world::World;
 use crate::lease::tests::secs;
 use crate::model::base::ids::Zone;
-use crate::model::base::settings::PrefixLists;
+use crate::model::base::settings::{OnEmpty, PrefixLists, Settings};
 
 /// The flags that can cost a static IP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +49,7 @@ fn prefix_lists() -> PrefixLists {
 }
 
 /// Returns each static IP that a zone may ever lose.
-pub fn any_static_ip<'a>(zones: impl Iterator<Item = &'a Zone>) -> BTreeSet<(Zone, String)> {
+fn any_static_ip<'a>(zones: impl Iterator<Item = &'a Zone>) -> BTreeSet<(Zone, String)> {
     let of = |zone: &Zone| {
         let zone = zone.clone();
         (1..255).map(move |last| (zone.clone(), format!("198.51.100.{last}")))
@@ -130,4 +132,19 @@ fn empty_for_long(
         _ => deaf + secs(rng.f64() * 6.0),
     };
     events.push((back, Event::Edit(Edit::Back)));
+}
+
+impl World {
+    /// Gives a process that starts the flags of the history.
+    pub fn starts_with_flags(&self, settings: &mut Settings) {
+        if self.bug == Bug::None {
+            settings.prefix_lists = self.flags.lists;
+        }
+        if self.flags.deletes {
+            settings.on_empty = OnEmpty::Delete;
+        }
+        if self.flags.new_eips {
+            settings.new_eips = any_static_ip(settings.zones.keys());
+        }
+    }
 }

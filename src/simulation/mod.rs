@@ -63,7 +63,7 @@
 //! - answers of EC2 that lack static IPs, NAT gateways, NAT subnets or route tables for a while;
 //! - worker tables that come, go and lose their tags for a while; routes that AWS refuses, for a while or permanently;
 //! - ConfigMaps that become too large to be read completely, by keys or by bytes, are edited meanwhile, and become smaller again;
-//! - additional static IPs, by `--aws-eips-per-zone`;
+//! - additional static IPs, by `--aws-eips-per-zone` and `--aws-eips-in-use-per-zone`;
 //! - flags that can cost a static IP: `--on-empty=delete`, no grace period or a long one, `--allow-new-eips`; zones that a rolling update removes
 //!   from the flags, with or without `--remove-zone`, and adds again; and addresses that a rolling update names for a zone, with or without
 //!   `--replace-static-ip`, and removes from the flags again.

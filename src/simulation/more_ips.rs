@@ -1,13 +1,16 @@
-//! `--aws-eips-per-zone`, and the fate of additional static IPs. They have no way back to a zone: one that a zone gave up stays in the
-//! account.
+//! `--aws-eips-per-zone` and `--aws-eips-in-use-per-zone`, and the fate of additional static IPs. They have no way back to a zone: one
+//! that a zone gave up stays in the account.
 
 use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::bugs::Bug;
+use super::invariants::Invariant;
 use super::script::{Event, Script};
-use super::world::Shared;
+use super::world::{Shared, World};
 use crate::model::base::ids::Zone;
+use crate::model::base::settings::Settings;
 use crate::model::cloud::part_names::{Part, part_name};
 
 /// Whether an output shows an additional static IP.
@@ -16,13 +19,17 @@ pub fn is_more(output: &str) -> bool {
 }
 
 impl Script {
-    /// Returns how many static IPs each zone is to have, by the flags of all replicas.
-    pub fn eips(&self) -> u8 {
+    /// Returns how many static IPs each zone is to have, and how many of them carry traffic, by the flags of all replicas. Histories with
+    /// a bug in their use have two.
+    pub fn eips(&self, bug: Bug) -> (u8, u8) {
+        if matches!(bug, Bug::SecondIpUnused | Bug::UsedUnannounced) {
+            return (2, 2);
+        }
         let eips = self.events.iter().find_map(|(_, event)| match event {
-            Event::Eips(eips) => Some(*eips),
+            Event::Eips { exist, used } => Some((*exist, *used)),
             _ => None,
         });
-        eips.unwrap_or(1)
+        eips.unwrap_or((1, 1))
     }
 }
 
@@ -43,16 +50,36 @@ impl Shared {
     }
 }
 
-/// In one of three histories each zone has two or three static IPs. Only with `EIPS=1`: fewer than 1,000 histories with them have run to
-/// their end so far.
+impl World {
+    /// A process starts with the flags as they are set.
+    pub fn starts_with_eips(&self, settings: &mut Settings) {
+        (settings.eips_per_zone, settings.eips_in_use) = self.eips;
+        if self.bug == Bug::SecondIpUnused {
+            settings.eips_in_use = 1;
+        }
+    }
+
+    /// Fails if an operation brings a static IP into use that no settled stack has shown. The outputs are those of before while it runs.
+    pub fn judge_use(&self) {
+        if let Some(id) = self.account.used_unannounced() {
+            let text = format!("{id} is used before the stack has shown it");
+            self.fail(Invariant::StaticIpsStay, text);
+        }
+    }
+}
+
+/// In one of three histories each zone has two or three static IPs, and mostly uses more than one. Only with `EIPS=1`: fewer than 1,000
+/// histories with them have run to their end so far.
 pub fn draw(rng: &mut Rng, events: &mut Vec<(Duration, Event)>) {
     if std::env::var_os("EIPS").is_none() {
         return;
     }
-    let eips = match rng.u8(0..6) {
-        0 => 3,
-        1 => 2,
+    let (exist, used) = match rng.u8(0..12) {
+        0 => (3, 3),
+        1 => (3, 2),
+        2 => (2, 1),
+        3 => (2, 2),
         _ => return,
     };
-    events.push((Duration::ZERO, Event::Eips(eips)));
+    events.push((Duration::ZERO, Event::Eips { exist, used }));
 }

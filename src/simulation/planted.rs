@@ -32,6 +32,10 @@ pub fn unread(bug: Bug, stack: &mut Stack) {
         stack.failed.clear();
     }
     for set in &mut stack.change_sets {
+        if bug == Bug::UsedUnannounced {
+            set.changes
+                .retain(|it| it.resource_type != "AWS::EC2::NatGateway");
+        }
         if bug == Bug::IpMadeAnew || bug == Bug::ReversionUnread && is_revert(&set.name) {
             set.changes.retain(|it| it.resource_type != "AWS::EC2::EIP");
         }
@@ -41,6 +45,16 @@ pub fn unread(bug: Bug, stack: &mut Stack) {
 /// Makes a deleted NAT gateway look available.
 pub fn looks_well(gateway: &mut Gateway) {
     gateway.health = Health::Well;
+}
+
+/// Plants the bugs in the static IPs of a change.
+pub async fn in_template(bug: Bug, template: &mut Template, account: &MemoryProvider) {
+    match bug {
+        Bug::OldIpNotAsked => asks_for_any_ip(&mut template.text),
+        Bug::UsedUnannounced => uses_at_once(template),
+        Bug::IpMadeAnew => another_ip(template, account).await,
+        _ => {}
+    }
 }
 
 /// Removes the attributes that retain an EIP.
@@ -54,7 +68,7 @@ pub fn releases_eips(text: &mut String) {
 }
 
 /// Lets an EIP that is created again take any static IP.
-pub fn asks_for_any_ip(text: &mut String) {
+fn asks_for_any_ip(text: &mut String) {
     let mut template: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     let resources = template["Resources"].as_object_mut();
     for body in resources.into_iter().flat_map(|it| it.values_mut()) {
@@ -63,6 +77,21 @@ pub fn asks_for_any_ip(text: &mut String) {
         }
     }
     *text = template.to_string();
+}
+
+/// Lets the NAT gateways use each additional EIP at once.
+fn uses_at_once(template: &mut Template) {
+    let mut text: serde_json::Value = serde_json::from_str(&template.text).unwrap_or_default();
+    for zone in ["euwest1a", "euwest1b"] {
+        let eip = format!("EIP{zone}No2");
+        let gateway = format!("NATGateway{zone}");
+        let resources = &mut text["Resources"];
+        if !resources[&eip].is_null() && !resources[&gateway].is_null() {
+            let id = serde_json::json!([{ "Fn::GetAtt": [eip, "AllocationId"] }]);
+            resources[&gateway]["Properties"]["SecondaryAllocationIds"] = id;
+        }
+    }
+    template.text = text.to_string();
 }
 
 /// Makes every EIP look as if it had the attributes that retain it.
@@ -75,7 +104,7 @@ pub fn looks_retained(stack: &mut Stack) {
 }
 
 /// Replaces the static IP together with its NAT gateway.
-pub async fn another_ip(template: &mut Template, account: &MemoryProvider) {
+async fn another_ip(template: &mut Template, account: &MemoryProvider) {
     let live = account.live(None, None).await;
     let Ok(Live::Ours(stack)) = live else {
         return;

@@ -189,12 +189,7 @@ impl Provider for ProviderWrapper {
                 _ => None,
             };
             let mut template = template.clone();
-            if bug == Bug::OldIpNotAsked {
-                planted::asks_for_any_ip(&mut template.text);
-            }
-            if bug == Bug::IpMadeAnew {
-                planted::another_ip(&mut template, account).await;
-            }
+            planted::in_template(bug, &mut template, account).await;
             action = Action::Prepare(template);
             if let Some(change_set) = left {
                 action = Action::Execute { change_set };

@@ -11,7 +11,6 @@ use tokio::time::{sleep, timeout};
 use super::bugs::Bug;
 use super::config_maps::CLUSTERS;
 use super::election_wrapper::ElectionWrapper;
-use super::flags;
 use super::invariants::Invariant;
 use super::network_faults::NetworkFaults;
 use super::provider_wrapper::ProviderWrapper;
@@ -27,7 +26,7 @@ use crate::lease::tests::secs;
 use crate::lease::tests::wall::Wall;
 use crate::ledger_store::{LedgerLocation, LedgerStore};
 use crate::model::base::ids::Zone;
-use crate::model::base::settings::{OnDrift, OnEmpty, Settings};
+use crate::model::base::settings::{OnDrift, Settings};
 use crate::model::desired::example_zones;
 use crate::report::liveness::Liveness;
 use crate::report::metrics::Metrics;
@@ -167,15 +166,8 @@ fn controller(
     let election = world.api.replica_over(&name, &net, spawn);
     let seat = ElectionWrapper::new(world, who, process, election);
     let mut settings = settings();
-    if world.bug == Bug::None {
-        settings.prefix_lists = world.flags.lists;
-    }
-    if world.flags.deletes {
-        settings.on_empty = OnEmpty::Delete;
-    }
-    if world.flags.new_eips {
-        settings.new_eips = flags::any_static_ip(settings.zones.keys());
-    }
+    world.starts_with_flags(&mut settings);
+    world.starts_with_eips(&mut settings);
     world.starts_with_zones(who, &mut settings);
     world.starts_with_own_ip(who, &mut settings);
     if world.bug == Bug::ZoneForgotten && who == 1 {

@@ -102,8 +102,8 @@ pub enum Event {
     Ledger(LedgerEdit),
     /// Sets the flags that can cost a static IP, from the start of the history.
     Flags(Flags),
-    /// `--aws-eips-per-zone`.
-    Eips(u8),
+    /// `--aws-eips-per-zone` and `--aws-eips-in-use-per-zone`.
+    Eips { exist: u8, used: u8 },
     /// Removes a zone from the flags, or puts it back. Processes that start later get these flags.
     Zones(Option<Unconfigured>),
     /// Names another address for a zone, or removes it from the flags.
@@ -318,7 +318,7 @@ impl Event {
             }
             Self::Gap { gap, lasts } => write!(f, "answers of EC2 lack {gap:?} for {lasts:.1?}"),
             Self::Deaf { lasts } => write!(f, "watches deliver no edits for {lasts:.1?}"),
-            Self::Eips(eips) => write!(f, "each zone is to have {eips} static IPs"),
+            Self::Eips { exist, used } => write!(f, "each zone is to use {used} of {exist} IPs"),
             Self::Flags(flags) => write!(f, "the operator has set {flags:?}"),
             Self::OwnIp(own) => write!(f, "the operator names {own:?}"),
             Self::Zones(None) => f.write_str("the operator configures all zones"),

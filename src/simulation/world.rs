@@ -58,7 +58,7 @@ pub struct World {
     /// The result of change sets that revert drift.
     pub reverting: Reverting,
     pub flags: Flags,
-    pub eips: u8,
+    pub eips: (u8, u8),
     shared: Mutex<Shared>,
 }
 
@@ -175,7 +175,7 @@ impl World {
             ledger_lost: script.loses_ledger(),
             reverting: script.reverting(),
             flags: script.flags(),
-            eips: script.eips(),
+            eips: script.eips(bug),
             shared: Mutex::default(),
         }
     }

@@ -101,7 +101,6 @@ impl World {
     /// Gives a process that starts the flags of the Deployment.
     pub fn starts_with_zones(&self, who: usize, settings: &mut Settings) {
         let mut shared = self.shared();
-        settings.eips_per_zone = self.eips;
         let flags = &mut shared.zone_flags;
         let set = flags.set;
         (flags.of[who], flags.started[who]) = (set, true);
@@ -131,6 +130,7 @@ impl World {
             return;
         }
         let named = &basis.removes;
+        self.judge_use();
         self.judge_replaced(before, basis.own.as_ref());
         let after = self.account.zone_ips();
         for (zone, ip) in before.iter().filter(|(zone, _)| !after.contains_key(*zone)) {

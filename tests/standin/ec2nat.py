@@ -2,12 +2,15 @@
 
 import fnmatch
 
+from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError, InvalidAllocationIdError
 from moto.ec2.models import elastic_ip_addresses
 from moto.ec2.models.elastic_ip_addresses import ElasticAddressBackend
 from moto.ec2.models.nat_gateways import NatGateway, NatGatewayBackend
 from moto.ec2.responses.account_attributes import AccountAttributes
 from moto.ec2.responses.elastic_ip_addresses import ElasticIPAddresses
+from moto.ec2.responses.nat_gateways import NatGateways
+from moto.ec2.utils import random_eip_association_id, random_private_ip
 from moto.moto_api._internal import mock_random
 
 from .hub import STANDIN
@@ -27,6 +30,8 @@ def install():
     _wrap(NatGatewayBackend, "create_nat_gateway", _create_nat_gateway)
     NatGatewayBackend.delete_nat_gateway = _delete_nat_gateway
     NatGatewayBackend.describe_nat_gateways = _describe_nat_gateways
+    NatGateways.associate_nat_gateway_address = _associate_nat_gateway_address
+    NatGateways.disassociate_nat_gateway_address = _disassociate_nat_gateway_address
     NatGateway.state = property(_state, lambda self, value: None)
     NatGateway.failure_code = property(lambda self: _failure(self)[0])
     NatGateway.failure_message = property(lambda self: _failure(self)[1])
@@ -63,10 +68,6 @@ def _failure(gateway):
 def _delete_time(gateway):
     moment = getattr(gateway, "_deleted_at", None)
     return None if moment is None else STANDIN.clock.stamp(moment)
-
-
-def address_of(ec2, gateway):
-    return next((a for a in ec2.addresses if a.eni is not None and a.eni is gateway._eni), None)
 
 
 def gateway_of(ec2, address):
@@ -168,6 +169,7 @@ def _create_nat_gateway(original, ec2, subnet_id, allocation_id, tags=None, conn
     gateway = original(ec2, subnet_id, None if failure else allocation_id, tags, connectivity_type)
     if failure:
         gateway.address_set[0]["allocationId"] = allocation_id
+    gateway.address_set[0]["isPrimary"] = True
     gateway._created_at = STANDIN.clock.stamp().replace(tzinfo=None)
     gateway._deleted_at, gateway._failure = None, failure
     gateway._ready_at = STANDIN.clock.now() + STANDIN.settings.nat_pending_ms / 1000
@@ -195,6 +197,75 @@ def _public_failure(ec2, subnet, allocation_id):
     return None
 
 
+def associate(ec2, gateway, allocation_ids, at_creation=False):
+    """Gives a NAT gateway more addresses. EC2 refuses all of them, or a gateway that is being made fails."""
+    found = []
+    for allocation_id in allocation_ids:
+        address = next((it for it in ec2.addresses if it.allocation_id == allocation_id), None)
+        if address is None:
+            raise InvalidAllocationIdError(allocation_id)
+        if address.association_id or allocation_ids.count(allocation_id) > 1:
+            text = f"Elastic IP address [{allocation_id}] is already associated"
+            if at_creation:
+                gateway._failure = ("Resource.AlreadyAssociated", text)
+                return
+            raise EC2ClientError("Resource.AlreadyAssociated", text)
+        found.append(address)
+    if gateway.state != "available" and not at_creation:
+        raise EC2ClientError("NatGatewayNotFound", f"NAT gateway {gateway.id} was not found")
+    if len(gateway.address_set) + len(found) > STANDIN.settings.nat_address_quota:
+        raise EC2ClientError(
+            "NatGatewayLimitExceeded",
+            f"Performing this operation would exceed the limit of {STANDIN.settings.nat_address_quota} Elastic IP addresses per "
+            "public NAT gateway",
+        )
+    for address in found:
+        address.eni, address.association_id = gateway._eni, random_eip_association_id()
+        gateway.address_set.append({
+            "allocationId": address.allocation_id,
+            "publicIp": address.public_ip,
+            "associationId": address.association_id,
+            "networkInterfaceId": gateway._eni.id,
+            "privateIp": random_private_ip(),
+            "isPrimary": False,
+            "status": "succeeded",
+        })
+
+
+def disassociate(ec2, gateway, allocation_ids):
+    """Takes addresses from a NAT gateway. The first one is its own for life."""
+    first, *more = gateway.address_set
+    for allocation_id in allocation_ids:
+        if allocation_id == first.get("allocationId"):
+            raise EC2ClientError("InvalidParameter", f"{allocation_id} is the primary address of {gateway.id}")
+        if allocation_id not in [it["allocationId"] for it in more]:
+            raise EC2ClientError("InvalidParameter", f"{allocation_id} is not associated with {gateway.id}")
+    for address in [it for it in ec2.addresses if it.allocation_id in allocation_ids]:
+        address.eni = address.association_id = None
+    gateway.address_set[1:] = [it for it in more if it["allocationId"] not in allocation_ids]
+
+
+def _existing(response):
+    wanted = response._get_param("NatGatewayId")
+    gateway = response.ec2_backend.nat_gateways.get(wanted)
+    if gateway is None:
+        raise EC2ClientError("NatGatewayNotFound", f"NAT gateway {wanted} was not found")
+    return gateway
+
+
+def _associate_nat_gateway_address(response):
+    gateway = _existing(response)
+    associate(response.ec2_backend, gateway, response._get_param("AllocationIds", []))
+    return ActionResult({"NatGatewayId": gateway.id, "NatGatewayAddresses": gateway.address_set[1:]})
+
+
+def _disassociate_nat_gateway_address(response):
+    gateway, wanted = _existing(response), response._get_param("AssociationIds", [])
+    gone = [it for it in gateway.address_set if it.get("associationId") in wanted]
+    disassociate(response.ec2_backend, gateway, [it["allocationId"] for it in gone])
+    return ActionResult({"NatGatewayId": gateway.id, "NatGatewayAddresses": gone})
+
+
 def _delete_nat_gateway(ec2, nat_gateway_id):
     gateway = ec2.nat_gateways.get(nat_gateway_id)
     if gateway is None or gateway.state == "deleted":
@@ -211,8 +282,7 @@ def settle(ec2):
     for gateway in list(ec2.nat_gateways.values()):
         if gateway.state not in ("deleted", "failed"):
             continue
-        address = address_of(ec2, gateway)
-        if address is not None:
+        for address in [it for it in ec2.addresses if it.eni is not None and it.eni is gateway._eni]:
             address.eni = address.association_id = None
         ec2.enis.pop(gateway._eni.id, None)
         if gateway._deleted_at is not None and now > gateway._deleted_at + visible:

@@ -5,7 +5,7 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.moto_api._internal import mock_random
 
 from . import prefixlists
-from .ec2nat import group_of
+from .ec2nat import associate, disassociate, group_of
 from .errors import ResourceFailure
 
 HANDLER_CODES = (
@@ -158,9 +158,10 @@ def _flag(properties):
 class NatGateway(Kind):
     name = "AWS::EC2::NatGateway"
     required = ("SubnetId",)
-    properties = ("SubnetId", "AllocationId", "ConnectivityType", "Tags")
+    properties = ("SubnetId", "AllocationId", "ConnectivityType", "SecondaryAllocationIds", "Tags")
     create_only = ("SubnetId", "AllocationId", "ConnectivityType")
     attributes = ("NatGatewayId",)
+    lists = ("SecondaryAllocationIds",)
 
     def find(self, ec2, physical_id):
         gateway = ec2.nat_gateways.get(physical_id)
@@ -168,7 +169,18 @@ class NatGateway(Kind):
 
     def create(self, ec2, properties):
         kind = properties.get("ConnectivityType", "public")
-        return ec2.create_nat_gateway(properties["SubnetId"], properties.get("AllocationId"), None, kind).id
+        made = ec2.create_nat_gateway(properties["SubnetId"], properties.get("AllocationId"), None, kind)
+        if properties.get("SecondaryAllocationIds"):
+            associate(ec2, made, properties["SecondaryAllocationIds"], at_creation=True)
+        return made.id
+
+    def update(self, ec2, physical_id, old, new):
+        gateway = ec2.nat_gateways[physical_id]
+        before, wanted = (it.get("SecondaryAllocationIds", []) for it in (old, new))
+        # EC2 is asked to end associations, so one that somebody else has ended is left out.
+        has = [it["allocationId"] for it in gateway.address_set[1:]]
+        disassociate(ec2, gateway, [it for it in before if it not in wanted and it in has])
+        associate(ec2, gateway, [it for it in wanted if it not in before])
 
     def settled(self, ec2, physical_id):
         gateway = ec2.nat_gateways.get(physical_id)
@@ -195,6 +207,7 @@ class NatGateway(Kind):
             "SubnetId": gateway.subnet_id,
             "AllocationId": gateway.address_set[0].get("allocationId"),
             "ConnectivityType": gateway.connectivity_type,
+            "SecondaryAllocationIds": [it["allocationId"] for it in gateway.address_set[1:]],
         }
 
     def values(self, ec2, physical_id):

@@ -33,6 +33,7 @@ class Settings:
     # Quotas of the account.
     eip_quota: int = 5
     nat_quota_per_zone: int = 5
+    nat_address_quota: int = 2
     route_quota: int = 500
     prefix_list_quota: int = 100
     stack_quota: int = 2000

@@ -44,9 +44,13 @@ def _detach_address(ec2, request):
     address = _address(ec2, request)
     gateway = gateway_of(ec2, address)
     address.eni = address.association_id = None
-    if gateway is not None:
+    if gateway is None:
+        return
+    first, *more = gateway.address_set
+    gateway.address_set[1:] = [it for it in more if it["publicIp"] != address.public_ip]
+    if first.get("publicIp") == address.public_ip:
         for key in ("allocationId", "publicIp", "associationId"):
-            gateway.address_set[0].pop(key, None)
+            first.pop(key, None)
 
 
 def _fail_nat_gateway(ec2, request):

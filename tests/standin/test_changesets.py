@@ -1,5 +1,6 @@
 """Change sets: what they say, when they may be executed, and what invalidates them."""
 
+import json
 import time
 
 import pytest
@@ -247,3 +248,25 @@ def test_changes_are_paged(standin, world, cfn, stack):
     assert len(found["Changes"]) == 2
     following = cfn.describe_change_set(ChangeSetName=arn, NextToken=found["NextToken"])
     assert len(following["Changes"]) == 2 and "NextToken" in following
+
+
+def test_more_addresses_of_a_nat_gateway_change_in_place(standin, world, cfn, ec2, stack):
+    standin.settings(eip_quota=6)
+    extra = ec2.allocate_address(Domain="vpc")
+    body = json.loads(template(world))
+    body["Resources"]["NATGateway1"]["Properties"]["SecondaryAllocationIds"] = [extra["AllocationId"]]
+    before = {g["id"]: g["more_eips"] for g in standin.state()["nat_gateways"]}
+    assert set(map(len, before.values())) == {0}
+    # A gateway that takes no more is left as it was.
+    standin.settings(nat_address_quota=1)
+    listed = changes(settled(cfn, propose(cfn, world, json.dumps(body))))
+    assert {i: (c["Action"], c["Replacement"]) for i, c in listed.items()} == {"NATGateway1": ("Modify", "False")}
+    cfn.execute_change_set(StackName=NAME, ChangeSetName="change-1")
+    assert standin.wait(NAME) == "UPDATE_ROLLBACK_COMPLETE"
+    assert {g["id"]: g["more_eips"] for g in standin.state()["nat_gateways"]} == before
+    standin.settings(nat_address_quota=2)
+    settled(cfn, propose(cfn, world, json.dumps(body), name="change-2"))
+    cfn.execute_change_set(StackName=NAME, ChangeSetName="change-2")
+    assert standin.wait(NAME) == "UPDATE_COMPLETE"
+    after = {g["id"]: g["more_eips"] for g in standin.state()["nat_gateways"]}
+    assert after.keys() == before.keys() and sorted(after.values()) == [[], [], [extra["PublicIp"]]]

@@ -308,3 +308,28 @@ def test_a_local_zone_takes_addresses_of_its_own_border_group(world, ec2):
     of_region = ec2.allocate_address(Domain="vpc")["AllocationId"]
     error = refused(ec2.create_nat_gateway, SubnetId=subnet["SubnetId"], AllocationId=of_region)
     assert error == "InvalidParameter"
+
+
+def test_a_nat_gateway_takes_more_addresses(standin, gateway, ec2):
+    nat, extra = gateway["NatGatewayId"], ec2.allocate_address(Domain="vpc")
+    first = gateway["NatGatewayAddresses"][0]["AllocationId"]
+    more = {"NatGatewayId": nat, "AllocationIds": [extra["AllocationId"]]}
+    for ids, error in (([first], "Resource.AlreadyAssociated"), (["eipalloc-0"], "InvalidAllocationID.NotFound")):
+        assert refused(ec2.associate_nat_gateway_address, NatGatewayId=nat, AllocationIds=ids) == error
+    standin.settings(nat_address_quota=1)
+    assert refused(ec2.associate_nat_gateway_address, **more) == "NatGatewayLimitExceeded"
+    standin.settings(nat_address_quota=2)
+    ec2.associate_nat_gateway_address(**more)
+    shown = ec2.describe_nat_gateways(NatGatewayIds=[nat])["NatGateways"][0]["NatGatewayAddresses"]
+    assert [(it["AllocationId"], it["IsPrimary"]) for it in shown] == [(first, True), (extra["AllocationId"], False)]
+    assert refused(ec2.release_address, AllocationId=extra["AllocationId"]) == "InvalidIPAddress.InUse"
+    assert standin.state()["nat_gateways"][0]["more_eips"] == [extra["PublicIp"]]
+    association = [{"NatGatewayId": nat, "AssociationIds": [it["AssociationId"]]} for it in shown]
+    assert refused(ec2.disassociate_nat_gateway_address, **association[0]) == "InvalidParameter"
+    ec2.disassociate_nat_gateway_address(**association[1])
+    assert standin.state()["nat_gateways"][0]["more_eips"] == []
+    ec2.associate_nat_gateway_address(**more)
+    ec2.delete_nat_gateway(NatGatewayId=nat)
+    assert standin.state()["nat_gateways"][0]["state"] == "deleted"
+    for address in (first, extra["AllocationId"]):
+        ec2.release_address(AllocationId=address)

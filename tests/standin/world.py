@@ -141,6 +141,7 @@ def _gateway(ec2, gateway):
         "az": subnet and subnet.availability_zone,
         "allocation_id": first.get("allocationId"),
         "eip": first.get("publicIp"),
+        "more_eips": [it["publicIp"] for it in gateway.address_set[1:]],
         "state": gateway.state,
         "failure": gateway.failure_code,
         "tags": dict(ec2.tags.get(gateway.id, {})),

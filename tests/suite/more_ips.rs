@@ -117,3 +117,105 @@ async fn an_account_without_room_for_a_second_static_ip_holds_up_nobody() {
     stage.aws.settings(json!({ "eip_quota": 20 }));
     announced(&replica, 3).await;
 }
+
+/// By zone, the IPs of the working NAT gateways besides the first.
+fn in_use(stage: &Stage) -> BTreeMap<String, BTreeSet<String>> {
+    let state = stage.aws.state();
+    let gateways = state["nat_gateways"].as_array().unwrap().iter();
+    let works = gateways.filter(|gateway| gateway["state"] == "available");
+    let more = works.map(|it| {
+        (
+            it["az"].as_str().unwrap().to_owned(),
+            texts(&it["more_eips"]),
+        )
+    });
+    more.collect()
+}
+
+/// Waits until each of the three NAT gateways uses one more IP, and nothing is left to be done.
+async fn all_use_two(stage: &Stage, replica: &Replica) -> BTreeMap<String, BTreeSet<String>> {
+    wait::until("each zone uses two static IPs", || {
+        let now = in_use(stage);
+        let status = status(replica)?;
+        let all = now.len() == 3 && now.values().all(|ips| ips.len() == 1);
+        let rests = status["plan"]["action"] == "Keep" && status["announcedIps"] == json!({});
+        wait::check(all && rests, || format!("{now:?}: {status}")).map(|()| now)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_second_static_ip_is_announced_and_used_by_a_later_change_without_a_gap() {
+    let stage = Stage::open("more-used").await;
+    stage.aws.settings(json!({ "eip_quota": 6 }));
+    let mut replica = launch(&stage, "r1", 2).start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let status = announced(&replica, 3).await;
+    let first = stage.routed(&EXAMPLE_CIDRS).await;
+    assert!(in_use(&stage).values().all(BTreeSet::is_empty));
+    noted(&stage).await;
+    replica.terminate().await;
+    stage.aws.settings(json!({ "note_gaps": "true" }));
+    let used = |name| launch(&stage, name, 2).flag("aws-eips-in-use-per-zone", "2");
+    let mut replica = used("r2").start();
+    let both = all_use_two(&stage, &replica).await;
+    for (zone, ips) in &both {
+        assert_eq!(*ips, texts(&status["announcedIps"][zone]));
+    }
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    assert_eq!(exits, first, "same NAT gateways, same first IPs");
+    assert_eq!(stage.aws.state()["gaps"], json!([]));
+    // A NAT gateway that somebody deletes comes back with both.
+    let gateway = exits["eu-central-1a"].gateway.as_str();
+    let call = [("NatGatewayId", gateway)];
+    stage.aws.call("ec2", "DeleteNatGateway", &call);
+    wait::until("another NAT gateway", || {
+        let now = stage.aws.exits();
+        let found = now.get("eu-central-1a");
+        let other = found.is_some_and(|it| it.gateway != gateway);
+        wait::check(other, || format!("{now:?}"))
+    })
+    .await;
+    assert_eq!(all_use_two(&stage, &replica).await, both);
+    let again = stage.routed(&EXAMPLE_CIDRS).await;
+    assert_eq!(first_ips(&again), first_ips(&first));
+    // So does a static IP that somebody takes from a NAT gateway.
+    let ip = both["eu-central-1b"].first().unwrap();
+    let harm = json!({ "action": "detach_address", "public_ip": ip });
+    stage.aws.post("tamper", &harm);
+    wait::until("told", || replica.said(&["StaticIpDetached", ip])).await;
+    assert_eq!(all_use_two(&stage, &replica).await, both);
+    replica.terminate().await;
+    // A flag that is lowered takes nothing away.
+    let replica = launch(&stage, "r3", 2).start();
+    wait::until("told", || {
+        replica.said(&["StaticIpKept", "--aws-eips-in-use-per-zone=2"])
+    })
+    .await;
+    stage.two_more_looks().await;
+    assert_eq!(in_use(&stage), both);
+}
+
+#[tokio::test]
+async fn a_nat_gateway_that_takes_no_more_ips_holds_up_nobody() {
+    let stage = Stage::open("more-quota").await;
+    stage
+        .aws
+        .settings(json!({ "eip_quota": 6, "nat_address_quota": 1 }));
+    let used = |name| launch(&stage, name, 2).flag("aws-eips-in-use-per-zone", "2");
+    let mut replica = used("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    wait::until("told", || {
+        replica.said(&["LimitReached", "one more static IP failed"])
+    })
+    .await;
+    stage.config_map("more", &[("dns", "9.9.9.9")]).await;
+    let all = [&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat();
+    let exits = stage.routed(&all).await;
+    assert_eq!(exits.len(), 3);
+    assert!(in_use(&stage).values().all(BTreeSet::is_empty));
+    // The quota is raised, and another leader looks again.
+    stage.aws.settings(json!({ "nat_address_quota": 2 }));
+    noted(&stage).await;
+    replica.terminate().await;
+}

@@ -230,6 +230,7 @@ acquire the new one, so two leaders would act at once. Without a connection to t
 - {{ printf "--remove-zone=%s" . | quote }}
 {{- end }}
 - {{ printf "--aws-eips-per-zone=%d" (int $v.stack.eipsPerZone) | quote }}
+- {{ printf "--aws-eips-in-use-per-zone=%d" (int $v.stack.eipsInUsePerZone) | quote }}
 {{- range $v.stack.replaceStaticIps }}
 - {{ printf "--replace-static-ip=%s" . | quote }}
 {{- end }}

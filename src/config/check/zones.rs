@@ -217,11 +217,21 @@ impl Check {
         zones
     }
 
-    /// How many static IPs each zone has.
-    pub(super) fn eips_per_zone(&mut self, stack: &StackOptions) -> u8 {
-        let number = form::number(&stack.aws_eips_per_zone, 1, u16::from(more_ips::MAX));
-        let number = self.value("aws-eips-per-zone", number, 1);
-        u8::try_from(number).unwrap_or(1)
+    /// How many static IPs each zone has, and how many of them carry traffic.
+    pub(super) fn eips(&mut self, stack: &StackOptions) -> (u8, u8) {
+        const FLAG: &str = "aws-eips-in-use-per-zone";
+        let number = |text: &str| form::number(text, 1, u16::from(more_ips::MAX));
+        let exist = self.value("aws-eips-per-zone", number(&stack.aws_eips_per_zone), 1);
+        let used = self.value(FLAG, number(&stack.aws_eips_in_use_per_zone), 1);
+        if used > exist {
+            let problem = format!("{used} static IPs are more than the {exist} that a zone has");
+            let remedy = format!(
+                "set --aws-eips-per-zone={used} first, and let partners allow the new IPs before they are used"
+            );
+            self.mistake(FLAG, problem, remedy);
+        }
+        let number = |number: u16| u8::try_from(number).unwrap_or(1);
+        (number(exist), number(used))
     }
 
     fn disjoint(&mut self, cidrs: &[Option<Ipv4Net>]) {

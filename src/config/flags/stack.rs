@@ -106,8 +106,8 @@ pub struct StackOptions {
         hide_env_values = true
     )]
     pub aws_eip_allocation_id: Vec<String>,
-    /// How many static IPs each zone has, from 1 to 8. The first carries the traffic; the others are shown with it, so that partners can
-    /// allow them. Their number only grows.
+    /// How many static IPs each zone has, from 1 to 8. All are shown, so that partners can allow those that carry no traffic yet. Their
+    /// number only grows.
     #[arg(
         long,
         value_name = "NUMBER",
@@ -116,6 +116,16 @@ pub struct StackOptions {
         hide_env_values = true
     )]
     pub aws_eips_per_zone: String,
+    /// How many static IPs of each zone carry traffic, at most --aws-eips-per-zone. A NAT gateway has 55,000 connections to a destination
+    /// for each. Their number only grows.
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value = "1",
+        env = "KUBE_STATIC_EGRESS_CONTROLLER_AWS_EIPS_IN_USE_PER_ZONE",
+        hide_env_values = true
+    )]
+    pub aws_eips_in_use_per_zone: String,
     /// Replace the static IP of this zone by the one that --aws-eip-allocation-id names for it; can be repeated. The old address stays
     /// in the account. Default: none.
     #[arg(

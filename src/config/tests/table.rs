@@ -204,6 +204,11 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
         &[],
     ),
     ("--aws-eips-per-zone=8", &[]),
+    ("--aws-eips-per-zone=2 --aws-eips-in-use-per-zone=2", &[]),
+    (
+        "--aws-eips-per-zone=2 --aws-eips-in-use-per-zone=3",
+        &["aws-eips-in-use-per-zone"],
+    ),
     ("--aws-eips-per-zone=0", &["aws-eips-per-zone"]),
     ("--aws-eips-per-zone=9", &["aws-eips-per-zone"]),
     ("--replace-static-ip=eu-west-1a", &["replace-static-ip"]),

@@ -44,6 +44,8 @@ pub struct Settings {
     pub allocations: BTreeMap<Zone, String>,
     /// How many static IPs each zone has. 0 counts as 1.
     pub eips_per_zone: u8,
+    /// How many of them traffic leaves from. 0 counts as 1.
+    pub eips_in_use: u8,
     /// Live zones whose static IP is replaced by the one in `allocations`.
     pub replaced: BTreeSet<Zone>,
     pub prefix_lists: PrefixLists,

@@ -332,7 +332,7 @@ impl Layout {
 }
 
 /// The logical id that a `Ref` or `Fn::GetAtt` names.
-pub(super) fn referenced(value: &Value) -> Option<&str> {
+pub(in crate::model) fn referenced(value: &Value) -> Option<&str> {
     let name = value
         .get("Ref")
         .or_else(|| value.get("Fn::GetAtt").and_then(|parts| parts.get(0)));

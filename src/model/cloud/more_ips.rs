@@ -4,11 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::model::base::ids::Zone;
-use crate::model::cloud::layout::{Layout, Names, referenced};
+use crate::model::cloud::layout::{Layout, Names, Resource, referenced};
 use crate::model::cloud::live::Live;
 pub use crate::model::cloud::part_names::MAX_EIPS as MAX;
 use crate::model::cloud::part_names::Part;
+use crate::model::cloud::resource_type::ResourceType;
 
 /// The property of a NAT gateway that lists its static IPs besides the first.
 pub const SECONDARY: &str = "SecondaryAllocationIds";
@@ -19,6 +22,8 @@ pub struct IpStep {
     pub zone: Zone,
     /// How many static IPs it has.
     pub exist: u8,
+    /// From how many of them traffic leaves.
+    pub used: u8,
 }
 
 /// The steps that failed, and how much longer each waits.
@@ -44,6 +49,18 @@ pub fn used<'a>(layout: &'a Layout, names: &Names, zone: &Zone) -> BTreeSet<&'a 
         .flatten()
         .filter_map(referenced)
         .collect()
+}
+
+/// Whether a NAT gateway keeps each static IP that it uses besides its first. CloudFormation takes them away in place as well, and
+/// partners would see the traffic leave from fewer: that is judged like a replacement.
+pub fn used_ips_grow(has: &Resource, wants: &Resource) -> bool {
+    let list = |resource: &Resource| {
+        let list = resource.properties.get(SECONDARY).and_then(Value::as_array);
+        list.cloned().unwrap_or_default()
+    };
+    let wanted = list(wants);
+    let is_gateway = ResourceType::of(&wants.kind) == ResourceType::NatGateway;
+    is_gateway && list(has).iter().all(|id| wanted.contains(id))
 }
 
 /// Returns the additional static IPs that the stack's outputs show, with their zones.

@@ -32,3 +32,8 @@ pub(super) fn keep(
 pub(in crate::model) fn output(zone: &Zone, number: u8, id: &str) -> Value {
     json!({ "Description": format!("Static IP {number} of {zone}"), "Value": { "Ref": id } })
 }
+
+/// Returns the allocation id of an EIP of the stack, as a template says it.
+pub(in crate::model) fn allocation_of(eip: &str) -> Value {
+    json!({ "Fn::GetAtt": [eip, "AllocationId"] })
+}

@@ -176,7 +176,7 @@ fn add_zone(
         Some(given) => json!(given.allocation),
         None => {
             add(Part::Eip, "AWS::EC2::EIP", eip(zone, names, live));
-            json!({ "Fn::GetAtt": [name(Part::Eip), "AllocationId"] })
+            more_ips::allocation_of(&name(Part::Eip))
         }
     };
     let gateway = json!({

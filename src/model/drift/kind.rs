@@ -8,6 +8,8 @@ use crate::model::base::reason::Reason;
 pub enum DriftKind {
     /// It is not the first one of a zone, so no NAT gateway needs it.
     AdditionalIpLost,
+    /// The zone's NAT gateway lacks an additional static IP that the stack gives it.
+    AdditionalIpUnused,
     /// EC2's answers contradict each other, or lack a resource whose absence EC2 does not confirm. Nothing is proven.
     AnswersContradict,
     NatGatewayChanged,
@@ -43,7 +45,7 @@ impl DriftKind {
             Self::RouteBlackhole => Reason::RouteBlackhole,
             Self::RouteMissing => Reason::RouteMissing,
             Self::RouteRetargeted => Reason::RouteRetargeted,
-            Self::StaticIpDetached => Reason::StaticIpDetached,
+            Self::AdditionalIpUnused | Self::StaticIpDetached => Reason::StaticIpDetached,
             Self::AdditionalIpLost | Self::StaticIpLost => Reason::StaticIpLost,
             Self::TagsChanged => Reason::TagsChanged,
         }
@@ -83,8 +85,16 @@ impl DriftKind {
     pub fn is_revertible(self) -> bool {
         !matches!(
             self,
-            Self::AdditionalIpLost | Self::NatGatewayChanged | Self::NatSubnetUnassociated
+            Self::AdditionalIpLost
+                | Self::AdditionalIpUnused
+                | Self::NatGatewayChanged
+                | Self::NatSubnetUnassociated
         )
+    }
+
+    /// Whether a new NAT gateway cannot have the additional static IP.
+    pub fn spoils_an_additional_ip(self) -> bool {
+        matches!(self, Self::AdditionalIpLost | Self::AdditionalIpUnused)
     }
 
     /// Whether EC2 refuses routes to the zone's NAT gateway, because it no longer exists.

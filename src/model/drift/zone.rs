@@ -7,12 +7,11 @@ use ipnet::Ipv4Net;
 use super::{Cure, Drift, Place, of_route};
 use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::{Layout, Names};
-use crate::model::cloud::more_ips;
 use crate::model::cloud::network::{Network, Target};
 use crate::model::cloud::observed::{Gateway, Health, Observed};
 use crate::model::cloud::part_names::Part;
 use crate::model::drift::kind::DriftKind::{
-    self, AdditionalIpLost, AnswersContradict, NatGatewayChanged, NatGatewayFailed, NatGatewayGone,
+    self, AnswersContradict, NatGatewayChanged, NatGatewayFailed, NatGatewayGone,
     NatRouteTableGone, NatSubnetChanged, NatSubnetGone, NatSubnetUnassociated, StaticIpDetached,
     StaticIpLost, TagsChanged,
 };
@@ -49,7 +48,7 @@ impl<'a> Look<'a> {
         self.at_table(found);
     }
 
-    fn id(&self, part: Part) -> Option<&'a String> {
+    pub(super) fn id(&self, part: Part) -> Option<&'a String> {
         self.names.part(self.zone, part)
     }
 
@@ -59,12 +58,12 @@ impl<'a> Look<'a> {
         Some((id, self.observed.ids.get(id)?.as_str()))
     }
 
-    fn gateway(&self) -> Option<&'a Gateway> {
+    pub(super) fn gateway(&self) -> Option<&'a Gateway> {
         let (_, physical) = self.ids(Part::NatGateway)?;
         self.observed.gateways.get(physical)
     }
 
-    fn drift(
+    pub(super) fn drift(
         &self,
         id: &str,
         kind: DriftKind,
@@ -92,7 +91,7 @@ impl<'a> Look<'a> {
 
     /// Whether other answers prove that a gateway exists which EC2's answer lacks: its IP is associated or missing as well, and a route to
     /// the gateway is active.
-    fn is_missed(&self) -> bool {
+    pub(super) fn is_missed(&self) -> bool {
         let (Some((_, gateway)), Some((_, ip))) = (self.ids(Part::NatGateway), self.ids(Part::Eip))
         else {
             return false;
@@ -108,7 +107,7 @@ impl<'a> Look<'a> {
     }
 
     /// Returns the drift of a resource that EC2's answer lacks. It is `gone` only if EC2 confirms the absence of this very id.
-    fn if_proven(
+    pub(super) fn if_proven(
         &self,
         id: &str,
         gone: (DriftKind, &'static str, Cure),
@@ -166,27 +165,6 @@ impl<'a> Look<'a> {
             let cure =
                 Cure::ByHand("disassociate it there, then the NAT gateway gets it back".into());
             found.push(self.drift(id, StaticIpDetached, expected, seen, cure));
-        }
-    }
-
-    /// The static IPs besides the first.
-    fn at_more_addresses(&self, found: &mut Vec<Drift>) {
-        for id in more_ips::of(self.names, self.zone).into_values() {
-            let ip = self.observed.ids.get(id);
-            let is_missing = |ip: &&String| !self.observed.addresses.contains_key(*ip);
-            let Some(ip) = ip.filter(is_missing) else {
-                continue;
-            };
-            let expected = format!("the additional static IP {ip}");
-            let is_used = |gateway: &Gateway| gateway.secondary_ips.contains(ip);
-            if self.gateway().is_some_and(is_used) {
-                let seen = "is not in EC2's answer, and the zone's NAT gateway has it".to_owned();
-                found.push(self.drift(id, AnswersContradict, expected, seen, Cure::Passes));
-                continue;
-            }
-            let gone = (AdditionalIpLost, "is released", Cure::GiveUp);
-            let (kind, seen, cure) = self.if_proven(ip, gone);
-            found.push(self.drift(id, kind, expected, seen, cure));
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a NAT gateway waits for while it is created, and what becomes of that.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::tests::Bench;
@@ -69,10 +71,10 @@ fn what_is_taken_out_is_not_waited_for() {
     };
     let out = drift("NATSubnetRoutea", Cure::Retake);
     let renewed = drift("NATSubnetRouteTableAssociationa", Cure::Renew(Vec::new()));
-    let template = without(bench.stack(), std::slice::from_ref(&out)).unwrap();
+    let template = without(bench.stack(), std::slice::from_ref(&out), &BTreeSet::new()).unwrap();
     let left = json!(["NATSubnetRouteTableAssociationa"]);
     assert_eq!(depends_on(&template.text), left);
-    let template = without(bench.stack(), &[out, renewed]).unwrap();
+    let template = without(bench.stack(), &[out, renewed], &BTreeSet::new()).unwrap();
     let left = json!(["NATSubnetRouteTableAssociationaAnew1"]);
     assert_eq!(depends_on(&template.text), left);
     bench.stack().template = template.text;

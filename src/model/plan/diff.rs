@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::model::base::ids::EntryId;
 use crate::model::cloud::layout::{Layout, Resource};
 use crate::model::cloud::live::{Change, Effect};
+use crate::model::cloud::more_ips::{SECONDARY, used_ips_grow};
 use crate::model::cloud::network_lists;
 use crate::model::cloud::resource_type::ResourceType;
 use crate::model::desired::template::{self, Template};
@@ -52,6 +53,11 @@ impl Difference {
     /// Whether the stack gives up what is there.
     pub fn is_loss(&self) -> bool {
         self.kind == Kind::Remove || self.is_replacement()
+    }
+
+    /// Says in words that a NAT gateway uses one more static IP.
+    pub(in crate::model) fn tell_use(&mut self, ip: &str) {
+        self.what = format!("NAT gateway: traffic leaves from {ip}, too");
     }
 
     /// Returns the change by which the stack leaves an EIP in the account when it gives it up.
@@ -198,9 +204,11 @@ fn replaced(has: &Resource, wants: &Resource) -> bool {
     let is_route = ResourceType::of(&wants.kind) == ResourceType::Route;
     let is_list = ResourceType::of(&wants.kind) == ResourceType::PrefixList;
     let names_route = ["RouteTableId", "DestinationPrefixListId"];
+    let only_grows = used_ips_grow(has, wants);
     let in_place = |key: &str| {
         let is_target = is_route && key.ends_with("Id") && !names_route.contains(&key);
-        key == "Tags" || is_target || (is_list && key != "AddressFamily")
+        let is_use = only_grows && key == SECONDARY;
+        key == "Tags" || is_target || is_use || (is_list && key != "AddressFamily")
     };
     let fixed = |resource: &Resource| -> BTreeMap<String, Value> {
         let fields = resource.properties.as_object().into_iter().flatten();

@@ -37,6 +37,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
         ledger.forget_unserved(stored, routed().chain(desired).copied());
     }
     let secondary_ips = secondary_ips(world.watch.last_seen(), names);
+    let secondary_ips = more_ips::in_use(world, layout, names, secondary_ips);
     let stack = match world.live {
         Live::Ours(stack) => Some(stack),
         Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,

@@ -237,7 +237,9 @@ impl Plan {
         if self.retains_first(stack, layout, names, &drifts) {
             return true;
         }
-        let Some(template) = without(stack, &drifts).filter(|_| !drifts.is_empty()) else {
+        let Some(template) =
+            without(stack, &drifts, &self.spoiled_ips()).filter(|_| !drifts.is_empty())
+        else {
             return false;
         };
         let differences = diff::between(layout, &template, &self.request);
@@ -384,7 +386,7 @@ fn renewed(drifts: &[Drift]) -> BTreeSet<String> {
         Cure::Renew(ids) | Cure::NewIp(ids) | Cure::Recover(ids, _) | Cure::Adopt(ids, _) => {
             ids.clone()
         }
-        Cure::GiveUp => vec![drift.id.clone()],
+        Cure::GiveUp(ids) | Cure::Reuse(ids) => ids.clone(),
         _ => Vec::new(),
     };
     drifts.iter().flat_map(ids).collect()

@@ -1,23 +1,25 @@
-//! Additional static IPs of live zones: `--aws-eips-per-zone`.
+//! Additional static IPs of live zones: `--aws-eips-per-zone`, and `--aws-eips-in-use-per-zone` of them carry traffic.
 //!
 //! Each is a change of its own, made when there is nothing else to change: it fails nobody's routes, and no tenant's edit outdates it.
-//! After a failure it waits by itself. Their number only grows: a flag that is lowered by mistake must not cost an IP that partners allow.
+//! After a failure it waits by itself. A static IP is used by a later change than the one that adds it, so partners can allow it first. Their
+//! number only grows: a flag that is lowered by mistake must not cost an IP that partners allow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::base::ids::Zone;
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
-use crate::model::base::settings::OnEmpty;
+use crate::model::base::settings::{OnDrift, OnEmpty};
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::more_ips::{self, IpStep, MAX, of};
 use crate::model::cloud::observed::Observed;
+use crate::model::cloud::part_names::Part;
 use crate::model::cloud::static_ip::Account;
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::change_set::set_for;
 use crate::model::plan::diff;
-use crate::model::plan::patched_template::with_more_eip;
+use crate::model::plan::patched_template::{with_more_eip, with_used_eip};
 use crate::model::plan::types::{Action, Plan, World, discard};
 
 /// Returns the additional static IPs from which no traffic leaves. `secondary`: those from which it does, as EC2 was last seen.
@@ -40,21 +42,66 @@ fn count(names: &Names, zone: &Zone) -> u8 {
     u8::try_from(of(names, zone).len()).map_or(MAX, |more| more.saturating_add(1))
 }
 
-/// Returns a warning for each zone that has more static IPs than the flag says.
-pub(in crate::model) fn kept(world: &World<'_>, names: &Names) -> Vec<Problem> {
-    let wanted = world.settings.eips_per_zone.max(1);
+/// Returns the public IPs from which the traffic of each zone leaves, besides its first one: those that EC2 was last seen to have,
+/// `seen`, and those that the live template gives the NAT gateway.
+pub(in crate::model) fn in_use(
+    world: &World<'_>,
+    layout: &Layout,
+    names: &Names,
+    mut seen: BTreeMap<Zone, Vec<String>>,
+) -> BTreeMap<Zone, Vec<String>> {
+    for (zone, ips) in more_ips::ips(world.live, layout, names, true) {
+        let known = seen.entry(zone).or_default();
+        let new = ips.into_iter().filter(|ip| !known.contains(ip));
+        let new: Vec<String> = new.collect();
+        known.extend(new);
+    }
+    seen
+}
+
+/// Returns from how many static IPs the zone's traffic leaves, by the live template.
+fn used_count(layout: &Layout, names: &Names, zone: &Zone) -> u8 {
+    let more = more_ips::used(layout, names, zone).len();
+    u8::try_from(more).map_or(MAX, |more| more.saturating_add(1))
+}
+
+/// Returns a warning for each zone that has more static IPs than a flag says.
+pub(in crate::model) fn kept(world: &World<'_>, names: &Names, live: &Layout) -> Vec<Problem> {
+    let settings = world.settings;
+    let (exist, used) = (settings.eips_per_zone.max(1), settings.eips_in_use.max(1));
     let zones = names.nat_cidrs.keys();
     let zones = zones.filter(|zone| world.settings.zones.contains_key(*zone));
     let warning = |zone: &Zone| {
-        let has = count(names, zone);
+        let (has, uses) = (count(names, zone), used_count(live, names, zone));
+        let (what, flag, number) = match (has > exist, uses > used) {
+            (true, _) => ("it has", "aws-eips-per-zone", has),
+            (false, true) => ("its traffic leaves from", "aws-eips-in-use-per-zone", uses),
+            (false, false) => return None,
+        };
         let text = format!(
-            "it has {has} static IPs, and --aws-eips-per-zone is {wanted}: the controller gives up none, since partners may allow it; set \
-             --aws-eips-per-zone={has}, or remove the zone with --remove-zone={zone} and add it again, which keeps the first one"
+            "{what} {number} static IPs, and --{flag} says less: the controller gives up none, since partners may allow it; set \
+             --{flag}={number}, or remove the zone with --remove-zone={zone} and add it again, which keeps the first one"
         );
         let subject = Subject::Zone(zone.clone());
-        (has > wanted).then(|| Problem::warning(subject, Reason::StaticIpKept, text))
+        Some(Problem::warning(subject, Reason::StaticIpKept, text))
     };
     zones.filter_map(warning).collect()
+}
+
+/// Returns what the zone lacks: first static IPs, then their use.
+fn step_of(world: &World<'_>, layout: &Layout, names: &Names, zone: &Zone) -> Option<IpStep> {
+    let settings = world.settings;
+    let (exist, used) = (count(names, zone), used_count(layout, names, zone));
+    let (more, uses) = match exist < settings.eips_per_zone.min(MAX) {
+        true => (1, 0),
+        false => (0, 1),
+    };
+    let is_due = more == 1 || used < settings.eips_in_use.min(exist);
+    is_due.then(|| IpStep {
+        zone: zone.clone(),
+        exist: exist.saturating_add(more),
+        used: used.saturating_add(uses),
+    })
 }
 
 /// Leaves additional static IPs that are gone in the stack, unless the operator has named each of them.
@@ -64,7 +111,7 @@ pub(in crate::model) fn keep_lost(
     observed: Option<&Observed>,
 ) {
     for drift in drifts {
-        let (Place::Zone(zone), Cure::GiveUp) = (&drift.place, &drift.cure) else {
+        let (Place::Zone(zone), Cure::GiveUp(_)) = (&drift.place, &drift.cure) else {
             continue;
         };
         let Some(ip) = observed.and_then(|seen| seen.ids.get(&drift.id)) else {
@@ -98,28 +145,27 @@ impl Plan {
         if self.nothing_asked() && world.settings.on_empty == OnEmpty::Delete {
             return false;
         }
-        let Some(step) = self.next_ip(world, names) else {
+        let Some(step) = self.next_ip(world, stack, layout, names) else {
             return false;
         };
-        self.undecided.insert(step.zone.clone());
-        let headroom = &world.network.headroom;
-        if headroom.account == Account::NotAsked {
-            return false;
-        }
-        if headroom.addresses == Some(0) {
-            let text = "it gets no more static IPs yet, since the account may have no more in this region; release one that is not needed, \
-                        or have the quota \"EC2-VPC Elastic IPs\" raised";
-            self.warn_of_limit(&step.zone, text);
-            return false;
-        }
-        let mut numbers = 2..=MAX;
         let has = of(names, &step.zone);
-        let free = numbers.find(|number| !has.contains_key(number));
-        let template = free.and_then(|number| with_more_eip(stack, &step.zone, number));
+        let template = match self.unused_ip(world, stack, layout, names, &step) {
+            Some((gateway, eip, _)) => with_used_eip(stack, gateway, eip),
+            None if !self.has_room(world, &step.zone) => return false,
+            None => {
+                let mut numbers = 2..=MAX;
+                let free = numbers.find(|number| !has.contains_key(number));
+                free.and_then(|number| with_more_eip(stack, &step.zone, number))
+            }
+        };
         let Some(template) = template else {
             return false;
         };
         self.differences = diff::between(layout, &template, &self.request);
+        if let Some((_, _, ip)) = self.unused_ip(world, stack, layout, names, &step) {
+            let differences = self.differences.iter_mut();
+            differences.for_each(|difference| difference.tell_use(ip));
+        }
         let zone = step.zone.clone();
         self.ip_step = Some(step);
         let set = set_for(stack, &template).cloned();
@@ -135,24 +181,74 @@ impl Plan {
         true
     }
 
+    /// Whether the account may have one more address, as far as EC2 was asked. If it was not, it is asked for that.
+    fn has_room(&mut self, world: &World<'_>, zone: &Zone) -> bool {
+        self.undecided.insert(zone.clone());
+        let headroom = &world.network.headroom;
+        if headroom.account != Account::NotAsked && headroom.addresses == Some(0) {
+            let text = "it gets no more static IPs yet, since the account may have no more in this region; release one that is not needed, \
+                        or have the quota \"EC2-VPC Elastic IPs\" raised";
+            self.warn_of_limit(zone, text);
+        }
+        headroom.account != Account::NotAsked && headroom.addresses != Some(0)
+    }
+
+    /// Returns the static IP that the step brings into use, and the logical ids of the NAT gateway and of the EIP: one that the stack at
+    /// rest shows, and that nothing else has. None if the step adds a static IP, or there is none to be used now.
+    fn unused_ip<'a>(
+        &self,
+        world: &World<'_>,
+        stack: &'a Stack,
+        layout: &Layout,
+        names: &'a Names,
+        step: &IpStep,
+    ) -> Option<(&'a String, &'a String, &'a String)> {
+        if step.used <= used_count(layout, names, &step.zone) {
+            return None;
+        }
+        let gateway = names.part(&step.zone, Part::NatGateway)?;
+        let in_use = more_ips::used(layout, names, &step.zone);
+        let seen = world.watch.observed(&stack.version);
+        let is_free = |ip: &String| match (world.settings.drift, seen) {
+            (OnDrift::Off, _) => true,
+            (_, Some(seen)) => seen
+                .addresses
+                .get(ip)
+                .is_some_and(|it| it.held_by.is_none()),
+            (_, None) => false,
+        };
+        let mut eips = of(names, &step.zone).into_values();
+        eips.find_map(|eip| {
+            let ip = stack.outputs.get(eip)?;
+            (!in_use.contains(eip.as_str()) && is_free(ip)).then_some((gateway, eip, ip))
+        })
+    }
+
     /// Returns the next step of a zone that is well, and notes those that wait.
-    fn next_ip(&mut self, world: &World<'_>, names: &Names) -> Option<IpStep> {
-        let wanted = world.settings.eips_per_zone.min(MAX);
+    fn next_ip(
+        &mut self,
+        world: &World<'_>,
+        stack: &Stack,
+        layout: &Layout,
+        names: &Names,
+    ) -> Option<IpStep> {
         let waits = &world.network.headroom.ip_waits;
-        let mut next = None;
+        let (mut adds, mut uses) = (None, None);
         for zone in names.nat_cidrs.keys() {
-            let has = count(names, zone);
             let place = Place::Zone(zone.clone());
             let is_sick = self.drifts.iter().any(|drift| drift.place == place);
-            if has >= wanted || is_sick || !world.settings.zones.contains_key(zone) {
+            let is_named = world.settings.zones.contains_key(zone);
+            let step = step_of(world, layout, names, zone).filter(|_| is_named && !is_sick);
+            let Some(step) = step else {
+                continue;
+            };
+            let is_use = step.used > used_count(layout, names, zone);
+            if is_use && self.unused_ip(world, stack, layout, names, &step).is_none() {
                 continue;
             }
-            let step = IpStep {
-                zone: zone.clone(),
-                exist: has.saturating_add(1),
-            };
             let Some(wait) = waits.get(&step) else {
-                next = next.or(Some(step));
+                let first = if is_use { &mut uses } else { &mut adds };
+                first.get_or_insert(step);
                 continue;
             };
             self.look_within([*wait]);
@@ -161,7 +257,15 @@ impl Plan {
                         stack's events for the cause";
             self.warn_of_limit(zone, text);
         }
-        next
+        // Partners learn of all IPs before traffic leaves from one of them.
+        adds.or(uses)
+    }
+
+    /// Returns the logical ids of additional static IPs that a new NAT gateway cannot have.
+    pub(in crate::model) fn spoiled_ips(&self) -> BTreeSet<String> {
+        let spoiled = self.drifts.iter();
+        let spoiled = spoiled.filter(|drift| drift.kind.spoils_an_additional_ip());
+        spoiled.map(|drift| drift.id.clone()).collect()
     }
 
     fn warn_of_limit(&mut self, zone: &Zone, text: &str) {

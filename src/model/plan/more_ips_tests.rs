@@ -26,6 +26,7 @@ fn step(zone: &str) -> IpStep {
     IpStep {
         zone: zone.to_owned(),
         exist: 2,
+        used: 1,
     }
 }
 
@@ -164,4 +165,74 @@ fn a_stack_that_is_to_go_gets_no_more_ips() {
     bench.settings.on_empty = OnEmpty::Delete;
     bench.grace_left = Duration::from_secs(60);
     assert!(bench.plan().ip_step.is_none());
+}
+
+/// The same world with both IPs of each zone announced, and a flag by which both carry traffic.
+fn announced() -> Bench {
+    let mut bench = bench();
+    carry_out(&mut bench, "203.0.113.1");
+    carry_out(&mut bench, "203.0.113.2");
+    assert_eq!(bench.plan().action, Action::Keep);
+    bench.settings.eips_in_use = 2;
+    bench
+}
+
+fn used(zone: &str) -> IpStep {
+    IpStep {
+        used: 2,
+        ..step(zone)
+    }
+}
+
+#[test]
+fn an_announced_ip_is_used_by_a_change_of_its_own_and_stays_in_use() {
+    let mut bench = announced();
+    let plan = bench.plan();
+    assert_eq!(plan.ip_step, Some(used("a")));
+    assert_eq!(
+        kinds(&plan),
+        [(Kind::Modify, "NATGatewaya".to_owned())],
+        "{plan}"
+    );
+    assert!(
+        !plan.differences[0].is_replacement() && plan.differences[0].what.contains("203.0.113.1")
+    );
+    bench.stack().change_sets = vec![ready(&plan, Effect::Modify)];
+    assert!(matches!(bench.plan().action, Action::Execute { .. }));
+    // CloudFormation is to change the NAT gateway in place.
+    bench.stack().change_sets = vec![ready(&plan, Effect::MayReplace)];
+    assert!(matches!(bench.plan().action, Action::Discard { .. }));
+    bench.stack().change_sets.clear();
+    carry_out(&mut bench, "");
+    bench.stack().outputs.remove("NATGatewaya");
+    assert_eq!(bench.plan().ip_step, Some(used("b")));
+    carry_out(&mut bench, "");
+    bench.stack().outputs.remove("NATGatewayb");
+    let plan = bench.plan();
+    assert_eq!(plan.action, Action::Keep, "{plan}");
+    assert_eq!(plan.secondary_ips["a"], ["203.0.113.1"]);
+    assert!(plan.announced_ips.is_empty());
+    // A flag that is lowered takes nothing away, and a change of routes keeps it.
+    bench.settings.eips_in_use = 1;
+    bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
+    let plan = bench.plan();
+    let mut differences = plan.differences.iter();
+    assert!(
+        differences.all(|it| it.resource_type == "AWS::EC2::Route"),
+        "{plan}"
+    );
+    assert_eq!(bench.reasons(), [Reason::StaticIpKept; 2]);
+}
+
+#[test]
+fn what_no_settled_stack_has_shown_is_not_used() {
+    let mut bench = announced();
+    bench.stack().outputs.remove("EIPaNo2");
+    assert_eq!(bench.plan().ip_step, Some(used("b")));
+    // All zones' IPs are announced before one of them is used.
+    let mut fresh = self::bench();
+    fresh.settings.eips_in_use = 2;
+    assert_eq!(fresh.plan().ip_step, Some(step("a")));
+    carry_out(&mut fresh, "203.0.113.1");
+    assert_eq!(fresh.plan().ip_step, Some(step("b")));
 }

@@ -1,11 +1,14 @@
 //! The live stack's template with something taken out of it, or under another name.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use crate::model::base::ids::Zone;
-use crate::model::cloud::layout::{Layout, Names};
+use crate::model::cloud::layout::{Layout, Names, referenced};
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::logical_id::next_name;
+use crate::model::cloud::more_ips::SECONDARY;
 use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::retention;
 use crate::model::cloud::static_ip::StaticIp;
@@ -57,8 +60,13 @@ pub(in crate::model) fn next_change(
 
 /// Returns the template of the live stack without what has drifted, and with other names for what is created again. None when its
 /// text is not as it was read.
-pub(in crate::model) fn without(stack: &Stack, drifts: &[Drift]) -> Option<Template> {
-    patched(stack, |text| take_out(text, drifts))
+/// `spoiled`: additional static IPs that a new NAT gateway cannot have.
+pub(in crate::model) fn without(
+    stack: &Stack,
+    drifts: &[Drift],
+    spoiled: &BTreeSet<String>,
+) -> Option<Template> {
+    patched(stack, |text| take_out(text, drifts, spoiled))
 }
 
 /// Returns the template of the live stack with its text changed. None when the text is not as it was read.
@@ -69,7 +77,7 @@ fn patched(stack: &Stack, change: impl FnOnce(&mut Value) -> Option<()>) -> Opti
     Some(as_it_is(stack, text.to_string()))
 }
 
-fn take_out(text: &mut Value, drifts: &[Drift]) -> Option<()> {
+fn take_out(text: &mut Value, drifts: &[Drift], spoiled: &BTreeSet<String>) -> Option<()> {
     for drift in drifts {
         let id = drift.id.as_str();
         let resources = resources_of(text)?;
@@ -91,7 +99,9 @@ fn take_out(text: &mut Value, drifts: &[Drift]) -> Option<()> {
             }
             Cure::Renew(_) | Cure::NewIp(_) | Cure::Recover(..) => {
                 let new = next_name(id);
-                let mut body = resources.remove(id)?;
+                let mut renewed = Map::from_iter([resources.remove_entry(id)?]);
+                use_no_more(&mut renewed, |eip| spoiled.contains(eip));
+                let mut body = renewed.remove(id)?;
                 set_address(&mut body, &drift.cure)?;
                 resources.insert(new.clone(), body);
                 rename(text, id, &new);
@@ -109,7 +119,8 @@ fn take_out(text: &mut Value, drifts: &[Drift]) -> Option<()> {
                 };
                 give_allocation(text, (id, eip), (zone, ip))?;
             }
-            Cure::GiveUp => give_up(text, id)?,
+            Cure::GiveUp(_) => give_up(text, id)?,
+            Cure::Reuse(_) => use_no_more(resources_of(text)?, |of| of == id),
             Cure::Revert | Cure::Follows | Cure::Passes | Cure::ByHand(_) => {}
         }
     }
@@ -122,8 +133,26 @@ fn give_up(text: &mut Value, id: &str) -> Option<()> {
     if let Some(outputs) = outputs {
         outputs.remove(id);
     }
-    resources_of(text)?.remove(id)?;
+    let resources = resources_of(text)?;
+    resources.remove(id)?;
+    use_no_more(resources, |of| of == id);
     Some(())
+}
+
+/// Takes EIPs out of those that NAT gateways use besides their first.
+fn use_no_more(resources: &mut Map<String, Value>, is_it: impl Fn(&str) -> bool) {
+    for body in resources.values_mut() {
+        let Some(properties) = body.get_mut("Properties").and_then(Value::as_object_mut) else {
+            continue;
+        };
+        let Some(used) = properties.get_mut(SECONDARY).and_then(Value::as_array_mut) else {
+            continue;
+        };
+        used.retain(|id| !referenced(id).is_some_and(&is_it));
+        if used.is_empty() {
+            properties.remove(SECONDARY);
+        }
+    }
 }
 
 fn resources_of(text: &mut Value) -> Option<&mut Map<String, Value>> {
@@ -163,6 +192,8 @@ fn give_allocation(
     resources.remove(eip);
     let gateway = resources.get_mut(gateway)?.get_mut("Properties")?;
     *gateway.get_mut("AllocationId")? = json!(ip.allocation);
+    // The NAT gateway of before has them until it goes.
+    gateway.as_object_mut()?.remove(SECONDARY);
     Some(())
 }
 
@@ -170,7 +201,7 @@ fn give_allocation(
 fn new_eip(text: &mut Value, id: &str, gateway: &str, zone: &Zone) -> Option<()> {
     let ip = text.get_mut("Outputs")?.get_mut(id)?.get_mut("Value")?;
     *ip = json!({ "Ref": id });
-    let allocation = json!({ "Fn::GetAtt": [id, "AllocationId"] });
+    let allocation = more_ips::allocation_of(id);
     let resources = text.get_mut("Resources")?.as_object_mut()?;
     let gateway = resources.get_mut(gateway)?.get_mut("Properties")?;
     *gateway.get_mut("AllocationId")? = allocation;
@@ -189,7 +220,7 @@ pub(in crate::model) fn with_ip(
     (zone, ip): (&Zone, &StaticIp),
 ) -> Option<Template> {
     patched(stack, |text| {
-        take_out(text, missing)?;
+        take_out(text, missing, &BTreeSet::new())?;
         give_allocation(text, (gateway, eip), (zone, ip))
     })
 }
@@ -205,6 +236,18 @@ pub(in crate::model) fn with_more_eip(stack: &Stack, zone: &Zone, number: u8) ->
         outputs.insert(id.clone(), more_ips::output(zone, number, &id));
         let eip = json!({ "Type": "AWS::EC2::EIP", "Properties": properties });
         resources_of(text)?.insert(id, eip);
+        Some(())
+    })
+}
+
+/// Returns the template of the live stack in which the NAT gateway uses one more of the zone's EIPs. None when the text is not as it was
+/// read.
+pub(in crate::model) fn with_used_eip(stack: &Stack, gateway: &str, eip: &str) -> Option<Template> {
+    patched(stack, |text| {
+        let gateway = resources_of(text)?.get_mut(gateway)?;
+        let properties = gateway.get_mut("Properties")?.as_object_mut()?;
+        let used = properties.entry(SECONDARY).or_insert_with(|| json!([]));
+        used.as_array_mut()?.push(more_ips::allocation_of(eip));
         Some(())
     })
 }

@@ -94,7 +94,7 @@ pub struct Plan {
     pub progress: Option<Progress>,
     /// The live static IPs by zone.
     pub static_ips: BTreeMap<Zone, String>,
-    /// More public IPs of the NAT gateways, which people added by hand; traffic leaves from any of them.
+    /// More public IPs of the NAT gateways, of the stack or added by hand; traffic leaves from any of them.
     pub secondary_ips: BTreeMap<Zone, Vec<String>>,
     /// Additional static IPs of the stack from which no traffic leaves yet.
     pub announced_ips: BTreeMap<Zone, Vec<String>>,

@@ -80,10 +80,12 @@ impl Attempt {
 }
 
 fn ips(text: &str) -> Option<Attempt> {
-    let (zone, exist) = text.split_once(' ')?;
+    let (zone, numbers) = text.split_once(' ')?;
+    let (exist, used) = numbers.split_once(' ')?;
     Some(Attempt::Ip(IpStep {
         zone: zone.to_owned(),
         exist: exist.parse().ok()?,
+        used: used.parse().ok()?,
     }))
 }
 
@@ -98,7 +100,7 @@ impl fmt::Display for Attempt {
             Self::Template(text) | Self::Unknown(text) => f.write_str(text),
             Self::Execute(change_set) => write!(f, "execute {change_set}"),
             Self::Zone(zone, cidr) => write!(f, "zone {zone} {cidr}"),
-            Self::Ip(IpStep { zone, exist }) => write!(f, "ips {zone} {exist}"),
+            Self::Ip(IpStep { zone, exist, used }) => write!(f, "ips {zone} {exist} {used}"),
             Self::Delete(stack) => write!(f, "delete {stack}"),
             Self::ContinueRollback(stack) => write!(f, "continue {stack}"),
             Self::Discard(change_set) => write!(f, "discard {change_set}"),
@@ -123,10 +125,11 @@ mod tests {
             ),
             ("zone a 10.0.0.0/28", Attempt::Zone("a".to_owned(), net)),
             (
-                "ips a 2",
+                "ips a 2 1",
                 Attempt::Ip(IpStep {
                     zone: "a".to_owned(),
                     exist: 2,
+                    used: 1,
                 }),
             ),
             ("delete arn", Attempt::Delete("arn".to_owned())),
@@ -145,7 +148,7 @@ mod tests {
         for text in [
             "zone a 10.0.0.0",
             "zone a",
-            "ips a two",
+            "ips a 2 two",
             "protect maybe",
             "import arn",
             " ",

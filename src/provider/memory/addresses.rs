@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::ec2::Ec2;
 use super::wish::Wish;
-use crate::model::cloud::observed::Address;
+use crate::model::cloud::more_ips::MAX;
+use crate::model::cloud::observed::{Address, Gateway, Health};
 
 /// The address before the first static IP.
 const ADDRESSES: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 0);
@@ -27,6 +28,38 @@ impl Ec2 {
         (ip, allocation)
     }
 
+    /// Gives a NAT gateway these static IPs besides its first, and takes the others away.
+    pub(super) fn use_addresses(&mut self, gateway: &str, wanted: &[&str]) -> Result<(), String> {
+        let holder = Some(format!("eni-{gateway}"));
+        let mut ips = Vec::new();
+        for id in wanted {
+            let found = self.allocated(id);
+            let (ip, address) = found.ok_or_else(|| format!("{id} does not exist"))?;
+            if address.held_by.is_some() && address.held_by != holder {
+                return Err(format!("{id} is associated already"));
+            }
+            ips.push(ip.clone());
+        }
+        if ips.len() >= usize::from(MAX) {
+            return Err(format!("{gateway} takes no more addresses"));
+        }
+        let missing = || format!("{gateway} was not found");
+        let it = self.gateways.get_mut(gateway);
+        let is_well = |it: &&mut Gateway| it.health == Health::Well;
+        let it = it.filter(is_well).ok_or_else(missing)?;
+        let left = std::mem::replace(&mut it.secondary_ips, ips.clone());
+        let left = left.into_iter().filter(|ip| !ips.contains(ip));
+        for (ip, holder) in left
+            .map(|ip| (ip, None))
+            .chain(ips.iter().map(|ip| (ip.clone(), holder.clone())))
+        {
+            if let Some(address) = self.addresses.get_mut(&ip) {
+                address.held_by = holder;
+            }
+        }
+        Ok(())
+    }
+
     /// Allocates the address that is wished for, or a new one. Returns it, or why EC2 refuses that.
     pub(super) fn make_address(&mut self, wish: &Wish) -> Result<String, String> {
         if self.free_addresses() == Some(0) {
@@ -43,6 +76,25 @@ impl Ec2 {
             self.groups.insert(ip.clone(), group.to_owned());
         }
         Ok(ip)
+    }
+
+    /// Deletes a NAT gateway: its static IP is free, and its routes become blackholes.
+    pub(super) fn end(&mut self, gateway: &str, health: Health) {
+        let Some(it) = self.gateways.get_mut(gateway) else {
+            return;
+        };
+        it.health = health;
+        let first = it.public_ip.take();
+        let ips = first
+            .into_iter()
+            .chain(std::mem::take(&mut it.secondary_ips));
+        let holder = format!("eni-{gateway}");
+        for ip in ips {
+            if let Some(address) = self.addresses.get_mut(&ip) {
+                address.held_by.take_if(|held_by| *held_by == holder);
+            }
+        }
+        self.blackhole(gateway);
     }
 
     /// Whether nobody has the address, in this account or in another one. Without one, any is to be had.

@@ -6,6 +6,7 @@ use ipnet::Ipv4Net;
 
 use super::wish::{Made, Wish};
 use crate::model::base::ids::{SubnetId, Zone};
+use crate::model::cloud::more_ips::SECONDARY;
 use crate::model::cloud::network::{Network, OtherTable, Route, Target};
 use crate::model::cloud::observed::{Address, Gateway, Health, Subnet};
 use crate::model::cloud::prefix_list::{ListId, PrefixList};
@@ -62,7 +63,7 @@ impl Ec2 {
     }
 
     /// Returns the address that a NAT gateway refers to: by its allocation id, or, where that is a resource of the same stack, by its IP.
-    fn allocated(&self, id: &str) -> Option<(&String, &Address)> {
+    pub(super) fn allocated(&self, id: &str) -> Option<(&String, &Address)> {
         let of_id = |(ip, address): &(&String, &Address)| *ip == id || address.allocation == id;
         self.addresses.iter().find(of_id)
     }
@@ -200,6 +201,7 @@ impl Ec2 {
             address.held_by = held_by;
         }
         self.gateways.insert(id.clone(), gateway);
+        self.use_addresses(&id, &wish.list(SECONDARY))?;
         Ok(id)
     }
 
@@ -255,6 +257,9 @@ impl Ec2 {
             let route = self.route_of(wish)?;
             *self.route_at(wish).ok_or_else(missing)? = route;
             return Ok(());
+        }
+        if wish.kind == "AWS::EC2::NatGateway" {
+            return self.use_addresses(&made.id, &wish.list(SECONDARY));
         }
         let tags = self.tags(&made.id).ok_or_else(missing)?;
         tags.retain(|key, _| !made.wish.tags.contains_key(key));
@@ -331,20 +336,6 @@ impl Ec2 {
     pub(super) fn unlink(&mut self, subnet: &str) {
         self.links.remove(subnet);
         self.network.associations.remove(subnet);
-    }
-
-    /// Deletes a NAT gateway: its static IP is free, and its routes become blackholes.
-    pub(super) fn end(&mut self, gateway: &str, health: Health) {
-        let Some(it) = self.gateways.get_mut(gateway) else {
-            return;
-        };
-        it.health = health;
-        let ip = it.public_ip.take().unwrap_or_default();
-        let holder = format!("eni-{gateway}");
-        if let Some(address) = self.addresses.get_mut(&ip) {
-            address.held_by.take_if(|held_by| *held_by == holder);
-        }
-        self.blackhole(gateway);
     }
 
     /// Compares the resource with what the stack created.

@@ -35,7 +35,8 @@ impl Account {
                 true => ec2.state(&old),
                 false => State::Well,
             };
-            let keeps_ids = old.wish.becomes(&wish) && can_be_changed(&wish);
+            let is_gateway = wish.kind == "AWS::EC2::NatGateway" && state == State::Well;
+            let keeps_ids = old.wish.becomes(&wish) && (can_be_changed(&wish) || is_gateway);
             let id = match state {
                 State::Well if old.wish == wish => continue,
                 State::Gone => ec2.make(&wish).map_err(refused)?,

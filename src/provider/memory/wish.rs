@@ -6,6 +6,7 @@ use ipnet::Ipv4Net;
 use serde_json::Value;
 
 use crate::model::cloud::layout::Resource;
+use crate::model::cloud::more_ips::SECONDARY;
 
 /// A requested resource. It refers to other resources by their physical ids.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,11 +38,15 @@ impl Made {
 impl Wish {
     pub(super) fn new(resource: &Resource, made: &BTreeMap<String, Made>) -> Self {
         let id = |logical: &Value| made.get(logical.as_str()?).map(|made| made.id.clone());
-        let text = |value: &Value| match value {
+        let one = |value: &Value| match value {
             Value::String(text) => text.clone(),
             other => id(&other["Ref"])
                 .or_else(|| id(&other["Fn::GetAtt"][0]))
                 .unwrap_or_default(),
+        };
+        let text = |value: &Value| match value {
+            Value::Array(items) => items.iter().map(one).collect::<Vec<_>>().join(","),
+            other => one(other),
         };
         let fields = resource.properties.as_object().into_iter().flatten();
         let tags = resource.properties["Tags"].as_array().into_iter().flatten();
@@ -62,6 +67,12 @@ impl Wish {
 
     pub(super) fn field(&self, key: &str) -> &str {
         self.fields.get(key).map_or("", String::as_str)
+    }
+
+    /// Returns the parts of a field that is a list.
+    pub(super) fn list(&self, key: &str) -> Vec<&str> {
+        let parts = self.field(key).split(',');
+        parts.filter(|part| !part.is_empty()).collect()
     }
 
     pub(super) fn cidr(&self, key: &str) -> Ipv4Net {
@@ -95,7 +106,8 @@ impl Wish {
         !self.field("DestinationPrefixListId").is_empty()
     }
 
-    /// Whether EC2 can update one into the other in place: tags, the target of a route, and a prefix list as it is asked to.
+    /// Whether EC2 can update one into the other in place: tags, the target of a route, the static IPs of a NAT gateway besides its first,
+    /// and a prefix list as it is asked to.
     pub(super) fn becomes(&self, other: &Self) -> bool {
         let is_fixed = |key: &str| match self.kind.as_str() {
             "AWS::EC2::Route" => {
@@ -107,6 +119,7 @@ impl Wish {
         let fixed = |wish: &Self| -> BTreeMap<String, String> {
             let mut fields = wish.fields.clone();
             fields.retain(|key, _| is_fixed(key));
+            fields.remove(SECONDARY);
             fields
         };
         self.kind == other.kind && fixed(self) == fixed(other)
