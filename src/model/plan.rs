@@ -1,4 +1,4 @@
-//! The one next step, with its reasons. It leaves no choice to the code that applies it.
+//! Computes the next step and its reasons. The code that applies the step decides nothing.
 
 pub(crate) mod capacity;
 pub mod change_set;
@@ -45,7 +45,7 @@ use crate::model::plan::draft::draft;
 use crate::model::plan::patched_template::next_change;
 use crate::model::plan::types::{Action, Plan, World};
 
-/// Makes the plan. Total: whatever the world looks like, there is one.
+/// Returns the plan. The function is total: every world has a plan.
 pub fn plan(world: &World<'_>) -> Plan {
     let plan = plan_once(world);
     match plan.retry(world) {
@@ -74,7 +74,7 @@ fn plan_once(world: &World<'_>) -> Plan {
     let readable = layout.as_ref().and_then(|(_, layout)| layout.as_ref().ok());
     match owner::alien(world, readable) {
         None => plan_for(world, layout, Reason::StackNotOurs),
-        // Nothing of it counts as ours: neither its routes nor its static IPs.
+        // Neither the routes nor the static IPs of this stack count as ours.
         Some((live, reason)) => plan_for(
             &World {
                 live: &live,
@@ -86,7 +86,7 @@ fn plan_once(world: &World<'_>) -> Plan {
     }
 }
 
-/// `foreign`: the reason by which a stack that is not ours is refused.
+/// Returns the plan. `layout`: our live stack and its contents, if it exists. `foreign`: the reason for refusing a foreign stack.
 fn plan_for(
     world: &World<'_>,
     layout: Option<(&Stack, Result<Layout, LayoutError>)>,
@@ -106,7 +106,7 @@ fn plan_for(
     let chosen = former_ips::chosen(world, &names);
     let network = chosen.as_ref().unwrap_or(world.network);
     let world = &World { network, ..*world };
-    // While an operation runs, the template is the one of before.
+    // Routes that the running operation may be creating do not count yet.
     let busy = matches!(world.live, Live::Ours(stack) if stack.status.phase() == Phase::Busy);
     let before = busy.then(|| world.network.before(&names));
     let network = before.as_ref().unwrap_or(world.network);
@@ -133,7 +133,7 @@ fn plan_for(
                 format!("{error}; move it out of the way"),
             );
         }
-        // Unless it is at rest, its template does not matter yet.
+        // The template matters only while the stack is at rest.
         (_, Some((stack, layout))) => {
             plan.stack.clone_from(&stack.id);
             plan.present(world, stack, &layout.unwrap_or_default(), &names);
@@ -157,7 +157,7 @@ impl Plan {
         self
     }
 
-    /// Lets the next look be made within the shortest of these, if that is not due earlier.
+    /// Schedules the next look after the shortest of these waits, unless it is due earlier.
     pub(in crate::model) fn look_within(&mut self, waits: impl IntoIterator<Item = Duration>) {
         self.again = self.again.into_iter().chain(waits).min();
     }
@@ -232,7 +232,7 @@ impl Plan {
         self.size = Some(template.size);
         let (template, differences) = next_change(stack, layout, template, &self.request);
         self.differences = differences;
-        // An adopted stack is claimed by its next change, and none is made for that alone.
+        // The next change of an adopted stack names its owner. No change is made for the owner alone.
         if let [only] = self.differences.as_slice()
             && only.is_claim()
         {
@@ -253,7 +253,7 @@ impl Plan {
         if stack.status.is_rollback() && !self.differences.is_empty() {
             self.setback = stack.cause.clone();
         }
-        // After the differences, so that a right that is missing for it does not stop the routes.
+        // Termination protection follows the differences: if the right to set it is missing, routes still change.
         let unprotected = self.desired.termination_protection && !stack.termination_protection;
         if self.differences.is_empty() && unprotected {
             let why = "termination protection is asked for and off";

@@ -1,4 +1,4 @@
-//! What fits. CloudFormation and EC2 have quotas; where not everything fits, what is routed stays, and the newest entries wait.
+//! Chooses the part of a request that fits into the quotas of CloudFormation and EC2. Existing routes stay, and the newest entries wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,21 +22,21 @@ use crate::model::plan::table_room::{full_tables, list_choices};
 use crate::model::plan::types::{Plan, World};
 use crate::model::plan::waiting::{set_aside_for, unrequested, waiting};
 
-/// The part of a request that fits, and the stack for it.
+/// The part of a request that fits, and the desired stack for this part.
 pub struct Fitted {
     pub admitted: Admitted,
     pub desired: Desired,
     pub problems: Vec<Problem>,
 }
 
-/// Builds what should be. `names` and `live` are those of the live stack, empty when there is none; `number` tells when an entry
-/// was first accepted, in comparison with others.
+/// Builds the desired stack. `names` and `live` belong to the live stack, and are empty without one. `number` returns the order in which
+/// entries were first accepted.
 ///
-/// `kept` are there whatever is requested. The order is fair: what is served comes first, then the older entries. None is admitted
-/// before another that has waited longer, unless it takes no room since it is inside of the same route as one that is admitted.
+/// The routes in `kept` stay, requested or not. The order is fair: served entries come first, then older entries. An entry passes an older
+/// one only if it takes no room, since it is inside of the same route as an admitted entry.
 ///
-/// Where not even the routes for all that is served fit, a wide live route that nobody requests any more stays, and serves what is
-/// inside of it. Only where that is not enough, new route tables wait.
+/// If the routes for all served entries do not fit, wide live routes that nobody requests any more stay, and serve the networks inside of
+/// them. Only if that is not enough, new route tables wait.
 pub fn fit(
     world: &World<'_>,
     request: &Request,
@@ -65,13 +65,13 @@ pub fn fit(
     let admitted = choice.part(count, stay);
     let (mut desired, mut problems) = room.build(&admitted, &network);
     room.choose_lists(&mut desired, &network);
-    // The limit that binds is the one that a little more would break.
+    // The limit to report is the one that the next larger choice would break.
     let breaks = |count, stay, network| {
         let limit = room.limit(&choice.part(count, stay), network);
         limit.unwrap_or_else(|| "not everything fits".to_owned())
     };
     if network != *world.network {
-        // A table that waits is reported as such.
+        // `set_aside_for` reports the tables that wait.
         problems.retain(|problem| problem.reason != Reason::NoRouteTableInZone);
         let limit = breaks(count, stay, world.network);
         problems.extend(set_aside_for(world.network, &network, &limit));
@@ -96,7 +96,7 @@ pub fn fit(
 }
 
 impl Plan {
-    /// Notes which zones it adds, and which are left out for a time.
+    /// Notes which zones the plan adds, and which zones wait.
     pub(in crate::model) fn mark_zones(&mut self, world: &World<'_>, names: &Names) {
         let is_new = |zone: &&Zone| !names.nat_cidrs.contains_key(*zone);
         let adds = |difference: &Difference| {
@@ -116,7 +116,7 @@ impl Plan {
     }
 }
 
-/// Routes that nobody asks for, and the zones that they lead to.
+/// Routes that nobody requests, with the zones that they lead to.
 pub type Unasked = BTreeMap<(TableId, Ipv4Net), Zone>;
 
 pub fn keep(desired: &mut Desired, kept: &Unasked) {
@@ -129,7 +129,7 @@ pub fn keep(desired: &mut Desired, kept: &Unasked) {
     }
 }
 
-/// Whether this passes a limit.
+/// Whether the desired stack exceeds a limit.
 pub fn overflows(world: &World<'_>, desired: &Desired, names: &Names, live: &Layout) -> bool {
     let kept = &Unasked::new();
     let room = Room {
@@ -141,17 +141,17 @@ pub fn overflows(world: &World<'_>, desired: &Desired, names: &Names, live: &Lay
     room.broken(desired, world.network).is_some()
 }
 
-/// What is chosen.
+/// The choice of route tables, units and wide routes.
 struct Part {
-    /// Without the tables that wait.
+    /// The network without the route tables that wait.
     network: Network,
-    /// How many units get routes.
+    /// The number of units that get routes.
     count: usize,
-    /// How many wide routes stay.
+    /// The number of wide routes that stay.
     stay: usize,
 }
 
-/// What is judged by.
+/// The input of the checks against limits.
 struct Room<'a> {
     world: &'a World<'a>,
     names: &'a Names,
@@ -167,11 +167,11 @@ impl Room<'_> {
         (desired, problems)
     }
 
-    /// Returns all that is requested, if it fits. `units`: the number of routes for it in each table.
+    /// Returns the whole request, if it fits. `units`: the number of routes in each table for the request.
     fn whole(&self, request: &Request, units: usize) -> Option<Fitted> {
         let network = self.world.network;
         if units > self.most_units() {
-            // Without building what cannot fit: that may be 20,000 routes in each of a hundred tables.
+            // A request that cannot fit is not built: it may take 20,000 routes in each of a hundred tables.
             let (base, _) = self.build(&Admitted::default(), network);
             if !base.tables.is_empty() {
                 return None;
@@ -187,8 +187,8 @@ impl Room<'_> {
         })
     }
 
-    /// Chooses what gets routes, and from which tables. What is requested and served comes before the removal of what nobody requests,
-    /// and both come before a new table.
+    /// Chooses the units that get routes, and the route tables. Served units come before the removal of wide routes that nobody requests,
+    /// and both come before new tables.
     fn choose(&self, choice: &Choice<'_>) -> Part {
         let (served, wide) = (choice.served, choice.wide.len());
         let mut network = self.world.network.clone();
@@ -200,7 +200,7 @@ impl Room<'_> {
             if fits(served, wide) {
                 let stay = most(0, wide + 1, |gone| fits(served, wide - gone));
                 let stay = wide - stay;
-                // Each takes a route in some table.
+                // Each further unit takes a route in at least one table.
                 let breaks = choice.len().min(served + self.most_units()) + 1;
                 let count = most(served, breaks, |count| fits(count, stay));
                 return Part {
@@ -210,7 +210,7 @@ impl Room<'_> {
                 };
             }
         }
-        // Routes that are to take the place of live ones do not fit beside these: the live ones stay.
+        // The routes that would replace live ones do not fit beside them: the live routes stay.
         let count = most(0, served.max(1), |count| {
             self.fits(&choice.part(count, wide), &network)
         });
@@ -225,13 +225,13 @@ impl Room<'_> {
         self.limit(admitted, network).is_none()
     }
 
-    /// Returns the limit that this breaks, with the remedy.
+    /// Returns the limit that the admitted part breaks, with the remedy.
     fn limit(&self, admitted: &Admitted, network: &Network) -> Option<String> {
         let (mut desired, _) = self.build(admitted, network);
         self.choose_lists(&mut desired, network)
     }
 
-    /// Chooses whether new networks go into lists. Returns the limit that is broken all the same.
+    /// Chooses whether new networks go into lists. Returns a broken limit if no choice fits.
     fn choose_lists(&self, desired: &mut Desired, network: &Network) -> Option<String> {
         let mut broken = None;
         for lists in list_choices(desired, self.names, network, self.world.settings) {
@@ -241,7 +241,7 @@ impl Room<'_> {
         broken
     }
 
-    /// How many units fit at most into a stack that has none.
+    /// Returns the maximum number of units that fit into an empty stack.
     fn most_units(&self) -> usize {
         match self.world.settings.prefix_lists {
             PrefixLists::Never => MAX_RESOURCES,
@@ -249,7 +249,7 @@ impl Room<'_> {
         }
     }
 
-    /// Returns the limit that is broken, with the remedy.
+    /// Returns the limit that the desired stack breaks, with the remedy.
     fn broken(&self, desired: &Desired, network: &Network) -> Option<String> {
         let (settings, limits) = (self.world.settings, &self.world.network.limits);
         let bucket = limits.allow_long_templates(settings, self.world.live);
@@ -273,7 +273,7 @@ impl Room<'_> {
     }
 }
 
-/// Takes the route tables that have no route of ours yet out of the workers'.
+/// Removes the route tables without a route of ours from the worker tables.
 fn set_aside(network: &mut Network, names: &Names) {
     let routed: BTreeSet<&TableId> = names.route_zones.keys().map(|(table, _)| table).collect();
     let tables = network.worker_tables.keys();
@@ -286,8 +286,8 @@ fn set_aside(network: &mut Network, names: &Names) {
     }
 }
 
-/// Returns the greatest number from `fits` on, and less than `breaks`, that fits. Each unit takes one more route in every table, so
-/// what does not fit does not fit with more of them either.
+/// Returns the largest number that fits, from `fits` on and less than `breaks`. Each unit takes one more route in every table, so if a
+/// number does not fit, no larger number fits.
 pub fn most(mut fits: usize, mut breaks: usize, judge: impl Fn(usize) -> bool) -> usize {
     while breaks - fits > 1 {
         let middle = fits + (breaks - fits) / 2;
@@ -300,15 +300,15 @@ pub fn most(mut fits: usize, mut breaks: usize, judge: impl Fn(usize) -> bool) -
     fits
 }
 
-/// Reports each route table in which the entries that wait would not fit. An entry gets its routes in all tables or in none: else it would
-/// depend on the node whether its traffic leaves from a static IP.
+/// Reports each route table in which the entries that wait would not fit. An entry gets its routes in all tables or in none: otherwise the
+/// node would decide whether its traffic leaves from a static IP.
 fn no_more(
     room: &Room<'_>,
     request: &Request,
     admitted: &Admitted,
     network: &Network,
 ) -> Vec<Problem> {
-    // One more network is enough to tell.
+    // One further network shows which tables are full.
     let mut more = admitted.clone();
     let waits = |(entry, _): &(&EntryId, &Ipv4Net)| !admitted.entries.contains_key(*entry);
     let Some((entry, net)) = request.entries.iter().find(waits) else {

@@ -1,8 +1,8 @@
-//! A change of a live stack: prepared as a change set, read, executed.
+//! Changes a live stack by a change set, which is prepared, checked and executed.
 //!
-//! A change set takes its time, and others edit meanwhile. A tenant who edits one entry every few seconds must not hold up the others, so a
-//! change set is executed when all that it does is safe, although it is not all that is asked for any more. Waiting with an entry
-//! that keeps changing would do as well, but needs a memory of all entries and of times, and delays honest edits.
+//! Tenants edit entries while CloudFormation computes a change set. A tenant who edits one entry every few seconds must not delay other
+//! tenants. So a change set is executed if all its changes are safe, even if the request has changed since. The alternative, to let an
+//! entry wait while it keeps changing, needs a record of all entries with times, and delays honest edits.
 
 use std::collections::BTreeSet;
 
@@ -22,11 +22,11 @@ use crate::model::plan::patched_template::next_change;
 use crate::model::plan::types::{Action, Plan, World, discard};
 use crate::model::plan::{capacity, diff};
 
-/// What a template of all that is asked for was made from.
+/// The input of a template for the whole request.
 pub(in crate::model) struct Whole<'a> {
     world: &'a World<'a>,
     layout: &'a Layout,
-    /// As [`Plan::taken`] has them.
+    /// The zones that [`Plan::taken`] returned.
     taken: BTreeSet<Zone>,
 }
 
@@ -41,8 +41,8 @@ impl<'a> Whole<'a> {
 }
 
 impl Plan {
-    /// Every change goes through a change set: CloudFormation says what it would do before it does it, and executes it
-    /// only on the stack it was made for. `whole`: the template is all that is asked for, not a step of a repair.
+    /// Plans the next step of a change. Every change is a change set: CloudFormation announces its changes before it makes them, and
+    /// executes it only on the stack that it was made for. `whole`: the template is for the whole request, not for a step of a repair.
     pub(in crate::model) fn change(
         &mut self,
         stack: &Stack,
@@ -77,7 +77,7 @@ impl Plan {
         self.set(Action::Prepare(template), why);
     }
 
-    /// A change set is left over. While it is computed CloudFormation does not delete it, and it may be wanted again by then.
+    /// Discards a change set that is left over, or waits: CloudFormation does not delete a pending one, which may be needed again by then.
     pub(in crate::model) fn tidy_up(&mut self, left: &ChangeSet) {
         let text = "the stack is as it should be; a change set is left over";
         match left.state {
@@ -86,7 +86,7 @@ impl Plan {
         }
     }
 
-    /// There is a change set for just this template.
+    /// Plans the next step for the change set that was made for this exact template.
     fn go_on(&mut self, stack: &Stack, found: &ChangeSet, names: &Names) {
         match &found.state {
             ChangeSetState::Pending => {
@@ -144,14 +144,14 @@ impl Plan {
         }
     }
 
-    /// There is no change set for just this template. One for an earlier template is executed if all that it does is safe: else
-    /// a stream of edits, each outdating the change set before, would starve all of them.
+    /// Executes a change set for an earlier template if all its changes are safe, or waits for one. Otherwise a stream of edits, each of
+    /// which outdates the change set before, would block all of them. Returns whether a step is planned.
     ///
-    /// What CloudFormation announces does not say which static IP a NAT gateway gets. So one that alters a zone is only used if its
-    /// template had the same zones.
+    /// CloudFormation does not announce which static IP a NAT gateway gets. So a change set that alters a zone is used only if its template
+    /// had the same zones.
     ///
-    /// Safe is what is still wanted, and a route that was asked for when the change set was made: for the moment until the
-    /// next one takes it out again it does no harm.
+    /// A change is safe if it is still wanted, or adds a route that was requested when the change set was made: such a route does no harm
+    /// until the next change removes it.
     fn use_earlier(
         &mut self,
         stack: &Stack,
@@ -164,14 +164,14 @@ impl Plan {
             self.set(Action::Wait, "CloudFormation is computing a change set");
             return true;
         }
-        // A drift that nobody restores must not end the progress of all: only a route to a NAT gateway that is gone would fail.
+        // A drift that nobody repairs must not block all changes: only a route to a NAT gateway that does not exist would fail.
         let dead = whole.map(|whole| self.dead_zones(whole.world, stack, names));
         let dead = dead.unwrap_or_default();
         let passing = match whole {
             Some(_) => self.passing(&dead),
             None => BTreeSet::new(),
         };
-        // After a failure few networks are added at once. A success, also with what is asked for no more, ends that.
+        // After a failure, a change adds few networks. Any success raises that number, even with networks that nobody requests any more.
         let is_limited =
             |whole: &Whole<'_>| whole.world.network.headroom.refused.additions.is_some();
         let tries = whole.is_some_and(is_limited);
@@ -215,7 +215,7 @@ impl Plan {
         self.differences.iter().any(|it| it.id == id)
     }
 
-    /// Logical ids of the routes for what was asked for before, where they can be made.
+    /// Returns the logical ids of routes for networks that were requested before, in the tables where routes can be made.
     fn passing(&self, dead: &BTreeSet<Zone>) -> BTreeSet<String> {
         let former = self.ledger.iter().flat_map(Ledger::former);
         let tables = self.desired.tables.iter();
@@ -232,10 +232,10 @@ impl Plan {
             .collect()
     }
 
-    /// The change without removals that a tenant may revoke again. A change set that removes what is wanted by the time that
-    /// it is ready is of no use; who asks for the same again and again, and knows when, could hold up everybody so. Therefore the
-    /// next one removes only what the one before would remove as well, and the one after that nothing while there is something
-    /// to add. What is left out follows. None: there is no need, or it would not fit.
+    /// Returns the change without removals that a tenant may revoke again. A change set that removes a route which is wanted again is of no
+    /// use, so a tenant who repeats such edits at the right times could block all changes. Therefore the next change set removes only what
+    /// the one before would also remove, and the one after that removes nothing while there is something to add. The other removals follow
+    /// later. None if no removal is left out, or the result would not fit.
     fn sparing(
         &self,
         whole: &Whole<'_>,
@@ -286,12 +286,12 @@ impl Plan {
         let bucket = world.settings.template_bucket;
         let template = template::render(&desired, names, layout, bucket).ok()?;
         let (template, differences) = next_change(stack, layout, template, &self.request);
-        // A change of the owner alone may not be seen, and takes the turn of what is left out.
+        // CloudFormation may not see a change of the owner alone, and such a change would delay the removals that are left out.
         (!differences.iter().all(Difference::names_owner)).then_some((template, differences))
     }
 
-    /// Whether a change set takes a route out and does not make those that are to stand for it or parts of it. It is of a time when
-    /// nobody asked for these.
+    /// Whether a change set removes a route without adding the wanted routes that overlap it. Such a change set is older than the request
+    /// for these routes.
     fn leaves_a_gap(&self, set: &ChangeSet, names: &Names) -> bool {
         let has = |effect, id: &str| {
             let mut changes = set.changes.iter();
@@ -313,8 +313,8 @@ impl Plan {
         })
     }
 
-    /// Whether a live resource belongs to a zone that is to go, or is created again because it is gone. [`desired::build`] only
-    /// drops a zone when the operator allowed it.
+    /// Whether the plan may remove or replace a live resource: its zone is removed, or the resource is one of `renewed`. [`desired::build`]
+    /// removes a zone only if the operator allowed that.
     pub(in crate::model) fn may_go(&self, names: &Names, id: &str) -> bool {
         if self.renewed.contains(id) {
             return true;
@@ -328,18 +328,18 @@ impl Plan {
     }
 }
 
-/// Whether it makes, changes or removes what a static IP depends on.
+/// Whether a change creates, modifies or removes a resource that a static IP depends on.
 fn alters_zone(change: &Change) -> bool {
     is_protected(&change.resource_type) && !matches!(change.effect, Effect::Tags | Effect::Record)
 }
 
-/// Whether a change set is of a template with the same static IPs, NAT gateways and NAT subnets: an earlier plan has chosen those,
-/// perhaps by flags that count no more.
+/// Whether a change set was made from a template with the same static IPs, NAT gateways and NAT subnets. An earlier plan chose these,
+/// perhaps by flags that have changed since.
 fn makes_same_zones(set: &ChangeSet, template: &Template) -> bool {
     zones_of(&set.name) == Some(short(&template.zones))
 }
 
-/// The change set that makes just this template.
+/// Returns the newest change set that was made from this template.
 pub(in crate::model::plan) fn set_for<'a>(
     stack: &'a Stack,
     template: &Template,

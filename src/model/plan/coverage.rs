@@ -1,4 +1,4 @@
-//! What route tables cover.
+//! The networks that route tables cover.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::model::base::cidr;
 use crate::model::base::ids::TableId;
 use crate::model::desired::Desired;
 
-/// Returns those of the routes that each table should have, merged; what several tables have alike comes once.
+/// Returns the given routes of each desired table, merged. Tables with equal routes share one element.
 pub(in crate::model) fn by_table<'a>(
     desired: &'a Desired,
     routes: impl Iterator<Item = &'a (TableId, Ipv4Net)>,

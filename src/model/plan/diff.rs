@@ -1,4 +1,4 @@
-//! How the live stack differs from the desired one, and which differences must never be made.
+//! Compares the live stack with the desired one, and decides which differences are refused.
 
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use crate::model::input::request::Request;
 
 const OUTPUT: &str = "output";
 const TAG: &str = "tag";
-/// Entries named for one route; more are counted.
+/// The maximum number of entries that the description of a route names all. Of more entries, it names one and counts the others.
 const NAMED_ENTRIES: usize = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -29,7 +29,7 @@ pub enum Kind {
     Remove,
 }
 
-/// One difference, described so that a person can judge it.
+/// One difference, with a description from which a user can judge it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
@@ -39,28 +39,28 @@ pub struct Difference {
     /// `AWS::EC2::Route`, …, `output` or `tag`.
     pub resource_type: String,
     pub what: String,
-    /// What would be replaced when modified.
+    /// Whether the modification replaces the resource.
     #[serde(skip)]
     create_only: bool,
 }
 
 impl Difference {
-    /// Whether CloudFormation would make a new resource in its place.
+    /// Whether CloudFormation would replace the resource by a new one.
     pub fn is_replacement(&self) -> bool {
         self.kind == Kind::Modify && self.create_only
     }
 
-    /// Whether the stack gives up what is there.
+    /// Whether the stack gives up the live resource.
     pub fn is_loss(&self) -> bool {
         self.kind == Kind::Remove || self.is_replacement()
     }
 
-    /// Says in words that a NAT gateway uses one more static IP.
+    /// Describes the difference as the use of one more static IP by a NAT gateway.
     pub(in crate::model) fn tell_use(&mut self, ip: &str) {
         self.what = format!("NAT gateway: traffic leaves from {ip}, too");
     }
 
-    /// Returns the change by which the stack leaves an EIP in the account when it gives it up.
+    /// Returns the change after which an EIP stays in the account when the stack gives it up.
     pub(in crate::model) fn retention(id: String) -> Self {
         Self {
             kind: Kind::Modify,
@@ -73,7 +73,7 @@ impl Difference {
 }
 
 impl Difference {
-    /// Says in words what becomes of a static IP that is replaced, if it is about that.
+    /// Describes the replacement of a static IP, if the difference is a part of it.
     pub(in crate::model) fn tell_replacement(&mut self, gateway: &str, ip: &str) {
         if self.id == gateway {
             self.what =
@@ -85,12 +85,12 @@ impl Difference {
         }
     }
 
-    /// Whether it does nothing but name the owner of the stack.
+    /// Whether the difference only names the owner of the stack.
     pub fn names_owner(&self) -> bool {
         self.resource_type == OUTPUT && self.id == template::OWNER
     }
 
-    /// Whether it does nothing but name the owner of a stack that names none.
+    /// Whether the difference only names the owner of a stack that names none.
     pub fn is_claim(&self) -> bool {
         self.kind == Kind::Add && self.names_owner()
     }
@@ -107,11 +107,11 @@ impl fmt::Display for Difference {
     }
 }
 
-/// From the live layout to the template, by logical id.
+/// Returns the differences from the live layout to the template.
 pub fn between(live: &Layout, template: &Template, request: &Request) -> Vec<Difference> {
-    // A template of our own making is always readable.
+    // A template that this program makes is always readable.
     let wanted = Layout::read(&template.text, &template.parameters).unwrap_or_default();
-    // Where nothing differs, and that is most of the time, nothing is sorted.
+    // The entries are sorted only if something differs, which is rare.
     let by_net = LazyCell::new(|| by_net(request));
     let served = |cidr: &str| entries_of(cidr, &by_net);
     let resource = |kind, id: &String, resource: &Resource, create_only| Difference {
@@ -159,7 +159,7 @@ pub fn between(live: &Layout, template: &Template, request: &Request) -> Vec<Dif
     differences
 }
 
-/// Stack tags, without those of AWS itself; those that are not in the settings count as differences too, since a change replaces all.
+/// Returns the differences of the stack's own tags. A live tag that is not in the settings counts, since a change replaces all tags.
 pub fn of_tags(
     live: &BTreeMap<String, String>,
     wanted: &BTreeMap<String, String>,
@@ -198,8 +198,8 @@ pub(in crate::model) fn is_protected(resource_type: &str) -> bool {
     ResourceType::of(resource_type).is_protected()
 }
 
-/// Whether CloudFormation would make a new resource in its place. Create-only properties are those of CloudFormation's
-/// resource schemas; only tags, a Route's target, and a list's name, size and entries can be changed in place.
+/// Whether CloudFormation would replace the resource by a new one. Create-only properties follow CloudFormation's resource schemas: only
+/// tags, a Route's target, added secondary IPs, and a list's name, size and entries can change in place.
 fn replaced(has: &Resource, wants: &Resource) -> bool {
     let is_route = ResourceType::of(&wants.kind) == ResourceType::Route;
     let is_list = ResourceType::of(&wants.kind) == ResourceType::PrefixList;
@@ -220,7 +220,7 @@ fn replaced(has: &Resource, wants: &Resource) -> bool {
     has.kind != wants.kind || fixed(has) != fixed(wants)
 }
 
-/// Why these differences must not be made, if they must not. `allowed` says whether a resource may go.
+/// Returns why the differences are refused, if they are. `allowed` says whether a resource may go.
 pub fn refusal(
     differences: &[Difference],
     strangers: &[String],
@@ -243,7 +243,7 @@ pub fn refusal(
     ))
 }
 
-/// Why a change set must not be executed: it does more than was planned.
+/// Returns why a change set must not be executed: it makes a change that was not planned or is not `allowed`.
 pub fn unplanned(
     changes: &[Change],
     planned: &[Difference],
@@ -274,8 +274,8 @@ pub fn unplanned(
     Some(surprise_text(surprise))
 }
 
-/// Why a change set that is to undo drift must not be executed: it touches what a static IP hangs on, and that is not there to
-/// be `renewed`.
+/// Returns why a change set that reverts drift must not be executed: it removes a resource, or makes or replaces one that a static IP
+/// depends on and that is not to be `renewed`.
 pub fn beyond_repair(changes: &[Change], renewed: impl Fn(&str) -> bool) -> Option<String> {
     let surprise = changes.iter().find(|change| match change.effect {
         Effect::Modify | Effect::Tags | Effect::Record => false,
@@ -289,19 +289,19 @@ pub fn beyond_repair(changes: &[Change], renewed: impl Fn(&str) -> bool) -> Opti
     Some(surprise_text(surprise))
 }
 
-/// CloudFormation cannot tell before that an attribute stays as it is. It does when its resource is modified in place.
+/// Whether the resource stays. CloudFormation cannot announce that an attribute stays, but it does if its resource is modified in place.
 fn stays_in_place(change: &Change, changes: &[Change]) -> bool {
     let in_place = [Effect::Modify, Effect::Tags];
     change.effect == Effect::MayReplace && hangs_on(change, changes, &in_place)
 }
 
-/// Whether a resource is modified only because of others in the change set, each of which is judged by itself.
+/// Whether a resource is modified only because of other resources in the change set, each of which is checked by itself.
 fn follows(change: &Change, changes: &[Change]) -> bool {
     let effects = [Effect::Modify, Effect::Tags, Effect::MayReplace];
     hangs_on(change, changes, &effects)
 }
 
-/// Whether a change hangs on nothing but resources that have one of these effects.
+/// Whether a change depends only on resources that have one of these effects.
 fn hangs_on(change: &Change, changes: &[Change], effects: &[Effect]) -> bool {
     let has_effect = |id: &String| {
         let mut others = changes.iter();
@@ -327,7 +327,7 @@ fn surprise_text(surprise: &Change) -> String {
     )
 }
 
-/// `served` names the entries that a route serves.
+/// Describes a resource. `served` names the entries that a route serves.
 fn describe(resource: &Resource, served: impl Fn(&str) -> String) -> String {
     let text = |key: &str| resource.properties[key].as_str().unwrap_or("?").to_owned();
     match resource.kind.as_str() {
@@ -379,7 +379,7 @@ fn by_net(request: &Request) -> ByNet<'_> {
     by_net
 }
 
-/// ` for ns/name key "k"`, of the entries that a route serves.
+/// Returns the entries that a route serves as a phrase, such as ` for ns/name key "k"`.
 fn entries_of(cidr: &str, by_net: &ByNet<'_>) -> String {
     let Ok(cidr) = cidr.parse::<Ipv4Net>() else {
         return String::new();

@@ -1,4 +1,4 @@
-//! What is requested and what should be, before the next step is decided.
+//! Computes the request and the desired stack, before the next step is decided.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::model::desired::{Desired, rules};
 use crate::model::plan::types::{Action, Failure, Plan, World};
 use crate::model::plan::{capacity, former_ips, kept_ips, more_ips, owner};
 
-/// Reads what is requested, and what should be: a plan without an action yet.
+/// Returns a plan with the request and the desired stack, but without an action yet.
 pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout) -> Plan {
     let rules = rules::rules(world.network, world.settings, names);
     let routed = || names.routes.keys().map(|(_, cidr)| cidr);
@@ -79,7 +79,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
     plan
 }
 
-/// Returns the worker route tables whose zone is configured and waits. A zone that is not configured is a mistake of the tag.
+/// Returns the worker route tables of configured zones that wait. A table of a zone that is not configured has a wrong tag.
 fn tables_without_nat(world: &World<'_>, desired: &Desired) -> BTreeMap<TableId, Zone> {
     let waits =
         |zone: &Zone| world.settings.zones.contains_key(zone) && !desired.zones.contains_key(zone);

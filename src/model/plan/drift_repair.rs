@@ -1,5 +1,5 @@
-//! Undoing what others did in EC2 behind CloudFormation's back: by a change set that reverts drift, else by a change of the
-//! stack that comes to the same. All of it goes the way of every change: prepared, read, executed.
+//! Repairs changes that were made in EC2 outside of CloudFormation: by a change set that reverts drift, or by a change of the stack with
+//! the same effect. Each repair is prepared, checked and executed as every change.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -31,7 +31,7 @@ use crate::model::plan::unroutable_zones::leave_routes;
 use crate::model::{desired, drift};
 
 impl Plan {
-    /// Fills `drifts`, and tells each.
+    /// Fills `drifts`, and reports each of them.
     pub(in crate::model) fn look_for_drift(
         &mut self,
         world: &World<'_>,
@@ -93,7 +93,7 @@ impl Plan {
         }
     }
 
-    /// Sets the next step of a repair. False when there is none to be made now.
+    /// Plans the next step of a repair. Returns false if no repair can be made now.
     pub(in crate::model) fn repair(
         &mut self,
         world: &World<'_>,
@@ -125,11 +125,11 @@ impl Plan {
                 && world.watch.stage(drift) != Stage::Spent
         };
         let curable: Vec<Drift> = self.drifts.iter().filter(curable).cloned().collect();
-        // An EIP that the stack does not have.
+        // Whether the repair adds an EIP to the stack.
         let gives_eip = |drift: &Drift| {
             matches!(drift.cure, Cure::NewIp(_)) && !layout.resources.contains_key(&drift.id)
         };
-        // Such a change set takes in all drift there is, so none may be there that it must not or cannot undo.
+        // A change set that reverts drift covers all drift, so every drift must be one that it may and can revert.
         let revertible = self
             .drifts
             .iter()
@@ -146,7 +146,7 @@ impl Plan {
         self.remake(world, stack, layout, names, curable)
     }
 
-    /// A change set with DeploymentMode REVERT_DRIFT.
+    /// Plans the next step of a change set with DeploymentMode REVERT_DRIFT.
     fn revert(&mut self, stack: &Stack, drifts: &[Drift]) {
         let keys = keys(drifts);
         let digest = digest(json!(keys).to_string().as_bytes());
@@ -198,8 +198,8 @@ impl Plan {
         self.repairs = keys;
     }
 
-    /// Repairs by changes of the stack: routes and tags are taken out, and the next plan puts them back, since it misses them; what
-    /// is gone is created again under another name.
+    /// Repairs drift by changes of the stack. Routes and tags are removed from the stack, and the next plan adds them again. A lost
+    /// resource is created again under another logical id.
     fn remake(
         &mut self,
         world: &World<'_>,
@@ -225,7 +225,7 @@ impl Plan {
         self.remake_all(stack, layout, names, drifts)
     }
 
-    /// Repairs these by a change of the stack. False when there is none to be made.
+    /// Repairs these drifts by a change of the stack. Returns false if no change can be made.
     pub(in crate::model) fn remake_all(
         &mut self,
         stack: &Stack,
@@ -248,12 +248,12 @@ impl Plan {
             return false;
         }
         (self.differences, self.renewed) = (differences, renewed);
-        // The try was counted when it was executed.
+        // The attempt was counted when its change set was executed.
         let was_tried = set_for(stack, &template)
             .is_some_and(|set| set.state == ChangeSetState::Executed && lost_eips::is_try(&drifts));
         self.change(stack, template, names, None);
         if self.action == Action::Refuse {
-            // A repair that cannot be made keeps nothing else from being done.
+            // A repair that cannot be made must not block other changes.
             self.setback = self.problems.pop().map(|problem| problem.message());
             let surprising = |set: &&ChangeSet| set.state == ChangeSetState::Ready;
             let Some(set) = stack.change_sets.iter().rev().find(surprising) else {
@@ -261,7 +261,7 @@ impl Plan {
             };
             self.set(discard(set), "CloudFormation would do more than repair");
         }
-        // A change set of an earlier plan may have less in it.
+        // A change set of an earlier plan may repair fewer drifts.
         if let Action::Execute { change_set } = &self.action {
             let mut sets = stack.change_sets.iter();
             let set = sets.find(|set| set.name == *change_set);
@@ -275,8 +275,8 @@ impl Plan {
         true
     }
 
-    /// Returns routes that are gone and that nobody would put back, where their NAT gateway is created again: leading to the new one
-    /// they would fail the change.
+    /// Returns the missing routes, besides `drifts`, whose NAT gateway is created again: the change would fail to turn them to the new
+    /// gateway.
     fn in_the_way(&self, names: &Names, drifts: &[Drift]) -> Vec<Drift> {
         let renewed = renewed(drifts);
         let is_in_the_way = |drift: &&Drift| {
@@ -294,8 +294,8 @@ impl Plan {
         missing.map(taken_out).collect()
     }
 
-    /// Returns those of the routes to be taken out that the next plan will ask for again. A route that is only retained must not be
-    /// touched: nothing would bring it back.
+    /// Returns the routes that the next plan wants after the routes of `drifts` are removed. A route that is only retained must not be
+    /// removed: no plan would add it again.
     fn that_come_back(
         &self,
         world: &World<'_>,
@@ -328,7 +328,7 @@ impl Plan {
     }
 }
 
-/// What cannot be repaired fails the whole change. So that it uses up nobody else's tries, the last one is made zone by zone.
+/// Restricts last attempts to one zone: a drift that cannot be repaired fails the change, and must not use up other zones' attempts.
 fn one_zone_at_last(drifts: &mut Vec<Drift>, names: &Names, is_last: impl Fn(&Drift) -> bool) {
     if !drifts.iter().all(is_last) {
         return;
@@ -338,7 +338,7 @@ fn one_zone_at_last(drifts: &mut Vec<Drift>, names: &Names, is_last: impl Fn(&Dr
     drifts.retain(|drift| Some(zone(drift)) == first);
 }
 
-/// One change never rebuilds the NAT of every zone: whatever is wrong with what was seen, traffic goes on somewhere.
+/// Ensures that no change rebuilds the NAT of every zone: even if the readings are wrong, traffic leaves from some zone.
 fn not_all_zones(drifts: &mut Vec<Drift>, names: &Names) {
     let zone = |drift: &Drift| match (&drift.place, &drift.cure) {
         (Place::Zone(zone), Cure::Renew(_) | Cure::NewIp(_) | Cure::Adopt(..)) => {
@@ -352,7 +352,7 @@ fn not_all_zones(drifts: &mut Vec<Drift>, names: &Names) {
     }
 }
 
-/// What becomes of a drift.
+/// Returns the outlook of a drift: its repair, or the remedy.
 fn outlook<'a>(drift: &'a Drift, mode: OnDrift, spent: bool) -> Cow<'a, str> {
     let text = match (&drift.cure, mode) {
         (Cure::Recover(_, ip), _) => {
@@ -380,7 +380,7 @@ fn named(drifts: &[Drift]) -> String {
     }
 }
 
-/// What may be replaced, since it is gone or of no use.
+/// Returns the logical ids of resources that may be replaced or removed, since they are lost or of no use.
 fn renewed(drifts: &[Drift]) -> BTreeSet<String> {
     let ids = |drift: &Drift| match &drift.cure {
         Cure::Renew(ids) | Cure::NewIp(ids) | Cure::Recover(ids, _) | Cure::Adopt(ids, _) => {

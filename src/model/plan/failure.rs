@@ -16,7 +16,7 @@ use crate::model::plan::diff::Difference;
 use crate::model::plan::types::{Action, Failure, Plan, World};
 
 impl Failure {
-    /// What the stack's last operation failed of.
+    /// Returns why the stack's last operation failed.
     pub(in crate::model) fn of(world: &World<'_>, names: &Names) -> Self {
         let Live::Ours(stack) = world.live else {
             return Self::default();
@@ -40,7 +40,7 @@ impl Failure {
             } else if let Some(table) = list_table_of(id, world.network, names) {
                 match table.filter(|_| failed.table_is_full) {
                     Some(table) => _ = failure.routes.insert((table, None), failed.reason.clone()),
-                    // It does not say which entry of the list AWS refuses.
+                    // The failure of a list does not show which entry AWS refuses.
                     None => failure.unexplained = failure.failed && !is_creation,
                 }
             } else if let Some((table, cidr)) = route_of(id, world.network, names) {
@@ -52,7 +52,7 @@ impl Failure {
     }
 }
 
-/// The new zone that a resource is a part of.
+/// Returns the new zone of a resource, with its NAT CIDR.
 fn zone_of(
     id: &str,
     world: &World<'_>,
@@ -75,7 +75,7 @@ fn zone_of(
     Some((zone.clone(), *cidr.or(names.nat_cidrs.get(&zone))?))
 }
 
-/// None: it is neither a list nor a route to one. Else the table of the route.
+/// Returns the table of a route to a list; Some(None) for a list. None for other resources.
 fn list_table_of(id: &str, network: &Network, names: &Names) -> Option<Option<TableId>> {
     if let Some((table, _)) = names.list_routes.get(id) {
         return Some(Some(table.clone()));
@@ -98,11 +98,11 @@ fn route_of(id: &str, network: &Network, names: &Names) -> Option<(TableId, Ipv4
 }
 
 impl Plan {
-    /// The same network where those that are due may be tried again, if nothing else is left to do.
+    /// Returns the network in which refused routes that are due may be tried again, if nothing else is left to do.
     pub(in crate::model) fn retry(&self, world: &World<'_>) -> Option<Network> {
         let aside = &world.network.headroom.refused;
         let rests = matches!(self.action, Action::Keep | Action::Discard { .. });
-        // Where every route waits there may be no stack to keep.
+        // If every route waits, there may be no stack to keep.
         let has_none = matches!((&self.action, world.live), (Action::Refuse, Live::Absent));
         let is_idle = (rests || has_none) && self.differences.iter().all(Difference::names_owner);
         let is_due = aside.routes.values().any(|waits| waits.left.is_zero());
@@ -114,7 +114,7 @@ impl Plan {
         Some(network)
     }
 
-    /// Notes what the next change tries, and when the next refused route is due.
+    /// Notes which new routes the change tries, and when the next refused route is due.
     pub(in crate::model) fn mark_refused(&mut self, world: &World<'_>, names: &Names) {
         let waits = world.network.headroom.refused.routes.values();
         let next = waits.map(|waits| waits.left).filter(|left| !left.is_zero());
@@ -123,7 +123,7 @@ impl Plan {
             return;
         };
         self.attempt = additions(stack, change_set, world.network);
-        // What a repair makes again is no addition.
+        // A route that a repair adds again is no new route.
         let mut sets = stack.change_sets.iter();
         let set = sets.find(|set| set.name == *change_set);
         if set.is_some_and(ChangeSet::changes_list) {
@@ -134,7 +134,7 @@ impl Plan {
     }
 }
 
-/// The routes that a change set makes.
+/// Returns the routes that a change set adds.
 fn additions(stack: &Stack, change_set: &str, network: &Network) -> BTreeSet<(TableId, Ipv4Net)> {
     let mut sets = stack.change_sets.iter();
     let set = sets.find(|set| set.name == change_set);

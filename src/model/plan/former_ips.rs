@@ -1,8 +1,8 @@
-//! The static IPs that zones get that are to be added: those that they had before, if the account still has them. And those that live
-//! zones get instead of the ones that they have, since the operator has named both.
+//! Chooses static IPs for zones. A new zone gets the IP that it had before, if the account still has it. A live zone gets another IP if the
+//! operator has named both zone and IP.
 //!
-//! An IP is found by the ledger; without it, by the tags that CloudFormation leaves on an EIP that its stack gave up. Where that
-//! leaves a choice, the zone waits: a guess could give a partner's allow list the wrong IP.
+//! The ledger identifies a former IP; without it, the tags that CloudFormation leaves on an EIP that its stack gave up. If several IPs are
+//! possible, the zone waits: a guess could give a partner's allow list the wrong IP.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::model::plan::lost_eips::by_hand;
 use crate::model::plan::replaced_ips::{self, Replaced};
 use crate::model::plan::types::World;
 
-/// The tags of AWS CloudFormation.
+/// The tags that CloudFormation sets on a stack's resources.
 const STACK_NAME: &str = "aws:cloudformation:stack-name";
 const LOGICAL_ID: &str = "aws:cloudformation:logical-id";
 
@@ -52,7 +52,7 @@ pub(in crate::model) fn chosen(world: &World<'_>, names: &Names) -> Option<Netwo
     })
 }
 
-/// Notes the static IPs of the live zones, as EC2 was last seen to have them. Those of other zones stay as they are.
+/// Records the live zones' static IPs in the ledger, as EC2 last showed them. The records of other zones stay as they are.
 pub(in crate::model) fn note(ledger: &mut Ledger, world: &World<'_>, names: &Names) {
     let now = whole_seconds(world.grace.now);
     let seen = world.watch.last_seen();
@@ -72,7 +72,7 @@ pub(in crate::model) fn note(ledger: &mut Ledger, world: &World<'_>, names: &Nam
         });
         // After a replacement CloudFormation may still show the former outputs.
         let given = names.given.get(&zone).filter(|it| !it.ip.is_empty());
-        // One that was released and allocated again counts once the zone uses it.
+        // An IP that was released and allocated again counts once the zone uses it.
         let is_held = address.is_some_and(|address| address.held_by.is_some());
         let seen = seen.filter(|seen| {
             let was = ledger.static_ips.get(&zone).filter(|was| was.ip == seen.ip);
@@ -125,7 +125,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Returns what becomes of a zone whose static IP the flags name.
+    /// Returns the choice for a zone whose static IP the flags name.
     fn given(
         &self,
         zone: &Zone,
@@ -151,8 +151,8 @@ impl Finder<'_> {
         })
     }
 
-    /// Returns the static IP that a live zone gets instead of the one that it has, or why it keeps that. None if it has the one that is
-    /// named, or EC2 was not asked yet.
+    /// Returns the static IP that replaces a live zone's own, or why the zone keeps its own. None if the zone has the named IP already, or
+    /// EC2 was not asked yet.
     fn instead(&self, Replaced { zone, ip, named }: &Replaced<'_>) -> Option<Choice> {
         let headroom = &self.world.network.headroom;
         let choice = match &headroom.account {
@@ -173,7 +173,7 @@ impl Finder<'_> {
         Some(choice)
     }
 
-    /// Returns what becomes of a zone whose former static IP does not exist any more.
+    /// Returns the choice for a zone whose former static IP was released. None if the operator permits a new one.
     fn lost(&self, zone: &Zone, former: &StaticIp) -> Option<Choice> {
         let ip = &former.ip;
         let permission = (zone.clone(), ip.clone());
@@ -187,7 +187,7 @@ impl Finder<'_> {
         Some(Choice::Wait(Reason::StaticIpLost, why))
     }
 
-    /// Looks for the zone's former static IP by its tags.
+    /// Finds the zone's former static IP by its tags.
     fn tagged(&self, zone: &Zone, addresses: &BTreeMap<String, AccountAddress>) -> Option<Choice> {
         let stack = self.world.settings.stack_name.as_str();
         let ours = addresses.iter().filter(|(allocation, address)| {
@@ -221,7 +221,7 @@ impl Finder<'_> {
     }
 }
 
-/// Returns what becomes of a zone whose former static IP the account has.
+/// Returns the choice for a zone whose former static IP the account has.
 fn had(allocation: &str, address: &AccountAddress) -> Choice {
     if_free(allocation, address, |holder| {
         format!(
@@ -231,7 +231,7 @@ fn had(allocation: &str, address: &AccountAddress) -> Choice {
     })
 }
 
-/// Returns the choice of this address, or a wait with what is said of its holder.
+/// Returns the choice of an address that is free, or a wait. `taken` returns the reason of the wait from the holder.
 fn if_free(
     allocation: &str,
     address: &AccountAddress,
@@ -246,7 +246,7 @@ fn if_free(
     }
 }
 
-/// Why a NAT gateway of the zone cannot have the address, with the remedy.
+/// Returns why a NAT gateway of the zone cannot have the address, with the remedy.
 fn unfit(zone: &Zone, address: &AccountAddress) -> Option<String> {
     if let Some(service) = &address.managed_by {
         return Some(format!(
@@ -269,7 +269,7 @@ fn tag<'a>(address: &'a AccountAddress, key: &str) -> Option<&'a str> {
     address.tags.get(key).map(String::as_str)
 }
 
-/// How many static IPs a message names.
+/// The maximum number of static IPs that a message names.
 const NAMED: usize = 4;
 
 fn wait(why: String) -> Choice {

@@ -14,11 +14,11 @@ use crate::model::persisted::grace::whole_seconds;
 use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::types::{Plan, World};
 
-/// How long a change is shown: everybody who was away for a night still sees it.
+/// The time for which a change is shown, so that a user who was away overnight still sees it.
 const SHOWN: Duration = Duration::from_hours(24);
 
-/// Returns the static IPs that zones had, that EC2 still shows, and that no NAT gateway of the stack uses. Nothing is said where that is
-/// in doubt: people release what is listed here.
+/// Returns the static IPs that zones had, that EC2 still shows, and that no NAT gateway of the stack uses. An IP in doubt is left out,
+/// since users release the IPs of this list.
 pub(in crate::model) fn kept(
     ledger: &Ledger,
     plan: &Plan,
@@ -36,7 +36,7 @@ pub(in crate::model) fn kept(
     let given = names.given.values().map(|it| &it.ip);
     let used = outputs.chain(more).chain(given).map(String::as_str);
     let used: BTreeSet<&str> = used.collect();
-    // An operation may be giving it to the zone's new NAT gateway.
+    // The running operation may give the IP to the zone's new NAT gateway.
     let is_busy = stack.is_some_and(|stack| stack.status.phase() == Phase::Busy);
     let comes_back = |ip: &str, zone: &Zone| {
         let last = ledger.static_ips.get(zone).is_some_and(|it| it.ip == ip);
@@ -56,7 +56,7 @@ pub(in crate::model) fn kept(
     unused.filter_map(kept).collect()
 }
 
-/// Returns what each live zone's static IP was, if it changed not long ago.
+/// Returns the recent changes of the live zones' static IPs.
 pub(in crate::model) fn changes(ledger: &Ledger, plan: &Plan, world: &World<'_>) -> Vec<IpChange> {
     let since = whole_seconds(world.grace.now.saturating_sub(SHOWN));
     let recent = ledger.former_ips.iter().filter(|(_, it)| it.until > since);

@@ -1,4 +1,4 @@
-//! What a change set of an earlier plan does to network lists, by its template: CloudFormation announces only that a list changes.
+//! Judges an earlier plan's change set by the network lists in its template: CloudFormation announces only that a list changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,21 +13,21 @@ use crate::model::desired::lists::carried;
 use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::types::Plan;
 
-/// The lists as they are, and as they are to be.
+/// The live lists and the desired lists.
 pub(in crate::model::plan) struct ListEdits<'a> {
     plan: &'a Plan,
     live: &'a BTreeMap<String, NetworkList>,
     wanted: BTreeMap<String, NetworkList>,
 }
 
-/// What a change set does to lists, where that does no harm.
+/// The edits of lists in a change set, if they do no harm.
 #[derive(Default)]
 pub(in crate::model::plan) struct Harmless {
-    /// Logical ids of the lists that it adds or changes.
+    /// Logical ids of the lists that the change set adds or changes.
     pub judged: BTreeSet<String>,
-    /// Logical ids of the routes to the lists that it adds.
+    /// Logical ids of the routes to the lists that the change set adds.
     pub passing: BTreeSet<String>,
-    /// Whether it does some of what is to be done.
+    /// Whether the change set makes some of the desired edits.
     pub helps: bool,
 }
 
@@ -40,7 +40,7 @@ impl<'a> ListEdits<'a> {
         }
     }
 
-    /// Whether a network is to leave the list that it is in.
+    /// Whether a network is in a live list and in no desired list.
     pub fn removes(&self, net: &Ipv4Net) -> bool {
         let has = |lists: &BTreeMap<String, NetworkList>| {
             lists.values().any(|list| list.entries.contains(net))
@@ -48,7 +48,7 @@ impl<'a> ListEdits<'a> {
         has(self.live) && !has(&self.wanted)
     }
 
-    /// Returns the entries that a change set takes out of lists.
+    /// Returns the entries that a change set removes from lists.
     pub fn removed_by(&self, set: &ChangeSet) -> BTreeSet<Ipv4Net> {
         let Some(lists) = &set.lists else {
             return BTreeSet::new();
@@ -62,9 +62,8 @@ impl<'a> ListEdits<'a> {
         removed.copied().collect()
     }
 
-    /// None where it would do harm, or may do so: it takes an entry out that is to stay, makes a list of another size, or adds what nobody
-    /// has requested.
-    /// `dead`: zones whose NAT gateway is gone, so that no route to a list can be made there.
+    /// Returns the edits of a change set. None if they do or may do harm: they remove a desired entry, make a list of another size, or add
+    /// a network that was never requested. `dead`: zones whose NAT gateway does not exist, so that no route to a list can be made there.
     pub fn judge(&self, set: &ChangeSet, dead: &BTreeSet<Zone>) -> Option<Harmless> {
         if !set.changes_list() {
             return Some(Harmless::default());
@@ -103,7 +102,7 @@ impl<'a> ListEdits<'a> {
         Some(harmless)
     }
 
-    /// Whether it is requested, or was: for the moment until the next change takes it out it does no harm.
+    /// Whether a network is or was requested: it does no harm until the next change removes it.
     fn was_requested(&self, net: &Ipv4Net) -> bool {
         let lists = || self.wanted.values();
         let mut former = self.plan.ledger.iter().map(Ledger::former);
@@ -114,7 +113,7 @@ impl<'a> ListEdits<'a> {
     }
 }
 
-/// Whether it adds a list or changes one in place.
+/// Whether a change adds a list or modifies one in place.
 fn is_edit(change: &Change) -> bool {
     let is_list = ResourceType::of(&change.resource_type) == ResourceType::PrefixList;
     is_list && matches!(change.effect, Effect::Add | Effect::Modify)

@@ -1,4 +1,4 @@
-//! A list that serves networks is as a route of all of them: no change takes it away, or the route to it, while one is requested.
+//! Protects lists as routes: no change removes a list, or the route to it, while a requested network depends on the list.
 
 use crate::model::base::ids::TableId;
 use crate::model::cloud::layout::Names;
@@ -6,7 +6,7 @@ use crate::model::cloud::resource_type::ResourceType;
 use crate::model::plan::types::Plan;
 
 impl Plan {
-    /// Why the differences must not be made, if they must not.
+    /// Returns why the differences are refused, if they would lose a list that is in use.
     pub(in crate::model) fn would_lose_list(&self, names: &Names) -> Option<String> {
         let mut losses = self.differences.iter().filter(|it| it.is_loss());
         let lost = losses.find(|it| self.uses_list(names, &it.id))?;
@@ -16,7 +16,7 @@ impl Plan {
         ))
     }
 
-    /// Whether a network is desired that has its routes by this list, or by this route to a list.
+    /// Whether a desired network has its routes only by this list, or by this route to a list.
     pub(in crate::model::plan) fn uses_list(&self, names: &Names, id: &str) -> bool {
         let (tables, list): (Vec<&TableId>, &str) = match names.list_routes.get(id) {
             Some((table, list)) => (vec![table], list),
@@ -32,7 +32,7 @@ impl Plan {
         routes.any(|route| self.desired.routes.contains(&route) && !names.is_direct(&route))
     }
 
-    /// Whether it changes a list, or takes one away.
+    /// Whether a difference concerns a list.
     pub(in crate::model) fn alters_list(&self) -> bool {
         let mut kinds = self
             .differences

@@ -1,5 +1,5 @@
-//! Static IPs that were released. AWS gives one back as long as nobody else has it, to an EIP whose `Address` names it. Each try is
-//! a change of one zone alone: if AWS has given the IP away, it fails at its first step and is rolled back.
+//! Recovers static IPs that were released. AWS returns an IP to an EIP whose `Address` names it, unless another account has the IP. Each
+//! attempt is a change of one zone alone: if another account has the IP, the change fails at its first step and is rolled back.
 
 use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::{Layout, Names};
@@ -11,8 +11,8 @@ use crate::model::drift::tracker::Recovery;
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::types::{Action, Plan, World};
 
-/// Decides for each zone whose static IP is gone whether the controller tries to get it back now. `is_allowed` says for which zones the
-/// operator permits a new one: that counts after one try.
+/// Decides for each zone with a lost static IP whether the controller tries to recover it now. `is_allowed` says whether the operator
+/// permits a new IP for a zone: the permission counts after one attempt.
 pub(in crate::model) fn recover_lost_zones(
     drifts: &mut [Drift],
     world: &World<'_>,
@@ -46,7 +46,7 @@ pub(in crate::model) fn recover_lost_zones(
     }
 }
 
-/// Returns what a person can do about a static IP that is gone.
+/// Returns the remedy for a lost static IP that the controller does not recover.
 pub(in crate::model) fn by_hand(zone: &Zone, ip: &str) -> String {
     format!(
         "be quick, before AWS gives it to another account: run `aws ec2 allocate-address --domain vpc --address {ip}`, and the controller \
@@ -55,7 +55,7 @@ pub(in crate::model) fn by_hand(zone: &Zone, ip: &str) -> String {
     )
 }
 
-/// Returns what becomes of a static IP that the controller tries to get back.
+/// Returns the outlook of a lost static IP that the controller can try to recover.
 pub(in crate::model) fn outlook(drift: &Drift, ip: &str, repairs: bool) -> String {
     let zone = match &drift.place {
         Place::Zone(zone) => zone,
@@ -70,8 +70,8 @@ pub(in crate::model) fn outlook(drift: &Drift, ip: &str, repairs: bool) -> Strin
     }
 }
 
-/// Lets a NAT gateway that is made again use the zone's static IP by its allocation id, where that is another one than the stack knows:
-/// the IP was released, and is in the account again.
+/// Lets a NAT gateway that is created again use the zone's static IP under another allocation id than the stack knows: the IP was released,
+/// and is in the account again.
 pub(in crate::model) fn adopt_allocations(
     drifts: &mut [Drift],
     names: &Names,
@@ -94,7 +94,7 @@ pub(in crate::model) fn adopt_allocations(
     }
 }
 
-/// Returns the zone's static IP, if it is free and under another allocation id than before.
+/// Returns the zone's static IP, if it is free and has another allocation id than before.
 fn reallocated(
     zone: &Zone,
     names: &Names,
@@ -118,13 +118,13 @@ pub(in crate::model) fn is_recovery(drift: &Drift) -> bool {
     matches!(drift.cure, Cure::Recover(..))
 }
 
-/// Whether the repair of these is a try to get a static IP back.
+/// Whether the repair of these drifts is an attempt to recover a static IP.
 pub(in crate::model) fn is_try(drifts: &[Drift]) -> bool {
     drifts.iter().any(is_recovery)
 }
 
 impl Plan {
-    /// Sets the next step of getting a static IP back. False when there is none to be made now.
+    /// Plans the next step of recovering a static IP. Returns false if no step can be made now.
     pub(in crate::model) fn recover(
         &mut self,
         world: &World<'_>,
@@ -140,7 +140,7 @@ impl Plan {
         let Some(lost) = wanted.min_by_key(tries).cloned() else {
             return false;
         };
-        // What else the new NAT gateway needs in the zone.
+        // Whether the new NAT gateway needs this resource of its zone, too.
         let hangs_on_it =
             |drift: &&Drift| drift.place == lost.place && matches!(drift.cure, Cure::Renew(_));
         let others = self.drifts.iter().filter(hangs_on_it);
@@ -148,7 +148,7 @@ impl Plan {
         self.remake_all(stack, layout, names, drifts)
     }
 
-    /// Plans that the EIPs which a repair takes out of the stack are retained first. False when they are, or it cannot be made so.
+    /// Plans to retain the EIPs that a repair removes from the stack. Returns false if they are retained, or cannot be.
     pub(in crate::model) fn retains_first(
         &mut self,
         stack: &Stack,
@@ -166,7 +166,7 @@ impl Plan {
     }
 }
 
-/// Returns the key by which a repair of the drift is counted. Tries to get a static IP back do not count against a new one.
+/// Returns the key that counts repairs of the drift. Attempts to recover a static IP do not count as attempts to get a new one.
 pub(in crate::model) fn repair_key(drift: &Drift) -> String {
     match drift.recovery_key() {
         Some(key) if is_recovery(drift) => key,

@@ -1,5 +1,4 @@
-//! A change that takes much away at once waits, since that is a mistake more often than a wish: a label that is misspelt, another
-//! cluster, a script gone wrong.
+//! Delays a change that removes many networks at once, since that is usually a mistake: a misspelt label, another cluster, a faulty script.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,8 +18,8 @@ use crate::model::plan::diff::Kind;
 use crate::model::plan::types::{Action, Plan, World};
 
 impl Plan {
-    /// Whether the step takes away what cannot be given back, or much at once, since users do not request it any more. Then the sources are
-    /// read again immediately before it: a watch may be dead without anybody knowing.
+    /// Whether the step removes resources that cannot be restored, or many networks at once, since users request them no more. Then the
+    /// sources are listed again immediately before the step: a watch may have stopped without notice.
     pub fn needs_proof(&self) -> bool {
         let removes = |kind: ResourceType| {
             let mut differences = self.differences.iter();
@@ -43,7 +42,7 @@ impl Plan {
         }
     }
 
-    /// Reports that the step is not made, since the sources do not say any more what it was decided from.
+    /// Returns the problem for a step that is not made, since the sources do not confirm the plan.
     pub fn not_confirmed(&self, source: String, why: &str) -> Problem {
         let text = format!(
             "everything was listed again before {}, which is not made now: {why}; a new plan is made",
@@ -52,9 +51,9 @@ impl Plan {
         Problem::warning(Subject::Source(source), Reason::NotConfirmed, text)
     }
 
-    /// Where more than `--max-removal` of the networks would lose their routes, they keep them until that has lasted for the grace
-    /// period, also when some are asked for again meanwhile; what is added goes ahead. Routes that go with their table or zone do
-    /// not count. An empty set has its own rule, but is a large removal for what comes after.
+    /// Keeps the routes of networks for the grace period if more than `--max-removal` percent of the networks would lose theirs, even if
+    /// some are requested again meanwhile. Additions continue. Routes that go with their table or zone do not count. An empty request has
+    /// its own rule, but later requests count it as a large removal.
     pub(in crate::model) fn hold_large_removal(
         &mut self,
         world: &World<'_>,
@@ -77,7 +76,7 @@ impl Plan {
             .grace
             .large_removal
             .map_or(networks, |large| large.of.min(networks));
-        // A single network that is replaced by another is an edit.
+        // The replacement of a single network is an edit.
         let large = of > 1 && removed as u128 * 100 > of as u128 * share;
         let waits = share < 100 && removed > 0 && (large || self.grace.large_removal.is_some());
         if !waits {
@@ -119,8 +118,8 @@ impl Plan {
         ));
     }
 
-    /// Keeps as many of the networks that nobody requests as fit beside what is requested, and returns their number. The others go first
-    /// where a route table is full, and then there is room.
+    /// Keeps as many networks that nobody requests as fit beside the requested ones, and returns their number. A full route table loses the
+    /// others first, which makes room.
     fn make_room(
         &mut self,
         world: &World<'_>,
@@ -137,7 +136,7 @@ impl Plan {
         };
         let networks: BTreeSet<Ipv4Net> = gone.keys().map(|(_, cidr)| *cidr).collect();
         let networks: Vec<Ipv4Net> = networks.into_iter().collect();
-        // The first so many networks stay.
+        // The first `count` networks stay.
         let split = |count: usize| -> (Unasked, Unasked) {
             let first = networks.get(..count).unwrap_or(&networks);
             let stays = |((_, cidr), _): &(_, _)| first.binary_search(cidr).is_ok();
@@ -157,7 +156,7 @@ impl Plan {
         let mut fitted = fit(world.network, &stay);
         let lost = gone_without(&fitted.desired, names);
         if lost.keys().any(|route| !leave.contains_key(route)) {
-            // What is to cover some of the live routes has to wait: then these stay as well.
+            // If a route that is to cover live routes waits, these live routes stay as well.
             let mut kept = stay;
             kept.extend(
                 lost.into_iter()
@@ -171,7 +170,7 @@ impl Plan {
     }
 }
 
-/// Returns the live routes in tables that stay whose addresses would not be routed any more.
+/// Returns the live routes, in tables that stay, which no desired route covers.
 fn gone_without(desired: &Desired, names: &Names) -> Unasked {
     let stays = |((table, _), _): &(&(TableId, Ipv4Net), &Zone)| desired.tables.contains_key(table);
     let covered = |(table, cidr): &(TableId, Ipv4Net)| {
@@ -201,7 +200,7 @@ fn without(network: &Network, routes: &Unasked) -> Network {
     network
 }
 
-/// In UTC, as people and machines read it.
+/// Returns the time in UTC, as in RFC 3339.
 fn instant(since_1970: Duration) -> String {
     let seconds = i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX);
     jiff::Timestamp::from_second(seconds).map_or_else(|_| "later".to_owned(), |at| at.to_string())

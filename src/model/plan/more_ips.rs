@@ -1,8 +1,8 @@
-//! Additional static IPs of live zones: `--aws-eips-per-zone`, and `--aws-eips-in-use-per-zone` of them carry traffic.
+//! Adds static IPs to live zones: up to `--aws-eips-per-zone`, of which `--aws-eips-in-use-per-zone` carry traffic.
 //!
-//! Each is a change of its own, made when there is nothing else to change: it fails nobody's routes, and no tenant's edit outdates it.
-//! After a failure it waits by itself. A static IP is used by a later change than the one that adds it, so partners can allow it first. Their
-//! number only grows: a flag that is lowered by mistake must not cost an IP that partners allow.
+//! Each step is a change of its own, made when nothing else is to change: its failure affects no route, and no tenant's edit outdates it.
+//! After a failure only this step waits. One change adds a static IP and a later one uses it, so partners can allow the IP first. The
+//! number of IPs only grows: a flag that is lowered by mistake must not cost an IP that partners allow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ use crate::model::plan::diff;
 use crate::model::plan::patched_template::{with_more_eip, with_used_eip};
 use crate::model::plan::types::{Action, Plan, World, discard};
 
-/// Returns the additional static IPs from which no traffic leaves. `secondary`: those from which it does, as EC2 was last seen.
+/// Returns the additional static IPs from which no traffic leaves. `secondary`: the IPs from which it does, as [`in_use`] returns them.
 pub(in crate::model) fn announced(
     world: &World<'_>,
     layout: &Layout,
@@ -37,13 +37,13 @@ pub(in crate::model) fn announced(
     announced
 }
 
-/// Returns how many static IPs the zone has.
+/// Returns the number of the zone's static IPs.
 fn count(names: &Names, zone: &Zone) -> u8 {
     u8::try_from(of(names, zone).len()).map_or(MAX, |more| more.saturating_add(1))
 }
 
-/// Returns the public IPs from which the traffic of each zone leaves, besides its first one: those that EC2 was last seen to have,
-/// `seen`, and those that the live template gives the NAT gateway.
+/// Returns the public IPs from which the traffic of each zone leaves, besides its first one: `seen`, which EC2 last showed, and the IPs
+/// that the live template gives the NAT gateway.
 pub(in crate::model) fn in_use(
     world: &World<'_>,
     layout: &Layout,
@@ -59,7 +59,7 @@ pub(in crate::model) fn in_use(
     seen
 }
 
-/// Returns from how many static IPs the zone's traffic leaves, by the live template.
+/// Returns the number of static IPs from which the zone's traffic leaves, by the live template.
 fn used_count(layout: &Layout, names: &Names, zone: &Zone) -> u8 {
     let more = more_ips::used(layout, names, zone).len();
     u8::try_from(more).map_or(MAX, |more| more.saturating_add(1))
@@ -88,7 +88,7 @@ pub(in crate::model) fn kept(world: &World<'_>, names: &Names, live: &Layout) ->
     zones.filter_map(warning).collect()
 }
 
-/// Returns what the zone lacks: first static IPs, then their use.
+/// Returns the zone's next step: the addition of a static IP, or if none is lacking the use of one.
 fn step_of(world: &World<'_>, layout: &Layout, names: &Names, zone: &Zone) -> Option<IpStep> {
     let settings = world.settings;
     let (exist, used) = (count(names, zone), used_count(layout, names, zone));
@@ -104,7 +104,7 @@ fn step_of(world: &World<'_>, layout: &Layout, names: &Names, zone: &Zone) -> Op
     })
 }
 
-/// Leaves additional static IPs that are gone in the stack, unless the operator has named each of them.
+/// Keeps each lost additional static IP in the stack, unless the operator has named it.
 pub(in crate::model) fn keep_lost(
     drifts: &mut [Drift],
     world: &World<'_>,
@@ -128,12 +128,12 @@ pub(in crate::model) fn keep_lost(
 }
 
 impl Plan {
-    /// Whether its change waits for long if it fails, so that a later leader has to know of the try.
+    /// Whether a failure of the plan's change leads to a long wait, so that a later leader must know of the attempt.
     pub fn is_patient(&self) -> bool {
         !self.new_zones.is_empty() || self.ip_step.is_some()
     }
 
-    /// Plans the change that gives a zone one more static IP. Returns whether it did.
+    /// Plans the change that adds a static IP to a zone, or uses one more. Returns whether a change is planned.
     pub(in crate::model) fn add_ip(
         &mut self,
         world: &World<'_>,
@@ -141,7 +141,7 @@ impl Plan {
         layout: &Layout,
         names: &Names,
     ) -> bool {
-        // The stack is about to go.
+        // The stack is about to be deleted.
         if self.nothing_asked() && world.settings.on_empty == OnEmpty::Delete {
             return false;
         }
@@ -170,7 +170,7 @@ impl Plan {
         self.ip_step = Some(step);
         let set = set_for(stack, &template).cloned();
         self.change(stack, template, names, None);
-        // One that cannot be made is given up for a time.
+        // A change that cannot be made is discarded, and its zone waits.
         if let (Action::Refuse | Action::Keep, Some(set)) = (&self.action, set) {
             let setback = self.problems.pop().map(|problem| problem.message());
             let why = setback.clone().unwrap_or_default();
@@ -181,7 +181,7 @@ impl Plan {
         true
     }
 
-    /// Whether the account may have one more address, as far as EC2 was asked. If it was not, it is asked for that.
+    /// Marks the zone, so that EC2 is asked about the account. Returns whether it may have one more address: false until EC2 was asked.
     fn has_room(&mut self, world: &World<'_>, zone: &Zone) -> bool {
         self.undecided.insert(zone.clone());
         let headroom = &world.network.headroom;
@@ -193,8 +193,8 @@ impl Plan {
         headroom.account != Account::NotAsked && headroom.addresses != Some(0)
     }
 
-    /// Returns the static IP that the step brings into use, and the logical ids of the NAT gateway and of the EIP: one that the stack at
-    /// rest shows, and that nothing else has. None if the step adds a static IP, or there is none to be used now.
+    /// Returns the static IP that the step brings into use, after the logical ids of the NAT gateway and the EIP. The stack at rest shows
+    /// this IP, and no other resource has it. None if the step adds a static IP, or no IP can be used now.
     fn unused_ip<'a>(
         &self,
         world: &World<'_>,
@@ -224,7 +224,7 @@ impl Plan {
         })
     }
 
-    /// Returns the next step of a zone that is well, and notes those that wait.
+    /// Returns the next step of a zone without drift, and notes the steps that wait.
     fn next_ip(
         &mut self,
         world: &World<'_>,

@@ -1,5 +1,5 @@
-//! Zones whose static IP is gone. Each gets a new one only where `--allow-new-eips` names the zone and the IP that it has lost, so
-//! the flag has no effect on any later loss, and one change gives one zone a new IP.
+//! Zones whose static IP is lost. A zone gets a new IP only if `--allow-new-eips` names the zone and the lost IP, so the flag has no effect
+//! on a later loss. One change gives one zone a new IP.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::lost_eips::recover_lost_zones;
 use crate::model::plan::types::World;
 
-/// Leaves zones as they are whose static IP is gone and must not be replaced now. Of those that may get another one, this change
-/// serves the first: an answer that is wrong about many never costs more.
+/// Leaves zones unchanged whose static IP is lost and must not be replaced now. One change serves only the first of the zones that may get
+/// a new IP, so a wrong answer about many zones never costs more.
 pub(in crate::model) fn keep_lost_zones(
     drifts: &mut [Drift],
     names: &Names,
@@ -57,7 +57,7 @@ pub(in crate::model) fn keep_lost_zones(
     }
 }
 
-/// Returns the zone whose static IP is lost, if the drift is that.
+/// Returns the zone that a new static IP would repair, if the drift is a lost static IP.
 fn lost_zone(drift: &Drift) -> Option<&Zone> {
     match (&drift.place, &drift.cure) {
         (Place::Zone(zone), Cure::NewIp(_)) => Some(zone),

@@ -1,5 +1,5 @@
-//! Ledgers whose static IPs are in another account. A cluster that moves to another account takes its ledger along, and each start of
-//! the provider `in-memory` has a new account. Such IPs cannot be used, and nobody has lost them.
+//! Handles ledgers whose static IPs are in another account: the cluster moved to this account, or the provider `in-memory` has started with
+//! a new one. Such IPs cannot be used here, and are not lost.
 
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
@@ -7,10 +7,10 @@ use crate::model::persisted::ledger::Ledger;
 use crate::model::persisted::recall::Recall;
 use crate::model::plan::types::Plan;
 
-/// The name of an account in memory begins so. That of an account of AWS is a number.
+/// The prefix of the names of accounts in memory. The name of an AWS account is a number.
 pub const IN_MEMORY: &str = "in-memory-";
 
-/// How many static IPs a message names.
+/// The maximum number of static IPs that a message names.
 const NAMED: usize = 3;
 
 fn is_in_memory(account: &str) -> bool {
@@ -23,7 +23,7 @@ impl Recall<'_> {
         let (ledger, account) = (self.ledger()?, account?);
         let is_other = match &ledger.account {
             Some(of) => of != account,
-            // A process that has ended left them.
+            // An earlier process recorded these IPs.
             None => is_in_memory(account),
         };
         let has_ips = ledger.had_ips().next().is_some();
@@ -36,7 +36,7 @@ impl Recall<'_> {
         })
     }
 
-    /// Returns the same with another content.
+    /// Returns the recall with another ledger.
     pub fn with<'b>(self, ledger: &'b Ledger) -> Recall<'b>
     where
         Self: 'b,
@@ -50,8 +50,8 @@ impl Recall<'_> {
 }
 
 impl Plan {
-    /// Returns a plan that was made without the static IPs of another account. They stay in the ledger until a zone has one in this
-    /// account: perhaps only the credentials are wrong. Static IPs in memory take the place of none that AWS has.
+    /// Completes a plan that was made without the static IPs of another account. They stay in the ledger until a zone has an IP in this
+    /// account, since the credentials may be wrong. IPs in memory never replace IPs of AWS.
     pub fn beside_other_account(mut self, before: Recall<'_>, account: Option<&str>) -> Self {
         let (Some(next), Some(before), Some(account)) =
             (&mut self.ledger, before.ledger(), account)

@@ -1,5 +1,5 @@
-//! Route tables that NAT subnets use. They are never the workers', whatever tags they have: a route there that leads to the NAT
-//! gateway in the same subnet is a loop, and takes the static egress of the whole zone away.
+//! Route tables that NAT subnets use. They never count as worker tables, whatever their tags: a route there to the NAT gateway in the same
+//! subnet is a loop, and stops the static egress of the whole zone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,10 @@ use crate::model::cloud::network::{NatTable, Network};
 use crate::model::cloud::observed::Observed;
 use crate::model::plan::types::World;
 
-/// CloudFormation sets it on what a stack has made, and nobody else can.
+/// The tag that CloudFormation sets on a stack's resources. No other caller can set it.
 const STACK_TAG: &str = "aws:cloudformation:stack-id";
 
-/// Returns the network without the tables of NAT subnets among the workers'; None where there are none.
+/// Returns the network with the tables of NAT subnets set aside from the worker tables. None if there are none.
 pub(in crate::model) fn set_aside(world: &World<'_>) -> Option<Network> {
     let Live::Ours(stack) = world.live else {
         return None;

@@ -1,7 +1,7 @@
-//! Whose stack it is: the cluster that owns it, and the VPC that it serves. Nothing is written to a stack that is another's.
+//! Decides which cluster owns the stack, and which VPC the stack serves. Nothing is written to a stack of another cluster or VPC.
 //!
-//! The owner is the UID of the namespace `kube-system` of the cluster that holds the Lease: copying a cluster's values does not
-//! copy it. It stands in the stack as an output, since an output changes no resource, as a tag would.
+//! The owner is the UID of the namespace `kube-system` in the cluster that holds the Lease: a copy of a cluster's values does not copy the
+//! UID. The stack names its owner in an output, since an output changes no resource, as a tag would.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,12 +19,12 @@ use crate::model::desired::template::{self, OWNER};
 use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::types::World;
 
-/// Characters of a token of others that are shown.
+/// The maximum number of characters of a foreign token in a message.
 const MAX_TOKEN: usize = 64;
-/// How long an operation of others is reported.
+/// The time for which a foreign operation is reported.
 const REPORTED: Duration = Duration::from_secs(86_400);
 
-/// Leaves out the change sets that another cluster's controller has made: they are not used, waited for or deleted.
+/// Removes other clusters' change sets from the state of the stack: they are not used, awaited or deleted.
 pub fn set_aside_others(stack: &mut Stack, owner: &Owner) {
     let ours = owner.short();
     stack.change_sets.retain(|set| {
@@ -33,8 +33,8 @@ pub fn set_aside_others(stack: &mut Stack, owner: &Owner) {
     });
 }
 
-/// What the live stack counts as where it is another's in spite of our ownership tags, and the reason. `layout` is what its template
-/// holds, where that can be read.
+/// Returns a foreign stack and the reason, if the live stack has our ownership tags and still is not ours. `layout`: the contents of its
+/// template, if readable.
 pub(in crate::model) fn alien(
     world: &World<'_>,
     layout: Option<&Layout>,
@@ -49,7 +49,7 @@ pub(in crate::model) fn alien(
     Some((Live::Foreign { name, why }, reason))
 }
 
-/// The routes of another VPC's workers would be planned away, and what is not in this VPC would look deleted and be repaired.
+/// Returns why a stack in another VPC is refused: a plan would remove its routes, and repair resources that only seem to be deleted.
 fn in_another_vpc(
     stack: &Stack,
     layout: Option<&Layout>,
@@ -67,7 +67,7 @@ fn in_another_vpc(
     Some((Reason::StackInAnotherVpc, message))
 }
 
-/// The clusters that a stack names as its owner: two only while an operation changes it.
+/// Returns the clusters that a stack names as its owner. It names two only while an operation changes the owner.
 pub(in crate::model) fn owners<'a>(
     stack: &'a Stack,
     layout: Option<&'a Layout>,
@@ -85,7 +85,7 @@ fn of_another(stack: &Stack, layout: Option<&Layout>, owner: &Owner) -> Option<(
     let other = owners(stack, layout)
         .into_iter()
         .find(|named| !is_ours(named))?;
-    // A tag can hold any text: it is shown when it is a UID, and not otherwise.
+    // The value can hold any text, so a message shows it only if it is a UID.
     let other = if is_uid(other) { other } else { "unreadable" };
     Some(match &owner.uid {
         Some(own) => (
@@ -107,15 +107,15 @@ fn of_another(stack: &Stack, layout: Option<&Layout>, owner: &Owner) -> Option<(
     })
 }
 
-/// Returns the Lease, in its short form, whose holder has started the last operation, as a controller of this cluster.
+/// Returns the short form of the Lease whose holder started the last operation, if it was a controller of this cluster.
 fn last_lease<'a>(stack: &'a Stack, owner: &Owner) -> Option<&'a str> {
     let token = stack.last_operation.as_ref()?.token.as_deref()?;
     let is_ours = owner_of_token(token) == Some(owner.short()?.as_str());
     lease_of_token(token).filter(|_| is_ours)
 }
 
-/// Whether a controller of the same cluster with another Lease works on the stack. After a move the new controller goes on: its ledger is
-/// new or a copy. The ledger of one that has changed the stack itself names its own Lease, so it knows that another one came after it.
+/// Returns the refusal if another controller of this cluster, with another Lease, changed the stack after this one: the ledger then names
+/// this controller's own Lease. After a move, the new controller continues, since its ledger is new or a copy.
 fn of_another_lease(stack: &Stack, world: &World<'_>) -> Option<(Reason, String)> {
     let owner = &world.settings.owner;
     let own = owner.lease.as_deref()?;
@@ -140,7 +140,7 @@ pub(in crate::model) fn note_lease(ledger: &mut Ledger, world: &World<'_>) {
     }
 }
 
-/// What people have to know of who owns the stack and who works on it. `layout` is what the template of a stack of ours holds.
+/// Returns warnings about an unknown owner, and about foreign operations on the stack. `layout`: the contents of our stack's template.
 pub(in crate::model) fn problems(world: &World<'_>, layout: Option<&Layout>) -> Vec<Problem> {
     let (owner, now) = (&world.settings.owner, world.grace.now);
     let subject = |name: &str| Subject::Stack(name.to_owned());
@@ -173,7 +173,7 @@ pub(in crate::model) fn problems(world: &World<'_>, layout: Option<&Layout>) -> 
     unknown.into_iter().chain(foreign).collect()
 }
 
-/// Returns who has started an operation, in words.
+/// Describes the caller that started an operation.
 fn starter(token: Option<&str>) -> String {
     match owner::starter(token) {
         Starter::NoToken => {

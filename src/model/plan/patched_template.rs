@@ -1,4 +1,4 @@
-//! The live stack's template with something taken out of it, or under another name.
+//! Patches the live stack's template: adds, renames or removes resources.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::model::drift::{Cure, Drift, Place};
 use crate::model::input::request::Request;
 use crate::model::plan::diff::{self, Difference};
 
-/// The live stack with another text.
+/// Returns the live stack's template with another text.
 pub(in crate::model) fn as_it_is(stack: &Stack, text: String) -> Template {
     let value: Value = serde_json::from_str(&text).unwrap_or_default();
     let resources = value["Resources"].as_object();
@@ -33,14 +33,14 @@ pub(in crate::model) fn as_it_is(stack: &Stack, text: String) -> Template {
         tags,
         termination_protection: stack.termination_protection,
         stack_policy: stack.policy.is_some(),
-        // It takes no more than the live one.
+        // The size is published for rendered templates only.
         size: template::Size::default(),
     }
 }
 
-/// Returns the next change of the live stack towards the template: what it requests, and the differences. Where there is something else
-/// to be changed, that has the live stack's tags. Tags of a stack go to its static IPs and NAT gateways as well: should AWS refuse
-/// that, no route is to wait for it, so they follow in a change set of their own.
+/// Returns the next change of the live stack towards the template, with its differences. A change of resources keeps the live stack's tags,
+/// and the new tags follow in a change set of their own. CloudFormation also sets a stack's tags on its static IPs and NAT gateways, and
+/// routes must not wait if AWS refuses that.
 pub(in crate::model) fn next_change(
     stack: &Stack,
     layout: &Layout,
@@ -58,9 +58,8 @@ pub(in crate::model) fn next_change(
     (template, differences)
 }
 
-/// Returns the template of the live stack without what has drifted, and with other names for what is created again. None when its
-/// text is not as it was read.
-/// `spoiled`: additional static IPs that a new NAT gateway cannot have.
+/// Returns the template of the live stack without the drifted resources, and with new logical ids for resources that are created again.
+/// None if the text lacks an expected part. `spoiled`: additional static IPs that a new NAT gateway cannot have.
 pub(in crate::model) fn without(
     stack: &Stack,
     drifts: &[Drift],
@@ -69,7 +68,7 @@ pub(in crate::model) fn without(
     patched(stack, |text| take_out(text, drifts, spoiled))
 }
 
-/// Returns the template of the live stack with its text changed. None when the text is not as it was read.
+/// Returns the template of the live stack with its text changed. None if the text lacks an expected part.
 fn patched(stack: &Stack, change: impl FnOnce(&mut Value) -> Option<()>) -> Option<Template> {
     let mut text: Value = serde_json::from_str(&stack.template).ok()?;
     change(&mut text)?;
@@ -127,7 +126,7 @@ fn take_out(text: &mut Value, drifts: &[Drift], spoiled: &BTreeSet<String>) -> O
     Some(())
 }
 
-/// Takes an EIP that is gone out of the template, with its output.
+/// Removes a lost EIP and its output from the template.
 fn give_up(text: &mut Value, id: &str) -> Option<()> {
     let outputs = text.get_mut("Outputs").and_then(Value::as_object_mut);
     if let Some(outputs) = outputs {
@@ -139,7 +138,7 @@ fn give_up(text: &mut Value, id: &str) -> Option<()> {
     Some(())
 }
 
-/// Takes EIPs out of those that NAT gateways use besides their first.
+/// Removes EIPs from the secondary addresses of NAT gateways.
 fn use_no_more(resources: &mut Map<String, Value>, is_it: impl Fn(&str) -> bool) {
     for body in resources.values_mut() {
         let Some(properties) = body.get_mut("Properties").and_then(Value::as_object_mut) else {
@@ -159,8 +158,8 @@ fn resources_of(text: &mut Value) -> Option<&mut Map<String, Value>> {
     text.get_mut("Resources")?.as_object_mut()
 }
 
-/// Lets an EIP that is created again ask for the static IP that it is to have. Should a later step of that change fail, the IP stays in
-/// the account: AWS would not have to give it back twice.
+/// Sets the static IP that a renewed EIP asks AWS for. If a later step of the change fails, the IP stays in the account: AWS need not
+/// return the IP twice.
 fn set_address(body: &mut Value, cure: &Cure) -> Option<()> {
     let properties = body.get_mut("Properties")?.as_object_mut()?;
     match cure {
@@ -175,7 +174,7 @@ fn set_address(body: &mut Value, cure: &Cure) -> Option<()> {
 }
 
 /// Gives a NAT gateway a static IP that is no resource of the stack, by its allocation id. `gateway` and `eip`: the logical ids of the
-/// gateway, and of the EIP that it had before, which goes.
+/// gateway and of its former EIP, which is removed.
 fn give_allocation(
     text: &mut Value,
     (gateway, eip): (&str, &str),
@@ -192,12 +191,12 @@ fn give_allocation(
     resources.remove(eip);
     let gateway = resources.get_mut(gateway)?.get_mut("Properties")?;
     *gateway.get_mut("AllocationId")? = json!(ip.allocation);
-    // The NAT gateway of before has them until it goes.
+    // The former NAT gateway has the secondary addresses until it is deleted.
     gateway.as_object_mut()?.remove(SECONDARY);
     Some(())
 }
 
-/// Gives a NAT gateway an EIP of the stack instead of one that is no resource of it. `id`: the output that shows the static IP.
+/// Gives a NAT gateway an EIP of the stack instead of an address outside of it. `id`: the output that shows the static IP.
 fn new_eip(text: &mut Value, id: &str, gateway: &str, zone: &Zone) -> Option<()> {
     let ip = text.get_mut("Outputs")?.get_mut(id)?.get_mut("Value")?;
     *ip = json!({ "Ref": id });
@@ -211,8 +210,8 @@ fn new_eip(text: &mut Value, id: &str, gateway: &str, zone: &Zone) -> Option<()>
     Some(())
 }
 
-/// Returns the template of the live stack in which the zone's NAT gateway has a static IP that is no resource, and which has neither the
-/// EIP that it had before nor these routes. `gateway` and `eip` are their logical ids. None when the text is not as it was read.
+/// Returns the template of the live stack in which the zone's NAT gateway has a static IP outside of the stack, without the former EIP and
+/// the missing routes. `gateway` and `eip` are their logical ids. None if the text lacks an expected part.
 pub(in crate::model) fn with_ip(
     stack: &Stack,
     missing: &[Drift],
@@ -225,8 +224,8 @@ pub(in crate::model) fn with_ip(
     })
 }
 
-/// Returns the template of the live stack with one more EIP of the zone, which nothing uses yet, and its output. None when the text is
-/// not as it was read.
+/// Returns the template of the live stack with one more EIP of the zone, which nothing uses yet, and its output. None if the text lacks an
+/// expected part.
 pub(in crate::model) fn with_more_eip(stack: &Stack, zone: &Zone, number: u8) -> Option<Template> {
     let id = part_name(zone, Part::MoreEip(number));
     let properties = template::eip(zone, &Names::default(), &Layout::default());
@@ -240,8 +239,8 @@ pub(in crate::model) fn with_more_eip(stack: &Stack, zone: &Zone, number: u8) ->
     })
 }
 
-/// Returns the template of the live stack in which the NAT gateway uses one more of the zone's EIPs. None when the text is not as it was
-/// read.
+/// Returns the template of the live stack in which the NAT gateway uses one more of the zone's EIPs. None if the text lacks an expected
+/// part.
 pub(in crate::model) fn with_used_eip(stack: &Stack, gateway: &str, eip: &str) -> Option<Template> {
     patched(stack, |text| {
         let gateway = resources_of(text)?.get_mut(gateway)?;
@@ -252,14 +251,14 @@ pub(in crate::model) fn with_used_eip(stack: &Stack, gateway: &str, eip: &str) -
     })
 }
 
-/// The live stack, with every EIP retained and nothing else changed in EC2.
+/// Returns the template of the live stack with every EIP retained, which changes nothing in EC2. None if it has no resources.
 pub(in crate::model) fn retained(stack: &Stack) -> Option<Template> {
     let mut text: Value = serde_json::from_str(&stack.template).ok()?;
     retention::retain_alone(resources_of(&mut text)?);
     Some(as_it_is(stack, text.to_string()))
 }
 
-/// Lets every reference to a resource refer to its new name.
+/// Renames every reference to a resource.
 fn rename(value: &mut Value, old: &str, new: &str) {
     match value {
         Value::Object(fields) => {

@@ -1,4 +1,4 @@
-//! What is done with a stack in each of its phases, and how one that failed is brought back.
+//! Plans the step for each phase of a stack, and the recovery of a stack that failed.
 
 use std::collections::BTreeSet;
 
@@ -12,13 +12,13 @@ use crate::model::desired::template;
 use crate::model::plan::diff;
 use crate::model::plan::types::{Action, Plan, World};
 
-/// After so many deletions that failed, the next one leaves behind what would not go.
+/// The number of failed deletions after which the next one leaves behind the resources that block it.
 const RETAINED_AFTER: u32 = 2;
 
-/// After so many rollbacks that failed, the next continuation skips what would not go back, if no static IP hangs on any of it.
+/// The number of failed rollbacks after which a continuation skips the resources that block it, if no static IP depends on any.
 const SKIPPED_AFTER: u32 = 3;
 
-/// The stack and what its template holds, where there is one that is ours.
+/// Returns the stack and the contents of its template, if the stack is ours and exists.
 pub(in crate::model) fn layout(live: &Live) -> Option<(&Stack, Result<Layout, LayoutError>)> {
     match live {
         Live::Ours(stack) if stack.status.phase() != Phase::Gone => {
@@ -28,12 +28,12 @@ pub(in crate::model) fn layout(live: &Live) -> Option<(&Stack, Result<Layout, La
     }
 }
 
-/// Whether the stack has served, whatever its status says: as it shows itself, or since it was seen at rest before.
+/// Whether the stack has ever served, independent of its status: its state shows that, or it was seen at rest before.
 fn has_served(world: &World<'_>, stack: &Stack) -> bool {
     stack.has_served() || world.ledger.has_settled(&stack.id) || world.watch.has_settled(&stack.id)
 }
 
-/// Why a stack that is busy has to be waited for.
+/// Returns why the plan waits for a busy stack.
 fn busy(stack: &Stack) -> String {
     let status = &stack.status;
     match &stack.unconfirmed {
@@ -136,7 +136,7 @@ impl Plan {
         self.refuse(stack, Reason::SeveralStacks, text);
     }
 
-    /// A status alone is no proof that no static IP is in use.
+    /// Refuses to delete a stack that has served: a status alone does not prove that no static IP is in use.
     fn refuse_to_believe(&mut self, stack: &Stack, status: &Status) {
         let ips: Vec<&str> = stack.outputs.values().map(String::as_str).collect();
         let proof = match (ips.as_slice(), stack.updated) {
@@ -151,11 +151,11 @@ impl Plan {
         self.refuse(&stack.name, Reason::StatusContradicted, text);
     }
 
-    /// The rollback is continued. What makes it fail each time, such as a route whose table is gone, is skipped at last; what a static
-    /// IP hangs on never is.
+    /// Continues the rollback. At last it skips resources that fail each time, such as a route whose table does not exist, but never a
+    /// resource that a static IP depends on.
     fn rolled_back_halfway(&mut self, stack: &Stack, cause: String) {
         let stuck = &stack.rollback.stuck;
-        // The look for drift sees what EC2 has of these, and repairs it.
+        // Drift detection later finds and repairs the skipped resources.
         let skippable = |kind: &String| {
             let kind = ResourceType::of(kind);
             matches!(
@@ -188,11 +188,11 @@ impl Plan {
         self.setback = Some(setback);
     }
 
-    /// Such a stack can only be deleted.
+    /// Deletes the stack, or refuses to: no other operation is possible.
     fn deleted_halfway(&mut self, world: &World<'_>, stack: &Stack, cause: &str) {
         let deletion = stack.deletion.clone().unwrap_or_default();
-        // With on-empty=delete the IPs may go, and a stack that is half deleted serves nobody; one that was never created has
-        // served nobody. While a source is in doubt, nothing that has served goes.
+        // With on-empty=delete the IPs may go, and a half-deleted stack serves no traffic. A stack that was never created has served none.
+        // While a source is in doubt, no stack that has served is deleted.
         let may_go = self.deletion_is_due(world)
             || world.settings.on_empty == OnEmpty::Delete && world.snapshot.is_certain()
             || deletion.before.phase() == Phase::CreateFailed && !has_served(world, stack);
@@ -225,7 +225,7 @@ impl Plan {
             && world.settings.on_empty == OnEmpty::Delete
     }
 
-    /// Truly empty: every source was listed whole, and there is no entry, not even one that cannot be read.
+    /// Whether nobody requests anything: every source was listed whole, and no entry exists, not even an unreadable one.
     pub fn nothing_asked(&self) -> bool {
         let request = &self.request;
         request.settled && request.entries.is_empty() && request.refused == 0

@@ -1,4 +1,4 @@
-//! What AWS refused, remembered from pass to pass: since when, how often, and when it is tried again. Time is an argument: the
+//! Keeps the routes that AWS refused from pass to pass: since when, how often, and when each is tried again. Time is an argument: the
 //! duration since the term began.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,41 +12,41 @@ use crate::model::persisted::grace::whole_seconds;
 use crate::model::persisted::refusal_record::{Kept, Kepts};
 use crate::model::plan::types::Failure;
 
-/// Each try is a change that fails for everybody.
+/// The first wait of a refused route. Each failed attempt fails the whole change, for all tenants.
 const FIRST: Duration = Duration::from_secs(120);
 const LAST: Duration = Duration::from_secs(1_800);
-/// Characters of AWS's text that are kept.
+/// The maximum number of characters of AWS's text that are kept.
 const MAX_WHY: usize = 300;
-/// Refusals that are remembered.
+/// The maximum number of refusals that are kept.
 const MAX: usize = 100;
 
 #[derive(Clone, Debug)]
 struct Refusal {
-    /// When it was refused last: tables that one failure concerns wait equally long.
+    /// The time of the last refusal. Tables that one failure concerns wait equally long.
     at: Duration,
     times: u32,
     not_before: Duration,
     why: String,
     room: usize,
-    /// It has failed in another table only.
+    /// Whether the route failed only in another table.
     beside: bool,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Refusals {
     known: BTreeMap<Key, Refusal>,
-    /// The operation that was counted last, and the last of those that failed.
+    /// The operation that was counted last, and (`failed`) the last one that failed.
     seen: Option<String>,
     failed: Option<String>,
-    /// Changes that failed, one after the other.
+    /// The number of consecutive changes that failed, without retries.
     streak: u32,
     additions: Option<usize>,
-    /// The new routes of the change that was executed last; None where another leader executed it.
+    /// The new routes of the change that was executed last. None if another leader executed it.
     attempt: Option<BTreeSet<(TableId, Ipv4Net)>>,
 }
 
 impl Refusals {
-    /// What plans leave out now.
+    /// Returns the routes that plans leave out now, and the limit of additions.
     pub fn set_aside(&self, now: Duration) -> SetAside {
         let waits = |(key, refusal): (&Key, &Refusal)| {
             let waits = Waits {
@@ -63,12 +63,12 @@ impl Refusals {
         }
     }
 
-    /// Notes what a change is about to add.
+    /// Notes the routes that a change is about to add.
     pub fn tries(&mut self, attempt: &BTreeSet<(TableId, Ipv4Net)>) {
         self.attempt = Some(attempt.clone());
     }
 
-    /// Notes how the last operation ended; true where it failed and that was not known.
+    /// Notes the result of the last operation. Returns true if it failed and the failure is new.
     pub fn note(&mut self, failure: &Failure, now: Duration, jitter: f64) -> bool {
         let is_known = failure.operation == self.seen || failure.operation == self.failed;
         if failure.operation.is_none() || is_known {
@@ -83,7 +83,7 @@ impl Refusals {
             self.additions = self.additions.map(|most| most.max(2 * nets.len()));
             let tables: BTreeSet<&TableId> = tried.iter().map(|(table, _)| table).collect();
             for table in tables {
-                // It takes some again: it may take more.
+                // The table takes routes again, so it may take more.
                 if let Some(full) = self.known.get_mut(&(table.clone(), None)) {
                     full.room = full.room.saturating_mul(2);
                 }
@@ -98,7 +98,7 @@ impl Refusals {
             self.refuse(key.clone(), why, &tried, (now, jitter));
         }
         if failure.unexplained && (is_retry || nets.len() == 1) {
-            // Of several that were tried again, one half is tried without the other next time.
+            // If several networks were tried, the next attempt tries one half without the other.
             let half: BTreeSet<Ipv4Net> =
                 nets.iter().copied().take(nets.len().div_ceil(2)).collect();
             for (table, net) in tried.iter().filter(|(_, net)| half.contains(net)) {
@@ -106,7 +106,7 @@ impl Refusals {
                 self.refuse(key, &failure.cause, &tried, (now, jitter));
             }
         } else if adds_nothing {
-            // It is not for what is added.
+            // The change added no route, so additions are not the cause.
             self.additions = None;
         } else if !is_retry && (failure.unexplained || self.streak > 1) {
             self.additions = match self.additions {
@@ -114,7 +114,7 @@ impl Refusals {
                 _ => Some((nets.len() / 2).max(1)),
             };
         }
-        // One retry that fails is enough for a while.
+        // After a failure, no refused route is tried again for a while.
         let pause = now + FIRST.mul_f64(0.5 + jitter);
         for refusal in self.known.values_mut() {
             refusal.not_before = refusal.not_before.max(pause);
@@ -122,8 +122,8 @@ impl Refusals {
         true
     }
 
-    /// What one table is refused, the others would be, too: one failure is enough. Where it fails at the same table again, the others
-    /// go on without that one.
+    /// Refuses a network in the other tables as well, since they would refuse it, too: one failure is enough. If it fails in the same table
+    /// again, the other tables go ahead without that one.
     fn refuse_beside(
         &mut self,
         key: &Key,
@@ -162,7 +162,7 @@ impl Refusals {
         (now, jitter): (Duration, f64),
     ) {
         let in_table = tried.iter().filter(|(table, _)| *table == key.0).count();
-        // A network that several tables refuse is not tried once for each of them.
+        // Refusals of a network by several tables add up, so that not each of them costs an attempt.
         let same = self.known.iter().filter(|((table, net), refusal)| {
             let is_older = !refusal.beside && refusal.at < now;
             *net == key.1 && (*table == key.0 || (net.is_some() && is_older))
@@ -191,13 +191,13 @@ impl Refusals {
         self.known.insert(key, refusal);
     }
 
-    /// Nothing is left to do, not even what was due: that is there now, or nobody wants it.
+    /// Forgets the refusals that are due, since nothing is left to do: the routes exist, or nobody requests them.
     pub fn succeeded(&mut self, now: Duration) {
         self.known.retain(|_, refusal| refusal.not_before > now);
         self.additions = None;
     }
 
-    /// What a later leader has to know; `began` is the beginning of the term, since 1970.
+    /// Returns the refusals that a later leader must know. `began`: the beginning of the term, since 1970.
     pub fn kept(&self, began: Duration) -> Kepts {
         let kept = |(key, refusal): (&Key, &Refusal)| {
             let kept = Kept {
@@ -213,7 +213,7 @@ impl Refusals {
         }
     }
 
-    /// Takes over from an earlier leader. Whatever its clock has shown, nothing waits for longer than after a try made now.
+    /// Takes over an earlier leader's refusals. Whatever its clock showed, no route waits longer than after an attempt made now.
     pub fn recall(&mut self, kept: &Kepts, began: Duration, now: Duration) {
         self.failed = self.failed.take().or_else(|| kept.operation.clone());
         for (key, kept) in kept.routes.iter().take(MAX) {
@@ -233,7 +233,7 @@ impl Refusals {
     }
 }
 
-/// Returns the wait after so many failures before the last one.
+/// Returns the wait after a failure, with the number of failures before it.
 fn doubled(times: u32) -> Duration {
     FIRST.saturating_mul(1 << times.min(10))
 }
@@ -245,7 +245,7 @@ fn text((table, net): &Key) -> String {
     }
 }
 
-/// Reads the key of a refusal. None when it cannot be read.
+/// Parses the key of a refusal. None if it is malformed.
 fn key_of(text: &str) -> Option<Key> {
     match text.split_once(' ') {
         Some((table, net)) => Some((table.to_owned(), Some(net.parse().ok()?))),

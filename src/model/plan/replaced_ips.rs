@@ -1,8 +1,8 @@
 //! Live zones whose static IP the operator replaces: `--replace-static-ip` names the zone, and `--aws-eip-allocation-id` the address.
 //!
-//! Each is a change of its own, one zone after the other. It depends on nothing that tenants edit, so none of their edits outdates its
-//! change set; and a change that fails takes nothing else with it. CloudFormation makes the new NAT gateway first, then turns the
-//! zone's routes to it in place, and deletes the old NAT gateway at last.
+//! Each replacement is a change of its own, one zone after the other. It contains nothing that tenants edit, so no edit outdates its change
+//! set, and its failure fails no other change. CloudFormation creates the new NAT gateway, then turns the zone's routes to it in place, and
+//! finally deletes the old NAT gateway.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -26,14 +26,14 @@ use crate::model::plan::types::{Action, Plan, World, discard};
 /// A live zone that is to get another static IP.
 pub(in crate::model) struct Replaced<'a> {
     pub zone: Zone,
-    /// The one that it has.
+    /// The IP that the zone has.
     pub ip: String,
-    /// The allocation id of the other one.
+    /// The allocation id of the new IP.
     pub named: &'a str,
 }
 
-/// Returns the live zones that have another static IP than the flags name. `named_alone`: also those that `--replace-static-ip` does not
-/// name, if it is known which one they have.
+/// Returns the live zones that have another static IP than the flags name. `named_alone`: also the zones that `--replace-static-ip` does
+/// not name, if their address is known.
 fn differing<'a>(world: &World<'a>, names: &Names, named_alone: bool) -> Vec<Replaced<'a>> {
     let live = static_ips(world.live, names);
     let settings = world.settings;
@@ -58,12 +58,12 @@ fn differing<'a>(world: &World<'a>, names: &Names, named_alone: bool) -> Vec<Rep
     allocations.filter_map(differs).collect()
 }
 
-/// Returns the zones that are to get another static IP. Where it is not known which address a zone has, EC2's list tells.
+/// Returns the zones that are to get another static IP. If a zone's address is unknown, EC2's list shows it.
 pub(in crate::model) fn wanted<'a>(world: &World<'a>, names: &Names) -> Vec<Replaced<'a>> {
     differing(world, names, false)
 }
 
-/// Returns when the zone's static IP may be replaced after an attempt that failed, with the key of the attempt. None if that may be now.
+/// Returns the remaining wait of the zone's replacement after a failed attempt, with the attempt's key. None if it need not wait.
 fn later(world: &World<'_>, names: &Names, zone: &Zone) -> Option<((Zone, Ipv4Net), Duration)> {
     let key = (zone.clone(), *names.nat_cidrs.get(zone)?);
     let wait = *world.network.headroom.later.get(&key)?;
@@ -97,7 +97,7 @@ pub(in crate::model) fn kept(world: &World<'_>, names: &Names) -> Vec<Problem> {
 }
 
 impl Plan {
-    /// Returns the zones for which EC2 is asked what the account has and may have.
+    /// Returns the zones for which EC2 is asked about the account's addresses and quotas.
     pub fn surveyed(&self) -> BTreeSet<Zone> {
         &self.new_zones | &self.undecided
     }
@@ -119,7 +119,7 @@ impl Plan {
         }
     }
 
-    /// Plans the next step of replacing the static IP of the first zone that is named and can get its new one. Returns whether it did.
+    /// Plans the next step of the replacement in the first named zone that can get its new static IP. Returns whether a step is planned.
     pub(in crate::model) fn replace_ip(
         &mut self,
         world: &World<'_>,
@@ -173,7 +173,7 @@ impl Plan {
         self.replaced = Some(zone.clone());
         let set = set_for(stack, &template).cloned();
         self.change(stack, template, names, None);
-        // One that cannot be made keeps nothing else from being done: after this the zone waits.
+        // A change that cannot be made must not block other changes: from now on the zone waits.
         if let (Action::Refuse | Action::Keep, Some(set)) = (&self.action, set) {
             let setback = self.problems.pop().map(|problem| problem.message());
             let why = setback.clone().unwrap_or_default();
@@ -186,7 +186,7 @@ impl Plan {
         Some(())
     }
 
-    /// Whether a new NAT gateway can be made beside the zone's own, or in its place: what it needs besides the address is not in doubt.
+    /// Whether a new NAT gateway can be created beside the zone's own, or in its place: no other resource that it needs has drifted.
     fn has_way(&self, zone: &Zone) -> bool {
         let hinders = |drift: &&Drift| {
             drift.place == Place::Zone(zone.clone())
@@ -203,8 +203,8 @@ impl Plan {
         !self.drifts.iter().any(|drift| hinders(&drift))
     }
 
-    /// Returns the zone's routes that EC2 does not have: turning them to the new NAT gateway would fail the change. What is requested
-    /// of them comes back with the next change.
+    /// Returns the zone's routes that EC2 lacks: the change would fail to turn them to the new NAT gateway. The next change adds those that
+    /// are requested again.
     fn missing_routes(&self, zone: &Zone, names: &Names) -> Vec<Drift> {
         let is_missing = |drift: &&Drift| {
             drift.kind == DriftKind::RouteMissing && drift.place.zone(names).as_ref() == Some(zone)

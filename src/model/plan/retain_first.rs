@@ -7,8 +7,8 @@ use crate::model::plan::patched_template;
 use crate::model::plan::types::Plan;
 
 impl Plan {
-    /// Plans a change of nothing but the attributes, if one of the resources that the stack is to give up is an EIP without them: what
-    /// counts for a removal is the template of before. Returns whether it did.
+    /// Plans a change that only retains EIPs, if the stack is to give up an EIP that is not retained: a removal follows the attributes in
+    /// the template before it. Returns whether a change is planned.
     pub(in crate::model) fn retain_first(
         &mut self,
         stack: &Stack,

@@ -1,4 +1,4 @@
-//! The stack policy: what CloudFormation lets an update by any caller do to the resources that a static IP depends on.
+//! The stack policy, which limits what an update by any caller may do to the resources that a static IP depends on.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::model::cloud::resource_type::PROTECTED;
 use crate::model::plan::diff::is_protected;
 use crate::model::plan::types::{Action, Plan, World};
 
-/// Everything may be updated; EIPs, NAT gateways and NAT subnets may neither be replaced nor removed, unless `open`.
+/// Returns the text of the policy. Unless `open`, EIPs, NAT gateways and NAT subnets may neither be replaced nor removed.
 pub fn text(open: bool) -> String {
     let mut statements = vec![json!({
         "Effect": "Allow", "Action": "Update:*", "Principal": "*", "Resource": "*",
@@ -22,15 +22,15 @@ pub fn text(open: bool) -> String {
     json!({ "Statement": statements }).to_string()
 }
 
-/// Whether a stack's policy is the one or the other.
+/// Whether the stack has the policy that [`text`] returns.
 pub fn is(stack: &Stack, open: bool) -> bool {
     let read = |text: &str| serde_json::from_str::<Value>(text).ok();
     stack.policy.as_deref().and_then(read) == read(&text(open))
 }
 
 impl Plan {
-    /// Opens the policy before a change set that needs it, and closes it when nothing else is to be done. The stack shows all that
-    /// this needs, so the next leader continues it.
+    /// Opens the policy before a change set that needs it, and closes it when nothing else is to be done. Both states are read from the
+    /// stack, so a new leader continues from either.
     pub(in crate::model) fn keep_policy(
         &mut self,
         world: &World<'_>,

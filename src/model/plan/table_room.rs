@@ -12,11 +12,10 @@ use crate::model::desired::Desired;
 use crate::model::desired::lists::carried;
 use crate::model::desired::new_lists::NewLists;
 
-/// Returns the route tables into which these routes do not fit, and why each does not take them.
+/// Returns the worker tables into which the desired routes do not fit, each with the reason.
 ///
-/// Static IPv4 routes count, and a route to a prefix list counts for all entries that the list may have. Propagated routes have a quota
-/// of their own. No document of AWS says whether routes to `local` count. They do here: to use one route less is better than a
-/// change that fails.
+/// Static IPv4 routes count, and a route to a prefix list counts for all entries that the list may have. Propagated routes have a quota of
+/// their own. AWS does not document whether routes to `local` count. They count here: one unused route is better than a failed change.
 pub(in crate::model) fn full_tables<'a>(
     desired: &Desired,
     names: &Names,
@@ -25,7 +24,7 @@ pub(in crate::model) fn full_tables<'a>(
 ) -> impl Iterator<Item = (&'a TableId, String)> {
     let quota = network.limits.routes_per_table(settings);
     let carried = carried(desired, names);
-    // Until the stack has removed the old ones, there are both.
+    // Until the stack has removed the old routes, old and new routes exist together.
     let mut new: BTreeMap<&TableId, usize> = BTreeMap::new();
     for (table, cidr) in carried.direct.iter() {
         if let Some((table, worker)) = network.worker_tables.get_key_value(table)
@@ -91,7 +90,7 @@ fn remedy(quota: u16, limits: &Limits, settings: &Settings) -> String {
     }
 }
 
-/// The lists that may be made for new networks, what is best first; None: new networks get routes of their own.
+/// Returns the choices of new lists for new networks, best first. None: new networks get routes of their own.
 pub(in crate::model) fn list_choices(
     desired: &Desired,
     names: &Names,
@@ -105,7 +104,7 @@ pub(in crate::model) fn list_choices(
     let free = free.min().unwrap_or_default();
     let usual = MOST_LISTS.saturating_sub(names.lists.len());
     let in_region = network.limits.lists.unwrap_or(usual);
-    // A table that AWS called full has no room for a list, whatever is counted.
+    // A table that AWS reported as full has no room for a list, whatever is counted.
     let refused = &network.headroom.refused.routes;
     let is_refused = refused.keys().any(|(_, net)| net.is_none());
     let none = NewLists::default();
@@ -122,7 +121,7 @@ pub(in crate::model) fn list_choices(
         PrefixLists::WhenFull => vec![Some(none), Some(most), Some(moves)],
         PrefixLists::Always => vec![Some(most), Some(none), Some(moves)],
     };
-    // Each choice takes a template to judge.
+    // The check of each choice renders a template.
     if !names.routes.keys().any(|route| names.is_direct(route)) {
         choices.retain(|choice| *choice != Some(moves));
     }

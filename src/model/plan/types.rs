@@ -25,20 +25,19 @@ use crate::model::persisted::ledger::Ledger;
 use crate::model::persisted::recall::Recall;
 use crate::model::plan::diff::Difference;
 
-/// What to do now: at most one mutating call.
+/// The next step: at most one mutating call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Action {
-    /// The stack is as it should be.
+    /// No call is needed now.
     #[default]
     Keep,
-    /// Something is under way; look again soon.
+    /// An operation or change set is in progress; look again soon.
     Wait,
     /// CreateStack.
     Create(Template),
     /// CreateChangeSet of type UPDATE, named by [`change_set_name`].
     Prepare(Template),
-    /// CreateChangeSet of what the stack already says, to undo what others did in EC2. Only text, parameters and tags of the
-    /// live stack are in it.
+    /// CreateChangeSet of the live stack's own text, parameters and tags, to revert changes that were made in EC2.
     Revert(Template),
     /// ExecuteChangeSet.
     Execute { change_set: String },
@@ -50,14 +49,14 @@ pub enum Action {
     SetPolicy { open: bool },
     /// ContinueUpdateRollback. `skip`: logical ids of resources that stay as they are.
     ContinueRollback { skip: BTreeSet<String> },
-    /// DeleteStack: of a stack that nobody asks for any more, or whose creation failed. `retain`: logical ids of resources that
-    /// are left behind, since they would not go.
+    /// DeleteStack, if nobody requests a route any more, or if a creation or deletion of the stack failed. `retain`: logical ids of
+    /// resources that stay behind, since their deletion failed.
     Delete { retain: BTreeSet<String> },
-    /// Nothing may be done until a person has acted; the reasons say what.
+    /// Nothing may be done until a user has acted. The problems say what to do.
     Refuse,
 }
 
-/// Everything that a plan is made from.
+/// The complete input of a plan.
 #[derive(Clone, Copy, Debug)]
 pub struct World<'a> {
     pub snapshot: &'a Snapshot,
@@ -66,78 +65,78 @@ pub struct World<'a> {
     pub settings: &'a Settings,
     pub grace: Grace,
     pub ledger: Recall<'a>,
-    /// What EC2 was last seen to hold of the stack.
+    /// The state of drift detection, with the last readings of EC2.
     pub watch: &'a Watch,
 }
 
-/// The next step and what to tell about it.
+/// The next step, with everything that is published about the step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     pub action: Action,
-    /// ARN, or name when there is none yet.
+    /// The stack's ARN, or its name if the stack does not exist yet.
     pub stack: String,
-    /// One sentence: why this action.
+    /// The reason for the action, in one sentence.
     pub why: String,
-    /// What the stack lacks or has too much, in the order of logical ids.
+    /// The differences between the live stack and the next template.
     pub differences: Vec<Difference>,
     pub problems: Vec<Problem>,
-    /// What users request. Whether nobody requests anything, or less than before, is decided by this alone.
+    /// The entries that users request. This field alone decides whether nobody requests anything, or less than before.
     pub request: Request,
-    /// The part of it that gets routes.
+    /// The part of the request that gets routes.
     pub admitted: Admitted,
     pub desired: Desired,
     /// The live stack's status.
     pub status: Option<Status>,
-    /// What CloudFormation shows instead, while it is not certain that the operation has ended.
+    /// The status that CloudFormation shows while the end of the operation is not confirmed.
     pub unconfirmed: Option<Status>,
-    /// How far the operation that runs has come, where that is known.
+    /// The progress of the running operation, if it is known.
     pub progress: Option<Progress>,
     /// The live static IPs by zone.
     pub static_ips: BTreeMap<Zone, String>,
-    /// More public IPs of the NAT gateways, of the stack or added by hand; traffic leaves from any of them.
+    /// The secondary public IPs of the NAT gateways, from the stack or added by hand. Traffic leaves from any of them.
     pub secondary_ips: BTreeMap<Zone, Vec<String>>,
     /// Additional static IPs of the stack from which no traffic leaves yet.
     pub announced_ips: BTreeMap<Zone, Vec<String>>,
-    /// The static IPs that the account keeps without a NAT gateway, as far as it is known.
+    /// The static IPs that the account keeps without a NAT gateway, as far as they are known.
     pub kept_ips: Vec<KeptIp>,
-    /// By public IP, the allocation ids of the live ones, as far as they are known.
+    /// The allocation ids of current and former static IPs by public IP, as far as the ledger has them.
     pub allocations: BTreeMap<String, String>,
     /// The changes of static IPs that partners have to know of.
     pub ip_changes: Vec<IpChange>,
     /// The ids of the NAT gateways by zone, as EC2 last showed them.
     pub gateways: BTreeMap<Zone, String>,
-    /// The live stack's routes, and whether EC2 has them so, as far as it can be seen.
+    /// The live stack's routes, and whether EC2 shows each of them to lead to a NAT gateway.
     pub live_routes: BTreeMap<(TableId, Ipv4Net), bool>,
-    /// Look again after this long, though nothing may have changed.
+    /// The time until the next look, even if nothing changes.
     pub again: Option<Duration>,
-    /// Why an earlier attempt at the same failed.
+    /// The reason why an earlier attempt failed.
     pub setback: Option<String>,
     pub grace: Grace,
-    /// What the ledger should hold, before the action is taken; None where nothing is known of it.
+    /// The ledger's contents to record before the action. None if the ledger is unknown.
     pub ledger: Option<Ledger>,
     /// The entries that the ledger does not hold yet. A leader that takes over now does not know what they request.
     pub unrecorded: BTreeSet<EntryId>,
     /// The worker route tables of configured zones that have no NAT gateway and get none now.
     pub tables_without_nat: BTreeMap<TableId, Zone>,
-    /// Where EC2 differs from what the stack believes.
+    /// The differences between EC2 and the stack.
     pub drifts: Vec<Drift>,
     /// The route tables that the stack uses and the network lacks.
     pub missing_tables: BTreeSet<TableId>,
-    /// The drifts, by their keys, that the action is a repair of.
+    /// The keys of the drifts for which the action counts as an attempt of repair.
     pub repairs: Vec<String>,
-    /// Zones that the differences add, or give another static IP.
+    /// The zones that the differences add, or to which they give another static IP.
     pub new_zones: BTreeSet<Zone>,
-    /// Those that are left out now.
+    /// The zones whose addition or new static IP waits after a failure.
     pub later: Later,
-    /// Logical ids of what the action creates again since it is gone, or replaces since the operator has named its zone.
+    /// The logical ids of resources that the action may replace or remove: they are lost, or the operator has named their zone.
     pub(in crate::model) renewed: BTreeSet<String>,
-    /// The additional static IP that the action adds, and those that wait.
+    /// The change of a zone's additional static IPs that the action makes, and (`ip_waits`) those that wait after a failure.
     pub ip_step: Option<IpStep>,
     pub ip_waits: BTreeSet<IpStep>,
-    /// The zone that the action gives another static IP, and those that are to get one as soon as EC2 shows it.
+    /// The zone that the action gives another static IP, and (`undecided`) the live zones for which EC2 is asked about addresses.
     pub replaced: Option<Zone>,
     pub(in crate::model) undecided: BTreeSet<Zone>,
-    /// What the template takes of CloudFormation's quotas, when one was made.
+    /// The template's use of CloudFormation's quotas, if a template was rendered.
     pub size: Option<Size>,
     /// Why the stack's last operation failed.
     pub failure: Failure,
@@ -145,20 +144,20 @@ pub struct Plan {
     pub attempt: BTreeSet<(TableId, Ipv4Net)>,
 }
 
-/// Why the stack's last operation failed, in terms of what is planned.
+/// Why the stack's last operation failed, in terms of the plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failure {
-    /// Names the operation; None while one runs.
+    /// The identity of the operation. None while an operation runs, or without a stack.
     pub operation: Option<String>,
     pub failed: bool,
-    /// Nothing has ever stood.
+    /// Whether the stack's creation failed.
     pub is_creation: bool,
     pub routes: BTreeMap<Key, String>,
-    /// New zones that could not be made.
+    /// New zones whose resources could not be created.
     pub zones: BTreeSet<(Zone, Ipv4Net)>,
-    /// The stack's events name no resource.
+    /// Whether the stack's events do not show which zone or route failed.
     pub unexplained: bool,
-    /// The status and the first failure, for what is refused without a reason of its own.
+    /// The first failure, or the status: the reason for a refused route without a reason of its own.
     pub cause: String,
 }
 

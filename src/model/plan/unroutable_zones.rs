@@ -1,6 +1,6 @@
-//! Zones whose NAT gateway is gone: EC2 refuses a route to it, and one route that is refused fails the whole change of the stack.
-//! So until the gateway is created again no route there is added or removed, nor is anything of the zone changed, and all other
-//! routes change as usual. The same holds for a NAT subnet whose default route was taken out of the stack while EC2 got another one.
+//! Zones whose NAT gateway does not exist: EC2 refuses a route to it, and one refused route fails the whole change of the stack. Until the
+//! gateway is created again, no route to it is added or removed and no resource of the zone changes. All other routes change as usual. The
+//! same holds for a NAT subnet whose default route was removed from the stack while EC2 got another one.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::types::{Plan, World};
 
 impl Plan {
-    /// What is desired, with the routes as far as they can be made now.
+    /// Returns the desired stack with only the route changes that can be made now.
     pub(in crate::model) fn passable(
         &self,
         world: &World<'_>,
@@ -38,7 +38,7 @@ impl Plan {
         };
         let (waiting, mut routes): (BTreeSet<_>, BTreeSet<_>) =
             self.desired.routes.iter().cloned().partition(waits);
-        // Until then what the new ones are to stand for stays.
+        // The live routes that the waiting ones are to replace stay until then.
         let stays = |(table, cidr): &&(TableId, Ipv4Net)| {
             let mut waiting = waiting.iter().filter(|(of, _)| of == table);
             waiting.any(|(_, new)| overlap(new, cidr))
@@ -52,7 +52,7 @@ impl Plan {
         })
     }
 
-    /// Returns the zones whose NAT gateway is gone: no route can be made to it.
+    /// Returns the zones whose NAT gateway does not exist, so that no route to it can be made.
     pub(in crate::model) fn dead_zones(
         &self,
         world: &World<'_>,
@@ -65,7 +65,7 @@ impl Plan {
         }
     }
 
-    /// Finds zones where the stack has no route to the internet and EC2 has a foreign one, made while ours was out to be put back.
+    /// Returns and reports zones with a foreign default route in EC2 and none in the stack. It was made while a repair had removed ours.
     pub(in crate::model) fn taken(
         &mut self,
         world: &World<'_>,
@@ -99,8 +99,8 @@ impl Plan {
     }
 }
 
-/// Leaves routes alone that lead to a NAT gateway which is gone and not about to be created again: once they were out of the stack,
-/// they could not be put back.
+/// Excludes routes from repair whose NAT gateway is lost and not about to be created again: after their removal from the stack, they could
+/// not be added again.
 pub(in crate::model) fn leave_routes(
     drifts: &mut [Drift],
     names: &Names,
@@ -140,7 +140,7 @@ fn dead_ends(drifts: &[Drift]) -> BTreeSet<Zone> {
     drifts.iter().filter_map(zone).collect()
 }
 
-/// Where EC2 is not looked at: zones none of whose routes leads anywhere.
+/// Returns the zones whose routes are all blackholes. Used if the gateways themselves were not read.
 fn blackholes(world: &World<'_>, names: &Names) -> BTreeSet<Zone> {
     let (mut dead, mut well) = (BTreeSet::new(), BTreeSet::new());
     for ((table, cidr), zone) in &names.route_zones {

@@ -1,4 +1,4 @@
-//! What is said of what waits for room: the limit that binds, and the cheapest way to more room.
+//! Reports what waits for room, with the limit that binds and the cheapest way to more room.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::model::input::request::Request;
 use crate::model::plan::coverage::{by_table, in_all};
 use crate::model::plan::types::World;
 
-/// How many routes a message names.
+/// The maximum number of routes that a message names.
 const NAMED: usize = 3;
 
 /// Reports the route tables that are set aside.
@@ -33,8 +33,8 @@ pub(super) fn set_aside_for(all: &Network, rest: &Network, limit: &str) -> Vec<P
     tables.into_iter().map(problem).collect()
 }
 
-/// Reports the entries that get no routes of their own: those that wait, all of them together and each to its owner, and those that only
-/// a route serves which nobody requests.
+/// Reports the entries that get no routes of their own: entries that wait, all together and each to its owner, and entries that only an
+/// unrequested route serves.
 pub(super) fn waiting(
     world: &World<'_>,
     request: &Request,
@@ -94,7 +94,7 @@ pub(super) fn waiting(
     problems
 }
 
-/// Reports the routes that nobody requests, and that stay since what is inside of them does not fit.
+/// Reports the routes that nobody requests, but that stay since the entries inside of them do not fit.
 pub(super) fn unrequested(
     world: &World<'_>,
     choice: &Choice<'_>,
