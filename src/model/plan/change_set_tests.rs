@@ -1,4 +1,4 @@
-//! Progress while somebody else edits: change sets are executed, and none that does harm.
+//! Change sets are executed while other tenants edit, unless they do harm.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use crate::model::plan::diff::Kind;
 
 const MODES: [PrefixLists; 2] = [PrefixLists::Never, PrefixLists::Always];
 
-/// A stack that is changed by what the plan says, while entries are edited whenever a change set is ready.
+/// A stack that the plans change, while entries are edited whenever a change set is ready.
 struct Churn {
     bench: Bench,
-    /// Templates of change sets, by name.
+    /// The templates of change sets by name.
     templates: BTreeMap<String, Template>,
     prepared: usize,
     executed: usize,
@@ -44,7 +44,7 @@ impl Churn {
         }
     }
 
-    /// One pass with these entries; a change set that it prepares is ready at the next one.
+    /// Makes one pass with these entries. A change set that the pass prepares is ready at the next one.
     fn pass(&mut self, entries: &[(&str, &str)]) -> Plan {
         self.bench.ask(entries);
         let plan = self.bench.plan();
@@ -103,7 +103,7 @@ fn changes_all_the_time(lists: PrefixLists) {
         }
     }
     assert_eq!((churn.prepared, churn.executed), (19, 19));
-    // What had been asked for while change sets were made is gone in the end, though somebody has a typo.
+    // Networks that were requested only for a time are removed in the end, even if another entry has a typo.
     let rest = [
         ("bad", "8.8.8.40"),
         ("new", "9.9.9.9"),
@@ -125,7 +125,7 @@ fn changes_all_the_time(lists: PrefixLists) {
     );
 }
 
-/// A route that leads elsewhere for ever, as the transit gateway team wants it, and a user who edits without a pause.
+/// The team of the transit gateway keeps a route that leads elsewhere, while a user edits without a pause.
 #[test]
 fn a_drift_that_stays_holds_up_nobody() {
     use crate::model::base::settings::OnDrift;
@@ -163,7 +163,7 @@ fn a_drift_that_stays_holds_up_nobody() {
     }
 }
 
-/// After a change that failed without a reason one network is added at a time, and the churner's comes first.
+/// After a change that failed without a reason, one network is added at a time, and the churner's comes first.
 #[test]
 fn who_changes_a_value_all_the_time_does_not_keep_the_only_place() {
     MODES.into_iter().for_each(keeps_the_only_place);
@@ -180,7 +180,7 @@ fn keeps_the_only_place(lists: PrefixLists) {
     assert!(churn.has("9.9.9.9/32"), "{:?}", churn.routes());
 }
 
-/// Who knows when change sets are ready asks again just then for what they would remove.
+/// The tenant requests a network again whenever a change set that would remove it is ready.
 #[test]
 fn who_calls_off_removals_in_turn_holds_up_nobody() {
     MODES.into_iter().for_each(calls_off_removals);
@@ -198,7 +198,7 @@ fn calls_off_removals(lists: PrefixLists) {
         for turn in 0..30 {
             let mut now: Vec<(&str, &str)> = vec![("dns", "8.8.4.4"), ("new", "9.9.9.9")];
             for (number, (name, value)) in names.iter().zip(live).enumerate() {
-                // One after the other asks for something else for a while.
+                // Each tenant in turn requests another network for a while.
                 let away = match others {
                     1 => turn % 2 == 0,
                     _ => turn % others == number,
@@ -228,7 +228,7 @@ fn calls_off_removals(lists: PrefixLists) {
     }
 }
 
-/// Whether the plan is to make a route for it.
+/// Whether the plan adds a route to this network.
 fn wants(plan: &Plan, value: &str) -> bool {
     let mut kinds = plan.differences.iter();
     kinds.any(|it| it.what.contains(value) || it.resource_type == "AWS::EC2::PrefixList")
@@ -242,7 +242,7 @@ fn a_change_set_that_does_harm_is_not_used() {
 fn does_harm(lists: PrefixLists) {
     let entries = [("a", "8.8.8.1"), ("b", "9.9.9.1")];
     let mut churn = Churn::with(lists, &entries);
-    // It removes what is wanted again.
+    // The earlier change set removes a network that is wanted again.
     churn.pass(&[("a", "8.8.8.1"), ("new", "1.1.1.1")]);
     let plan = churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.1"), ("new", "1.1.1.2")]);
     assert_eq!(plan.action.name(), "CreateChangeSet");
@@ -250,13 +250,13 @@ fn does_harm(lists: PrefixLists) {
         plan.differences.iter().all(|it| it.kind != Kind::Remove),
         "{plan}"
     );
-    // It adds what nobody has ever asked for.
+    // The earlier change set adds a network that nobody has ever requested.
     let mut churn = Churn::with(lists, &entries);
     churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.1"), ("new", "1.1.1.1")]);
     churn.bench.ledger = Some(Ledger::new("egress"));
     let plan = churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.1"), ("new", "1.1.1.2")]);
     assert_eq!(plan.action.name(), "CreateChangeSet");
-    // Nothing of it is wanted any more.
+    // No change of the earlier change set is wanted any more.
     let mut churn = Churn::with(lists, &entries);
     churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.1"), ("new", "1.1.1.1")]);
     let plan = churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.1"), ("new", "1.1.1.2")]);

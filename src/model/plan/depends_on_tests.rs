@@ -1,4 +1,4 @@
-//! What a NAT gateway waits for while it is created, and what becomes of that.
+//! The resources that a NAT gateway waits for at its creation, and changes of these resources.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ fn depends_on(template: &str) -> Value {
     template["Resources"][GATEWAY]["DependsOn"].clone()
 }
 
-/// The route to the internet and the association of its subnet.
+/// Returns the route to the internet and the association of its subnet.
 fn way() -> Value {
     json!(["NATSubnetRoutea", "NATSubnetRouteTableAssociationa"])
 }
@@ -57,7 +57,7 @@ fn a_live_gateway_stays_as_it_is_written() {
     }
 }
 
-/// CloudFormation refuses a template in which something depends on what is not there.
+/// CloudFormation refuses a template in which a resource depends on a resource that the template lacks.
 #[test]
 fn what_is_taken_out_is_not_waited_for() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
@@ -78,7 +78,7 @@ fn what_is_taken_out_is_not_waited_for() {
     let left = json!(["NATSubnetRouteTableAssociationaAnew1"]);
     assert_eq!(depends_on(&template.text), left);
     bench.stack().template = template.text;
-    // What is put back is not waited for either: the gateway is not changed for that.
+    // The gateway does not wait for a route that is added again: it is not changed for that.
     let plan = bench.plan();
     let Action::Prepare(template) = &plan.action else {
         panic!("{plan}")

@@ -1,4 +1,4 @@
-//! What drifts in a zone or a route, what is done about it, and what must never be.
+//! The drift of zones and routes, its repair, and changes that must never be made.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use crate::model::desired::template::Template;
 use crate::model::drift::Drift;
 use crate::model::drift::tracker::{MAX_REPAIRS, Watch};
 
-/// Long enough ago that a drift is firm.
+/// A time after which drift is firm.
 const LONG: Duration = Duration::from_secs(60);
 
 pub(super) fn text(text: &str) -> String {
     text.to_owned()
 }
 
-/// A stack at rest, EC2 as it says, and a watch that has looked.
+/// A stack at rest, an EC2 that matches it, and a watch that has read EC2.
 pub(super) struct Scene {
     pub(super) bench: Bench,
     pub(super) seen: Observed,
@@ -97,7 +97,7 @@ impl Scene {
         self.bench.settings.new_eips = lost.collect();
     }
 
-    /// One look, some time later.
+    /// Makes a plan from a later reading of EC2.
     pub(super) fn plan(&mut self) -> Plan {
         self.now += LONG;
         self.bench.watch.begin(self.now, true);
@@ -108,7 +108,7 @@ impl Scene {
         plan
     }
 
-    /// After what was tried first, and in vain.
+    /// Makes a plan after this number of failed repairs.
     pub(super) fn plan_after(&mut self, repairs: u32) -> Plan {
         self.plan();
         for _ in 0..repairs {
@@ -118,7 +118,7 @@ impl Scene {
         self.plan()
     }
 
-    /// After so many tries to get the lost static IPs back.
+    /// Counts this number of attempts to recover the lost static IPs.
     pub(super) fn tried_to_recover(&mut self, times: usize) {
         let drifts = self.plan().drifts;
         let keys: Vec<String> = drifts.iter().filter_map(Drift::recovery_key).collect();
@@ -158,7 +158,7 @@ pub(super) fn told(plan: &Plan) -> Vec<Reason> {
     plan.problems.iter().map(|problem| problem.reason).collect()
 }
 
-/// The resources that a template has, by their names.
+/// Returns the logical ids of a template's resources.
 pub(super) fn resources(template: &Template) -> Vec<String> {
     let layout = Layout::read(&template.text, &template.parameters).unwrap();
     layout.resources.into_keys().collect()
@@ -213,7 +213,7 @@ fn a_gateway_is_reverted_by_a_change_set_that_touches_no_more() {
         );
         assert_eq!(plan.repairs.len(), 1, "it counts");
     }
-    // A change where there is none.
+    // The change set changes a resource that has not drifted.
     scene.change_set(&template, &[("NATSubnetb", "Subnet", Effect::Modify)]);
     assert!(matches!(scene.plan().action, Action::Discard { .. }));
 }
@@ -253,7 +253,7 @@ fn a_gateway_is_made_anew_with_its_static_ip() {
         (told(&plan), plan.repairs.len()),
         (vec![Reason::NatGatewayGone], 1)
     );
-    // Once it is done, the plan knows the new name and wants nothing.
+    // After the change, the plan knows the new name and wants no change.
     scene.bench.stack().change_sets.clear();
     scene.bench.stack().template = template.text;
     scene
@@ -269,7 +269,7 @@ fn a_gateway_is_made_anew_with_its_static_ip() {
     assert_eq!((plan.action, plan.drifts), (Action::Keep, vec![]));
 }
 
-/// As EC2 does: an IP can be released once its gateway is gone.
+/// Releases an IP as EC2 does: only after its gateway is gone.
 pub(super) fn release(scene: &mut Scene, zone: &str) {
     let gateway = scene.seen.gateways.get_mut(&format!("nat-{zone}"));
     gateway.unwrap().health = Health::Gone;
@@ -292,7 +292,7 @@ fn a_static_ip_that_is_gone_is_replaced_only_if_that_is_allowed() {
     );
     assert!(plan.refuses_something());
     scene.tried_to_recover(4);
-    // Reverting would draw a new one, so the other zone is repaired without that.
+    // Reverting would allocate a new IP, so the other zone is repaired by another change.
     let Action::Prepare(template) = scene.plan().action else {
         panic!("{}", scene.plan());
     };
@@ -332,7 +332,7 @@ fn after_three_repairs_it_is_left_alone_and_other_changes_go_on() {
     );
     scene.bench.ask(&[("dns", "8.8.8.8"), ("other", "9.9.9.9")]);
     assert!(matches!(scene.plan().action, Action::Prepare(_)));
-    // Another thing happens to it.
+    // The same gateway shows another symptom.
     let mut failed = scene.seen.gateways["nat-b"].clone();
     failed.health = Health::Failed(text("no capacity"));
     scene.seen.gateways.insert(text("nat-a"), failed);

@@ -1,4 +1,4 @@
-//! What a change set with REVERT_DRIFT is asked for, and what not.
+//! The drift for which a change set with REVERT_DRIFT is made.
 
 use super::repair_tests::{Scene, lose_gateway, resources, text};
 use super::*;

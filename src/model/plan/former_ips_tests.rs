@@ -1,4 +1,4 @@
-//! A zone that is added gets the static IP that it had, or waits for somebody to choose.
+//! A zone that is added gets its former static IP, or waits for the operator to choose.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use crate::model::cloud::observed::{Address, Observed};
 use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::types::{Action, Plan};
 
-/// Stack name, allocation id, holder, and the logical id that CloudFormation's tag shows.
+/// The stack name, allocation id and holder of an IP, and the logical id that CloudFormation's tag shows.
 type Shown<'a> = (&'a str, &'a str, Option<&'a str>, &'a str);
 
-/// An account that has these static IPs; the IP is named after the allocation.
+/// Returns an account with these static IPs. Each IP is named after its allocation.
 fn account(shown: &[Shown<'_>]) -> Account {
     let address = |(stack, allocation, holder, id): &Shown<'_>| {
         let address = AccountAddress {
@@ -41,7 +41,7 @@ fn ip(allocation: &str) -> StaticIp {
     }
 }
 
-/// No stack, two zones, and a ledger that knows these static IPs.
+/// Returns a world without a stack, with two zones and a ledger that knows these static IPs.
 fn former(known: &[(&str, &str)], shown: &[Shown<'_>]) -> Bench {
     let mut bench = Bench::new(&[("dns", "8.8.8.8")]);
     let mut ledger = Ledger::new("egress");
@@ -52,7 +52,7 @@ fn former(known: &[(&str, &str)], shown: &[Shown<'_>]) -> Bench {
     bench
 }
 
-/// The stack that is to be created: its resources and outputs.
+/// Returns the template of the stack that the plan creates.
 fn created(plan: &Plan) -> serde_json::Value {
     let Action::Create(template) = &plan.action else {
         panic!("{plan}");
@@ -60,7 +60,7 @@ fn created(plan: &Plan) -> serde_json::Value {
     serde_json::from_str(&template.text).unwrap()
 }
 
-/// What the plan says of the zones, and the allocation ids of their NAT gateways.
+/// Returns the plan's problems of static IPs, and the allocation ids of the NAT gateways.
 fn outcome(bench: &Bench) -> (Vec<(Reason, String)>, Vec<serde_json::Value>) {
     let plan = bench.plan();
     let of_ips = [Reason::StaticIpUndecided, Reason::StaticIpLost];
@@ -120,7 +120,7 @@ fn a_zone_waits_where_there_is_a_choice_and_a_flag_makes_it() {
             &[("egress", "eipalloc-1", Some("eni-9"), "EIPa")],
             "eni-9 has now",
         ),
-        // The Go controller counted the zones.
+        // The Go controller numbered the zones.
         (
             &[("egress", "eipalloc-1", None, "EIP1")],
             "such as 198.51.100.1",
@@ -189,7 +189,7 @@ fn without_an_answer_of_ec2_no_zone_gets_another_static_ip() {
     );
 }
 
-/// The stack of zones a and b, of which a has a static IP that is no resource.
+/// Returns a stack of zones a and b. The static IP of zone a is no resource.
 fn with_given() -> Bench {
     let mut bench = former(
         &[("a", "eipalloc-1")],
@@ -247,7 +247,7 @@ fn the_ledger_notes_the_static_ips_of_live_zones_and_keeps_the_others() {
     assert_eq!(noted, expected.into());
 }
 
-/// The flags name an address for the zone, and another one by the time that the change set is ready.
+/// The flags name an address for the zone, and another one when the change set is ready.
 #[test]
 fn a_change_set_of_other_flags_adds_no_zone() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
@@ -281,7 +281,7 @@ fn a_change_set_of_other_flags_adds_no_zone() {
     assert!(executes(&bench.plan()));
     bench.settings.zones.insert("c".to_owned(), subnet);
     assert!(!executes(&bench.plan()), "another NAT subnet");
-    // A version that knew no zones in names has made it.
+    // An earlier version made the change set, whose name identifies no zones.
     bench
         .settings
         .zones

@@ -1,4 +1,4 @@
-//! What a plan does while the ledger has no room for all entries.
+//! Plans while the ledger has no room for all entries.
 
 use ipnet::Ipv4Net;
 
@@ -21,7 +21,7 @@ fn set_object(bench: &mut Bench, namespace: &str, name: &str, entries: &[(&str, 
     object.data = texts(entries);
 }
 
-/// A world where namespace greedy fills the ledger: its entry of 9.9.9.9 does not fit.
+/// Returns a world where namespace greedy fills the ledger: its entry of 9.9.9.9 does not fit.
 fn overfull() -> Bench {
     let nets = ["8.8.8.8", "9.9.9.9", "1.1.1.1", "2.2.2.2"];
     let mut bench = Bench::live(&nets.map(|net| (net, net)));
@@ -39,7 +39,7 @@ fn overfull() -> Bench {
     bench
 }
 
-/// Another namespace changes a value, while a route that a change set made for it is still noted as planned.
+/// Another namespace changes a value, while the ledger has a route of an earlier change set as planned.
 #[test]
 fn a_ledger_that_one_namespace_fills_freezes_no_edit_of_others() {
     let mut bench = overfull();
@@ -84,7 +84,7 @@ fn a_ledger_that_one_namespace_fills_freezes_no_removal_of_others() {
     let left = set(&["1.1.1.1/32", "8.8.8.8/32", "9.9.9.9/32"]);
     assert_eq!(routed(&bench.plan()), left, "{}", bench.plan());
 
-    // A typo where nobody knows what it stood for keeps what it may have stood for, and nothing else: not only at once.
+    // A typo in an entry without a record keeps the networks that it may have stood for and no others, in every pass.
     set_object(&mut bench, "greedy", "z", &[("z", "9.9.9,9")]);
     for _ in 0..3 {
         let plan = bench.plan();
@@ -94,7 +94,7 @@ fn a_ledger_that_one_namespace_fills_freezes_no_removal_of_others() {
     }
     set_object(&mut bench, "greedy", "z", &[]);
     assert_eq!(routed(&bench.plan()), set(&["1.1.1.1/32", "8.8.8.8/32"]));
-    // Where there is room again, all is as ever.
+    // When there is room again, all entries are recorded.
     bench.snapshot = all;
     for name in ["a", "b", "c"] {
         set_object(&mut bench, "greedy", name, &[("one", "8.8.8.8")]);
@@ -131,7 +131,7 @@ fn an_entry_that_did_not_fit_keeps_the_network_that_serves_it() {
         bench.ledger = live.ledger;
     }
     let all = bench.snapshot.clone();
-    // There is room again while it is a typo, and others change what they request.
+    // There is room again while the entry has a typo, and other entries change.
     for spared in [false, true] {
         bench.snapshot = all.clone();
         set_object(&mut bench, "greedy", "z", &[("z", "9.9.9,9")]);
@@ -159,7 +159,7 @@ fn an_entry_that_did_not_fit_keeps_the_network_that_serves_it() {
             let text = plan.ledger.as_ref().unwrap().text();
             bench.ledger = Some(Ledger::read(&text, "egress", &[String::new()].into()).unwrap());
         }
-        // Its owner corrects it, and nothing holds the rest any more.
+        // Its owner corrects the entry, and no other network is kept any more.
         set_object(&mut bench, "greedy", "z", &[("z", "9.9.9.9")]);
         let plan = bench.plan();
         assert_eq!(serves(&plan), 2, "{plan}");

@@ -1,4 +1,4 @@
-//! What is listed as kept is what nobody uses, and a change of a static IP is told for a while.
+//! Kept IPs are the unused ones, and a change of a static IP is reported for a day.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn had(last: &str) -> StaticIp {
     }
 }
 
-/// The live stack of zones a and b, and a ledger that knows zone c, which was removed, too.
+/// Returns the live stack of zones a and b, and a ledger that also knows zone c, which was removed.
 fn bench() -> Bench {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     let Live::Ours(stack) = &mut bench.live else {
@@ -51,7 +51,7 @@ fn shows(bench: &mut Bench, shown: &[(&str, Option<&str>)]) {
     bench.watch.has_shown(BTreeSet::new(), Some(shown));
 }
 
-/// Zone and IP of each that is kept, and the command that releases it.
+/// Returns the zone and IP of each kept IP, and the command that releases it.
 fn listed(bench: &Bench) -> Vec<(String, String, Option<String>)> {
     let kept = bench.plan().kept_ips.into_iter();
     kept.map(|it| (it.zone.clone(), it.ip.clone(), it.release()))
@@ -64,13 +64,13 @@ fn what_no_zone_uses_is_listed_with_the_command_that_releases_it() {
     let command = "aws ec2 release-address --allocation-id eipalloc-3".to_owned();
     let kept = ("c".to_owned(), ip("3"), Some(command));
     assert_eq!(listed(&bench), std::slice::from_ref(&kept));
-    // Something else has it.
+    // Another resource has the IP.
     shows(&mut bench, &[("3", Some("i-9"))]);
     assert_eq!(listed(&bench), [("c".to_owned(), ip("3"), None)]);
-    // Somebody has released it.
+    // The IP was released.
     shows(&mut bench, &[("1", Some("eni-1"))]);
     assert_eq!(listed(&bench), []);
-    // The stack is gone.
+    // The stack was deleted.
     bench.live = Live::Absent;
     shows(&mut bench, &[("1", None), ("2", None), ("3", None)]);
     assert_eq!(listed(&bench).len(), 3);
@@ -84,7 +84,7 @@ fn nothing_is_listed_that_may_be_in_use() {
     let mut bench = bench();
     shows(&mut bench, &all);
     assert_eq!(listed(&bench).len(), 1);
-    // The template cannot be read, or the stack is not ours: that says nothing about its static IPs.
+    // An unreadable template, or a foreign stack, shows nothing about static IPs.
     let Live::Ours(stack) = &mut bench.live else {
         unreachable!()
     };
@@ -92,7 +92,7 @@ fn nothing_is_listed_that_may_be_in_use() {
     assert_eq!(listed(&bench).len(), 1);
     bench.live = Live::Several(vec!["one".to_owned(), "two".to_owned()]);
     assert_eq!(listed(&bench), []);
-    // The stack is being created with the addresses that its zones had.
+    // The stack is being created with the zones' former addresses.
     let mut bench = self::bench();
     shows(&mut bench, &all);
     let Live::Ours(stack) = &mut bench.live else {
@@ -104,7 +104,7 @@ fn nothing_is_listed_that_may_be_in_use() {
     assert_eq!(zones, ["c"]);
 }
 
-/// The changes that are told at this time, in hours since the first one.
+/// Returns the changes that are reported at this time, in hours since the first change.
 fn told(bench: &Bench, hours: u64) -> Vec<(String, String)> {
     let world = World {
         snapshot: &bench.snapshot,
@@ -155,7 +155,7 @@ fn a_change_is_told_for_a_day_and_a_first_ip_is_none() {
     };
     bench.watch.looked("", Ok(seen));
     assert_eq!(told(&bench, 0), [(ip("0"), ip("1"))]);
-    // What the ledger then has is told by the next leader, too, for a day, and not while the zone is unknown.
+    // The next leader also reports the ledger's changes, for a day, and not while the zone is unknown.
     let mut ledger = bench.ledger.clone().unwrap();
     ledger.note_ip("a".to_owned(), had("1"), 1_000 * 3_600);
     ledger.note_ip("b".to_owned(), had("2"), 1_000 * 3_600);

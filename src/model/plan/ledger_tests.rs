@@ -1,4 +1,4 @@
-//! What the ledger and the share of a removal change about a plan.
+//! The effects of the ledger, and of the share of a removal, on a plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::model::persisted::grace::{Grace, LargeRemoval};
 use crate::model::persisted::ledger::Ledger;
 use crate::model::persisted::recall::Recall;
 
-/// A world whose ledger knows what is live.
+/// Returns a world whose ledger explains all live routes.
 fn noted(entries: &[(&str, &str)]) -> Bench {
     let mut bench = Bench::live(entries);
     bench.ledger = Some(Ledger::new("egress"));
@@ -103,12 +103,12 @@ fn a_ledger_that_does_not_explain_what_is_live_says_nothing() {
         assert!(bench.reasons().contains(&Reason::RemovalsFrozen));
         bench.ledger = plan.ledger;
     }
-    // Once clean, it is as good as any.
+    // After the entries are readable, the ledger explains all live routes.
     bench.ask(&[("dns", "8.8.8.8"), ("web", "9.9.9.9")]);
     bench.ledger = bench.plan().ledger;
     bench.ask(&[("dns", "8.8.8,8")]);
     assert_eq!(routed(&bench.plan()), set(&["8.8.8.8/32"]));
-    // What is away takes nothing with it.
+    // A missing source removes no route.
     bench.snapshot.missing = texts(&[("cluster", "away")]);
     assert_eq!(bench.plan().action, Action::Keep);
 }
@@ -194,7 +194,7 @@ fn a_large_removal_waits_and_what_is_added_does_not() {
         )
     );
 
-    // As long as it takes, and not longer.
+    // The removal waits for the grace period, and not longer.
     bench.large_removal = plan.grace.large_removal;
     let at = |bench: &Bench, now: Duration| {
         let grace = Grace {
@@ -216,11 +216,11 @@ fn a_large_removal_waits_and_what_is_added_does_not() {
     let due = at(&bench, minute);
     assert_eq!(routed(&due).len(), 3, "{due}");
     assert!(due.grace.large_removal.is_some(), "until it is done");
-    // More of it begins anew.
+    // A larger removal starts the grace period again.
     bench.ask(&FIVE[..1]);
     let grown = at(&bench, minute);
     assert_eq!((routed(&grown).len(), grown.again), (5, Some(minute / 10)));
-    // Some that come back do not speak for the others.
+    // Entries that come back do not end the removal of the others.
     bench.ask(&FIVE[..4]);
     assert_eq!(routed(&at(&bench, minute / 2)).len(), 5);
     assert_eq!(routed(&at(&bench, minute)).len(), 4);

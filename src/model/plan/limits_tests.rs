@@ -1,4 +1,4 @@
-//! What fits is served, what is served stays, and the newest entries wait.
+//! Entries that fit are served, served entries stay, and the newest entries wait.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +19,7 @@ mod wide;
 #[path = "room_tests.rs"]
 mod room;
 
-/// Networks that do not touch, under keys in the order of their numbers.
+/// Returns networks that do not merge, under keys in the order of their numbers.
 fn many(numbers: impl IntoIterator<Item = u32>) -> Vec<(String, String)> {
     let one = |n: u32| {
         let net = format!("20.{}.{}.0/24", n / 128, n % 128 * 2);
@@ -43,7 +43,7 @@ fn bench(entries: &[(String, String)]) -> Bench {
     bench
 }
 
-/// The plan's template becomes the live stack.
+/// Makes the plan's template the live stack.
 fn done(bench: &mut Bench) -> Plan {
     let plan = bench.plan();
     if let Action::Create(template) | Action::Prepare(template) = &plan.action {
@@ -67,7 +67,7 @@ fn done(bench: &mut Bench) -> Plan {
     plan
 }
 
-/// Keys of the entries that wait.
+/// Returns the keys of the entries that wait.
 fn waiting(plan: &Plan) -> Vec<String> {
     let entry = |problem: &Problem| match &problem.subject {
         Subject::Entry(entry) if problem.reason == Reason::LimitReached => Some(entry.key.clone()),
@@ -119,11 +119,11 @@ fn the_limit_that_binds_is_named_with_the_cheapest_way_out() {
             && told.remedy().starts_with("set --cf-template-bucket"),
         "{told}"
     );
-    // Every entry says the same, and no more than that it waits.
+    // Every entry that waits has the same severity and remedy.
     let entries = plan.problems.iter().filter(|it| it.waits());
     let alike = entries.filter(|it| it.remedy() == told.remedy() && it.severity == told.severity);
     assert_eq!(alike.count(), waiting(&plan).len());
-    // A table binds before the stack does.
+    // A table's limit binds before that of the stack.
     bench.settings.template_bucket = true;
     for (quota, remedy) in [(50, "L-93826ACB"), (1_000, "AWS allows no table more")] {
         let tables = bench.network.worker_tables.values_mut();
@@ -156,7 +156,7 @@ fn what_is_served_comes_before_what_has_a_smaller_name() {
     let plan = bench.plan();
     assert_eq!(plan.action, Action::Keep, "{plan}");
     assert_eq!(waiting(&plan), ["k0000", "k0001"]);
-    // There is room as soon as one goes.
+    // There is room as soon as one entry is removed.
     ask(&mut bench, &many((0..246).filter(|n| *n != 100)));
     let plan = done(&mut bench);
     assert_eq!(waiting(&plan), ["k0001"]);
@@ -187,7 +187,7 @@ fn a_route_table_that_is_full_gets_no_more_and_keeps_what_it_has() {
             table.routes.insert(cidr.parse().unwrap(), route);
         }
     }
-    // With the default route.
+    // The quota counts the default route, too.
     bench.settings.route_table_quota = Some(3);
     assert_eq!(bench.plan().action, Action::Keep);
     bench.ask(&[("dns", "8.8.8.0/24"), ("web", "9.9.9.9")]);
@@ -199,7 +199,7 @@ fn a_route_table_that_is_full_gets_no_more_and_keeps_what_it_has() {
             .message()
             .contains("--aws-route-table-quota")
     );
-    // Room is made first, and then used.
+    // The first change makes room, and the second one uses it.
     bench.ask(&[("dns", "8.8.8.0/24")]);
     let plan = done(&mut bench);
     assert_eq!(plan.differences.len(), 2, "the other's routes go: {plan}");
@@ -240,7 +240,7 @@ fn a_zone_for_which_there_is_no_static_ip_waits_and_the_rest_goes_on() {
     let zone = Subject::Zone("b".to_owned());
     let told = |plan: &Plan| plan.problems.iter().any(|problem| problem.subject == zone);
     assert!(told(&plan));
-    // The zone is configured: nobody is to add it.
+    // The zone is configured, so no problem asks to add it.
     let table = Subject::RouteTable("rtb-b".to_owned());
     let mut problems = plan.problems.iter();
     let no_nat = problems.find(|it| it.subject == table).unwrap();
@@ -298,7 +298,7 @@ fn a_zone_that_takes_no_more_nat_gateways_waits_and_so_does_one_that_could_not_b
     assert_eq!(waits(&bench.plan()), None, "another range is tried at once");
 }
 
-/// Whatever is asked for and whatever fits: what stands and is routed stays routed, and what waits is told.
+/// For all requests and limits: live routes that are requested stay, and every entry that waits is reported.
 #[test]
 fn nobody_who_is_served_loses_a_route_to_another() {
     for seed in 0..60 {
@@ -351,7 +351,7 @@ fn nobody_who_is_served_loses_a_route_to_another() {
     }
 }
 
-/// The attack: one namespace asks for all the room and more, and comes first by name and by age.
+/// The attack: one namespace requests all the room and more, and comes first by name and by age.
 #[test]
 fn a_new_entry_does_not_wait_for_what_is_new_of_a_greedy_namespace() {
     let mut bench = bench(&many(0..5));

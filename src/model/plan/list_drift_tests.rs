@@ -1,4 +1,4 @@
-//! What drifts in a network list or a route to one, and how it is repaired.
+//! The drift of network lists and of routes to them, and its repair.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::model::base::settings::PrefixLists;
 use crate::model::cloud::prefix_list::{ListState, PrefixList};
 
-/// A stack with one list, and EC2 as it says.
+/// Returns a stack with one list, and an EC2 that matches it.
 fn listed() -> Scene {
     let mut scene = Scene::new();
     let mut fresh = Bench::new(&[("dns", "8.8.8.8")]);
@@ -79,7 +79,7 @@ fn each_drift_of_lists_has_its_reason() {
         let reverts = matches!(plan.action, Action::Revert(_));
         assert_eq!(reverts, !by_hand, "{plan}");
     }
-    // What is under way, and what EC2 does not deny, proves nothing.
+    // A change in progress, or an absence that EC2 does not confirm, proves nothing.
     let mut scene = listed();
     list(&mut scene).entries.clear();
     list(&mut scene).state = ListState::InProgress;

@@ -1,4 +1,4 @@
-//! Network lists: what goes into them, and what becomes of it.
+//! Network lists, and the networks that go into them and out of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use crate::model::plan::types::Action;
 
 type Nets = BTreeSet<Ipv4Net>;
 
-/// Networks that do not touch.
+/// Returns networks that do not merge.
 fn many(numbers: impl IntoIterator<Item = u32>) -> Nets {
     let net = |n: u32| format!("20.{}.{}.0/24", n / 128, n % 128 * 2).parse();
     numbers
@@ -28,7 +28,7 @@ fn many(numbers: impl IntoIterator<Item = u32>) -> Nets {
         .unwrap()
 }
 
-/// The lists of a template.
+/// Returns the lists of a template.
 pub(super) fn lists_of(template: &Template) -> Option<BTreeMap<String, NetworkList>> {
     let layout = Layout::read(&template.text, &template.parameters).ok()?;
     Some(layout.names().lists)
@@ -62,7 +62,7 @@ fn names(bench: &Bench) -> Names {
         .names()
 }
 
-/// One change: the plan's template becomes the live stack, and EC2 has what it says.
+/// Makes one change: the plan's template becomes the live stack, and EC2 matches it.
 fn change(bench: &mut Bench) -> Plan {
     let plan = bench.plan();
     if let Action::Create(template) | Action::Prepare(template) = &plan.action {
@@ -89,7 +89,7 @@ fn change(bench: &mut Bench) -> Plan {
     plan
 }
 
-/// Changes until the stack is as it should be.
+/// Makes changes until no more are planned.
 fn settle(bench: &mut Bench) -> Plan {
     for _ in 0..9 {
         let plan = change(bench);
@@ -130,7 +130,7 @@ fn what_does_not_fit_goes_into_lists() {
     ask(&mut bench, &many(0..260));
     let plan = settle(&mut bench);
     assert_eq!((sizes(&bench), direct(&bench)), (vec![60], 400), "{plan}");
-    // Once there is a list, its free slots come first.
+    // After a list exists, its free slots are used first.
     ask(&mut bench, &many(0..310));
     let plan = change(&mut bench);
     assert_eq!((sizes(&bench), direct(&bench)), (vec![100], 420), "{plan}");
@@ -158,7 +158,7 @@ fn a_thousand_routes_are_taken_up_by_lists_and_then_the_rest_waits() {
     assert!(bytes < 70_000, "{bytes}");
 }
 
-/// 12 parts of two zones and 244 networks in two tables: not even one list with its routes would fit beside them.
+/// The stack has 12 parts of two zones, and 244 networks in two tables: not even one list with its routes fits beside them.
 #[test]
 fn in_a_full_stack_networks_move_into_the_lists_that_new_ones_need() {
     for mode in [PrefixLists::WhenFull, PrefixLists::Always] {
@@ -260,7 +260,7 @@ fn serves<'a>(nets: impl IntoIterator<Item = &'a Ipv4Net>, net: &Ipv4Net) -> boo
     covers(&minimal(nets.into_iter().copied(), &Nets::new()), net)
 }
 
-/// No moment of the change from `before` to `after` is without a route for what is requested before and after it.
+/// Checks that networks requested before and after the change always have a route, at each step from `before` to `after`.
 fn check(before: &Names, after: &Names, both: &Nets) {
     let own = |names: &Names| -> Nets {
         let routes = names.routes.keys().filter(|route| names.is_direct(route));

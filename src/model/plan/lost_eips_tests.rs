@@ -1,4 +1,4 @@
-//! A static IP that somebody released is had back, or the zone waits and harms nobody.
+//! A released static IP is recovered, or the zone waits without harm to other zones.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn lost() -> Scene {
     scene
 }
 
-/// The template that the next plan prepares, after it was seen twice.
+/// Returns the template that the next plan prepares, after the loss was seen twice.
 fn prepared(scene: &mut Scene) -> Template {
     scene.plan();
     let plan = scene.plan();
@@ -49,7 +49,7 @@ fn try_it(scene: &mut Scene, template: &Template) {
     scene.bench.watch.tried(&plan.repairs);
 }
 
-/// It may give the zone a static IP that other flags named.
+/// The change set may give the zone a static IP that other flags named.
 #[test]
 fn a_change_set_of_another_plan_replaces_no_gateway() {
     let mut scene = lost();
@@ -94,7 +94,7 @@ fn a_released_static_ip_is_asked_for_before_anything_else() {
 fn tries_are_few_far_between_and_hold_up_nobody() {
     let mut scene = lost();
     let mut tries = 0;
-    // One look a minute.
+    // EC2 is read once a minute.
     for minute in 0..300 {
         let plan = scene.plan();
         if let Action::Prepare(template) = &plan.action
@@ -103,7 +103,7 @@ fn tries_are_few_far_between_and_hold_up_nobody() {
             let template = template.clone();
             try_it(&mut scene, &template);
             tries += 1;
-            // CloudFormation rolled back. What is left of the try is taken away and does not count again.
+            // CloudFormation rolled back. The change set that is left is discarded, and does not count again.
             scene.bench.stack().change_sets[0].state = ChangeSetState::Executed;
             let plan = scene.plan();
             if let Action::Discard { .. } = plan.action {
@@ -170,7 +170,7 @@ fn a_new_static_ip_comes_after_one_try_and_does_not_ask_for_the_old_one() {
     assert!(resources(&next)["EIPaAnew1"].is_object());
     assert!(!next.text.contains("\"Address\""), "{}", next.text);
 
-    // Nor does one that was had back once.
+    // The same holds for the loss of an IP that was recovered before.
     let mut scene = lost();
     scene.bench.stack().template = first.text.clone();
     scene.seen.ids.insert(text("EIPaAnew1"), text("ip-a"));
@@ -197,7 +197,7 @@ fn a_new_static_ip_comes_after_one_try_and_does_not_ask_for_the_old_one() {
     );
 }
 
-/// The worst that a plan could do to a static IP that was had back is to change the template's `Address`.
+/// The worst that a plan could do to a recovered static IP is to change the template's `Address`.
 #[test]
 fn no_plan_changes_the_address_of_a_live_eip() {
     let mut scene = lost();
@@ -222,7 +222,7 @@ fn no_plan_changes_the_address_of_a_live_eip() {
         let eip = |template| resources(template)["EIPaAnew1"].clone();
         assert_eq!(eip(next), eip(&template), "{plan}");
     }
-    // A template without it, or with another one, is refused.
+    // A template without the `Address`, or with another one, is refused.
     let stack = scene.bench.stack();
     let live = Layout::read(&stack.template, &stack.parameters).unwrap();
     for other in [",\"Address\":\"ip-a\"", "ip-a"] {
@@ -291,7 +291,7 @@ fn a_static_ip_that_is_back_under_another_allocation_id_is_used() {
     ledger.static_ips = [(text("a"), known("eipalloc-1"))].into();
     scene.bench.ledger = Some(ledger);
     scene.seen.addresses.get_mut("ip-a").unwrap().allocation = text("eipalloc-1");
-    // The same as ever.
+    // Under the same allocation id, the drift is reverted as usual.
     assert!(matches!(scene.plan().action, Action::Revert(_)));
     scene.seen.addresses.get_mut("ip-a").unwrap().allocation = text("eipalloc-2");
     let template = prepared(&mut scene);

@@ -10,7 +10,7 @@ use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::retention::is_retained;
 use crate::model::plan::diff::Kind;
 
-/// A stack of zones a and b, an account with room, and a flag that asks for two static IPs a zone.
+/// Returns a stack of zones a and b, an account with room, and a flag that asks for two static IPs a zone.
 fn bench() -> Bench {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.stack().outputs = texts(&[("EIPa", "198.51.100.1"), ("EIPb", "198.51.100.2")]);
@@ -58,7 +58,7 @@ fn each_zone_gets_its_ips_one_after_the_other_and_each_alone() {
     let text: serde_json::Value = serde_json::from_str(&template.text).unwrap();
     assert!(is_retained(&text["Resources"][&id]));
     assert_eq!(text["Outputs"][&id]["Value"]["Ref"], id.as_str());
-    // The change set is executed, and a later leader knows of the try.
+    // The change set is executed, and a later leader knows of the attempt.
     let mut set = ready(&plan, Effect::Add);
     set.changes.retain(|it| it.resource_type != "output");
     bench.stack().change_sets = vec![set.clone()];
@@ -68,7 +68,7 @@ fn each_zone_gets_its_ips_one_after_the_other_and_each_alone() {
         "{executes}"
     );
     assert_eq!(executes.ip_step, Some(step("a")));
-    // What CloudFormation would do besides is not done, and the change is given up for a time.
+    // A change set with an unplanned change is discarded, and the step waits.
     set.changes[0].effect = Effect::MayReplace;
     bench.stack().change_sets = vec![set];
     let given_up = bench.plan();
@@ -105,7 +105,7 @@ fn a_flag_that_is_lowered_takes_no_ip_away() {
     assert_eq!(bench.reasons(), [Reason::StaticIpKept]);
     let text = plan.problems[0].message();
     assert!(text.contains("--aws-eips-per-zone=2"), "{text}");
-    // A change of routes leaves it as it is.
+    // A change of routes does not alter the additional IP.
     bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
     let plan = bench.plan();
     let routes = plan.differences.iter();
@@ -115,7 +115,7 @@ fn a_flag_that_is_lowered_takes_no_ip_away() {
             .all(|it| it.resource_type == "AWS::EC2::Route"),
         "{plan}"
     );
-    // With its zone it leaves the stack, and stays in the account.
+    // The IP leaves the stack with its zone, and stays in the account.
     bench.settings.zones.remove("a");
     bench.settings.remove_zones = ["a".to_owned()].into();
     let plan = bench.plan();
@@ -149,7 +149,7 @@ fn routes_come_first_and_what_failed_waits() {
     let plan = bench.plan();
     assert_eq!(plan.action, Action::Keep, "{plan}");
     assert_eq!(bench.reasons(), [Reason::LimitReached]);
-    // Nothing is done before EC2 was asked what the account may have.
+    // No IP is added before EC2 was asked about the account.
     bench.network.headroom.account = Account::NotAsked;
     let plan = bench.plan();
     assert_eq!(
@@ -167,7 +167,7 @@ fn a_stack_that_is_to_go_gets_no_more_ips() {
     assert!(bench.plan().ip_step.is_none());
 }
 
-/// The same world with both IPs of each zone announced, and a flag by which both carry traffic.
+/// Returns the same world with both IPs of each zone announced, and a flag by which both carry traffic.
 fn announced() -> Bench {
     let mut bench = bench();
     carry_out(&mut bench, "203.0.113.1");
@@ -199,7 +199,7 @@ fn an_announced_ip_is_used_by_a_change_of_its_own_and_stays_in_use() {
     );
     bench.stack().change_sets = vec![ready(&plan, Effect::Modify)];
     assert!(matches!(bench.plan().action, Action::Execute { .. }));
-    // CloudFormation is to change the NAT gateway in place.
+    // CloudFormation must change the NAT gateway in place.
     bench.stack().change_sets = vec![ready(&plan, Effect::MayReplace)];
     assert!(matches!(bench.plan().action, Action::Discard { .. }));
     bench.stack().change_sets.clear();
@@ -212,7 +212,7 @@ fn an_announced_ip_is_used_by_a_change_of_its_own_and_stays_in_use() {
     assert_eq!(plan.action, Action::Keep, "{plan}");
     assert_eq!(plan.secondary_ips["a"], ["203.0.113.1"]);
     assert!(plan.announced_ips.is_empty());
-    // A flag that is lowered takes nothing away, and a change of routes keeps it.
+    // A lowered flag removes no IP, and a change of routes keeps the IPs.
     bench.settings.eips_in_use = 1;
     bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
     let plan = bench.plan();

@@ -1,4 +1,4 @@
-//! Who gets a new static IP, and that one change never costs more than it has to.
+//! The zones that get a new static IP, in changes of one zone each.
 
 use super::repair_tests::{Scene, release, resources, text, told};
 use super::*;

@@ -3,7 +3,7 @@ use crate::model::cloud::static_ip::{FormerIp, StaticIp};
 
 const HERE: &str = "222222222222";
 
-/// A ledger that has the static IP of zone a, and a former one.
+/// Returns a ledger with the static IP of zone a and a former one.
 fn ledger(account: Option<&str>) -> Ledger {
     let ip = |number: u8| StaticIp {
         ip: format!("198.51.100.{number}"),
@@ -26,7 +26,7 @@ fn only_static_ips_of_another_account_are_left_out() {
     let cases = [
         (Some("111111111111"), Some(HERE), true),
         (Some(HERE), Some(HERE), false),
-        // An earlier version, or a provider that does not say it.
+        // An earlier version recorded no account, or the provider does not name its account.
         (None, Some(HERE), false),
         (Some("111111111111"), None, false),
         (None, Some("in-memory-1"), true),
@@ -61,7 +61,7 @@ fn they_stay_known_until_a_zone_has_one_here_and_only_real_ones_are_missed() {
         (Some("in-memory-1"), HERE, true, false),
         (Some("in-memory-1"), "in-memory-2", false, false),
         (None, "in-memory-2", true, false),
-        // Somebody tries the controller out in a cluster that has real ones.
+        // A user tries the controller out in a cluster whose ledger has IPs of AWS.
         (Some("111111111111"), "in-memory-2", true, false),
     ];
     for (of, here, is_noted, is_told) in cases {

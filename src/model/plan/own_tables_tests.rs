@@ -6,7 +6,7 @@ use crate::model::base::reason::Reason;
 use crate::model::cloud::network::WorkerTable;
 use crate::model::cloud::observed::{Gateway, Observed};
 
-/// Somebody, or a stack tag, has put the workers' tag on one more table.
+/// Puts the workers' tag on one more table, as a user or a stack tag may do.
 fn tag(bench: &mut Bench, table: &str) {
     let worker = WorkerTable {
         zone: "a".to_owned(),
@@ -21,7 +21,7 @@ fn made_by(bench: &mut Bench, table: &str, stack: &str) {
     table.expect("a worker's table").tags.extend([tag]);
 }
 
-/// No route is asked for in it, and its tag is reported.
+/// Checks that no route is planned in the table, and that its tag is reported.
 fn is_no_workers(bench: &mut Bench, table: &str) {
     bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
     let plan = bench.plan();
@@ -44,7 +44,7 @@ fn a_table_that_the_stack_has_made_is_never_a_workers() {
     made_by(&mut bench, "rtb-nat", "arn:egress");
     assert_eq!(bench.plan().action, Action::Keep);
     is_no_workers(&mut bench, "rtb-nat");
-    // What another stack has made may well be a worker's.
+    // A table of another stack may be a worker table.
     made_by(&mut bench, "rtb-nat", "arn:network");
     assert_eq!(bench.plan().differences.len(), 4);
 }
@@ -55,12 +55,12 @@ fn a_table_that_serves_a_nat_subnet_is_never_a_workers() {
     tag(&mut bench, "rtb-other");
     associate(&mut bench, "rtb-other");
     is_no_workers(&mut bench, "rtb-other");
-    // A look that fails shows nothing, and is no reason to make a loop.
+    // A failed read shows nothing, and is no reason to make a loop.
     bench.watch.looked("", Err("throttled".to_owned()));
     is_no_workers(&mut bench, "rtb-other");
 }
 
-/// The controller knows of one NAT subnet, which is associated with this table.
+/// Associates the stack's NAT subnet with this table.
 fn associate(bench: &mut Bench, table: &str) {
     let association = ("subnet-nat".to_owned(), table.to_owned());
     bench.network.associations.extend([association]);
@@ -75,7 +75,7 @@ fn associate(bench: &mut Bench, table: &str) {
     bench.watch.looked("", Ok(seen));
 }
 
-/// Workers rely on them, and the association is what is wrong.
+/// Workers rely on these routes, and the association is the mistake.
 #[test]
 fn a_workers_table_that_gets_a_nat_subnet_keeps_its_routes_and_gets_no_more() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);

@@ -10,7 +10,7 @@ use crate::model::base::reason::Reason;
 use crate::model::cloud::live;
 use crate::model::persisted::ledger::Ledger;
 
-/// Two installations in one cluster: the second one takes over, and the first one finds out and leaves the stack alone.
+/// Of two installations in one cluster, the second one takes over, and the first one notices and leaves the stack alone.
 #[test]
 fn of_two_controllers_of_one_cluster_the_later_one_acts() {
     let [first, second] = ["static-egress", "kube-system"].map(|it| lease_mark(it, "egress"));
@@ -60,9 +60,9 @@ fn of_two_controllers_of_one_cluster_the_later_one_acts() {
     assert!(refused, "the first one is still there");
     assert!(lead(&mut bench, &first, still).0, "and stays so");
     assert!(!lead(&mut bench, &second, of_second).0);
-    // Without its ledger it has been installed again.
+    // Without its ledger, the first controller counts as newly installed.
     assert!(!lead(&mut bench, &first, new()).0);
-    // An earlier version, a person, or a controller of another cluster has acted since.
+    // An earlier version, a user, or a controller of another cluster has acted since.
     for other in [
         "e7-c0a1b2c3d-delete-0",
         "Console-UpdateStack-1",

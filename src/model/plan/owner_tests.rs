@@ -1,4 +1,4 @@
-//! Whose stack it is.
+//! The owner of the stack.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ const STATUSES: [&str; 8] = [
     "IMPORT_ROLLBACK_FAILED",
 ];
 
-/// Whatever the stack's status, its plan is this refusal, and nothing of it is shown as ours.
+/// Checks that the plan is this refusal for every status of the stack, and shows nothing of the stack as ours.
 fn is_refused(bench: &mut Bench, reason: Reason) {
     for status in STATUSES {
         let stack = bench.stack();
@@ -55,7 +55,7 @@ fn a_stack_of_another_vpc_is_refused_before_anything_else() {
     is_refused(&mut bench, Reason::StackInAnotherVpc);
     bench.ask(&[]);
     is_refused(&mut bench, Reason::StackInAnotherVpc);
-    // Its template may say so without a parameter, or be unreadable.
+    // The template may name the VPC without a parameter, or be unreadable.
     let stack = bench.stack();
     stack.template = stack
         .template
@@ -78,7 +78,7 @@ pub(super) fn cluster(uid: &str) -> Owner {
     }
 }
 
-/// The stack is as asked for and belongs to this cluster.
+/// Returns a stack without differences that belongs to this cluster.
 pub(super) fn owned_by(uid: &str) -> Bench {
     let mut bench = Bench::new(&[("dns", "8.8.8.8")]);
     bench.settings.owner = cluster(uid);
@@ -108,11 +108,11 @@ fn a_stack_of_another_cluster_is_refused_whatever_its_state() {
     );
     bench.ask(&[]);
     is_refused(&mut bench, Reason::OwnedByAnotherCluster);
-    // Nor is anything of theirs written into the ledger.
+    // The ledger gets no record of the foreign stack either.
     bench.ledger = Some(Ledger::new("egress"));
     let ledger = bench.plan().ledger.expect("it is known");
     assert_eq!(ledger.stack, None);
-    // Either place is enough: an operation may be changing the other.
+    // Either place is enough: an operation may be changing the other one.
     bench.stack().outputs.clear();
     is_refused(&mut bench, Reason::OwnedByAnotherCluster);
     let mut bench = owned_by(OURS);
@@ -133,7 +133,7 @@ fn a_cluster_that_is_not_known_changes_no_stack_that_has_an_owner() {
     };
     bench.ask(&[("dns", "9.9.9.9")]);
     is_refused(&mut bench, Reason::OwnerUnknown);
-    // One without an owner is served, with a warning.
+    // A stack without an owner is served, with a warning.
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.settings.owner.unknown = Some("the namespace kube-system may not be read".to_owned());
     bench.ask(&[("dns", "9.9.9.9")]);
@@ -155,7 +155,7 @@ fn an_adopted_stack_is_claimed_by_its_next_change_and_not_by_itself() {
     assert!(template.text.contains(OURS), "{}", template.text);
     let claim = (diff::Kind::Add, template::OWNER.to_owned());
     assert!(kinds_of(&plan).contains(&claim), "{plan}");
-    // One that names an owner is never left without.
+    // A stack that names an owner always keeps an owner.
     assert!(owned_by(OURS).plan().differences.is_empty());
 }
 
@@ -177,7 +177,7 @@ fn a_stack_moves_to_the_cluster_that_takes_it_over_and_keeps_its_resources() {
     let Action::Prepare(template) = plan.action else {
         panic!("{plan}")
     };
-    // Once that is done, the flag does nothing more.
+    // After the takeover, the flag has no effect.
     bench.live = Live::Ours(Box::new(super::tests::stack_of(&template)));
     assert_eq!(bench.plan().action, Action::Keep);
     bench.settings.owner.takes_over = None;
@@ -197,14 +197,14 @@ fn a_move_that_cloudformation_does_not_see_holds_up_no_route() {
     bench.stack().change_sets = vec![unseen];
     assert_eq!(bench.plan().action, Action::Keep);
     assert_eq!(bench.reasons(), [Reason::NotSeenByCloudFormation]);
-    // Routes that AWS refused are tried again all the same.
+    // Routes that AWS refused are still tried again.
     let refused = bench.network.worker_tables.keys().cloned();
     let refused = refused.map(|table| ((table, "9.9.9.9/32".parse().ok()), Waits::default()));
     bench.network.headroom.refused.routes = refused.collect();
     bench.ask(&[("dns", "8.8.8.8"), ("web", "9.9.9.9")]);
     assert!(matches!(bench.plan().action, Action::Prepare(_)));
     bench.network.headroom.refused = SetAside::default();
-    // The move goes along with the next change.
+    // The next change also changes the owner.
     bench.ask(&[("dns", "9.9.9.9")]);
     let Action::Prepare(template) = bench.plan().action else {
         panic!("{}", bench.plan())
@@ -349,7 +349,7 @@ fn operations_of_others_on_our_stack_are_reported_for_a_day() {
             "{text}"
         );
     }
-    // Before the stack names this cluster, nobody knows whose operations are right.
+    // Before the stack names this cluster, no operation counts as foreign.
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.settings.owner = cluster(OURS);
     assert_eq!(told(&mut bench, None), None);

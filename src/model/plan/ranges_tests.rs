@@ -1,4 +1,4 @@
-//! Private ranges, what leads elsewhere, and addresses in all: refused for new entries, kept where they are live.
+//! Private ranges, routes to elsewhere and the sum of addresses: refused for new entries, kept for live ones.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ fn lead(bench: &mut Bench, table: &str, cidr: &str, target: &str) {
     table.routes.insert(cidr.parse().unwrap(), route);
 }
 
-/// Of all entries: key, severity and reason.
+/// Returns the key, severity and reason of every problem of an entry.
 fn said(plan: &Plan) -> BTreeSet<(String, Severity, Reason)> {
     let of = |problem: &Problem| match &problem.subject {
         Subject::Entry(entry) => Some((entry.key.clone(), problem.severity, problem.reason)),
@@ -32,7 +32,7 @@ fn routed(plan: &Plan) -> BTreeSet<String> {
     routes.map(|(_, cidr)| cidr.to_string()).collect()
 }
 
-/// A stack that was made before there was the rule.
+/// Returns a stack that was created before the rule existed.
 fn adopted(entries: &[(&str, &str)]) -> Bench {
     let mut bench = Bench::new(entries);
     bench.settings.allow_private_ranges = true;
@@ -56,7 +56,7 @@ fn a_new_private_range_is_refused_and_all_others_are_served() {
     assert_eq!(routed(&bench.plan()).len(), 1);
 }
 
-/// With and without a ledger, and for every leader that comes after.
+/// Adopted routes stay with and without a ledger, and under every later leader.
 #[test]
 fn what_an_adopted_stack_routes_stays_with_a_warning() {
     let mut bench = adopted(&[("ten", "10.20.0.0/16"), ("dns", "8.8.8.8")]);
@@ -93,7 +93,7 @@ fn what_an_adopted_stack_routes_stays_with_a_warning() {
     );
 }
 
-/// A repair may take a route out of the stack for a moment: the ledger knows that it was there.
+/// A repair may remove a route from the stack for a moment: the ledger knows that the route was live.
 #[test]
 fn what_was_accepted_before_comes_back() {
     let both = [("ten", "10.20.0.0/16"), ("dns", "8.8.8.8")];
@@ -148,7 +148,7 @@ fn a_propagated_route_is_elsewhere_and_none_of_the_stack() {
     );
 }
 
-/// Everything that leads anywhere but out is a path that works. A default route is what every entry takes precedence of.
+/// A working route to any other target counts. A default route does not: every entry takes precedence over it.
 #[test]
 fn only_working_routes_to_elsewhere_count() {
     for (cidr, target, counts) in [
@@ -198,7 +198,7 @@ fn a_config_map_has_its_addresses_and_no_more() {
         ("c", "20.0.0.0/9"),
     ];
     assert!(said(&Bench::new(&inside).plan()).is_empty(), "counted once");
-    // The whole internet by many small steps.
+    // The entries cover the whole internet in many small steps.
     let slash_ten: Vec<(String, String)> = (0..64)
         .map(|n| {
             (
@@ -214,7 +214,7 @@ fn a_config_map_has_its_addresses_and_no_more() {
     bench.ask(&two[..1]);
     let first = Bench::live(&two[..1]);
     bench.live = first.live;
-    // The newer one comes first by name, and the older one keeps its route.
+    // The newer entry comes first by name, and the older one keeps its route.
     bench.ask(&[("0", "21.0.0.0/8"), ("a", "20.0.0.0/8")]);
     assert_eq!(
         routed(&bench.plan()),

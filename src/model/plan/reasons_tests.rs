@@ -1,4 +1,4 @@
-//! Reasons that need a world of their own, each with what is done about it.
+//! Reasons that need a world of their own, each with its remedy.
 
 use super::tests::{Bench, ready};
 use crate::model::base::reason::Reason;
@@ -13,7 +13,7 @@ mod ranges;
 
 const DNS: [(&str, &str); 1] = [("dns", "8.8.8.8")];
 
-/// A stack that lacks a route, and its change set as CloudFormation shows it.
+/// Returns a stack that lacks a route, and its change set as CloudFormation shows it.
 fn changing(effect: Effect, state: ChangeSetState) -> Bench {
     let mut bench = Bench::live(&DNS);
     bench.ask(&[DNS[0], ("web", "9.9.9.9")]);

@@ -1,4 +1,4 @@
-//! Refusals that are remembered.
+//! Refusals that are kept from pass to pass.
 
 use super::*;
 
@@ -71,7 +71,7 @@ fn no_more_than_some_are_remembered() {
     assert_eq!(refusals.set_aside(Duration::ZERO).routes.len(), MAX);
 }
 
-/// A network that every table refuses: how many changes fail for it in six hours, with one retry as soon as any is due.
+/// Returns the number of changes that fail in six hours for a network that every table refuses, with a retry whenever one is due.
 fn failures_in_six_hours(tables: usize) -> usize {
     let net: Ipv4Net = "8.8.8.8/32".parse().unwrap();
     let names: Vec<String> = (0..tables).map(|number| format!("rtb-{number}")).collect();

@@ -1,4 +1,4 @@
-//! Operations that fail at one route, for the tests of what is planned then.
+//! Operations that fail at one route, for tests of the plans that follow.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,9 +27,9 @@ pub(super) struct Aws<'a> {
     pub(super) schedule: Schedule,
     pub(super) now: Duration,
     pub(super) refuses: &'a dyn Fn(&TableId, &Ipv4Net) -> bool,
-    /// A table takes no more routes than this.
+    /// The maximum number of routes in a table.
     pub(super) quota: usize,
-    /// The events name what failed.
+    /// Whether the events name the resource that failed.
     pub(super) explains: bool,
     pub(super) executed: u32,
     pub(super) failed: u32,
@@ -62,7 +62,7 @@ impl<'a> Aws<'a> {
         panic!("a failure is news once");
     }
 
-    /// Until there is nothing to do now.
+    /// Makes passes until no action is due.
     pub(super) fn rest(&mut self) -> Plan {
         for _ in 0..200 {
             let plan = self.look();
@@ -124,7 +124,7 @@ impl<'a> Aws<'a> {
         } else {
             self.failed += 1;
             layout.status = Status::read("UPDATE_ROLLBACK_COMPLETE");
-            // One fails, and the others are cancelled.
+            // One resource fails, and the others are cancelled.
             let first = failed.into_iter().next();
             layout.failed = first.filter(|_| self.explains).into_iter().collect();
         }
@@ -148,7 +148,7 @@ impl<'a> Aws<'a> {
         names.routes.into_keys().collect()
     }
 
-    /// What was covered and is asked for is covered.
+    /// Checks that requested networks which were covered before are still covered.
     fn nobody_lost(&self, before: &BTreeSet<(TableId, Ipv4Net)>) {
         let after = self.live();
         for table in self.bench.network.worker_tables.keys() {
@@ -170,7 +170,7 @@ impl<'a> Aws<'a> {
         values.map(|value| net(value)).collect()
     }
 
-    /// Lets all patience pass.
+    /// Advances the time until no wait is left.
     pub(super) fn later(&mut self) {
         self.now += Duration::from_secs(3_600);
     }

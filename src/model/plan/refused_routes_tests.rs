@@ -1,4 +1,4 @@
-//! One route or zone that AWS refuses stops nobody else, and takes no route from anybody.
+//! A route or zone that AWS refuses delays no other change and removes no route.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn one_refused_route_stops_nobody_else_and_is_tried_again() {
     let wish = [("dns", "8.8.8.8"), ("bad", "7.7.7.7"), ("new", "9.9.9.9")];
     aws.bench.ask(&wish);
     let plan = aws.rest();
-    // The events name one table's route, and that is enough.
+    // One failure suffices: the events name one table's route, and the plan leaves it out of all tables.
     assert_eq!((aws.executed, aws.failed), (2, 1));
     for table in ["rtb-a", "rtb-b"] {
         assert_eq!(nets(&plan, table), ["8.8.8.8/32", "9.9.9.9/32"]);
@@ -49,7 +49,7 @@ fn one_refused_route_stops_nobody_else_and_is_tried_again() {
         plan.again
             .is_some_and(|wait| wait <= Duration::from_secs(120))
     );
-    // Somebody else's wish is not held up by the next try.
+    // The next attempt does not delay another user's entry.
     aws.later();
     aws.bench.ask(&[&wish[..], &[("more", "1.1.1.1")]].concat());
     let plan = aws.look();
@@ -85,7 +85,7 @@ fn patience_grows_and_outlives_the_leader() {
         let plan = aws.rest();
         assert_eq!(told(&plan), ["bad"]);
         waits.push(plan.again.unwrap().as_secs());
-        // A new leader goes on where the last one was, and counts no failure twice.
+        // A new leader continues where the last one was, and counts no failure twice.
         let kept = aws.schedule.refusals.kept(Duration::from_secs(1_000));
         let text = serde_json::to_string(&kept).unwrap();
         aws.schedule = Schedule::new(Duration::from_secs(300), Watch::default());
@@ -114,7 +114,7 @@ fn a_route_that_one_table_is_refused_is_made_in_the_others() {
     assert_eq!(told(&plan), ["one"]);
 }
 
-/// A part of a merged route was refused once: as long as the whole is there, nothing is taken apart again.
+/// A part of a merged route was refused once: while the merged route exists, it is not split again.
 #[test]
 fn what_is_served_by_a_merged_route_is_not_refused_any_more() {
     let refused = std::cell::Cell::new(true);
@@ -138,7 +138,7 @@ fn what_is_served_by_a_merged_route_is_not_refused_any_more() {
     assert_eq!(aws.executed, executed);
 }
 
-/// What several entries merge into is nobody's: its parts go on by themselves, and nobody is told.
+/// A merged route belongs to no single entry: its parts are made separately, and no entry reports a problem.
 #[test]
 fn a_merged_route_that_is_refused_is_made_in_parts() {
     let refuses = |_: &TableId, cidr: &Ipv4Net| *cidr == net("20.0.0.0/23");
@@ -166,7 +166,7 @@ fn a_wide_route_that_is_refused_takes_nothing_from_those_inside() {
         ["20.0.1.0/24", "20.0.7.0/24", "20.0.9.0/24"]
     );
     assert_eq!(told(&plan), ["wide"]);
-    // The owner of the wide one narrows it: its old route stays until the new one is there.
+    // The owner of the wide entry narrows it: its old route stays until the new one exists.
     let refuses = |_: &TableId, cidr: &Ipv4Net| *cidr == net("20.0.4.0/22");
     let mut aws = Aws::new(Bench::live(&[("wide", "20.0.0.0/16")]), &refuses);
     aws.bench.ask(&[("wide", "20.0.4.0/22")]);
@@ -190,7 +190,7 @@ fn a_full_table_waits_and_the_others_go_on() {
     let plan = aws.rest();
     assert_eq!(nets(&plan, "rtb-a"), ["20.0.0.0/24"], "a removal goes");
     assert_eq!(told(&plan), ["c", "d", "e"]);
-    // As much as there is room for, one half after the other.
+    // As many routes are added as the table has room for, one half after the other.
     for _ in 0..8 {
         aws.later();
         aws.rest();
@@ -204,8 +204,8 @@ fn a_full_table_waits_and_the_others_go_on() {
     assert_eq!(told(&aws.rest()), [""; 0]);
 }
 
-/// Whatever is asked for and refused, and whether AWS tells which: nobody loses a route, the others get theirs within few
-/// operations, and who gets none hears of it.
+/// For all requests and refusals, explained or not: no user loses a route, the other entries get routes within few operations, and every
+/// refused entry is reported.
 #[test]
 fn progress_is_guaranteed() {
     let mut most = 0;
@@ -267,7 +267,7 @@ fn progress_is_guaranteed() {
     println!("at most {most} operations for one edit of up to 15 entries");
 }
 
-/// A creation that failed in one zone leaves that zone out; the others serve. A route goes the same way.
+/// A creation that failed in one zone leaves that zone out, and the other zones serve. The same holds for a route.
 #[test]
 fn a_creation_goes_on_without_the_zone_or_route_that_failed() {
     for (id, zones, routes) in [
@@ -311,7 +311,7 @@ fn a_creation_goes_on_without_the_zone_or_route_that_failed() {
     }
 }
 
-/// Where all that is requested waits there is no stack: it is tried again all the same.
+/// If all requested routes wait, no stack exists: its creation is still tried again.
 #[test]
 fn a_creation_of_which_every_route_was_refused_is_tried_again() {
     let mut bench = Bench::new(&[("dns", "8.8.8.8")]);
@@ -335,7 +335,7 @@ fn a_creation_of_which_every_route_was_refused_is_tried_again() {
     assert!(matches!(plan.action, Action::Create(_)), "{plan}");
 }
 
-/// A stack without any zone serves nobody: where all have failed, all are tried again.
+/// A stack without a zone serves no traffic: if all zones have failed, all are tried again.
 #[test]
 fn a_creation_leaves_one_zone_at_least() {
     let mut bench = Bench::new(&[("dns", "8.8.8.8")]);
@@ -347,7 +347,7 @@ fn a_creation_leaves_one_zone_at_least() {
     assert_eq!(plan.desired.zones.len(), 2);
 }
 
-/// A table whose zone has changed, and a route in it that AWS does not lead elsewhere.
+/// A table's zone has changed, and AWS refuses to change the target of a route in it.
 #[test]
 fn a_route_that_is_not_turned_stays_as_it_is() {
     let bench = Bench::live(&[("dns", "8.8.8.8"), ("two", "9.9.9.9")]);

@@ -1,4 +1,4 @@
-//! The static IP of a live zone is replaced only where the operator has named the zone and the address.
+//! The static IP of a live zone is replaced only if the operator has named the zone and the address.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn address(ip: &str) -> AccountAddress {
     }
 }
 
-/// A stack of zones a and b, an account with one more address, and flags that name it for zone a.
+/// Returns a stack of zones a and b, an account with one more address, and flags that name it for zone a.
 fn bench() -> Bench {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.stack().outputs = texts(&[("EIPa", OLD), ("EIPb", "198.51.100.2")]);
@@ -49,7 +49,7 @@ fn prepared(plan: &Plan) -> serde_json::Value {
     serde_json::from_str(&template.text).unwrap()
 }
 
-/// The change set of the plan as CloudFormation computes it.
+/// Returns the plan's change set as CloudFormation computes it.
 fn computed(plan: &Plan) -> ChangeSet {
     let mut set = ready(plan, Effect::Modify);
     set.changes
@@ -70,7 +70,7 @@ fn computed(plan: &Plan) -> ChangeSet {
     set
 }
 
-/// The stack after the replacement.
+/// Returns the stack after the replacement.
 fn replaced() -> Bench {
     let mut bench = bench();
     let Action::Prepare(template) = bench.plan().action else {
@@ -100,7 +100,7 @@ fn only_the_gateway_of_the_named_zone_is_replaced() {
     let executes = bench.plan();
     assert_eq!(executes.action.name(), "ExecuteChangeSet", "{executes}");
     assert_eq!(executes.new_zones, ["a".to_owned()].into());
-    // Nothing else is replaced with it.
+    // No other resource is replaced with the gateway.
     for id in ["NATGatewayb", "NATSubneta", "EIPb"] {
         let mut more = set.clone();
         more.changes[0].logical_id = id.to_owned();
@@ -119,7 +119,7 @@ fn a_zone_that_is_not_named_keeps_its_static_ip() {
     bench.stack().change_sets = vec![set];
     let plan = bench.plan();
     assert_eq!(plan.action.name(), "DeleteChangeSet", "{plan}");
-    // What the flags name for another zone is none of its business.
+    // A replacement in another zone has no effect on this one.
     bench.stack().change_sets.clear();
     bench.settings.replaced = ["b".to_owned()].into();
     let plan = bench.plan();
@@ -243,7 +243,7 @@ fn an_eip_of_an_older_stack_is_retained_first() {
     assert!(plan.new_zones.is_empty() && plan.replaced.is_none());
 }
 
-/// The Go controller counted its resources.
+/// The Go controller numbered its resources.
 #[test]
 fn a_stack_with_other_names_shows_the_new_static_ip_under_the_zones_name() {
     let mut bench = bench();
@@ -293,7 +293,7 @@ fn one_zone_after_the_other_is_replaced() {
     assert_eq!(plan.replaced.as_deref(), Some("a"));
     let resources = prepared(&plan)["Resources"].clone();
     assert!(resources["NATGatewayb"]["Properties"]["AllocationId"].is_object());
-    // The first one cannot be made now.
+    // The first zone's replacement cannot be made now.
     shown(&mut bench).held_by = Some("eni-9".to_owned());
     assert_eq!(bench.plan().replaced.as_deref(), Some("b"));
 }

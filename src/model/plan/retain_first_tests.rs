@@ -5,7 +5,7 @@ use super::*;
 use crate::model::base::settings::OnEmpty;
 use crate::model::cloud::retention::is_retained;
 
-/// A stack of two zones, as it was made before EIPs were retained.
+/// Returns a stack of two zones, as it was created before EIPs were retained.
 fn of_before() -> Bench {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     let stack = bench.stack();
@@ -19,7 +19,7 @@ fn of_before() -> Bench {
     bench
 }
 
-/// The resources of the template that the plan prepares.
+/// Returns the resources of the template that the plan prepares.
 fn prepared(plan: &Plan) -> serde_json::Value {
     let Action::Prepare(template) = &plan.action else {
         panic!("{plan}");

@@ -1,4 +1,4 @@
-//! What is skipped when a rollback fails again and again.
+//! The resources that are skipped after several failed rollbacks.
 
 use std::collections::BTreeMap;
 

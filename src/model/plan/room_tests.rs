@@ -1,9 +1,9 @@
-//! Routes that are only kept give way to requested ones, and a table that is full is named.
+//! Routes that are only kept make room for requested ones, and a full table is named.
 
 use super::*;
 use crate::model::base::reason::Reason;
 
-/// A large removal has begun: 100 of 150 networks are not requested any more, and 150 new ones are.
+/// Returns a world in a large removal: 100 of 150 networks are not requested any more, and 150 new ones are.
 fn large_removal() -> Bench {
     let mut bench = bench(&many(0..150));
     bench.settings.max_removal = 50;
@@ -19,7 +19,7 @@ fn message(plan: &Plan, reason: Reason) -> String {
     found.map(|problem| problem.message()).unwrap_or_default()
 }
 
-/// The attack: a team takes all the room and gives it up, and the others would wait for ten minutes more.
+/// The attack: a team takes all the room and gives it up, so that other teams would wait ten minutes longer.
 #[test]
 fn what_a_large_removal_keeps_gives_way_to_what_is_requested() {
     let mut bench = large_removal();
@@ -32,13 +32,13 @@ fn what_a_large_removal_keeps_gives_way_to_what_is_requested() {
         told.contains("44 of 150 networks keep") && told.contains("56 more give way"),
         "{told}"
     );
-    // What is taken away early is confirmed by reading the sources again.
+    // An early removal is confirmed by listing the sources again.
     assert!(plan.grace.large_removal.is_some());
     bench.large_removal = plan.grace.large_removal;
     done(&mut bench);
     let plan = bench.plan();
     assert_eq!(plan.action, Action::Keep, "{plan}");
-    // Without anything new, nothing gives way.
+    // Without new entries, all kept routes stay.
     ask(&mut bench, &many(100..110));
     let plan = bench.plan();
     assert_eq!(plan.action, Action::Keep, "{plan}");
@@ -69,7 +69,7 @@ fn in_a_full_table_what_is_kept_goes_first_and_then_there_is_room() {
     assert_eq!(bench.plan().action, Action::Keep);
 }
 
-/// While a source is in doubt nobody knows what is requested.
+/// While a source is in doubt, it is unknown which networks are requested.
 #[test]
 fn nothing_gives_way_while_a_source_is_in_doubt() {
     let mut bench = large_removal();
@@ -83,7 +83,7 @@ fn nothing_gives_way_while_a_source_is_in_doubt() {
     assert!(!waiting(&plan).is_empty());
 }
 
-/// An entry is routed from all tables or from none: else it would depend on the node whether its traffic has a static IP.
+/// An entry is routed from all tables or from none: otherwise the node would decide whether its traffic has a static IP.
 #[test]
 fn one_full_table_is_named_and_a_new_entry_waits_in_all() {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);

@@ -1,4 +1,4 @@
-//! What must never happen to a route or a static IP.
+//! Changes of routes and static IPs that must never happen.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -186,7 +186,7 @@ fn nothing_takes_a_static_ip_away_unless_it_is_allowed() {
     bench.network.vpc_id = "vpc-2".to_owned();
     assert_eq!(bench.plan().action, Action::Refuse);
     assert!(bench.reasons().contains(&Reason::StackInAnotherVpc));
-    // What others put into the stack would go with a change, too.
+    // A change would also delete foreign resources in the stack.
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     let stack = bench.stack();
     let other = r#""Resources":{"Other":{"Type":"AWS::S3::Bucket"},"#;
@@ -291,7 +291,7 @@ fn what_stays_only_because_of_a_typo_is_told_and_adds_nothing() {
     let plan = bench.plan();
     assert_eq!(plan.action, Action::Keep, "{plan}");
     assert!(bench.reasons().contains(&Reason::RemovalsFrozen));
-    // Somebody takes it away, and nothing may put it back: what can be read has a route of its own.
+    // The wide route is removed by hand and must not be added again: the readable entry gets a route of its own.
     let table = bench.network.worker_tables.get_mut("rtb-a").unwrap();
     table.routes.remove(&wide);
     let plan = bench.plan();
@@ -350,7 +350,7 @@ fn a_possible_replacement_counts_unless_what_it_hangs_on_stays() {
     assert!(stops(&[eip(Effect::MayReplace), gateway(&["EIPa"])]));
     assert!(stops(&[gateway(&["EIPa"])]), "nothing says that it stays");
     assert!(stops(&[eip(Effect::Tags), gateway(&[])]));
-    // A property that changes in place has been planned, or follows from what changes.
+    // A property that changes in place was planned, or follows from a planned change.
     assert!(stops(&[eip(Effect::Modify)]));
     let route = |on: &[&str]| change("RouteX", "Route", Effect::Modify, on);
     assert!(stops(&[route(&[])]));

@@ -1,10 +1,10 @@
-//! The stack policy is closed, but for a change set that may take something away.
+//! The stack policy is closed, except for a change set that may remove a protected resource.
 
 use super::tests::{Bench, computed};
 use super::*;
 use crate::model::plan::stack_policy;
 
-/// A stack that is as asked for, with this policy.
+/// Returns a stack without differences, with this policy.
 fn bench(policy: Option<String>) -> Bench {
     let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
     bench.settings.stack_policy = true;
@@ -12,7 +12,7 @@ fn bench(policy: Option<String>) -> Bench {
     bench
 }
 
-/// The change set for what the plan wants to prepare.
+/// Adds the change set for the template that the plan prepares.
 fn prepared(bench: &mut Bench) {
     let plan = bench.plan();
     let Action::Prepare(template) = &plan.action else {

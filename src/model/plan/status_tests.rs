@@ -1,4 +1,4 @@
-//! A status that says that a stack was never created is no proof of that.
+//! A status alone does not prove that a stack was never created.
 
 use std::collections::BTreeSet;
 
@@ -71,7 +71,7 @@ fn a_stack_that_was_seen_at_rest_is_not_deleted_as_never_created() {
         bench.stack().status = Status::read(status);
         bench.watch.follow(&bench.live);
         assert_eq!(bench.plan().action, Action::Refuse, "{status}");
-        // The next leader.
+        // A new leader has no memory of the stack.
         bench.watch = Watch::default();
         assert_eq!(bench.plan().action.name(), "DeleteStack");
         bench.ledger = at_rest.ledger;
@@ -88,7 +88,7 @@ fn a_stack_that_was_seen_at_rest_is_not_deleted_as_never_created() {
             ..Deletion::default()
         });
         assert_eq!(bench.plan().action, Action::Refuse, "{status}, halfway");
-        // Another stack of the name.
+        // Another stack has the same name.
         bench.stack().id = "arn:2".to_owned();
         bench.stack().deletion = None;
         bench.stack().status = Status::read(status);

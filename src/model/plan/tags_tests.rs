@@ -1,4 +1,4 @@
-//! Tags of the stack, which are changed after everything else.
+//! Tags of the stack, which change after all other differences.
 
 use super::tests::{Bench, texts};
 use super::*;

@@ -1,4 +1,4 @@
-//! Zones whose NAT gateway is gone, while others have nothing to do with that.
+//! Zones whose NAT gateway does not exist, and other zones that are not affected.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,14 @@ use crate::model::cloud::live::Effect;
 use crate::model::drift::Drift;
 use crate::model::drift::tracker::{MAX_REPAIRS, Watch};
 
-/// EC2 refuses a route to a gateway that is gone, and that would fail the whole change.
+/// EC2 refuses a route to a gateway that does not exist, and would fail the whole change.
 #[test]
 fn a_zone_that_cannot_be_repaired_holds_up_no_other() {
     let at_rest = |mut scene: Scene| {
         scene.bench.settings.drift = OnDrift::Report;
         scene
     };
-    // Nor is a route taken out that could not be put back.
+    // No route is removed that could not be added again.
     let retarget = |scene: &mut Scene| {
         let worker = scene.bench.network.worker_tables.get_mut("rtb-a").unwrap();
         worker.routes.insert(dns(), leads_to("pcx-1"));
@@ -55,7 +55,7 @@ fn a_zone_that_cannot_be_repaired_holds_up_no_other() {
         );
         assert!(!ids.contains(&text("RouteToNATrtbbz8x8x8x8y32")));
     }
-    // Where EC2 is not looked at, the routes tell.
+    // Without readings of the gateways, the state of the routes decides.
     let mut scene = Scene::new();
     scene.bench.settings.drift = OnDrift::Off;
     let worker = scene.bench.network.worker_tables.get_mut("rtb-a").unwrap();
@@ -70,7 +70,7 @@ fn a_zone_that_cannot_be_repaired_holds_up_no_other() {
     assert!(!ids.contains(&text("RouteToNATrtbaz9x9x9x9y32")));
 }
 
-/// CloudFormation would let it lead to the new gateway, and fail since it is not there.
+/// CloudFormation would turn the route to the new gateway, and fail since EC2 lacks the route.
 #[test]
 fn a_route_that_is_gone_and_not_wanted_is_no_obstacle_to_its_gateway() {
     let mut scene = Scene::new();
@@ -102,7 +102,7 @@ fn a_repair_counts_where_it_is_tried() {
         ("RouteToNATrtbaz8x8x8x8y32", "Route", Effect::Modify),
     ];
     scene.change_set(&template, &renamed);
-    // Something else is wrong by now, which that change set knows nothing of.
+    // By now there is other drift that the change set does not repair.
     scene.bench.network.associations.remove("subnet-b");
     let mut keys: Vec<String> = scene.plan().drifts.iter().map(Drift::key).collect();
     assert_eq!(keys.len(), 2, "{keys:?}");
@@ -113,7 +113,7 @@ fn a_repair_counts_where_it_is_tried() {
     assert_eq!(plan.repairs, ["NATGatewaya NatGatewayGone is gone"]);
 }
 
-/// One that cannot be repaired fails the change that it is in.
+/// A drift that cannot be repaired fails the whole change.
 #[test]
 fn the_last_repair_of_a_zone_is_tried_apart_from_other_zones() {
     let mut scene = Scene::new();
@@ -142,14 +142,14 @@ fn the_last_repair_of_a_zone_is_tried_apart_from_other_zones() {
     assert_eq!(repairs(&scene.plan()), (false, true));
 }
 
-/// Changing what is gone would fail, too.
+/// A change of a resource that does not exist would fail, too.
 #[test]
 fn nothing_of_a_zone_that_cannot_be_repaired_is_changed() {
     let mut scene = Scene::new();
     lose_gateway(&mut scene);
     scene.seen.subnets.remove("subnet-a");
     scene.plan_after(MAX_REPAIRS);
-    // Somebody's mistake, or the first half of a repair.
+    // The tags are missing by mistake, or after the first half of a repair.
     let tags = ",\"Tags\":[{\"Key\":\"Name\",\"Value\":\"nat-a\"}]";
     let stack = scene.bench.stack();
     assert!(stack.template.contains(tags), "{}", stack.template);

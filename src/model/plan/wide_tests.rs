@@ -1,4 +1,4 @@
-//! A wide entry that is removed while more entries are inside of it than fit: nobody who requests anything loses a route or a static IP.
+//! A wide entry is removed while more entries are inside of it than fit: no user who requests a network loses a route or a static IP.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::model::base::problem::Severity;
 use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnEmpty;
 
-/// The route to a /8 is live, `inside` entries are inside of it, and nobody requests it any more.
+/// Returns a world with a live route to a /8 that is not requested any more, and `inside` entries inside of it.
 fn removed_wide(inside: u32) -> Bench {
     let mut bench = bench(&[("wide".to_owned(), "20.0.0.0/8".to_owned())]);
     done(&mut bench);
@@ -77,7 +77,7 @@ fn others_go_on_while_a_wide_route_stays() {
     let plan = done(&mut bench);
     assert!(matches!(plan.action, Action::Prepare(_)), "{plan}");
     assert_eq!(routes(&plan).len(), 2, "there is room for the new entry");
-    // Tags, zones and drift are looked at as always.
+    // Tags, zones and drift are still compared.
     bench
         .settings
         .tags
@@ -93,7 +93,7 @@ fn the_wide_route_goes_when_everything_fits() {
     let plan = done(&mut bench);
     assert_eq!(routes(&plan).len(), 240, "{plan}");
     assert_eq!(waiting(&plan), [""; 0]);
-    // New entries that do not fit do not bring it back.
+    // New entries that do not fit do not add the wide route again.
     ask(&mut bench, &many(0..300));
     let plan = done(&mut bench);
     assert_eq!(routes(&plan).len(), 244, "{plan}");
@@ -140,7 +140,7 @@ fn a_full_table_keeps_the_wide_route_until_there_is_room_beside_it() {
     assert_eq!(routes(&bench.plan()), ["20.1.2.3/32".parse().unwrap()]);
 }
 
-/// Two neighbours merge into one route: what does not fit with one of them fits with both.
+/// Two neighbours merge into one route: a single one may not fit, and both together do.
 #[test]
 fn neighbours_that_share_a_route_are_admitted_together() {
     let net = |third: u32| format!("30.0.{third}.0/24");
