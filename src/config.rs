@@ -1,4 +1,4 @@
-//! Flags and environment, checked once against each other, into a [`Config`] that cannot be wrong.
+//! The configuration: [`Config::check`] checks flags and environment once, and returns a [`Config`] without contradictions.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,11 +22,11 @@ pub use cli::Cli;
 pub use flags::Options;
 pub use subcommands::{AnswerArgs, CheckArgs, Command, Output, PlanArgs, StatusArgs};
 
-/// Everything the program was told at its start. Only [`Config::check`] makes one.
+/// The configuration of the program, fixed at its start. Only [`Config::check`] creates one.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub source: SourceConfig,
-    /// Only ConfigMaps of this namespace count.
+    /// The only namespace whose ConfigMaps count; None for all namespaces.
     pub namespace: Option<String>,
     pub provider: ProviderConfig,
     pub settings: Settings,
@@ -34,53 +34,53 @@ pub struct Config {
     pub resync_interval: Duration,
     pub drift_interval: Duration,
     pub dry_run: bool,
-    /// None: this process acts alone.
+    /// The leader election; None if this process acts without a Lease.
     pub leader_election: Option<LeaderElection>,
-    /// None: there is no place for it.
+    /// The ConfigMap of the ledger; None if the ledger is not stored.
     pub ledger: Option<LedgerPlace>,
     pub log: Log,
-    /// An unspecified IPv6 address stands for all interfaces, IPv4 included.
+    /// The address of the HTTP server. An unspecified IPv6 address stands for all interfaces, including IPv4.
     pub address: SocketAddr,
     pub status_page: bool,
-    /// Only with leader election.
+    /// Whether the leader annotates ConfigMaps, which needs leader election.
     pub annotate_configmaps: bool,
-    /// None: there are none.
+    /// The destination of traces; None if there are no traces.
     pub traces: Option<Traces>,
-    /// What the environment asks for and does not get.
+    /// The settings of the environment that are ignored, with the reasons.
     pub warnings: Vec<String>,
 }
 
 impl Config {
-    /// How often EC2 is looked at for drift; None: never.
+    /// Returns the interval of checks for drift; None if drift is not checked.
     pub fn drift_interval(&self) -> Option<Duration> {
         (self.settings.drift != OnDrift::Off).then_some(self.drift_interval)
     }
 }
 
-/// Where ConfigMaps come from.
+/// The source of ConfigMaps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceConfig {
     Kubernetes(Clusters),
-    /// A YAML file, or a directory of them.
+    /// A YAML file, or a directory of YAML files.
     Manifests(PathBuf),
 }
 
-/// Which clusters, and how to get in.
+/// The clusters to read, and the credentials for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clusters {
-    /// Empty: the one cluster that kubeconfig or pod name.
+    /// The API servers. Empty for the cluster of the kubeconfig or of the pod.
     pub masters: Vec<Master>,
     pub kubeconfig: Option<PathBuf>,
     pub context: Option<String>,
-    /// File with the bearer token for all of them, read at every request.
+    /// The file with the bearer token for all clusters, read at every request.
     pub token_file: Option<PathBuf>,
 }
 
-/// One API server.
+/// An API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Master {
     pub url: http::Uri,
-    /// Host and port, and path if any: unique among the masters.
+    /// Host and port, with the path if there is one. Names are unique among the masters.
     pub name: String,
 }
 
@@ -88,14 +88,14 @@ pub struct Master {
 pub enum ProviderConfig {
     Aws(AwsSettings),
     InMemory,
-    /// As in memory, but nothing is ever written: `dry_run` is set.
+    /// Like `InMemory`, but nothing is ever written: `dry_run` is set.
     Noop,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AwsSettings {
     pub vpc_id: Option<String>,
-    /// Tags that the workers' route tables have besides `AvailabilityZone`.
+    /// The tags that the workers' route tables have besides `AvailabilityZone`.
     pub route_table_filters: BTreeMap<String, String>,
     pub template_bucket: Option<String>,
     pub role_arn: Option<String>,
@@ -108,12 +108,12 @@ pub struct LeaderElection {
     pub lease_duration: Duration,
     pub renew_deadline: Duration,
     pub retry_period: Duration,
-    /// The pod's name: what the holder's identity begins with. Not unique across restarts of the process.
+    /// The pod's name, with which the holder's identity starts. It is not unique across restarts of the process.
     pub identity: String,
 }
 
 impl LeaderElection {
-    /// Returns what stands for the Lease in the tokens of operations.
+    /// Returns the short form of the Lease for the tokens of operations.
     pub fn mark(&self) -> String {
         lease_mark(&self.namespace, &self.name)
     }
@@ -132,18 +132,18 @@ pub struct Log {
     pub json: bool,
 }
 
-/// Where traces go, by OTLP over HTTP.
+/// The destination of traces, by OTLP over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traces {
-    /// With its path: `http://collector:4318/v1/traces`.
+    /// The URL with its path: `http://collector:4318/v1/traces`.
     pub endpoint: http::Uri,
-    /// Of every request. They may be secrets, and do not show where this is printed.
+    /// The headers of every request. They may be secrets, and are hidden when this is printed.
     pub headers: http::HeaderMap,
-    /// Of one request.
+    /// The time limit of one request.
     pub timeout: Duration,
 }
 
-/// What the program is started for: `plan` writes nothing, so it needs no Lease; `status` and `check` read what stands beside it.
+/// The purpose of the process. `plan` writes nothing, so it needs no Lease; `status` and `check` read the status that a leader publishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     Run,
@@ -151,18 +151,18 @@ pub enum Purpose {
     Read,
 }
 
-/// What the environment and the build tell besides the flags.
+/// The facts from the environment and the build, besides the flags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     pub credentials_dir: Option<String>,
     pub pod_name: Option<String>,
     pub pod_namespace: Option<String>,
     pub host_name: Option<String>,
-    /// Content of the service account's namespace file.
+    /// The content of the service account's namespace file.
     pub service_account_namespace: Option<String>,
-    /// The variables of OpenTelemetry, `OTEL_…`, that are not empty.
+    /// The OpenTelemetry variables, `OTEL_…`, that are not empty.
     pub otel: BTreeMap<String, String>,
-    /// The program is built without the feature `aws`.
+    /// Whether the program is built without the feature `aws`.
     pub without_aws: bool,
 }
 
@@ -193,10 +193,10 @@ impl Facts {
     }
 }
 
-/// One thing that is wrong with the flags, and what to do about it.
+/// An error in the flags, with its remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Mistake {
-    /// Name of the flag, without dashes.
+    /// The name of the flag, without dashes.
     pub flag: &'static str,
     pub problem: String,
     pub remedy: String,

@@ -1,4 +1,4 @@
-//! What should be: zones with a NAT gateway each, and a route per destination CIDR and worker route table.
+//! The desired stack: zones with a NAT gateway each, and a route for each destination CIDR and worker route table.
 
 pub mod admitted;
 pub(crate) mod fingerprint;
@@ -33,7 +33,7 @@ use crate::model::desired::refused_routes::Choice;
 use crate::model::desired::retained::{Kept, keep_routes};
 use crate::model::input::request::Request;
 
-/// What the stack should hold.
+/// The desired content of the stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     pub stack_name: String,
@@ -44,20 +44,20 @@ pub struct Desired {
     pub vpc_id: String,
     pub internet_gateway_id: String,
     pub zones: BTreeMap<Zone, Ipv4Net>,
-    /// The static IPs that are no resources of the stack.
+    /// The static IPs that are not resources of the stack.
     pub given: BTreeMap<Zone, StaticIp>,
     /// Worker route tables whose zone has a NAT gateway.
     pub tables: BTreeMap<TableId, Zone>,
     pub routes: BTreeSet<(TableId, Ipv4Net)>,
-    /// Zones whose pieces stay as they are in the stack.
+    /// Zones whose parts stay unchanged in the stack.
     pub frozen: BTreeSet<Zone>,
-    /// Routes that lead to another zone than their table's.
+    /// Routes that stay on the NAT gateway of another zone than their table's, because AWS refused the change.
     pub unturned: BTreeMap<(TableId, Ipv4Net), Zone>,
-    /// The lists that may be made for new networks; None: new networks get routes of their own.
+    /// The lists that may be added for new networks; None if new networks get direct routes.
     pub into_lists: Option<NewLists>,
 }
 
-/// `names` are those of the live stack, empty when there is none.
+/// Returns the desired stack. `names` are those of the live stack, and empty if there is none.
 pub fn build(
     request: &Admitted,
     network: &Network,
@@ -105,8 +105,8 @@ pub fn build(
     (desired, problems)
 }
 
-/// The configured zones, with what is live taking precedence: a live NAT subnet, and with it the static IP, is never
-/// replaced, and a live zone only goes when that is allowed.
+/// Returns the zones of the stack. Live zones take precedence over configured ones: a live NAT subnet, and with it the static IP, is never
+/// replaced, and a live zone is removed only if that is allowed.
 fn zones(
     network: &Network,
     names: &Names,
@@ -128,7 +128,7 @@ fn zones(
                 ),
             )),
             None if goes(zone) && one_stays => continue,
-            // Without any zone, nobody would have a route.
+            // Without any zone, no network would have a route.
             None if goes(zone) => problems.push(Problem::warning(
                 Subject::Zone(zone.clone()),
                 Reason::ZoneKept,
@@ -150,7 +150,7 @@ fn zones(
         zones.insert(zone.clone(), *live);
     }
     let mut addresses = network.headroom.addresses;
-    // A stack without any zone serves nobody.
+    // A stack without any zone routes nothing, so its zones do not wait after a failure.
     let later = &network.headroom.later;
     let is_later = |(zone, cidr): (&Zone, &Ipv4Net)| later.contains_key(&(zone.clone(), *cidr));
     let goes_without = !names.nat_cidrs.is_empty() || !settings.zones.iter().all(is_later);
@@ -177,7 +177,7 @@ fn zones(
     zones
 }
 
-/// Returns the static IPs that are no resources of the stack, by zone: those of zones that have them, and of zones that are added.
+/// Returns the static IPs that are not resources of the stack, by zone: the live ones, and the chosen ones of new zones.
 fn given(
     zones: &BTreeMap<Zone, Ipv4Net>,
     network: &Network,
@@ -192,7 +192,7 @@ fn given(
     zones.keys().filter_map(of).collect()
 }
 
-/// Why a zone is not added now: one that cannot be made fails the whole change, and everybody else's routes with it.
+/// Returns why a zone is not added now. A zone that cannot be created fails the whole change, with all other routes in it.
 fn waits(
     zone: &Zone,
     cidr: Ipv4Net,
@@ -221,7 +221,7 @@ fn waits(
     Some((Reason::ZoneWaits, text.to_owned()))
 }
 
-/// Why a new NAT subnet cannot be made.
+/// Returns why a new NAT subnet cannot be created.
 fn unusable(
     cidr: Ipv4Net,
     network: &Network,
@@ -337,7 +337,7 @@ fn routes(
     routes
 }
 
-/// Returns the routes of others, with the tables that have them. Merging must not make one of them, since CloudFormation would fail on it.
+/// Returns the routes outside of the stack, with their tables. Merging must not produce one of them, since CloudFormation would fail on it.
 fn foreign<'a>(
     tables: impl Iterator<Item = &'a TableId>,
     network: &Network,
@@ -354,7 +354,7 @@ fn foreign<'a>(
     foreign
 }
 
-/// Returns the networks that merging what is requested must not make.
+/// Returns the networks that merging the requested ones must not produce.
 pub(super) fn never(request: &Request, network: &Network, names: &Names) -> BTreeSet<Ipv4Net> {
     let asked: BTreeSet<&Ipv4Net> = request.entries.values().collect();
     let mut foreign = foreign(network.worker_tables.keys(), network, names);
@@ -362,7 +362,7 @@ pub(super) fn never(request: &Request, network: &Network, names: &Names) -> BTre
     foreign.into_keys().collect()
 }
 
-/// Three zones for trying the controller without an account.
+/// Returns three zones for a trial without an account.
 pub fn example_zones() -> BTreeMap<Zone, Ipv4Net> {
     let net = |last| Ipv4Net::new_assert(Ipv4Addr::new(172, 31, 64, last), 28);
     let zones = [

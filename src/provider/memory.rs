@@ -1,4 +1,4 @@
-//! An account in memory that behaves like CloudFormation: operations take time, only one runs at a time, the account refuses what
+//! An account in memory that behaves like CloudFormation: operations take time, only one runs at a time, the account refuses the calls that
 //! CloudFormation refuses, and a failed operation is rolled back.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,8 +40,8 @@ impl MemoryProvider {
         }
     }
 
-    /// Returns a provider with an account of this process alone. The account ends with the process, and values stored for it are useless
-    /// then.
+    /// Returns a provider with an account of this process alone. The account ends with the process, and values stored for it become
+    /// useless.
     pub fn of_this_process(zones: &BTreeMap<String, Ipv4Net>) -> Self {
         Self::new(Network {
             account: Some(format!("{IN_MEMORY}{:08x}", fastrand::u32(..))),
@@ -93,8 +93,8 @@ impl MemoryProvider {
         account
     }
 
-    /// Carries out a call that has reached the account. Like CloudFormation, the account knows of no term. `by`: the epoch and the cluster
-    /// that name a change set.
+    /// Performs a call that has reached the account. Like CloudFormation, the account knows no terms. `by`: the epoch and the cluster in
+    /// the name of a change set.
     fn carry_out(
         &self,
         by: (u64, Option<&str>),

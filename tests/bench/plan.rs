@@ -1,6 +1,6 @@
-//! How planning grows with entries and route tables, from the entries to the check of a change set. `cargo bench --bench plan`
+//! Measures how planning grows with entries and route tables, from parsing entries to checking a change set. `cargo bench --bench plan`
 //!
-//! It fails where a step takes more than a second, or grows much faster than its input.
+//! The bench fails if a step takes more than a second, or grows much faster than its input.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -30,22 +30,22 @@ use kube_static_egress_controller::model::status::from_plan::survey;
 
 const ENTRIES: [u32; 4] = [100, 1_000, 10_000, 20_000];
 const TABLES: [usize; 3] = [3, 9, 27];
-/// What one ConfigMap has at most.
+/// The maximum number of entries of one ConfigMap.
 const OF_ONE: u32 = 1_000;
 const MOST: Duration = Duration::from_secs(1);
-/// The best of several runs: the machine's noise only ever adds.
+/// The number of runs, of which the fastest counts: the machine's noise only adds time.
 const RUNS: usize = 3;
-/// From 10,000 to 20,000 entries a quadratic step takes four times as long.
+/// The maximum growth from 10,000 to 20,000 entries. A quadratic step grows by a factor of four.
 const MOST_GROWTH: f64 = 3.0;
 
-/// How the entries lie.
+/// The positions of the requested networks.
 #[derive(Clone, Copy, Debug)]
 enum Shape {
-    /// None next to another, so that each needs a route and most of them wait.
+    /// No network is adjacent to another, so that each needs a route and most of them wait.
     Apart,
-    /// The same, by network lists.
+    /// The same networks, by network lists.
     Listed,
-    /// In a few networks, which all have routes.
+    /// All networks are inside of a few wide ones, which all have routes.
     Nested,
 }
 
@@ -185,7 +185,7 @@ fn best<T>(mut work: impl FnMut() -> T) -> (T, Duration) {
     best.expect("there is a run")
 }
 
-/// The change set as CloudFormation computes it.
+/// Returns the change set as CloudFormation computes it.
 fn computed(plan: &Plan, template: &Template) -> ChangeSet {
     let changes = plan.differences.iter().map(|difference| Change {
         logical_id: difference.id.clone(),
@@ -205,7 +205,7 @@ fn computed(plan: &Plan, template: &Template) -> ChangeSet {
     }
 }
 
-/// Measures the steps: a new stack, an edit of what is routed, the check of its change set, and the status.
+/// Measures the steps: a new stack, an edit of the routed entries, the check of its change set, and the status.
 fn measure(shape: Shape, entries: u32, tables: usize) -> [(&'static str, Duration); 4] {
     let mut bench = Bench::new(shape, entries, tables);
     let (created, create) = best(|| bench.plan());
@@ -216,13 +216,13 @@ fn measure(shape: Shape, entries: u32, tables: usize) -> [(&'static str, Duratio
     bench.stack(template);
     let at = |number| (number, network(shape, number));
     match shape {
-        // Half of those that are routed go.
+        // Half of the routed networks are removed.
         Shape::Apart | Shape::Listed => {
             let half = u32::try_from(created.desired.routes.len() / tables / 2);
             let half = half.unwrap_or(u32::MAX);
             bench.ask((half..entries + half).map(at));
         }
-        // One more is routed. Without a wide network, those inside of it would not fit.
+        // One more network is routed. Without a wide network, those inside of it would not fit.
         Shape::Nested => {
             let more = Ipv4Net::new_assert(Ipv4Addr::new(64, 0, 0, 0), 16);
             let last = entries - 1;

@@ -1,15 +1,15 @@
-//! Names of change sets: what a change set makes, and who made it.
+//! Names of change sets. A name identifies the content of a change set, and the cluster that made it.
 
 use crate::model::base::owner::is_short;
 
 const CHANGE_SET_PREFIX: &str = "egress-";
 
-/// In the place of a template's fingerprint; no hexadecimal number begins so.
+/// Replaces the template's fingerprint in the name of a change set that reverts drift. No hexadecimal number starts with this word.
 pub(in crate::model) const REVERT: &str = "revert";
 
-/// `egress-{fingerprint}-z{zones}-e{epoch}-n{attempt}-c{owner}`: tells what it would make, and who made it. `content` is what
-/// [`content`] returns, and `owner` is in its short form. Each attempt has a name of its own, since a change set that is still being
-/// deleted, or that AWS remembers, keeps its name taken. The first attempt, 0, is not in the name.
+/// Returns the name `egress-{fingerprint}-z{zones}-e{epoch}-n{attempt}-c{owner}`, without `-n0` for the first attempt. `content` is the
+/// result of [`content`], and `owner` is in its short form. Each attempt has its own name: a name stays in use while AWS deletes or
+/// remembers its change set.
 pub fn change_set_name(content: &str, epoch: u64, attempt: u64, owner: Option<&str>) -> String {
     let mut name = format!("{CHANGE_SET_PREFIX}{content}-e{epoch}");
     if attempt > 0 {
@@ -21,12 +21,12 @@ pub fn change_set_name(content: &str, epoch: u64, attempt: u64, owner: Option<&s
     }
 }
 
-/// Returns what a name says of a template, by the fingerprints of the whole template and of its zones alone.
+/// Returns the part of a name that identifies a template, from the fingerprints of the whole template and of its zones alone.
 pub(in crate::model) fn content(fingerprint: &str, zones: &str) -> String {
     format!("{}-z{}", short(fingerprint), short(zones))
 }
 
-/// Whether a change set is one of ours, by its name.
+/// Whether a change set's name is one that the controller gives.
 pub fn is_our_change_set(name: &str) -> bool {
     fingerprint_of(name).is_some()
 }
@@ -36,13 +36,13 @@ pub(in crate::model) fn fingerprint_of(name: &str) -> Option<&str> {
     Some(split(content, "-z").0)
 }
 
-/// Returns the fingerprint of the zones that a change set makes. None where its name does not have it: earlier versions did not.
+/// Returns the fingerprint of a change set's zones. None if the name has none, as in earlier versions.
 pub(in crate::model) fn zones_of(name: &str) -> Option<&str> {
     let content = parts_of(name)?.0;
     split(content, "-z").1
 }
 
-/// The cluster, in its short form, whose controller made a change set. None where its name does not say: earlier versions did not.
+/// Returns the short form of the cluster whose controller made a change set. None if the name has none, as in earlier versions.
 pub fn owner_of_change_set(name: &str) -> Option<&str> {
     parts_of(name)?.1
 }
@@ -56,18 +56,18 @@ fn parts_of(name: &str) -> Option<(&str, Option<&str>)> {
     is_ours.then_some((content, owner))
 }
 
-/// Returns what is before a mark, and what is after it.
+/// Returns the text before a mark, and the text after it.
 fn split<'a>(text: &'a str, mark: &str) -> (&'a str, Option<&'a str>) {
     let parts = text.split_once(mark);
     parts.map_or((text, None), |(before, after)| (before, Some(after)))
 }
 
-/// Returns the part of a fingerprint that a name has.
+/// Returns the first 16 digits of a fingerprint, as names have them.
 pub(in crate::model) fn short(fingerprint: &str) -> &str {
     fingerprint.get(..16).unwrap_or(fingerprint)
 }
 
-/// Whether a change set of ours is to revert drift, by its name.
+/// Whether a change set of the controller reverts drift, by its name.
 pub fn is_revert(name: &str) -> bool {
     fingerprint_of(name).is_some_and(|fingerprint| fingerprint.starts_with(REVERT))
 }

@@ -1,4 +1,4 @@
-//! A template with its parameters put in: what two stacks are compared by, and where live names are found.
+//! A template with its parameters replaced by their values: the basis for comparing two stacks and for finding live names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::model::cloud::resource_type::ResourceType;
 use crate::model::cloud::retention;
 use crate::model::cloud::static_ip::StaticIp;
 
-/// The template's text cannot be understood.
+/// Why a template's text cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
     #[error(
@@ -24,23 +24,23 @@ pub enum LayoutError {
     NoResources,
 }
 
-/// One resource, with parameters replaced by their values.
+/// A resource of a template, with parameters replaced by their values.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Resource {
-    /// `AWS::EC2::Route`, …
+    /// The type, such as `AWS::EC2::Route`.
     pub kind: String,
     pub properties: Value,
 }
 
-/// What a template says once its parameters are known. Texts that differ only in how they say it are equal here.
+/// The content of a template with its parameters' values. Templates that differ only in spelling have equal layouts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layout {
     pub resources: BTreeMap<String, Resource>,
-    /// Output name to its resolved value.
+    /// The resolved value of each output, by name.
     pub outputs: BTreeMap<String, Value>,
-    /// The parameter by which a Route names its route table.
+    /// The parameters that routes use for their route tables.
     table_parameters: BTreeMap<TableId, String>,
-    /// The resources' bodies as they stand in the text.
+    /// The resources' bodies in the original spelling.
     bodies: BTreeMap<String, Value>,
     parameters: BTreeMap<String, String>,
 }
@@ -90,7 +90,7 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Finds what each resource stands for by following references, not by its name.
+    /// Finds the purpose of each resource by following references, not by its name.
     pub fn names(&self) -> Names {
         let mut names = Names {
             table_parameters: self.table_parameters.clone(),
@@ -130,7 +130,7 @@ impl Layout {
         names
     }
 
-    /// Names the network lists and the routes to them. A second route from a table to a list is none of them.
+    /// Adds the network lists and the routes to them. A second route from a table to the same list is not added.
     fn name_lists(&self, names: &mut Names) {
         for (id, resource) in &self.resources {
             if let Some(list) = network_lists::list(id, &resource.kind, &resource.properties) {
@@ -148,7 +148,7 @@ impl Layout {
         }
     }
 
-    /// Names the static IPs of gateways that have them by a literal allocation id.
+    /// Adds the static IPs of gateways that refer to them by a literal allocation id.
     fn name_given(&self, known: &BTreeMap<&str, (Zone, Part)>, names: &mut Names) {
         for (id, gateway) in self.of_kind("AWS::EC2::NatGateway") {
             let name = |zone: &Zone| part_name(zone, Part::Eip);
@@ -166,7 +166,7 @@ impl Layout {
         }
     }
 
-    /// The pieces of zones, found from their NAT subnets on.
+    /// Finds the parts of zones by references, starting with their NAT subnets.
     fn parts(&self, nat_cidrs: &mut BTreeMap<Zone, Ipv4Net>) -> BTreeMap<&str, (Zone, Part)> {
         let mut known: BTreeMap<&str, (Zone, Part)> = BTreeMap::new();
         for (id, resource) in self.of_kind("AWS::EC2::Subnet") {
@@ -221,7 +221,7 @@ impl Layout {
         known
     }
 
-    /// Finds the additional static IPs of the zones. Nothing else refers to one that is not used yet, so its name tells which it is.
+    /// Finds the additional static IPs of the zones by their logical ids, because no resource refers to an IP that is not used yet.
     fn find_more_eips<'a>(
         &'a self,
         zones: &BTreeMap<Zone, Ipv4Net>,
@@ -238,9 +238,9 @@ impl Layout {
         }
     }
 
-    /// A resource as it should stand in a new template, and the live parameters that it needs for that. One that says the same
-    /// already is not respelt, since CloudFormation may see a change in that; and what others have put on it besides its
-    /// properties (such as a DeletionPolicy) stays.
+    /// Returns the body of a resource for a new template, and the live parameters that it needs. A body with the same content keeps its
+    /// live spelling, since CloudFormation may take a new spelling for a change. Attributes beside the properties (such as a
+    /// DeletionPolicy) stay.
     pub fn written(
         &self,
         id: &str,
@@ -270,23 +270,23 @@ impl Layout {
         (Value::Object(merged), BTreeMap::new())
     }
 
-    /// A resource as it stands in the text.
+    /// Returns the body of a resource in its original spelling.
     pub fn body(&self, id: &str) -> Option<&Value> {
         self.bodies.get(id)
     }
 
-    /// Whether CloudFormation leaves the resource in the account when the stack gives it up.
+    /// Whether CloudFormation leaves the resource in the account when the stack no longer has it.
     pub fn is_retained(&self, id: &str) -> bool {
         self.bodies.get(id).is_some_and(retention::is_retained)
     }
 
-    /// Whether the EIP goes back to AWS when the stack gives it up.
+    /// Whether the resource is an EIP that CloudFormation releases when the stack no longer has it.
     pub fn releases(&self, id: &str) -> bool {
         let is_eip = |it: &Resource| ResourceType::of(&it.kind) == ResourceType::Eip;
         self.resources.get(id).is_some_and(is_eip) && !self.is_retained(id)
     }
 
-    /// The tags that the template sets on a resource.
+    /// Returns the tags that the template sets on a resource.
     pub fn tags(&self, id: &str) -> BTreeMap<&str, &str> {
         let properties = self.resources.get(id).map(|resource| &resource.properties);
         let tags = properties.and_then(|properties| properties["Tags"].as_array());
@@ -295,7 +295,7 @@ impl Layout {
             .collect()
     }
 
-    /// The VPCs that its subnets and route tables are in, as far as the text and its parameters say.
+    /// Returns the VPCs of the template's subnets and route tables, as far as the text and its parameters name them.
     pub fn vpcs(&self) -> BTreeSet<&str> {
         let kinds = ["AWS::EC2::Subnet", "AWS::EC2::RouteTable"];
         let resources = kinds.into_iter().flat_map(|kind| self.of_kind(kind));
@@ -310,7 +310,7 @@ impl Layout {
             .filter(move |(_, resource)| resource.kind == kind)
     }
 
-    /// What refers, by `property`, to a known `from` is the `to` of the same zone.
+    /// Adds each resource that refers, by `property`, to the part `from` of a zone, as the part `to` of that zone.
     fn follow<'a>(
         &'a self,
         kind: &'static str,
@@ -331,7 +331,7 @@ impl Layout {
     }
 }
 
-/// The logical id that a `Ref` or `Fn::GetAtt` names.
+/// Returns the logical id that a `Ref` or `Fn::GetAtt` names.
 pub(in crate::model) fn referenced(value: &Value) -> Option<&str> {
     let name = value
         .get("Ref")
@@ -339,7 +339,7 @@ pub(in crate::model) fn referenced(value: &Value) -> Option<&str> {
     name.and_then(Value::as_str)
 }
 
-/// Whether a parameter is referred to anywhere inside.
+/// Whether a value contains a reference to the parameter.
 fn names_parameter(value: &Value, name: &str) -> bool {
     match value {
         Value::Object(fields) => {
@@ -361,7 +361,7 @@ fn net(properties: &Value, key: &str) -> Option<Ipv4Net> {
         .map(|cidr: Ipv4Net| cidr.trunc())
 }
 
-/// Puts parameters in and brings what has several spellings into one: `Fn::GetAtt`, the order of tags and of a list's entries.
+/// Replaces parameters by their values, and normalises spellings: `Fn::GetAtt`, the order of tags and of a list's entries.
 fn resolve(value: &Value, parameters: &BTreeMap<String, String>) -> Value {
     match value {
         Value::Object(fields) => {
@@ -393,7 +393,7 @@ fn resolve(value: &Value, parameters: &BTreeMap<String, String>) -> Value {
             }
             Value::Array(items)
         }
-        // CloudFormation takes `true` for `"true"` and 1 for `"1"`.
+        // CloudFormation accepts `true` for `"true"` and 1 for `"1"`.
         Value::Bool(_) | Value::Number(_) => Value::String(value.to_string()),
         Value::String(_) | Value::Null => value.clone(),
     }

@@ -1,4 +1,4 @@
-//! What is known of AWS's limits before anything is sent.
+//! AWS's limits for the stack, as far as they are known before a change is sent.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,56 +8,56 @@ use crate::model::base::reason::Reason;
 use crate::model::base::settings::Settings;
 use crate::model::cloud::live::Live;
 
-/// Routes per route table, unless the account has another quota (L-93826ACB in "Amazon VPC quotas").
+/// The default quota of routes per route table (L-93826ACB in "Amazon VPC quotas").
 pub const DEFAULT_ROUTES: u16 = 500;
-/// No account gets a higher quota of routes per route table.
+/// The highest quota of routes per route table that an account can get.
 pub const MOST_ROUTES: u16 = 1_000;
 
-/// The largest template body in a request (CloudFormation quota).
+/// The maximum size of a template body in a request, in bytes (CloudFormation quota).
 pub const MAX_INLINE_BYTES: usize = 51_200;
-/// How soon a bucket that cannot be used is looked at again.
+/// The delay until a bucket that cannot be used is checked again.
 pub const BUCKET_AGAIN: Duration = Duration::from_secs(30);
 
-/// What AWS says of the limits that the stack has to keep.
+/// The limits that the stack has to keep, as AWS reports them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// The account's quota of routes per route table; None where AWS has not been asked or does not tell.
+    /// The account's quota of routes per route table; None if AWS was not asked or gave no answer.
     pub routes: Option<u16>,
-    /// How many more prefix lists of its own the account may have in the region; None where AWS has not been asked or does not tell.
+    /// The number of prefix lists that the account may add in the region; None if AWS was not asked or gave no answer.
     pub lists: Option<usize>,
-    /// What could not be found out, and why.
+    /// The limits that are unknown, and why.
     pub doubts: BTreeMap<Doubt, String>,
 }
 
-/// What could not be found out.
+/// A limit that is unknown, or a bucket that may be unusable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Doubt {
     /// The quota of routes per route table.
     RouteQuota,
     /// The sizes of the prefix lists that worker tables have routes to.
     PrefixLists,
-    /// How many more prefix lists the account may have.
+    /// The number of prefix lists that the account may add.
     MoreLists,
-    /// Whether templates can go through the bucket: S3 does not answer.
+    /// S3 does not answer, so that it is unknown whether templates can go through the bucket.
     BucketSilent,
-    /// S3 says that templates cannot go through the bucket.
+    /// S3 answers that templates cannot go through the bucket.
     BucketWrong,
 }
 
 impl Limits {
-    /// Returns how many routes a route table takes: what the operator says, else what AWS says, else AWS's default.
+    /// Returns the quota of routes per route table: the operator's number, else the account's, else AWS's default.
     pub fn routes_per_table(&self, settings: &Settings) -> u16 {
         let told = settings.route_table_quota.or(self.routes);
         told.unwrap_or(DEFAULT_ROUTES)
     }
 
-    /// Whether a template may be too long for a request.
+    /// Whether a template may be longer than a request allows.
     pub fn allow_long_templates(&self, settings: &Settings, live: &Live) -> bool {
         let is_long = matches!(live, Live::Ours(stack) if stack.template.len() > MAX_INLINE_BYTES);
         settings.template_bucket && (is_long || !self.doubts.contains_key(&Doubt::BucketWrong))
     }
 
-    /// Returns when to look again at what is corrected outside of the cluster.
+    /// Returns when to check the bucket again, since its correction causes no event in the cluster.
     pub fn again(&self) -> Option<Duration> {
         let mut wrong = self.doubts.keys();
         wrong
@@ -65,7 +65,7 @@ impl Limits {
             .then_some(BUCKET_AGAIN)
     }
 
-    /// Reports what is not known, and what counts instead.
+    /// Reports the limits that are unknown, and the values that apply instead.
     pub fn problems(&self, settings: &Settings) -> Vec<Problem> {
         let problem = |(doubt, why): (&Doubt, &String)| {
             let text = match doubt {

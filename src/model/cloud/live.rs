@@ -1,4 +1,4 @@
-//! What the stack looks like, as CloudFormation tells it.
+//! The stack as CloudFormation shows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,70 +14,70 @@ use crate::model::cloud::part_names::Part;
 use crate::model::cloud::resource_type::ResourceType;
 use crate::model::cloud::status::Status;
 
-/// What was found under our name and our ownership tags.
+/// The stack that was found by the controller's name and ownership tags.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Live {
     #[default]
     Absent,
     Ours(Box<Stack>),
-    /// The name is taken by a stack without our tags.
+    /// A stack without our tags has the name.
     Foreign {
         name: String,
         why: String,
     },
-    /// More than one stack carries our ownership tags.
+    /// More than one stack has our ownership tags.
     Several(Vec<String>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stack {
     pub name: String,
-    /// ARN.
+    /// The stack's ARN.
     pub id: String,
     pub status: Status,
-    /// What CloudFormation shows while it is not certain that our operation has ended; `status` is that of the operation then.
+    /// The status that CloudFormation shows while it is uncertain whether the last operation has ended. `status` is then the operation's.
     pub unconfirmed: Option<Status>,
-    /// How far the operation that runs has come, where that is known.
+    /// The progress of the running operation, if it is known.
     pub progress: Option<Progress>,
-    /// Another one after every operation.
+    /// Differs after every operation.
     pub version: String,
-    /// Why it has this status, in CloudFormation's words: the first failure of the last operation where there is one.
+    /// Why the stack has this status, in CloudFormation's words: the first failure of the last operation, if there is one.
     pub cause: Option<String>,
     /// The resources that made the last operation fail, by logical id.
     pub failed: BTreeMap<String, Failed>,
-    /// The template as stored.
+    /// The template as CloudFormation stores it.
     pub template: String,
     pub parameters: BTreeMap<String, String>,
     pub tags: BTreeMap<String, String>,
     pub outputs: BTreeMap<String, String>,
-    /// Whether it was ever updated (`LastUpdatedTime`).
+    /// Whether the stack was ever updated (`LastUpdatedTime`).
     pub updated: bool,
     pub termination_protection: bool,
-    /// The stack policy; read only where it is kept.
+    /// The stack policy; read only if the controller keeps it.
     pub policy: Option<String>,
-    /// How often the last operation's rollback failed.
+    /// The failures of the last operation's rollback.
     pub rollback: Rollback,
-    /// Change sets that this controller made (their names carry a fingerprint), oldest first.
+    /// The controller's change sets (their names contain a fingerprint), oldest first.
     pub change_sets: Vec<ChangeSet>,
-    /// The operation that ended last; read only where the stack names its owner.
+    /// The operation that ended last; read only if the stack names its owner.
     pub last_operation: Option<LastOperation>,
-    /// Filled in [`crate::model::cloud::status::Phase::DeleteFailed`].
+    /// The failures of the deletion; filled in [`crate::model::cloud::status::Phase::DeleteFailed`].
     pub deletion: Option<Deletion>,
 }
 
 impl Stack {
-    /// Whether it has served, whatever its status says: a stack whose creation failed has no outputs and was never updated.
+    /// Whether the stack has served traffic, independent of its status: a stack whose creation failed has no outputs and was never updated.
     pub fn has_served(&self) -> bool {
         self.updated || !self.outputs.is_empty()
     }
 }
 
-/// How far an operation has come.
+/// The progress of an operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// The number of resources that CloudFormation has finished.
     pub done: usize,
-    /// The number of resources that the operation changes, where the leader started it.
+    /// The number of resources that the operation changes; None if this leader did not start it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<usize>,
 }
@@ -94,39 +94,39 @@ impl fmt::Display for Progress {
 /// A resource that made an operation fail.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failed {
-    /// In AWS's words.
+    /// The reason, in AWS's words.
     pub reason: String,
-    /// The route table takes no more routes.
+    /// Whether the route table is full.
     pub table_is_full: bool,
 }
 
-/// Rollbacks that failed, one after the other.
+/// The consecutive failures of an operation's rollback.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rollback {
     pub failures: u32,
-    /// Types by logical id of the resources that the last one could not change.
+    /// The resources that the last rollback could not change: types by logical id.
     pub stuck: BTreeMap<String, String>,
 }
 
-/// An operation on the stack that has ended, no matter which caller started it.
+/// An operation on the stack that has ended, by any caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LastOperation {
-    /// The caller's name for it, if it gave one.
+    /// The caller's client token, if there is one.
     pub token: Option<String>,
-    /// The stack's status at its end.
+    /// The stack's status at the end of the operation.
     pub status: String,
-    /// Its end, since 1970, and the same in words.
+    /// The end of the operation, since 1970, and the same time as text.
     pub at: Duration,
     pub time: String,
 }
 
-/// Deletions that failed, one after the other.
+/// The consecutive failures of the stack's deletion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deletion {
-    /// The status of the stack before.
+    /// The status of the stack before the deletion.
     pub before: Status,
     pub failures: u32,
-    /// Logical ids of the resources that would not go, the last time.
+    /// The logical ids of the resources that the last deletion could not delete.
     pub stuck: BTreeSet<String>,
 }
 
@@ -134,14 +134,14 @@ pub struct Deletion {
 pub struct ChangeSet {
     pub name: String,
     pub state: ChangeSetState,
-    /// Filled when `state` is `Ready`.
+    /// The announced changes; filled when `state` is `Ready`.
     pub changes: Vec<Change>,
-    /// The network lists of its template by logical id. None where that is not known, or it changes no list.
+    /// The network lists of the change set's template by logical id. None if they are unknown or if no list changes.
     pub lists: Option<BTreeMap<String, NetworkList>>,
 }
 
 impl ChangeSet {
-    /// Whether it changes a list: what CloudFormation announces does not say which entries.
+    /// Whether the change set changes a network list. CloudFormation does not announce which entries change.
     pub fn changes_list(&self) -> bool {
         let kinds = self
             .changes
@@ -160,9 +160,9 @@ pub enum ChangeSetState {
     Ready,
     /// CloudFormation found nothing to do.
     NoChanges,
-    /// It can never be executed: it failed (with the reason) or the stack has changed since.
+    /// It cannot be executed, for this reason: it failed, or the stack has changed since.
     Dead(String),
-    /// It is being executed or was.
+    /// Its execution has started.
     Executed,
 }
 
@@ -170,32 +170,32 @@ pub enum ChangeSetState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     pub logical_id: String,
-    /// `AWS::EC2::EIP`, …
+    /// The type, such as `AWS::EC2::EIP`.
     pub resource_type: String,
     pub effect: Effect,
-    /// Filled when it changes, or may be replaced, only because attributes of these resources are not known before they are
-    /// modified.
+    /// The resources whose attributes alone cause the change or possible replacement, since their new values are not known yet. Empty if it
+    /// has any other cause.
     pub dynamic_on: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     Add,
-    /// Its properties change in place.
+    /// Properties change in place.
     Modify,
-    /// Its tags, or what the template says beside its properties, such as a DeletionPolicy.
+    /// Tags or attributes beside the properties change, such as a DeletionPolicy.
     Tags,
-    /// Replacement True or Conditional.
+    /// CloudFormation announces the replacement as True or Conditional.
     MayReplace,
     Remove,
-    /// Only what CloudFormation knows of the resource: EC2 has it as it should be.
+    /// Only CloudFormation's record changes: the resource in EC2 has the right properties already.
     Record,
-    /// Anything else CloudFormation may announce.
+    /// Any other change that CloudFormation announces.
     Other,
 }
 
 impl Stack {
-    /// Returns the stack's tags without those that only AWS itself sets.
+    /// Returns the stack's tags without those that only AWS sets.
     pub fn own_tags(&self) -> BTreeMap<String, String> {
         let mut tags = self.tags.clone();
         tags.retain(|key, _| !key.starts_with("aws:"));
@@ -203,7 +203,7 @@ impl Stack {
     }
 }
 
-/// The static IPs by zone: every EIP has an output of its own name.
+/// Returns the first static IP of each zone, from the output with the name of its EIP.
 pub(in crate::model) fn static_ips(live: &Live, names: &Names) -> BTreeMap<Zone, String> {
     let Live::Ours(stack) = live else {
         return BTreeMap::new();
@@ -218,7 +218,7 @@ pub(in crate::model) fn static_ips(live: &Live, names: &Names) -> BTreeMap<Zone,
     eips.filter_map(address).collect()
 }
 
-/// Returns the ids of the NAT gateways by zone; `seen`: what EC2 last showed.
+/// Returns the ids of the NAT gateways by zone. `seen`: the last state that EC2 showed.
 pub(in crate::model) fn gateways(seen: Option<&Observed>, names: &Names) -> BTreeMap<Zone, String> {
     let parts = names.parts.iter();
     let gateways = parts.filter(|((_, part), _)| *part == Part::NatGateway);
@@ -228,7 +228,7 @@ pub(in crate::model) fn gateways(seen: Option<&Observed>, names: &Names) -> BTre
     gateways.filter_map(id).collect()
 }
 
-/// Returns the public IPs of the NAT gateways besides their static IPs, by zone: people add them by hand. `seen`: what EC2 last showed.
+/// Returns the secondary public IPs of the NAT gateways, by zone. `seen`: the last state that EC2 showed.
 pub(in crate::model) fn secondary_ips(
     seen: Option<&Observed>,
     names: &Names,

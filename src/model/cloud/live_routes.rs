@@ -1,4 +1,4 @@
-//! Which routes of the stack EC2 shows.
+//! The routes of the stack, compared with EC2.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use crate::model::cloud::names::Names;
 use crate::model::cloud::network::{Network, Route};
 use crate::model::cloud::observed::Observed;
 
-/// The routes that the stack's template has, and whether EC2 shows them to lead to a NAT gateway. A route table that is gone lacks none.
-/// `seen`: what EC2 last showed.
+/// Returns the routes of the stack's template, and whether EC2 shows that they lead to a NAT gateway. All routes of a table that does not
+/// exist count as shown. `seen`: the last state that EC2 showed.
 pub fn live_routes(
     network: &Network,
     names: &Names,
@@ -30,7 +30,7 @@ pub fn live_routes(
         .collect()
 }
 
-/// Whether EC2 shows a table to have a network by a list, as far as it was seen. `list`: the logical id.
+/// Whether EC2 shows that a table reaches a network by a list, as far as EC2 was read. `list`: the list's logical id.
 fn is_listed(
     network: &Network,
     (table, net): (&TableId, &Ipv4Net),

@@ -1,5 +1,5 @@
-//! Additional static IPs of zones: EIPs of the stack besides the first one of each NAT gateway. Each has an output, so partners can allow
-//! it before traffic leaves from it.
+//! Additional static IPs of zones: the EIPs of the stack besides the first one of each NAT gateway. Each has an output, so that partners
+//! can allow the IP before traffic leaves from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,17 +16,17 @@ use crate::model::cloud::resource_type::ResourceType;
 /// The property of a NAT gateway that lists its static IPs besides the first.
 pub const SECONDARY: &str = "SecondaryAllocationIds";
 
-/// A change of a zone's additional static IPs, by what the zone has after it.
+/// A change of a zone's static IPs, described by its result.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IpStep {
     pub zone: Zone,
-    /// How many static IPs it has.
+    /// The number of static IPs that the zone has.
     pub exist: u8,
-    /// From how many of them traffic leaves.
+    /// The number of static IPs that traffic leaves from.
     pub used: u8,
 }
 
-/// The steps that failed, and how much longer each waits.
+/// The failed steps, and the time until each is tried again.
 pub type IpWaits = BTreeMap<IpStep, Duration>;
 
 /// Returns the numbers of a zone's additional static IPs, with their logical ids.
@@ -39,7 +39,7 @@ pub fn of<'a>(names: &'a Names, zone: &Zone) -> BTreeMap<u8, &'a String> {
     parts.filter_map(number).collect()
 }
 
-/// Returns the logical ids of the EIPs that the zone's NAT gateway has besides its first, by the live template.
+/// Returns the logical ids of the additional EIPs that the zone's NAT gateway uses in the live template.
 pub fn used<'a>(layout: &'a Layout, names: &Names, zone: &Zone) -> BTreeSet<&'a str> {
     let gateway = names.part(zone, Part::NatGateway);
     let gateway = gateway.and_then(|id| layout.resources.get(id));
@@ -51,8 +51,8 @@ pub fn used<'a>(layout: &'a Layout, names: &Names, zone: &Zone) -> BTreeSet<&'a 
         .collect()
 }
 
-/// Whether a NAT gateway keeps each static IP that it uses besides its first. CloudFormation takes them away in place as well, and
-/// partners would see the traffic leave from fewer: that is judged like a replacement.
+/// Whether a NAT gateway keeps each additional static IP that it uses. CloudFormation can remove them in place, and partners would see
+/// traffic leave from fewer IPs, so a removal counts as a replacement.
 pub fn used_ips_grow(has: &Resource, wants: &Resource) -> bool {
     let list = |resource: &Resource| {
         let list = resource.properties.get(SECONDARY).and_then(Value::as_array);
@@ -77,8 +77,8 @@ pub fn outputs<'a>(
     more.filter_map(move |((zone, _), id)| Some((zone, stack?.outputs.get(id)?)))
 }
 
-/// Returns the additional static IPs of the zones, as the stack's outputs show them. `used`: those that traffic leaves from by the
-/// template, else the others.
+/// Returns the additional static IPs of the zones, as the stack's outputs show them: those that traffic leaves from by the template if
+/// `used`, else the unused ones.
 pub fn ips(live: &Live, layout: &Layout, names: &Names, used: bool) -> BTreeMap<Zone, Vec<String>> {
     let Live::Ours(stack) = live else {
         return BTreeMap::new();

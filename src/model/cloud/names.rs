@@ -1,4 +1,4 @@
-//! [`Names`]: what each resource of a template stands for.
+//! [`Names`]: the purpose of each resource of a template.
 
 use std::collections::BTreeMap;
 
@@ -9,41 +9,43 @@ use crate::model::cloud::network_lists::NetworkList;
 use crate::model::cloud::part_names::Part;
 use crate::model::cloud::static_ip::StaticIp;
 
-/// The logical ids that live resources have, by what they stand for. They keep their ids, also those that an earlier version chose.
+/// The logical ids of live resources, by purpose. Resources keep their ids, also those that an earlier version chose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// A static IP that is no resource of the stack has the name of the output that shows it.
+    /// The parts of zones. A static IP that is not a resource of the stack has the name of its output.
     pub parts: BTreeMap<(Zone, Part), String>,
-    /// The static IPs that are no resources of the stack.
+    /// The static IPs that are not resources of the stack.
     pub given: BTreeMap<Zone, StaticIp>,
     pub nat_cidrs: BTreeMap<Zone, Ipv4Net>,
-    /// The routes, also those that networks have by a list: these have the logical id of the list's route.
+    /// The routes by network. A network in a list has the logical id of the table's route to the list.
     pub routes: BTreeMap<(TableId, Ipv4Net), String>,
     /// The zone of the NAT gateway that each route leads to.
     pub route_zones: BTreeMap<(TableId, Ipv4Net), Zone>,
-    /// The network lists by logical id, and by logical id the table and the list of each route to one.
+    /// The network lists, by logical id.
     pub lists: BTreeMap<String, NetworkList>,
+    /// The table and the list of each route to a list, by logical id.
     pub list_routes: BTreeMap<String, (TableId, String)>,
+    /// The template parameter with the id of each route table.
     pub table_parameters: BTreeMap<TableId, String>,
-    /// Resources that are none of the above.
+    /// The other resources.
     pub strangers: Vec<String>,
 }
 
 impl Names {
-    /// The logical id of a piece of the zone.
+    /// Returns the logical id of a part of the zone.
     pub fn part(&self, zone: &Zone, part: Part) -> Option<&String> {
         self.parts.get(&(zone.clone(), part))
     }
 }
 
 impl Names {
-    /// Whether the template has a route of its own to this network in this table.
+    /// Whether the table has a route to this network itself, not by a list.
     pub fn is_direct(&self, route: &(TableId, Ipv4Net)) -> bool {
         let id = self.routes.get(route);
         id.is_some_and(|id| !self.list_routes.contains_key(id))
     }
 
-    /// Adds the routes that entries of lists have. `zone`: the zone whose NAT gateway a route leads to.
+    /// Adds a route for each entry of the lists. `zone` returns the zone whose NAT gateway a route leads to.
     pub(super) fn serve_lists(&mut self, zone: impl Fn(&str) -> Option<Zone>) {
         for (id, (table, list)) in &self.list_routes {
             let zone = zone(id);

@@ -1,4 +1,4 @@
-//! What the VPC looks like: the part of it that egress depends on.
+//! The part of the VPC that egress depends on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,39 +15,39 @@ use crate::model::cloud::prefix_list::ListId;
 use crate::model::cloud::set_aside::SetAside;
 use crate::model::cloud::static_ip::{Account, Choices};
 
-/// The VPC that holds the workers.
+/// The VPC with the workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Network {
-    /// The account that the VPC is in; None where that is not known.
+    /// The account of the VPC; None if it is unknown.
     pub account: Option<String>,
     pub vpc_id: String,
     /// Every IPv4 CIDR associated with the VPC.
     pub vpc_cidrs: Vec<Ipv4Net>,
     pub internet_gateway_id: String,
-    /// The workers' route tables: those with tag `AvailabilityZone` that pass the filters.
+    /// The workers' route tables: those with the tag `AvailabilityZone` that pass the filters.
     pub worker_tables: BTreeMap<TableId, WorkerTable>,
-    /// Tables with the tags of a worker's that are none, since NAT subnets use them; the plan fills it.
+    /// Tables with the tags of a worker table that belong to NAT subnets; the plan fills the field.
     pub nat_tables: BTreeMap<TableId, NatTable>,
     /// The VPC's other route tables.
     pub other_tables: BTreeMap<TableId, OtherTable>,
-    /// Tables of the stack that the answer lacks, although EC2 does not say that they do not exist.
+    /// Tables of the stack that EC2's answer lacks without proof that they do not exist.
     pub unproven: BTreeSet<TableId>,
-    /// The route table of each subnet that has one of its own choice.
+    /// The route table of each subnet with an explicit association.
     pub associations: BTreeMap<SubnetId, TableId>,
     pub headroom: Headroom,
     pub limits: Limits,
 }
 
-/// What may be added to what is there; known as far as something is to be added.
+/// The limits for additions to the stack. The account's quotas and static IPs are read only if resources are to be added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headroom {
-    /// How many more static IPs the account may have; None where that is not known.
+    /// The number of static IPs that the account may add; None if it is unknown.
     pub addresses: Option<usize>,
-    /// How many more NAT gateways each zone may have, where that is known.
+    /// The number of NAT gateways that each zone may add, as far as it is known.
     pub nat_gateways: BTreeMap<Zone, usize>,
-    /// The static IPs that the account has.
+    /// The account's static IPs.
     pub account: Account,
-    /// Which of them zones get that are to be added; the plan fills it.
+    /// The static IPs that zones get; the plan fills the field.
     pub choices: Choices,
     pub later: Later,
     /// Additional static IPs that could not be added.
@@ -57,31 +57,31 @@ pub struct Headroom {
 }
 
 impl Headroom {
-    /// Whether all these zones can be added, as far as it is known.
+    /// Whether all these zones can be added, as far as the quotas are known.
     pub fn is_enough_for(&self, zones: &BTreeSet<Zone>) -> bool {
         let is_full = |zone: &Zone| self.nat_gateways.get(zone) == Some(&0);
         self.addresses.is_none_or(|free| free >= zones.len()) && !zones.iter().any(is_full)
     }
 }
 
-/// Zones, with their NAT subnets' ranges, that could not be added, and how much longer they wait.
+/// Zones that could not be added, with their NAT subnets' ranges and the time until each is tried again.
 pub type Later = BTreeMap<(Zone, Ipv4Net), Duration>;
 
 impl Network {
-    /// The routes of any table of the VPC; None when there is no such table.
+    /// Returns the routes of a table of the VPC; None if there is no such table.
     pub fn routes(&self, table: &str) -> Option<&BTreeMap<Ipv4Net, Route>> {
         let worker = self.worker_tables.get(table).map(|table| &table.routes);
         worker.or_else(|| self.other_tables.get(table).map(|table| &table.routes))
     }
 
-    /// The routes to prefix lists of any table of the VPC; None when there is no such table.
+    /// Returns the routes to prefix lists of a table of the VPC; None if there is no such table.
     pub fn list_routes(&self, table: &str) -> Option<&BTreeMap<ListId, Route>> {
         let worker = self.worker_tables.get(table);
         let worker = worker.map(|table| &table.list_routes);
         worker.or_else(|| self.other_tables.get(table).map(|table| &table.list_routes))
     }
 
-    /// Whether an operator has said, on the table itself, that it is to lose the routes of ours.
+    /// Whether an operator has tagged the table so that the controller removes its routes from it.
     pub fn is_released(&self, table: &TableId) -> bool {
         let worker = self.worker_tables.get(table);
         let other = self.other_tables.get(table);
@@ -90,7 +90,7 @@ impl Network {
         zone.or(tag.map(|tag| tag.trim())) == Some(RELEASED)
     }
 
-    /// Takes a table, as it is, out of the workers'; its zone, if it was one of them.
+    /// Moves a table, unchanged, from the worker tables to the other tables. Returns its zone, if it was a worker table.
     pub fn set_aside(&mut self, table: &str) -> Option<Zone> {
         let (id, worker) = self.worker_tables.remove_entry(table)?;
         let other = OtherTable {
@@ -103,7 +103,7 @@ impl Network {
     }
 
     /// Returns the network without the routes that an operation of the stack may be creating: those to NAT gateways that the previous
-    /// template, with these names, does not have. In a table with routes of ours the gateway identifies them.
+    /// template, with these names, does not have. In a table with routes of that template, only routes to their gateways are left out.
     pub fn before(&self, names: &Names) -> Self {
         let mut network = self.clone();
         for (id, table) in &mut network.worker_tables {
@@ -119,34 +119,34 @@ impl Network {
     }
 }
 
-/// The value of the tag `AvailabilityZone` by which an operator says that a table is to lose the routes of ours.
+/// The value of the tag `AvailabilityZone` that makes the controller remove its routes from a table.
 pub const RELEASED: &str = "none";
-/// The tag that names a worker table's zone.
+/// The key of the tag that names a worker table's zone.
 pub const ZONE_TAG: &str = "AvailabilityZone";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerTable {
-    /// The value of its `AvailabilityZone` tag.
+    /// The value of the table's tag `AvailabilityZone`.
     pub zone: Zone,
-    /// Static IPv4 routes by destination, of the stack and of others.
+    /// Static IPv4 routes by destination, inside and outside of the stack.
     pub routes: BTreeMap<Ipv4Net, Route>,
-    /// IPv4 routes that a gateway or a VPC Route Server propagates. One may stand beside a static route to the same destination, which
-    /// takes precedence, and they have a quota of their own ("Route priority" and "Amazon VPC quotas" in the VPC User Guide).
+    /// IPv4 routes that a gateway or a VPC Route Server propagates. A static route to the same destination takes precedence. Propagated
+    /// routes have their own quota ("Route priority" and "Amazon VPC quotas" in the VPC User Guide).
     pub propagated: BTreeMap<Ipv4Net, Route>,
-    /// Static routes to prefix lists, of the stack and of others. A route of [`Self::routes`] to the same destination as an entry takes
-    /// precedence.
+    /// Static routes to prefix lists, inside and outside of the stack. A route of [`Self::routes`] to the same destination as an entry
+    /// takes precedence.
     pub list_routes: BTreeMap<ListId, Route>,
-    /// How many routes its routes to prefix lists count for.
+    /// The share of the route quota that the routes to prefix lists take.
     pub listed: usize,
     pub tags: BTreeMap<String, String>,
 }
 
-/// Why a table with the tags of a worker's is none.
+/// Why a table with the tags of a worker table belongs to a NAT subnet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NatTable {
-    /// The stack has made it for a NAT subnet.
+    /// The stack created the table for a NAT subnet.
     OfStack,
-    /// A NAT subnet of the stack is associated with it.
+    /// A NAT subnet of the stack is associated with the table.
     Associated,
 }
 
@@ -159,20 +159,20 @@ pub struct OtherTable {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Route {
-    /// `local`, `igw-…`, `nat-…`, `pcx-…`, …
+    /// The target: `local`, `igw-…`, `nat-…`, `pcx-…`, …
     pub target: String,
-    /// The target is gone.
+    /// Whether the target no longer exists.
     pub blackhole: bool,
 }
 
-/// The kinds of targets that routes have, by the prefixes of EC2's ids.
+/// The kinds of route targets, by the prefixes of EC2's ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// The VPC itself.
     Local,
     InternetGateway,
     NatGateway,
-    /// A transit gateway, a peering, an endpoint, or what EC2 did not have when this was written. It is never the stack's.
+    /// A transit gateway, a peering, an endpoint, or an unknown kind. No route of the stack has such a target.
     Other,
 }
 
@@ -192,13 +192,13 @@ impl Route {
         Target::of(&self.target)
     }
 
-    /// Whether it leads to a NAT gateway that is there.
+    /// Whether the route leads to a NAT gateway that exists.
     pub fn serves(&self) -> bool {
         self.leads_to() == Target::NatGateway && !self.blackhole
     }
 }
 
-/// A network as people describe it in a file, for planning without an account.
+/// A network described in a file, for planning without an account.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkFile {
@@ -212,12 +212,12 @@ pub struct NetworkFile {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorkerTableFile {
     pub zone: Zone,
-    /// Destination to target.
+    /// The targets of the routes, by destination.
     #[serde(default)]
     pub routes: BTreeMap<String, String>,
 }
 
-/// A field of a network file that is not what it should be.
+/// An invalid field of a network file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {value:?} is not an IPv4 CIDR such as 172.31.0.0/16; correct it")]
 pub struct NetworkFileError {

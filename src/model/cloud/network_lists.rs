@@ -1,4 +1,4 @@
-//! The network lists of a template: prefix lists of the stack, with one route for each worker table.
+//! The network lists of a template: prefix lists of the stack, with one route in each worker table.
 
 use std::collections::BTreeSet;
 
@@ -10,19 +10,19 @@ use crate::model::cloud::logical_id::renewal;
 use crate::model::cloud::part_names::alphanumeric;
 use crate::model::cloud::resource_type::ResourceType;
 
-/// The type of a network list.
+/// The resource type of a network list.
 pub const KIND: &str = "AWS::EC2::PrefixList";
-/// How many networks a new list may have. A live list keeps its size: EC2 refuses a change of size and entries in one call, and
-/// CloudFormation makes both in one.
+/// The number of networks that a new list may have. A live list keeps its size: EC2 refuses a change of size and entries in one call, and
+/// CloudFormation sends both in one.
 pub const SIZE: usize = 100;
 
 const NAME: &str = "NetworkList";
 
-/// A network list, as a template has it.
+/// A network list of a template.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkList {
     pub entries: BTreeSet<Ipv4Net>,
-    /// `MaxEntries`: each route to the list counts for that many in its table.
+    /// `MaxEntries`: the number of routes that a route to the list counts for in its table.
     pub size: usize,
 }
 
@@ -31,24 +31,24 @@ pub fn list_name(number: usize) -> String {
     format!("{NAME}{number:02}")
 }
 
-/// Returns the logical id of the route of a table to a list.
+/// Returns the logical id of a table's route to a list.
 pub fn list_route_name(table: &str, list: &str) -> String {
     format!("RouteToNAT{}z{list}", alphanumeric(table))
 }
 
-/// The number in the logical id of a list.
+/// Returns the number in the logical id of a list.
 pub fn number_of(id: &str) -> Option<usize> {
     let (id, _) = renewal(id);
     id.strip_prefix(NAME)?.parse().ok()
 }
 
-/// The list, by its logical id, that a route with this logical id leads traffic by.
+/// Returns the logical id of the list that a table's route with this logical id leads to.
 pub fn list_of_route<'a>(id: &'a str, table: &str) -> Option<&'a str> {
     let list = id.strip_prefix(&format!("RouteToNAT{}z", alphanumeric(table)))?;
     number_of(list).map(|_| list)
 }
 
-/// Returns a network list by what its resource says. A list that has another name, or an entry that is no IPv4 network, is none.
+/// Returns the network list of a resource. None if the resource has another name, or an entry that is not an IPv4 network.
 pub(super) fn list(id: &str, kind: &str, properties: &Value) -> Option<NetworkList> {
     let is_list = ResourceType::of(kind) == ResourceType::PrefixList;
     number_of(id)
@@ -67,7 +67,7 @@ fn read(properties: &Value) -> Option<NetworkList> {
     })
 }
 
-/// Returns the table and the list of a route to a list, by what its resource says.
+/// Returns the table and the list of a route resource. None if the route leads to no list of the stack.
 pub(super) fn route(kind: &str, properties: &Value) -> Option<(TableId, String)> {
     let is_route = ResourceType::of(kind) == ResourceType::Route;
     let list = properties["DestinationPrefixListId"]["Ref"].as_str()?;
@@ -75,7 +75,7 @@ pub(super) fn route(kind: &str, properties: &Value) -> Option<(TableId, String)>
     is_route.then(|| (table.to_owned(), list.to_owned()))
 }
 
-/// Says in words how the entries of a list change.
+/// Describes how the entries of a list change.
 pub fn change(has: &Value, wants: &Value) -> String {
     let entries = |list| read(list).unwrap_or_default().entries;
     let (has, wants) = (entries(has), entries(wants));
@@ -94,5 +94,5 @@ pub fn change(has: &Value, wants: &Value) -> String {
     )
 }
 
-/// Networks that a change names.
+/// The number of networks that the description of a change names.
 const NAMED: usize = 3;

@@ -1,4 +1,4 @@
-//! What EC2 shows of the stack's own resources, besides the route tables that the network has.
+//! The stack's resources as EC2 shows them, besides the route tables, which the network has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -8,21 +8,21 @@ use ipnet::Ipv4Net;
 use crate::model::base::ids::{SubnetId, Zone};
 use crate::model::cloud::prefix_list::{ListId, PrefixList};
 
-/// EC2 as it was at one look. What the look did not find is not in it.
+/// The state of EC2 at one observation. Resources that EC2 did not show are missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// The stack's physical ids by logical id: `nat-…`, `subnet-…`, `rtb-…`, `pl-…`, and the address of an EIP.
+    /// The stack's physical ids by logical id: `nat-…`, `subnet-…`, `rtb-…`, `pl-…`, and the public IP of an EIP.
     pub ids: BTreeMap<String, String>,
-    /// By id, `nat-…`.
+    /// The NAT gateways by id, `nat-…`.
     pub gateways: BTreeMap<String, Gateway>,
-    /// By public IP.
+    /// The static IPs by public IP.
     pub addresses: BTreeMap<String, Address>,
     pub subnets: BTreeMap<SubnetId, Subnet>,
-    /// The prefix lists that are resources of the stack. Routes to lists are in the network, with those of others.
+    /// The prefix lists of the stack. The network has the routes to lists.
     pub lists: BTreeMap<ListId, PrefixList>,
-    /// Ids that the answers lack, although EC2 does not say that they do not exist.
+    /// Ids that the answers lack without proof that the resources do not exist.
     pub unproven: BTreeSet<String>,
-    /// The stack's policy, where this look was at it, too.
+    /// The stack's policy, if this observation includes it.
     pub policy: Option<String>,
 }
 
@@ -39,23 +39,23 @@ impl Observed {
         self.ids.values().filter(is_missing).cloned().collect()
     }
 
-    /// Returns the subnets of the stack's NAT gateways.
+    /// Returns the observed subnets of the stack and the subnets of its NAT gateways.
     pub fn nat_subnets(&self) -> impl Iterator<Item = &SubnetId> {
         let used = self.gateways.values().map(|gateway| &gateway.subnet);
         self.subnets.keys().chain(used)
     }
 }
 
-/// The kind of thing that EC2 can be asked for by its id.
+/// The kind of a resource that EC2 describes by its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdKind {
     NatGateway,
     Subnet,
     RouteTable,
     PrefixList,
-    /// A static IP, by its public IP.
+    /// The public IP of a static IP.
     Address,
-    /// A static IP, by its allocation id.
+    /// The allocation id of a static IP.
     Allocation,
 }
 
@@ -82,9 +82,9 @@ pub struct Gateway {
     pub health: Health,
     pub subnet: SubnetId,
     pub public_ip: Option<String>,
-    /// More public IPs that traffic may leave from, which people added by hand; in EC2's order.
+    /// The public IPs besides the first that traffic may leave from, in EC2's order.
     pub secondary_ips: Vec<String>,
-    /// The network interface by which it has that IP, `eni-…`.
+    /// The network interface with the public IP, `eni-…`.
     pub interface: Option<String>,
 }
 
@@ -92,20 +92,20 @@ pub struct Gateway {
 pub enum Health {
     #[default]
     Well,
-    /// It is being made, and need not show its static IP yet.
+    /// EC2 is creating the gateway, which may not show its static IP yet.
     Coming,
-    /// It is being deleted, and still holds its static IP.
+    /// EC2 is deleting the gateway, which still holds its static IP.
     Leaving,
     Gone,
-    /// With EC2's reason.
+    /// The creation failed, with EC2's reason.
     Failed(String),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Address {
-    /// What has it: a network interface, an instance, or only the association's id.
+    /// The holder of the IP: a network interface, an instance, or only the association's id.
     pub held_by: Option<String>,
-    /// Its allocation id, `eipalloc-…`.
+    /// The allocation id, `eipalloc-…`.
     pub allocation: String,
 }
 

@@ -2,10 +2,10 @@
 
 use crate::model::cloud::logical_id::renewal;
 
-/// The largest number of static IPs of a zone: EC2 takes no more for a NAT gateway.
+/// The maximum number of static IPs of a zone: EC2 allows no more for a NAT gateway.
 pub const MAX_EIPS: u8 = 8;
 
-/// A piece of a zone's NAT.
+/// A part of a zone's NAT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     Eip,
@@ -18,7 +18,7 @@ pub enum Part {
     NatSubnetRouteTableAssociation,
 }
 
-/// How the logical ids of a zone's parts begin.
+/// The prefixes of the logical ids of a zone's parts.
 pub const PARTS: [(Part, &str); 6] = [
     (Part::Eip, "EIP"),
     (Part::NatGateway, "NATGateway"),
@@ -44,14 +44,14 @@ fn base(part: Part) -> &'static str {
     base.map_or("", |(_, base)| base)
 }
 
-/// Whether it is the logical id of a new zone's part.
+/// Whether `id` is the logical id that [`part_name`] gives a part of the zone, other than an additional static IP.
 pub fn is_part(id: &str, zone: &str) -> bool {
     let rest = id.strip_suffix(&alphanumeric(zone));
     rest.is_some_and(|base| PARTS.iter().any(|(_, name)| *name == base))
 }
 
-/// Returns the zone whose static IP the controller gives this logical id, as [`alphanumeric`] spells it. None if it is not one of the
-/// controller's: the Go controller counted, as in `EIP1`.
+/// Returns the zone in the logical id of a static IP, as [`alphanumeric`] spells it. None if the id is not one of this controller: the Go
+/// controller counted, as in `EIP1`.
 pub fn zone_of_eip(id: &str) -> Option<&str> {
     let (first, _) = renewal(id);
     let zone = first.strip_prefix(base(Part::Eip))?;
@@ -59,7 +59,7 @@ pub fn zone_of_eip(id: &str) -> Option<&str> {
         .then_some(zone)
 }
 
-/// Returns the text without what a logical id must not have.
+/// Returns the text without the characters that a logical id must not have.
 pub fn alphanumeric(text: &str) -> String {
     text.chars().filter(char::is_ascii_alphanumeric).collect()
 }

@@ -4,28 +4,28 @@ use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 
-/// `pl-…`
+/// The id of a prefix list, `pl-…`.
 pub type ListId = String;
 
-/// The number of entries that EC2 adds to or removes from a list in one call ("The number of entries per request").
+/// The maximum number of entries that one call adds to or removes from a list ("The number of entries per request").
 pub const MOST_CHANGES: usize = 100;
-/// The number of prefix lists of its own that an account has in a region ("Amazon VPC quotas"); only the support raises it.
+/// The default quota of an account's prefix lists in a region ("Amazon VPC quotas"); only AWS Support raises it.
 pub const MOST_LISTS: usize = 100;
 
-/// A prefix list of the stack. A route to the list leads to the same target for each entry.
+/// A prefix list of the stack. A route to the list leads to one target for all entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PrefixList {
     pub name: String,
     pub state: ListState,
-    /// EC2 counts it up with each change of the entries.
+    /// EC2 increments the version with each change of the entries.
     pub version: i64,
-    /// What the list takes of the quota of each route table with a route to it, however few entries it has.
+    /// The number of routes that the list counts for in each route table with a route to it, even if it has fewer entries.
     pub max_entries: usize,
     /// The IPv4 entries, which EC2 shows in any order.
     pub entries: BTreeSet<Ipv4Net>,
 }
 
-/// How far EC2 is with the last change of a list. While it is not complete, the entries may be those of before the change.
+/// The progress of the last change of a list. Until it is complete, the entries may be the former ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ListState {
     /// `create-complete`, `modify-complete` or `restore-complete`.
@@ -40,7 +40,7 @@ pub enum ListState {
 }
 
 impl ListState {
-    /// Reads the state as EC2 names it. None for a list that is deleted.
+    /// Reads EC2's name of a state. None for a deleted list.
     pub fn of(name: &str, reason: Option<&str>) -> Option<Self> {
         match name {
             "delete-complete" => None,
@@ -50,7 +50,7 @@ impl ListState {
                 let reason = reason.filter(|reason| !reason.is_empty());
                 Some(Self::Failed(reason.unwrap_or(name).to_owned()))
             }
-            // A state that EC2 did not have when this was written is no proof that the list serves.
+            // An unknown state is no proof that the list serves.
             _ => Some(Self::InProgress),
         }
     }

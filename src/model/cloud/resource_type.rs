@@ -1,9 +1,9 @@
-//! The types of resources that the stack has.
+//! The types of the stack's resources.
 
-/// The names of the types that a static IP depends on.
+/// The names of the resource types that a static IP depends on.
 pub const PROTECTED: [&str; 3] = ["AWS::EC2::EIP", "AWS::EC2::NatGateway", "AWS::EC2::Subnet"];
 
-/// A type of resource, by CloudFormation's name of it.
+/// A resource type of CloudFormation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResourceType {
     Eip,
@@ -13,7 +13,7 @@ pub enum ResourceType {
     RouteTable,
     Subnet,
     SubnetRouteTableAssociation,
-    /// The controller makes no such resource.
+    /// The controller creates no such resource.
     Other,
 }
 

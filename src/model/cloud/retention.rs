@@ -1,16 +1,16 @@
-//! The attributes by which CloudFormation leaves an EIP in the account when the stack gives it up.
+//! The attributes that make CloudFormation leave an EIP in the account when the stack no longer has it.
 
 use serde_json::{Map, Value, json};
 
 use crate::model::cloud::resource_type::ResourceType;
 
 const DELETION: &str = "DeletionPolicy";
-/// A failed creation leaves no EIP behind; everything else does.
+/// Retains the EIP in all cases but one: CloudFormation releases it if its creation fails.
 const RETAIN_EXCEPT_ON_CREATE: &str = "RetainExceptOnCreate";
 const REPLACE: &str = "UpdateReplacePolicy";
 const RETAIN: &str = "Retain";
 
-/// Gives every EIP the attributes. Attributes that retain the EIP already stay as they are.
+/// Gives every EIP the attributes. Attributes that already retain an EIP stay.
 pub fn retain(resources: &mut Map<String, Value>) {
     for body in resources.values_mut() {
         if kind(body) != ResourceType::Eip || is_retained(body) {
@@ -26,7 +26,7 @@ pub fn retain(resources: &mut Map<String, Value>) {
     }
 }
 
-/// Lets CloudFormation leave an EIP in the account even if its creation fails.
+/// Makes CloudFormation leave an EIP in the account even if its creation fails.
 pub fn retain_always(body: &mut Value) {
     if let Some(body) = body.as_object_mut() {
         for attribute in [DELETION, REPLACE] {
@@ -35,8 +35,8 @@ pub fn retain_always(body: &mut Value) {
     }
 }
 
-/// Gives every EIP the attributes, and every route table of the stack a change of metadata. CloudFormation accepts a change of
-/// these attributes only beside another change, and a change of metadata calls nothing in EC2.
+/// Gives every EIP the attributes, and changes the metadata of every route table of the stack. CloudFormation accepts a change of these
+/// attributes only beside another change, and a change of metadata calls nothing in EC2.
 pub fn retain_alone(resources: &mut Map<String, Value>) {
     retain(resources);
     for body in resources.values_mut() {
@@ -56,7 +56,7 @@ fn kind(body: &Value) -> ResourceType {
     ResourceType::of(body["Type"].as_str().unwrap_or_default())
 }
 
-/// Whether CloudFormation leaves the resource in the account, whether the stack gives it up or replaces it.
+/// Whether CloudFormation leaves the resource in the account when the stack removes or replaces it.
 pub fn is_retained(body: &Value) -> bool {
     let policies = [RETAIN, RETAIN_EXCEPT_ON_CREATE];
     body[DELETION]

@@ -1,4 +1,4 @@
-//! Routes that AWS refused, and how long they wait: what the plans leave out.
+//! Routes that AWS refused: plans leave them out for some time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,26 +8,26 @@ use ipnet::Ipv4Net;
 use crate::model::base::ids::TableId;
 use crate::model::cloud::layout::Names;
 
-/// A route that AWS refused; without a network it is every new route of a table that is full.
+/// A route that AWS refused. Without a network, the key stands for every new route of a full table.
 pub type Key = (TableId, Option<Ipv4Net>);
 
-/// What is left out of a plan.
+/// The routes that a plan leaves out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SetAside {
     pub routes: BTreeMap<Key, Waits>,
-    /// How many new networks a change may add, after one failed; None: any number.
+    /// The number of new networks that a change may add after a failed one; None for no limit.
     pub additions: Option<usize>,
-    /// Those whose patience is over are tried again.
+    /// Whether the plan tries the routes again whose wait is over.
     pub retries: bool,
 }
 
-/// One refusal.
+/// A refusal of AWS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waits {
-    /// In AWS's words.
+    /// The reason, in AWS's words.
     pub why: String,
     pub left: Duration,
-    /// How many new routes a full table is given when it is tried again.
+    /// The number of new routes that a full table gets when it is tried again.
     pub room: usize,
 }
 
@@ -37,15 +37,15 @@ impl SetAside {
         (!self.retries || !waits.left.is_zero()).then_some(waits)
     }
 
-    /// How many new routes a full table is given, and why not more.
+    /// Returns the number of new routes that a full table gets, and why it gets no more. None if the table is not full.
     pub(in crate::model) fn room(&self, table: &TableId) -> Option<(usize, &str)> {
         let waits = self.routes.get(&(table.clone(), None))?;
         let is_due = self.retries && waits.left.is_zero();
         Some((if is_due { waits.room } else { 0 }, &waits.why))
     }
 
-    /// The networks that this table is not given. `wanted` are the routes that it would have otherwise, sorted and disjoint: what one
-    /// of them serves already is there.
+    /// Returns the refused networks that this table does not get. `wanted` are the routes that the table would have otherwise, sorted and
+    /// disjoint. A network inside a live one of these is served, and not returned.
     pub(in crate::model) fn refused_in(
         &self,
         table: &TableId,
@@ -68,7 +68,7 @@ impl SetAside {
             .collect()
     }
 
-    /// Why this table is not given a route to this network.
+    /// Returns why this table gets no route to this network.
     pub(in crate::model) fn why(&self, table: &TableId, net: &Ipv4Net) -> Option<&str> {
         let overlaps = |other: &Ipv4Net| other.contains(net) || net.contains(other);
         let mut of_table = self.routes.keys().filter(|(of, _)| of == table);

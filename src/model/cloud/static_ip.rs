@@ -1,4 +1,4 @@
-//! Static IPs outside of the stack: those that it gave up, and those that a zone's NAT gateway uses by their allocation id.
+//! Static IPs outside of the stack: former ones of the stack, and those that a NAT gateway uses by a literal allocation id.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,40 +7,40 @@ use serde::{Deserialize, Serialize};
 use crate::model::base::ids::Zone;
 use crate::model::base::reason::Reason;
 
-/// A static IP as EC2 names it.
+/// A static IP with both of EC2's names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StaticIp {
     /// The public IP.
     pub ip: String,
-    /// Its allocation id, `eipalloc-…`.
+    /// The allocation id, `eipalloc-…`.
     pub allocation: String,
 }
 
-/// A static IP that a zone had until it got another one, or has besides its first.
+/// A former first static IP of a zone, or an additional one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FormerIp {
     pub zone: Zone,
-    /// Its allocation id, `eipalloc-…`.
+    /// The allocation id, `eipalloc-…`.
     pub allocation: String,
-    /// Seconds since 1970; 0 for one that was never the first.
+    /// When the zone got another first IP, in seconds since 1970; 0 for an IP that was never the first.
     pub until: u64,
 }
 
-/// A static IP that the account keeps, and that no NAT gateway of the stack uses.
+/// A static IP that the account keeps and that no NAT gateway of the stack uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct KeptIp {
-    /// The zone that had it.
+    /// The zone that had the IP.
     pub zone: Zone,
     pub ip: String,
     pub allocation_id: String,
-    /// The network interface or instance that has it now; None if it is free.
+    /// The network interface or instance that uses the IP now; None if it is free.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_by: Option<String>,
 }
 
 impl KeptIp {
-    /// Returns the command that gives it up for good. None while something has it.
+    /// Returns the command that releases the IP permanently. None if the IP is in use.
     pub fn release(&self) -> Option<String> {
         let id = &self.allocation_id;
         let command = format!("aws ec2 release-address --allocation-id {id}");
@@ -48,7 +48,7 @@ impl KeptIp {
     }
 }
 
-/// The change of a zone's static IP, of which partners have to know.
+/// The change of a zone's static IP, to be announced to partners.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct IpChange {
@@ -62,11 +62,11 @@ pub struct IpChange {
 pub struct AccountAddress {
     /// The public IP.
     pub ip: String,
-    /// The network interface or instance that has it; None if it is free.
+    /// The network interface or instance that uses the IP; None if it is free.
     pub held_by: Option<String>,
-    /// Its network border group; None if that is the region.
+    /// The network border group; None if that is the region.
     pub group: Option<String>,
-    /// The service of AWS that manages it, if it is not the account's to use.
+    /// The AWS service that manages the IP, if the account cannot use it freely.
     pub managed_by: Option<String>,
     pub tags: BTreeMap<String, String>,
 }
@@ -74,21 +74,21 @@ pub struct AccountAddress {
 /// The static IPs of the account in the region.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Account {
-    /// Nobody has asked: no zone is to be added, or there is no account.
+    /// EC2 was not asked: no zone needs another static IP, or there is no account.
     #[default]
     NotAsked,
-    /// EC2 does not say which there are, for this reason.
+    /// EC2 gave no answer, for this reason.
     Unanswered(String),
     Listed {
-        /// By allocation id.
+        /// The static IPs by allocation id.
         addresses: BTreeMap<String, AccountAddress>,
-        /// Allocation ids that EC2, asked for each alone, says do not exist.
+        /// The allocation ids that do not exist according to EC2, which was asked for each alone.
         gone: BTreeSet<String>,
     },
 }
 
 impl Account {
-    /// Returns those of these allocation ids that the list lacks.
+    /// Returns the given allocation ids that the list lacks.
     pub fn lacks(&self, allocations: BTreeSet<String>) -> BTreeSet<String> {
         let Self::Listed { addresses, .. } = self else {
             return BTreeSet::new();
@@ -98,14 +98,14 @@ impl Account {
     }
 }
 
-/// The static IP that a zone gets when it is added, or instead of the one that it has.
+/// The static IP that a new zone gets, or that replaces the present one of a live zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// One that the account has.
+    /// A static IP of the account.
     Use(StaticIp),
-    /// None yet, for this reason.
+    /// The zone waits for a static IP, for this reason.
     Wait(Reason, String),
 }
 
-/// The choices by zone. A zone without one gets a new static IP.
+/// The choices by zone. A new zone without a choice gets a new static IP.
 pub type Choices = BTreeMap<Zone, Choice>;

@@ -1,10 +1,10 @@
-//! The words of CloudFormation for what state a stack is in, and what each allows.
+//! CloudFormation's statuses of a stack, and the actions that each allows.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// StackStatus of CloudFormation's API (23 values), or one that it did not have when this was written.
+/// StackStatus of CloudFormation's API (23 values), or an unknown value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
     CreateInProgress,
@@ -30,13 +30,13 @@ pub enum Status {
     ImportRollbackInProgress,
     ImportRollbackFailed,
     ImportRollbackComplete,
-    /// The controller does not act on a stack with a status that it does not know.
+    /// A status that the controller does not know. The controller does not change such a stack.
     Unknown(String),
 }
 
 use Status::*;
 
-/// Each known status with its word.
+/// The known statuses, each with CloudFormation's word.
 static WORDS: [(Status, &str); 23] = [
     (CreateInProgress, "CREATE_IN_PROGRESS"),
     (CreateFailed, "CREATE_FAILED"),
@@ -69,23 +69,23 @@ static WORDS: [(Status, &str); 23] = [
     (ImportRollbackComplete, "IMPORT_ROLLBACK_COMPLETE"),
 ];
 
-/// What a status allows.
+/// The kind of a status, by the actions that it allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// At rest; can be updated.
+    /// No operation runs, and the stack can be updated.
     Settled,
-    /// An operation runs, ours or another caller's.
+    /// An operation of the controller or of another caller runs.
     Busy,
-    /// The creation failed and was rolled back, or not: the stack can only be deleted.
+    /// The creation failed, whether rolled back or not: the stack can only be deleted.
     CreateFailed,
-    /// A rollback failed: it can only be continued.
+    /// A rollback failed: the only possible action is to continue it.
     RollbackFailed,
-    /// A deletion failed: it can only be deleted again.
+    /// A deletion failed: the stack can only be deleted again.
     DeleteFailed,
-    /// A change set of type CREATE that nobody executed; no resources.
+    /// A change set of type CREATE was not executed; the stack has no resources.
     Review,
     Gone,
-    /// Look, never touch.
+    /// The controller reads the stack and does not change it.
     Unknown,
 }
 
@@ -107,7 +107,7 @@ impl Status {
         }
     }
 
-    /// Returns what it allows. `DELETE_COMPLETE` is the end of a stack.
+    /// Returns the kind of the status. `DELETE_COMPLETE` is the end of a stack.
     pub fn phase(&self) -> Phase {
         match self {
             CreateComplete
@@ -130,18 +130,18 @@ impl Status {
             DeleteFailed => Phase::DeleteFailed,
             ReviewInProgress => Phase::Review,
             DeleteComplete => Phase::Gone,
-            // Only a person knows what was to be imported.
+            // The intended result of an import is unknown, so an operator has to act.
             ImportRollbackFailed | Unknown(_) => Phase::Unknown,
         }
     }
 
-    /// Whether no operation runs in this status. An unknown status may be one of an operation that runs.
+    /// Whether no operation runs in this status. False for an unknown status, in which an operation may run.
     pub fn ends_an_operation(&self) -> bool {
         let runs = matches!(self.phase(), Phase::Busy | Phase::Review);
         !runs && !matches!(self, Unknown(_))
     }
 
-    /// Whether the last operation is rolled back, was, or could not be.
+    /// Whether the last operation is being rolled back, was rolled back, or could not be rolled back.
     pub fn is_rollback(&self) -> bool {
         match self {
             RollbackInProgress
@@ -171,7 +171,7 @@ impl Status {
         }
     }
 
-    /// Whether the last operation failed, rolled back or not. It is not known of a status that is not.
+    /// Whether the last operation failed, rolled back or not. False for an unknown status.
     pub fn tells_failure(&self) -> bool {
         self.is_rollback() || matches!(self, CreateFailed | DeleteFailed | UpdateFailed)
     }
@@ -199,7 +199,7 @@ impl Serialize for Status {
 mod tests {
     use super::*;
 
-    /// The words say of themselves what the predicates have to say.
+    /// Each word itself shows the expected results of the predicates.
     #[test]
     fn every_word_is_read_as_what_it_says() {
         for (status, word) in &WORDS {

@@ -1,4 +1,4 @@
-//! Which part of a request gets routes, where not all of it fits.
+//! The part of a request that gets routes if not all of it fits.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,19 +11,19 @@ use crate::model::cloud::layout::Names;
 use crate::model::input::admission::{self, Tenant};
 use crate::model::input::request::Request;
 
-/// The part of a [`Request`] that gets routes. It says nothing about what users request: whether nobody requests anything, or less than
-/// before, is decided by the [`Request`], which no limit shrinks.
+/// The part of a [`Request`] that gets routes. Only the [`Request`], which no limit shrinks, shows whether users request nothing, or less
+/// than before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admitted {
     pub entries: BTreeMap<EntryId, Ipv4Net>,
-    /// Networks that get no routes, and keep those that are there.
+    /// Networks that get no new routes and keep their live ones.
     pub held: BTreeSet<Ipv4Net>,
     /// The same as [`Request::settled`].
     pub settled: bool,
 }
 
 impl Admitted {
-    /// Returns all that is requested.
+    /// Returns the whole request.
     pub fn all(request: &Request) -> Self {
         Self {
             entries: request.entries.clone(),
@@ -33,41 +33,41 @@ impl Admitted {
     }
 }
 
-/// One route in every table, and the entries that it serves. It takes as much room for one of them as for all, so they are admitted
+/// A route in every table, and the entries that it serves. One of the entries takes as much room as all of them, so they are admitted
 /// together.
 struct Unit<'a> {
     entries: Vec<(&'a EntryId, Ipv4Net)>,
-    /// The live route that would have to stay for it otherwise, by its place in [`Choice::wide`].
+    /// The live route that would otherwise have to stay for the unit, by its index in [`Choice::wide`].
     inside: Option<usize>,
 }
 
 impl<'a> Unit<'a> {
-    /// Returns the namespaces that request it.
+    /// Returns the namespaces that request the unit.
     fn tenants(&self) -> BTreeSet<Tenant<'a>> {
         let objects = self.entries.iter().map(|(entry, _)| &entry.object);
         objects.map(Tenant::of).collect()
     }
 }
 
-/// What can be chosen from.
+/// The units to choose from.
 pub(in crate::model) struct Choice<'a> {
     request: &'a Request,
-    /// In the order in which they are admitted.
+    /// The units in the order of admission.
     units: Vec<Unit<'a>>,
-    /// How many of the units have live routes.
+    /// The number of units that live routes serve.
     pub(in crate::model) served: usize,
-    /// Live routes that nobody requests, with units inside of them; those with the most units come first.
+    /// Live routes that contain units but are wider than the requests; those with the most units come first.
     pub(in crate::model) wide: Vec<Ipv4Net>,
-    /// Those of the requested networks of which live routes contain some.
+    /// The requested networks that overlap live routes.
     touching: BTreeSet<Ipv4Net>,
 }
 
-/// The place of a unit in the order: its class (live, served, new), then the number and the id of its oldest entry.
+/// The position of a unit in the order: its class (live, served, new), then the number and the id of its oldest entry.
 type Rank<'a> = (u8, u64, &'a EntryId);
 
 impl<'a> Choice<'a> {
-    /// `nets`: the routes for all that is requested, sorted and disjoint. What is live comes first, then what is served, among equals
-    /// the unit with the oldest entry; then what is new, namespace by namespace.
+    /// Returns the units of the request. `nets` are the routes for the whole request, sorted and disjoint. Live units come first, then
+    /// served ones, both ordered by their oldest entry. New units follow, namespace by namespace.
     pub(in crate::model) fn new(
         request: &'a Request,
         nets: &[Ipv4Net],
@@ -123,7 +123,7 @@ impl<'a> Choice<'a> {
         self.units.len()
     }
 
-    /// Says which namespaces have most of the routes that fit.
+    /// Names the namespaces with the most routes among those that fit.
     pub(in crate::model) fn largest(&self, admitted: &Admitted) -> String {
         let fits = |unit: &&Unit<'_>| {
             let mut entries = unit.entries.iter();
@@ -133,8 +133,8 @@ impl<'a> Choice<'a> {
         admission::largest(tenants, "routes in each table")
     }
 
-    /// Returns the request with routes for the first `count` units only. What is inside of the first `stay` wide routes gets none: these
-    /// stay and serve it.
+    /// Returns the request with routes for the first `count` units only. Units inside the first `stay` wide routes get none: these routes
+    /// stay and serve them.
     pub(in crate::model) fn part(&self, count: usize, stay: usize) -> Admitted {
         let mut part = Admitted {
             entries: BTreeMap::new(),
@@ -155,8 +155,8 @@ impl<'a> Choice<'a> {
     }
 }
 
-/// Returns the new units in the order in which they are admitted: always the next one of the namespace that has least, counting what
-/// is served. One that several namespaces request comes as soon as it is the turn of any of them.
+/// Returns the new units in the order of admission. The namespace with the fewest units, including served ones, has the next turn. A unit
+/// that several namespaces request is admitted at the first turn of any of them.
 fn in_turn<'a>(
     served: &[Unit<'a>],
     new: Vec<Unit<'a>>,
@@ -181,7 +181,7 @@ fn in_turn<'a>(
     order.into_iter().filter_map(&mut take).collect()
 }
 
-/// Returns the live routes that are wider than what is requested of them.
+/// Returns the live routes that are wider than the requests inside them.
 fn wide(units: &[Ipv4Net], live: &BTreeSet<Ipv4Net>) -> Vec<Ipv4Net> {
     let inside = |route: &Ipv4Net| {
         let first = units.partition_point(|unit| unit.network() < route.network());
@@ -196,7 +196,7 @@ fn wide(units: &[Ipv4Net], live: &BTreeSet<Ipv4Net>) -> Vec<Ipv4Net> {
     wide.into_iter().map(|(_, route)| route).collect()
 }
 
-/// Whether a live route contains some of the network.
+/// Whether a live route overlaps the network.
 fn touches(live: &BTreeSet<Ipv4Net>, net: &Ipv4Net) -> bool {
     let inside = live.range(*net..).next();
     inside.is_some_and(|route| net.contains(route))

@@ -16,8 +16,8 @@ pub(in crate::model) fn of_all(
     digest(json!([text, parameters, tags]).to_string().as_bytes())
 }
 
-/// Returns the fingerprint of what static IPs depend on: EIPs, NAT gateways and NAT subnets, and where they are made. Nothing that
-/// tenants request is part of it. `places`: the VPC and its internet gateway.
+/// Returns the fingerprint of the resources that static IPs depend on (EIPs, NAT gateways and NAT subnets), and of their `places`: the VPC
+/// and its internet gateway. No request of a tenant changes the fingerprint.
 pub(in crate::model) fn of_zones(
     resources: &Map<String, Value>,
     places: [Option<&String>; 2],

@@ -1,8 +1,8 @@
-//! Which networks have their routes by network lists, and which have routes of their own.
+//! Decides which networks have their routes by network lists, and which have direct routes.
 //!
-//! The live template is the memory: an entry stays in its list. CloudFormation changes several lists, and routes beside them, in no
-//! order, so no change moves an entry to another list: what takes its place comes into the same list at once, or stands elsewhere before
-//! the next change takes the old entry out. A network with routes of its own moves into a list only where the stack has no room otherwise.
+//! The live template is the memory: an entry stays in its list. CloudFormation changes several lists, and routes beside them, in any order,
+//! so no change moves an entry to another list. A replacement enters the same list in the same change, or is placed elsewhere before the
+//! next change removes the old entry. A network with direct routes moves into a list only if the stack has no other room.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,19 +16,19 @@ use crate::model::cloud::network_lists::{NetworkList, list_name, number_of};
 use crate::model::cloud::prefix_list::MOST_CHANGES;
 use crate::model::desired::Desired;
 
-/// What carries the desired routes.
+/// The direct routes and the lists that serve the desired routes.
 #[derive(Clone, Debug, Default)]
 pub struct Carried<'a> {
-    /// Routes of their own.
+    /// Routes to single networks.
     pub direct: Cow<'a, BTreeSet<(TableId, Ipv4Net)>>,
-    /// By logical id.
+    /// The lists by logical id.
     pub lists: BTreeMap<String, NetworkList>,
-    /// The routes to lists, and the zones that they lead to.
+    /// The routes to lists, with the zones that they lead to.
     pub list_routes: BTreeMap<(TableId, String), Zone>,
 }
 
 impl Carried<'_> {
-    /// The list that serves a network.
+    /// Returns the list that serves a network.
     pub fn list_of(&self, net: &Ipv4Net) -> Option<&String> {
         let mut lists = self.lists.iter();
         let list = lists.find(|(_, list)| list.entries.contains(net));
@@ -36,7 +36,7 @@ impl Carried<'_> {
     }
 }
 
-/// Decides what carries each route. The same input gives the same lists.
+/// Decides for each route whether a list serves it. The same input gives the same lists.
 pub(in crate::model) fn carried<'a>(desired: &'a Desired, names: &'a Names) -> Carried<'a> {
     if names.lists.is_empty() && desired.into_lists.is_none() {
         return Carried {
@@ -51,15 +51,15 @@ pub(in crate::model) fn carried<'a>(desired: &'a Desired, names: &'a Names) -> C
     choice.carried()
 }
 
-/// A list while its entries are chosen.
+/// A list during the choice of its entries.
 struct Slots {
     list: NetworkList,
-    /// Entries that are added or removed.
+    /// The number of entries that are added or removed.
     changes: usize,
 }
 
 impl Slots {
-    /// Whether it takes `more` entries in place of `fewer` of those that it has.
+    /// Whether one call can add `more` entries to the list in place of `fewer` present ones.
     fn takes(&self, more: usize, fewer: usize) -> bool {
         let entries = self.list.entries.len() + more;
         entries <= self.list.size + fewer && self.changes + more + fewer <= MOST_CHANGES
@@ -70,14 +70,14 @@ struct Choice<'a> {
     desired: &'a Desired,
     names: &'a Names,
     slots: BTreeMap<String, Slots>,
-    /// Networks that are new, and may be in a list.
+    /// New networks that may be in a list.
     new: BTreeSet<Ipv4Net>,
-    /// Entries that nobody requests and that other networks take the place of.
+    /// Entries that are no longer requested and that new networks replace, with their lists.
     replaced: BTreeMap<Ipv4Net, String>,
-    /// The new networks by the wider network of those that take each other's place, and the entries whose place they take.
+    /// The new networks and the entries that they replace, by the wider network of both.
     groups: BTreeMap<Ipv4Net, Group>,
     placed: BTreeSet<Ipv4Net>,
-    /// Networks that have routes of their own in all tables, and may be in a list.
+    /// Networks with direct routes in all tables that may be in a list.
     movable: BTreeSet<Ipv4Net>,
     moved: BTreeSet<Ipv4Net>,
 }
@@ -133,7 +133,7 @@ impl<'a> Choice<'a> {
             };
             choice.slots.insert(id.clone(), Slots { list, changes: 0 });
         }
-        // No route to a list can be made in a zone that stays as it is.
+        // A frozen zone cannot get a route to a list.
         if desired.into_lists.is_some_and(|room| room.moves) && desired.frozen.is_empty() {
             let in_all = counts.iter().filter(in_all).map(|(net, _)| *net);
             choice.movable = in_all.filter(|net| choice.is_movable(net)).collect();
@@ -142,7 +142,7 @@ impl<'a> Choice<'a> {
         choice
     }
 
-    /// Lets each entry that new networks take the place of stay for now, and counts the other ones that go.
+    /// Keeps, for now, the entries that new networks replace, and counts the other entries that leave.
     fn group(&mut self, not_live: &BTreeSet<Ipv4Net>, leaving: BTreeMap<Ipv4Net, &String>) {
         for (old, id) in leaving {
             let inside = not_live.range(old..).take_while(|net| old.contains(*net));
@@ -167,7 +167,7 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// Puts new networks in place of entries of the same list: EC2 has both in one version, so no moment is without a route.
+    /// Replaces entries by new networks of the same list. EC2 makes both changes in one version, so that traffic always has a route.
     fn replace(&mut self) {
         for group in std::mem::take(&mut self.groups).into_values() {
             let lists = group.old.iter().filter_map(|net| self.replaced.get(net));
@@ -186,7 +186,7 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// Puts the other new networks into free slots, then into new lists.
+    /// Puts the remaining new networks into free slots, then into new lists.
     fn fill(&mut self) {
         let mut room = self.desired.into_lists.unwrap_or_default();
         for net in self.new.difference(&self.placed.clone()) {
@@ -208,7 +208,7 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// Whether the network has a route of its own in each table, to the zone of the table.
+    /// Whether the network is in no list and has a direct route in each table, to the zone of the table.
     fn is_movable(&self, net: &Ipv4Net) -> bool {
         let (desired, names) = (self.desired, self.names);
         let is_listed = names.lists.values().any(|list| list.entries.contains(net));
@@ -219,7 +219,7 @@ impl<'a> Choice<'a> {
             })
     }
 
-    /// Moves networks into free places of lists. CloudFormation changes the lists before it deletes the routes.
+    /// Moves networks into free slots of lists. CloudFormation changes the lists before it deletes the routes.
     fn move_in(&mut self) {
         for net in std::mem::take(&mut self.movable) {
             let mut free = self.slots.values_mut().filter(|slots| slots.takes(1, 0));
@@ -232,7 +232,7 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// Returns the logical id for one more list.
+    /// Returns the logical id of a new list.
     fn unused_name(&self) -> String {
         let used: BTreeSet<usize> = self.slots.keys().filter_map(|id| number_of(id)).collect();
         let unused = (1..).find(|number| !used.contains(number));
@@ -271,7 +271,7 @@ impl<'a> Choice<'a> {
             !listed.contains(&route.1) || stays
         };
         let mut direct: BTreeSet<_> = desired.routes.iter().filter(is_direct).cloned().collect();
-        // Until EC2 has the list, what it is to stand for stays.
+        // Direct routes stay until EC2 has the list entries that replace them.
         let replaced = names.routes.keys().filter(|route| {
             let (table, net) = route;
             desired.tables.contains_key(table)
@@ -288,7 +288,7 @@ impl<'a> Choice<'a> {
     }
 }
 
-/// Whether one of these disjoint networks has addresses in common with this one.
+/// Whether one of these disjoint networks overlaps `net`.
 fn touches(nets: &BTreeSet<Ipv4Net>, net: &Ipv4Net) -> bool {
     let next = nets.range(*net..).next();
     let before = nets.range(..*net).next_back();

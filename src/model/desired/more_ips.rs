@@ -1,4 +1,4 @@
-//! The additional static IPs of live zones in the template. They stay as they are: only a change of its own adds one.
+//! The additional static IPs of live zones in the template. They stay unchanged: a separate change adds one.
 
 use serde_json::{Map, Value, json};
 
@@ -33,7 +33,7 @@ pub(in crate::model) fn output(zone: &Zone, number: u8, id: &str) -> Value {
     json!({ "Description": format!("Static IP {number} of {zone}"), "Value": { "Ref": id } })
 }
 
-/// Returns the allocation id of an EIP of the stack, as a template says it.
+/// Returns the template's expression for the allocation id of an EIP of the stack.
 pub(in crate::model) fn allocation_of(eip: &str) -> Value {
     json!({ "Fn::GetAtt": [eip, "AllocationId"] })
 }

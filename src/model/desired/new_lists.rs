@@ -1,23 +1,23 @@
-//! How many lists may be made.
+//! The number of lists that may be added.
 
 use crate::model::cloud::network_lists::SIZE;
 
 /// The room for new lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NewLists {
-    /// How many of the usual size.
+    /// The number of new lists of the usual size.
     pub usual: usize,
-    /// The size of one more, for the rest of the room in the route tables; 0: there is none.
+    /// The size of one more list, for the remaining room in the route tables; 0 if there is none.
     pub last: usize,
-    /// Whether networks with routes of their own move into free places of lists, for the room in the stack.
+    /// Whether networks with direct routes move into free slots of lists, which makes room in the stack.
     pub moves: bool,
 }
 
 impl NewLists {
-    /// Returns the room by what the tables and the region take.
+    /// Returns the room for new lists, given the free routes in the tables and the number of lists that the region allows.
     pub fn of(free_in_tables: usize, in_region: usize) -> Self {
         let usual = (free_in_tables / SIZE).min(in_region);
-        // Some is left for routes of others.
+        // Rounded down to tens: the rest is left for other routes.
         let rest = free_in_tables % SIZE / 10 * 10;
         let last = if usual < in_region { rest } else { 0 };
         Self {

@@ -1,4 +1,4 @@
-//! Reads requests: [`Snapshot`] in, [`Request`] and [`Problem`]s out. A bad entry never harms a good one.
+//! Parses a [`Snapshot`] into a [`Request`] and [`Problem`]s. A bad entry never affects a good one.
 
 use ipnet::Ipv4Net;
 
@@ -13,7 +13,7 @@ use crate::model::input::request::{MAX_ENTRIES, Request, Snapshot};
 use crate::model::persisted::ledger::Ledger;
 use crate::model::persisted::recall::Recall;
 
-/// Reports what is not known as it is now, and what was probably meant to be known.
+/// Reports the sources that are in doubt, and the objects that probably lack the label by mistake.
 fn doubts(snapshot: &Snapshot, problems: &mut Vec<Problem>) {
     for (source, why) in &snapshot.missing {
         problems.push(Problem::warning(
@@ -42,8 +42,8 @@ fn doubts(snapshot: &Snapshot, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Reads every entry of the snapshot under the rules of the network. `recall` tells what was accepted before. `ledger` is one that explains what is live: what it does not
-/// know of a refused entry has no route.
+/// Reads every entry of the snapshot under the rules of the network. `recall` knows the networks that were accepted before. `ledger`, if
+/// given, explains all live routes: a refused entry without a line in it has no route.
 pub fn parse(
     snapshot: &Snapshot,
     rules: &Rules,
@@ -51,8 +51,8 @@ pub fn parse(
     ledger: Option<&Ledger>,
 ) -> (Request, Vec<Problem>) {
     let mut request = Request {
-        // Whatever a source in doubt does not show may have been requested again, or still: nothing that is routed is removed then, not
-        // even one route, since nobody can tell which.
+        // A source in doubt may still request networks that it does not show. No route is removed then, since nothing proves which networks
+        // are no longer requested.
         settled: snapshot.is_certain(),
         ..Request::default()
     };
@@ -120,7 +120,7 @@ impl Request {
         Problem::refused(Subject::Entry(entry), refusal.reason(), text)
     }
 
-    /// Reports the entries of one object that are not read since there are too many of all. They keep what they asked for last.
+    /// Reports the entries of one object beyond the limit of all objects. They keep the network that they requested last.
     fn leave_out(
         &mut self,
         unread: Unread<'_>,
@@ -149,8 +149,8 @@ impl Request {
         Problem::refused(subject, Refusal::TooMany.reason(), text)
     }
 
-    /// Returns what a refused entry asked for last. Where the ledger had no room for that, it may be any live route that no line
-    /// explains: all of these stay.
+    /// Returns the network that a refused entry requested last. If the ledger had no room for it, any live route that no line explains may
+    /// serve the entry: all of these stay.
     fn last(&mut self, entry: &EntryId, ledger: Option<&Ledger>) -> Option<Ipv4Net> {
         let known = ledger.and_then(|ledger| ledger.asked(entry));
         if known.is_none() {
@@ -165,7 +165,7 @@ impl Request {
         }
     }
 
-    /// Keeps what a refused entry asked for last.
+    /// Keeps the network that a refused entry requested last.
     fn keep(&mut self, entry: EntryId, net: Ipv4Net, rules: &Rules) {
         if rules.check(net, true).is_ok() {
             self.entries.insert(entry, net);
@@ -174,7 +174,7 @@ impl Request {
         }
     }
 
-    /// Reports what is not read of an object, once for all of it. Entries that are there unread keep what they asked for last.
+    /// Reports the unread parts of an object with one problem each. Unread entries keep the network that they requested last.
     fn hidden(
         &mut self,
         id: &ObjectId,

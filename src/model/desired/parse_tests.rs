@@ -36,7 +36,7 @@ fn read(objects: &[(&str, &Object)], ledger: Option<&Ledger>) -> (Request, Vec<P
     parse(&snapshot(objects), &Rules::default(), recall, ledger)
 }
 
-/// A ledger of what these objects ask for.
+/// Returns a ledger with the requests of these objects.
 fn after(objects: &[(&str, &Object)]) -> Ledger {
     let request = read(objects, None).0;
     let live = std::iter::empty::<&Ipv4Net>();
@@ -106,7 +106,7 @@ fn entries_that_are_not_read_keep_what_they_asked_for() {
         assert!(request.settled, "the ledger knows all of it");
         let (request, _) = read(&[("one", now)], None);
         assert_eq!(request.settled, !now.hides_entries());
-        // The ledger keeps the lines, too.
+        // The ledger also keeps the lines.
         let live = std::iter::empty::<&Ipv4Net>();
         let request = read(&[("one", now)], Some(&ledger)).0;
         let (next, ..) = ledger.after(&snapshot(&[("one", now)]), &request, live, false);
@@ -177,7 +177,7 @@ fn of_namespace(namespace: &str, name: String) -> ObjectId {
     }
 }
 
-/// The attack: one namespace has more than may be read of all. The victim sorts after it.
+/// Returns a snapshot of an attack: one namespace has more entries than the limit of all. The victim sorts after it.
 fn greedy(namespace: &str, objects: usize) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for number in 0..objects {
@@ -224,7 +224,7 @@ fn one_namespace_cannot_use_up_what_is_read_of_all() {
     }
 }
 
-/// Who was accepted first goes on being read, whatever its name.
+/// An entry that was accepted first is still read, whatever its name.
 #[test]
 fn what_is_read_of_a_namespace_are_its_older_entries() {
     let mut snapshot = Snapshot::default();

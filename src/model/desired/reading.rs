@@ -1,4 +1,4 @@
-//! Every entry read and judged, within what one ConfigMap, one namespace and all together may have.
+//! Reads and judges every entry, within the limits of each ConfigMap, of each namespace and of all together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,27 +10,27 @@ use crate::model::input::admission::{self, Tenant};
 use crate::model::input::request::{MAX_ENTRIES, Object, Snapshot};
 use crate::model::persisted::recall::Recall;
 
-/// One value, read and judged.
+/// The value of an entry, read and judged.
 pub struct Reading<'a> {
     pub text: &'a str,
     pub net: Ipv4Net,
     pub masked: bool,
     pub caution: Option<Caution>,
-    /// It was accepted before.
+    /// Whether the network was accepted before.
     pub known: bool,
 }
 
 type Read<'a> = (EntryId, Result<Reading<'a>, Refusal>);
 
-/// All entries, as far as there is room for reading them.
+/// All entries, as far as the limit allows to read them.
 pub struct Readings<'a> {
     pub entries: Vec<Read<'a>>,
     pub unread: Vec<Unread<'a>>,
-    /// Which namespaces have most entries, in words.
+    /// The namespaces with the most entries, as text.
     pub largest: String,
 }
 
-/// The keys of one ConfigMap that are not read, since there are too many of all.
+/// The keys of one ConfigMap that are not read because all ConfigMaps together have too many.
 pub struct Unread<'a> {
     pub object: &'a ObjectId,
     pub keys: Vec<&'a str>,
@@ -89,8 +89,8 @@ fn judge<'a>(
     })
 }
 
-/// The entries beyond the number that is read of all, by ConfigMap and key: each namespace gets as many as any other that has
-/// more, and in it the older ones come first. And which namespaces have most.
+/// Returns the entries beyond the limit of all, by ConfigMap and key, and the text that names the largest namespaces. The namespaces take
+/// turns, and within a namespace older entries come first.
 fn beyond_budget<'a>(
     snapshot: &'a Snapshot,
     recall: Recall<'_>,
@@ -121,7 +121,7 @@ fn beyond_budget<'a>(
     (ordered.into_iter().skip(MAX_ENTRIES).collect(), largest)
 }
 
-/// Refuses the networks beyond what a namespace may have. What is routed or was accepted before stays, and counts first.
+/// Refuses the networks beyond the limit of a namespace. Networks that are routed or were accepted before stay, and count first.
 fn limit_networks(entries: &mut [Read<'_>], rules: &Rules, recall: Recall<'_>) {
     let Some(limit) = rules.max_networks else {
         return;
@@ -157,7 +157,7 @@ fn limit_networks(entries: &mut [Read<'_>], rules: &Rules, recall: Recall<'_>) {
     }
 }
 
-/// Refuses what would give a ConfigMap more addresses than it may have. What is routed or was accepted before stays.
+/// Refuses the networks that would give a ConfigMap more addresses than its limit. Networks that are routed or were accepted before stay.
 fn limit_addresses(readings: &mut [Read<'_>], rules: &Rules) {
     let mut addresses = Addresses::default();
     let mut nets: Vec<(bool, usize, Ipv4Net)> = Vec::new();
@@ -188,16 +188,16 @@ fn limit_addresses(readings: &mut [Read<'_>], rules: &Rules) {
     }
 }
 
-/// Distinct addresses of networks.
+/// The distinct addresses of several networks.
 #[derive(Default)]
 struct Addresses {
-    /// Disjoint.
+    /// The networks, disjoint.
     nets: BTreeSet<Ipv4Net>,
     count: u64,
 }
 
 impl Addresses {
-    /// How many there are with one more network.
+    /// Returns the number of addresses with one more network.
     fn with(&self, net: Ipv4Net) -> u64 {
         if cidr::supernets(net).any(|wide| self.nets.contains(&wide)) {
             return self.count;

@@ -1,8 +1,7 @@
-//! Routes that AWS refused. A change of the stack is made whole or not at all, so one of them fails everybody's changes: it is left
-//! out of the plans for a time, its owners hear of it, and all others go on.
+//! Routes that AWS refused. CloudFormation makes a change of the stack whole or not at all, so one such route fails all changes. Plans
+//! leave it out for some time, a problem informs its owners, and all other routes proceed.
 //!
-//! A plan is made without all of them first. Only where nothing else is left to do, those whose patience is over are tried again:
-//! such a change delays nobody who waits for something else.
+//! Refused routes whose wait is over are tried again only if the plan has nothing else to do, so that they delay no other request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,19 +16,19 @@ use crate::model::cloud::network::Network;
 use crate::model::cloud::set_aside::SetAside;
 use crate::model::desired::admitted::Admitted;
 
-/// What the routes are chosen by.
+/// The inputs for choosing the routes.
 pub(in crate::model) struct Choice<'a> {
     pub request: &'a Admitted,
     pub network: &'a Network,
     pub names: &'a Names,
     pub tables: &'a BTreeMap<TableId, Zone>,
     pub zones: &'a BTreeMap<Zone, Ipv4Net>,
-    /// Routes of others, which are not missed.
+    /// Routes outside of the stack. They do not count as missing.
     pub foreign: &'a BTreeMap<Ipv4Net, Vec<&'a TableId>>,
 }
 
 impl Choice<'_> {
-    /// Takes what has to wait out of the routes, and keeps what is there in its stead: nobody loses a route to a refusal.
+    /// Removes the routes that have to wait, and keeps the live routes that they would replace: no network loses a route by a refusal.
     pub fn leave_out(
         &self,
         routes: &mut BTreeSet<(TableId, Ipv4Net)>,
@@ -74,11 +73,11 @@ impl Choice<'_> {
         problems.extend(told.into_iter().map(tell));
     }
 
-    /// The new networks that one change may add. Those of namespaces that have no refused route come first.
+    /// Returns the new networks that one change may add. Networks of namespaces without a refused route come first.
     fn allowed<'r>(&self, new: impl Iterator<Item = &'r (TableId, Ipv4Net)>) -> BTreeSet<Ipv4Net> {
         let new: BTreeSet<Ipv4Net> = new.map(|(_, cidr)| *cidr).collect();
         let aside = &self.network.headroom.refused;
-        // Without a stack there is nothing that could go on.
+        // Without a stack, a limited change would protect no other route.
         let most = match aside.additions {
             Some(most) if !self.names.nat_cidrs.is_empty() => most,
             _ => return new,
@@ -100,7 +99,7 @@ impl Choice<'_> {
         order.into_iter().take(most).collect()
     }
 
-    /// Live routes of a table stay where they serve what is missing.
+    /// Keeps the live routes of a table that overlap requested networks without a route.
     fn keep_in(&self, table: &TableId, routes: &mut BTreeSet<(TableId, Ipv4Net)>) {
         let nets = cidr::minimal(nets_of(routes, table), &BTreeSet::new());
         let lacks = |net: &&Ipv4Net| !cidr::covers(&nets, net) && !self.is_foreign(table, net);
@@ -123,7 +122,7 @@ impl Choice<'_> {
     }
 }
 
-/// What is asked of a table that is not given some networks, nor anything that merges into one of them.
+/// Returns the routes of a table that does not get the refused networks, nor any network that merging would produce from them.
 pub(in crate::model) fn without(
     asked: &BTreeSet<Ipv4Net>,
     never: &BTreeSet<Ipv4Net>,
@@ -135,7 +134,7 @@ pub(in crate::model) fn without(
     cidr::minimal(asked.difference(refused).copied(), &never)
 }
 
-/// Routes that AWS refused to lead elsewhere, with the zones that they lead to: they stay as they are.
+/// Returns the routes whose change to another zone AWS refused, with the zones that they lead to now. They stay unchanged.
 pub(in crate::model) fn unturned(
     aside: &SetAside,
     names: &Names,
@@ -193,7 +192,7 @@ fn nets_of<'a>(
     routes.map(|(_, cidr)| *cidr)
 }
 
-/// Whether one of the sorted, disjoint networks has addresses in common with this one.
+/// Whether one of the sorted, disjoint networks overlaps `net`.
 fn touches(minimal: &[Ipv4Net], net: &Ipv4Net) -> bool {
     let next = minimal.partition_point(|other| other.network() < net.network());
     cidr::covers(minimal, net) || minimal.get(next).is_some_and(|other| net.contains(other))

@@ -1,4 +1,4 @@
-//! Routes that stay although nothing asks for them: only a removed key, ConfigMap or label takes a route away.
+//! Routes that stay although no entry requests them. Only the removal of a key, ConfigMap or label removes a route.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +13,8 @@ use crate::model::cloud::layout::Names;
 use crate::model::cloud::network::{NatTable, Network, Route};
 use crate::model::desired::admitted::Admitted;
 
-/// Adds the live routes that nobody asks to remove: all of them while absence proves nothing, those of a table that an answer
-/// lacks without proof, and those of a table that has lost its tag, which is a mistake more often than a wish.
+/// Adds the live routes that no removal concerns: all of them while a missing entry proves nothing, those of a table that EC2's answer
+/// lacks without proof, and those of a table that lost its tag, which is a mistake more often than intended.
 pub fn keep_routes(
     kept: Kept<'_>,
     tables: &mut BTreeMap<TableId, Zone>,
@@ -29,7 +29,7 @@ pub fn keep_routes(
     } = kept;
     let (mut lost, mut unproven) = (BTreeSet::new(), BTreeSet::new());
     let mut frozen = 0;
-    // Merging changes no address, so the entries themselves tell whether a route still serves one.
+    // Merging changes no address, so the entries themselves show whether a route still serves one.
     let asked = |cidr: &Ipv4Net| {
         let mut nets = admitted.entries.values();
         nets.any(|net| overlap(net, cidr))
@@ -69,7 +69,7 @@ pub fn keep_routes(
     problems(&lost, &unproven, frozen, &settings.stack_name)
 }
 
-/// Returns what is to be said of tables that lost their tags, of those that an answer lacks, and of frozen routes.
+/// Returns the problems of tables that lost their tags, of tables that EC2's answer lacks, and of frozen routes.
 fn problems(
     lost: &BTreeSet<TableId>,
     unproven: &BTreeSet<TableId>,
@@ -101,14 +101,14 @@ fn problems(
     problems
 }
 
-/// Whether routes in a table that is no worker's any more may still serve workers: not in one that the stack made for a NAT subnet.
+/// Whether a former worker table may still serve workers. A table that the stack created for a NAT subnet does not.
 fn may_serve(network: &Network, table: &TableId) -> bool {
     let is_own = network.nat_tables.get(table) == Some(&NatTable::OfStack);
     network.routes(table).is_some() && !network.is_released(table) && !is_own
 }
 
-/// Drops routes inside of a live route that stays: they need no route of their own. A live route that was removed by hand covers
-/// nothing, since nothing brings it back.
+/// Drops routes inside of a live route that stays, since it serves them. A live route that was deleted by hand covers nothing, because the
+/// controller does not restore it.
 fn drop_covered(names: &Names, network: &Network, routes: &mut BTreeSet<(TableId, Ipv4Net)>) {
     let live = |route: &(TableId, Ipv4Net)| names.routes.contains_key(route);
     let is_there = |(table, cidr): &(TableId, Ipv4Net)| {
@@ -126,7 +126,7 @@ fn drop_covered(names: &Names, network: &Network, routes: &mut BTreeSet<(TableId
     });
 }
 
-/// What [`keep_routes`] judges by.
+/// The inputs of [`keep_routes`].
 pub struct Kept<'a> {
     pub admitted: &'a Admitted,
     pub network: &'a Network,

@@ -1,4 +1,4 @@
-//! The rules that entries are judged by, from what the network, the settings and the live stack are.
+//! The rules that entries are judged by, derived from the network, the settings and the live stack.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,8 @@ use crate::model::base::settings::Settings;
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::network::{Network, Route, Target};
 
-/// What no entry may be inside of: the VPC's networks and every NAT subnet, configured or live; and for new ones what would be
-/// taken off a path that works.
+/// Returns the rules. No entry may be inside of the VPC's networks or of a NAT subnet, configured or live. A new entry may also not divert
+/// traffic from a working route.
 pub fn rules(network: &Network, settings: &Settings, names: &Names) -> Rules {
     let nat_subnets: BTreeSet<Ipv4Net> = settings
         .zones
@@ -30,8 +30,8 @@ pub fn rules(network: &Network, settings: &Settings, names: &Names) -> Rules {
     }
 }
 
-/// Working routes of worker tables that others made, and that lead neither to the internet gateway nor to a NAT gateway of ours. One
-/// that is wider than any entry may be is a default route, which every entry is to take precedence of.
+/// Returns the working routes of worker tables that are outside of the stack and lead neither to the internet gateway nor to a NAT gateway
+/// of the stack. A route wider than any entry may be is a default route, over which every entry takes precedence.
 fn elsewhere(
     network: &Network,
     settings: &Settings,

@@ -1,4 +1,4 @@
-//! The desired stack as CloudFormation takes it: the same input gives the same bytes.
+//! Renders the desired stack for CloudFormation. The same input gives the same bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,31 +18,31 @@ use crate::model::desired::template_routes::{self, part_name, resource};
 pub(in crate::model) use crate::model::desired::template_routes::{route_name, routed};
 use crate::model::desired::{Desired, fingerprint, more_ips};
 
-/// Everything that a CreateStack or CreateChangeSet says of the stack.
+/// The content of a CreateStack or CreateChangeSet call that describes the stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template {
     pub stack_name: String,
-    /// JSON.
+    /// The template's JSON.
     pub text: String,
     pub parameters: BTreeMap<String, String>,
     pub tags: BTreeMap<String, String>,
     pub termination_protection: bool,
-    /// It is created with a stack policy.
+    /// Whether the stack is created with a stack policy.
     pub stack_policy: bool,
-    /// Hex, over text, parameters and tags: names the change set.
+    /// The hexadecimal digest of text, parameters and tags. It names the change set.
     pub fingerprint: String,
-    /// The same over what static IPs depend on, and nothing that tenants ask for.
+    /// The hexadecimal digest of the resources that static IPs depend on. No request of a tenant changes it.
     pub zones: String,
     pub size: Size,
 }
 
 impl Template {
-    /// Whether it must go through S3.
+    /// Whether the template must go through S3.
     pub fn needs_bucket(&self) -> bool {
         self.text.len() > MAX_INLINE_BYTES
     }
 
-    /// Returns what the name of its change set says of it.
+    /// Returns the part of a change set's name that identifies the template.
     pub fn content(&self) -> String {
         change_set_name::content(&self.fingerprint, &self.zones)
     }
@@ -54,8 +54,8 @@ pub const OWNER: &str = "OwnerCluster";
 const BORDER_GROUP: &str = "NetworkBorderGroup";
 const INTERNET_GATEWAY: &str = "InternetGatewayIDParameter";
 
-/// Renders the desired stack. What is live keeps its name and its spelling; `live` and its `names` are empty when there is
-/// no stack.
+/// Renders the desired stack. Live resources keep their logical ids and spelling. `live` and its `names` are empty if there is no stack.
+/// `bucket`: whether a bucket is available for a long template.
 pub fn render(
     desired: &Desired,
     names: &Names,
@@ -122,7 +122,7 @@ pub fn render(
     })
 }
 
-/// Returns the VPC and its internet gateway, as parameters have them.
+/// Returns the ids of the VPC and of its internet gateway among the parameters.
 pub(in crate::model) fn places(parameters: &BTreeMap<String, String>) -> [Option<&String>; 2] {
     [VPC, INTERNET_GATEWAY].map(|name| parameters.get(name))
 }
@@ -161,7 +161,7 @@ fn check_limits(size: Size) -> Result<(), TemplateError> {
     }
 }
 
-/// Adds the parts of a zone. `given`: its static IP, if that is no resource of the stack.
+/// Adds the parts of a zone. `given`: its static IP, if that is not a resource of the stack.
 fn add_zone(
     (zone, cidr, given): (&Zone, Ipv4Net, Option<&StaticIp>),
     names: &Names,
@@ -208,7 +208,7 @@ fn add_zone(
         "AWS::EC2::SubnetRouteTableAssociation",
         association,
     );
-    // Traffic of a new gateway has its way from the beginning, and until its end. A live one is not changed for that.
+    // A new gateway has its route from its creation until its deletion. A live gateway is not changed for that.
     if names.part(zone, Part::NatGateway).is_none() {
         let way = [Part::NatSubnetRoute, Part::NatSubnetRouteTableAssociation].map(name);
         resources[&name(Part::NatGateway)]["DependsOn"] = json!(way);
@@ -223,8 +223,8 @@ pub(in crate::model) fn ip_output(zone: &Zone, ip: Value) -> Value {
     json!({ "Description": format!("Static IP of {zone}"), "Value": ip })
 }
 
-/// A live EIP keeps all its properties: most cannot be changed, and another `Address` or border group would be another
-/// static IP.
+/// Returns the properties of a zone's EIP. A live EIP keeps all of them: most cannot be changed, and another `Address` or border group
+/// would be another static IP.
 pub(in crate::model) fn eip(zone: &Zone, names: &Names, live: &Layout) -> Value {
     let id = names.part(zone, Part::Eip);
     if let Some(live) = id.and_then(|id| live.resources.get(id)) {
@@ -237,26 +237,25 @@ pub(in crate::model) fn eip(zone: &Zone, names: &Names, live: &Layout) -> Value 
     properties
 }
 
-/// Whatever would be changed of the zone stays as it is.
+/// Puts the live bodies of a zone's parts into the template, so that the zone stays unchanged.
 fn freeze(zone: &Zone, names: &Names, live: &Layout, resources: &mut Map<String, Value>) {
     let of_zone = names.parts.iter().filter(|((of, _), _)| of == zone);
     for (id, body) in of_zone.filter_map(|(_, id)| Some((id, live.body(id)?))) {
         resources.insert(id.clone(), body.clone());
     }
-    // Of all pieces only this one is ever out of the stack, between two steps of its repair.
+    // Only this part can be missing from the stack: between two steps of its repair.
     if names.part(zone, Part::NatSubnetRoute).is_none() {
         resources.remove(&part_name(names, zone, Part::NatSubnetRoute));
     }
 }
 
-/// Brings the resources of a template into the form that each template of ours has: every EIP is retained, and no DependsOn names what
-/// is not there.
+/// Completes the resources of a template: every EIP is retained, and no DependsOn names a resource that does not exist.
 pub(in crate::model) fn complete(resources: &mut Map<String, Value>) {
     drop_dangling(resources);
     retention::retain(resources);
 }
 
-/// Drops from each DependsOn what is not among the resources: CloudFormation would refuse the whole template.
+/// Drops from each DependsOn the names that are not among the resources: CloudFormation would refuse the whole template.
 fn drop_dangling(resources: &mut Map<String, Value>) {
     let ids: BTreeSet<String> = resources.keys().cloned().collect();
     let is_there = |name: &Value| name.as_str().is_some_and(|name| ids.contains(name));

@@ -2,14 +2,14 @@
 
 pub use crate::model::cloud::limits::MAX_INLINE_BYTES;
 
-/// The largest template in S3 (CloudFormation quota).
+/// The maximum size of a template in S3, in bytes (CloudFormation quota).
 pub const MAX_S3_BYTES: usize = 1_000_000;
-/// Resources in a template (CloudFormation quota).
+/// The maximum number of resources in a template (CloudFormation quota).
 pub const MAX_RESOURCES: usize = 500;
-/// Parameters in a template (CloudFormation quota).
+/// The maximum number of parameters in a template (CloudFormation quota).
 pub const MAX_PARAMETERS: usize = 200;
 
-/// What a template takes of CloudFormation's quotas.
+/// The size of a template, by CloudFormation's quotas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
     pub resources: usize,
@@ -20,7 +20,7 @@ pub struct Size {
 }
 
 impl Size {
-    /// Each quota by name, and how much of it is taken: 1 is all.
+    /// Returns the used share of each quota, from 0 to 1, by name.
     pub fn shares(&self) -> [(&'static str, f64); 3] {
         let max_bytes = match self.bucket {
             true => MAX_S3_BYTES,
@@ -38,7 +38,7 @@ impl Size {
     }
 }
 
-/// A CloudFormation quota that the template would break, with the remedy.
+/// A CloudFormation quota that the template would exceed, with the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     #[error(
@@ -50,7 +50,7 @@ pub enum TemplateError {
         resources: usize,
         routes: usize,
         tables: usize,
-        /// New networks may be in lists already.
+        /// Whether new networks may already be in lists.
         lists: bool,
     },
     #[error(

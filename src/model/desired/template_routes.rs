@@ -1,4 +1,4 @@
-//! The routes of a template, by their own or by network lists.
+//! The routes of a template, to single networks and to network lists.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::model::desired::Desired;
 use crate::model::desired::lists::carried;
 use crate::model::desired::template_quotas::{MAX_RESOURCES, TemplateError};
 
-/// Adds the routes, and the lists that some of them lead to.
+/// Adds the routes, and the lists that routes lead to.
 pub(super) fn add(
     desired: &Desired,
     names: &Names,
@@ -30,7 +30,7 @@ pub(super) fn add(
             Some((&route.0, &route.1, zone))
         })
     };
-    // Before they are written: of thousands of entries, as many as fit are looked for by rendering.
+    // Checked before the resources are built, since the search for the number of entries that fit renders often.
     let routes_count = routes().count() + carried.list_routes.len();
     let count = resources.len() + routes_count + carried.lists.len();
     if count > MAX_RESOURCES {
@@ -85,7 +85,7 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Returns a prefix list. A live one keeps all its properties but its entries.
+/// Returns a prefix list. A live list keeps all its properties except its entries.
 fn network_list(stack: &str, id: &str, list: &NetworkList, live: &Layout) -> Value {
     let entries = list.entries.iter();
     let entries: Vec<Value> = entries
@@ -110,7 +110,7 @@ pub(in crate::model) fn route_name(table: &str, cidr: Ipv4Net) -> String {
     format!("RouteToNAT{}z{cidr}", alphanumeric(table))
 }
 
-/// The network of a route of this table, by the logical id that [`route_name`] gives it.
+/// Returns the network of a table's route from the logical id that [`route_name`] gives it.
 pub(in crate::model) fn routed(id: &str, table: &TableId) -> Option<Ipv4Net> {
     let rest = id.strip_prefix(&format!("RouteToNAT{}z", alphanumeric(table)))?;
     rest.replace('x', ".").replace('y', "/").parse().ok()

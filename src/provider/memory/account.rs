@@ -32,9 +32,9 @@ pub(super) struct Account {
     updated: Option<Instant>,
     /// The number of stacks created so far. A stack that is created again has another ARN.
     created: u32,
-    /// How long an operation on the stack takes, and a change set half as long.
+    /// The duration of an operation on the stack. Computing a change set takes half as long.
     pub(super) pace: Duration,
-    /// Why the next operation fails, if it does.
+    /// Why the next operation fails; None if it does not.
     pub(super) mishap: Option<String>,
     /// Whether change sets can revert drift, which not every region supports.
     pub(super) reverts: bool,
@@ -47,19 +47,19 @@ pub(super) struct Prepared {
     ready: Instant,
     /// Why the change set cannot be executed.
     pub(super) failed: Option<String>,
-    /// What it was made for.
+    /// The generation of the stack that the change set was created for.
     pub(super) generation: u64,
 }
 
 pub(super) enum Ending {
     Become(Status),
-    /// What the template says is made, or what it was before stays.
+    /// Applies the template. If that fails, the stack is restored.
     Settle(Box<Settling>),
     Vanish,
 }
 
 pub(super) struct Settling {
-    /// The stack, should it fail.
+    /// The stack before the operation, restored if the operation fails.
     before: Stack,
     pub(super) revert: bool,
 }
@@ -142,7 +142,7 @@ impl Account {
         self.updated = Some(Instant::now());
     }
 
-    /// As much as CloudFormation's answer tells one version from another by.
+    /// Returns the version of the stack, from the values that CloudFormation's answers show.
     pub(super) fn version(&self, stack: &Stack) -> String {
         format!("{} {} {:?}", stack.id, stack.status, self.updated)
     }
@@ -161,7 +161,7 @@ impl Account {
         Ok(stack)
     }
 
-    /// Whether a call that names a stack by its ARN means the current stack, not a deleted one of the same name.
+    /// Refuses a call that names, by its ARN, a deleted stack with the name of the current one.
     pub(super) fn is_named(&self, stack: &str) -> Result<(), ProviderError> {
         match &self.stack {
             Some(live) if stack.starts_with("arn:") && live.id != stack => {
@@ -288,7 +288,7 @@ impl Account {
         }
     }
 
-    /// Applies the template to the stack.
+    /// Stores the template in the stack.
     fn adopt(&mut self, template: &Template) {
         let Some(stack) = &mut self.stack else { return };
         stack.template.clone_from(&template.text);
@@ -298,7 +298,7 @@ impl Account {
         stack.failed.clear();
     }
 
-    /// Returns what the stack policy forbids, or EC2 would refuse.
+    /// Returns the refusal of an operation that the stack policy forbids or that EC2 would refuse.
     fn conflict(&mut self, template: &Template, revert: bool) -> Option<Refusal> {
         if let Some(why) = self.mishap.take() {
             return Some(Refusal { id: None, why });
@@ -349,7 +349,7 @@ impl Account {
     }
 }
 
-/// Whether the templates can differ only in resources.
+/// Whether the stack and the template have the same tags and outputs.
 fn says_the_same(stack: &Stack, template: &Template) -> bool {
     let wanted = Layout::read(&template.text, &template.parameters).unwrap_or_default();
     stack.tags == template.tags && layout(stack).outputs == wanted.outputs
@@ -379,5 +379,5 @@ pub(super) fn refused(reason: &'static str, text: &str) -> ProviderError {
     }
 }
 
-/// How long an operation on the stack takes, and a change set half as long.
+/// The default of [`Account::pace`].
 const OPERATION: Duration = Duration::from_millis(1_500);

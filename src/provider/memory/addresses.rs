@@ -1,4 +1,4 @@
-//! Allocating static IPs: new ones, and those that were released.
+//! Allocates static IPs: new ones, and those that were released.
 
 use std::net::Ipv4Addr;
 
@@ -28,7 +28,7 @@ impl Ec2 {
         (ip, allocation)
     }
 
-    /// Gives a NAT gateway these static IPs besides its first, and takes the others away.
+    /// Sets the static IPs of a NAT gateway besides its first: adds these, and removes all others.
     pub(super) fn use_addresses(&mut self, gateway: &str, wanted: &[&str]) -> Result<(), String> {
         let holder = Some(format!("eni-{gateway}"));
         let mut ips = Vec::new();
@@ -60,7 +60,7 @@ impl Ec2 {
         Ok(())
     }
 
-    /// Allocates the address that is wished for, or a new one. Returns it, or why EC2 refuses that.
+    /// Allocates the requested address, or a new one. Returns the address, or why EC2 refuses the request.
     pub(super) fn make_address(&mut self, wish: &Wish) -> Result<String, String> {
         if self.free_addresses() == Some(0) {
             return Err("the maximum number of addresses has been reached".to_owned());
@@ -97,7 +97,7 @@ impl Ec2 {
         self.blackhole(gateway);
     }
 
-    /// Whether nobody has the address, in this account or in another one. Without one, any is to be had.
+    /// Checks that no account has the address, and that this account had it before. An empty text stands for any address.
     fn is_to_be_had(&self, wanted: &str) -> Result<(), String> {
         if wanted.is_empty() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What a change set announces.
+//! The changes that a change set announces.
 
 use crate::model::cloud::layout::Layout;
 use crate::model::cloud::live::{Change, Effect, Stack};
@@ -34,7 +34,7 @@ pub(super) fn changes(stack: &Stack, template: &Template) -> Vec<Change> {
     changes
 }
 
-/// Changes of nothing but metadata. CloudFormation sees these, and does not see a change of a deletion policy alone.
+/// Returns the changes of metadata alone. CloudFormation detects these, but not a change of a deletion policy alone.
 fn metadata_changes(live: &Layout, template: &Template) -> Vec<Change> {
     let wanted = Layout::read(&template.text, &template.parameters).unwrap_or_default();
     let metadata = |layout: &Layout, id: &str| layout.body(id).map(|body| body["Metadata"].clone());

@@ -20,30 +20,30 @@ pub(super) struct Ec2 {
     pub(super) gateways: BTreeMap<String, Gateway>,
     /// The static IPs, by public IP.
     pub(super) addresses: BTreeMap<String, Address>,
-    /// Static IPs that were released, and that another account has since.
+    /// Released static IPs that another account has now.
     pub(super) given_away: BTreeSet<String>,
-    /// The border groups of static IPs that are not the region's.
+    /// The border groups of static IPs outside the region's group, by public IP.
     pub(super) groups: BTreeMap<String, String>,
-    /// The tags that CloudFormation gives to the static IPs, by public IP.
+    /// The tags that CloudFormation sets on the static IPs, by public IP.
     pub(super) address_tags: BTreeMap<String, BTreeMap<String, String>>,
     pub(super) subnets: BTreeMap<SubnetId, Subnet>,
     pub(super) lists: BTreeMap<ListId, PrefixList>,
     /// The quota of prefix lists; None for EC2's default.
     pub(super) list_quota: Option<usize>,
-    /// The route table association of each subnet that has one.
+    /// The id of the explicit route table association of each subnet.
     pub(super) links: BTreeMap<SubnetId, String>,
     /// The quota of routes per table; None if unlimited.
     pub(super) route_quota: Option<usize>,
     pub(super) address_quota: Option<usize>,
-    /// The quota of NAT gateways by zone; a zone without one is unlimited.
+    /// The quota of NAT gateways by zone; a zone without a quota is unlimited.
     pub(super) gateway_quotas: BTreeMap<Zone, usize>,
     /// Destinations whose routes EC2 refuses.
     pub(super) refused: BTreeSet<Ipv4Net>,
-    /// The account does not tell them.
+    /// Whether the account hides its quotas of NAT gateways.
     pub(super) hides_quotas: bool,
-    /// How many addresses were allocated.
+    /// The number of addresses allocated so far.
     pub(super) count: u32,
-    /// A counter that makes ids unique.
+    /// The ids assigned so far. No id is assigned twice.
     ids: BTreeSet<String>,
 }
 
@@ -62,13 +62,13 @@ impl Ec2 {
         }
     }
 
-    /// Returns the address that a NAT gateway refers to: by its allocation id, or, where that is a resource of the same stack, by its IP.
+    /// Returns the address that a NAT gateway refers to by allocation id, or by public IP if the EIP is in the same stack.
     pub(super) fn allocated(&self, id: &str) -> Option<(&String, &Address)> {
         let of_id = |(ip, address): &(&String, &Address)| *ip == id || address.allocation == id;
         self.addresses.iter().find(of_id)
     }
 
-    /// Whether EC2, asked for just this id, finds something that is not deleted.
+    /// Whether EC2, asked for this id alone, finds a resource that is not deleted.
     pub(super) fn has(&self, id: &str) -> bool {
         let gateway = self.gateways.get(id);
         gateway.is_some_and(|gateway| gateway.health != Health::Gone)
@@ -98,7 +98,7 @@ impl Ec2 {
         worker.or_else(|| other_tables.get_mut(table).map(|table| &mut table.routes))
     }
 
-    /// The routes of each table, the workers' first.
+    /// Returns the routes of each table, worker tables first.
     pub(super) fn all_routes(&mut self) -> impl Iterator<Item = &mut BTreeMap<Ipv4Net, Route>> {
         let Network {
             worker_tables,
@@ -205,7 +205,7 @@ impl Ec2 {
         Ok(id)
     }
 
-    /// A route leads to what is there.
+    /// Returns the requested route. EC2 refuses a route to a NAT gateway that does not exist.
     fn route_of(&self, wish: &Wish) -> Result<Route, String> {
         let target = wish.target().to_owned();
         if !self.leads_somewhere(&target) {
@@ -267,7 +267,7 @@ impl Ec2 {
         Ok(())
     }
 
-    /// The route to a destination, a network or a prefix list.
+    /// Returns the route to the destination, a network or a prefix list.
     fn route_at(&mut self, wish: &Wish) -> Option<&mut Route> {
         let table = wish.field("RouteTableId");
         if wish.leads_to_list() {
@@ -332,13 +332,13 @@ impl Ec2 {
         }
     }
 
-    /// Returns the route table of a subnet: its own, or the main route table of the VPC.
+    /// Removes the association of a subnet with its route table.
     pub(super) fn unlink(&mut self, subnet: &str) {
         self.links.remove(subnet);
         self.network.associations.remove(subnet);
     }
 
-    /// Compares the resource with what the stack created.
+    /// Compares the resource in EC2 with the one that the stack created.
     pub(super) fn state(&self, made: &Made) -> State {
         let (id, wish) = (made.id.as_str(), &made.wish);
         let has = |tags: &BTreeMap<String, String>| {

@@ -9,7 +9,7 @@ use super::wish::{Made, Wish};
 use crate::model::cloud::network::{Network, Route};
 use crate::model::cloud::prefix_list::{ListId, ListState, MOST_CHANGES, MOST_LISTS, PrefixList};
 
-/// The most entries that a list may have ("Amazon VPC quotas").
+/// The maximum number of entries of a list ("Amazon VPC quotas").
 const MOST_ENTRIES: usize = 1_000;
 
 impl Ec2 {
@@ -80,7 +80,7 @@ impl Ec2 {
         Ok(())
     }
 
-    /// Deletes a list. EC2 keeps one that a route refers to.
+    /// Deletes a list. EC2 keeps a list that a route leads to.
     pub(super) fn remove_list(&mut self, id: &str) {
         if self.users(id).is_empty() {
             self.lists.remove(id);
@@ -113,14 +113,14 @@ impl Ec2 {
         Ok(format!("{table}|{id}"))
     }
 
-    /// How many routes the table has, as its quota counts them.
+    /// Returns the number of routes of a table, as its quota counts them.
     pub(super) fn taken(&self, table: &str) -> usize {
         let routes = self.network.routes(table).map_or(0, BTreeMap::len);
         let worker = self.network.worker_tables.get(table);
         routes + worker.map_or(0, |worker| worker.listed) + self.listed(table)
     }
 
-    /// What the routes to lists of this account take of the table's quota.
+    /// Returns the share of the table's quota that routes to lists of this account take.
     pub(super) fn listed(&self, table: &str) -> usize {
         let lists = self.network.list_routes(table).into_iter().flatten();
         let size = |id: &ListId| self.lists.get(id).map_or(0, |list| list.max_entries);
@@ -131,7 +131,7 @@ impl Ec2 {
         self.route_quota.unwrap_or(usize::MAX)
     }
 
-    /// The tables with a route to the list.
+    /// Returns the tables with a route to the list.
     pub(super) fn users(&self, id: &str) -> Vec<String> {
         let Network {
             worker_tables,
@@ -158,7 +158,7 @@ impl Ec2 {
         worker.or_else(|| other.map(|table| &mut table.list_routes))
     }
 
-    /// Makes blackholes of all routes to a NAT gateway that has ended.
+    /// Turns all routes to a deleted NAT gateway into blackholes.
     pub(super) fn blackhole(&mut self, gateway: &str) {
         for route in self.all_routes().flat_map(BTreeMap::values_mut) {
             route.blackhole |= route.target == gateway;
@@ -186,7 +186,7 @@ impl Ec2 {
         made.values().filter_map(shown).collect()
     }
 
-    /// Compares a list with what the stack created. CloudFormation looks at properties only, not at the state of the list.
+    /// Compares a list with the list that the stack created. CloudFormation compares properties only, not the state of the list.
     pub(super) fn list_state(&self, made: &Made) -> State {
         let Some(list) = self.lists.get(&made.id) else {
             return State::Gone;
@@ -202,7 +202,7 @@ impl Ec2 {
     }
 }
 
-/// The entries of a requested list.
+/// Returns the entries of a requested list. EC2 refuses an entry that occurs twice.
 fn distinct(wish: &Wish) -> Result<BTreeSet<Ipv4Net>, String> {
     let entries: BTreeSet<Ipv4Net> = wish.entries.iter().map(Ipv4Net::trunc).collect();
     match entries.len() == wish.entries.len() {

@@ -1,4 +1,4 @@
-//! What EC2 refuses about prefix lists, and what CloudFormation makes of them.
+//! Requests for prefix lists that EC2 refuses, and CloudFormation's operations on lists.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ fn account() -> Account {
     Account::new(MemoryProvider::network_for(&zones))
 }
 
-/// The account after this template, or why it fails.
+/// Applies the template to the account. Returns why that fails.
 fn bring(account: &mut Account, resources: &Value, revert: bool) -> Result<(), String> {
     let text = json!({ "Resources": resources }).to_string();
     let layout = Layout::read(&text, &BTreeMap::new()).expect("a template");
@@ -62,7 +62,7 @@ fn resources(entries: &[String], most: usize) -> Value {
     })
 }
 
-/// A stack with a list of five entries that has room for 100, and a route to the list.
+/// Returns an account with a stack: a list of five entries with room for 100, and a route to the list.
 fn made() -> Account {
     let mut account = account();
     bring(&mut account, &resources(&nets(5), 100), false).expect("a stack");
@@ -104,7 +104,7 @@ fn a_list_has_no_more_entries_than_ec2_takes() {
 #[test]
 fn a_route_to_a_list_counts_as_all_entries_that_the_list_may_have() {
     let mut account = account();
-    // The default route is there.
+    // The default route counts, too.
     account.ec2.route_quota = Some(100);
     let refused = bring(&mut account, &resources(&nets(5), 100), false);
     assert_eq!(refused, Err(format!("rtb-1 {NO_ROOM}")));

@@ -1,5 +1,5 @@
-//! What an operation does in EC2: it creates, updates and deletes what the template changes, and nothing else. It ignores drift, unless
-//! it has to revert drift.
+//! Operations in EC2. An operation creates, updates and deletes only the resources that the template changes. It ignores drift, unless it
+//! reverts drift.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use crate::model::cloud::observed::{IdKind, Observed};
 type Done = (Ec2, BTreeMap<String, Made>);
 
 impl Account {
-    /// Applies the template. Returns the new state of EC2, or why the operation fails.
+    /// Returns EC2 and the stack's resources after the template is applied, or why the operation fails.
     pub(super) fn bring(&self, layout: &Layout, revert: bool) -> Result<Done, Refusal> {
         let (mut ec2, mut made) = (self.ec2.clone(), self.made.clone());
         let mut left = Vec::new();
@@ -109,7 +109,7 @@ impl Account {
         Ok(())
     }
 
-    /// Gives the static IPs the tags of CloudFormation, which stay when the stack gives them up.
+    /// Sets CloudFormation's tags on the static IPs. They stay when the stack no longer has the IP.
     fn tag_addresses(&mut self) {
         let name = self.stack.as_ref().map(|stack| stack.name.clone());
         for (logical, made) in &self.made {
@@ -133,7 +133,7 @@ impl Account {
         }
     }
 
-    /// Returns what EC2 shows of the stack's resources.
+    /// Returns the stack's resources as EC2 shows them.
     pub(super) fn observed(&self) -> Observed {
         let named = |(logical, made): (&String, &Made)| {
             let has_id = made.wish.kind != "AWS::EC2::Route";

@@ -1,4 +1,4 @@
-//! What others do to routes shows, stays through operations that are not about it, and goes by a change set that reverts it.
+//! Drift of routes is found, stays through operations on other resources, and is reverted by a change set.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::simulation::script::StackEdit;
 use crate::source::Source;
 
 impl MemoryProvider {
-    /// Somebody puts a route there, or takes it away, behind the stack's back.
+    /// Creates, changes or deletes a route outside of CloudFormation.
     pub(crate) fn tamper(&self, table: &str, cidr: Ipv4Net, route: Option<Route>) {
         let mut account = self.account();
         let table = account.ec2.network.worker_tables.get_mut(table);
@@ -36,18 +36,18 @@ impl MemoryProvider {
         };
     }
 
-    /// Whether change sets that revert drift are to be had.
+    /// Sets whether change sets can revert drift.
     pub(crate) fn set_reverts(&self, reverts: bool) {
         self.account().reverts = reverts;
     }
 }
 
-/// The controller's passes, one after the other, on virtual time.
+/// Runs the controller's passes one after the other, on virtual time.
 struct Bench {
     provider: MemoryProvider,
     settings: Settings,
     snapshot: Snapshot,
-    /// What a list finds, where that is something else.
+    /// The result of a consistent list, if it differs from the snapshot.
     truth: Option<Snapshot>,
     memory: LeaderState,
     term: Term,
@@ -60,7 +60,7 @@ fn net(text: &str) -> Ipv4Net {
 }
 
 impl Bench {
-    /// A stack at rest that routes 8.8.8.8.
+    /// Returns a bench with a stack at rest that routes 8.8.8.8.
     async fn new(drift: OnDrift) -> Self {
         Self::of_zones(drift, example_zones()).await
     }
@@ -129,7 +129,7 @@ impl Bench {
         }
     }
 
-    /// Until a pass has nothing to do and EC2 needs no more looks.
+    /// Runs passes until one has nothing to do and no early check of EC2 is due.
     async fn settle(&mut self) -> Pass {
         for _ in 0..200 {
             let pass = self.pass().await;
@@ -160,7 +160,7 @@ impl Bench {
     }
 }
 
-/// No route, and one that leads elsewhere.
+/// Returns the two kinds of damage: no route, and a route to another target.
 fn harms() -> [Option<Route>; 2] {
     let elsewhere = Route {
         target: "pcx-1".to_owned(),
@@ -203,7 +203,7 @@ async fn what_is_only_told_stays_through_other_changes() {
     assert_eq!(bench.target().await, None);
 }
 
-/// It begins with the same status, and like that one it was never updated.
+/// The new stack starts with the status of the former one, and neither was ever updated.
 #[tokio::test(start_paused = true)]
 async fn a_stack_that_is_created_again_is_not_judged_by_the_one_before() {
     let mut bench = Bench::new(OnDrift::Repair).await;
@@ -213,7 +213,7 @@ async fn a_stack_that_is_created_again_is_not_judged_by_the_one_before() {
     assert_eq!((pass.plan.problems, pass.plan.drifts), (vec![], vec![]));
 }
 
-/// Somebody takes the route out again whenever it is there.
+/// Another principal deletes the route after each repair.
 #[tokio::test(start_paused = true)]
 async fn the_same_drift_is_repaired_three_times_and_again_after_an_hour() {
     let mut bench = Bench::new(OnDrift::Repair).await;
@@ -233,7 +233,7 @@ async fn the_same_drift_is_repaired_three_times_and_again_after_an_hour() {
         .map(|p| p.reason)
         .collect();
     assert_eq!(reasons, [Reason::DriftRepairFailed, Reason::RouteMissing]);
-    // Once it has been well for a while, it counts as new.
+    // After an hour without drift, new drift is repaired like the first.
     let target = "nat-eu-west-1a".to_owned();
     let well = Route {
         target,
@@ -249,7 +249,7 @@ async fn the_same_drift_is_repaired_three_times_and_again_after_an_hour() {
     assert_eq!(bench.sent, REVERTED);
 }
 
-/// The watch is dead, and nobody knows.
+/// The watch has failed unnoticed: a list still finds the ConfigMaps that the snapshot lacks.
 #[tokio::test(start_paused = true)]
 async fn nothing_goes_that_a_list_still_finds() {
     for on_empty in [OnEmpty::Keep, OnEmpty::Delete] {
@@ -273,14 +273,14 @@ async fn nothing_goes_that_a_list_still_finds() {
             bench.now += Duration::from_secs(5);
         }
         assert!(bench.target().await.is_some(), "{on_empty:?}");
-        // What a list does not find either goes.
+        // A route is removed once the list does not find its ConfigMap either.
         bench.truth = None;
         bench.settle().await;
         assert_eq!(bench.target().await, None);
     }
 }
 
-/// Nobody can be read to ask for it, so nothing would put it back.
+/// No readable entry requests the route, so no change would restore it.
 #[tokio::test(start_paused = true)]
 async fn a_route_that_is_kept_only_because_it_is_there_is_not_taken_out() {
     let mut bench = Bench::new(OnDrift::Repair).await;
@@ -293,7 +293,7 @@ async fn a_route_that_is_kept_only_because_it_is_there_is_not_taken_out() {
     assert_eq!(pass.plan.desired.routes.len(), 3);
 }
 
-/// EC2 refuses a NAT gateway whose static IP is of the region.
+/// EC2 refuses a NAT gateway in a Local Zone if its static IP is of the region.
 #[tokio::test(start_paused = true)]
 async fn a_local_zone_gets_its_nat_gateway() {
     let zones = ["eu-central-1-ham-1a", "eu-central-1a"].map(str::to_owned);

@@ -1,4 +1,4 @@
-//! What the account has and may still have.
+//! The account's quotas, and the resources that it may add.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::model::cloud::prefix_list::MOST_LISTS;
 use crate::model::cloud::static_ip::{Account, AccountAddress};
 
 impl Ec2 {
-    /// Returns the network as EC2 and Service Quotas tell it.
+    /// Returns the network as EC2 and Service Quotas show it.
     pub(super) fn network(&self) -> Network {
         let mut network = self.network.clone();
         network.limits.routes = self.route_quota.and_then(|quota| u16::try_from(quota).ok());
@@ -62,7 +62,7 @@ impl Ec2 {
         Some(quota.saturating_sub(self.addresses.len()))
     }
 
-    /// As many gateways as count.
+    /// Returns the number of the zone's NAT gateways that count for the quota.
     pub(super) fn in_zone(&self, zone: &Zone) -> usize {
         let is_in = |gateway: &&Gateway| {
             let subnet = self.subnets.get(&gateway.subnet);

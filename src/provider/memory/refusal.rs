@@ -15,7 +15,7 @@ impl Refusal {
         Self { id, why }
     }
 
-    /// Formats the refusal as the stack's events show it.
+    /// Records the refusal in the stack, as the stack's events show it.
     pub(super) fn explain(self, stack: &mut Stack) {
         let failed = Failed {
             reason: self.why.clone(),

@@ -22,9 +22,9 @@ pub(super) struct Wish {
 #[derive(Clone, Debug)]
 pub(super) struct Made {
     pub(super) wish: Wish,
-    /// The physical id: `nat-…`, `subnet-…`, `rtb-…`, `rtbassoc-…`, `pl-…`, the address of an EIP, or table and destination of a route.
+    /// The physical id: `nat-…`, `subnet-…`, `rtb-…`, `rtbassoc-…`, `pl-…`, the public IP of an EIP, or table and destination of a route.
     pub(super) id: String,
-    /// Whether it stays in EC2 when the stack gives it up.
+    /// Whether the resource stays in EC2 when the stack no longer has it.
     pub(super) retained: bool,
 }
 
@@ -101,13 +101,13 @@ impl Wish {
         place.unwrap_or(order.len())
     }
 
-    /// Whether it is a route to a prefix list.
+    /// Whether the resource is a route to a prefix list.
     pub(super) fn leads_to_list(&self) -> bool {
         !self.field("DestinationPrefixListId").is_empty()
     }
 
-    /// Whether EC2 can update one into the other in place: tags, the target of a route, the static IPs of a NAT gateway besides its first,
-    /// and a prefix list as it is asked to.
+    /// Whether EC2 can update one resource to the other in place: tags, the target of a route, the static IPs of a NAT gateway besides its
+    /// first, and a prefix list except its address family.
     pub(super) fn becomes(&self, other: &Self) -> bool {
         let is_fixed = |key: &str| match self.kind.as_str() {
             "AWS::EC2::Route" => {
