@@ -222,7 +222,7 @@ fn a_network_file_without_end_is_not_read() {
     let large = path.join("large.json");
     std::fs::write(&large, vec![b' '; (1 << 20) + 1]).unwrap();
     for (network, part) in [
-        (endless, "no regular file"),
+        (endless, "is not a regular file"),
         (large, "more than 1048576 bytes"),
     ] {
         let start = Instant::now();
