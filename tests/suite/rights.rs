@@ -188,5 +188,8 @@ async fn the_pod_of_helm_test_succeeds_where_the_controller_works() {
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     })
     .await;
-    assert!(denied.contains("the permission to read its ConfigMaps is missing"), "{denied}");
+    assert!(
+        denied.contains("the permission to read its ConfigMaps is missing"),
+        "{denied}"
+    );
 }
