@@ -20,7 +20,7 @@ use crate::model::cloud::static_ip::StaticIp;
 use crate::model::desired::Desired;
 use crate::model::drift::kind::DriftKind;
 
-mod lists;
+pub(in crate::model) mod lists;
 mod more_ips;
 mod zone;
 

@@ -30,6 +30,11 @@ pub enum DriftKind {
 }
 
 impl DriftKind {
+    /// Whether a network list itself differs, and not a route to it.
+    pub fn is_of_a_list(self) -> bool {
+        matches!(self, Self::PrefixListChanged | Self::PrefixListGone)
+    }
+
     /// Returns the reason that reports the drift.
     pub fn reason(self) -> Reason {
         match self {

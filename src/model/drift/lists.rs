@@ -43,8 +43,7 @@ pub(super) fn look(
             cure,
         };
         let Some(seen) = observed.lists.get(physical) else {
-            let ids = routes().map(|(route, _)| route.clone()).chain([id.clone()]);
-            let cure = Cure::Renew(ids.collect());
+            let cure = renewal(id, names);
             found.push(drift(DriftKind::PrefixListGone, "is gone".to_owned(), cure));
             continue;
         };
@@ -64,7 +63,14 @@ pub(super) fn look(
     }
 }
 
-/// What is wrong with a list.
+/// Returns the cure that creates a network list again under another logical id, with the routes to the list.
+pub(in crate::model) fn renewal(list: &str, names: &Names) -> Cure {
+    let routes = names.list_routes.iter().filter(|(_, (_, to))| to == list);
+    let routes = routes.map(|(route, _)| route.clone());
+    Cure::Renew(routes.chain([list.to_owned()]).collect())
+}
+
+/// Returns how a list differs, and the cure.
 fn of_list(list: &NetworkList, seen: &PrefixList) -> Option<(String, Cure)> {
     if matches!(seen.state, ListState::InProgress | ListState::Leaving) {
         return None;

@@ -27,7 +27,7 @@ use crate::model::plan::more_ips;
 use crate::model::plan::new_eips::{self, keep_lost_zones};
 use crate::model::plan::patched_template::{as_it_is, without};
 use crate::model::plan::types::{Action, Plan, World, discard};
-use crate::model::plan::unroutable_zones::leave_routes;
+use crate::model::plan::unroutable_zones::{blocked_list_routes, leave_routes};
 use crate::model::{desired, drift};
 
 impl Plan {
@@ -234,6 +234,7 @@ impl Plan {
         mut drifts: Vec<Drift>,
     ) -> bool {
         drifts.extend(self.in_the_way(names, &drifts));
+        drifts.extend(blocked_list_routes(&self.drifts, names, &drifts));
         if self.retains_first(stack, layout, names, &drifts) {
             return true;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::repair_tests::{Scene, dns, leads_to, resources, text, told};
+use super::repair_tests::{Scene, dns, leads_to, release, resources, text, told};
 use super::tests::{Bench, stack_of};
 use super::*;
 use crate::model::base::settings::PrefixLists;
@@ -138,4 +138,37 @@ fn a_list_that_is_gone_is_made_again() {
     }
     let plan = scene.plan();
     assert_eq!((plan.action, plan.drifts), (Action::Keep, vec![]));
+}
+
+/// The static IP of a zone is lost for good, so no route to its gateway can be created.
+#[test]
+fn a_list_is_made_again_although_a_zone_has_no_gateway() {
+    type Harm = fn(&mut Scene);
+    let harms: [Harm; 2] = [
+        |s| {
+            s.seen.lists.clear();
+            for table in s.bench.network.worker_tables.values_mut() {
+                table.list_routes.clear();
+            }
+        },
+        |s| list(s).entries.clear(),
+    ];
+    for harm in harms {
+        let mut scene = listed();
+        release(&mut scene, "a");
+        route(&mut scene).blackhole = true;
+        scene.tried_to_recover(4);
+        harm(&mut scene);
+        let Action::Prepare(template) = scene.plan_after(1).action else {
+            panic!("{}", scene.plan());
+        };
+        let has = resources(&template);
+        let lists = has.iter().filter(|id| id.starts_with("NetworkList"));
+        assert_eq!(lists.collect::<Vec<_>>(), ["NetworkList01Anew1"]);
+        let routes = has.iter().filter(|id| id.ends_with("zNetworkList01"));
+        assert_eq!(routes.collect::<Vec<_>>(), ["RouteToNATrtbbzNetworkList01"]);
+        scene.bench.stack().template = template.text;
+        let plan = scene.plan();
+        assert!(!matches!(plan.action, Action::Prepare(_)), "{plan}");
+    }
 }

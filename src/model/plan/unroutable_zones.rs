@@ -15,6 +15,7 @@ use crate::model::cloud::layout::Names;
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::part_names::Part;
 use crate::model::desired::Desired;
+use crate::model::drift::lists::renewal;
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::types::{Plan, World};
 
@@ -118,7 +119,12 @@ pub(in crate::model) fn leave_routes(
     let mut dead = dead_ends(drifts);
     dead.retain(|zone| !comes_back(zone));
     for drift in drifts {
-        if matches!(drift.place, Place::Route(..) | Place::List(..))
+        if drift.kind.is_of_a_list() {
+            // A change set that reverts drift would try to restore the zone's gateway, too.
+            if drift.cure == Cure::Revert && !dead.is_empty() {
+                drift.cure = renewal(&drift.id, names);
+            }
+        } else if matches!(drift.place, Place::Route(..) | Place::List(..))
             && drift
                 .place
                 .zone(names)
@@ -127,6 +133,38 @@ pub(in crate::model) fn leave_routes(
             drift.cure = Cure::Follows;
         }
     }
+}
+
+/// Returns the routes to network lists that `drifts` create again, in zones whose NAT gateway does not exist and is not created by the same
+/// change: the change would fail to create these routes. They are removed, and added again once the zone has a gateway.
+pub(in crate::model::plan) fn blocked_list_routes(
+    all: &[Drift],
+    names: &Names,
+    drifts: &[Drift],
+) -> Vec<Drift> {
+    let renews = |id: &String| {
+        let mut cures = drifts.iter().map(|drift| &drift.cure);
+        cures.any(|cure| matches!(cure, Cure::Renew(ids) if ids.contains(id)))
+    };
+    let mut dead = dead_ends(all);
+    dead.retain(|zone| !names.part(zone, Part::NatGateway).is_some_and(renews));
+    let lists = drifts.iter().filter(|drift| drift.kind.is_of_a_list());
+    let routes = lists.flat_map(|list| {
+        let Place::List(_, entries) = &list.place else {
+            return Vec::new();
+        };
+        let routes = names.list_routes.iter();
+        let routes = routes.filter(|(_, (_, to))| *to == list.id);
+        let taken_out = |(id, (table, _)): (&String, &(TableId, String))| Drift {
+            id: id.clone(),
+            place: Place::List(table.clone(), entries.clone()),
+            cure: Cure::Retake,
+            ..list.clone()
+        };
+        routes.map(taken_out).collect()
+    });
+    let is_dead = |place: &Place| place.zone(names).is_some_and(|zone| dead.contains(&zone));
+    routes.filter(|route| is_dead(&route.place)).collect()
 }
 
 fn dead_ends(drifts: &[Drift]) -> BTreeSet<Zone> {
