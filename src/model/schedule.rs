@@ -189,21 +189,29 @@ impl Schedule {
 
     /// Returns the remaining wait of each zone that could not be added. A zone that was added is in the stack and has no wait.
     pub fn later(&self, now: Duration) -> Later {
-        let waits = |(what, tried): (&Attempt, &Tried)| {
-            Some((what.zone()?, tried.not_before.checked_sub(now)?))
-        };
-        let zones = self.tried.iter().filter_map(waits);
-        zones.filter(|(_, wait)| !wait.is_zero()).collect()
+        let zones = self
+            .waits(now)
+            .map(|(what, wait)| Some((what.zone()?, wait)));
+        zones.flatten().collect()
     }
 
     /// Additional static IPs that could not be added, and how much longer each waits. Only what a plan asks for again matters.
     pub fn ip_waits(&self, now: Duration) -> IpWaits {
-        let waits = |(what, tried): (&Attempt, &Tried)| match what {
-            Attempt::Ip(step) => Some((step.clone(), tried.not_before.checked_sub(now)?)),
+        let step = |(what, wait): (&Attempt, Duration)| match what {
+            Attempt::Ip(step) => Some((step.clone(), wait)),
             _ => None,
         };
-        let steps = self.tried.iter().filter_map(waits);
-        steps.filter(|(_, wait)| !wait.is_zero()).collect()
+        self.waits(now).filter_map(step).collect()
+    }
+
+    /// Returns the attempts that must wait, and for how long.
+    fn waits(&self, now: Duration) -> impl Iterator<Item = (&Attempt, Duration)> {
+        let left = move |(what, tried)| {
+            let (what, tried): (&Attempt, &Tried) = (what, tried);
+            Some((what, tried.not_before.checked_sub(now)?))
+        };
+        let waits = self.tried.iter().filter_map(left);
+        waits.filter(|(_, wait)| !wait.is_zero())
     }
 
     /// Whether the plan shows for the first time that a route or zone failed and has to be left out for a while.

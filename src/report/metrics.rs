@@ -333,18 +333,14 @@ fn by_state(plan: &Plan) -> [(&'static str, usize); 3] {
 
 /// Returns the labels of each static IP. The allocation id is empty until EC2 has been read.
 fn static_ips(plan: &Plan) -> Vec<Ip> {
-    let used = exits(&plan.static_ips, &plan.secondary_ips).map(|(zone, ip)| Ip {
+    let of_stack = |(zone, ip): (&String, &String), in_use| Ip {
         zone: zone.clone(),
         ip: ip.clone(),
         allocation_id: plan.allocations.get(ip).cloned().unwrap_or_default(),
-        in_use: "true",
-    });
-    let announced = by_zone(&plan.announced_ips).map(|(zone, ip)| Ip {
-        zone: zone.clone(),
-        ip: ip.clone(),
-        allocation_id: plan.allocations.get(ip).cloned().unwrap_or_default(),
-        in_use: "false",
-    });
+        in_use,
+    };
+    let used = exits(&plan.static_ips, &plan.secondary_ips).map(|it| of_stack(it, "true"));
+    let announced = by_zone(&plan.announced_ips).map(|it| of_stack(it, "false"));
     let kept = plan.kept_ips.iter().map(|kept| Ip {
         zone: kept.zone.clone(),
         ip: kept.ip.clone(),

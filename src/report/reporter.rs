@@ -174,17 +174,17 @@ impl Last {
             }
             self.static_ips.clone_from(&plan.static_ips);
         }
-        if plan.secondary_ips != self.secondary_ips {
-            for (zone, ips) in &plan.secondary_ips {
-                tracing::info!(zone, "secondary IPs {}", ips.join(", "));
+        let more = [
+            ("secondary", &plan.secondary_ips, &mut self.secondary_ips),
+            ("announced", &plan.announced_ips, &mut self.announced_ips),
+        ];
+        for (which, now, before) in more {
+            if now != before {
+                for (zone, ips) in now {
+                    tracing::info!(zone, "{which} IPs {}", ips.join(", "));
+                }
+                before.clone_from(now);
             }
-            self.secondary_ips.clone_from(&plan.secondary_ips);
-        }
-        if plan.announced_ips != self.announced_ips {
-            for (zone, ips) in &plan.announced_ips {
-                tracing::info!(zone, "announced IPs {}", ips.join(", "));
-            }
-            self.announced_ips.clone_from(&plan.announced_ips);
         }
         if print {
             let text = plan.to_string();

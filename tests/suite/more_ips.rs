@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use crate::memory::{self, status};
 use crate::replica::{Launch, Replica};
 use crate::retained::{addresses, noted};
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
@@ -14,11 +15,6 @@ use crate::wait;
 fn launch(stage: &Stage, name: &str, eips: u8) -> Launch {
     let launch = stage.replica(name).flag("drift-interval", "10s");
     launch.flag("aws-eips-per-zone", &eips.to_string())
-}
-
-fn status(replica: &Replica) -> Result<Value, String> {
-    let answer: Value = serde_json::from_str(&replica.get("/api/status")?.body).unwrap();
-    Ok(answer["status"].clone())
 }
 
 /// Waits until each of so many zones has an announced IP. Returns the status.
@@ -90,7 +86,7 @@ async fn a_second_static_ip_is_announced_and_outlives_its_zone() {
     stage.exits_of(2).await;
     let ips: BTreeSet<String> = [first[zone].ip.clone(), second].into();
     wait::until("both are kept", || {
-        let status = self::status(&replica)?;
+        let status = memory::status(&replica)?;
         let kept = status["keptIps"].as_array().into_iter().flatten();
         let kept = kept.map(|it| it["ip"].as_str().unwrap().to_owned());
         wait::check(kept.collect::<BTreeSet<_>>() == ips, || status.to_string())

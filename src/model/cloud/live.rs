@@ -143,13 +143,7 @@ pub struct ChangeSet {
 impl ChangeSet {
     /// Whether the change set changes a network list. CloudFormation does not announce which entries change.
     pub fn changes_list(&self) -> bool {
-        let kinds = self
-            .changes
-            .iter()
-            .map(|change| ResourceType::of(&change.resource_type));
-        kinds
-            .into_iter()
-            .any(|kind| kind == ResourceType::PrefixList)
+        self.changes.iter().any(Change::is_of_list)
     }
 }
 
@@ -176,6 +170,13 @@ pub struct Change {
     /// The resources whose attributes alone cause the change or possible replacement, since their new values are not known yet. Empty if it
     /// has any other cause.
     pub dynamic_on: Vec<String>,
+}
+
+impl Change {
+    /// Whether the changed resource is a network list.
+    pub fn is_of_list(&self) -> bool {
+        ResourceType::of(&self.resource_type) == ResourceType::PrefixList
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

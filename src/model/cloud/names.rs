@@ -36,9 +36,16 @@ impl Names {
     pub fn part(&self, zone: &Zone, part: Part) -> Option<&String> {
         self.parts.get(&(zone.clone(), part))
     }
-}
 
-impl Names {
+    /// Returns the routes to a list, by logical id, with their tables.
+    pub fn routes_to<'a>(&'a self, list: &str) -> impl Iterator<Item = (&'a String, &'a TableId)> {
+        let routes = self
+            .list_routes
+            .iter()
+            .filter(move |(_, (_, to))| to == list);
+        routes.map(|(id, (table, _))| (id, table))
+    }
+
     /// Whether the table has a route to this network itself, not by a list.
     pub fn is_direct(&self, route: &(TableId, Ipv4Net)) -> bool {
         let id = self.routes.get(route);

@@ -65,8 +65,7 @@ pub(super) fn add(
         );
     }
     for ((table, list), zone) in &carried.list_routes {
-        let mut live = names.list_routes.iter();
-        let named = live.find(|(_, (of, to))| of == table && to == list);
+        let named = names.routes_to(list).find(|(_, of)| *of == table);
         let id = named.map_or_else(|| list_route_name(table, list), |(id, _)| id.clone());
         add(
             id,

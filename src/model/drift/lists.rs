@@ -25,8 +25,7 @@ pub(super) fn look(
     let sick = found.iter().filter(|it| it.kind.takes_the_gateway());
     let sick: BTreeSet<Zone> = sick.filter_map(|it| it.place.zone(names)).collect();
     for (id, list) in &names.lists {
-        let routes = || names.list_routes.iter().filter(|(_, (_, to))| to == id);
-        let tables = routes().map(|(_, (table, _))| table);
+        let tables = names.routes_to(id).map(|(_, table)| table);
         let mut tables = tables.filter(|table| network.routes(table).is_some());
         let (Some(physical), Some(table)) = (observed.ids.get(id), tables.next()) else {
             continue;
@@ -50,7 +49,7 @@ pub(super) fn look(
         if let Some((seen, cure)) = of_list(list, seen) {
             found.push(drift(DriftKind::PrefixListChanged, seen, cure));
         }
-        for (route, (table, _)) in routes() {
+        for (route, table) in names.routes_to(id) {
             let place = Place::List(table.clone(), list.entries.clone());
             let look = Look {
                 network,
@@ -65,8 +64,7 @@ pub(super) fn look(
 
 /// Returns the cure that creates a network list again under another logical id, with the routes to the list.
 pub(in crate::model) fn renewal(list: &str, names: &Names) -> Cure {
-    let routes = names.list_routes.iter().filter(|(_, (_, to))| to == list);
-    let routes = routes.map(|(route, _)| route.clone());
+    let routes = names.routes_to(list).map(|(route, _)| route.clone());
     Cure::Renew(routes.chain([list.to_owned()]).collect())
 }
 

@@ -267,8 +267,7 @@ pub fn unplanned(
             change.effect,
             Effect::MayReplace | Effect::Remove | Effect::Other
         );
-        let is_list = ResourceType::of(&change.resource_type) == ResourceType::PrefixList;
-        let replaces_list = is_list && change.effect == Effect::MayReplace;
+        let replaces_list = change.is_of_list() && change.effect == Effect::MayReplace;
         !expected || replaces_list || (loss && is_protected(&change.resource_type) && !allowed(id))
     })?;
     Some(surprise_text(surprise))

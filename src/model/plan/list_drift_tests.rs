@@ -17,22 +17,37 @@ fn listed() -> Scene {
         panic!("{}", fresh.plan());
     };
     scene.bench.live = Live::Ours(Box::new(stack_of(&template)));
-    scene.seen.ids.insert(text("NetworkList01"), text("pl-1"));
-    let list = PrefixList {
-        max_entries: 100,
-        entries: BTreeSet::from([dns()]),
-        ..PrefixList::default()
-    };
-    scene.seen.lists.insert(text("pl-1"), list);
+    show(&mut scene, "NetworkList01", "pl-1");
     for table in scene.bench.network.worker_tables.values_mut() {
         table.routes.remove(&dns());
-        let route = leads_to(&format!("nat-{}", table.zone));
-        table.list_routes.insert(text("pl-1"), route);
         table.listed = 100;
     }
     let plan = scene.plan();
     assert_eq!((plan.action, plan.drifts), (Action::Keep, vec![]));
     scene
+}
+
+/// Lets EC2 show a list with the network, and a route to the list in each table.
+fn show(scene: &mut Scene, logical: &str, physical: &str) {
+    scene.seen.ids.insert(text(logical), text(physical));
+    let list = PrefixList {
+        max_entries: 100,
+        entries: BTreeSet::from([dns()]),
+        ..PrefixList::default()
+    };
+    scene.seen.lists.insert(text(physical), list);
+    for table in scene.bench.network.worker_tables.values_mut() {
+        let route = leads_to(&format!("nat-{}", table.zone));
+        table.list_routes.insert(text(physical), route);
+    }
+}
+
+/// Lets EC2 show neither lists nor routes to them.
+fn lose_lists(scene: &mut Scene) {
+    scene.seen.lists.clear();
+    for table in scene.bench.network.worker_tables.values_mut() {
+        table.list_routes.clear();
+    }
 }
 
 fn route(scene: &mut Scene) -> &mut crate::model::cloud::network::Route {
@@ -112,30 +127,14 @@ fn a_route_to_a_list_is_taken_out_and_put_back() {
 #[test]
 fn a_list_that_is_gone_is_made_again() {
     let mut scene = listed();
-    scene.seen.lists.clear();
-    for table in scene.bench.network.worker_tables.values_mut() {
-        table.list_routes.clear();
-    }
+    lose_lists(&mut scene);
     let Action::Prepare(template) = scene.plan_after(1).action else {
         panic!("{}", scene.plan());
     };
     let has = resources(&template);
     assert!(has.contains(&text("NetworkList01Anew1")) && !has.contains(&text("NetworkList01")));
     scene.bench.stack().template = template.text;
-    scene
-        .seen
-        .ids
-        .insert(text("NetworkList01Anew1"), text("pl-2"));
-    let list = PrefixList {
-        max_entries: 100,
-        entries: BTreeSet::from([dns()]),
-        ..PrefixList::default()
-    };
-    scene.seen.lists.insert(text("pl-2"), list);
-    for table in scene.bench.network.worker_tables.values_mut() {
-        let route = leads_to(&format!("nat-{}", table.zone));
-        table.list_routes.insert(text("pl-2"), route);
-    }
+    show(&mut scene, "NetworkList01Anew1", "pl-2");
     let plan = scene.plan();
     assert_eq!((plan.action, plan.drifts), (Action::Keep, vec![]));
 }
@@ -144,15 +143,7 @@ fn a_list_that_is_gone_is_made_again() {
 #[test]
 fn a_list_is_made_again_although_a_zone_has_no_gateway() {
     type Harm = fn(&mut Scene);
-    let harms: [Harm; 2] = [
-        |s| {
-            s.seen.lists.clear();
-            for table in s.bench.network.worker_tables.values_mut() {
-                table.list_routes.clear();
-            }
-        },
-        |s| list(s).entries.clear(),
-    ];
+    let harms: [Harm; 2] = [lose_lists, |s| list(s).entries.clear()];
     for harm in harms {
         let mut scene = listed();
         release(&mut scene, "a");

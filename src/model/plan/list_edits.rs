@@ -8,9 +8,7 @@ use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::live::{Change, ChangeSet, Effect};
 use crate::model::cloud::network_lists::{NetworkList, list_route_name};
-use crate::model::cloud::resource_type::ResourceType;
 use crate::model::desired::lists::carried;
-use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::types::Plan;
 
 /// The live lists and the desired lists.
@@ -104,17 +102,16 @@ impl<'a> ListEdits<'a> {
 
     /// Whether a network is or was requested: it does no harm until the next change removes it.
     fn was_requested(&self, net: &Ipv4Net) -> bool {
-        let lists = || self.wanted.values();
-        let mut former = self.plan.ledger.iter().map(Ledger::former);
-        let is_direct = || self.plan.desired.routes.iter().any(|(_, cidr)| cidr == net);
-        lists().any(|list| list.entries.contains(net))
-            || former.any(|former| former.contains(net))
-            || is_direct()
+        let ledger = self.plan.ledger.as_ref();
+        let mut lists = self.wanted.values();
+        let mut routes = self.plan.desired.routes.iter();
+        lists.any(|list| list.entries.contains(net))
+            || ledger.is_some_and(|ledger| ledger.former().contains(net))
+            || routes.any(|(_, cidr)| cidr == net)
     }
 }
 
 /// Whether a change adds a list or modifies one in place.
 fn is_edit(change: &Change) -> bool {
-    let is_list = ResourceType::of(&change.resource_type) == ResourceType::PrefixList;
-    is_list && matches!(change.effect, Effect::Add | Effect::Modify)
+    change.is_of_list() && matches!(change.effect, Effect::Add | Effect::Modify)
 }

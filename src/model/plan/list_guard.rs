@@ -34,10 +34,9 @@ impl Plan {
 
     /// Whether a difference concerns a list.
     pub(in crate::model) fn alters_list(&self) -> bool {
-        let mut kinds = self
-            .differences
-            .iter()
-            .map(|it| ResourceType::of(&it.resource_type));
-        kinds.any(|kind| kind == ResourceType::PrefixList)
+        let is_list =
+            |resource_type: &str| ResourceType::of(resource_type) == ResourceType::PrefixList;
+        let mut differences = self.differences.iter();
+        differences.any(|it| is_list(&it.resource_type))
     }
 }

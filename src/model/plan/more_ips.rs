@@ -149,7 +149,8 @@ impl Plan {
             return false;
         };
         let has = of(names, &step.zone);
-        let template = match self.unused_ip(world, stack, layout, names, &step) {
+        let unused = self.unused_ip(world, stack, layout, names, &step);
+        let template = match unused {
             Some((gateway, eip, _)) => with_used_eip(stack, gateway, eip),
             None if !self.has_room(world, &step.zone) => return false,
             None => {
@@ -162,7 +163,7 @@ impl Plan {
             return false;
         };
         self.differences = diff::between(layout, &template, &self.request);
-        if let Some((_, _, ip)) = self.unused_ip(world, stack, layout, names, &step) {
+        if let Some((_, _, ip)) = unused {
             let differences = self.differences.iter_mut();
             differences.for_each(|difference| difference.tell_use(ip));
         }

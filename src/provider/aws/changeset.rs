@@ -1,12 +1,12 @@
 //! Change sets as CloudFormation lists and describes them.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_cloudformation::types::{
     ChangeAction, ChangeSetStatus, ChangeSetSummary, ChangeSource, ChangeType, EvaluationType,
     ExecutionStatus, Replacement, RequiresRecreation, ResourceAttribute, ResourceChange,
     TemplateStage,
 };
-
-use std::collections::BTreeMap;
 
 use super::calls::Calls;
 use super::codes;
@@ -128,6 +128,26 @@ async fn summary(
     Ok(Some(summary.build()))
 }
 
+/// Returns the template of the stack, or of one of its change sets, as it was sent.
+pub async fn template(
+    calls: &Calls,
+    cloudformation: &aws_sdk_cloudformation::Client,
+    stack: &str,
+    change_set: Option<&str>,
+) -> Result<String, Failure> {
+    let request = cloudformation
+        .get_template()
+        .stack_name(stack)
+        .set_change_set_name(change_set.map(str::to_owned))
+        .template_stage(TemplateStage::Original);
+    let answer = calls
+        .read(Service::CloudFormation, "GetTemplate", |gate| {
+            request.customize().interceptor(gate).send()
+        })
+        .await?;
+    Ok(answer.template_body.unwrap_or_default())
+}
+
 /// Returns the network lists in the template of a change set. None if the template cannot be read.
 async fn lists(
     calls: &Calls,
@@ -135,19 +155,9 @@ async fn lists(
     stack: &str,
     name: &str,
 ) -> Result<Option<BTreeMap<String, NetworkList>>, Failure> {
-    let request = cloudformation
-        .get_template()
-        .stack_name(stack)
-        .change_set_name(name)
-        .template_stage(TemplateStage::Original);
-    let answer = calls
-        .read(Service::CloudFormation, "GetTemplate", |gate| {
-            request.customize().interceptor(gate).send()
-        })
-        .await;
-    let text = match answer {
+    let text = match template(calls, cloudformation, stack, Some(name)).await {
         Err(failure) if failure.kind == Kind::Missing => return Ok(None),
-        answer => answer?.template_body.unwrap_or_default(),
+        answer => answer?,
     };
     // Network lists refer to no parameter.
     let layout = Layout::read(&text, &BTreeMap::new());

@@ -1,7 +1,7 @@
 //! The stack as CloudFormation shows it: found by name and tags, read only when it changes, and never at rest while an operation of ours
 //! may still run.
 
-use aws_sdk_cloudformation::types::{Stack as CfnStack, TemplateStage};
+use aws_sdk_cloudformation::types::Stack as CfnStack;
 
 use super::claim::{Claim, pairs};
 use super::error::Failure;
@@ -323,18 +323,7 @@ impl Reader<'_> {
         {
             return Ok(text.clone());
         }
-        let request = self
-            .cloudformation
-            .get_template()
-            .stack_name(&key.id)
-            .template_stage(TemplateStage::Original);
-        let answer = self
-            .calls
-            .read(Service::CloudFormation, "GetTemplate", |gate| {
-                request.customize().interceptor(gate).send()
-            })
-            .await?;
-        let text = answer.template_body.unwrap_or_default();
+        let text = changeset::template(self.calls, self.cloudformation, &key.id, None).await?;
         memory.template = Some((key.clone(), text.clone()));
         Ok(text)
     }

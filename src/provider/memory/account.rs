@@ -336,14 +336,17 @@ impl Account {
             } else {
                 ChangeSetState::Ready
             };
-            let wanted = Layout::read(&template.text, &template.parameters);
-            let lists = wanted.ok().map(|layout| layout.names().lists);
-            ChangeSet {
+            let mut set = ChangeSet {
                 name: name.clone(),
                 state,
                 changes: changes.clone(),
-                lists: lists.filter(|_| changes.iter().any(is_list)),
+                lists: None,
+            };
+            if set.changes_list() {
+                let wanted = Layout::read(&template.text, &template.parameters);
+                set.lists = wanted.ok().map(|layout| layout.names().lists);
             }
+            set
         };
         self.change_sets.iter().map(set).collect()
     }
@@ -353,10 +356,6 @@ impl Account {
 fn says_the_same(stack: &Stack, template: &Template) -> bool {
     let wanted = Layout::read(&template.text, &template.parameters).unwrap_or_default();
     stack.tags == template.tags && layout(stack).outputs == wanted.outputs
-}
-
-fn is_list(change: &Change) -> bool {
-    change.resource_type == "AWS::EC2::PrefixList"
 }
 
 fn is_loss(change: &Change) -> bool {

@@ -362,13 +362,12 @@ impl Ec2 {
             "AWS::EC2::PrefixList" => return self.list_state(made),
             "AWS::EC2::Route" => {
                 let table = wish.field("RouteTableId");
-                let lists = self.network.list_routes(table);
-                let to_list = lists.and_then(|it| it.get(wish.field("DestinationPrefixListId")));
-                let routes = self.network.routes(table);
-                let direct = routes.and_then(|it| it.get(&wish.cidr("DestinationCidrBlock")));
-                let route = match wish.leads_to_list() {
-                    true => to_list,
-                    false => direct,
+                let route = if wish.leads_to_list() {
+                    let routes = self.network.list_routes(table);
+                    routes.and_then(|it| it.get(wish.field("DestinationPrefixListId")))
+                } else {
+                    let routes = self.network.routes(table);
+                    routes.and_then(|it| it.get(&wish.cidr("DestinationCidrBlock")))
                 };
                 route.map(|route| !route.blackhole && route.target == wish.target())
             }

@@ -133,17 +133,14 @@ impl Ec2 {
 
     /// Returns the tables with a route to the list.
     pub(super) fn users(&self, id: &str) -> Vec<String> {
-        let Network {
-            worker_tables,
-            other_tables,
-            ..
-        } = &self.network;
-        let workers = worker_tables.iter();
-        let workers = workers.map(|(table, it)| (table, &it.list_routes));
-        let others = other_tables.iter();
-        let all = workers.chain(others.map(|(table, it)| (table, &it.list_routes)));
-        let users = all.filter(|(_, routes)| routes.contains_key(id));
-        users.map(|(table, _)| table.clone()).collect()
+        let network = &self.network;
+        let workers = network.worker_tables.keys();
+        let tables = workers.chain(network.other_tables.keys());
+        let leads = |table: &&String| {
+            let routes = network.list_routes(table);
+            routes.is_some_and(|routes| routes.contains_key(id))
+        };
+        tables.filter(leads).cloned().collect()
     }
 
     pub(super) fn list_routes(&mut self, table: &str) -> Option<&mut BTreeMap<ListId, Route>> {
