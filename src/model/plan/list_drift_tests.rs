@@ -163,3 +163,26 @@ fn a_list_is_made_again_although_a_zone_has_no_gateway() {
         assert!(!matches!(plan.action, Action::Prepare(_)), "{plan}");
     }
 }
+
+/// The same change gives the zone a new static IP, and with it another NAT gateway.
+#[test]
+fn a_list_keeps_its_route_to_a_gateway_that_the_same_change_creates() {
+    let mut scene = listed();
+    release(&mut scene, "a");
+    route(&mut scene).blackhole = true;
+    scene.allow_new_eips();
+    scene.tried_to_recover(4);
+    lose_lists(&mut scene);
+    let Action::Prepare(template) = scene.plan_after(1).action else {
+        panic!("{}", scene.plan());
+    };
+    let has = resources(&template);
+    for id in [
+        "EIPaAnew1",
+        "NetworkList01Anew1",
+        "RouteToNATrtbazNetworkList01",
+        "RouteToNATrtbbzNetworkList01",
+    ] {
+        assert!(has.contains(&text(id)), "{id}: {has:?}");
+    }
+}

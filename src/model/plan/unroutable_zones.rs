@@ -107,17 +107,11 @@ pub(in crate::model) fn leave_routes(
     names: &Names,
     is_spent: impl Fn(&Drift) -> bool,
 ) {
-    let comes_back = |zone: &Zone| {
-        let gateway = names.part(zone, Part::NatGateway);
-        drifts.iter().any(|drift| match &drift.cure {
-            Cure::Renew(ids) | Cure::NewIp(ids) | Cure::Recover(ids, _) | Cure::Adopt(ids, _) => {
-                gateway.is_some_and(|id| ids.contains(id)) && !is_spent(drift)
-            }
-            _ => false,
-        })
-    };
     let mut dead = dead_ends(drifts);
-    dead.retain(|zone| !comes_back(zone));
+    dead.retain(|zone| {
+        let mut cured = drifts.iter().filter(|drift| !is_spent(drift));
+        !cured.any(|drift| creates_gateway(drift, names, zone))
+    });
     for drift in drifts {
         if drift.kind.is_of_a_list() {
             // A change set that reverts drift would try to restore the zone's gateway, too.
@@ -142,29 +136,40 @@ pub(in crate::model::plan) fn blocked_list_routes(
     names: &Names,
     drifts: &[Drift],
 ) -> Vec<Drift> {
-    let renews = |id: &String| {
-        let mut cures = drifts.iter().map(|drift| &drift.cure);
-        cures.any(|cure| matches!(cure, Cure::Renew(ids) if ids.contains(id)))
-    };
     let mut dead = dead_ends(all);
-    dead.retain(|zone| !names.part(zone, Part::NatGateway).is_some_and(renews));
-    let lists = drifts.iter().filter(|drift| drift.kind.is_of_a_list());
-    let routes = lists.flat_map(|list| {
-        let Place::List(_, entries) = &list.place else {
-            return Vec::new();
-        };
-        let routes = names.list_routes.iter();
-        let routes = routes.filter(|(_, (_, to))| *to == list.id);
-        let taken_out = |(id, (table, _)): (&String, &(TableId, String))| Drift {
-            id: id.clone(),
-            place: Place::List(table.clone(), entries.clone()),
-            cure: Cure::Retake,
-            ..list.clone()
-        };
-        routes.map(taken_out).collect()
+    dead.retain(|zone| {
+        let mut drifts = drifts.iter();
+        !drifts.any(|drift| creates_gateway(drift, names, zone))
     });
-    let is_dead = |place: &Place| place.zone(names).is_some_and(|zone| dead.contains(&zone));
-    routes.filter(|route| is_dead(&route.place)).collect()
+    let mut blocked = Vec::new();
+    for list in drifts.iter().filter(|drift| drift.kind.is_of_a_list()) {
+        let Place::List(_, entries) = &list.place else {
+            continue;
+        };
+        for (id, table) in names.routes_to(&list.id) {
+            let place = Place::List(table.clone(), entries.clone());
+            if place.zone(names).is_some_and(|zone| dead.contains(&zone)) {
+                blocked.push(Drift {
+                    id: id.clone(),
+                    place,
+                    cure: Cure::Retake,
+                    ..list.clone()
+                });
+            }
+        }
+    }
+    blocked
+}
+
+/// Whether the repair of the drift creates the zone's NAT gateway again.
+fn creates_gateway(drift: &Drift, names: &Names, zone: &Zone) -> bool {
+    let gateway = names.part(zone, Part::NatGateway);
+    match &drift.cure {
+        Cure::Renew(ids) | Cure::NewIp(ids) | Cure::Recover(ids, _) | Cure::Adopt(ids, _) => {
+            gateway.is_some_and(|id| ids.contains(id))
+        }
+        _ => false,
+    }
 }
 
 fn dead_ends(drifts: &[Drift]) -> BTreeSet<Zone> {
