@@ -321,6 +321,25 @@ impl Stage {
         self.aws.writes_since(since)
     }
 
+    /// Returns the calls of this many complete looks for drift at a stack at rest, one list a look. The replica looks every ten seconds.
+    pub async fn idle_looks(&self, count: usize) -> Vec<Vec<Entry>> {
+        let mark = self.aws.mark();
+        let looks = || {
+            let mut log = self.aws.log_since(mark);
+            log.retain(Entry::of_replica);
+            let looks = log.chunk_by(|call, next| next.t.saturating_sub(call.t) < 5_000);
+            looks.map(<[Entry]>::to_vec).collect::<Vec<_>>()
+        };
+        // The first look and the last one may be incomplete.
+        wait::until("looks for drift", || {
+            wait::check(looks().len() >= count + 2, || format!("{:?}", looks()))
+        })
+        .await;
+        let mut complete = looks();
+        complete.truncate(count + 1);
+        complete.split_off(1)
+    }
+
     /// Returns the names of the zones with these letters.
     pub fn zones(letters: &[&str]) -> BTreeSet<String> {
         letters
