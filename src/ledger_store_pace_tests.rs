@@ -35,7 +35,11 @@ fn asking(entries: u32, number: u32) -> Option<Ledger> {
     }
     let none: [Ipv4Net; 0] = [];
     let ledger = Ledger::new("egress");
-    Some(ledger.after(&snapshot, &request, none.iter(), false).0)
+    Some(
+        ledger
+            .after(&snapshot, &request, Some(none.iter()), false)
+            .0,
+    )
 }
 
 #[tokio::test(start_paused = true)]

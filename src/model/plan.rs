@@ -113,7 +113,7 @@ fn plan_for(
     let world = &World { network, ..*world };
     let live = layout.as_ref().and_then(|(_, layout)| layout.as_ref().ok());
     let none = Layout::default();
-    let mut plan = draft(world, &names, live.unwrap_or(&none));
+    let mut plan = draft(world, &names, live);
     plan.problems.extend(owner::problems(world, live));
     plan.problems.extend(own_tables::problems(world.network));
     plan.problems.extend(replaced_ips::kept(world, &names));

@@ -39,7 +39,7 @@ fn read(objects: &[(&str, &Object)], ledger: Option<&Ledger>) -> (Request, Vec<P
 /// Returns a ledger with the requests of these objects.
 fn after(objects: &[(&str, &Object)]) -> Ledger {
     let request = read(objects, None).0;
-    let live = std::iter::empty::<&Ipv4Net>();
+    let live = Some(std::iter::empty::<&Ipv4Net>());
     Ledger::new("egress")
         .after(&snapshot(objects), &request, live, false)
         .0
@@ -107,7 +107,7 @@ fn entries_that_are_not_read_keep_what_they_asked_for() {
         let (request, _) = read(&[("one", now)], None);
         assert_eq!(request.settled, !now.hides_entries());
         // The ledger also keeps the lines.
-        let live = std::iter::empty::<&Ipv4Net>();
+        let live = Some(std::iter::empty::<&Ipv4Net>());
         let request = read(&[("one", now)], Some(&ledger)).0;
         let (next, ..) = ledger.after(&snapshot(&[("one", now)]), &request, live, false);
         assert_eq!(
@@ -233,7 +233,7 @@ fn what_is_read_of_a_namespace_are_its_older_entries() {
         .objects
         .insert(old.clone(), object(&[("old", "9.9.9.9")]));
     let first = parse(&snapshot, &Rules::default(), Recall::Nowhere, None).0;
-    let live = std::iter::empty::<&Ipv4Net>();
+    let live = Some(std::iter::empty::<&Ipv4Net>());
     let ledger = Ledger::new("egress")
         .after(&snapshot, &first, live, false)
         .0;
@@ -253,7 +253,7 @@ fn a_namespace_has_its_networks_and_the_older_ones_come_first() {
     let read = |snapshot: &Snapshot, ledger: &Ledger| {
         let (request, problems) = parse(snapshot, &rules, Recall::Known(ledger), Some(ledger));
         let ledger = ledger
-            .after(snapshot, &request, std::iter::empty(), false)
+            .after(snapshot, &request, Some(std::iter::empty()), false)
             .0;
         let reasons: Vec<_> = problems
             .iter()

@@ -325,13 +325,13 @@ impl Ledger {
     }
 
     /// Returns the ledger after a read of the sources, the number of entries that do not fit, and their namespaces. An entry is gone when
-    /// its key is gone and all sources were listed. Its line, and the earlier networks of a changed entry, are removed when no live route
-    /// is left for them, but not while a change is `under_way`, which may create such a route.
+    /// its key is gone and all sources were listed. Its line, and the earlier networks of a changed entry, are removed when no route of
+    /// `live` is left for them, but not while a change is `under_way`, which may create such a route. Without `live`, none is removed.
     pub fn after<'a>(
         &self,
         snapshot: &Snapshot,
         request: &Request,
-        live: impl Iterator<Item = &'a Ipv4Net>,
+        live: Option<impl Iterator<Item = &'a Ipv4Net>>,
         under_way: bool,
     ) -> (Self, usize, BTreeSet<(String, String)>) {
         let mut ledger = self.clone();
@@ -351,17 +351,17 @@ impl Ledger {
                 }
             }
         }
-        let live: Vec<&Ipv4Net> = live.collect();
-        let stands = |entry: &EntryId| {
-            let object = snapshot.objects.get(&entry.object);
-            object.is_some_and(|object| object.may_have(&entry.key))
-        };
-        let standing = ledger.entries.iter().filter(|(entry, _)| stands(entry));
-        let standing = cidr::minimal(standing.map(|(_, line)| line.net), &BTreeSet::new());
-        let left = live.iter().filter(|it| !cidr::covers(&standing, it));
-        let left: Vec<&Ipv4Net> = left.copied().collect();
-        let is_left = |net: &Ipv4Net| left.iter().any(|route| overlap(net, route));
-        if snapshot.missing.is_empty() {
+        if let Some(live) = live.filter(|_| snapshot.missing.is_empty()) {
+            let live: Vec<&Ipv4Net> = live.collect();
+            let stands = |entry: &EntryId| {
+                let object = snapshot.objects.get(&entry.object);
+                object.is_some_and(|object| object.may_have(&entry.key))
+            };
+            let standing = ledger.entries.iter().filter(|(entry, _)| stands(entry));
+            let standing = cidr::minimal(standing.map(|(_, line)| line.net), &BTreeSet::new());
+            let left = live.iter().filter(|it| !cidr::covers(&standing, it));
+            let left: Vec<&Ipv4Net> = left.copied().collect();
+            let is_left = |net: &Ipv4Net| left.iter().any(|route| overlap(net, route));
             let keeps = |entry: &EntryId, line: &Line| stands(entry) || is_left(&line.net);
             ledger.entries.retain(|entry, line| keeps(entry, line));
             ledger.former.retain(|net| under_way || is_left(net));

@@ -35,7 +35,9 @@ fn asked(entries: &[(&str, &str)]) -> (Snapshot, Request) {
 fn after(ledger: &Ledger, entries: &[(&str, &str)], live: &[&str]) -> Ledger {
     let (snapshot, request) = asked(entries);
     let live: Vec<Ipv4Net> = live.iter().map(|text| net(text)).collect();
-    ledger.after(&snapshot, &request, live.iter(), false).0
+    ledger
+        .after(&snapshot, &request, Some(live.iter()), false)
+        .0
 }
 
 fn clusters() -> BTreeSet<String> {
@@ -72,7 +74,7 @@ fn a_source_that_is_missing_takes_nothing_out() {
         ..Snapshot::default()
     };
     let none: [Ipv4Net; 0] = [];
-    let (kept, ..) = ledger.after(&missing, &Request::default(), none.iter(), false);
+    let (kept, ..) = ledger.after(&missing, &Request::default(), Some(none.iter()), false);
     assert_eq!(kept, ledger);
 }
 
@@ -169,10 +171,11 @@ fn the_newest_entries_are_left_out_of_a_document_that_is_full() {
     };
     let none: [Ipv4Net; 0] = [];
     let (before, first) = add(0..2_000, "old");
-    let (ledger, left_out, _) = Ledger::new("egress").after(&before, &first, none.iter(), false);
+    let (ledger, left_out, _) =
+        Ledger::new("egress").after(&before, &first, Some(none.iter()), false);
     assert_eq!(left_out, 0);
     let (then, all) = add(2_000..20_000, "new");
-    let (ledger, left_out, _) = ledger.after(&then, &all, none.iter(), false);
+    let (ledger, left_out, _) = ledger.after(&then, &all, Some(none.iter()), false);
     assert!(left_out > 0 && left_out < 10_000, "{left_out}");
     let length = ledger.text().len();
     assert!(length < 1 << 20 && length > MAX_BYTES / 2, "{length}");
@@ -206,14 +209,15 @@ fn an_entry_without_a_line_that_no_route_serves_is_no_news() {
     ask("z", "served".to_owned(), "9.9.9.9/32");
     ask("z", "waits".to_owned(), "1.1.1.1/32");
     let none: [Ipv4Net; 0] = [];
-    let (mut first, ..) = Ledger::new("egress").after(&snapshot, &request, none.iter(), false);
+    let (mut first, ..) =
+        Ledger::new("egress").after(&snapshot, &request, Some(none.iter()), false);
     let empty = Ledger::new("egress");
     first.forget_unserved(&empty, [net("9.9.9.0/24")].into_iter());
     assert_eq!(first.unnamed(), &BTreeSet::from([net("9.9.9.9/32")]));
 
     let edited = entry("z", "waits");
     request.entries.insert(edited, net("2.2.2.2/32"));
-    let (mut next, ..) = first.after(&snapshot, &request, none.iter(), true);
+    let (mut next, ..) = first.after(&snapshot, &request, Some(none.iter()), true);
     next.forget_unserved(&first, none.into_iter());
     assert!(!next.must_outlive(&first));
     // Networks of routes that may be under way stay.

@@ -28,6 +28,16 @@ pub enum Recall<'a> {
     Known(&'a Ledger),
 }
 
+/// The networks of the live routes, as far as they are known.
+pub enum LiveNets<I> {
+    All(I),
+    /// The stack cannot be read or is not ours for now. No entry gets or loses a route, and when the stack is back, the lines must explain its
+    /// routes: they do not change.
+    Unknown,
+    /// The stack that the ledger knows is in another account. Entries get routes here, and may have others there: no line is removed.
+    InOtherAccount,
+}
+
 impl<'a> Recall<'a> {
     /// Returns the last known content of the ledger.
     pub(in crate::model) fn ledger(self) -> Option<&'a Ledger> {
@@ -89,20 +99,24 @@ impl<'a> Recall<'a> {
     }
 
     /// Returns the next content of the ledger, and the problem to publish about it.
-    pub fn next<'b>(
+    pub fn next<'b, I: Iterator<Item = &'b Ipv4Net>>(
         self,
         live_stack: &Live,
         snapshot: &Snapshot,
         stack_name: &str,
         request: &Request,
-        live: impl Iterator<Item = &'b Ipv4Net>,
+        live: LiveNets<I>,
     ) -> (Option<Ledger>, Option<Problem>) {
         let Some(ledger) = self.ledger() else {
             return (None, self.problem(stack_name, 0, &BTreeSet::new()));
         };
         let under_way = matches!(live_stack, Live::Ours(stack)
             if stack.status.phase() == Phase::Busy || !stack.change_sets.is_empty());
-        let (mut next, left_out, tenants) = ledger.after(snapshot, request, live, under_way);
+        let (mut next, left_out, tenants) = match live {
+            LiveNets::All(live) => ledger.after(snapshot, request, Some(live), under_way),
+            LiveNets::InOtherAccount => ledger.after(snapshot, request, None::<I>, under_way),
+            LiveNets::Unknown => (ledger.clone(), 0, BTreeSet::new()),
+        };
         next.stack = match live_stack {
             Live::Ours(stack) if stack.status.phase() != Phase::Gone => Some(stack.id.clone()),
             Live::Ours(_) | Live::Absent => None,

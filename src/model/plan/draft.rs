@@ -6,22 +6,27 @@ use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::{Live, gateways, secondary_ips, static_ips};
 use crate::model::cloud::live_routes::live_routes;
+use crate::model::cloud::status::Phase;
 use crate::model::desired::parse::parse;
 use crate::model::desired::{Desired, rules};
+use crate::model::persisted::recall::LiveNets;
 use crate::model::plan::types::{Action, Failure, Plan, World};
 use crate::model::plan::{capacity, former_ips, kept_ips, more_ips, owner};
 
-/// Returns a plan with the request and the desired stack, but without an action yet.
-pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout) -> Plan {
+/// Returns a plan with the request and the desired stack, but without an action yet. `layout`: the contents of our live stack, if readable.
+pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: Option<&Layout>) -> Plan {
     let rules = rules::rules(world.network, world.settings, names);
     let routed = || names.routes.keys().map(|(_, cidr)| cidr);
     let trusted = world.ledger.trusted(routed());
     let (request, mut problems) = parse(world.snapshot, &rules, world.ledger, trusted);
     let stack_name = &world.settings.stack_name;
     let (live, snapshot) = (world.live, world.snapshot);
+    let known = live_nets(world, layout, routed());
     let next = world
         .ledger
-        .next(live, snapshot, stack_name, &request, routed());
+        .next(live, snapshot, stack_name, &request, known);
+    let none = Layout::default();
+    let layout = layout.unwrap_or(&none);
     let (mut ledger, problem) = next;
     if let Some(ledger) = &mut ledger {
         former_ips::note(ledger, world, names);
@@ -77,6 +82,22 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: &Layout)
     }
     plan.ledger = ledger;
     plan
+}
+
+/// Returns the networks of the live routes, which are `routed` if our stack can be read.
+fn live_nets<I>(world: &World<'_>, layout: Option<&Layout>, routed: I) -> LiveNets<I> {
+    let has_no_stack = match world.live {
+        Live::Absent => true,
+        Live::Ours(stack) => stack.status.phase() == Phase::Gone,
+        Live::Foreign { .. } | Live::Several(_) => false,
+    };
+    match () {
+        () if world.ledger.is_of_other(world.network.account.as_deref()) => {
+            LiveNets::InOtherAccount
+        }
+        () if layout.is_some() || has_no_stack => LiveNets::All(routed),
+        () => LiveNets::Unknown,
+    }
 }
 
 /// Returns the worker route tables of configured zones that wait. A table of a zone that is not configured has a wrong tag.

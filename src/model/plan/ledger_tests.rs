@@ -113,6 +113,60 @@ fn a_ledger_that_does_not_explain_what_is_live_says_nothing() {
     assert_eq!(bench.plan().action, Action::Keep);
 }
 
+/// While the stack is another cluster's or cannot be read, one entry is removed and another is changed. When it is back, an entry has a typo.
+#[test]
+fn the_ledger_explains_the_routes_of_a_stack_that_was_away() {
+    let foreign = Live::Foreign {
+        name: "egress".to_owned(),
+        why: "it belongs to another cluster".to_owned(),
+    };
+    let several = Live::Several(vec!["arn:one".to_owned(), "arn:two".to_owned()]);
+    let mut unreadable = Bench::live(&[("dns", "8.8.8.8")]);
+    unreadable.stack().template = "Resources: {}".to_owned();
+    for away in [foreign, several, unreadable.live] {
+        let mut bench = noted(&[("dns", "8.8.8.8"), ("web", "9.9.9.9")]);
+        let noted = bench.ledger.clone();
+        let live = std::mem::replace(&mut bench.live, away);
+        bench.ask(&[("web", "9.9.9.10"), ("new", "1.1.1.1")]);
+        let plan = bench.plan();
+        assert_eq!(plan.action, Action::Refuse, "{plan}");
+        assert_eq!(plan.ledger, noted, "{plan}");
+        bench.ledger = plan.ledger;
+        bench.live = live;
+        bench.ask(&[("web", "9.9.9,9")]);
+        assert_eq!(routed(&bench.plan()), set(&["9.9.9.9/32"]));
+        assert!(!bench.reasons().contains(&Reason::RemovalsFrozen));
+        // A stack that does not exist has no route to explain.
+        bench.live = Live::Absent;
+        let text = bench.plan().ledger.expect("it is there").text();
+        assert!(!text.contains("8.8.8.8/32"), "{text}");
+    }
+}
+
+/// The credentials are another account's for a while, in which the stack does not exist.
+#[test]
+fn the_ledger_explains_the_routes_of_a_stack_in_another_account() {
+    let mut bench = noted(&[("dns", "8.8.8.8"), ("web", "9.9.9.9")]);
+    bench.ledger.as_mut().unwrap().account = Some("111111111111".to_owned());
+    let live = std::mem::replace(&mut bench.live, Live::Absent);
+    bench.network.account = Some("222222222222".to_owned());
+    bench.ask(&[("web", "9.9.9.10"), ("new", "1.1.1.1")]);
+    let plan = bench.plan();
+    assert!(matches!(plan.action, Action::Create(_)), "{plan}");
+    let text = plan.ledger.as_ref().expect("it is there").text();
+    assert!(
+        text.contains("1.1.1.1/32"),
+        "a route is made for it: {text}"
+    );
+    bench.ledger = plan.ledger;
+    bench.live = live;
+    bench.network.account = Some("111111111111".to_owned());
+    bench.ask(&[("web", "9.9.9,9")]);
+    let plan = bench.plan();
+    assert!(!bench.reasons().contains(&Reason::RemovalsFrozen), "{plan}");
+    assert!(!routed(&plan).contains("8.8.8.8/32"), "{plan}");
+}
+
 #[test]
 fn what_cannot_be_kept_as_it_was_stays_where_it_is() {
     let mut bench = noted(&[("dns", "8.8.8.8"), ("web", "9.9.9.9")]);

@@ -18,7 +18,13 @@ fn is_in_memory(account: &str) -> bool {
 }
 
 impl Recall<'_> {
-    /// Returns the ledger without its static IPs if they are in another account than this one.
+    /// Whether the ledger is of another account than this one.
+    pub(in crate::model) fn is_of_other(self, account: Option<&str>) -> bool {
+        let of = self.ledger().and_then(|ledger| ledger.account.as_deref());
+        of.is_some_and(|of| account.is_some_and(|account| of != account))
+    }
+
+    /// Returns the ledger without its static IPs if they are in another account than this one. The name of that account stays.
     pub fn in_other_account(self, account: Option<&str>) -> Option<Ledger> {
         let (ledger, account) = (self.ledger()?, account?);
         let is_other = match &ledger.account {
@@ -29,7 +35,6 @@ impl Recall<'_> {
         let has_ips = ledger.had_ips().next().is_some();
         (is_other && has_ips).then(|| {
             let mut ledger = ledger.clone();
-            ledger.account = None;
             ledger.static_ips.clear();
             ledger.former_ips.clear();
             ledger
