@@ -2,8 +2,10 @@
 
 pub mod annotations;
 pub mod from_plan;
+pub mod lists;
 pub mod notifications;
 pub(crate) mod plan_text;
+pub mod routes;
 pub(crate) mod text;
 mod unrecorded;
 mod without_nat;
@@ -19,6 +21,8 @@ use crate::model::base::share::in_turn;
 use crate::model::base::text::Text;
 use crate::model::cloud::live::Progress;
 use crate::model::cloud::static_ip::{IpChange, KeptIp};
+use lists::ListStatus;
+use routes::Route;
 use zones::ZoneStatus;
 
 /// The version of the schema. It increases if a reader of the previous version would misread a document. New fields alone do not increase
@@ -52,6 +56,8 @@ pub struct Status {
     pub ip_changes: Vec<IpChange>,
     /// The way of the traffic, zone by zone.
     pub zones: Vec<ZoneStatus>,
+    /// The prefix lists that carry networks; empty without `--prefix-lists`.
+    pub prefix_lists: Vec<ListStatus>,
     /// The latest plan's step.
     pub plan: Step,
     /// What the plan would change, in words.
@@ -240,27 +246,6 @@ impl Entry {
         self.message = Some(what.into());
         self.remedy = Some(remedy.unwrap_or(reason.remedy()).into());
     }
-}
-
-/// The state of a route.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum RouteState {
-    #[default]
-    Pending,
-    Live,
-    /// Live and no longer requested, but not to be removed now.
-    Kept,
-    Leaving,
-    Drifted,
-}
-
-/// All routes to one destination.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Route {
-    pub cidr: String,
-    pub state: RouteState,
-    pub route_tables: Vec<String>,
 }
 
 /// A problem as text.

@@ -14,11 +14,10 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use super::lease_metrics::{LeaseGauges, Outcome};
+use super::plan_metrics::{Ip, List, by_state, count, prefix_lists, static_ips};
 use super::write_metrics::WriteMetrics;
 use crate::lease::LeaseView;
-use crate::model::base::problem::{Problem, Severity, Subject};
-use crate::model::plan::types::{Action, Plan};
-use crate::model::status::{by_zone, exits};
+use crate::model::plan::types::Action;
 use crate::reconcile::Pass;
 
 /// The prefix of every metric's name.
@@ -62,14 +61,6 @@ struct Operation {
     action: &'static str,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Ip {
-    zone: String,
-    ip: String,
-    allocation_id: String,
-    in_use: &'static str,
-}
-
 /// All metrics of the process. All clones share them.
 #[derive(Clone)]
 pub struct Metrics {
@@ -100,6 +91,7 @@ struct Gauges {
     problems: Family<Reason, Gauge>,
     limits: Family<Limit, Gauge<f64, AtomicU64>>,
     static_ips: Family<Ip, Gauge>,
+    prefix_lists: Family<List, Gauge>,
     calls: Family<Call, Counter>,
 }
 
@@ -194,6 +186,10 @@ impl Metrics {
         for ip in static_ips(plan) {
             gauges.static_ips.get_or_create(&ip).set(1);
         }
+        gauges.prefix_lists.clear();
+        for (list, networks) in prefix_lists(plan) {
+            gauges.prefix_lists.get_or_create(&list).set(networks);
+        }
         gauges.problems.clear();
         for problem in &plan.problems {
             gauges
@@ -230,6 +226,7 @@ impl Metrics {
         gauges.problems.clear();
         gauges.limits.clear();
         gauges.static_ips.clear();
+        gauges.prefix_lists.clear();
         gauges.routes.set(0);
         gauges.step_tries.set(0);
         gauges.step_wait.set(0.0);
@@ -312,49 +309,11 @@ impl Gauges {
         registry.register("limit_used_ratio", help, all.limits);
         let help = "1 for each static IP: in use, or kept in the account and costing money";
         registry.register("static_ip_info", help, all.static_ips);
+        let help = "Networks in each prefix list of the stack";
+        registry.register("prefix_list_networks", help, all.prefix_lists);
         let help = "Calls to AWS by service, action and result";
         registry.register("aws_calls", help, all.calls);
     }
-}
-
-/// Returns the numbers of entries that are accepted, refused, and valid but without room. The status uses the same states.
-fn by_state(plan: &Plan) -> [(&'static str, usize); 3] {
-    let of_owner =
-        |problem: &&Problem| matches!(problem.subject, Subject::Entry(_) | Subject::Object(_));
-    let of_owners = plan.problems.iter().filter(of_owner);
-    let (waiting, others): (Vec<&Problem>, Vec<&Problem>) = of_owners.partition(|it| it.waits());
-    let refused = others.iter().filter(|it| it.severity == Severity::Refused);
-    [
-        ("accepted", plan.admitted.entries.len()),
-        ("refused", refused.count()),
-        ("waiting", waiting.len()),
-    ]
-}
-
-/// Returns the labels of each static IP. The allocation id is empty until EC2 has been read.
-fn static_ips(plan: &Plan) -> Vec<Ip> {
-    let of_stack = |(zone, ip): (&String, &String), in_use| Ip {
-        zone: zone.clone(),
-        ip: ip.clone(),
-        allocation_id: plan.allocations.get(ip).cloned().unwrap_or_default(),
-        in_use,
-    };
-    let used = exits(&plan.static_ips, &plan.secondary_ips).map(|it| of_stack(it, "true"));
-    let announced = by_zone(&plan.announced_ips).map(|it| of_stack(it, "false"));
-    let kept = plan.kept_ips.iter().map(|kept| Ip {
-        zone: kept.zone.clone(),
-        ip: kept.ip.clone(),
-        allocation_id: kept.allocation_id.clone(),
-        in_use: match kept.held_by {
-            Some(_) => "true",
-            None => "false",
-        },
-    });
-    used.chain(announced).chain(kept).collect()
-}
-
-fn count(number: usize) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod liveness;
 pub mod log;
 pub mod metrics;
 pub mod page;
+mod plan_metrics;
 mod problem_log;
 mod rate_limiter;
 pub mod reporter;

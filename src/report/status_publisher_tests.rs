@@ -4,7 +4,7 @@ use super::*;
 use crate::model::base::ids::{EntryId, ObjectId};
 use crate::model::input::object::Object;
 use crate::model::plan::types::{Action, Plan};
-use crate::model::status::RouteState;
+use crate::model::status::routes::RouteState;
 
 fn pass(action: Action, why: &str, applied: bool) -> Result<Pass, ProviderError> {
     let mut plan = Plan::default();

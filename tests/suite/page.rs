@@ -317,37 +317,69 @@ async fn five_hundred_entries_stay_readable() {
 async fn status_and_check_ask_the_page() {
     let replica = alone("page-commands").start();
     looked(&replica).await;
-    let ask = |arguments: &[&str]| {
-        let output = Command::new(PROGRAM)
-            .env_clear()
-            .args(arguments)
-            .arg(format!("--server={}", replica.url("")))
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        (
-            output.status.code(),
-            text + &String::from_utf8_lossy(&output.stderr),
-        )
-    };
-    let (code, text) = ask(&["status"]);
+    let (code, text) = ask(&replica, &["status"]);
     assert!(
         code == Some(2) && text.contains("typo") && text.contains("Refused"),
         "{text}"
     );
-    let (code, text) = ask(&["check", "203.0.113.7"]);
+    let (code, text) = ask(&replica, &["check", "203.0.113.7"]);
     assert!(code == Some(0) && text.contains("198.51.100.1"), "{text}");
-    let (code, text) = ask(&["check", "9.9.9.9", "--output=json"]);
+    let (code, text) = ask(&replica, &["check", "9.9.9.9", "--output=json"]);
     let answer: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(
         (code, &answer["routed"], &answer["lease"]["held"]),
         (Some(2), &json!(false), &json!(true))
     );
-    let (code, text) = ask(&["status", "misspelt"]);
+    let (code, text) = ask(&replica, &["status", "misspelt"]);
     assert!(
         code == Some(2) && text.contains("no entry is known there"),
         "{text}"
     );
+}
+
+#[tokio::test]
+async fn prefix_lists_are_shown_and_found() {
+    let launch = alone("page-lists").flag("prefix-lists", "always");
+    let replica = launch.flag("drift-interval", "10s").start();
+    let browser = Browser::open();
+    open(&browser, &replica).await;
+    let list = "document.getElementById('lists').textContent";
+    wait::until("the prefix list and its id", || {
+        let text = browser.text(list);
+        let whole = text.starts_with("NetworkList01pl-") && text.ends_with("3 of at most 100");
+        wait::check(whole, || text)
+    })
+    .await;
+    browser.go(&replica.url("/#NetworkList01"));
+    shows(&browser, ROWS, json!(3)).await;
+    assert!(
+        browser
+            .text("document.getElementById('routes').textContent")
+            .contains("8.8.8.8/32 in NetworkList01")
+    );
+    let metric = "kube_static_egress_controller_prefix_list_networks{list=\"NetworkList01\"}";
+    assert_eq!(replica.metric(metric), Some(3.0));
+    let (_, answer) = ask(&replica, &["check", "8.8.8.8"]);
+    assert!(answer.contains(" in prefix list pl-"), "{answer}");
+    let (_, answer) = ask(&replica, &["status"]);
+    assert!(
+        answer.contains(") has 3 of at most 100 networks"),
+        "{answer}"
+    );
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// Runs a subcommand that asks the page. Returns its exit code and what it prints.
+fn ask(replica: &Replica, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(PROGRAM)
+        .env_clear()
+        .args(arguments)
+        .arg(format!("--server={}", replica.url("")))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let code = output.status.code();
+    (code, text + &String::from_utf8_lossy(&output.stderr))
 }
 
 #[tokio::test]

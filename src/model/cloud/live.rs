@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::Names;
-use crate::model::cloud::network_lists::NetworkList;
+use crate::model::cloud::network_lists::{LiveList, NetworkList};
 use crate::model::cloud::observed::Observed;
 use crate::model::cloud::part_names::Part;
 use crate::model::cloud::resource_type::ResourceType;
@@ -227,6 +227,19 @@ pub(in crate::model) fn gateways(seen: Option<&Observed>, names: &Names) -> BTre
         Some((zone.clone(), seen?.ids.get(id)?.clone()))
     };
     gateways.filter_map(id).collect()
+}
+
+/// Returns the stack's network lists. `seen`: the last state that EC2 showed.
+pub(in crate::model) fn lists(
+    seen: Option<&Observed>,
+    names: &Names,
+) -> BTreeMap<String, LiveList> {
+    let live = |(name, list): (&String, &NetworkList)| {
+        let id = seen.and_then(|seen| seen.ids.get(name)).cloned();
+        let list = list.clone();
+        (name.clone(), LiveList { id, list })
+    };
+    names.lists.iter().map(live).collect()
 }
 
 /// Returns the secondary public IPs of the NAT gateways, by zone. `seen`: the last state that EC2 showed.

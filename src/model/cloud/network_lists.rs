@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::model::base::ids::TableId;
 use crate::model::cloud::logical_id::renewal;
 use crate::model::cloud::part_names::alphanumeric;
+use crate::model::cloud::prefix_list::ListId;
 use crate::model::cloud::resource_type::ResourceType;
 
 /// The resource type of a network list.
@@ -24,6 +25,14 @@ pub struct NetworkList {
     pub entries: BTreeSet<Ipv4Net>,
     /// `MaxEntries`: the number of routes that a route to the list counts for in its table.
     pub size: usize,
+}
+
+/// A network list of the live stack.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveList {
+    /// The prefix list, `pl-…`. None until the first read for drift.
+    pub id: Option<ListId>,
+    pub list: NetworkList,
 }
 
 /// Returns the logical id of a list.

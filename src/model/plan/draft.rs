@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::cloud::layout::{Layout, Names};
-use crate::model::cloud::live::{Live, gateways, secondary_ips, static_ips};
+use crate::model::cloud::live::{Live, gateways, lists, secondary_ips, static_ips};
 use crate::model::cloud::live_routes::live_routes;
 use crate::model::cloud::status::Phase;
 use crate::model::desired::parse::parse;
@@ -64,6 +64,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: Option<&
         announced_ips: more_ips::announced(world, layout, names, &secondary_ips),
         secondary_ips,
         gateways: gateways(world.watch.last_seen(), names),
+        lists: lists(world.watch.last_seen(), names),
         live_routes: live_routes(world.network, names, world.watch.last_seen()),
         grace: world.grace,
         failure: Failure::of(world, names),

@@ -12,6 +12,7 @@ use crate::model::base::settings::Settings;
 use crate::model::cloud::live::{ChangeSet, Live, Progress};
 use crate::model::cloud::more_ips::IpStep;
 use crate::model::cloud::network::{Later, Network};
+use crate::model::cloud::network_lists::LiveList;
 use crate::model::cloud::set_aside::Key;
 use crate::model::cloud::static_ip::{IpChange, KeptIp};
 use crate::model::desired::Desired;
@@ -105,6 +106,8 @@ pub struct Plan {
     pub ip_changes: Vec<IpChange>,
     /// The ids of the NAT gateways by zone, as EC2 last showed them.
     pub gateways: BTreeMap<Zone, String>,
+    /// The live stack's network lists, by logical id.
+    pub lists: BTreeMap<String, LiveList>,
     /// The live stack's routes, and whether EC2 shows each of them to lead to a NAT gateway.
     pub live_routes: BTreeMap<(TableId, Ipv4Net), bool>,
     /// The time until the next look, even if nothing changes.

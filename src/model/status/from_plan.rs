@@ -11,8 +11,9 @@ use crate::model::base::problem::{Problem, Severity, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::input::request::Snapshot;
 use crate::model::plan::types::{Action, Plan};
+use crate::model::status::routes::{Route, RouteState};
 use crate::model::status::{
-    Counts, Entry, Route, RouteState, Stack, State, Status, Told, unrecorded, without_nat, zones,
+    Counts, Entry, Stack, State, Status, Told, lists, unrecorded, without_nat, zones,
 };
 
 /// The maximum number of problems apart from those of entries.
@@ -82,6 +83,7 @@ pub fn survey(plan: &Plan, snapshot: &Snapshot, held: Option<Hold>) -> Status {
         kept_ips: plan.kept_ips.clone(),
         ip_changes: plan.ip_changes.clone(),
         zones: zones::zones(plan),
+        prefix_lists: lists::lists(plan),
         setback: plan.setback.clone(),
         differences: plan.differences.iter().map(ToString::to_string).collect(),
         routes: map.routes(),
@@ -342,6 +344,7 @@ impl<'a> Map<'a> {
                 cidr: cidr.to_string(),
                 state,
                 route_tables: tables.into_iter().cloned().collect(),
+                prefix_list: lists::list_of(self.plan, cidr),
             }
         };
         all.into_iter().map(route).collect()

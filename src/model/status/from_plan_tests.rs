@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::base::ids::ObjectId;
 use crate::model::base::reason::Reason;
+use crate::model::cloud::network_lists::{LiveList, NetworkList};
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::input::request::Object;
 
@@ -363,4 +364,30 @@ fn an_entry_that_is_refused_says_so_though_its_former_network_waits() {
         assert_eq!(entry.reason.as_deref(), Some("TooWide"));
         assert_eq!(entry.state, State::Kept);
     }
+}
+
+#[test]
+fn the_prefix_lists_and_the_list_of_each_route_are_shown() {
+    let nets = ["8.8.8.8/32", "9.9.9.9/32"];
+    let live = nets.map(|cidr| (cidr, true));
+    let (mut plan, snapshot) = world(&[("dns", "8.8.8.8/32")], &nets, &live);
+    let list = NetworkList {
+        entries: [net("8.8.8.8/32")].into(),
+        size: 100,
+    };
+    let id = Some("pl-1".to_owned());
+    let name = "NetworkList01".to_owned();
+    plan.lists.insert(name.clone(), LiveList { id, list });
+    let status = survey(&plan, &snapshot, None);
+    let shown: Vec<String> = status
+        .prefix_lists
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        shown,
+        ["NetworkList01 (pl-1) has 1 of at most 100 networks"]
+    );
+    let lists: Vec<_> = status.routes.into_iter().map(|it| it.prefix_list).collect();
+    assert_eq!(lists, [Some(name), None]);
 }

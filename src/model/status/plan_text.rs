@@ -12,6 +12,7 @@ use crate::model::cloud::status::Status;
 use crate::model::plan::coverage;
 use crate::model::plan::diff::Kind;
 use crate::model::plan::types::{Action, Plan};
+use crate::model::status::lists::lists;
 
 /// The maximum number of entries without room that the text of a plan names.
 const NAMED: usize = 20;
@@ -116,6 +117,9 @@ impl Plan {
         if !self.announced_ips.is_empty() {
             plan["announcedIps"] = json!(self.announced_ips);
         }
+        if !self.lists.is_empty() {
+            plan["prefixLists"] = json!(lists(self));
+        }
         plan
     }
 }
@@ -158,6 +162,9 @@ impl fmt::Display for Plan {
         for (zone, ips) in &self.announced_ips {
             let (ips, zone) = (ips.join(", "), plain(zone));
             writeln!(f, "  announced IPs {} ({zone})", plain(&ips))?;
+        }
+        for list in lists(self) {
+            writeln!(f, "  prefix list {}", plain(&list.to_string()))?;
         }
         let entries = self.admitted.entries.len();
         let routes = self.desired.routes.len();

@@ -10,7 +10,8 @@ use serde::Serialize;
 use crate::model::base::plain::plain;
 use crate::model::cloud::static_ip::KeptIp;
 use crate::model::plan::types::Action;
-use crate::model::status::{Entry, RouteState, State, Status, joined};
+use crate::model::status::routes::RouteState;
+use crate::model::status::{Entry, State, Status, joined};
 
 /// How traffic to an address leaves the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -21,6 +22,9 @@ pub struct Answer {
     pub routed: bool,
     /// The most specific live route, else the future one.
     pub route: Option<String>,
+    /// The prefix list that has the route's destination as an entry: its id, or its name in the stack until the id is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix_list: Option<String>,
     /// The static IPs from which its traffic leaves; empty if it is not routed.
     pub static_ips: Vec<String>,
     /// The entries that request it.
@@ -67,6 +71,9 @@ impl Status {
         }
         for kept in &self.kept_ips {
             line("kept IP", &kept_text(kept));
+        }
+        for list in &self.prefix_lists {
+            line("prefix list", &list.to_string());
         }
         let leader = &self.leader;
         line(
@@ -125,12 +132,20 @@ impl Status {
             false => of_entries.into_iter().cloned().collect(),
         };
         let ip = address.to_string();
+        let list = route.and_then(|route| route.prefix_list.as_ref());
+        let named = |name: &String| {
+            let mut lists = self.prefix_lists.iter();
+            let known = lists.find(|list| list.name == *name);
+            let id = known.and_then(|list| list.prefix_list_id.clone());
+            id.unwrap_or_else(|| name.clone())
+        };
         let mut kept = self.kept_ips.iter();
         Answer {
             kept_ip: kept.find(|kept| kept.ip == ip).cloned(),
             address: ip,
             routed,
             route: route.map(|route| route.cidr.clone()),
+            prefix_list: list.map(named),
             static_ips: if routed { ips } else { Vec::new() },
             entries,
             omitted: self.omitted.entries,
@@ -145,9 +160,12 @@ impl Answer {
         let route = plain(self.route.as_deref().unwrap_or_default());
         let head = if self.routed {
             let ips = self.static_ips.join(", ");
+            let list = self.prefix_list.as_deref();
+            let list = list.map(|list| format!(" in prefix list {}", plain(list)));
             format!(
-                "{address} leaves from {} by the route to {route}\n",
-                plain(&ips)
+                "{address} leaves from {} by the route to {route}{}\n",
+                plain(&ips),
+                list.unwrap_or_default()
             )
         } else if !route.is_empty() {
             format!("{address} has no static IP yet: the route to {route} does not exist yet\n")

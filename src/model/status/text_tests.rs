@@ -1,5 +1,7 @@
 use super::*;
-use crate::model::status::{Omitted, Route};
+use crate::model::status::Omitted;
+use crate::model::status::lists::ListStatus;
+use crate::model::status::routes::Route;
 
 fn status() -> Status {
     let entry = |name: &str, key: &str, asked: &str, state| Entry {
@@ -146,4 +148,30 @@ fn a_kept_static_ip_is_listed_with_the_command_that_releases_it() {
         "{text}"
     );
     assert_eq!(check([198, 51, 100, 1]).kept_ip, None);
+}
+
+#[test]
+fn the_prefix_list_of_a_route_is_named() {
+    let mut status = status();
+    let name = "NetworkList01".to_owned();
+    let list = ListStatus {
+        name: name.clone(),
+        networks: 1,
+        max_entries: 100,
+        ..ListStatus::default()
+    };
+    status.routes[0].prefix_list = Some(name);
+    status.prefix_lists = vec![list];
+    let answers = |status: &Status| (status.table(), status.check([8, 8, 8, 8].into()).text());
+    let (table, answer) = answers(&status);
+    assert!(table.contains("prefix list NetworkList01 has 1 of at most 100 networks\n"));
+    let route = "by the route to 8.8.8.8/31 in prefix list";
+    assert!(
+        answer.contains(&format!("{route} NetworkList01\n")),
+        "{answer}"
+    );
+    status.prefix_lists[0].prefix_list_id = Some("pl-1".to_owned());
+    let (table, answer) = answers(&status);
+    assert!(table.contains("prefix list NetworkList01 (pl-1) has 1 of at most 100 networks\n"));
+    assert!(answer.contains(&format!("{route} pl-1\n")), "{answer}");
 }

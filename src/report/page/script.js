@@ -112,11 +112,13 @@ const kept = s => s.keptIps.map(k => {
 
 const owner = e => (e.cluster ? e.cluster + "/" : "") + e.namespace + "/" + e.name;
 const matching = s => {
-  const text = $("search").value.trim().toLowerCase(), net = network(text), zone = named(s, text);
-  const cidrs = zone && new Set(routesOf(s, zone).map(route => route.cidr));
+  const text = $("search").value.trim().toLowerCase(), net = network(text), zone = named(s, text), list = namedList(s, text);
+  const of = list ? s.routes.filter(route => route.prefixList === list.name) : zone ? routesOf(s, zone) : [];
+  const cidrs = new Set(of.map(route => route.cidr));
   return s.entries.filter(e => {
     if (filter && e.state !== filter) return false;
     if (!text) return true;
+    if (list) return cidrs.has(e.route);
     if (zone) return cidrs.has(e.route) || e.staticIps?.some(ip => zone.staticIps.includes(ip));
     if (net) return overlap(net, network(e.cidr || e.asked)) || e.staticIps?.includes(text);
     return [owner(e), e.key, e.asked, e.reason || ""].some(part => part.toLowerCase().includes(text));
@@ -202,7 +204,8 @@ const plan = s => {
 const routes = s => {
   const all = new Set(s.zones.flatMap(zone => zone.routeTables));
   return s.routes.map(r => make("tr", null, make("td", null, pill(r.state)),
-    make("td", { label: "Destination", className: "mono" }, r.cidr),
+    make("td", { label: "Destination", className: "mono" }, r.cidr,
+      r.prefixList ? make("span", { className: "soft" }, " in " + r.prefixList) : null),
     make("td", { label: "Route tables", className: "mono" }, ...most(r.routeTables, all, "tables").flatMap(table => [table, " "]))));
 };
 const timeline = s => [...s.timeline].reverse().map(step =>
@@ -237,6 +240,7 @@ const show = answer => {
   }
   status.zones ||= [];
   status.keptIps ||= [];
+  status.prefixLists ||= [];
   const [kind, text] = answer.leading || answer.leader ? verdict(status) : ["bad", "nobody leads"];
   badge(kind, (answer.leading ? "" : "standby: ") + text);
   draw("loop", [status.counts, status.plan, status.stack, status.nextLook], () => loop(status));
@@ -254,6 +258,9 @@ const show = answer => {
   draw("plan", [status.plan, status.differences, status.operation, status.stack], () => plan(status));
   draw("zones", [status.zones, status.routes, status.omitted.routes, status.stack.arn], () => zones(status));
   $("zones-count").textContent = count(status.zones.length, "zone");
+  $("prefix-lists").hidden = !status.prefixLists.length;
+  $("lists-count").textContent = count(status.prefixLists.length, "list");
+  draw("lists", [status.prefixLists, status.stack.arn], () => prefixLists(status));
   draw("routes", [status.routes, status.zones], () => routes(status));
   $("routes-count").textContent = count(status.routes.length + status.omitted.routes, "destination");
   draw("time", status.timeline, () => timeline(status));

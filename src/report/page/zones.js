@@ -14,7 +14,7 @@ const consoleLink = (s, id, service, place) => {
     "aria-label": id + " in the AWS console" }, "↗") : null;
 };
 const PLACES = { nat: ["vpcconsole", "NatGatewayDetails:natGatewayId="], rtb: ["vpcconsole", "RouteTableDetails:RouteTableId="],
-  ip: ["ec2", "Addresses:PublicIp="], stack: ["cloudformation", "/stacks/stackinfo?stackId="] };
+  pl: ["vpcconsole", "PrefixListDetails:prefixListId="], ip: ["ec2", "Addresses:PublicIp="], stack: ["cloudformation", "/stacks/stackinfo?stackId="] };
 // A part of the way: a link to its entries, and one to the console.
 const part = (s, kind, id) => make("span", { className: "part" },
   make("a", { className: "plain mono", href: "#" + encodeURIComponent(id) }, id), consoleLink(s, id, ...PLACES[kind]));
@@ -40,6 +40,14 @@ const zones = s => s.zones.map(zone => {
 });
 // The zone that a person means by its name, its NAT gateway or one of its route tables.
 const named = (s, text) => s.zones.find(zone => [zone.zone, zone.natGateway, ...zone.routeTables].includes(text));
+// The prefix lists, each with a link to its entries.
+const prefixLists = s => s.prefixLists.map(list => {
+  const link = make("a", { className: "plain mono", href: "#" + encodeURIComponent(list.name) }, list.name);
+  return make("tr", null, make("th", { scope: "row" }, link),
+    make("td", { label: "Prefix list" }, list.prefixListId ? part(s, "pl", list.prefixListId) : "its id is read when drift is looked for"),
+    make("td", { label: "Networks" }, list.networks + " of at most " + list.maxEntries));
+});
+const namedList = (s, text) => s.prefixLists.find(list => [list.name.toLowerCase(), list.prefixListId].includes(text));
 // A list that is the same as the whole is named by its size.
 const most = (ids, all, noun) => ids.length > 1 && ids.length === all.size && ids.every(id => all.has(id))
   ? [make("span", { title: ids.join(" ") }, "all " + ids.length + " " + noun)] : ids.map(id => make("span", null, id));
