@@ -3,6 +3,7 @@
 pub(crate) mod capacity;
 pub mod change_set;
 pub(crate) mod coverage;
+pub(crate) mod decision;
 pub mod diff;
 pub(crate) mod draft;
 pub mod drift_repair;
@@ -23,6 +24,7 @@ pub(crate) mod recovery;
 pub mod refusals;
 pub(crate) mod replaced_ips;
 pub(crate) mod retain_first;
+pub(crate) mod settled;
 pub mod stack_policy;
 pub(crate) mod table_room;
 pub mod types;
@@ -33,17 +35,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::model::base::ids::TableId;
-use crate::model::base::problem::{Problem, Subject, split};
+use crate::model::base::problem::Problem;
 use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::{Layout, LayoutError, Names};
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::observed::IdKind;
 use crate::model::cloud::status::Phase;
-use crate::model::desired::template;
-use crate::model::plan::change_set::Whole;
+use crate::model::plan::decision::{Decision, Notes};
 use crate::model::plan::draft::draft;
-use crate::model::plan::patched_template::next_change;
-use crate::model::plan::types::{Action, Plan, World};
+use crate::model::plan::types::{Plan, World};
+
+/// The tests below import these names from here.
+#[cfg(test)]
+use crate::model::{base::problem::Subject, desired::template, plan::types::Action};
 
 /// Returns the plan. The function is total: every world has a plan.
 pub fn plan(world: &World<'_>) -> Plan {
@@ -121,24 +125,26 @@ fn plan_for(
     plan.problems.extend(more_ips::kept(world, &names, live));
     let limits = &world.network.limits;
     plan.problems.extend(limits.problems(world.settings));
-    match (world.live, layout) {
-        (Live::Foreign { name, why }, _) => plan.refuse(name, foreign, why.clone()),
-        (Live::Several(ids), _) => plan.refuse_several(&world.settings.stack_name, ids),
-        (_, None) => plan.absent(world),
-        (_, Some((stack, Err(error)))) if stack.status.phase() == Phase::Settled => {
-            plan.stack.clone_from(&stack.id);
-            plan.refuse(
-                &stack.name,
-                Reason::TemplateUnreadable,
-                format!("{error}; move it out of the way"),
-            );
-        }
-        // The template matters only while the stack is at rest.
-        (_, Some((stack, layout))) => {
-            plan.stack.clone_from(&stack.id);
-            plan.present(world, stack, &layout.unwrap_or_default(), &names);
+    if let Some((stack, layout)) = &layout {
+        plan.stack.clone_from(&stack.id);
+        if let (Phase::Settled, Ok(layout)) = (stack.status.phase(), layout) {
+            plan.look_for_drift(world, stack, layout, &names);
+            plan.hold_large_removal(world, layout, &names);
         }
     }
+    let mut notes = Notes::default();
+    let decision = match (world.live, &layout) {
+        (Live::Foreign { name, why }, _) => Decision::refuse(name, foreign, why.clone()),
+        (Live::Several(ids), _) => recovery::refuse_several(&world.settings.stack_name, ids),
+        (_, None) => plan.absent(world),
+        (_, Some((stack, Err(error)))) if stack.status.phase() == Phase::Settled => {
+            let text = format!("{error}; move it out of the way");
+            Decision::refuse(&stack.name, Reason::TemplateUnreadable, text)
+        }
+        // The template matters only while the stack is at rest.
+        (_, Some((stack, _))) => plan.present(&mut notes, world, stack, live, &names),
+    };
+    plan.complete(decision, notes);
     plan.look_within(limits.again());
     plan.missing_tables = missing_tables;
     plan.mark_zones(world, &names);
@@ -160,120 +166,6 @@ impl Plan {
     /// Schedules the next look after the shortest of these waits, unless it is due earlier.
     pub(in crate::model) fn look_within(&mut self, waits: impl IntoIterator<Item = Duration>) {
         self.again = self.again.into_iter().chain(waits).min();
-    }
-
-    pub(super) fn set(&mut self, action: Action, why: impl Into<String>) {
-        self.action = action;
-        self.why = why.into();
-    }
-
-    pub(super) fn refuse(&mut self, stack: &str, reason: Reason, message: String) {
-        self.why.clone_from(&message);
-        self.action = Action::Refuse;
-        self.problems.push(Problem::refused(
-            Subject::Stack(stack.to_owned()),
-            reason,
-            message,
-        ));
-    }
-
-    pub(super) fn settled(
-        &mut self,
-        world: &World<'_>,
-        stack: &Stack,
-        layout: &Layout,
-        names: &Names,
-    ) {
-        let left = world.grace.empty_left();
-        self.hold_large_removal(world, layout, names);
-        if self.nothing_asked() && !names.routes.is_empty() && !left.is_zero() {
-            self.again = Some(self.grace.look(left));
-            let seconds = left.as_secs();
-            let why = format!(
-                "no ConfigMap asks for a route any more; that is believed after {seconds} s more"
-            );
-            self.set(Action::Keep, why);
-        } else if self.deletion_is_due(world) {
-            let why = "no ConfigMap asks for a route any more, and --on-empty is delete";
-            let all = layout.resources.keys().cloned().collect();
-            if !self.retain_first(stack, layout, names, all) {
-                self.delete(stack, why.to_owned());
-            }
-        } else {
-            self.compare(world, stack, layout, names);
-        }
-        self.keep_policy(world, stack, names);
-    }
-
-    fn compare(&mut self, world: &World<'_>, stack: &Stack, layout: &Layout, names: &Names) {
-        if self.repair(world, stack, layout, names) || self.replace_ip(world, stack, layout, names)
-        {
-            return;
-        }
-        if self.desired.zones.is_empty() {
-            let text = "no configured zone can have a NAT gateway: see the problems of the zones"
-                .to_owned();
-            return self.refuse(&stack.name, Reason::NothingToRoute, text);
-        }
-        let taken = self.taken(world, stack, names);
-        let desired = self.passable(world, stack, names, taken.clone());
-        let rendered = template::render(&desired, names, layout, world.settings.template_bucket);
-        drop(desired);
-        let template = match rendered {
-            Ok(template) => template,
-            Err(error) => {
-                let error = error.to_string();
-                let (what, remedy) = split(&error);
-                let remedy = remedy.unwrap_or(Reason::TemplateTooLarge.remedy());
-                let text = format!("{what}, and nothing is changed until it fits; {remedy}");
-                return self.refuse(&stack.name, Reason::TemplateTooLarge, text);
-            }
-        };
-        self.size = Some(template.size);
-        let (template, differences) = next_change(stack, layout, template, &self.request);
-        self.differences = differences;
-        // The next change of an adopted stack names its owner. No change is made for the owner alone.
-        if let [only] = self.differences.as_slice()
-            && only.is_claim()
-        {
-            self.differences.clear();
-        }
-        let allowed = |id: &str| self.may_go(names, id);
-        if let Some(text) = diff::refusal(&self.differences, &names.strangers, allowed) {
-            return self.refuse(&stack.name, Reason::WouldLoseStaticIp, text);
-        }
-        if let Some(text) = self.would_lose_list(names) {
-            return self.refuse(&stack.name, Reason::UnplannedChange, text);
-        }
-        let given_up = self.differences.iter().filter(|it| it.is_loss());
-        let given_up = given_up.map(|it| it.id.clone()).collect();
-        if self.retain_first(stack, layout, names, given_up) {
-            return;
-        }
-        if stack.status.is_rollback() && !self.differences.is_empty() {
-            self.setback = stack.cause.clone();
-        }
-        // Termination protection follows the differences: if the right to set it is missing, routes still change.
-        let unprotected = self.desired.termination_protection && !stack.termination_protection;
-        if self.differences.is_empty() && unprotected {
-            let why = "termination protection is asked for and off";
-            self.set(Action::Protect(true), why);
-        } else if self.differences.is_empty() && self.add_ip(world, stack, layout, names) {
-        } else if self.differences.is_empty() {
-            match stack.change_sets.first() {
-                Some(left) => self.tidy_up(left),
-                None if self.drifts.is_empty() => {
-                    self.set(Action::Keep, "the stack is as it should be");
-                }
-                None => {
-                    let why = "the stack is as it should be, but EC2 is not: see the problems";
-                    self.set(Action::Keep, why);
-                }
-            }
-        } else {
-            let whole = Whole::new(world, layout, taken);
-            self.change(stack, template, names, Some(whole));
-        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack};
 use crate::model::desired::template::{self, Template};
 use crate::model::persisted::ledger::Ledger;
+use crate::model::plan::decision::Decision;
 use crate::model::plan::diff::{Difference, Kind, is_protected};
 use crate::model::plan::list_edits::ListEdits;
 use crate::model::plan::patched_template::next_change;
@@ -40,112 +41,138 @@ impl<'a> Whole<'a> {
     }
 }
 
+/// A change of the live stack that the controller could make.
+pub(in crate::model) struct Proposal<'a> {
+    pub template: Template,
+    pub differences: Vec<Difference>,
+    /// The logical ids of resources that the change may replace or remove.
+    pub renewed: BTreeSet<String>,
+    /// The input of the template, if it is for the whole request and not for a single step such as a repair.
+    pub whole: Option<Whole<'a>>,
+}
+
+impl Proposal<'_> {
+    /// Returns a single step that replaces and removes nothing.
+    pub fn step(template: Template, differences: Vec<Difference>) -> Self {
+        Self {
+            template,
+            differences,
+            renewed: BTreeSet::new(),
+            whole: None,
+        }
+    }
+
+    /// Returns a step of this change.
+    fn decision(self, action: Action, why: impl Into<String>) -> Decision {
+        Decision {
+            differences: self.differences,
+            renewed: self.renewed,
+            ..Decision::new(action, why)
+        }
+    }
+
+    fn differs(&self, id: &str) -> bool {
+        self.differences.iter().any(|it| it.id == id)
+    }
+}
+
 impl Plan {
-    /// Plans the next step of a change. Every change is a change set: CloudFormation announces its changes before it makes them, and
-    /// executes it only on the stack that it was made for. `whole`: the template is for the whole request, not for a step of a repair.
+    /// Returns the next step of a change. Every change is a change set: CloudFormation announces its changes before it makes them, and
+    /// executes it only on the stack that it was made for.
     pub(in crate::model) fn change(
-        &mut self,
+        &self,
         stack: &Stack,
-        template: Template,
         names: &Names,
-        whole: Option<Whole<'_>>,
-    ) {
-        if let Some(found) = set_for(stack, &template) {
-            return self.go_on(stack, found, names);
+        mut proposal: Proposal<'_>,
+    ) -> Decision {
+        if let Some(found) = set_for(stack, &proposal.template) {
+            return self.go_on(stack, found, names, proposal);
         }
-        if self.use_earlier(stack, names, whole.as_ref(), &template) {
-            return;
+        if let Some((action, why)) = self.use_earlier(stack, names, &proposal) {
+            return proposal.decision(action, why);
         }
-        let spared = whole.and_then(|whole| self.sparing(&whole, stack, names));
-        let template = match spared {
-            None => template,
-            Some((template, differences)) => {
-                self.differences = differences;
-                if let Some(found) = set_for(stack, &template) {
-                    return self.go_on(stack, found, names);
-                }
-                template
+        if let Some((template, differences)) = self.sparing(&proposal, stack, names) {
+            (proposal.template, proposal.differences) = (template, differences);
+            if let Some(found) = set_for(stack, &proposal.template) {
+                return self.go_on(stack, found, names, proposal);
             }
-        };
+        }
         let new = self.desired.routes.iter();
         let new = new.filter(|route| !names.routes.contains_key(route));
-        if let Some(ledger) = &mut self.ledger {
-            ledger.note_planned(new.map(|(_, cidr)| *cidr));
-        }
-        let count = self.differences.len();
+        let count = proposal.differences.len();
         let why = format!("{count} differences from what is asked for");
-        self.set(Action::Prepare(template), why);
-    }
-
-    /// Discards a change set that is left over, or waits: CloudFormation does not delete a pending one, which may be needed again by then.
-    pub(in crate::model) fn tidy_up(&mut self, left: &ChangeSet) {
-        let text = "the stack is as it should be; a change set is left over";
-        match left.state {
-            ChangeSetState::Pending => self.set(Action::Wait, text),
-            _ => self.set(discard(left), text),
+        let template = proposal.template.clone();
+        Decision {
+            planned: new.map(|(_, cidr)| *cidr).collect(),
+            ..proposal.decision(Action::Prepare(template), why)
         }
     }
 
-    /// Plans the next step for the change set that was made for this exact template.
-    fn go_on(&mut self, stack: &Stack, found: &ChangeSet, names: &Names) {
+    /// Returns the next step for the change set that was made for this exact template.
+    fn go_on(
+        &self,
+        stack: &Stack,
+        found: &ChangeSet,
+        names: &Names,
+        proposal: Proposal<'_>,
+    ) -> Decision {
         match &found.state {
             ChangeSetState::Pending => {
-                self.set(Action::Wait, "CloudFormation is computing the change set")
+                proposal.decision(Action::Wait, "CloudFormation is computing the change set")
             }
             ChangeSetState::NoChanges => {
                 let text = "CloudFormation sees nothing to change, though the stack differs from what is asked for (see the \
                             differences); if routes are missing, delete the change set to have it made again";
-                self.problems.push(Problem::warning(
-                    Subject::Stack(stack.name.clone()),
-                    Reason::NotSeenByCloudFormation,
-                    text.to_owned(),
-                ));
-                self.set(
-                    Action::Keep,
-                    "CloudFormation sees no difference in the resources",
-                );
+                let subject = Subject::Stack(stack.name.clone());
+                let reason = Reason::NotSeenByCloudFormation;
+                let why = "CloudFormation sees no difference in the resources";
+                Decision {
+                    problems: vec![Problem::warning(subject, reason, text.to_owned())],
+                    ..proposal.decision(Action::Keep, why)
+                }
             }
             ChangeSetState::Dead(reason) => {
-                self.setback = Some(reason.clone());
-                self.set(
-                    discard(found),
-                    format!("the change set cannot be executed: {reason}"),
-                );
+                let why = format!("the change set cannot be executed: {reason}");
+                Decision {
+                    setback: Some(reason.clone()),
+                    ..proposal.decision(discard(found), why)
+                }
             }
             ChangeSetState::Executed => {
-                self.setback = Some(
-                    stack
-                        .cause
-                        .clone()
-                        .unwrap_or_else(|| "its execution changed nothing".to_owned()),
-                );
-                self.set(
-                    discard(found),
-                    "the change set was executed without the intended effect",
-                );
+                let cause = stack.cause.clone();
+                let cause = cause.unwrap_or_else(|| "its execution changed nothing".to_owned());
+                let why = "the change set was executed without the intended effect";
+                Decision {
+                    setback: Some(cause),
+                    ..proposal.decision(discard(found), why)
+                }
             }
             ChangeSetState::Ready => {
-                let allowed = |id: &str| self.may_go(names, id);
-                match diff::unplanned(&found.changes, &self.differences, allowed) {
+                let allowed = |id: &str| proposal.renewed.contains(id) || self.may_go(names, id);
+                match diff::unplanned(&found.changes, &proposal.differences, allowed) {
                     Some(text) => {
                         let text = format!(
                             "{text}; look at it in CloudFormation, and delete it to have it made again"
                         );
-                        self.refuse(&stack.name, Reason::UnplannedChange, text);
+                        Decision {
+                            differences: proposal.differences,
+                            renewed: proposal.renewed,
+                            ..Decision::refuse(&stack.name, Reason::UnplannedChange, text)
+                        }
                     }
                     None => {
                         let change_set = found.name.clone();
                         let why =
                             format!("{} resource changes, all as planned", found.changes.len());
-                        self.set(Action::Execute { change_set }, why);
+                        proposal.decision(Action::Execute { change_set }, why)
                     }
                 }
             }
         }
     }
 
-    /// Executes a change set for an earlier template if all its changes are safe, or waits for one. Otherwise a stream of edits, each of
-    /// which outdates the change set before, would block all of them. Returns whether a step is planned.
+    /// Returns the execution of a change set for an earlier template if all its changes are safe, or the wait for one, with the reason.
+    /// Otherwise a stream of edits, each of which outdates the change set before, would block all of them.
     ///
     /// CloudFormation does not announce which static IP a NAT gateway gets. So a change set that alters a zone is used only if its template
     /// had the same zones.
@@ -153,29 +180,29 @@ impl Plan {
     /// A change is safe if it is still wanted, or adds a route that was requested when the change set was made: such a route does no harm
     /// until the next change removes it.
     fn use_earlier(
-        &mut self,
+        &self,
         stack: &Stack,
         names: &Names,
-        whole: Option<&Whole<'_>>,
-        template: &Template,
-    ) -> bool {
+        proposal: &Proposal<'_>,
+    ) -> Option<(Action, String)> {
         let mut sets = stack.change_sets.iter().rev();
         if sets.clone().any(|set| set.state == ChangeSetState::Pending) {
-            self.set(Action::Wait, "CloudFormation is computing a change set");
-            return true;
+            let why = "CloudFormation is computing a change set".to_owned();
+            return Some((Action::Wait, why));
         }
+        let whole = proposal.whole.as_ref();
         // A drift that nobody repairs must not block all changes: only a route to a NAT gateway that does not exist would fail.
         let dead = whole.map(|whole| self.dead_zones(whole.world, stack, names));
         let dead = dead.unwrap_or_default();
         let passing = match whole {
-            Some(_) => self.passing(&dead),
+            Some(_) => self.passing(proposal, &dead),
             None => BTreeSet::new(),
         };
         // After a failure, a change adds few networks. Any success raises that number, even with networks that nobody requests any more.
         let is_limited =
             |whole: &Whole<'_>| whole.world.network.headroom.refused.additions.is_some();
         let tries = whole.is_some_and(is_limited);
-        let allowed = |id: &str| self.may_go(names, id);
+        let allowed = |id: &str| proposal.renewed.contains(id) || self.may_go(names, id);
         let edits = ListEdits::new(self, names);
         let useful = |set: &&ChangeSet| {
             let Some(lists) = edits.judge(set, &dead) else {
@@ -193,30 +220,24 @@ impl Plan {
                 .filter(|it| !passes(it))
                 .cloned()
                 .collect();
-            let is_wanted = |change: &Change| self.differs(&change.logical_id);
+            let is_wanted = |change: &Change| proposal.differs(&change.logical_id);
             set.state == ChangeSetState::Ready
                 && (tries || !wanted.is_empty() || lists.helps)
                 && !is_revert(&set.name)
-                && (makes_same_zones(set, template) || !set.changes.iter().any(alters_zone))
-                && diff::unplanned(&wanted, &self.differences, allowed).is_none()
+                && (makes_same_zones(set, &proposal.template)
+                    || !set.changes.iter().any(alters_zone))
+                && diff::unplanned(&wanted, &proposal.differences, allowed).is_none()
                 && wanted.iter().all(is_wanted)
                 && !self.leaves_a_gap(set, names)
         };
-        let Some(set) = sets.find(useful) else {
-            return false;
-        };
+        let set = sets.find(useful)?;
         let (change_set, count) = (set.name.clone(), set.changes.len());
         let why = format!("{count} resource changes of an earlier plan, none of which does harm");
-        self.set(Action::Execute { change_set }, why);
-        true
-    }
-
-    fn differs(&self, id: &str) -> bool {
-        self.differences.iter().any(|it| it.id == id)
+        Some((Action::Execute { change_set }, why))
     }
 
     /// Returns the logical ids of routes for networks that were requested before, in the tables where routes can be made.
-    fn passing(&self, dead: &BTreeSet<Zone>) -> BTreeSet<String> {
+    fn passing(&self, proposal: &Proposal<'_>, dead: &BTreeSet<Zone>) -> BTreeSet<String> {
         let former = self.ledger.iter().flat_map(Ledger::former);
         let tables = self.desired.tables.iter();
         let tables = tables
@@ -228,7 +249,7 @@ impl Plan {
         };
         former
             .flat_map(ids)
-            .filter(|id| !self.differs(id))
+            .filter(|id| !proposal.differs(id))
             .collect()
     }
 
@@ -238,12 +259,13 @@ impl Plan {
     /// later. None if no removal is left out, or the result would not fit.
     fn sparing(
         &self,
-        whole: &Whole<'_>,
+        proposal: &Proposal<'_>,
         stack: &Stack,
         names: &Names,
     ) -> Option<(Template, Vec<Difference>)> {
+        let whole = proposal.whole.as_ref()?;
         let removes = |id: &str| {
-            let mut differences = self.differences.iter();
+            let mut differences = proposal.differences.iter();
             differences.any(|it| it.kind == Kind::Remove && it.id == id)
         };
         let removed_by = |set: &ChangeSet| -> BTreeSet<String> {
@@ -260,7 +282,8 @@ impl Plan {
                 ids.iter().any(|id| !removes(id)) || nets.iter().any(|net| !edits.removes(net))
             })
             .collect();
-        let adds = self.differences.iter().any(|it| it.kind != Kind::Remove);
+        let mut differences = proposal.differences.iter();
+        let adds = differences.any(|it| it.kind != Kind::Remove);
         let nothing = called_off.len() > 1 && adds;
         let stays = |((table, net), id): &(&(TableId, Ipv4Net), &String)| {
             let is_listed = names.list_routes.contains_key(*id);
@@ -313,12 +336,9 @@ impl Plan {
         })
     }
 
-    /// Whether the plan may remove or replace a live resource: its zone is removed, or the resource is one of `renewed`. [`desired::build`]
-    /// removes a zone only if the operator allowed that.
+    /// Whether every change may remove or replace a live resource, since its zone is removed. [`desired::build`] removes a zone only if the
+    /// operator allowed that.
     pub(in crate::model) fn may_go(&self, names: &Names, id: &str) -> bool {
-        if self.renewed.contains(id) {
-            return true;
-        }
         let zone = names
             .parts
             .iter()
@@ -326,6 +346,17 @@ impl Plan {
             .map(|((zone, _), _)| zone);
         zone.is_some_and(|zone| !self.desired.zones.contains_key(zone))
     }
+}
+
+/// Returns the discarding of a change set that is left over, or the wait for it: CloudFormation does not delete a pending one, which may be
+/// needed again by then.
+pub(in crate::model) fn tidy_up(left: &ChangeSet) -> Decision {
+    let action = match left.state {
+        ChangeSetState::Pending => Action::Wait,
+        _ => discard(left),
+    };
+    let why = "the stack is as it should be; a change set is left over";
+    Decision::new(action, why)
 }
 
 /// Whether a change creates, modifies or removes a resource that a static IP depends on.

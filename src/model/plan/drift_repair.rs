@@ -20,9 +20,10 @@ use crate::model::cloud::part_names::Part;
 use crate::model::drift::kind::DriftKind;
 use crate::model::drift::tracker::{MAX_REPAIRS, Recovery, Stage};
 use crate::model::drift::{Cure, Drift, Place};
-use crate::model::plan::change_set::set_for;
+use crate::model::plan::change_set::{Proposal, set_for};
+use crate::model::plan::decision::{Decision, Notes};
 use crate::model::plan::diff;
-use crate::model::plan::lost_eips::{self, adopt_allocations, is_recovery, repair_key};
+use crate::model::plan::lost_eips::{self, adopt_allocations, is_recovery, may_repair, repair_key};
 use crate::model::plan::more_ips;
 use crate::model::plan::new_eips::{self, keep_lost_zones};
 use crate::model::plan::patched_template::{as_it_is, without};
@@ -93,19 +94,17 @@ impl Plan {
         }
     }
 
-    /// Plans the next step of a repair. Returns false if no repair can be made now.
+    /// Returns the next step of a repair. None if no repair can be made now.
     pub(in crate::model) fn repair(
-        &mut self,
+        &self,
+        notes: &mut Notes,
         world: &World<'_>,
         stack: &Stack,
         layout: &Layout,
         names: &Names,
-    ) -> bool {
-        if world.settings.drift != OnDrift::Repair || !names.strangers.is_empty() {
-            return false;
-        }
-        if self.recover(world, stack, layout, names) {
-            return true;
+    ) -> Option<Decision> {
+        if !may_repair(world, names) {
+            return None;
         }
         let waits = self
             .drifts
@@ -114,8 +113,7 @@ impl Plan {
                 Recovery::Waits(_, left) => Some(left),
                 Recovery::Due(_) | Recovery::Spent => None,
             });
-        let waits = waits.min();
-        self.look_within(waits);
+        notes.look_within(waits);
         let recovered = self.drifts.iter().filter(|it| is_recovery(it));
         let recovered: Vec<&Place> = recovered.map(|it| &it.place).collect();
         let curable = |drift: &&Drift| {
@@ -140,14 +138,13 @@ impl Plan {
         };
         let fresh: Vec<Drift> = curable.iter().filter(new).cloned().collect();
         if !fresh.is_empty() {
-            self.revert(stack, &fresh);
-            return true;
+            return Some(self.revert(stack, &fresh));
         }
-        self.remake(world, stack, layout, names, curable)
+        self.remake(notes, world, stack, layout, names, curable)
     }
 
-    /// Plans the next step of a change set with DeploymentMode REVERT_DRIFT.
-    fn revert(&mut self, stack: &Stack, drifts: &[Drift]) {
+    /// Returns the next step of a change set with DeploymentMode REVERT_DRIFT.
+    fn revert(&self, stack: &Stack, drifts: &[Drift]) -> Decision {
         let keys = keys(drifts);
         let digest = digest(json!(keys).to_string().as_bytes());
         let mut template = as_it_is(stack, stack.template.clone());
@@ -158,15 +155,17 @@ impl Plan {
                 drifts.len(),
                 named(drifts)
             );
-            return self.set(Action::Revert(template), why);
+            return Decision::new(Action::Revert(template), why);
         };
-        self.renewed = renewed(drifts);
+        let about = |action, why: String, repairs| Decision {
+            renewed: renewed(drifts),
+            repairs,
+            ..Decision::new(action, why)
+        };
         let in_vain = match &found.state {
             ChangeSetState::Pending => {
-                return self.set(
-                    Action::Wait,
-                    "CloudFormation is computing how to revert drift",
-                );
+                let why = "CloudFormation is computing how to revert drift".to_owned();
+                return about(Action::Wait, why, Vec::new());
             }
             ChangeSetState::Ready => {
                 let ours = |change: &Change| {
@@ -176,38 +175,37 @@ impl Plan {
                 if !found.changes.iter().any(ours) {
                     "it would not touch what differs".to_owned()
                 } else if let Some(text) =
-                    diff::beyond_repair(&found.changes, |id| self.renewed.contains(id))
+                    diff::beyond_repair(&found.changes, |id| renewed(drifts).contains(id))
                 {
                     text
                 } else {
                     let change_set = found.name.clone();
                     let why = format!("{} resource changes revert drift", found.changes.len());
-                    self.repairs = keys;
-                    return self.set(Action::Execute { change_set }, why);
+                    return about(Action::Execute { change_set }, why, keys);
                 }
             }
             ChangeSetState::NoChanges => "CloudFormation sees no drift".to_owned(),
             ChangeSetState::Dead(reason) => reason.clone(),
             ChangeSetState::Executed => "its execution changed nothing".to_owned(),
         };
-        self.set(
-            discard(found),
-            format!("CloudFormation cannot revert the drift: {in_vain}"),
-        );
-        self.setback = Some(in_vain);
-        self.repairs = keys;
+        let why = format!("CloudFormation cannot revert the drift: {in_vain}");
+        Decision {
+            setback: Some(in_vain),
+            ..about(discard(found), why, keys)
+        }
     }
 
     /// Repairs drift by changes of the stack. Routes and tags are removed from the stack, and the next plan adds them again. A lost
     /// resource is created again under another logical id.
     fn remake(
-        &mut self,
+        &self,
+        notes: &mut Notes,
         world: &World<'_>,
         stack: &Stack,
         layout: &Layout,
         names: &Names,
         mut drifts: Vec<Drift>,
-    ) -> bool {
+    ) -> Option<Decision> {
         drifts.retain(|drift| world.watch.is_firm(drift));
         let back = self.that_come_back(world, names, &drifts);
         drifts.retain(|drift| match &drift.place {
@@ -222,58 +220,65 @@ impl Plan {
         one_zone_at_last(&mut drifts, names, |drift| {
             world.watch.stage(drift) == Stage::Last
         });
-        self.remake_all(stack, layout, names, drifts)
+        self.remake_all(notes, stack, layout, names, drifts)
     }
 
-    /// Repairs these drifts by a change of the stack. Returns false if no change can be made.
+    /// Returns the next step of a change of the stack that repairs these drifts. None if no change can be made.
     pub(in crate::model) fn remake_all(
-        &mut self,
+        &self,
+        notes: &mut Notes,
         stack: &Stack,
         layout: &Layout,
         names: &Names,
         mut drifts: Vec<Drift>,
-    ) -> bool {
+    ) -> Option<Decision> {
         drifts.extend(self.in_the_way(names, &drifts));
         drifts.extend(blocked_list_routes(&self.drifts, names, &drifts));
-        if self.retains_first(stack, layout, names, &drifts) {
-            return true;
+        if let Some(retention) = self.retains_first(notes, stack, layout, names, &drifts) {
+            return Some(retention);
         }
-        let Some(template) =
-            without(stack, &drifts, &self.spoiled_ips()).filter(|_| !drifts.is_empty())
-        else {
-            return false;
-        };
+        let template =
+            without(stack, &drifts, &self.spoiled_ips()).filter(|_| !drifts.is_empty())?;
         let differences = diff::between(layout, &template, &self.request);
         let renewed = renewed(&drifts);
         if diff::refusal(&differences, &[], |id| renewed.contains(id)).is_some() {
-            return false;
+            return None;
         }
-        (self.differences, self.renewed) = (differences, renewed);
         // The attempt was counted when its change set was executed.
         let was_tried = set_for(stack, &template)
             .is_some_and(|set| set.state == ChangeSetState::Executed && lost_eips::is_try(&drifts));
-        self.change(stack, template, names, None);
-        if self.action == Action::Refuse {
+        let mut decision = self.change(
+            stack,
+            names,
+            Proposal {
+                renewed,
+                ..Proposal::step(template, differences)
+            },
+        );
+        if decision.action == Action::Refuse {
             // A repair that cannot be made must not block other changes.
-            self.setback = self.problems.pop().map(|problem| problem.message());
+            decision.setback = decision.problems.pop().map(|problem| problem.message());
             let surprising = |set: &&ChangeSet| set.state == ChangeSetState::Ready;
-            let Some(set) = stack.change_sets.iter().rev().find(surprising) else {
-                return false;
-            };
-            self.set(discard(set), "CloudFormation would do more than repair");
+            let set = stack.change_sets.iter().rev().find(surprising)?;
+            decision =
+                decision.with_action(discard(set), "CloudFormation would do more than repair");
         }
         // A change set of an earlier plan may repair fewer drifts.
-        if let Action::Execute { change_set } = &self.action {
+        if let Action::Execute { change_set } = &decision.action {
             let mut sets = stack.change_sets.iter();
             let set = sets.find(|set| set.name == *change_set);
             let changes = set.map(|set| set.changes.as_slice()).unwrap_or_default();
             drifts.retain(|drift| changes.iter().any(|change| change.logical_id == drift.id));
         }
-        if matches!(self.action, Action::Execute { .. } | Action::Discard { .. }) && !was_tried {
-            self.repairs = keys(&drifts);
+        if matches!(
+            decision.action,
+            Action::Execute { .. } | Action::Discard { .. }
+        ) && !was_tried
+        {
+            decision.repairs = keys(&drifts);
         }
-        self.why = format!("{}; it repairs {}", self.why, named(&drifts));
-        true
+        decision.why = format!("{}; it repairs {}", decision.why, named(&drifts));
+        Some(decision)
     }
 
     /// Returns the missing routes, besides `drifts`, whose NAT gateway is created again: the change would fail to turn them to the new

@@ -3,12 +3,17 @@
 use crate::model::base::ids::TableId;
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::resource_type::ResourceType;
+use crate::model::plan::diff::Difference;
 use crate::model::plan::types::Plan;
 
 impl Plan {
     /// Returns why the differences are refused, if they would lose a list that is in use.
-    pub(in crate::model) fn would_lose_list(&self, names: &Names) -> Option<String> {
-        let mut losses = self.differences.iter().filter(|it| it.is_loss());
+    pub(in crate::model) fn would_lose_list(
+        &self,
+        differences: &[Difference],
+        names: &Names,
+    ) -> Option<String> {
+        let mut losses = differences.iter().filter(|it| it.is_loss());
         let lost = losses.find(|it| self.uses_list(names, &it.id))?;
         Some(format!(
             "the change would replace or remove {} ({}), which serves networks that are requested; look at the stack's template",

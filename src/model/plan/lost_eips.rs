@@ -2,6 +2,7 @@
 //! attempt is a change of one zone alone: if another account has the IP, the change fails at its first step and is rolled back.
 
 use crate::model::base::ids::Zone;
+use crate::model::base::settings::OnDrift;
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::observed::Observed;
@@ -9,6 +10,7 @@ use crate::model::cloud::part_names::Part;
 use crate::model::cloud::static_ip::StaticIp;
 use crate::model::drift::tracker::Recovery;
 use crate::model::drift::{Cure, Drift, Place};
+use crate::model::plan::decision::{Decision, Notes};
 use crate::model::plan::types::{Action, Plan, World};
 
 /// Decides for each zone with a lost static IP whether the controller tries to recover it now. `is_allowed` says whether the operator
@@ -114,6 +116,11 @@ fn reallocated(
     })
 }
 
+/// Whether drift may be repaired: the flags say so, and the stack has only resources that the controller made.
+pub(in crate::model) fn may_repair(world: &World<'_>, names: &Names) -> bool {
+    world.settings.drift == OnDrift::Repair && names.strangers.is_empty()
+}
+
 pub(in crate::model) fn is_recovery(drift: &Drift) -> bool {
     matches!(drift.cure, Cure::Recover(..))
 }
@@ -124,45 +131,52 @@ pub(in crate::model) fn is_try(drifts: &[Drift]) -> bool {
 }
 
 impl Plan {
-    /// Plans the next step of recovering a static IP. Returns false if no step can be made now.
+    /// Returns the next step of recovering a static IP. None if no step can be made now.
     pub(in crate::model) fn recover(
-        &mut self,
+        &self,
+        notes: &mut Notes,
         world: &World<'_>,
         stack: &Stack,
         layout: &Layout,
         names: &Names,
-    ) -> bool {
+    ) -> Option<Decision> {
+        if !may_repair(world, names) {
+            return None;
+        }
         let wanted = |drift: &&Drift| {
             is_recovery(drift) && drift.is_wanted(&self.desired) && world.watch.is_firm(drift)
         };
         let tries = |drift: &&Drift| world.watch.recovery(drift).tries();
         let wanted = self.drifts.iter().filter(wanted);
-        let Some(lost) = wanted.min_by_key(tries).cloned() else {
-            return false;
-        };
+        let lost = wanted.min_by_key(tries).cloned()?;
         // Whether the new NAT gateway needs this resource of its zone, too.
         let hangs_on_it =
             |drift: &&Drift| drift.place == lost.place && matches!(drift.cure, Cure::Renew(_));
         let others = self.drifts.iter().filter(hangs_on_it);
         let drifts = [&lost].into_iter().chain(others).cloned().collect();
-        self.remake_all(stack, layout, names, drifts)
+        self.remake_all(notes, stack, layout, names, drifts)
     }
 
-    /// Plans to retain the EIPs that a repair removes from the stack. Returns false if they are retained, or cannot be.
+    /// Returns the step that retains the EIPs which a repair removes from the stack. None if they are retained, or cannot be.
     pub(in crate::model) fn retains_first(
-        &mut self,
+        &self,
+        notes: &mut Notes,
         stack: &Stack,
         layout: &Layout,
         names: &Names,
         drifts: &[Drift],
-    ) -> bool {
+    ) -> Option<Decision> {
         let ids = drifts.iter().flat_map(|drift| match &drift.cure {
             Cure::Recover(ids, _) | Cure::Adopt(ids, _) => ids.clone(),
             _ => Vec::new(),
         });
         let ids = ids.collect();
-        self.retain_first(stack, layout, names, ids)
-            && !matches!(self.action, Action::Keep | Action::Refuse)
+        let decision = self.retain_first(stack, layout, names, ids)?;
+        if matches!(decision.action, Action::Keep | Action::Refuse) {
+            notes.report(decision.problems);
+            return None;
+        }
+        Some(decision)
     }
 }
 

@@ -17,7 +17,8 @@ use crate::model::cloud::observed::Observed;
 use crate::model::cloud::part_names::Part;
 use crate::model::cloud::static_ip::Account;
 use crate::model::drift::{Cure, Drift, Place};
-use crate::model::plan::change_set::set_for;
+use crate::model::plan::change_set::{Proposal, set_for};
+use crate::model::plan::decision::{Decision, Notes};
 use crate::model::plan::diff;
 use crate::model::plan::patched_template::{with_more_eip, with_used_eip};
 use crate::model::plan::types::{Action, Plan, World, discard};
@@ -133,65 +134,48 @@ impl Plan {
         !self.new_zones.is_empty() || self.ip_step.is_some()
     }
 
-    /// Plans the change that adds a static IP to a zone, or uses one more. Returns whether a change is planned.
+    /// Returns the next step of the change that adds a static IP to a zone, or uses one more.
     pub(in crate::model) fn add_ip(
-        &mut self,
+        &self,
+        notes: &mut Notes,
         world: &World<'_>,
         stack: &Stack,
         layout: &Layout,
         names: &Names,
-    ) -> bool {
+    ) -> Option<Decision> {
         // The stack is about to be deleted.
         if self.nothing_asked() && world.settings.on_empty == OnEmpty::Delete {
-            return false;
+            return None;
         }
-        let Some(step) = self.next_ip(world, stack, layout, names) else {
-            return false;
-        };
+        let step = self.next_ip(notes, world, stack, layout, names)?;
         let has = of(names, &step.zone);
         let unused = self.unused_ip(world, stack, layout, names, &step);
         let template = match unused {
             Some((gateway, eip, _)) => with_used_eip(stack, gateway, eip),
-            None if !self.has_room(world, &step.zone) => return false,
+            None if !has_room(notes, world, &step.zone) => return None,
             None => {
                 let mut numbers = 2..=MAX;
                 let free = numbers.find(|number| !has.contains_key(number));
                 free.and_then(|number| with_more_eip(stack, &step.zone, number))
             }
         };
-        let Some(template) = template else {
-            return false;
-        };
-        self.differences = diff::between(layout, &template, &self.request);
+        let template = template?;
+        let mut differences = diff::between(layout, &template, &self.request);
         if let Some((_, _, ip)) = unused {
-            let differences = self.differences.iter_mut();
+            let differences = differences.iter_mut();
             differences.for_each(|difference| difference.tell_use(ip));
         }
-        let zone = step.zone.clone();
-        self.ip_step = Some(step);
-        let set = set_for(stack, &template).cloned();
-        self.change(stack, template, names, None);
+        let set = set_for(stack, &template);
+        let mut decision = self.change(stack, names, Proposal::step(template, differences));
         // A change that cannot be made is discarded, and its zone waits.
-        if let (Action::Refuse | Action::Keep, Some(set)) = (&self.action, set) {
-            let setback = self.problems.pop().map(|problem| problem.message());
-            let why = setback.clone().unwrap_or_default();
-            let text = format!("{zone} gets no more static IPs now: {why}");
-            self.set(discard(&set), text);
-            self.setback = setback;
+        if let (Action::Refuse | Action::Keep, Some(set)) = (&decision.action, set) {
+            decision.setback = decision.problems.pop().map(|problem| problem.message());
+            let why = decision.setback.clone().unwrap_or_default();
+            let text = format!("{} gets no more static IPs now: {why}", step.zone);
+            decision = decision.with_action(discard(set), text);
         }
-        true
-    }
-
-    /// Marks the zone, so that EC2 is asked about the account. Returns whether it may have one more address: false until EC2 was asked.
-    fn has_room(&mut self, world: &World<'_>, zone: &Zone) -> bool {
-        self.undecided.insert(zone.clone());
-        let headroom = &world.network.headroom;
-        if headroom.account != Account::NotAsked && headroom.addresses == Some(0) {
-            let text = "it gets no more static IPs yet, since the account may have no more in this region; release one that is not needed, \
-                        or have the quota \"EC2-VPC Elastic IPs\" raised";
-            self.warn_of_limit(zone, text);
-        }
-        headroom.account != Account::NotAsked && headroom.addresses != Some(0)
+        decision.ip_step = Some(step);
+        Some(decision)
     }
 
     /// Returns the static IP that the step brings into use, after the logical ids of the NAT gateway and the EIP. The stack at rest shows
@@ -227,7 +211,8 @@ impl Plan {
 
     /// Returns the next step of a zone without drift, and notes the steps that wait.
     fn next_ip(
-        &mut self,
+        &self,
+        notes: &mut Notes,
         world: &World<'_>,
         stack: &Stack,
         layout: &Layout,
@@ -252,11 +237,11 @@ impl Plan {
                 first.get_or_insert(step);
                 continue;
             };
-            self.look_within([*wait]);
-            self.ip_waits.insert(step);
+            notes.look_within([*wait]);
+            notes.waits(step);
             let text = "the change that was to give it one more static IP failed; it is tried again by itself, ever more seldom: see the \
                         stack's events for the cause";
-            self.warn_of_limit(zone, text);
+            notes.report([limit_reached(zone, text)]);
         }
         // Partners learn of all IPs before traffic leaves from one of them.
         adds.or(uses)
@@ -268,12 +253,23 @@ impl Plan {
         let spoiled = spoiled.filter(|drift| drift.kind.spoils_an_additional_ip());
         spoiled.map(|drift| drift.id.clone()).collect()
     }
+}
 
-    fn warn_of_limit(&mut self, zone: &Zone, text: &str) {
-        let subject = Subject::Zone(zone.clone());
-        let problem = Problem::warning(subject, Reason::LimitReached, text.to_owned());
-        self.problems.push(problem);
+/// Marks the zone, so that EC2 is asked about the account. Returns whether it may have one more address: false until EC2 was asked.
+fn has_room(notes: &mut Notes, world: &World<'_>, zone: &Zone) -> bool {
+    notes.ask_about(zone.clone());
+    let headroom = &world.network.headroom;
+    if headroom.account != Account::NotAsked && headroom.addresses == Some(0) {
+        let text = "it gets no more static IPs yet, since the account may have no more in this region; release one that is not needed, \
+                    or have the quota \"EC2-VPC Elastic IPs\" raised";
+        notes.report([limit_reached(zone, text)]);
     }
+    headroom.account != Account::NotAsked && headroom.addresses != Some(0)
+}
+
+fn limit_reached(zone: &Zone, text: &str) -> Problem {
+    let subject = Subject::Zone(zone.clone());
+    Problem::warning(subject, Reason::LimitReached, text.to_owned())
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::resource_type::ResourceType;
 use crate::model::cloud::status::{Phase, Status};
 use crate::model::desired::template;
+use crate::model::plan::decision::{Decision, Notes};
 use crate::model::plan::diff;
+use crate::model::plan::settled::Settled;
 use crate::model::plan::types::{Action, Plan, World};
 
 /// The number of failed deletions after which the next one leaves behind the resources that block it.
@@ -45,18 +47,82 @@ fn busy(stack: &Stack) -> String {
     }
 }
 
+/// Returns the refusal to choose between several stacks.
+pub(in crate::model) fn refuse_several(stack: &str, ids: &[String]) -> Decision {
+    let text = format!(
+        "{} stacks carry this cluster's ownership tags ({}); remove the tags from, or delete, all but the one whose \
+         static IPs are in use",
+        ids.len(),
+        ids.join(", ")
+    );
+    Decision::refuse(stack, Reason::SeveralStacks, text)
+}
+
+/// Returns the refusal to delete a stack that has served: a status alone does not prove that no static IP is in use.
+fn refuse_to_believe(stack: &Stack, status: &Status) -> Decision {
+    let ips: Vec<&str> = stack.outputs.values().map(String::as_str).collect();
+    let proof = match (ips.as_slice(), stack.updated) {
+        ([], true) => "it was updated before".to_owned(),
+        ([], false) => "it was seen at rest before".to_owned(),
+        _ => format!("it has outputs ({})", ips.join(", ")),
+    };
+    let text = format!(
+        "its status {status} says that it was never created, and {proof}: it is not deleted; if nobody uses its static \
+         IPs, delete the stack by hand, else find out why CloudFormation shows this status"
+    );
+    Decision::refuse(&stack.name, Reason::StatusContradicted, text)
+}
+
+/// Returns the continuation of the rollback. At last it skips resources that fail each time, such as a route whose table does not exist, but
+/// never a resource that a static IP depends on.
+fn rolled_back_halfway(stack: &Stack, cause: String) -> Decision {
+    let stuck = &stack.rollback.stuck;
+    // Drift detection later finds and repairs the skipped resources.
+    let skippable = |kind: &String| {
+        let kind = ResourceType::of(kind);
+        matches!(
+            kind,
+            ResourceType::Route | ResourceType::SubnetRouteTableAssociation
+        )
+    };
+    let (mut skip, mut setback) = (BTreeSet::new(), cause);
+    if stack.rollback.failures >= SKIPPED_AFTER && !stuck.is_empty() {
+        let ids = stuck
+            .keys()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(" ");
+        let failures = stack.rollback.failures;
+        setback = if stuck.values().all(skippable) {
+            skip = stuck.keys().cloned().collect();
+            format!("{setback}; the rollback failed {failures} times, so it skips {ids}")
+        } else {
+            format!(
+                "{setback}; the rollback failed {failures} times, and static IPs hang on what it cannot change: set that right in \
+                 EC2, or, when you know what is lost, run: aws cloudformation continue-update-rollback --stack-name {} \
+                 --resources-to-skip {ids}",
+                stack.name
+            )
+        };
+    }
+    let why = format!("the stack is {}: {setback}", stack.status);
+    Decision {
+        setback: Some(setback),
+        ..Decision::new(Action::ContinueRollback { skip }, why)
+    }
+}
+
 impl Plan {
-    pub(in crate::model) fn absent(&mut self, world: &World<'_>) {
+    /// Returns the next step without a stack.
+    pub(in crate::model) fn absent(&self, world: &World<'_>) -> Decision {
         let name = &world.settings.stack_name;
         if self.request.entries.is_empty() {
-            self.set(
-                Action::Keep,
-                "no ConfigMap asks for a route, and there is no stack",
-            );
+            let why = "no ConfigMap asks for a route, and there is no stack";
+            Decision::new(Action::Keep, why)
         } else if self.desired.routes.is_empty() {
             let text =
                 "no route can be made: see the problems of zones and route tables".to_owned();
-            self.refuse(name, Reason::NothingToRoute, text);
+            Decision::refuse(name, Reason::NothingToRoute, text)
         } else {
             let names = Names::default();
             match template::render(
@@ -65,12 +131,12 @@ impl Plan {
                 &Layout::default(),
                 world.settings.template_bucket,
             ) {
-                Ok(template) => {
-                    self.size = Some(template.size);
-                    self.differences = diff::between(&Layout::default(), &template, &self.request);
-                    self.set(Action::Create(template), "there is no stack yet");
-                }
-                Err(error) => self.refuse(
+                Ok(template) => Decision {
+                    size: Some(template.size),
+                    differences: diff::between(&Layout::default(), &template, &self.request),
+                    ..Decision::new(Action::Create(template), "there is no stack yet")
+                },
+                Err(error) => Decision::refuse(
                     name,
                     Reason::TemplateTooLarge,
                     format!("{error}; nothing is changed until it fits"),
@@ -79,117 +145,54 @@ impl Plan {
         }
     }
 
+    /// Returns the next step for a stack.
     pub(in crate::model) fn present(
-        &mut self,
+        &self,
+        notes: &mut Notes,
         world: &World<'_>,
         stack: &Stack,
         layout: &Layout,
         names: &Names,
-    ) {
+    ) -> Decision {
         let cause = stack
             .cause
             .clone()
             .unwrap_or_else(|| "no reason given".to_owned());
         let status = &stack.status;
         match status.phase() {
-            Phase::Settled => {
-                self.look_for_drift(world, stack, layout, names);
-                self.settled(world, stack, layout, names);
-            }
-            Phase::Busy => self.set(Action::Wait, busy(stack)),
+            Phase::Settled => Settled::new(self, world, stack, layout, names).decide(notes),
+            Phase::Busy => Decision::new(Action::Wait, busy(stack)),
             Phase::Gone => self.absent(world),
-            Phase::RollbackFailed => self.rolled_back_halfway(stack, cause),
-            Phase::CreateFailed if has_served(world, stack) => {
-                self.refuse_to_believe(stack, status);
-            }
+            Phase::RollbackFailed => rolled_back_halfway(stack, cause),
+            Phase::CreateFailed if has_served(world, stack) => refuse_to_believe(stack, status),
             Phase::CreateFailed => {
-                self.setback = Some(cause.clone());
                 let why = format!(
                     "the stack is {status} and can only be deleted and created again: {cause}"
                 );
-                self.delete(stack, why);
+                Decision {
+                    setback: Some(cause),
+                    ..Decision::delete(stack, why, BTreeSet::new())
+                }
             }
             Phase::DeleteFailed => self.deleted_halfway(world, stack, &cause),
             Phase::Review => {
                 let text = "a change set that would create the stack was made and not executed; delete the empty \
                             stack, then the controller creates it again"
                     .to_owned();
-                self.refuse(&stack.name, Reason::InReview, text);
+                Decision::refuse(&stack.name, Reason::InReview, text)
             }
             Phase::Unknown => {
                 let text = format!(
                     "its status {status} is not one that this version can act on ({cause}); bring it to a *_COMPLETE \
                      state by hand"
                 );
-                self.refuse(&stack.name, Reason::UnknownStatus, text);
+                Decision::refuse(&stack.name, Reason::UnknownStatus, text)
             }
         }
     }
 
-    pub(in crate::model) fn refuse_several(&mut self, stack: &str, ids: &[String]) {
-        let text = format!(
-            "{} stacks carry this cluster's ownership tags ({}); remove the tags from, or delete, all but the one whose \
-             static IPs are in use",
-            ids.len(),
-            ids.join(", ")
-        );
-        self.refuse(stack, Reason::SeveralStacks, text);
-    }
-
-    /// Refuses to delete a stack that has served: a status alone does not prove that no static IP is in use.
-    fn refuse_to_believe(&mut self, stack: &Stack, status: &Status) {
-        let ips: Vec<&str> = stack.outputs.values().map(String::as_str).collect();
-        let proof = match (ips.as_slice(), stack.updated) {
-            ([], true) => "it was updated before".to_owned(),
-            ([], false) => "it was seen at rest before".to_owned(),
-            _ => format!("it has outputs ({})", ips.join(", ")),
-        };
-        let text = format!(
-            "its status {status} says that it was never created, and {proof}: it is not deleted; if nobody uses its static \
-             IPs, delete the stack by hand, else find out why CloudFormation shows this status"
-        );
-        self.refuse(&stack.name, Reason::StatusContradicted, text);
-    }
-
-    /// Continues the rollback. At last it skips resources that fail each time, such as a route whose table does not exist, but never a
-    /// resource that a static IP depends on.
-    fn rolled_back_halfway(&mut self, stack: &Stack, cause: String) {
-        let stuck = &stack.rollback.stuck;
-        // Drift detection later finds and repairs the skipped resources.
-        let skippable = |kind: &String| {
-            let kind = ResourceType::of(kind);
-            matches!(
-                kind,
-                ResourceType::Route | ResourceType::SubnetRouteTableAssociation
-            )
-        };
-        let (mut skip, mut setback) = (BTreeSet::new(), cause);
-        if stack.rollback.failures >= SKIPPED_AFTER && !stuck.is_empty() {
-            let ids = stuck
-                .keys()
-                .map(String::as_str)
-                .collect::<Vec<_>>()
-                .join(" ");
-            let failures = stack.rollback.failures;
-            setback = if stuck.values().all(skippable) {
-                skip = stuck.keys().cloned().collect();
-                format!("{setback}; the rollback failed {failures} times, so it skips {ids}")
-            } else {
-                format!(
-                    "{setback}; the rollback failed {failures} times, and static IPs hang on what it cannot change: set that right in \
-                     EC2, or, when you know what is lost, run: aws cloudformation continue-update-rollback --stack-name {} \
-                     --resources-to-skip {ids}",
-                    stack.name
-                )
-            };
-        }
-        let why = format!("the stack is {}: {setback}", stack.status);
-        self.set(Action::ContinueRollback { skip }, why);
-        self.setback = Some(setback);
-    }
-
-    /// Deletes the stack, or refuses to: no other operation is possible.
-    fn deleted_halfway(&mut self, world: &World<'_>, stack: &Stack, cause: &str) {
+    /// Returns the deletion of the stack, or the refusal to delete it: no other operation is possible.
+    fn deleted_halfway(&self, world: &World<'_>, stack: &Stack, cause: &str) -> Decision {
         let deletion = stack.deletion.clone().unwrap_or_default();
         // With on-empty=delete the IPs may go, and a half-deleted stack serves no traffic. A stack that was never created has served none.
         // While a source is in doubt, no stack that has served is deleted.
@@ -201,11 +204,15 @@ impl Plan {
                 "a deletion has failed halfway ({cause}); such a stack can only be deleted: save its static IPs if partners \
                  rely on them, then delete it"
             );
-            return self.refuse(&stack.name, Reason::DeleteFailed, text);
+            return Decision::refuse(&stack.name, Reason::DeleteFailed, text);
         }
-        self.setback = Some(cause.to_owned());
+        let again = |why, retain| Decision {
+            setback: Some(cause.to_owned()),
+            ..Decision::delete(stack, why, retain)
+        };
         if deletion.failures < RETAINED_AFTER || deletion.stuck.is_empty() {
-            return self.delete(stack, format!("the last deletion failed: {cause}"));
+            let why = format!("the last deletion failed: {cause}");
+            return again(why, BTreeSet::new());
         }
         let left: Vec<&str> = deletion.stuck.iter().map(String::as_str).collect();
         let why = format!(
@@ -213,10 +220,7 @@ impl Plan {
             deletion.failures,
             left.join(", ")
         );
-        self.delete(stack, why);
-        if let Action::Delete { retain } = &mut self.action {
-            *retain = deletion.stuck;
-        }
+        again(why, deletion.stuck)
     }
 
     pub(in crate::model) fn deletion_is_due(&self, world: &World<'_>) -> bool {
@@ -229,17 +233,5 @@ impl Plan {
     pub fn nothing_asked(&self) -> bool {
         let request = &self.request;
         request.settled && request.entries.is_empty() && request.refused == 0
-    }
-
-    pub(in crate::model) fn delete(&mut self, stack: &Stack, why: String) {
-        if stack.termination_protection {
-            self.set(
-                Action::Protect(false),
-                format!("{why}; its termination protection is switched off for that"),
-            );
-        } else {
-            let retain = BTreeSet::new();
-            self.set(Action::Delete { retain }, why);
-        }
     }
 }

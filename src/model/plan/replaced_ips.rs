@@ -18,7 +18,8 @@ use crate::model::cloud::part_names::Part;
 use crate::model::cloud::static_ip::{Choice, StaticIp};
 use crate::model::drift::kind::DriftKind;
 use crate::model::drift::{Cure, Drift, Place};
-use crate::model::plan::change_set::set_for;
+use crate::model::plan::change_set::{Proposal, set_for};
+use crate::model::plan::decision::Decision;
 use crate::model::plan::diff;
 use crate::model::plan::patched_template;
 use crate::model::plan::types::{Action, Plan, World, discard};
@@ -119,14 +120,14 @@ impl Plan {
         }
     }
 
-    /// Plans the next step of the replacement in the first named zone that can get its new static IP. Returns whether a step is planned.
+    /// Returns the next step of the replacement in the first named zone that can get its new static IP.
     pub(in crate::model) fn replace_ip(
-        &mut self,
+        &self,
         world: &World<'_>,
         stack: &Stack,
         layout: &Layout,
         names: &Names,
-    ) -> bool {
+    ) -> Option<Decision> {
         let choices = &world.network.headroom.choices;
         let mut wanted = wanted(world, names).into_iter();
         let next = wanted.find_map(|Replaced { zone, named, .. }| match choices.get(&zone)? {
@@ -136,28 +137,25 @@ impl Plan {
             }
             Choice::Use(_) | Choice::Wait(..) => None,
         });
-        let Some((zone, ip)) = next else {
-            return false;
-        };
+        let (zone, ip) = next?;
         self.replace_at(stack, layout, names, (&zone, &ip))
-            .is_some()
     }
 
     fn replace_at(
-        &mut self,
+        &self,
         stack: &Stack,
         layout: &Layout,
         names: &Names,
         (zone, ip): (&Zone, &StaticIp),
-    ) -> Option<()> {
+    ) -> Option<Decision> {
         let gateway = names.part(zone, Part::NatGateway)?;
         let eip = names.part(zone, Part::Eip)?;
         let given_up: Vec<String> = (layout.resources.contains_key(eip))
             .then(|| eip.clone())
             .into_iter()
             .collect();
-        if self.retain_first(stack, layout, names, given_up.clone()) {
-            return Some(());
+        if let Some(retention) = self.retain_first(stack, layout, names, given_up.clone()) {
+            return Some(retention);
         }
         let missing = self.missing_routes(zone, names);
         let template = patched_template::with_ip(stack, &missing, (gateway, eip), (zone, ip))?;
@@ -169,21 +167,18 @@ impl Plan {
         for difference in &mut differences {
             difference.tell_replacement(gateway, &ip.ip);
         }
-        (self.differences, self.renewed) = (differences, renewed);
-        self.replaced = Some(zone.clone());
-        let set = set_for(stack, &template).cloned();
-        self.change(stack, template, names, None);
+        let set = set_for(stack, &template);
+        let step = Proposal::step(template, differences);
+        let mut decision = self.change(stack, names, Proposal { renewed, ..step });
         // A change that cannot be made must not block other changes: from now on the zone waits.
-        if let (Action::Refuse | Action::Keep, Some(set)) = (&self.action, set) {
-            let setback = self.problems.pop().map(|problem| problem.message());
-            let why = setback.clone().unwrap_or_default();
-            self.set(
-                discard(&set),
-                format!("the static IP of {zone} stays: {why}"),
-            );
-            self.setback = setback;
+        if let (Action::Refuse | Action::Keep, Some(set)) = (&decision.action, set) {
+            decision.setback = decision.problems.pop().map(|problem| problem.message());
+            let why = decision.setback.clone().unwrap_or_default();
+            let why = format!("the static IP of {zone} stays: {why}");
+            decision = decision.with_action(discard(set), why);
         }
-        Some(())
+        decision.replaced = Some(zone.clone());
+        Some(decision)
     }
 
     /// Whether a new NAT gateway can be created beside the zone's own, or in its place: no other resource that it needs has drifted.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::live::{Change, Effect, Stack};
 use crate::model::cloud::resource_type::PROTECTED;
+use crate::model::plan::decision::Decision;
 use crate::model::plan::diff::is_protected;
 use crate::model::plan::types::{Action, Plan, World};
 
@@ -29,40 +30,44 @@ pub fn is(stack: &Stack, open: bool) -> bool {
 }
 
 impl Plan {
-    /// Opens the policy before a change set that needs it, and closes it when nothing else is to be done. Both states are read from the
-    /// stack, so a new leader continues from either.
-    pub(in crate::model) fn keep_policy(
-        &mut self,
+    /// Returns the decision, or the step before it: the policy is opened before a change set that needs it, and closed when nothing else is
+    /// to be done. Both states are read from the stack, so a new leader continues from either.
+    pub(in crate::model) fn with_policy(
+        &self,
+        decision: Decision,
         world: &World<'_>,
         stack: &Stack,
         names: &Names,
-    ) {
+    ) -> Decision {
         if !world.settings.stack_policy {
-            return;
+            return decision;
         }
         let takes_away = |change: &Change| {
             !matches!(change.effect, Effect::Modify | Effect::Tags)
                 && is_protected(&change.resource_type)
-                && self.may_go(names, &change.logical_id)
+                && (decision.renewed.contains(&change.logical_id)
+                    || self.may_go(names, &change.logical_id))
         };
-        let opens = match &self.action {
+        let opens = match &decision.action {
             Action::Execute { change_set } => {
                 let mut sets = stack.change_sets.iter();
                 let set = sets.find(|set| set.name == *change_set);
                 set.is_some_and(|set| set.changes.iter().any(takes_away))
             }
             Action::Keep => false,
-            _ => return,
+            _ => return decision,
         };
-        if is(stack, opens) || (!opens && self.action != Action::Keep) {
-            return;
+        if is(stack, opens) || (!opens && decision.action != Action::Keep) {
+            return decision;
         }
-        self.repairs.clear();
         let why = if opens {
             "the stack policy is opened for a change set that removes or replaces what may go"
         } else {
             "the stack policy is to keep static IPs, NAT gateways and NAT subnets from everybody"
         };
-        self.set(Action::SetPolicy { open: opens }, why);
+        Decision {
+            repairs: Vec::new(),
+            ..decision.with_action(Action::SetPolicy { open: opens }, why)
+        }
     }
 }

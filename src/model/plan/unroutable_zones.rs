@@ -66,17 +66,18 @@ impl Plan {
         }
     }
 
-    /// Returns and reports zones with a foreign default route in EC2 and none in the stack. It was made while a repair had removed ours.
+    /// Returns the zones with a foreign default route in EC2 and none in the stack, with a warning each. The route was made while a repair
+    /// had removed ours.
     pub(in crate::model) fn taken(
-        &mut self,
+        &self,
         world: &World<'_>,
         stack: &Stack,
         names: &Names,
-    ) -> BTreeSet<Zone> {
+    ) -> (BTreeSet<Zone>, Vec<Problem>) {
+        let (mut zones, mut problems) = (BTreeSet::new(), Vec::new());
         let Some(observed) = world.watch.observed(&stack.version) else {
-            return BTreeSet::new();
+            return (zones, problems);
         };
-        let mut zones = BTreeSet::new();
         for zone in names.nat_cidrs.keys() {
             let table = names.part(zone, Part::NatSubnetRouteTable);
             let table = table.and_then(|table| observed.ids.get(table));
@@ -91,12 +92,11 @@ impl Plan {
                     route.target
                 );
                 let subject = Subject::RouteTable(table.clone());
-                self.problems
-                    .push(Problem::warning(subject, Reason::RouteExists, text));
+                problems.push(Problem::warning(subject, Reason::RouteExists, text));
                 zones.insert(zone.clone());
             }
         }
-        zones
+        (zones, problems)
     }
 }
 

@@ -4,6 +4,7 @@ use crate::model::base::reason::Reason;
 use crate::model::cloud::network_lists::{LiveList, NetworkList};
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::input::request::Object;
+use crate::model::plan::decision::{Decision, Notes};
 
 fn net(text: &str) -> Ipv4Net {
     text.parse().expect("a network")
@@ -139,9 +140,8 @@ fn an_entry_without_its_route_says_what_it_waits_for() {
         Some("OperationFailed")
     );
 
-    world
-        .0
-        .set(Action::Keep, "CloudFormation sees no difference");
+    world.0.action = Action::Keep;
+    world.0.why = "CloudFormation sees no difference".to_owned();
     let entry = only(&world, None);
     assert_eq!(entry.state, State::Waiting);
     assert_eq!(entry.reason.as_deref(), Some("NoRoute"));
@@ -152,11 +152,9 @@ fn an_entry_without_its_route_says_what_it_waits_for() {
     assert_eq!(entry.message.as_deref(), Some("EIP: the quota is reached"));
     assert!(entry.remedy.is_some());
 
-    world.0.refuse(
-        "egress",
-        Reason::TemplateTooLarge,
-        "501 resources; merge networks".to_owned(),
-    );
+    let text = "501 resources; merge networks".to_owned();
+    let refusal = Decision::refuse("egress", Reason::TemplateTooLarge, text);
+    world.0.complete(refusal, Notes::default());
     let entry = only(&world, None);
     assert_eq!(entry.state, State::Waiting);
     assert_eq!(entry.reason.as_deref(), Some("TemplateTooLarge"));

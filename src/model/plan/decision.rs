@@ -1,0 +1,124 @@
+//! [`Decision`], the next step as a value, and [`Notes`], which a stage leaves whether it decides or not.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use crate::model::base::ids::Zone;
+use crate::model::base::problem::{Problem, Subject};
+use crate::model::base::reason::Reason;
+use crate::model::cloud::live::Stack;
+use crate::model::cloud::more_ips::IpStep;
+use crate::model::desired::template::Size;
+use crate::model::plan::diff::Difference;
+use crate::model::plan::types::{Action, Plan};
+
+/// The next step, with everything that is published about the step. The fields are those of [`Plan`].
+#[derive(Clone, Debug, Default)]
+pub(in crate::model) struct Decision {
+    pub action: Action,
+    pub why: String,
+    pub differences: Vec<Difference>,
+    pub problems: Vec<Problem>,
+    pub setback: Option<String>,
+    pub repairs: Vec<String>,
+    pub renewed: BTreeSet<String>,
+    pub replaced: Option<Zone>,
+    pub ip_step: Option<IpStep>,
+    pub size: Option<Size>,
+    pub again: Option<Duration>,
+    /// The networks of new routes, which the ledger records as planned.
+    pub planned: BTreeSet<Ipv4Net>,
+}
+
+impl Decision {
+    pub fn new(action: Action, why: impl Into<String>) -> Self {
+        Self {
+            action,
+            why: why.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Returns the decision to do nothing until a user has acted.
+    pub fn refuse(stack: &str, reason: Reason, message: String) -> Self {
+        let subject = Subject::Stack(stack.to_owned());
+        Self {
+            problems: vec![Problem::refused(subject, reason, message.clone())],
+            ..Self::new(Action::Refuse, message)
+        }
+    }
+
+    /// Returns the deletion of the stack, or the step that makes a deletion possible. `retain`: logical ids of resources that stay behind.
+    pub fn delete(stack: &Stack, why: String, retain: BTreeSet<String>) -> Self {
+        if stack.termination_protection {
+            let why = format!("{why}; its termination protection is switched off for that");
+            Self::new(Action::Protect(false), why)
+        } else {
+            Self::new(Action::Delete { retain }, why)
+        }
+    }
+
+    /// Replaces the action, with its reason.
+    pub fn with_action(self, action: Action, why: impl Into<String>) -> Self {
+        Self {
+            action,
+            why: why.into(),
+            ..self
+        }
+    }
+}
+
+/// What is published whichever stage decides. Stages only add to the notes: no stage can read what an earlier one noted.
+#[derive(Debug, Default)]
+pub(in crate::model) struct Notes {
+    problems: Vec<Problem>,
+    again: Option<Duration>,
+    ip_waits: BTreeSet<IpStep>,
+    undecided: BTreeSet<Zone>,
+}
+
+impl Notes {
+    pub fn report(&mut self, problems: impl IntoIterator<Item = Problem>) {
+        self.problems.extend(problems);
+    }
+
+    /// Schedules the next look after the shortest of these waits, unless it is due earlier.
+    pub fn look_within(&mut self, waits: impl IntoIterator<Item = Duration>) {
+        self.again = self.again.into_iter().chain(waits).min();
+    }
+
+    /// Notes a change of additional static IPs that waits after a failure.
+    pub fn waits(&mut self, step: IpStep) {
+        self.ip_waits.insert(step);
+    }
+
+    /// Notes a zone for which EC2 is asked about addresses.
+    pub fn ask_about(&mut self, zone: Zone) {
+        self.undecided.insert(zone);
+    }
+}
+
+impl Plan {
+    /// Completes the draft by the decision and the notes of the stages before it.
+    pub(in crate::model) fn complete(&mut self, decision: Decision, notes: Notes) {
+        self.action = decision.action;
+        self.why = decision.why;
+        self.differences = decision.differences;
+        self.problems.extend(decision.problems);
+        self.problems.extend(notes.problems);
+        self.setback = decision.setback;
+        self.repairs = decision.repairs;
+        self.renewed = decision.renewed;
+        self.replaced = decision.replaced;
+        self.ip_step = decision.ip_step;
+        self.size = decision.size;
+        self.ip_waits = notes.ip_waits;
+        self.undecided = notes.undecided;
+        self.look_within(decision.again.into_iter().chain(notes.again));
+        if let Some(ledger) = &mut self.ledger {
+            ledger.note_planned(decision.planned.into_iter());
+        }
+    }
+}
