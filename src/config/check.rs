@@ -112,7 +112,7 @@ impl Check {
         let flag = "annotate-configmaps";
         let wanted = self.boolean(flag, &process.annotate_configmaps);
         if wanted && alone {
-            let problem = "nothing is written for people without leader election";
+            let problem = "the controller annotates ConfigMaps only with leader election";
             self.mistake(flag, problem, "leave it out, or set --leader-elect");
         }
         wanted

@@ -216,8 +216,9 @@ fn waits(
     }
     headroom.later.get(&(zone.clone(), cidr))?;
     // The text leaves out the remaining time, so that it stays the same from pass to pass.
-    let text = "the change that was to add it failed, and all others go ahead without it; it is tried again by itself, ever more \
-                seldom: see the stack's events for the cause; if its NAT subnet's range is taken, choose another with --aws-nat-cidr-block";
+    let text = "the change that adds the zone failed, and all other changes proceed; the controller tries again after \
+                longer and longer waits: see the stack's events for the cause; if the range of the NAT subnet is taken, choose another with \
+                --aws-nat-cidr-block";
     Some((Reason::ZoneWaits, text.to_owned()))
 }
 

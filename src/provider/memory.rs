@@ -189,7 +189,7 @@ impl Provider for MemoryProvider {
         if term.is_over() {
             return Err(refused(
                 "TermOver",
-                "this replica no longer leads; the next leader goes on",
+                "this replica no longer leads; the next leader makes the call",
             ));
         }
         self.carry_out((term.epoch(), owner), stack, action)

@@ -170,7 +170,7 @@ acquire the new one, so two leaders would act at once. Without a connection to t
 {{- fail "replicaCount: without leaderElection.enabled there may be one replica only" }}
 {{- end }}
 {{- if and .Values.annotateConfigMaps (not .Values.leaderElection.enabled) }}
-{{- fail "annotateConfigMaps: nothing is written for people without leaderElection.enabled" }}
+{{- fail "annotateConfigMaps: the controller annotates ConfigMaps only with leaderElection.enabled" }}
 {{- end }}
 {{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) }}
 {{- fail "serviceMonitor.enabled: it scrapes the Service, so service.enabled must be true" }}

@@ -83,7 +83,7 @@ pub struct StackOptions {
         hide_env_values = true
     )]
     pub drift_detection: String,
-    /// How often EC2 is looked at for that; at least 10s.
+    /// How often the controller compares EC2 with the stack; at least 10s.
     #[arg(
         long,
         value_name = "DURATION",

@@ -154,7 +154,7 @@ pub(in crate::model) fn unturned(
         if turns && zones.contains_key(zone) && aside.waits(&(table.clone(), *net)).is_some() {
             let text = format!(
                 "its route to {} still leads to the NAT gateway of zone {zone}, since AWS refuses to change it: {}; correct what \
-                 AWS names, the change is tried again by itself, ever more seldom",
+                 AWS names, the controller tries again after longer and longer waits",
                 route.1, waits.why
             );
             let table = Subject::RouteTable(table.clone());
@@ -175,8 +175,8 @@ fn tell((entry, tables): (&EntryId, Vec<(&TableId, &str)>)) -> Problem {
         count => format!(" and {} more", count - 1),
     };
     let text = format!(
-        "it has no route in route table {}{more}: {}; all others go ahead without it, and it is tried again by itself, ever \
-         more seldom: correct what AWS names (ask for another network, or have the quota \"Routes per route table\" raised)",
+        "it has no route in route table {}{more}: {}; all other changes proceed, and the controller tries again after \
+         longer and longer waits: correct what AWS names (request another network, or have the quota \"Routes per route table\" raised)",
         table.map_or("", String::as_str),
         why.unwrap_or_default()
     );

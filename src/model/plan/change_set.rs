@@ -100,7 +100,7 @@ impl Plan {
         let new = self.desired.routes.iter();
         let new = new.filter(|route| !names.routes.contains_key(route));
         let count = proposal.differences.len();
-        let why = format!("{count} differences from what is asked for");
+        let why = format!("{count} differences between the stack and the request");
         let template = proposal.template.clone();
         Decision {
             planned: new.map(|(_, cidr)| *cidr).collect(),
@@ -121,8 +121,8 @@ impl Plan {
                 proposal.decision(Action::Wait, "CloudFormation is computing the change set")
             }
             ChangeSetState::NoChanges => {
-                let text = "CloudFormation sees nothing to change, though the stack differs from what is asked for (see the \
-                            differences); if routes are missing, delete the change set to have it made again";
+                let text = "CloudFormation sees nothing to change, though the stack differs from the request (see the differences); \
+                            if routes are missing, delete the change set, then the controller creates it again";
                 let subject = Subject::Stack(stack.name.clone());
                 let reason = Reason::NotSeenByCloudFormation;
                 let why = "CloudFormation sees no difference in the resources";
@@ -152,7 +152,7 @@ impl Plan {
                 match diff::unplanned(&found.changes, &proposal.differences, allowed) {
                     Some(text) => {
                         let text = format!(
-                            "{text}; look at it in CloudFormation, and delete it to have it made again"
+                            "{text}; read the change set in CloudFormation, and delete it, then the controller creates it again"
                         );
                         Decision {
                             differences: proposal.differences,
@@ -232,7 +232,7 @@ impl Plan {
         };
         let set = sets.find(useful)?;
         let (change_set, count) = (set.name.clone(), set.changes.len());
-        let why = format!("{count} resource changes of an earlier plan, none of which does harm");
+        let why = format!("{count} resource changes of an earlier plan, all of them harmless");
         Some((Action::Execute { change_set }, why))
     }
 
@@ -355,7 +355,7 @@ pub(in crate::model) fn tidy_up(left: &ChangeSet) -> Decision {
         ChangeSetState::Pending => Action::Wait,
         _ => discard(left),
     };
-    let why = "the stack is as it should be; a change set is left over";
+    let why = "the stack is as it should be; an unused change set is left over";
     Decision::new(action, why)
 }
 

@@ -53,7 +53,9 @@ impl Decision {
     /// Returns the deletion of the stack, or the step that makes a deletion possible. `retain`: logical ids of resources that stay behind.
     pub fn delete(stack: &Stack, why: String, retain: BTreeSet<String>) -> Self {
         if stack.termination_protection {
-            let why = format!("{why}; its termination protection is switched off for that");
+            let why = format!(
+                "{why}; the controller first switches off the stack's termination protection"
+            );
             Self::new(Action::Protect(false), why)
         } else {
             Self::new(Action::Delete { retain }, why)

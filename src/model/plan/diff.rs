@@ -228,7 +228,7 @@ pub fn refusal(
 ) -> Option<String> {
     if !strangers.is_empty() {
         return Some(format!(
-            "it has resources that this controller did not make ({}), and a change would delete them; move them to a \
+            "the stack has resources that this controller did not make ({}), and a change would delete them; move them to a \
              stack of their own",
             strangers.join(", ")
         ));
@@ -237,7 +237,7 @@ pub fn refusal(
         .iter()
         .find(|d| is_protected(&d.resource_type) && d.is_loss() && !allowed(&d.id))?;
     Some(format!(
-        "the change would replace or remove {} ({}), and its static IP with it; undo what asks for it (VPC, zone, NAT \
+        "the change would replace or remove {} ({}), and its static IP with it; undo the setting that requires this (VPC, zone, NAT \
          CIDR)",
         lost.what, lost.id
     ))

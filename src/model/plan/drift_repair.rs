@@ -62,8 +62,8 @@ impl Plan {
             self.problems.push(problem);
             if spent && world.settings.drift == OnDrift::Repair {
                 let text = format!(
-                    "{} ({}) {}; {MAX_REPAIRS} repairs failed, so it is left alone until it changes: find out who \
-                     changes it, and restore it by hand",
+                    "{} ({}) {}; {MAX_REPAIRS} repairs failed, so the controller repairs this drift no more until \
+                     the resource changes: find out who changes it, and restore it by hand",
                     drift.expected, drift.id, drift.seen
                 );
                 self.problems.push(Problem::warning(
@@ -76,8 +76,8 @@ impl Plan {
         let known = |id: &str| self.drifts.iter().any(|drift| drift.id == id);
         for (id, verdict) in world.watch.inquiry().others(known) {
             let text = format!(
-                "CloudFormation's drift detection says of {id}: {verdict}; no route hangs on it, so it is not repaired: restore it by \
-                 hand, or leave it"
+                "CloudFormation's drift detection says of {id}: {verdict}; no route depends on this, so the controller does not repair \
+                 it: restore {id} by hand, or leave it as it is"
             );
             let subject = Subject::Stack(stack.name.clone());
             self.problems
@@ -85,8 +85,8 @@ impl Plan {
         }
         if let Some(complaint) = world.watch.complaint() {
             let text = format!(
-                "whether NAT gateways, static IPs, NAT subnets and their route tables are as the stack says cannot be seen, only \
-                 routes are compared: {complaint}"
+                "the controller cannot compare NAT gateways, static IPs, NAT subnets and their route tables with the stack, only \
+                 routes: {complaint}"
             );
             let subject = Subject::Stack(stack.name.clone());
             self.problems
@@ -173,7 +173,7 @@ impl Plan {
                     touches && drifts.iter().any(|drift| drift.id == change.logical_id)
                 };
                 if !found.changes.iter().any(ours) {
-                    "it would not touch what differs".to_owned()
+                    "its changes leave out the resources that differ".to_owned()
                 } else if let Some(text) =
                     diff::beyond_repair(&found.changes, |id| renewed(drifts).contains(id))
                 {
@@ -365,9 +365,9 @@ fn outlook<'a>(drift: &'a Drift, mode: OnDrift, spent: bool) -> Cow<'a, str> {
             return lost_eips::outlook(drift, ip, mode == OnDrift::Repair).into();
         }
         (Cure::ByHand(remedy), _) => remedy,
-        (Cure::Follows, _) => "it is set right together with what it depends on",
-        (Cure::Passes, _) => "it is looked at again soon",
-        (_, OnDrift::Repair) if spent => "it is left alone",
+        (Cure::Follows, _) => "it is repaired together with the resource that it depends on",
+        (Cure::Passes, _) => "the controller checks it again soon",
+        (_, OnDrift::Repair) if spent => "the controller repairs it no more",
         (_, OnDrift::Repair) => "it is repaired",
         (_, OnDrift::Report | OnDrift::Off) => "restore it, or set --drift-detection=repair",
     };

@@ -38,7 +38,7 @@ pub(in crate::model) fn recover_lost_zones(
             Recovery::Due(_) => drift.cure = Cure::Recover(ids.clone(), ip),
             Recovery::Waits(..) => {
                 let text = format!(
-                    "AWS did not give it back, and the controller tries again; {}",
+                    "AWS did not return the IP, and the controller tries again; {}",
                     by_hand(&zone, &ip)
                 );
                 drift.cure = Cure::ByHand(text.into());
@@ -51,9 +51,9 @@ pub(in crate::model) fn recover_lost_zones(
 /// Returns the remedy for a lost static IP that the controller does not recover.
 pub(in crate::model) fn by_hand(zone: &Zone, ip: &str) -> String {
     format!(
-        "be quick, before AWS gives it to another account: run `aws ec2 allocate-address --domain vpc --address {ip}`, and the controller \
-         uses what that returns; only if that fails set --allow-new-eips={zone}={ip} to give the zone a new one, and tell everybody who \
-         has allow-listed the old one"
+        "act quickly, before AWS gives the IP to another account: run `aws ec2 allocate-address --domain vpc --address {ip}`, and the \
+         controller uses the address; only if that fails, set --allow-new-eips={zone}={ip} to give the zone a new IP, and inform every \
+         partner who allows the old one"
     )
 }
 
@@ -64,9 +64,9 @@ pub(in crate::model) fn outlook(drift: &Drift, ip: &str, repairs: bool) -> Strin
         Place::Route(..) | Place::List(..) => return String::new(),
     };
     match repairs {
-        true => "the controller tries to get it back from AWS".to_owned(),
+        true => "the controller asks AWS for the same IP".to_owned(),
         false => format!(
-            "set --drift-detection=repair, so that the controller tries to get it back, or {}",
+            "set --drift-detection=repair, so that the controller asks AWS for the same IP, or {}",
             by_hand(zone, ip)
         ),
     }

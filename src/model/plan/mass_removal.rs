@@ -45,7 +45,7 @@ impl Plan {
     /// Returns the problem for a step that is not made, since the sources do not confirm the plan.
     pub fn not_confirmed(&self, source: String, why: &str) -> Problem {
         let text = format!(
-            "everything was listed again before {}, which is not made now: {why}; a new plan is made",
+            "the controller listed all sources again before {} and does not make this call now: {why}; it makes a new plan",
             self.action.name()
         );
         Problem::warning(Subject::Source(source), Reason::NotConfirmed, text)
@@ -103,12 +103,12 @@ impl Plan {
         let gave_way = match removed - kept {
             0 => String::new(),
             some => {
-                format!("; {some} more give way to what is requested and does not fit beside them")
+                format!("; {some} more lose theirs, since requested networks need the room")
             }
         };
         let text = format!(
-            "{kept} of {of} networks keep their routes until {}, though nobody asks for them: more than --max-removal={share} \
-             percent were to lose theirs at once{gave_way}",
+            "{kept} of {of} networks keep their routes until {}, though no entry requests them: more than --max-removal={share} \
+             percent would lose theirs at once{gave_way}",
             instant(until)
         );
         self.problems.push(Problem::warning(

@@ -239,8 +239,8 @@ impl Plan {
             };
             notes.look_within([*wait]);
             notes.waits(step);
-            let text = "the change that was to give it one more static IP failed; it is tried again by itself, ever more seldom: see the \
-                        stack's events for the cause";
+            let text = "the change that gives the zone one more static IP failed; the controller tries again after longer \
+                        and longer waits: see the stack's events for the cause";
             notes.report([limit_reached(zone, text)]);
         }
         // Partners learn of all IPs before traffic leaves from one of them.

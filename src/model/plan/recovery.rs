@@ -42,7 +42,7 @@ fn busy(stack: &Stack) -> String {
         None => format!("the stack is {status}"),
         Some(shown) => format!(
             "CloudFormation shows {shown}, and the stack's events do not show yet that the last operation ({status}) has ended: \
-             until then, or for two minutes, nothing else is done"
+             until then, or for two minutes, the controller changes nothing"
         ),
     }
 }
@@ -67,14 +67,14 @@ fn refuse_to_believe(stack: &Stack, status: &Status) -> Decision {
         _ => format!("it has outputs ({})", ips.join(", ")),
     };
     let text = format!(
-        "its status {status} says that it was never created, and {proof}: it is not deleted; if nobody uses its static \
-         IPs, delete the stack by hand, else find out why CloudFormation shows this status"
+        "the status {status} says that the stack was never created, but {proof}: the controller does not delete the stack; if no \
+         partner allows its static IPs, delete the stack by hand, else find out why CloudFormation shows this status"
     );
     Decision::refuse(&stack.name, Reason::StatusContradicted, text)
 }
 
-/// Returns the continuation of the rollback. At last it skips resources that fail each time, such as a route whose table does not exist, but
-/// never a resource that a static IP depends on.
+/// Returns the continuation of the rollback. At last it skips resources that fail each time, such as a route whose table does not exist,
+/// but never a resource that a static IP depends on.
 fn rolled_back_halfway(stack: &Stack, cause: String) -> Decision {
     let stuck = &stack.rollback.stuck;
     // Drift detection later finds and repairs the skipped resources.
@@ -98,8 +98,8 @@ fn rolled_back_halfway(stack: &Stack, cause: String) -> Decision {
             format!("{setback}; the rollback failed {failures} times, so it skips {ids}")
         } else {
             format!(
-                "{setback}; the rollback failed {failures} times, and static IPs hang on what it cannot change: set that right in \
-                 EC2, or, when you know what is lost, run: aws cloudformation continue-update-rollback --stack-name {} \
+                "{setback}; the rollback failed {failures} times, and static IPs depend on the resources that block it: correct these \
+                 in EC2, or, if their loss is acceptable, run: aws cloudformation continue-update-rollback --stack-name {} \
                  --resources-to-skip {ids}",
                 stack.name
             )
@@ -139,7 +139,7 @@ impl Plan {
                 Err(error) => Decision::refuse(
                     name,
                     Reason::TemplateTooLarge,
-                    format!("{error}; nothing is changed until it fits"),
+                    format!("{error}; the controller changes nothing until the template fits"),
                 ),
             }
         }
@@ -176,15 +176,15 @@ impl Plan {
             }
             Phase::DeleteFailed => self.deleted_halfway(world, stack, &cause),
             Phase::Review => {
-                let text = "a change set that would create the stack was made and not executed; delete the empty \
-                            stack, then the controller creates it again"
+                let text = "a change set that would create the stack exists and was not executed; delete the empty \
+                            stack, then the controller creates the stack again"
                     .to_owned();
                 Decision::refuse(&stack.name, Reason::InReview, text)
             }
             Phase::Unknown => {
                 let text = format!(
-                    "its status {status} is not one that this version can act on ({cause}); bring it to a *_COMPLETE \
-                     state by hand"
+                    "this version does not know the status {status} ({cause}); bring the stack to a *_COMPLETE status \
+                     by hand"
                 );
                 Decision::refuse(&stack.name, Reason::UnknownStatus, text)
             }
@@ -201,8 +201,8 @@ impl Plan {
             || deletion.before.phase() == Phase::CreateFailed && !has_served(world, stack);
         if !may_go {
             let text = format!(
-                "a deletion has failed halfway ({cause}); such a stack can only be deleted: save its static IPs if partners \
-                 rely on them, then delete it"
+                "a deletion of the stack failed halfway ({cause}), and such a stack can only be deleted: save its static IPs if \
+                 partners allow them, then delete the stack"
             );
             return Decision::refuse(&stack.name, Reason::DeleteFailed, text);
         }
@@ -216,7 +216,7 @@ impl Plan {
         }
         let left: Vec<&str> = deletion.stuck.iter().map(String::as_str).collect();
         let why = format!(
-            "{} deletions failed, so what would not go is left behind, to be removed by hand: {} ({cause})",
+            "{} deletions failed, so resources that block the deletion are left behind; remove them by hand: {} ({cause})",
             deletion.failures,
             left.join(", ")
         );

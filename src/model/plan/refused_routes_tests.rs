@@ -42,7 +42,7 @@ fn one_refused_route_stops_nobody_else_and_is_tried_again() {
         .iter()
         .find(|it| it.reason == Reason::RouteRefused);
     let text = &problem.unwrap().message();
-    for part in ["rtb-a and 1 more", WHY, "; all others go ahead"] {
+    for part in ["rtb-a and 1 more", WHY, "; all other changes proceed"] {
         assert!(text.contains(part), "{text}");
     }
     assert!(

@@ -82,7 +82,7 @@ pub(in crate::model) fn kept(world: &World<'_>, names: &Names) -> Vec<Problem> {
                  or set --replace-static-ip={zone} to replace the IP"
             ),
             _ if later(world, names, &zone).is_some() => format!(
-                "the change that was to replace it by {named} failed; it is tried again by itself, ever more seldom: see the stack's \
+                "the change that replaces it by {named} failed; the controller tries again after longer and longer waits: see the stack's \
                  events for the cause"
             ),
             _ => return None,

@@ -187,7 +187,7 @@ fn an_address_that_cannot_be_used_leaves_the_zone_as_it_is_and_holds_up_nobody()
                 let later = &mut it.network.headroom.later;
                 later.insert(key, Duration::from_secs(60));
             },
-            "failed; it is tried again",
+            "failed; the controller tries again",
         ),
     ];
     for (bend, says) in cases {

@@ -29,7 +29,7 @@ fn what_a_large_removal_keeps_gives_way_to_what_is_requested() {
     assert_eq!(plan.desired.routes.len(), 488, "all the room is used");
     let told = message(&plan, Reason::LargeRemovalWaits);
     assert!(
-        told.contains("44 of 150 networks keep") && told.contains("56 more give way"),
+        told.contains("44 of 150 networks keep") && told.contains("56 more lose theirs"),
         "{told}"
     );
     // An early removal is confirmed by listing the sources again.

@@ -88,13 +88,13 @@ impl<'a> Settled<'a> {
     fn keep(&self) -> Decision {
         let why = match self.draft.drifts.as_slice() {
             [] => "the stack is as it should be",
-            _ => "the stack is as it should be, but EC2 is not: see the problems",
+            _ => "the stack is as it should be, but EC2 differs from the stack: see the problems",
         };
         Decision::new(Action::Keep, why)
     }
 
-    /// Returns the template for the whole request, and reports the zones that it leaves out.
-    fn render(&self, notes: &mut Notes) -> Result<Target, Decision> {
+    /// Returns the template for the whole request, or why there is none. Reports the zones that the template leaves out.
+    fn render(&self, notes: &mut Notes) -> Result<Target, String> {
         let (world, stack, names) = (self.world, self.stack, self.names);
         let (taken, problems) = self.draft.taken(world, stack, names);
         notes.report(problems);
@@ -104,8 +104,7 @@ impl<'a> Settled<'a> {
             let error = error.to_string();
             let (what, remedy) = split(&error);
             let remedy = remedy.unwrap_or(Reason::TemplateTooLarge.remedy());
-            let text = format!("{what}, and nothing is changed until it fits; {remedy}");
-            Decision::refuse(&stack.name, Reason::TemplateTooLarge, text)
+            format!("{what}, and the controller changes nothing until the template fits; {remedy}")
         })?;
         let size = template.size;
         let request = &self.draft.request;
@@ -141,7 +140,7 @@ fn wait_while_nothing_is_requested(at: &Settled<'_>, _: &mut Notes) -> Option<De
     (is_empty && !left.is_zero()).then(|| {
         let seconds = left.as_secs();
         let why = format!(
-            "no ConfigMap asks for a route any more; that is believed after {seconds} s more"
+            "no ConfigMap asks for a route any more; the controller acts on that after {seconds} s more"
         );
         Decision {
             again: Some(at.draft.grace.look(left)),
@@ -188,7 +187,10 @@ fn refuse_what_cannot_be_rendered(at: &Settled<'_>, notes: &mut Notes) -> Option
             _ = at.target.set(target);
             None
         }
-        Err(refusal) => Some(refusal),
+        Err(text) => {
+            let reason = Reason::TemplateTooLarge;
+            Some(Decision::refuse(&at.stack.name, reason, text))
+        }
     }
 }
 
@@ -217,7 +219,8 @@ fn retain_static_ips(at: &Settled<'_>, _: &mut Notes) -> Option<Decision> {
 /// Termination protection follows the differences: if the right to set it is missing, routes still change.
 fn protect_stack(at: &Settled<'_>, _: &mut Notes) -> Option<Decision> {
     let unprotected = at.draft.desired.termination_protection && !at.stack.termination_protection;
-    let why = "termination protection is asked for and off";
+    let why =
+        "the stack lacks the termination protection that --stack-termination-protection requests";
     (at.is_as_requested() && unprotected).then(|| Decision::new(Action::Protect(true), why))
 }
 

@@ -61,9 +61,9 @@ impl Plan {
             return decision;
         }
         let why = if opens {
-            "the stack policy is opened for a change set that removes or replaces what may go"
+            "the stack policy is opened for a change set that removes or replaces resources with permission"
         } else {
-            "the stack policy is to keep static IPs, NAT gateways and NAT subnets from everybody"
+            "the stack policy is closed, so that no caller can remove static IPs, NAT gateways and NAT subnets"
         };
         Decision {
             repairs: Vec::new(),
