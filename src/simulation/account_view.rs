@@ -108,12 +108,7 @@ impl MemoryProvider {
 
     /// Returns the routes that the stack's template contains.
     pub(crate) fn asked(&self) -> BTreeSet<(TableId, Ipv4Net)> {
-        let account = self.account();
-        let Some(stack) = &account.stack else {
-            return BTreeSet::new();
-        };
-        let layout = Layout::read(&stack.template, &stack.parameters).expect("our own template");
-        layout.names().routes.into_keys().collect()
+        self.layout().names().routes.into_keys().collect()
     }
 
     /// Returns the names of all change sets in alphabetical order.
