@@ -2,6 +2,7 @@
 
 pub mod admitted;
 pub(crate) mod fingerprint;
+pub mod list_damage;
 pub mod lists;
 pub(crate) mod more_ips;
 pub mod new_lists;
@@ -28,6 +29,7 @@ use crate::model::cloud::layout::Names;
 use crate::model::cloud::network::{Network, RELEASED};
 use crate::model::cloud::static_ip::{Choice as IpChoice, StaticIp};
 use crate::model::desired::admitted::Admitted;
+use crate::model::desired::list_damage::ListDamage;
 use crate::model::desired::new_lists::NewLists;
 use crate::model::desired::refused_routes::Choice;
 use crate::model::desired::retained::{Kept, keep_routes};
@@ -55,6 +57,7 @@ pub struct Desired {
     pub unturned: BTreeMap<(TableId, Ipv4Net), Zone>,
     /// The lists that may be added for new networks; None if new networks get direct routes.
     pub into_lists: Option<NewLists>,
+    pub damage: ListDamage,
 }
 
 /// Returns the desired stack. `names` are those of the live stack, and empty if there is none.
@@ -101,6 +104,7 @@ pub fn build(
         frozen: BTreeSet::new(),
         unturned,
         into_lists: None,
+        damage: ListDamage::default(),
     };
     (desired, problems)
 }

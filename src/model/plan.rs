@@ -10,6 +10,7 @@ pub mod drift_repair;
 pub mod failure;
 pub(crate) mod former_ips;
 pub(crate) mod kept_ips;
+pub(crate) mod list_damage;
 pub(crate) mod list_edits;
 pub(crate) mod list_guard;
 pub(crate) mod lost_eips;

@@ -12,6 +12,7 @@ use ipnet::Ipv4Net;
 use crate::model::base::cidr::{self, overlap};
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::cloud::layout::Names;
+use crate::model::cloud::logical_id::next_name;
 use crate::model::cloud::network_lists::{NetworkList, list_name, number_of};
 use crate::model::cloud::prefix_list::MOST_CHANGES;
 use crate::model::desired::Desired;
@@ -56,13 +57,17 @@ struct Slots {
     list: NetworkList,
     /// The number of entries that are added or removed.
     changes: usize,
+    /// Whether no entry is added.
+    is_closed: bool,
 }
 
 impl Slots {
     /// Whether one call can add `more` entries to the list in place of `fewer` present ones.
     fn takes(&self, more: usize, fewer: usize) -> bool {
         let entries = self.list.entries.len() + more;
-        entries <= self.list.size + fewer && self.changes + more + fewer <= MOST_CHANGES
+        !self.is_closed
+            && entries <= self.list.size + fewer
+            && self.changes + more + fewer <= MOST_CHANGES
     }
 }
 
@@ -125,13 +130,24 @@ impl<'a> Choice<'a> {
         let mut leaving = BTreeMap::new();
         for (id, list) in &names.lists {
             let stay = list.entries.iter().filter(|net| counts.contains_key(*net));
-            let gone = list.entries.iter().filter(|net| !counts.contains_key(*net));
-            leaving.extend(gone.map(|net| (*net, id)));
-            let list = NetworkList {
+            let stay = NetworkList {
                 entries: stay.copied().collect(),
                 size: list.size,
             };
-            choice.slots.insert(id.clone(), Slots { list, changes: 0 });
+            if desired.damage.gone.contains(id) {
+                choice.make_again(id, stay);
+                continue;
+            }
+            let gone = list.entries.iter().filter(|net| !counts.contains_key(*net));
+            leaving.extend(gone.map(|net| (*net, id)));
+            choice.slots.insert(
+                id.clone(),
+                Slots {
+                    list: stay,
+                    changes: 0,
+                    is_closed: desired.damage.closes(id),
+                },
+            );
         }
         // A frozen zone cannot get a route to a list.
         if desired.into_lists.is_some_and(|room| room.moves) && desired.frozen.is_empty() {
@@ -140,6 +156,37 @@ impl<'a> Choice<'a> {
         }
         choice.group(&not_live, leaving);
         choice
+    }
+
+    /// Adds a list that EC2 no longer has. CloudFormation can remove the list and the routes to it, and can change neither. So a list that
+    /// changes gets another logical id. In a frozen zone, or without room, no route to it could be created, so that it stays as it is.
+    fn make_again(&mut self, id: &str, stay: NetworkList) {
+        let (desired, names) = (self.desired, self.names);
+        let Some(live) = names.lists.get(id) else {
+            return;
+        };
+        let has_route = |table: &TableId| names.routes_to(id).any(|(_, of)| of == table);
+        let serves = |table: &&TableId| {
+            let mut nets = stay.entries.iter();
+            nets.any(|net| desired.routes.contains(&((*table).clone(), *net)))
+        };
+        let mut tables = desired.tables.keys().filter(serves);
+        let changes = stay.entries != live.entries || !tables.all(has_route);
+        let has_room = !desired.damage.without_room.contains(id);
+        let (id, list) = if stay.entries.is_empty() {
+            // The removed list still has the name.
+            (id.to_owned(), stay)
+        } else if changes && desired.frozen.is_empty() && has_room {
+            (next_name(id), stay)
+        } else {
+            (id.to_owned(), live.clone())
+        };
+        let slots = Slots {
+            list,
+            changes: 0,
+            is_closed: true,
+        };
+        self.slots.insert(id, slots);
     }
 
     /// Keeps, for now, the entries that new networks replace, and counts the other entries that leave.
@@ -200,7 +247,12 @@ impl<'a> Choice<'a> {
                     size,
                 };
                 let id = self.unused_name();
-                self.slots.insert(id, Slots { list, changes: 1 });
+                let slots = Slots {
+                    list,
+                    changes: 1,
+                    is_closed: false,
+                };
+                self.slots.insert(id, slots);
             } else {
                 break;
             }
@@ -257,7 +309,10 @@ impl<'a> Choice<'a> {
                         || (self.replaced.contains_key(net)
                             && names.routes.contains_key(&route(net)))
                 });
-                if serves {
+                // EC2 refuses a route to a list that is gone.
+                let is_gone = desired.damage.gone.contains(id);
+                let has_route = || names.routes_to(id).any(|(_, of)| of == table);
+                if serves && (!is_gone || has_route()) {
                     let mut nets = list.entries.iter();
                     let unturned = nets.find_map(|net| desired.unturned.get(&route(net)));
                     let zone = unturned.unwrap_or(zone).clone();

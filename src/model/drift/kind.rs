@@ -64,6 +64,16 @@ impl DriftKind {
         }
     }
 
+    /// Returns what a user can do after all repairs have failed.
+    pub fn last_remedy(self) -> &'static str {
+        match self {
+            Self::PrefixListGone => {
+                "find out who deletes it; it is created again when one of its networks is removed from its ConfigMap"
+            }
+            _ => "find out who changes it, and restore it by hand",
+        }
+    }
+
     /// Returns the cause of the drift.
     pub fn cause(self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::model::base::ids::Zone;
 use crate::model::cloud::live::Live;
+use crate::model::cloud::logical_id::renewal;
 use crate::model::cloud::network::Headroom;
 use crate::model::cloud::observed::{Address, Observed};
 use crate::model::cloud::status::Phase;
@@ -281,6 +282,14 @@ impl Watch {
             Some(attempt) if attempt.repairs == MAX_REPAIRS - 1 => Stage::Last,
             Some(_) => Stage::Tried,
         }
+    }
+
+    /// Whether the repair of a drift of this resource was given up.
+    pub fn has_given_up(&self, id: &str) -> bool {
+        let start = format!("{} ", renewal(id).0);
+        let of_it = self.attempts.range(start.clone()..);
+        let mut of_it = of_it.take_while(|(key, _)| key.starts_with(&start));
+        of_it.any(|(_, attempt)| attempt.repairs >= MAX_REPAIRS)
     }
 
     /// Returns the progress of attempts to recover the static IP of this drift.

@@ -14,10 +14,12 @@ use crate::model::cloud::limits::MOST_ROUTES;
 use crate::model::cloud::network::Network;
 use crate::model::cloud::resource_type::ResourceType;
 use crate::model::desired::admitted::{Admitted, Choice};
+use crate::model::desired::list_damage::ListDamage;
 use crate::model::desired::template::{MAX_RESOURCES, TemplateError};
 use crate::model::desired::{self, Desired, template};
 use crate::model::input::request::Request;
 use crate::model::plan::diff::{Difference, Kind};
+use crate::model::plan::list_damage::list_damage;
 use crate::model::plan::table_room::{full_tables, list_choices};
 use crate::model::plan::types::{Plan, World};
 use crate::model::plan::waiting::{set_aside_for, unrequested, waiting};
@@ -50,6 +52,7 @@ pub fn fit(
         names,
         live,
         kept,
+        damage: list_damage(world, names),
     };
     let never = desired::never(request, world.network, names);
     let units = cidr::minimal(request.entries.values().copied(), &never);
@@ -137,6 +140,7 @@ pub fn overflows(world: &World<'_>, desired: &Desired, names: &Names, live: &Lay
         names,
         live,
         kept,
+        damage: desired.damage.clone(),
     };
     room.broken(desired, world.network).is_some()
 }
@@ -157,6 +161,7 @@ struct Room<'a> {
     names: &'a Names,
     live: &'a Layout,
     kept: &'a Unasked,
+    damage: ListDamage,
 }
 
 impl Room<'_> {
@@ -164,6 +169,7 @@ impl Room<'_> {
         let (mut desired, problems) =
             desired::build(admitted, network, self.names, self.world.settings);
         keep(&mut desired, self.kept);
+        desired.damage.clone_from(&self.damage);
         (desired, problems)
     }
 

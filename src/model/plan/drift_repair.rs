@@ -16,8 +16,6 @@ use crate::model::base::settings::OnDrift;
 use crate::model::cloud::change_set_name::REVERT;
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack};
-use crate::model::cloud::part_names::Part;
-use crate::model::drift::kind::DriftKind;
 use crate::model::drift::tracker::{MAX_REPAIRS, Recovery, Stage};
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::change_set::{Proposal, set_for};
@@ -28,7 +26,7 @@ use crate::model::plan::more_ips;
 use crate::model::plan::new_eips::{self, keep_lost_zones};
 use crate::model::plan::patched_template::{as_it_is, without};
 use crate::model::plan::types::{Action, Plan, World, discard};
-use crate::model::plan::unroutable_zones::{blocked_list_routes, leave_routes};
+use crate::model::plan::unroutable_zones::{blocked_list_routes, in_the_way, leave_routes};
 use crate::model::{desired, drift};
 
 impl Plan {
@@ -63,8 +61,11 @@ impl Plan {
             if spent && world.settings.drift == OnDrift::Repair {
                 let text = format!(
                     "{} ({}) {}; {MAX_REPAIRS} repairs failed, so the controller repairs this drift no more until \
-                     the resource changes: find out who changes it, and restore it by hand",
-                    drift.expected, drift.id, drift.seen
+                     the resource changes: {}",
+                    drift.expected,
+                    drift.id,
+                    drift.seen,
+                    drift.kind.last_remedy()
                 );
                 self.problems.push(Problem::warning(
                     drift.subject(),
@@ -232,7 +233,8 @@ impl Plan {
         names: &Names,
         mut drifts: Vec<Drift>,
     ) -> Option<Decision> {
-        drifts.extend(self.in_the_way(names, &drifts));
+        let renewed_now = renewed(&drifts);
+        drifts.extend(in_the_way(&self.drifts, names, &drifts, &renewed_now));
         drifts.extend(blocked_list_routes(&self.drifts, names, &drifts));
         if let Some(retention) = self.retains_first(notes, stack, layout, names, &drifts) {
             return Some(retention);
@@ -279,25 +281,6 @@ impl Plan {
         }
         decision.why = format!("{}; it repairs {}", decision.why, named(&drifts));
         Some(decision)
-    }
-
-    /// Returns the missing routes, besides `drifts`, whose NAT gateway is created again: the change would fail to turn them to the new
-    /// gateway.
-    fn in_the_way(&self, names: &Names, drifts: &[Drift]) -> Vec<Drift> {
-        let renewed = renewed(drifts);
-        let is_in_the_way = |drift: &&Drift| {
-            let zone = drift.place.zone(names);
-            let gateway = zone.and_then(|zone| names.part(&zone, Part::NatGateway));
-            drift.kind == DriftKind::RouteMissing
-                && gateway.is_some_and(|gateway| renewed.contains(gateway))
-                && !drifts.contains(drift)
-        };
-        let missing = self.drifts.iter().filter(is_in_the_way).cloned();
-        let taken_out = |drift| Drift {
-            cure: Cure::Retake,
-            ..drift
-        };
-        missing.map(taken_out).collect()
     }
 
     /// Returns the routes that the next plan wants after the routes of `drifts` are removed. A route that is only retained must not be

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::repair_tests::{Scene, dns, leads_to, release, resources, text, told};
+use ipnet::Ipv4Net;
+
+use super::list_tests::lists_of;
+use super::repair_tests::{Scene, dns, leads_to, lose_gateway, release, resources, text, told};
 use super::tests::{Bench, stack_of};
 use super::*;
-use crate::model::base::settings::PrefixLists;
+use crate::model::base::settings::{OnDrift, PrefixLists};
 use crate::model::cloud::prefix_list::{ListState, PrefixList};
+use crate::model::desired::template::Template;
+use crate::model::drift::tracker::MAX_REPAIRS;
 
 /// Returns a stack with one list, and an EC2 that matches it.
 fn listed() -> Scene {
@@ -17,6 +22,7 @@ fn listed() -> Scene {
         panic!("{}", fresh.plan());
     };
     scene.bench.live = Live::Ours(Box::new(stack_of(&template)));
+    scene.bench.settings.prefix_lists = PrefixLists::Always;
     show(&mut scene, "NetworkList01", "pl-1");
     for table in scene.bench.network.worker_tables.values_mut() {
         table.routes.remove(&dns());
@@ -47,7 +53,37 @@ fn lose_lists(scene: &mut Scene) {
     scene.seen.lists.clear();
     for table in scene.bench.network.worker_tables.values_mut() {
         table.list_routes.clear();
+        table.listed = 0;
     }
+}
+
+/// Lets EC2 show neither lists nor routes to them, after each of all repairs.
+fn lose_for_good(scene: &mut Scene) {
+    lose_lists(scene);
+    let plan = scene.plan_after(MAX_REPAIRS);
+    assert_eq!(plan.action, Action::Keep, "{plan}");
+    assert_eq!(
+        told(&plan),
+        [Reason::DriftRepairFailed, Reason::PrefixListChanged]
+    );
+}
+
+/// Returns the next change of the stack.
+fn next(scene: &mut Scene) -> Template {
+    match scene.plan() {
+        Plan {
+            action: Action::Prepare(template),
+            ..
+        } => template,
+        plan => panic!("{plan}"),
+    }
+}
+
+/// Returns the entries of a template's lists.
+fn entries(template: &Template) -> Vec<(String, Vec<String>)> {
+    let lists = lists_of(template).unwrap().into_iter();
+    let nets = |nets: BTreeSet<Ipv4Net>| nets.iter().map(Ipv4Net::to_string).collect();
+    lists.map(|(id, list)| (id, nets(list.entries))).collect()
 }
 
 fn route(scene: &mut Scene) -> &mut crate::model::cloud::network::Route {
@@ -185,4 +221,106 @@ fn a_list_keeps_its_route_to_a_gateway_that_the_same_change_creates() {
     ] {
         assert!(has.contains(&text(id)), "{id}: {has:?}");
     }
+}
+
+#[test]
+fn a_list_that_somebody_deletes_again_and_again_takes_no_new_networks() {
+    let first = (text("NetworkList01"), vec![text("8.8.8.8/32")]);
+    let second = (text("NetworkList02"), vec![text("9.9.9.9/32")]);
+    let both = [("dns", "8.8.8.8"), ("other", "9.9.9.9")];
+    let mut scene = listed();
+    lose_for_good(&mut scene);
+    scene.bench.ask(&both);
+    assert_eq!(entries(&next(&mut scene)), [first.clone(), second.clone()]);
+
+    // The same list without a repair.
+    let mut scene = listed();
+    scene.bench.settings.drift = OnDrift::Report;
+    lose_lists(&mut scene);
+    scene.bench.ask(&both);
+    assert_eq!(entries(&next(&mut scene)), [first.clone(), second.clone()]);
+
+    // The list exists, and one of its routes is deleted again and again.
+    let mut scene = listed();
+    let table = scene.bench.network.worker_tables.get_mut("rtb-a").unwrap();
+    table.list_routes.clear();
+    let plan = scene.plan_after(MAX_REPAIRS);
+    assert_eq!(plan.action, Action::Keep, "{plan}");
+    scene.bench.ask(&both);
+    assert_eq!(entries(&next(&mut scene)), [first, second]);
+}
+
+/// CloudFormation cannot change a list that EC2 no longer has.
+#[test]
+fn a_list_that_is_gone_is_made_again_by_the_next_change_of_it() {
+    let mut scene = listed();
+    scene.bench.ask(&[("dns", "8.8.8.8"), ("other", "9.9.9.9")]);
+    let template = next(&mut scene);
+    scene.bench.stack().template = template.text;
+    list(&mut scene)
+        .entries
+        .insert("9.9.9.9/32".parse().unwrap());
+    lose_for_good(&mut scene);
+    scene.bench.ask(&[("dns", "8.8.8.8")]);
+    scene.bench.settings.route_table_quota = Some(100);
+    assert_eq!(scene.plan().action, Action::Keep, "no room for the list");
+    scene.bench.settings.route_table_quota = None;
+    let template = next(&mut scene);
+    let renewed = (text("NetworkList01Anew1"), vec![text("8.8.8.8/32")]);
+    assert_eq!(entries(&template), [renewed]);
+    let has = resources(&template);
+    assert!(has.contains(&text("RouteToNATrtbazNetworkList01Anew1")));
+    assert!(!has.contains(&text("RouteToNATrtbazNetworkList01")));
+
+    // A new table needs a route to the list.
+    let mut scene = listed();
+    lose_for_good(&mut scene);
+    let tables = &mut scene.bench.network.worker_tables;
+    let table = tables["rtb-a"].clone();
+    tables.insert(text("rtb-c"), table);
+    let has = resources(&next(&mut scene));
+    assert!(has.contains(&text("RouteToNATrtbczNetworkList01Anew1")));
+
+    // Nobody requests its networks any more.
+    let mut scene = listed();
+    lose_for_good(&mut scene);
+    scene.bench.ask(&[("other", "9.9.9.9")]);
+    let second = (text("NetworkList02"), vec![text("9.9.9.9/32")]);
+    assert_eq!(entries(&next(&mut scene)), [second]);
+}
+
+/// A change of the NAT gateway would fail to turn the routes to the list.
+#[test]
+fn a_list_that_is_gone_is_made_again_with_the_gateway_of_its_routes() {
+    let mut scene = listed();
+    lose_for_good(&mut scene);
+    lose_gateway(&mut scene);
+    let Action::Prepare(template) = scene.plan_after(1).action else {
+        panic!("{}", scene.plan());
+    };
+    let has = resources(&template);
+    assert!(has.contains(&text("NATGatewayaAnew1")) && has.contains(&text("NetworkList01Anew1")));
+}
+
+#[test]
+fn a_list_that_is_gone_keeps_its_room_until_its_repair_is_given_up() {
+    let mut scene = listed();
+    scene.bench.settings.route_table_quota = Some(102);
+    scene.bench.settings.drift = OnDrift::Report;
+    lose_lists(&mut scene);
+    scene.bench.ask(&[("dns", "8.8.8.8"), ("one", "9.9.9.9")]);
+    let template = next(&mut scene);
+    assert_eq!(entries(&template).len(), 1);
+    assert!(resources(&template).contains(&text("RouteToNATrtbaz9x9x9x9y32")));
+    let three = [("dns", "8.8.8.8"), ("one", "9.9.9.9"), ("two", "9.9.9.7")];
+    scene.bench.ask(&three);
+    let plan = scene.plan();
+    assert!(told(&plan).contains(&Reason::LimitReached), "{plan}");
+
+    scene.bench.settings.drift = OnDrift::Repair;
+    scene.bench.ask(&[("dns", "8.8.8.8")]);
+    lose_for_good(&mut scene);
+    scene.bench.ask(&three);
+    let plan = scene.plan();
+    assert!(!told(&plan).contains(&Reason::LimitReached), "{plan}");
 }

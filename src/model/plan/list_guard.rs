@@ -27,11 +27,10 @@ impl Plan {
             Some((table, list)) => (vec![table], list),
             None => (self.desired.tables.keys().collect(), id),
         };
-        let entries = names
-            .lists
-            .get(list)
-            .into_iter()
-            .flat_map(|list| &list.entries);
+        // What EC2 no longer has serves nothing.
+        let there = names.lists.get(list);
+        let there = there.filter(|_| !self.desired.damage.gone.contains(list));
+        let entries = there.into_iter().flat_map(|list| &list.entries);
         let mut routes =
             entries.flat_map(|net| tables.iter().map(|table| ((*table).clone(), *net)));
         routes.any(|route| self.desired.routes.contains(&route) && !names.is_direct(&route))

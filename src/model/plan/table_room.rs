@@ -37,7 +37,8 @@ pub(in crate::model) fn full_tables<'a>(
         let (table, list) = route;
         let size = carried.lists.get(list).map_or(0, |list| list.size);
         if let Some((table, _)) = network.worker_tables.get_key_value(table)
-            && !names.list_routes.values().any(|live| live == route)
+            && (!names.list_routes.values().any(|live| live == route)
+                || desired.damage.lost_routes.contains(route))
         {
             *new.entry(table).or_default() += size;
         }
@@ -99,8 +100,11 @@ pub(in crate::model) fn list_choices(
 ) -> Vec<Option<NewLists>> {
     let quota = usize::from(network.limits.routes_per_table(settings));
     let tables = desired.tables.keys();
-    let workers = tables.filter_map(|table| network.worker_tables.get(table));
-    let free = workers.map(|worker| quota.saturating_sub(worker.routes.len() + worker.listed));
+    let free = tables.filter_map(|table| {
+        let worker = network.worker_tables.get(table)?;
+        let taken = worker.routes.len() + worker.listed + lost_room(desired, names, table);
+        Some(quota.saturating_sub(taken))
+    });
     let free = free.min().unwrap_or_default();
     let usual = MOST_LISTS.saturating_sub(names.lists.len());
     let in_region = network.limits.lists.unwrap_or(usual);
@@ -127,4 +131,13 @@ pub(in crate::model) fn list_choices(
     }
     choices.dedup();
     choices
+}
+
+/// Returns the room that routes to lists need in a table because EC2 has lost them.
+fn lost_room(desired: &Desired, names: &Names, table: &TableId) -> usize {
+    let lost = desired.damage.lost_routes.iter();
+    let lost = lost.filter(|(of, _)| of == table);
+    lost.filter_map(|(_, list)| names.lists.get(list))
+        .map(|list| list.size)
+        .sum()
 }

@@ -15,6 +15,7 @@ use crate::model::cloud::layout::Names;
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::part_names::Part;
 use crate::model::desired::Desired;
+use crate::model::drift::kind::DriftKind;
 use crate::model::drift::lists::renewal;
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::types::{Plan, World};
@@ -127,6 +128,40 @@ pub(in crate::model) fn leave_routes(
             drift.cure = Cure::Follows;
         }
     }
+}
+
+/// Returns the missing routes and lists, besides `drifts`, that depend on a NAT gateway which is created again: the change would fail to
+/// turn their routes to the new gateway. `renewed`: the logical ids that `drifts` create again.
+pub(in crate::model::plan) fn in_the_way(
+    all: &[Drift],
+    names: &Names,
+    drifts: &[Drift],
+    renewed: &BTreeSet<String>,
+) -> Vec<Drift> {
+    let is_renewed = |place: &Place| {
+        let zone = place.zone(names);
+        let gateway = zone.and_then(|zone| names.part(&zone, Part::NatGateway));
+        gateway.is_some_and(|gateway| renewed.contains(gateway))
+    };
+    let taken_out = |drift: &Drift| {
+        let cure = match (drift.kind, &drift.place) {
+            (DriftKind::RouteMissing, place) if is_renewed(place) => Cure::Retake,
+            (DriftKind::PrefixListGone, Place::List(_, nets)) => {
+                let tables = names.routes_to(&drift.id).map(|(_, table)| table);
+                let mut places = tables.map(|table| Place::List(table.clone(), nets.clone()));
+                places
+                    .any(|place| is_renewed(&place))
+                    .then(|| renewal(&drift.id, names))?
+            }
+            _ => return None,
+        };
+        let drift = Drift {
+            cure,
+            ..drift.clone()
+        };
+        (!drifts.iter().any(|it| it.id == drift.id)).then_some(drift)
+    };
+    all.iter().filter_map(taken_out).collect()
 }
 
 /// Returns the routes to network lists that `drifts` create again, in zones whose NAT gateway does not exist and is not created by the same
