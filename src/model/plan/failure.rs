@@ -41,7 +41,7 @@ impl Failure {
                 match table.filter(|_| failed.table_is_full) {
                     Some(table) => _ = failure.routes.insert((table, None), failed.reason.clone()),
                     // The failure of a list does not show which entry AWS refuses.
-                    None => failure.unexplained = failure.failed && !is_creation,
+                    None => failure.unexplained = failure.failed,
                 }
             } else if let Some((table, cidr)) = route_of(id, world.network, names) {
                 let key = (table, Some(cidr).filter(|_| !failed.table_is_full));

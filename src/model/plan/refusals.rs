@@ -75,7 +75,8 @@ impl Refusals {
             return false;
         }
         self.seen.clone_from(&failure.operation);
-        let adds_nothing = self.attempt.as_ref().is_some_and(BTreeSet::is_empty);
+        let no_routes = self.attempt.as_ref().is_some_and(BTreeSet::is_empty);
+        let adds_nothing = no_routes && !failure.is_creation;
         let tried = self.attempt.take().unwrap_or_default();
         let nets: BTreeSet<Ipv4Net> = tried.iter().map(|(_, net)| *net).collect();
         if !failure.failed {

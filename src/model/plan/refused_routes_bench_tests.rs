@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+use super::super::repair_tests::resources;
 use super::super::tests::{Bench, computed, stack_of};
 use super::super::*;
 use crate::model::base::cidr;
@@ -191,4 +192,32 @@ pub(super) fn told(plan: &Plan) -> Vec<&str> {
 pub(super) fn nets(plan: &Plan, table: &str) -> Vec<String> {
     let of_table = plan.desired.routes.iter().filter(|(of, _)| of == table);
     of_table.map(|(_, net)| net.to_string()).collect()
+}
+
+/// Fails the creation of the stack at this resource. Returns the plan that creates the stack again, with the logical ids.
+pub(super) fn fail_creation(aws: &mut Aws<'_>, id: &str) -> (Plan, Vec<String>) {
+    let Action::Create(template) = aws.look().action else {
+        panic!()
+    };
+    let failed = Failed {
+        reason: WHY.to_owned(),
+        table_is_full: false,
+    };
+    assert!(resources(&template).contains(&id.to_owned()), "{id}");
+    aws.bench.live = Live::Ours(Box::new(Stack {
+        status: Status::read("ROLLBACK_COMPLETE"),
+        version: "1".to_owned(),
+        failed: [(id.to_owned(), failed)].into(),
+        ..stack_of(&template)
+    }));
+    let plan = aws.look();
+    assert!(matches!(plan.action, Action::Delete { .. }));
+    assert!(plan.static_ips.is_empty());
+    aws.bench.live = Live::Absent;
+    let plan = aws.look();
+    let Action::Create(template) = &plan.action else {
+        panic!("{plan}");
+    };
+    let ids = resources(template);
+    (plan, ids)
 }

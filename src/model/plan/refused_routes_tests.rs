@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use self::bench::{Aws, WHY, net, nets, told};
+use self::bench::{Aws, WHY, fail_creation, net, nets, told};
 use super::tests::{Bench, stack_of, texts};
 use super::*;
 use crate::model::base::cidr;
 use crate::model::base::ids::TableId;
 use crate::model::base::reason::Reason;
+use crate::model::base::settings::PrefixLists;
 use crate::model::cloud::live::Failed;
 use crate::model::cloud::set_aside::Waits;
 use crate::model::cloud::status::Status;
@@ -267,6 +268,18 @@ fn progress_is_guaranteed() {
     println!("at most {most} operations for one edit of up to 15 entries");
 }
 
+#[test]
+fn a_creation_that_fails_at_a_list_goes_on_without_lists() {
+    for id in ["RouteToNATrtbazNetworkList01", "NetworkList01"] {
+        let mut bench = Bench::new(&[("dns", "8.8.8.8"), ("bad", "7.7.7.7")]);
+        bench.settings.prefix_lists = PrefixLists::Always;
+        let mut aws = Aws::new(bench, &|_, _| false);
+        let (_, ids) = fail_creation(&mut aws, id);
+        assert!(ids.contains(&"RouteToNATrtbaz7x7x7x7y32".to_owned()));
+        assert!(!ids.iter().any(|id| id.contains("NetworkList")));
+    }
+}
+
 /// A creation that failed in one zone leaves that zone out, and the other zones serve. The same holds for a route.
 #[test]
 fn a_creation_goes_on_without_the_zone_or_route_that_failed() {
@@ -278,25 +291,7 @@ fn a_creation_goes_on_without_the_zone_or_route_that_failed() {
         let refuses = |_: &TableId, _: &Ipv4Net| false;
         let bench = Bench::new(&[("dns", "8.8.8.8"), ("bad", "7.7.7.7")]);
         let mut aws = Aws::new(bench, &refuses);
-        let Action::Create(template) = aws.look().action else {
-            panic!()
-        };
-        let failed = Failed {
-            reason: WHY.to_owned(),
-            table_is_full: false,
-        };
-        aws.bench.live = Live::Ours(Box::new(Stack {
-            status: Status::read("ROLLBACK_COMPLETE"),
-            version: "1".to_owned(),
-            failed: [(id.to_owned(), failed)].into(),
-            ..stack_of(&template)
-        }));
-        let plan = aws.look();
-        assert!(matches!(plan.action, Action::Delete { .. }));
-        assert!(plan.static_ips.is_empty());
-        aws.bench.live = Live::Absent;
-        let plan = aws.look();
-        assert!(matches!(plan.action, Action::Create(_)), "{plan}");
+        let (plan, _) = fail_creation(&mut aws, id);
         assert_eq!(
             (plan.desired.zones.len(), plan.desired.routes.len()),
             (zones, routes)

@@ -120,7 +120,10 @@ pub(in crate::model) fn list_choices(
         moves: true,
         ..most
     };
+    // The failure of a list does not show which network AWS refuses. After such a failure, the stack is created without lists.
+    let has_failed = network.headroom.refused.additions.is_some() && names.nat_cidrs.is_empty();
     let mut choices = match settings.prefix_lists {
+        _ if has_failed => vec![None],
         PrefixLists::Never => vec![None],
         PrefixLists::WhenFull => vec![Some(none), Some(most), Some(moves)],
         PrefixLists::Always => vec![Some(most), Some(none), Some(moves)],
