@@ -94,11 +94,21 @@ pub enum Bug {
     Restless,
     /// A resource that EC2's answer lacks counts as deleted.
     AbsenceTrusted,
+    /// An entry of a prefix list moves to another list in one change.
+    EntryMoved,
+    /// A change of a prefix list changes its size as well.
+    ListResized,
+    /// The entries of a prefix list are compared in their order.
+    OrderCompared,
+    /// A prefix list takes the room of its entries only.
+    ListRoomUnderrated,
+    /// The routes to a prefix list lead to the NAT gateway of one zone.
+    ListAcrossZones,
 }
 
 impl Bug {
     /// All bugs, each with the number of histories that find it.
-    pub const PLANTED: [(Self, u64); 42] = [
+    pub const PLANTED: [(Self, u64); 47] = [
         (Self::EmptyTrusted, 500),
         (Self::TyposDropped, 100),
         (Self::OversizedDropped, 100),
@@ -141,7 +151,24 @@ impl Bug {
         (Self::KeptIpHidden, 400),
         (Self::Restless, 20),
         (Self::AbsenceTrusted, 800),
+        (Self::EntryMoved, 20),
+        (Self::ListResized, 20),
+        (Self::OrderCompared, 20),
+        (Self::ListRoomUnderrated, 400),
+        (Self::ListAcrossZones, 20),
     ];
+
+    /// Whether the bug concerns prefix lists, which its histories then use.
+    pub fn is_of_lists(self) -> bool {
+        matches!(
+            self,
+            Self::EntryMoved
+                | Self::ListResized
+                | Self::OrderCompared
+                | Self::ListRoomUnderrated
+                | Self::ListAcrossZones
+        )
+    }
 
     /// Bugs that take too many histories for each run of the tests. They are planted with `KSEC_LONG=1`, or by name with `BUG=`.
     pub const RARE: [(Self, u64); 1] = [(Self::Unconfirmed, 10_000)];

@@ -13,6 +13,7 @@ use super::script::{Event, Script};
 use super::world::World;
 use crate::lease::tests::secs;
 use crate::model::base::ids::ObjectId;
+use crate::model::base::settings::PrefixLists;
 use crate::provider::memory::quota_faults::ROUTES;
 
 /// The edits of such a user.
@@ -66,7 +67,10 @@ fn bound(world: &World) -> Duration {
 pub async fn play(world: &World, habit: Habit, gap: Duration) {
     let sight = world.sight();
     let most = sight.tables.values().map(|routes| routes.len()).max();
-    if most.is_none_or(|most| most + 6 > ROUTES) || !world.lost().zones.is_empty() {
+    let lost = world.lost();
+    // A list that is left alone takes no new networks, and keeps its room.
+    let is_short = world.flags.lists != PrefixLists::Never && !lost.routes.is_empty();
+    if most.is_none_or(|most| most + 6 > ROUTES) || !lost.zones.is_empty() || is_short {
         return;
     }
     world.note(&format!("a user edits every {gap:.1?}: {habit:?}"));

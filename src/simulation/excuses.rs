@@ -8,10 +8,12 @@ use tokio::time::Instant;
 
 use super::config_maps::covered;
 use super::ec2_faults::Ec2Fault;
+use super::invariants::FIRM;
 use super::replica;
 use super::script::StackEdit;
 use super::world::World;
 use crate::model::base::ids::{TableId, Zone};
+use crate::model::base::settings::PrefixLists;
 use crate::model::cloud::change_set_name::is_revert;
 use crate::model::cloud::logical_id::renewal;
 use crate::model::drift::tracker::MAX_REPAIRS;
@@ -241,6 +243,14 @@ impl World {
         let by_lists = astray.values().filter(|stray| stray.is_of_list);
         let routes = by_lists.flat_map(|stray| stray.routes.iter().cloned());
         self.shared().excuses.took(routes);
+    }
+
+    /// Whether all replicas that act now have observed the room in the tables.
+    pub fn knows_room(&self) -> bool {
+        let shared = self.shared();
+        let is_fair = self.flags.lists != PrefixLists::Never && shared.excuses.count == 0;
+        let at = shared.crowded_at;
+        at.map_or(is_fair, |at| at.elapsed() > FIRM)
     }
 
     /// Whether the controller may still try to recover a static IP.

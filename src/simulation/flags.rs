@@ -24,7 +24,7 @@ pub struct Flags {
     pub grace: u16,
     /// `--allow-new-eips`.
     pub new_eips: bool,
-    /// `--prefix-lists`. A history with a planted bug has direct routes only.
+    /// `--prefix-lists`. A history with a planted bug has direct routes only, unless the bug is about lists.
     pub lists: PrefixLists,
 }
 
@@ -39,7 +39,7 @@ impl Default for Flags {
     }
 }
 
-/// Returns the value of `--prefix-lists` that the environment names by `LISTS`.
+/// Returns the value of `--prefix-lists` that the environment names by `LISTS`. It is not drawn yet: histories with lists still fail.
 fn prefix_lists() -> PrefixLists {
     match std::env::var("LISTS").as_deref() {
         Ok("always") => PrefixLists::Always,
@@ -58,13 +58,17 @@ fn any_static_ip<'a>(zones: impl Iterator<Item = &'a Zone>) -> BTreeSet<(Zone, S
 }
 
 impl Script {
-    pub fn flags(&self) -> Flags {
+    pub fn flags(&self, bug: Bug) -> Flags {
         let flags = self.events.iter().find_map(|(_, event)| match event {
             Event::Flags(flags) => Some(*flags),
             _ => None,
         });
         Flags {
-            lists: prefix_lists(),
+            lists: match bug {
+                Bug::None => prefix_lists(),
+                bug if bug.is_of_lists() => PrefixLists::Always,
+                _ => PrefixLists::Never,
+            },
             ..flags.unwrap_or_default()
         }
     }
@@ -137,9 +141,7 @@ fn empty_for_long(
 impl World {
     /// Gives a process that starts the flags of the history.
     pub fn starts_with_flags(&self, settings: &mut Settings) {
-        if self.bug == Bug::None {
-            settings.prefix_lists = self.flags.lists;
-        }
+        settings.prefix_lists = self.flags.lists;
         if self.flags.deletes {
             settings.on_empty = OnEmpty::Delete;
         }

@@ -82,7 +82,7 @@ impl World {
         }
         if let Some(cause) = self.account.fails_of_room()
             && operation
-            && self.is_long_crowded()
+            && self.knows_room()
         {
             let text =
                 format!("an operation fails because {cause}, which the plan could have known");
@@ -352,11 +352,13 @@ impl World {
             return Some(format!("the stack has routes in the deleted table {table}"));
         }
         let zones = self.account.zones();
+        // A list that is left alone takes no new networks, and keeps its room.
+        let is_full = !lost.routes.is_empty() && self.account.is_full_of_lists();
         for (table, routes) in &sight.tables {
             let mut there = routes.clone();
             let mine = lost.routes.iter().filter(|(of, _)| of == table);
             there.extend(mine.map(|(_, cidr)| *cidr));
-            let is_lost = lost.zones.contains(&zones[table]);
+            let is_lost = is_full || lost.zones.contains(&zones[table]);
             let is_owed = |net: &&Ipv4Net| !is_lost && !self.account.refuses(net);
             let mut asked_here = asked.iter().filter(is_owed);
             if let Some(net) = asked_here.find(|net| !covered(**net, &there)) {

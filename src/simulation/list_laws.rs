@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::invariants::Invariant;
 use super::world::World;
-use crate::model::cloud::layout::{Layout, Resource};
+use crate::model::base::ids::{TableId, Zone};
+use crate::model::cloud::layout::{Layout, Names, Resource};
 use crate::model::cloud::logical_id::renewal;
 use crate::model::cloud::prefix_list::MOST_CHANGES;
 use crate::model::plan::types::Action;
@@ -64,6 +65,19 @@ fn broken(before: &Lists, after: &Lists) -> Option<String> {
     None
 }
 
+/// Returns a new route to a list that leads to the NAT gateway of another zone than its table's.
+fn misled(before: &Names, after: &Names, zones: &BTreeMap<TableId, Zone>) -> Option<String> {
+    let new = after.list_routes.iter();
+    let mut new = new.filter(|(id, _)| !before.list_routes.contains_key(*id));
+    new.find_map(|(id, (table, _))| {
+        let mut nets = after.routes.iter().filter(|(_, by)| *by == id);
+        let zone = after.route_zones.get(nets.next()?.0)?;
+        let of_table = zones.get(table)?;
+        let text = || format!("{id} leads from {table} in {of_table} to {zone}");
+        (zone != of_table).then(text)
+    })
+}
+
 impl World {
     /// Checks the template of an accepted call against the template of the stack.
     pub fn judge_lists(&self, action: &Action) {
@@ -74,7 +88,9 @@ impl World {
         };
         let after = Layout::read(&template.text, &template.parameters).unwrap_or_default();
         let before = self.account.layout();
-        if let Some(text) = broken(&lists(&before), &lists(&after)) {
+        let text = broken(&lists(&before), &lists(&after));
+        let zones = self.account.zones();
+        if let Some(text) = text.or_else(|| misled(&before.names(), &after.names(), &zones)) {
             self.fail(Invariant::ListsStay, text);
         }
     }

@@ -24,7 +24,8 @@
 //! 7. `NoBlindRemoval`: no operation removes a route while a source of the replica is missing or stale, including before its first full list.
 //! 8. `NobodyAsks`: the stack is deleted, or its last route removed, only if no ConfigMap requested any of its routes when the replica last
 //!    read all sources.
-//! 9. `WithinLimits`: no operation fails for lack of room in a route table that was full when it was planned.
+//! 9. `WithinLimits`: no operation fails for lack of room in a route table that was full when it was planned, or, with prefix lists, before
+//!    any other principal has used up room.
 //! 10. `Settles`: at most [`history::SETTLED`] after the faults have stopped, the tables match the ConfigMaps, EC2 matches the stack, the
 //!     stack has all configured zones and no zone that is named for removal, the stack is protected, no operation runs and no change set is
 //!     left. Excused are a zone whose static IP another principal released and AWS gave to another account, and resources that were
@@ -41,8 +42,8 @@
 //!     stacks left and that no stack uses.
 //! 17. `Recorded`: an entry that a leader publishes as routed is in the ledger at that time, with the same network. This is not checked
 //!     while the ledger has no content or the status says that it is not available.
-//! 18. `ListsStay`: no template changes the size of a prefix list, moves an entry from one list to another, or changes more entries of a list
-//!     than EC2 changes in one call.
+//! 18. `ListsStay`: no template changes the size of a prefix list, moves an entry from one list to another, changes more entries of a list
+//!     than EC2 changes in one call, or adds a route from a table to a list by the NAT gateway of another zone.
 //!
 //! The simulation covers:
 //!
@@ -87,6 +88,7 @@ mod more_ips;
 mod network_faults;
 mod oversized;
 mod planted;
+mod planted_lists;
 mod provider_wrapper;
 mod recording;
 mod replaced_ips;

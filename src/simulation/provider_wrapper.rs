@@ -15,7 +15,7 @@ use super::replaced_ips::Named;
 use super::replica::{CLUSTER, RIVAL};
 use super::script::{Endpoint, Stage};
 use super::world::World;
-use super::{config_maps, gaps, planted};
+use super::{config_maps, gaps, planted, planted_lists};
 use crate::lease::Term;
 use crate::lease::tests::process::Process;
 use crate::model::base::ids::{ObjectId, Zone};
@@ -90,6 +90,9 @@ impl Provider for ProviderWrapper {
             let is_made = |table: &OtherTable| !table.tags.is_empty();
             network.other_tables.retain(|_, table| is_made(table));
         }
+        if self.courier.world.bug == Bug::ListRoomUnderrated {
+            planted_lists::underrate(&mut network);
+        }
         Ok(network)
     }
 
@@ -120,6 +123,9 @@ impl Provider for ProviderWrapper {
         }
         if let Live::Ours(stack) = &mut live {
             planted::unread(self.courier.world.bug, stack);
+            if self.courier.world.bug == Bug::OrderCompared {
+                planted_lists::differ(stack);
+            }
             if self.courier.world.bug == Bug::EipReleased {
                 planted::looks_retained(stack);
             }
@@ -180,6 +186,9 @@ impl Provider for ProviderWrapper {
             && let Action::Create(template) | Action::Prepare(template) = &mut action
         {
             planted::releases_eips(&mut template.text);
+        }
+        if let Action::Create(template) | Action::Prepare(template) = &mut action {
+            planted_lists::in_template(bug, template, &self.courier.world.account.layout());
         }
         if let Action::Prepare(template) = &action {
             let account = &self.courier.world.account;

@@ -80,6 +80,9 @@ impl MemoryProvider {
 
     /// Whether some worker table has no room until the stack has removed routes: a change adds routes before it removes others.
     pub(crate) fn is_packed(&self, asked: &BTreeSet<(TableId, Ipv4Net)>) -> bool {
+        if self.is_full_of_lists() {
+            return true;
+        }
         let account = self.account();
         let mut tables = account.ec2.network.worker_tables.iter();
         tables.any(|(id, table)| {
@@ -91,6 +94,13 @@ impl MemoryProvider {
                 |(of, cidr): &&(TableId, Ipv4Net)| of == id && !table.routes.contains_key(cidr);
             there.count() + asked.iter().filter(is_new).count() >= ROUTES
         })
+    }
+
+    /// Whether some worker table has no room for one more route, and a route to a prefix list takes most of it.
+    pub(crate) fn is_full_of_lists(&self) -> bool {
+        let ec2 = &self.account().ec2;
+        let mut tables = ec2.network.worker_tables.keys();
+        tables.any(|table| ec2.listed(table) > 0 && ec2.taken(table) >= ROUTES)
     }
 
     /// Makes AWS refuse routes to this network.

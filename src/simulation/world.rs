@@ -110,7 +110,8 @@ pub struct Shared {
     failed: BTreeMap<Ipv4Net, (u32, Instant)>,
     /// The time until which entries may wait for room.
     tight_until: Option<Instant>,
-    crowded_at: Option<Instant>,
+    /// The last change of the room in the tables by other principals.
+    pub crowded_at: Option<Instant>,
     /// The account at the last check; None if there is another reason to check.
     pub stamp: Option<Stamp>,
 }
@@ -174,7 +175,7 @@ impl World {
             epochs_lost: script.loses_epochs(),
             ledger_lost: script.loses_ledger(),
             reverting: script.reverting(),
-            flags: script.flags(),
+            flags: script.flags(bug),
             eips: script.eips(bug),
             shared: Mutex::default(),
         }
@@ -315,12 +316,6 @@ impl World {
         let mut shared = self.shared();
         shared.tight_until = until.max(shared.tight_until);
         shared.crowded_at = Some(Instant::now());
-    }
-
-    /// Whether all replicas that act now have observed the room in the tables.
-    pub fn is_long_crowded(&self) -> bool {
-        let at = self.shared().crowded_at;
-        at.is_some_and(|at| at.elapsed() > FIRM)
     }
 
     /// Records that AWS refuses a network. A plan may leave it out for a while after AWS accepts it again.
