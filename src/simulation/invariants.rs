@@ -381,6 +381,7 @@ fn note_ips(shared: &mut Shared, sight: &mut AccountView) {
     if sight.at_rest {
         let is_back = |ip: &String| sight.ips.values().any(|it| it == ip);
         shared.kept.retain(|_, ip| !is_back(ip));
+        shared.are_back(sight);
     }
     sight.ips.retain(|output, ip| !shared.has_left(output, ip));
     shared.ips.append(&mut sight.ips);

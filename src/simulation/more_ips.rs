@@ -1,5 +1,5 @@
-//! `--aws-eips-per-zone` and `--aws-eips-in-use-per-zone`, and the fate of additional static IPs. They have no way back to a zone: one
-//! that a zone gave up stays in the account.
+//! `--aws-eips-per-zone` and `--aws-eips-in-use-per-zone`, and the fate of additional static IPs: one that a zone gave up stays in the
+//! account, until the zone gets it back.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::world::{Shared, World};
 use crate::model::base::ids::Zone;
 use crate::model::base::settings::Settings;
 use crate::model::cloud::part_names::{Part, part_name};
+use crate::provider::memory::account_view::AccountView;
 
 /// Whether an output shows an additional static IP.
 pub fn is_more(output: &str) -> bool {
@@ -34,6 +35,14 @@ impl Script {
 }
 
 impl Shared {
+    /// Records the additional static IPs that are back in the stack at rest.
+    pub fn are_back(&mut self, sight: &AccountView) {
+        let shown = sight.ips.iter().filter(|(output, _)| is_more(output));
+        for (_, ip) in shown {
+            self.own_ips.given_up.remove(ip);
+        }
+    }
+
     /// Whether the output shows a static IP of a zone or stack that an operation removes or has removed.
     pub fn has_left(&self, output: &str, ip: &String) -> bool {
         let is_kept = self.kept.values().any(|it| it == ip);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::memory::{self, status};
 use crate::replica::{Launch, Replica};
-use crate::retained::{addresses, noted};
+use crate::retained::{addresses, delete_stack, noted, without_stack};
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::standin::Exit;
 use crate::wait;
@@ -214,4 +214,50 @@ async fn a_nat_gateway_that_takes_no_more_ips_holds_up_nobody() {
     stage.aws.settings(json!({ "nat_address_quota": 2 }));
     noted(&stage).await;
     replica.terminate().await;
+}
+
+/// The quota leaves no room for a new address, so every IP that comes back is one of before.
+#[tokio::test]
+async fn a_stack_and_a_zone_that_come_back_have_their_additional_static_ips() {
+    let stage = Stage::open("more-back").await;
+    stage.aws.settings(json!({ "eip_quota": 6 }));
+    let used = |name| launch(&stage, name, 2).flag("aws-eips-in-use-per-zone", "2");
+    let mut replica = used("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let both = all_use_two(&stage, &replica).await;
+    let first = first_ips(&stage.routed(&EXAMPLE_CIDRS).await);
+    let all = addresses(&stage);
+    wait::until_async("the ledger has all of them", || async {
+        let ledger = stage.ledger().await?;
+        let known = ledger["formerIps"].as_object().map_or(0, |it| it.len());
+        wait::check(known == 3, || ledger.to_string())
+    })
+    .await;
+    replica.terminate().await;
+    delete_stack(&stage);
+    without_stack(&stage).await;
+    let mut replica = used("r2").start();
+    assert_eq!(all_use_two(&stage, &replica).await, both);
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    assert_eq!((first_ips(&exits), addresses(&stage)), (first, all.clone()));
+    // They are no resources of the stack, and a NAT gateway that is made again has both of them.
+    let gateway = exits["eu-central-1a"].gateway.as_str();
+    let call = [("NatGatewayId", gateway)];
+    stage.aws.call("ec2", "DeleteNatGateway", &call);
+    wait::until("another NAT gateway", || {
+        let now = stage.aws.exits();
+        let found = now.get("eu-central-1a");
+        let other = found.is_some_and(|it| it.gateway != gateway);
+        wait::check(other, || format!("{now:?}"))
+    })
+    .await;
+    assert_eq!(all_use_two(&stage, &replica).await, both);
+    replica.terminate().await;
+    let launch = used("r3").zones(&["b", "c"]);
+    let mut replica = launch.arg("--remove-zone=eu-central-1a").start();
+    stage.exits_of(2).await;
+    replica.terminate().await;
+    let replica = used("r4").start();
+    assert_eq!(all_use_two(&stage, &replica).await, both);
+    assert_eq!(addresses(&stage), all);
 }

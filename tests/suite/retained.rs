@@ -40,7 +40,7 @@ pub async fn noted(stage: &Stage) {
 }
 
 /// Deletes the stack as an operator would.
-fn delete_stack(stage: &Stage) {
+pub fn delete_stack(stage: &Stage) {
     let stacks = stage.aws.stacks();
     let name = stacks.keys().next().unwrap().as_str();
     stage

@@ -11,7 +11,6 @@ use crate::model::cloud::network_lists;
 use crate::model::cloud::part_names::{MAX_EIPS, Part, part_name};
 use crate::model::cloud::resource_type::ResourceType;
 use crate::model::cloud::retention;
-use crate::model::cloud::static_ip::StaticIp;
 
 /// Why a template's text cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,6 +126,7 @@ impl Layout {
         }
         names.serve_lists(zone_of);
         self.name_given(&known, &mut names);
+        self.name_given_more(&mut names);
         names
     }
 
@@ -144,24 +144,6 @@ impl Layout {
                 && known.insert(leads.clone())
             {
                 names.list_routes.insert(id.clone(), leads);
-            }
-        }
-    }
-
-    /// Adds the static IPs of gateways that refer to them by a literal allocation id.
-    fn name_given(&self, known: &BTreeMap<&str, (Zone, Part)>, names: &mut Names) {
-        for (id, gateway) in self.of_kind("AWS::EC2::NatGateway") {
-            let name = |zone: &Zone| part_name(zone, Part::Eip);
-            let zone = known.get(id.as_str()).map(|(zone, _)| zone);
-            let zone = zone.filter(|zone| !self.resources.contains_key(&name(zone)));
-            if let (Some(zone), Some(allocation)) =
-                (zone, text(&gateway.properties, "AllocationId"))
-            {
-                let ip = self.outputs.get(&name(zone)).and_then(Value::as_str);
-                let ip = ip.unwrap_or_default().to_owned();
-                let allocation = allocation.to_owned();
-                (names.given).insert(zone.clone(), StaticIp { ip, allocation });
-                (names.parts).insert((zone.clone(), Part::Eip), name(zone));
             }
         }
     }
@@ -304,7 +286,7 @@ impl Layout {
             .collect()
     }
 
-    fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = (&String, &Resource)> {
+    pub(super) fn of_kind(&self, kind: &'static str) -> impl Iterator<Item = (&String, &Resource)> {
         self.resources
             .iter()
             .filter(move |(_, resource)| resource.kind == kind)
@@ -351,7 +333,7 @@ fn names_parameter(value: &Value, name: &str) -> bool {
     }
 }
 
-fn text<'a>(properties: &'a Value, key: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(properties: &'a Value, key: &str) -> Option<&'a str> {
     properties.get(key).and_then(Value::as_str)
 }
 

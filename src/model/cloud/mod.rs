@@ -1,6 +1,7 @@
 //! The account as observed: the stack, its layout and the VPC.
 
 pub mod change_set_name;
+pub mod given_ips;
 pub mod layout;
 pub mod limits;
 pub mod live;

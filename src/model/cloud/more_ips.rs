@@ -39,15 +39,20 @@ pub fn of<'a>(names: &'a Names, zone: &Zone) -> BTreeMap<u8, &'a String> {
     parts.filter_map(number).collect()
 }
 
-/// Returns the logical ids of the additional EIPs that the zone's NAT gateway uses in the live template.
-pub fn used<'a>(layout: &'a Layout, names: &Names, zone: &Zone) -> BTreeSet<&'a str> {
+/// Returns the additional static IPs that the zone's NAT gateway uses in the live template: the logical ids of EIPs, and the names of
+/// outputs.
+pub fn used<'a>(layout: &'a Layout, names: &'a Names, zone: &Zone) -> BTreeSet<&'a str> {
     let gateway = names.part(zone, Part::NatGateway);
     let gateway = gateway.and_then(|id| layout.resources.get(id));
     let secondary = gateway.and_then(|it| it.properties.get(SECONDARY)?.as_array());
+    let given = |allocation: &Value| {
+        let mut given = names.given_more.iter();
+        let found = given.find(|(_, it)| allocation.as_str() == Some(&it.allocation));
+        found.map(|(id, _)| id.as_str())
+    };
+    let secondary = secondary.into_iter().flatten();
     secondary
-        .into_iter()
-        .flatten()
-        .filter_map(referenced)
+        .filter_map(|id| referenced(id).or_else(|| given(id)))
         .collect()
 }
 
@@ -63,18 +68,20 @@ pub fn used_ips_grow(has: &Resource, wants: &Resource) -> bool {
     is_gateway && list(has).iter().all(|id| wanted.contains(id))
 }
 
-/// Returns the additional static IPs that the stack's outputs show, with their zones.
+/// Returns the additional static IPs that the stack's outputs show, with their zones and numbers.
 pub fn outputs<'a>(
     live: &'a Live,
     names: &'a Names,
-) -> impl Iterator<Item = (&'a Zone, &'a String)> {
+) -> impl Iterator<Item = (&'a Zone, u8, &'a String)> {
     let stack = match live {
         Live::Ours(stack) => Some(stack),
         Live::Absent | Live::Foreign { .. } | Live::Several(_) => None,
     };
-    let more = names.parts.iter();
-    let more = more.filter(|((_, part), _)| matches!(part, Part::MoreEip(_)));
-    more.filter_map(move |((zone, _), id)| Some((zone, stack?.outputs.get(id)?)))
+    let shown = move |((zone, part), id): (&'a (Zone, Part), &String)| match part {
+        Part::MoreEip(number) => Some((zone, *number, stack?.outputs.get(id)?)),
+        _ => None,
+    };
+    names.parts.iter().filter_map(shown)
 }
 
 /// Returns the additional static IPs of the zones, as the stack's outputs show them: those that traffic leaves from by the template if

@@ -14,8 +14,10 @@ use crate::model::cloud::static_ip::StaticIp;
 pub struct Names {
     /// The parts of zones. A static IP that is not a resource of the stack has the name of its output.
     pub parts: BTreeMap<(Zone, Part), String>,
-    /// The static IPs that are not resources of the stack.
+    /// The first static IPs that are not resources of the stack.
     pub given: BTreeMap<Zone, StaticIp>,
+    /// The additional static IPs that are not resources of the stack, by the names of their outputs. An allocation id may be missing.
+    pub given_more: BTreeMap<String, StaticIp>,
     pub nat_cidrs: BTreeMap<Zone, Ipv4Net>,
     /// The routes by network. A network in a list has the logical id of the table's route to the list.
     pub routes: BTreeMap<(TableId, Ipv4Net), String>,

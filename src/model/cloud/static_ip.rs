@@ -24,6 +24,10 @@ pub struct FormerIp {
     pub allocation: String,
     /// When the zone got another first IP, in seconds since 1970; 0 for an IP that was never the first.
     pub until: u64,
+    /// The number of an additional IP, from 2 on; 0 once another IP of the zone has this number. None for an IP that was never additional,
+    /// and in a document of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u8>,
 }
 
 /// A static IP that the account keeps and that no NAT gateway of the stack uses.

@@ -16,9 +16,11 @@ pub(super) fn keep(
     outputs: &mut Map<String, Value>,
 ) {
     for (number, id) in of(names, zone) {
-        if let Some(body) = live.body(id) {
+        if let Some(given) = names.given_more.get(id) {
+            outputs.insert(id.clone(), output(zone, number, json!(given.ip)));
+        } else if let Some(body) = live.body(id) {
             resources.insert(id.clone(), body.clone());
-            outputs.insert(id.clone(), output(zone, number, id));
+            outputs.insert(id.clone(), output(zone, number, json!({ "Ref": id })));
         }
     }
     let gateway = names.part(zone, Part::NatGateway);
@@ -29,8 +31,8 @@ pub(super) fn keep(
 }
 
 /// Returns the output that shows an additional static IP.
-pub(in crate::model) fn output(zone: &Zone, number: u8, id: &str) -> Value {
-    json!({ "Description": format!("Static IP {number} of {zone}"), "Value": { "Ref": id } })
+pub(in crate::model) fn output(zone: &Zone, number: u8, ip: Value) -> Value {
+    json!({ "Description": format!("Static IP {number} of {zone}"), "Value": ip })
 }
 
 /// Returns the template's expression for the allocation id of an EIP of the stack.

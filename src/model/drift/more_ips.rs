@@ -30,6 +30,13 @@ impl Look<'_> {
         }
     }
 
+    /// Whether a person has allocated the static IP again, so that it has another allocation id than the template names.
+    fn has_another_id(&self, id: &str, address: &Address) -> bool {
+        let given = self.names.given_more.get(id);
+        given
+            .is_some_and(|it| !address.allocation.is_empty() && it.allocation != address.allocation)
+    }
+
     /// The logical ids of an additional static IP and of the zone's NAT gateway.
     fn pair(&self, id: &str) -> Vec<String> {
         let gateway = self.id(Part::NatGateway);
@@ -80,8 +87,12 @@ impl Look<'_> {
                 let text = "disassociate it there, then the NAT gateway gets it back";
                 Some((AdditionalIpUnused, seen, Cure::ByHand(text.into())))
             }
-            // A NAT gateway that is made again gets it.
-            None if gateway.is_none_or(|gateway| gateway.health != Health::Well) => None,
+            // A NAT gateway that is made again gets it by the allocation id that the template names.
+            None if gateway.is_none_or(|gateway| gateway.health != Health::Well)
+                && !self.has_another_id(id, address) =>
+            {
+                None
+            }
             None => {
                 let seen = "is not on the zone's NAT gateway".to_owned();
                 Some((AdditionalIpUnused, seen, Cure::Reuse(self.pair(id))))

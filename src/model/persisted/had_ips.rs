@@ -30,21 +30,45 @@ impl Ledger {
             zone,
             allocation: had.allocation,
             until: now,
+            number: None,
         };
         self.former_ips.insert(had.ip, former);
     }
 
-    /// Notes an additional static IP of a zone. None that the zone gave up is forgotten for it.
-    pub(in crate::model) fn note_more(&mut self, zone: Zone, has: StaticIp) {
-        let is_known = self.former_ips.contains_key(&has.ip);
-        if !is_known && self.former_ips.len() < MAX_FORMER {
-            let former = FormerIp {
-                zone,
-                allocation: has.allocation,
-                until: 0,
-            };
-            self.former_ips.insert(has.ip, former);
+    /// Notes the zone's additional static IP with this number. None that the zone gave up is forgotten for it, but an earlier one with the
+    /// same number is no longer to come back.
+    pub(in crate::model) fn note_more(&mut self, zone: Zone, number: u8, has: StaticIp) {
+        let known = self.former_ips.get(&has.ip);
+        let until = known.map_or(0, |it| it.until);
+        if known.is_none() && self.former_ips.len() >= MAX_FORMER {
+            return;
         }
+        let former = self.former_ips.values_mut();
+        let earlier = former.filter(|it| it.zone == zone && it.number == Some(number));
+        earlier.for_each(|it| it.number = Some(0));
+        let former = FormerIp {
+            zone,
+            allocation: has.allocation,
+            until,
+            number: Some(number),
+        };
+        self.former_ips.insert(has.ip, former);
+    }
+
+    /// Returns the additional static IPs that the zone has, or had when it was last live, by number. An earlier version noted no number.
+    pub(in crate::model) fn more_of(&self, zone: &Zone) -> Vec<(Option<u8>, StaticIp)> {
+        let former = self.former_ips.iter().filter(|(_, it)| it.zone == *zone);
+        let more = former.filter(|(_, it)| match it.number {
+            Some(number) => number > 0,
+            None => it.until == 0,
+        });
+        let more = more.map(|(ip, it)| {
+            let (ip, allocation) = (ip.clone(), it.allocation.clone());
+            (it.number, StaticIp { ip, allocation })
+        });
+        let mut more: Vec<_> = more.collect();
+        more.sort_by_key(|(number, _)| number.unwrap_or(u8::MAX));
+        more
     }
 
     /// Returns each static IP that a zone has or had, with the zone.

@@ -18,6 +18,7 @@ fn an_ip_that_a_zone_had_before_stays_known() {
         zone: "a".to_owned(),
         allocation: "eipalloc-1".to_owned(),
         until: 30,
+        number: None,
     };
     assert_eq!(ledger.former_ips, [(ip(1).ip, former)].into());
     assert!(ledger.knows("eipalloc-1") && ledger.knows("eipalloc-2") && !ledger.knows("x"));
@@ -47,4 +48,32 @@ fn there_are_limits_and_the_oldest_goes_first() {
     }
     assert_eq!(ledger.static_ips.len(), MAX_KNOWN);
     assert!(ledger.had_ips().count() <= 200);
+}
+
+#[test]
+fn an_additional_ip_keeps_its_number_until_another_one_gets_it() {
+    let mut ledger = Ledger::new("egress");
+    let zone = "a".to_owned();
+    ledger.note_more(zone.clone(), 3, ip(3));
+    ledger.note_more(zone.clone(), 2, ip(2));
+    ledger.note_more("b".to_owned(), 2, ip(9));
+    let both = vec![(Some(2), ip(2)), (Some(3), ip(3))];
+    assert_eq!(ledger.more_of(&zone), both);
+    ledger.note_more(zone.clone(), 2, ip(4));
+    assert_eq!(ledger.more_of(&zone), [(Some(2), ip(4)), (Some(3), ip(3))]);
+    assert!(ledger.knows("eipalloc-2"), "it may still be in the account");
+    // The first IP of a zone is none of its additional ones.
+    ledger.note_ip(zone.clone(), ip(4), 10);
+    ledger.note_ip(zone.clone(), ip(5), 20);
+    assert_eq!(ledger.more_of(&zone), [(Some(3), ip(3))]);
+    let text = ledger.text();
+    let clusters = std::collections::BTreeSet::new();
+    let read = Ledger::read(&text, "egress", &clusters).expect("a ledger");
+    assert_eq!(read, ledger);
+    // An earlier version noted no numbers.
+    let older = text
+        .replace(",\"number\":3", "")
+        .replace(",\"number\":0", "");
+    let read = Ledger::read(&older, "egress", &clusters).expect("a ledger");
+    assert_eq!(read.more_of(&zone), [(None, ip(2)), (None, ip(3))]);
 }

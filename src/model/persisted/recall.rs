@@ -62,10 +62,19 @@ impl<'a> Recall<'a> {
         self.ledger()?.static_ips.get(zone)
     }
 
+    /// Returns the additional static IPs that a zone has or had, by number, if they are known.
+    pub(in crate::model) fn more_of(self, zone: &Zone) -> Vec<(Option<u8>, StaticIp)> {
+        self.ledger().map(|it| it.more_of(zone)).unwrap_or_default()
+    }
+
     /// Returns the allocation ids of these zones' last observed static IPs.
     pub fn allocations(self, zones: &BTreeSet<Zone>) -> BTreeSet<String> {
         let known = zones.iter().filter_map(|zone| self.static_ip(zone));
-        known.map(|it| it.allocation.clone()).collect()
+        let more = zones.iter().flat_map(|zone| self.more_of(zone));
+        known
+            .map(|it| it.allocation.clone())
+            .chain(more.map(|(_, it)| it.allocation))
+            .collect()
     }
 
     /// Whether some zone has or had the static IP with this allocation id.

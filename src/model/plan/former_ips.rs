@@ -21,8 +21,8 @@ use crate::model::plan::replaced_ips::{self, Replaced};
 use crate::model::plan::types::World;
 
 /// The tags that CloudFormation sets on a stack's resources.
-const STACK_NAME: &str = "aws:cloudformation:stack-name";
-const LOGICAL_ID: &str = "aws:cloudformation:logical-id";
+pub(super) const STACK_NAME: &str = "aws:cloudformation:stack-name";
+pub(super) const LOGICAL_ID: &str = "aws:cloudformation:logical-id";
 
 /// Returns the network with the choices for all zones that are configured and not live, or are to get another static IP. None if there
 /// is nothing to choose.
@@ -56,12 +56,12 @@ pub(in crate::model) fn chosen(world: &World<'_>, names: &Names) -> Option<Netwo
 pub(in crate::model) fn note(ledger: &mut Ledger, world: &World<'_>, names: &Names) {
     let now = whole_seconds(world.grace.now);
     let seen = world.watch.last_seen();
-    for (zone, ip) in more_ips::outputs(world.live, names) {
+    for (zone, number, ip) in more_ips::outputs(world.live, names) {
         let address = seen.and_then(|seen| seen.addresses.get(ip));
         let allocation = address.map(|address| address.allocation.clone());
         if let Some(allocation) = allocation.filter(|id| !id.is_empty()) {
             let ip = ip.clone();
-            ledger.note_more(zone.clone(), StaticIp { ip, allocation });
+            ledger.note_more(zone.clone(), number, StaticIp { ip, allocation });
         }
     }
     for (zone, ip) in static_ips(world.live, names) {
@@ -265,7 +265,7 @@ fn unfit(zone: &Zone, address: &AccountAddress) -> Option<String> {
     ))
 }
 
-fn tag<'a>(address: &'a AccountAddress, key: &str) -> Option<&'a str> {
+pub(super) fn tag<'a>(address: &'a AccountAddress, key: &str) -> Option<&'a str> {
     address.tags.get(key).map(String::as_str)
 }
 

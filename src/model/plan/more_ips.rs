@@ -15,12 +15,15 @@ use crate::model::cloud::live::Stack;
 use crate::model::cloud::more_ips::{self, IpStep, MAX, of};
 use crate::model::cloud::observed::Observed;
 use crate::model::cloud::part_names::Part;
-use crate::model::cloud::static_ip::Account;
+use crate::model::desired::template::Template;
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::change_set::{Proposal, set_for};
 use crate::model::plan::decision::{Decision, Notes};
 use crate::model::plan::diff;
-use crate::model::plan::patched_template::{with_more_eip, with_used_eip};
+use crate::model::plan::former_more_ips::{self, Source};
+use crate::model::plan::more_ip_templates::{
+    with_given_ip, with_more_eip, with_used_eip, with_used_given_ip,
+};
 use crate::model::plan::types::{Action, Plan, World, discard};
 
 /// Returns the additional static IPs from which no traffic leaves. `secondary`: the IPs from which it does, as [`in_use`] returns them.
@@ -81,7 +84,7 @@ pub(in crate::model) fn kept(world: &World<'_>, names: &Names, live: &Layout) ->
         };
         let text = format!(
             "{what} {number} static IPs, and --{flag} says less: the controller gives up none, since partners may allow it; set \
-             --{flag}={number}, or remove the zone with --remove-zone={zone} and add it again, which keeps the first one"
+             --{flag}={number}, or remove the zone with --remove-zone={zone} and add it again, which keeps the first ones"
         );
         let subject = Subject::Zone(zone.clone());
         Some(Problem::warning(subject, Reason::StaticIpKept, text))
@@ -128,6 +131,27 @@ pub(in crate::model) fn keep_lost(
     }
 }
 
+/// A static IP of the stack that its zone's NAT gateway does not use yet.
+struct Unused<'a> {
+    /// The logical ids of the NAT gateway and of the EIP or its output.
+    gateway: &'a str,
+    id: &'a str,
+    ip: &'a str,
+    /// The allocation id, if the IP is no resource of the stack.
+    given: Option<String>,
+}
+
+impl Unused<'_> {
+    /// Returns the template in which the NAT gateway uses the IP.
+    fn template(&self, stack: &Stack, names: &Names, zone: &Zone) -> Option<Template> {
+        let Some(allocation) = &self.given else {
+            return with_used_eip(stack, self.gateway, self.id);
+        };
+        let table = names.part(zone, Part::NatSubnetRouteTable)?;
+        with_used_given_ip(stack, (self.gateway, table), (self.id, allocation))
+    }
+}
+
 impl Plan {
     /// Whether a failure of the plan's change leads to a long wait, so that a later leader must know of the attempt.
     pub fn is_patient(&self) -> bool {
@@ -148,22 +172,16 @@ impl Plan {
             return None;
         }
         let step = self.next_ip(notes, world, stack, layout, names)?;
-        let has = of(names, &step.zone);
         let unused = self.unused_ip(world, stack, layout, names, &step);
-        let template = match unused {
-            Some((gateway, eip, _)) => with_used_eip(stack, gateway, eip),
-            None if !has_room(notes, world, &step.zone) => return None,
-            None => {
-                let mut numbers = 2..=MAX;
-                let free = numbers.find(|number| !has.contains_key(number));
-                free.and_then(|number| with_more_eip(stack, &step.zone, number))
-            }
+        let template = match &unused {
+            Some(unused) => unused.template(stack, names, &step.zone),
+            None => with_more(world, stack, names, &step.zone),
         };
         let template = template?;
         let mut differences = diff::between(layout, &template, &self.request);
-        if let Some((_, _, ip)) = unused {
+        if let Some(unused) = unused {
             let differences = differences.iter_mut();
-            differences.for_each(|difference| difference.tell_use(ip));
+            differences.for_each(|difference| difference.tell_use(unused.ip));
         }
         let set = set_for(stack, &template);
         let mut decision = self.change(stack, names, Proposal::step(template, differences));
@@ -178,8 +196,8 @@ impl Plan {
         Some(decision)
     }
 
-    /// Returns the static IP that the step brings into use, after the logical ids of the NAT gateway and the EIP. The stack at rest shows
-    /// this IP, and no other resource has it. None if the step adds a static IP, or no IP can be used now.
+    /// Returns the static IP that the step brings into use. The stack at rest shows this IP, and no other resource has it. None if the step
+    /// adds a static IP, or no IP can be used now.
     fn unused_ip<'a>(
         &self,
         world: &World<'_>,
@@ -187,25 +205,35 @@ impl Plan {
         layout: &Layout,
         names: &'a Names,
         step: &IpStep,
-    ) -> Option<(&'a String, &'a String, &'a String)> {
+    ) -> Option<Unused<'a>> {
         if step.used <= used_count(layout, names, &step.zone) {
             return None;
         }
         let gateway = names.part(&step.zone, Part::NatGateway)?;
         let in_use = more_ips::used(layout, names, &step.zone);
         let seen = world.watch.observed(&stack.version);
-        let is_free = |ip: &String| match (world.settings.drift, seen) {
-            (OnDrift::Off, _) => true,
-            (_, Some(seen)) => seen
-                .addresses
-                .get(ip)
-                .is_some_and(|it| it.held_by.is_none()),
-            (_, None) => false,
+        let address = |ip: &String| seen?.addresses.get(ip);
+        let is_free = |ip: &String| {
+            let is_seen_free = address(ip).is_some_and(|it| it.held_by.is_none());
+            world.settings.drift == OnDrift::Off || is_seen_free
         };
         let mut eips = of(names, &step.zone).into_values();
         eips.find_map(|eip| {
             let ip = stack.outputs.get(eip)?;
-            (!in_use.contains(eip.as_str()) && is_free(ip)).then_some((gateway, eip, ip))
+            let given = names.given_more.get(eip).map(|given| {
+                // A person may have allocated a released IP again.
+                let now = address(ip).map(|it| it.allocation.clone());
+                let now = now.filter(|it| !it.is_empty());
+                now.unwrap_or_else(|| given.allocation.clone())
+            });
+            let is_known = given.as_ref().is_none_or(|it| !it.is_empty());
+            let unused = Unused {
+                gateway,
+                id: eip,
+                ip,
+                given,
+            };
+            (!in_use.contains(eip.as_str()) && is_known && is_free(ip)).then_some(unused)
         })
     }
 
@@ -234,7 +262,9 @@ impl Plan {
             }
             let Some(wait) = waits.get(&step) else {
                 let first = if is_use { &mut uses } else { &mut adds };
-                first.get_or_insert(step);
+                if first.is_none() && (is_use || can_get_more(notes, world, names, zone)) {
+                    *first = Some(step);
+                }
                 continue;
             };
             notes.look_within([*wait]);
@@ -255,16 +285,41 @@ impl Plan {
     }
 }
 
-/// Marks the zone, so that EC2 is asked about the account. Returns whether it may have one more address: false until EC2 was asked.
-fn has_room(notes: &mut Notes, world: &World<'_>, zone: &Zone) -> bool {
-    notes.ask_about(zone.clone());
-    let headroom = &world.network.headroom;
-    if headroom.account != Account::NotAsked && headroom.addresses == Some(0) {
-        let text = "it gets no more static IPs yet, since the account may have no more in this region; release one that is not needed, \
-                    or have the quota \"EC2-VPC Elastic IPs\" raised";
-        notes.report([limit_reached(zone, text)]);
+/// Returns the template with one more static IP of the zone, which nothing uses yet.
+fn with_more(world: &World<'_>, stack: &Stack, names: &Names, zone: &Zone) -> Option<Template> {
+    match former_more_ips::next(world, names, zone)? {
+        Source::New(number) => with_more_eip(stack, zone, number),
+        Source::Account(number, ip) => {
+            let table = names.part(zone, Part::NatSubnetRouteTable)?;
+            with_given_ip(stack, table, (zone, number, &ip))
+        }
+        Source::Unasked | Source::Wait(..) => None,
     }
-    headroom.account != Account::NotAsked && headroom.addresses != Some(0)
+}
+
+/// Marks the zone, so that EC2 is asked about the account. Returns whether the zone can get one more static IP now: false until EC2 was
+/// asked.
+fn can_get_more(notes: &mut Notes, world: &World<'_>, names: &Names, zone: &Zone) -> bool {
+    notes.ask_about(zone.clone());
+    match former_more_ips::next(world, names, zone) {
+        Some(Source::Account(..)) => true,
+        Some(Source::New(_)) => {
+            let is_full = world.network.headroom.addresses == Some(0);
+            if is_full {
+                let text = "it gets no more static IPs yet, since the account may have no more in this region; release one that is not \
+                            needed, or have the quota \"EC2-VPC Elastic IPs\" raised";
+                notes.report([limit_reached(zone, text)]);
+            }
+            !is_full
+        }
+        Some(Source::Wait(reason, why)) => {
+            let text = format!("it gets no more static IPs yet: {why}");
+            let subject = Subject::Zone(zone.clone());
+            notes.report([Problem::warning(subject, reason, text)]);
+            false
+        }
+        Some(Source::Unasked) | None => false,
+    }
 }
 
 fn limit_reached(zone: &Zone, text: &str) -> Problem {

@@ -8,6 +8,7 @@ use super::*;
 use crate::model::cloud::live::Effect;
 use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::retention::is_retained;
+use crate::model::cloud::static_ip::Account;
 use crate::model::plan::diff::Kind;
 
 /// Returns a stack of zones a and b, an account with room, and a flag that asks for two static IPs a zone.
@@ -148,13 +149,13 @@ fn routes_come_first_and_what_failed_waits() {
     bench.network.headroom.addresses = Some(0);
     let plan = bench.plan();
     assert_eq!(plan.action, Action::Keep, "{plan}");
-    assert_eq!(bench.reasons(), [Reason::LimitReached]);
+    assert_eq!(bench.reasons(), [Reason::LimitReached; 2]);
     // No IP is added before EC2 was asked about the account.
     bench.network.headroom.account = Account::NotAsked;
     let plan = bench.plan();
     assert_eq!(
         (&plan.action, plan.surveyed()),
-        (&Action::Keep, ["a".to_owned()].into())
+        (&Action::Keep, ["a", "b"].map(str::to_owned).into())
     );
 }
 

@@ -13,6 +13,7 @@ fn ledger(account: Option<&str>) -> Ledger {
         zone: "a".to_owned(),
         allocation: ip(2).allocation,
         until: 7,
+        number: None,
     };
     let mut ledger = Ledger::new("egress");
     ledger.account = account.map(str::to_owned);

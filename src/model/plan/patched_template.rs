@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use crate::model::base::ids::Zone;
-use crate::model::cloud::layout::{Layout, Names, referenced};
+use crate::model::cloud::given_ips;
+use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::logical_id::next_name;
 use crate::model::cloud::more_ips::SECONDARY;
@@ -17,6 +18,7 @@ use crate::model::desired::{fingerprint, more_ips};
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::input::request::Request;
 use crate::model::plan::diff::{self, Difference};
+use crate::model::plan::given_up_ips::{give_up, resources_of, use_no_more};
 
 /// Returns the live stack's template with another text.
 pub(in crate::model) fn as_it_is(stack: &Stack, text: String) -> Template {
@@ -69,7 +71,10 @@ pub(in crate::model) fn without(
 }
 
 /// Returns the template of the live stack with its text changed. None if the text lacks an expected part.
-fn patched(stack: &Stack, change: impl FnOnce(&mut Value) -> Option<()>) -> Option<Template> {
+pub(super) fn patched(
+    stack: &Stack,
+    change: impl FnOnce(&mut Value) -> Option<()>,
+) -> Option<Template> {
     let mut text: Value = serde_json::from_str(&stack.template).ok()?;
     change(&mut text)?;
     template::complete(resources_of(&mut text)?);
@@ -98,8 +103,9 @@ fn take_out(text: &mut Value, drifts: &[Drift], spoiled: &BTreeSet<String>) -> O
             }
             Cure::Renew(_) | Cure::NewIp(_) | Cure::Recover(..) => {
                 let new = next_name(id);
+                let given = given_ips::given(resources);
                 let mut renewed = Map::from_iter([resources.remove_entry(id)?]);
-                use_no_more(&mut renewed, |eip| spoiled.contains(eip));
+                use_no_more(&mut renewed, &given, |eip| spoiled.contains(eip));
                 let mut body = renewed.remove(id)?;
                 set_address(&mut body, &drift.cure)?;
                 resources.insert(new.clone(), body);
@@ -119,43 +125,14 @@ fn take_out(text: &mut Value, drifts: &[Drift], spoiled: &BTreeSet<String>) -> O
                 give_allocation(text, (id, eip), (zone, ip))?;
             }
             Cure::GiveUp(_) => give_up(text, id)?,
-            Cure::Reuse(_) => use_no_more(resources_of(text)?, |of| of == id),
+            Cure::Reuse(_) => {
+                let given = given_ips::given(resources);
+                use_no_more(resources, &given, |of| of == id);
+            }
             Cure::Revert | Cure::Follows | Cure::Passes | Cure::ByHand(_) => {}
         }
     }
     Some(())
-}
-
-/// Removes a lost EIP and its output from the template.
-fn give_up(text: &mut Value, id: &str) -> Option<()> {
-    let outputs = text.get_mut("Outputs").and_then(Value::as_object_mut);
-    if let Some(outputs) = outputs {
-        outputs.remove(id);
-    }
-    let resources = resources_of(text)?;
-    resources.remove(id)?;
-    use_no_more(resources, |of| of == id);
-    Some(())
-}
-
-/// Removes EIPs from the secondary addresses of NAT gateways.
-fn use_no_more(resources: &mut Map<String, Value>, is_it: impl Fn(&str) -> bool) {
-    for body in resources.values_mut() {
-        let Some(properties) = body.get_mut("Properties").and_then(Value::as_object_mut) else {
-            continue;
-        };
-        let Some(used) = properties.get_mut(SECONDARY).and_then(Value::as_array_mut) else {
-            continue;
-        };
-        used.retain(|id| !referenced(id).is_some_and(&is_it));
-        if used.is_empty() {
-            properties.remove(SECONDARY);
-        }
-    }
-}
-
-fn resources_of(text: &mut Value) -> Option<&mut Map<String, Value>> {
-    text.get_mut("Resources")?.as_object_mut()
 }
 
 /// Sets the static IP that a renewed EIP asks AWS for. If a later step of the change fails, the IP stays in the account: AWS need not
@@ -221,33 +198,6 @@ pub(in crate::model) fn with_ip(
     patched(stack, |text| {
         take_out(text, missing, &BTreeSet::new())?;
         give_allocation(text, (gateway, eip), (zone, ip))
-    })
-}
-
-/// Returns the template of the live stack with one more EIP of the zone, which nothing uses yet, and its output. None if the text lacks an
-/// expected part.
-pub(in crate::model) fn with_more_eip(stack: &Stack, zone: &Zone, number: u8) -> Option<Template> {
-    let id = part_name(zone, Part::MoreEip(number));
-    let properties = template::eip(zone, &Names::default(), &Layout::default());
-    patched(stack, |text| {
-        let outputs = text.as_object_mut()?.entry("Outputs");
-        let outputs = outputs.or_insert_with(|| json!({})).as_object_mut()?;
-        outputs.insert(id.clone(), more_ips::output(zone, number, &id));
-        let eip = json!({ "Type": "AWS::EC2::EIP", "Properties": properties });
-        resources_of(text)?.insert(id, eip);
-        Some(())
-    })
-}
-
-/// Returns the template of the live stack in which the NAT gateway uses one more of the zone's EIPs. None if the text lacks an expected
-/// part.
-pub(in crate::model) fn with_used_eip(stack: &Stack, gateway: &str, eip: &str) -> Option<Template> {
-    patched(stack, |text| {
-        let gateway = resources_of(text)?.get_mut(gateway)?;
-        let properties = gateway.get_mut("Properties")?.as_object_mut()?;
-        let used = properties.entry(SECONDARY).or_insert_with(|| json!([]));
-        used.as_array_mut()?.push(more_ips::allocation_of(eip));
-        Some(())
     })
 }
 

@@ -1,0 +1,179 @@
+//! Chooses the next additional static IP of a live zone: one that the zone had before, if the account still has it, or a new one.
+//!
+//! The ledger identifies the former IPs; without it, the tags that CloudFormation leaves on an EIP that its stack gave up. An IP is used
+//! only if it is in the account and free. If one is in doubt, the zone waits for it before it gets a new one.
+
+use std::collections::BTreeMap;
+
+use crate::model::base::ids::Zone;
+use crate::model::base::reason::Reason;
+use crate::model::cloud::layout::Names;
+use crate::model::cloud::live::Live;
+use crate::model::cloud::logical_id::renewal;
+use crate::model::cloud::more_ips::{MAX, of};
+use crate::model::cloud::part_names::{Part, part_name};
+use crate::model::cloud::static_ip::{Account, AccountAddress, StaticIp};
+use crate::model::plan::former_ips::{LOGICAL_ID, STACK_NAME, tag};
+use crate::model::plan::lost_eips::by_hand;
+use crate::model::plan::types::World;
+
+/// The source of a zone's next additional static IP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::model) enum Source {
+    /// EC2 was not asked yet which static IPs the account has.
+    Unasked,
+    /// A new EIP with this number.
+    New(u8),
+    /// A static IP of the account, and its number.
+    Account(u8, StaticIp),
+    /// The zone waits for a static IP, for this reason.
+    Wait(Reason, String),
+}
+
+/// Returns the source of the zone's next additional static IP.
+pub(in crate::model) fn next(world: &World<'_>, names: &Names, zone: &Zone) -> Option<Source> {
+    let has = of(names, zone);
+    let free = (2..=MAX).find(|number| !has.contains_key(number))?;
+    let (addresses, gone) = match &world.network.headroom.account {
+        Account::NotAsked => return Some(Source::Unasked),
+        Account::Unanswered(why) => {
+            let text = format!("EC2 does not say which static IPs the account has: {why}");
+            return Some(Source::Wait(Reason::StaticIpUndecided, text));
+        }
+        Account::Listed { addresses, gone } => (addresses, gone),
+    };
+    let number = |number: Option<u8>| match number {
+        Some(number) if !has.contains_key(&number) => number,
+        Some(_) | None => free,
+    };
+    let had = Former {
+        world,
+        zone,
+        addresses,
+    };
+    let known = had.known().into_iter();
+    let known = known.filter_map(|(old, former)| {
+        let is_gone = gone.contains(&former.allocation);
+        Some(match had.judged(&former, is_gone)? {
+            Ok(ip) => Source::Account(number(old), ip),
+            Err((reason, text)) => Source::Wait(reason, text),
+        })
+    });
+    let tagged = had.tagged().into_iter();
+    let tagged = tagged.map(|(old, found)| match found {
+        Ok(ip) => Source::Account(number(Some(old)), ip),
+        Err(text) => Source::Wait(Reason::StaticIpUndecided, text),
+    });
+    let all: Vec<Source> = known.chain(tagged).collect();
+    let is_usable = |source: &&Source| matches!(source, Source::Account(..));
+    let first = all.iter().find(is_usable).or(all.first());
+    Some(first.cloned().unwrap_or(Source::New(free)))
+}
+
+/// The former additional static IPs of a zone.
+struct Former<'a> {
+    world: &'a World<'a>,
+    zone: &'a Zone,
+    addresses: &'a BTreeMap<String, AccountAddress>,
+}
+
+impl Former<'_> {
+    /// Whether the stack has the static IP.
+    fn is_live(&self, ip: &str) -> bool {
+        match self.world.live {
+            Live::Ours(stack) => stack.outputs.values().any(|it| it == ip),
+            Live::Absent | Live::Foreign { .. } | Live::Several(_) => false,
+        }
+    }
+
+    /// Returns the former static IPs that the ledger knows.
+    fn known(&self) -> Vec<(Option<u8>, StaticIp)> {
+        let mut known = self.world.ledger.more_of(self.zone);
+        known.retain(|(_, it)| !self.is_live(&it.ip));
+        known
+    }
+
+    /// Returns the static IP that the zone gets back, or why the zone waits for it. None if the IP is lost, and a new one is allowed.
+    fn judged(
+        &self,
+        former: &StaticIp,
+        is_gone: bool,
+    ) -> Option<Result<StaticIp, (Reason, String)>> {
+        let StaticIp { ip, allocation } = former;
+        let mut addresses = self.addresses.iter();
+        let found = match is_gone {
+            true => addresses.find(|(_, address)| address.ip == *ip),
+            false => self.addresses.get_key_value(allocation),
+        };
+        if let Some((allocation, address)) = found {
+            return Some(if_free(allocation, address).map_err(undecided));
+        }
+        let permission = (self.zone.clone(), ip.clone());
+        if is_gone && self.world.settings.new_eips.contains(&permission) {
+            return None;
+        }
+        Some(Err(match is_gone {
+            true => (
+                Reason::StaticIpLost,
+                format!(
+                    "it had the additional static IP {ip}, which is released; {}",
+                    by_hand(self.zone, ip)
+                ),
+            ),
+            false => undecided(format!(
+                "it had the additional static IP {ip} ({allocation}), which is not in EC2's answer, and EC2 does not say that it does \
+                 not exist; the controller looks again soon"
+            )),
+        }))
+    }
+
+    /// Returns the former static IPs that only CloudFormation's tags show, by number, or why the zone waits for one.
+    fn tagged(&self) -> BTreeMap<u8, Result<StaticIp, String>> {
+        let stack = self.world.settings.stack_name.as_str();
+        let ours = self.addresses.iter().filter(|(allocation, address)| {
+            tag(address, STACK_NAME) == Some(stack)
+                && !self.is_live(&address.ip)
+                && !self.world.ledger.knows_allocation(allocation)
+        });
+        let mut found: BTreeMap<u8, Result<StaticIp, String>> = BTreeMap::new();
+        for (allocation, address) in ours {
+            let (id, _) = renewal(tag(address, LOGICAL_ID).unwrap_or_default());
+            let is_it = |number: &u8| part_name(self.zone, Part::MoreEip(*number)) == id;
+            let Some(number) = (2..=MAX).find(is_it) else {
+                continue;
+            };
+            let judged = match found.remove(&number) {
+                None => if_free(allocation, address),
+                Some(_) => Err(format!(
+                    "the account has several static IPs of former stacks of this name that may be its static IP {number}, such as {} \
+                     ({allocation}); release those that nobody needs",
+                    address.ip
+                )),
+            };
+            found.insert(number, judged);
+        }
+        found
+    }
+}
+
+fn undecided(text: String) -> (Reason, String) {
+    (Reason::StaticIpUndecided, text)
+}
+
+/// Returns the static IP, or why the zone waits: something else has it.
+fn if_free(allocation: &str, address: &AccountAddress) -> Result<StaticIp, String> {
+    let ip = address.ip.clone();
+    match &address.held_by {
+        None => Ok(StaticIp {
+            ip,
+            allocation: allocation.to_owned(),
+        }),
+        Some(holder) => Err(format!(
+            "it had the additional static IP {ip} ({allocation}), which {holder} has now; disassociate it there, or release it"
+        )),
+    }
+}
+
+#[cfg(test)]
+#[path = "former_more_ips_tests.rs"]
+mod tests;
