@@ -285,6 +285,7 @@ impl Check {
         let tags = self.tags(flag, additional, MAX_ADDITIONAL_TAGS, ownership.clone());
         self.no_zone_tag(&tags);
         let (eips_per_zone, eips_in_use) = self.eips(stack);
+        let (allocations, more_allocations) = self.allocations(stack, eips_per_zone);
         Settings {
             stack_name: stack_name(&id),
             nameless: aws && id.is_empty(),
@@ -310,7 +311,8 @@ impl Check {
             replaced: self.replaced(stack, options),
             eips_per_zone,
             eips_in_use,
-            allocations: self.allocations(stack),
+            allocations,
+            more_allocations,
             max_networks_per_namespace: self.optional(
                 "max-networks-per-namespace",
                 &options.sources.max_networks_per_namespace,

@@ -127,6 +127,7 @@ fn plan_for(
     plan.problems.extend(replaced_ips::kept(world, &names));
     let live = live.unwrap_or(&none);
     plan.problems.extend(more_ips::kept(world, &names, live));
+    plan.problems.extend(more_ips::unplaced(world, &names));
     let limits = &world.network.limits;
     plan.problems.extend(limits.problems(world.settings));
     if let Some((stack, layout)) = &layout {

@@ -207,8 +207,12 @@ acquire the new one, so two leaders would act at once. Without a connection to t
 {{- range $v.zones }}
 - {{ printf "--aws-az=%s" .zone | quote }}
 - {{ printf "--aws-nat-cidr-block=%s" .natCidr | quote }}
+{{- $zone := .zone }}
 {{- if .allocationId }}
-- {{ printf "--aws-eip-allocation-id=%s=%s" .zone .allocationId | quote }}
+- {{ printf "--aws-eip-allocation-id=%s=%s" $zone .allocationId | quote }}
+{{- end }}
+{{- range .allocationIds }}
+- {{ printf "--aws-eip-allocation-id=%s=%s" $zone . | quote }}
 {{- end }}
 {{- end }}
 {{- range $key, $value := $v.aws.routeTableTags }}

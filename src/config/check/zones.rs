@@ -1,5 +1,6 @@
 //! Checks of zones and their NAT subnets.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -150,18 +151,27 @@ impl Check {
         lost
     }
 
-    /// Returns the allocation ids of the static IPs that zones get.
-    pub(super) fn allocations(&mut self, stack: &StackOptions) -> BTreeMap<Zone, String> {
+    /// Returns the allocation ids of the static IPs that zones get: the first one of each zone, and the others in their order. `eips`: how
+    /// many static IPs each zone has.
+    pub(super) fn allocations(
+        &mut self,
+        stack: &StackOptions,
+        eips: u8,
+    ) -> (BTreeMap<Zone, String>, BTreeMap<Zone, Vec<String>>) {
         const FLAG: &str = "aws-eip-allocation-id";
         const FORM: &str = "name a zone and the allocation id of its static IP, such as \
-                            --aws-eip-allocation-id=eu-west-1a=eipalloc-0123456789abcdef0; repeat the flag for more";
+                            --aws-eip-allocation-id=eu-west-1a=eipalloc-0123456789abcdef0; repeat the flag for more zones, and for more \
+                            static IPs of a zone";
         let given = split(&stack.aws_eip_allocation_id, &['\n', ',']);
-        if given.len() > MAX_ZONES {
+        let most = MAX_ZONES * usize::from(more_ips::MAX);
+        if given.len() > most {
             let problem = format!("{} allocation ids are too many", given.len());
-            self.mistake(FLAG, problem, format!("give at most {MAX_ZONES}"));
-            return BTreeMap::new();
+            self.mistake(FLAG, problem, format!("give at most {most}"));
+            return (BTreeMap::new(), BTreeMap::new());
         }
+        let mut all: BTreeSet<&str> = BTreeSet::new();
         let mut allocations: BTreeMap<Zone, String> = BTreeMap::new();
+        let mut more: BTreeMap<Zone, Vec<String>> = BTreeMap::new();
         for text in &given {
             let parts = text.split_once('=');
             let parts = parts.map(|(zone, id)| (zone.trim(), id.trim()));
@@ -173,15 +183,29 @@ impl Check {
             let Some(zone) = self.given(FLAG, form::zone(zone)) else {
                 continue;
             };
-            let is_taken = allocations.values().any(|other| other == id);
-            if is_taken || allocations.contains_key(&zone) {
-                let problem = format!("{} is given with another value as well", form::quote(text));
-                let remedy = "give each zone and each allocation id once";
+            if !all.insert(id) {
+                let problem = format!("{} names an allocation id once more", form::quote(text));
+                self.mistake(FLAG, problem, "give each allocation id once");
+            }
+            match allocations.entry(zone) {
+                Entry::Vacant(first) => _ = first.insert(id.to_owned()),
+                Entry::Occupied(first) => {
+                    let others = more.entry(first.key().clone()).or_default();
+                    others.push(id.to_owned());
+                }
+            }
+        }
+        for (zone, others) in &more {
+            let named = others.len() + 1;
+            if named > usize::from(eips) {
+                let problem = format!(
+                    "{named} static IPs are named for {zone}, and --aws-eips-per-zone is {eips}"
+                );
+                let remedy = "name one for each static IP of the zone, or set --aws-eips-per-zone to their number";
                 self.mistake(FLAG, problem, remedy);
             }
-            allocations.insert(zone, id.to_owned());
         }
-        allocations
+        (allocations, more)
     }
 
     /// Returns the zones whose static IP is replaced. Each needs a named address: the controller replaces a static IP only by one that the

@@ -97,8 +97,9 @@ pub struct StackOptions {
     #[arg(long, value_name = "ZONE=IP", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           env = "KUBE_STATIC_EGRESS_CONTROLLER_ALLOW_NEW_EIPS", hide_env_values = true)]
     pub allow_new_eips: Vec<String>,
-    /// Use this Elastic IP address of the account for this zone when it is added; can be repeated. The controller never releases it.
-    /// Default: the address that the zone had before, else a new one.
+    /// Use this Elastic IP address of the account for this zone when it is added; can be repeated. Further ones of the same zone are its
+    /// additional static IPs, in this order. The controller never releases them. Default: the addresses that the zone had before, else new
+    /// ones.
     #[arg(
         long,
         value_name = "ZONE=ID",

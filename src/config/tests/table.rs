@@ -245,6 +245,15 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
         "--aws-eip-allocation-id=eu-west-1a=eipalloc-01234567,eu-west-1a=eipalloc-89abcdef",
         &["aws-eip-allocation-id"],
     ),
+    (
+        "--aws-eip-allocation-id=eu-west-1a=eipalloc-01234567 --aws-eip-allocation-id=eu-west-1a=eipalloc-89abcdef \
+         --aws-eips-per-zone=2",
+        &[],
+    ),
+    (
+        "--aws-eip-allocation-id=eu-west-1a=eipalloc-01234567,eu-west-1a=eipalloc-01234567 --aws-eips-per-zone=2",
+        &["aws-eip-allocation-id"],
+    ),
     ("--stack-policy=protect", &[]),
     ("--stack-policy=open", &["stack-policy"]),
     (

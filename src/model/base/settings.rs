@@ -42,6 +42,8 @@ pub struct Settings {
     pub new_eips: BTreeSet<(Zone, String)>,
     /// The allocation ids, `eipalloc-…`, of the static IPs that zones get when they are added.
     pub allocations: BTreeMap<Zone, String>,
+    /// The allocation ids of the static IPs that zones get besides the first, in their order.
+    pub more_allocations: BTreeMap<Zone, Vec<String>>,
     /// How many static IPs each zone has. 0 counts as 1.
     pub eips_per_zone: u8,
     /// How many of them traffic leaves from. 0 counts as 1.

@@ -102,7 +102,7 @@ impl Finder<'_> {
                 "it gets no NAT gateway yet, since EC2 does not say which static IPs the account has: {why}"
             ))),
             Account::Listed { addresses, .. } if given.is_some() => {
-                Some(self.given(zone, given?, addresses))
+                Some(given_choice(zone, given?, addresses))
             }
             Account::Listed { addresses, gone } => match former {
                 Some(former) if gone.contains(&former.allocation) => {
@@ -125,32 +125,6 @@ impl Finder<'_> {
         }
     }
 
-    /// Returns the choice for a zone whose static IP the flags name.
-    fn given(
-        &self,
-        zone: &Zone,
-        allocation: &str,
-        addresses: &BTreeMap<String, AccountAddress>,
-    ) -> Choice {
-        let Some(address) = addresses.get(allocation) else {
-            return wait(format!(
-                "EC2 does not show {allocation} of --aws-eip-allocation-id among the Elastic IP addresses of this account and region; \
-                 correct the flag, the region or the credentials"
-            ));
-        };
-        if let Some(why) = unfit(zone, address) {
-            let ip = &address.ip;
-            return wait(format!(
-                "{allocation} ({ip}) of --aws-eip-allocation-id {why}"
-            ));
-        }
-        if_free(allocation, address, |holder| {
-            format!(
-                "{holder} has {allocation} of --aws-eip-allocation-id; disassociate it there, or name another one"
-            )
-        })
-    }
-
     /// Returns the static IP that replaces a live zone's own, or why the zone keeps its own. None if the zone has the named IP already, or
     /// EC2 was not asked yet.
     fn instead(&self, Replaced { zone, ip, named }: &Replaced<'_>) -> Option<Choice> {
@@ -167,7 +141,7 @@ impl Finder<'_> {
                      delete one that is not needed, or have the quota \"NAT gateways per Availability Zone\" raised"
                         .to_owned(),
                 ),
-                _ => self.given(zone, named, addresses),
+                _ => given_choice(zone, named, addresses),
             },
         };
         Some(choice)
@@ -219,6 +193,31 @@ impl Finder<'_> {
             }
         }
     }
+}
+
+/// Returns the choice for a zone whose static IP the flags name.
+pub(super) fn given_choice(
+    zone: &Zone,
+    allocation: &str,
+    addresses: &BTreeMap<String, AccountAddress>,
+) -> Choice {
+    let Some(address) = addresses.get(allocation) else {
+        return wait(format!(
+            "EC2 does not show {allocation} of --aws-eip-allocation-id among the Elastic IP addresses of this account and region; \
+             correct the flag, the region or the credentials"
+        ));
+    };
+    if let Some(why) = unfit(zone, address) {
+        let ip = &address.ip;
+        return wait(format!(
+            "{allocation} ({ip}) of --aws-eip-allocation-id {why}"
+        ));
+    }
+    if_free(allocation, address, |holder| {
+        format!(
+            "{holder} has {allocation} of --aws-eip-allocation-id; disassociate it there, or name another one"
+        )
+    })
 }
 
 /// Returns the choice for a zone whose former static IP the account has.

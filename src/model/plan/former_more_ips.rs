@@ -1,4 +1,5 @@
-//! Chooses the next additional static IP of a live zone: one that the zone had before, if the account still has it, or a new one.
+//! Chooses the next additional static IP of a live zone: one that the flags name, one that the zone had before, if the account still has
+//! it, or a new one.
 //!
 //! The ledger identifies the former IPs; without it, the tags that CloudFormation leaves on an EIP that its stack gave up. An IP is used
 //! only if it is in the account and free. If one is in doubt, the zone waits for it before it gets a new one.
@@ -12,8 +13,8 @@ use crate::model::cloud::live::Live;
 use crate::model::cloud::logical_id::renewal;
 use crate::model::cloud::more_ips::{MAX, of};
 use crate::model::cloud::part_names::{Part, part_name};
-use crate::model::cloud::static_ip::{Account, AccountAddress, StaticIp};
-use crate::model::plan::former_ips::{LOGICAL_ID, STACK_NAME, tag};
+use crate::model::cloud::static_ip::{Account, AccountAddress, Choice, StaticIp};
+use crate::model::plan::former_ips::{LOGICAL_ID, STACK_NAME, given_choice, tag};
 use crate::model::plan::lost_eips::by_hand;
 use crate::model::plan::types::World;
 
@@ -51,6 +52,13 @@ pub(in crate::model) fn next(world: &World<'_>, names: &Names, zone: &Zone) -> O
         zone,
         addresses,
     };
+    if let Some((index, choice)) = had.named() {
+        let wanted = u8::try_from(index + 2).ok();
+        return Some(match choice {
+            Choice::Use(ip) => Source::Account(number(wanted), ip),
+            Choice::Wait(reason, text) => Source::Wait(reason, text),
+        });
+    }
     let known = had.known().into_iter();
     let known = known.filter_map(|(old, former)| {
         let is_gone = gone.contains(&former.allocation);
@@ -86,10 +94,27 @@ impl Former<'_> {
         }
     }
 
+    /// Returns the first static IP that the flags name for the zone and that the stack does not have, with its place in their order.
+    fn named(&self) -> Option<(usize, Choice)> {
+        let named = self.world.settings.more_allocations.get(self.zone)?;
+        let address = |id: &String| self.addresses.get(id);
+        let has = |id: &String| address(id).is_some_and(|it| self.is_live(&it.ip));
+        let (index, id) = named.iter().enumerate().find(|(_, id)| !has(id))?;
+        Some((index, given_choice(self.zone, id, self.addresses)))
+    }
+
+    /// Whether the flags name the static IP for some zone.
+    fn is_named(&self, allocation: &str) -> bool {
+        let settings = self.world.settings;
+        let more = settings.more_allocations.values().flatten();
+        let mut all = settings.allocations.values().chain(more);
+        all.any(|it| it == allocation)
+    }
+
     /// Returns the former static IPs that the ledger knows.
     fn known(&self) -> Vec<(Option<u8>, StaticIp)> {
         let mut known = self.world.ledger.more_of(self.zone);
-        known.retain(|(_, it)| !self.is_live(&it.ip));
+        known.retain(|(_, it)| !self.is_live(&it.ip) && !self.is_named(&it.allocation));
         known
     }
 
@@ -133,6 +158,7 @@ impl Former<'_> {
         let ours = self.addresses.iter().filter(|(allocation, address)| {
             tag(address, STACK_NAME) == Some(stack)
                 && !self.is_live(&address.ip)
+                && !self.is_named(allocation)
                 && !self.world.ledger.knows_allocation(allocation)
         });
         let mut found: BTreeMap<u8, Result<StaticIp, String>> = BTreeMap::new();

@@ -247,3 +247,50 @@ fn an_ip_outside_of_the_stack_leaves_it_with_its_zone() {
     bench.grace_left = std::time::Duration::ZERO;
     assert!(matches!(bench.plan().action, Action::Delete { .. }));
 }
+
+#[test]
+fn ips_that_the_flags_name_come_first_and_in_their_order() {
+    let mut bench = back(&[(2, "eipalloc-7")]);
+    bench.settings.eips_per_zone = 4;
+    let named = ["eipalloc-8", "eipalloc-9"].map(str::to_owned);
+    bench.settings.more_allocations = [("a".to_owned(), named.to_vec())].into();
+    shows(
+        &mut bench,
+        &[
+            ("eipalloc-7", FREE, "EIPaNo2"),
+            ("eipalloc-9", FREE, "of another stack"),
+        ],
+    );
+    let plan = bench.plan();
+    let told = waits(&plan);
+    assert!(
+        told.len() == 1 && told[0].1.contains("eipalloc-8"),
+        "{plan}"
+    );
+    assert!(kinds(&plan).iter().all(|(_, id)| id == "EIPbNo2"), "{plan}");
+    shows(
+        &mut bench,
+        &[
+            ("eipalloc-7", FREE, "EIPaNo2"),
+            ("eipalloc-8", FREE, "of another stack"),
+            ("eipalloc-9", FREE, "of another stack"),
+        ],
+    );
+    for _ in 0..3 {
+        carry_out(&mut bench);
+    }
+    let outputs = bench.stack().outputs.clone();
+    let ips = ["EIPaNo2", "EIPaNo3", "EIPaNo4"].map(|id| outputs[id].as_str());
+    assert_eq!(ips, ["203.0.113.8", "203.0.113.9", "203.0.113.7"]);
+    // One that is named later takes no other one's place, and that is told.
+    assert!(bench.reasons().is_empty(), "{}", bench.plan());
+    let named = &mut bench.settings.more_allocations;
+    named.get_mut("a").unwrap().push("eipalloc-6".to_owned());
+    let ledger = bench.ledger.as_mut().unwrap();
+    for (number, id) in [(2, "eipalloc-8"), (3, "eipalloc-9"), (4, "eipalloc-7")] {
+        ledger.note_more("a".to_owned(), number, ip(id));
+    }
+    assert_eq!(bench.reasons(), [Reason::StaticIpKept]);
+    let told = bench.plan().problems[0].message();
+    assert!(told.contains("eipalloc-6"), "{told}");
+}

@@ -69,6 +69,35 @@ fn used_count(layout: &Layout, names: &Names, zone: &Zone) -> u8 {
     u8::try_from(more).map_or(MAX, |more| more.saturating_add(1))
 }
 
+/// Returns a warning for each zone that has all its static IPs without one that the flags name.
+pub(in crate::model) fn unplaced(world: &World<'_>, names: &Names) -> Vec<Problem> {
+    let exist = world.settings.eips_per_zone.max(1);
+    let ledger = |zone: &Zone, ip: &str| {
+        let mut more = world.ledger.more_of(zone).into_iter();
+        more.find(|(_, it)| it.ip == ip)
+            .map(|(_, it)| it.allocation)
+    };
+    let warning = |(zone, named): (&Zone, &Vec<String>)| {
+        let has = count(names, zone);
+        if has < exist || !names.nat_cidrs.contains_key(zone) {
+            return None;
+        }
+        let of_zone = more_ips::outputs(world.live, names).filter(|(of, ..)| *of == zone);
+        // An IP whose allocation id is not known yet may be the one.
+        let known: Option<BTreeSet<String>> = of_zone.map(|(_, _, ip)| ledger(zone, ip)).collect();
+        let known = known?;
+        let id = named.iter().find(|id| !known.contains(*id))?;
+        let text = format!(
+            "--aws-eip-allocation-id names {id}, and the zone has its {has} static IPs without it: the controller gives up none of them; \
+             take it out, or set --aws-eips-per-zone to a larger number"
+        );
+        let subject = Subject::Zone(zone.clone());
+        Some(Problem::warning(subject, Reason::StaticIpKept, text))
+    };
+    let named = world.settings.more_allocations.iter();
+    named.filter_map(warning).collect()
+}
+
 /// Returns a warning for each zone that has more static IPs than a flag says.
 pub(in crate::model) fn kept(world: &World<'_>, names: &Names, live: &Layout) -> Vec<Problem> {
     let settings = world.settings;
