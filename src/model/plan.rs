@@ -1,5 +1,6 @@
 //! Computes the next step and its reasons. The code that applies the step decides nothing.
 
+pub(crate) mod by_hand_ips;
 pub(crate) mod capacity;
 pub mod change_set;
 pub(crate) mod coverage;

@@ -28,6 +28,9 @@ pub struct FormerIp {
     /// and in a document of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<u8>,
+    /// The NAT gateway with which a person associated the IP, `nat-…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
 }
 
 /// A static IP that the account keeps and that no NAT gateway of the stack uses.

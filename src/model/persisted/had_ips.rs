@@ -9,6 +9,9 @@ const MAX_KNOWN: usize = 100;
 /// The maximum number of former static IPs. One EC2 call asks for these and the current ones, and takes 200.
 const MAX_FORMER: usize = 50;
 
+/// `until` of an IP that no stack had. An earlier version takes such an IP for one that the zone had long ago.
+const BY_HAND: u64 = 1;
+
 impl Ledger {
     /// Records the zone's static IP. A different previous one becomes a former static IP, with the time of the change.
     pub(in crate::model) fn note_ip(&mut self, zone: Zone, has: StaticIp, now: u64) {
@@ -31,6 +34,7 @@ impl Ledger {
             allocation: had.allocation,
             until: now,
             number: None,
+            gateway: None,
         };
         self.former_ips.insert(had.ip, former);
     }
@@ -51,6 +55,7 @@ impl Ledger {
             allocation: has.allocation,
             until,
             number: Some(number),
+            gateway: None,
         };
         self.former_ips.insert(has.ip, former);
     }
@@ -69,6 +74,35 @@ impl Ledger {
         let mut more: Vec<_> = more.collect();
         more.sort_by_key(|(number, _)| number.unwrap_or(u8::MAX));
         more
+    }
+
+    /// Notes an IP that a person associated with the zone's NAT gateway.
+    pub(in crate::model) fn note_by_hand(&mut self, zone: &Zone, has: StaticIp, gateway: String) {
+        let is_known = self.former_ips.contains_key(&has.ip);
+        if !is_known && self.former_ips.len() >= MAX_FORMER {
+            return;
+        }
+        let new = FormerIp {
+            zone: zone.clone(),
+            until: BY_HAND,
+            ..FormerIp::default()
+        };
+        let former = self.former_ips.entry(has.ip).or_insert(new);
+        if !has.allocation.is_empty() {
+            former.allocation = has.allocation;
+        }
+        former.gateway = Some(gateway);
+    }
+
+    /// Forgets that a person associated the IP with a NAT gateway.
+    pub(in crate::model) fn forget_by_hand(&mut self, ip: &str) {
+        let Some(former) = self.former_ips.get_mut(ip) else {
+            return;
+        };
+        former.gateway = None;
+        if former.until == BY_HAND {
+            self.former_ips.remove(ip);
+        }
     }
 
     /// Returns each static IP that a zone has or had, with the zone.

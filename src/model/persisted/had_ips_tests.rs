@@ -19,6 +19,7 @@ fn an_ip_that_a_zone_had_before_stays_known() {
         allocation: "eipalloc-1".to_owned(),
         until: 30,
         number: None,
+        gateway: None,
     };
     assert_eq!(ledger.former_ips, [(ip(1).ip, former)].into());
     assert!(ledger.knows("eipalloc-1") && ledger.knows("eipalloc-2") && !ledger.knows("x"));

@@ -9,9 +9,10 @@ use crate::model::cloud::live_routes::live_routes;
 use crate::model::cloud::status::Phase;
 use crate::model::desired::parse::parse;
 use crate::model::desired::{Desired, rules};
+use crate::model::persisted::ledger::Ledger;
 use crate::model::persisted::recall::LiveNets;
 use crate::model::plan::types::{Action, Failure, Plan, World};
-use crate::model::plan::{capacity, former_ips, kept_ips, more_ips, owner};
+use crate::model::plan::{by_hand_ips, capacity, former_ips, kept_ips, more_ips, owner};
 
 /// Returns a plan with the request and the desired stack, but without an action yet. `layout`: the contents of our live stack, if readable.
 pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: Option<&Layout>) -> Plan {
@@ -30,6 +31,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: Option<&
     let (mut ledger, problem) = next;
     if let Some(ledger) = &mut ledger {
         former_ips::note(ledger, world, names);
+        by_hand_ips::note(ledger, world, names);
         owner::note_lease(ledger, world);
     }
     problems.extend(problem);
@@ -71,15 +73,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: Option<&
         ..Plan::default()
     };
     if let Some(ledger) = &ledger {
-        plan.kept_ips = kept_ips::kept(ledger, &plan, world, names);
-        let known = ledger.static_ips.values();
-        let known = known.map(|it| (it.ip.clone(), it.allocation.clone()));
-        let former = ledger.former_ips.iter();
-        let former = former.map(|(ip, it)| (ip.clone(), it.allocation.clone()));
-        plan.allocations = known.chain(former).collect();
-        plan.ip_changes = kept_ips::changes(ledger, &plan, world);
-        let warnings = plan.ip_changes.iter().map(kept_ips::warning);
-        plan.problems.extend(warnings);
+        show_known_ips(&mut plan, ledger, world, names);
     }
     plan.ledger = ledger;
     plan
@@ -99,6 +93,21 @@ fn live_nets<I>(world: &World<'_>, layout: Option<&Layout>, routed: I) -> LiveNe
         () if layout.is_some() || has_no_stack => LiveNets::All(routed),
         () => LiveNets::Unknown,
     }
+}
+
+/// Fills in what only the ledger knows of static IPs.
+fn show_known_ips(plan: &mut Plan, ledger: &Ledger, world: &World<'_>, names: &Names) {
+    plan.kept_ips = kept_ips::kept(ledger, plan, world, names);
+    let known = ledger.static_ips.values();
+    let known = known.map(|it| (it.ip.clone(), it.allocation.clone()));
+    let former = ledger.former_ips.iter();
+    let former = former.map(|(ip, it)| (ip.clone(), it.allocation.clone()));
+    plan.allocations = known.chain(former).collect();
+    plan.ip_changes = kept_ips::changes(ledger, plan, world);
+    let warnings = plan.ip_changes.iter().map(kept_ips::warning);
+    plan.problems.extend(warnings);
+    plan.problems
+        .extend(by_hand_ips::lost(ledger, world, names));
 }
 
 /// Returns the worker route tables of configured zones that wait. A table of a zone that is not configured has a wrong tag.

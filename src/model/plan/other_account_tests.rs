@@ -14,6 +14,7 @@ fn ledger(account: Option<&str>) -> Ledger {
         allocation: ip(2).allocation,
         until: 7,
         number: None,
+        gateway: None,
     };
     let mut ledger = Ledger::new("egress");
     ledger.account = account.map(str::to_owned);
