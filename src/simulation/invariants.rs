@@ -381,9 +381,8 @@ fn note_ips(shared: &mut Shared, sight: &mut AccountView) {
     if sight.at_rest {
         let is_back = |ip: &String| sight.ips.values().any(|it| it == ip);
         shared.kept.retain(|_, ip| !is_back(ip));
-        shared.are_back(sight);
     }
-    sight.ips.retain(|output, ip| !shared.has_left(output, ip));
+    sight.ips.retain(|_, ip| !shared.has_left(ip));
     shared.ips.append(&mut sight.ips);
 }
 

@@ -1,5 +1,5 @@
 //! `--aws-eips-per-zone` and `--aws-eips-in-use-per-zone`, and the fate of additional static IPs: one that a zone gave up stays in the
-//! account, until the zone gets it back.
+//! account, and the zone gets it back under the same name before any other one.
 
 use std::time::Duration;
 
@@ -12,12 +12,6 @@ use super::world::{Shared, World};
 use crate::model::base::ids::Zone;
 use crate::model::base::settings::Settings;
 use crate::model::cloud::part_names::{Part, part_name};
-use crate::provider::memory::account_view::AccountView;
-
-/// Whether an output shows an additional static IP.
-pub fn is_more(output: &str) -> bool {
-    (2..=8).any(|number| output.ends_with(&part_name("", Part::MoreEip(number))[3..]))
-}
 
 impl Script {
     /// Returns how many static IPs each zone is to have, and how many of them carry traffic, by the flags of all replicas. Histories with
@@ -35,26 +29,17 @@ impl Script {
 }
 
 impl Shared {
-    /// Records the additional static IPs that are back in the stack at rest.
-    pub fn are_back(&mut self, sight: &AccountView) {
-        let shown = sight.ips.iter().filter(|(output, _)| is_more(output));
-        for (_, ip) in shown {
-            self.own_ips.given_up.remove(ip);
-        }
+    /// Whether an operation removes or has removed the static IP with its zone or stack.
+    pub fn has_left(&self, ip: &String) -> bool {
+        self.kept.values().any(|it| it == ip)
     }
 
-    /// Whether the output shows a static IP of a zone or stack that an operation removes or has removed.
-    pub fn has_left(&self, output: &str, ip: &String) -> bool {
-        let is_kept = self.kept.values().any(|it| it == ip);
-        is_kept || is_more(output) && self.own_ips.given_up.contains(ip)
-    }
-
-    /// Notes that a zone is gone, and that its additional static IPs stay in the account.
+    /// Notes that a zone is gone, and that its additional static IPs stay in the account until they are back under the same names.
     pub fn keep_more_ips(&mut self, zone: &Zone) {
         for number in 2..=8 {
             let output = part_name(zone, Part::MoreEip(number));
             let ip = self.ips.remove(&output);
-            self.own_ips.given_up.extend(ip);
+            self.kept.extend(ip.map(|ip| (output, ip)));
         }
     }
 }
@@ -77,12 +62,8 @@ impl World {
     }
 }
 
-/// In one of three histories each zone has two or three static IPs, and mostly uses more than one. Only with `EIPS=1`: fewer than 1,000
-/// histories with them have run to their end so far.
+/// In one of three histories each zone has two or three static IPs, and mostly uses more than one.
 pub fn draw(rng: &mut Rng, events: &mut Vec<(Duration, Event)>) {
-    if std::env::var_os("EIPS").is_none() {
-        return;
-    }
     let (exist, used) = match rng.u8(0..12) {
         0 => (3, 3),
         1 => (3, 2),

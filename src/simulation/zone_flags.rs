@@ -7,7 +7,6 @@ use fastrand::Rng;
 
 use super::bugs::Bug;
 use super::invariants::Invariant;
-use super::more_ips::is_more;
 use super::provider_wrapper::Basis;
 use super::replica::{self, settings};
 use super::script::{Event, REPLICAS};
@@ -82,8 +81,6 @@ impl ZoneFlags {
 impl Shared {
     /// Records that the stack was deleted and its static IPs stay in the account.
     pub fn keep_ips(&mut self) {
-        let more = self.ips.extract_if(.., |output, _| is_more(output));
-        self.own_ips.given_up.extend(more.map(|(_, ip)| ip));
         self.kept.append(&mut self.ips);
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::memory::{self, status};
 use crate::replica::{Launch, Replica};
-use crate::retained::{addresses, delete_stack, noted, without_stack};
+use crate::retained::{addresses, allocate, delete_stack, noted, without_stack};
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::standin::Exit;
 use crate::wait;
@@ -260,4 +260,35 @@ async fn a_stack_and_a_zone_that_come_back_have_their_additional_static_ips() {
     let replica = used("r4").start();
     assert_eq!(all_use_two(&stage, &replica).await, both);
     assert_eq!(addresses(&stage), all);
+}
+
+#[tokio::test]
+async fn a_zone_has_the_static_ips_that_the_flag_names_in_their_order() {
+    let stage = Stage::open("more-named").await;
+    stage.aws.settings(json!({ "eip_quota": 6 }));
+    let own = [allocate(&stage), allocate(&stage)];
+    let state = stage.aws.state();
+    let ip = |id: &String| {
+        let mut all = state["addresses"].as_array().unwrap().iter();
+        let found = all.find(|it| it["allocation_id"] == id.as_str());
+        found.unwrap()["public_ip"].as_str().unwrap().to_owned()
+    };
+    let used = |name| launch(&stage, name, 2).flag("aws-eips-in-use-per-zone", "2");
+    let named = own
+        .iter()
+        .map(|id| format!("--aws-eip-allocation-id=eu-central-1a={id}"));
+    let launch = named.fold(used("r1"), |launch, flag| launch.arg(&flag));
+    let mut replica = launch.start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let both = all_use_two(&stage, &replica).await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    assert_eq!(exits["eu-central-1a"].allocation, own[0]);
+    assert_eq!(both["eu-central-1a"], [ip(&own[1])].into());
+    replica.terminate().await;
+    // Without the flags nothing changes.
+    let before = stage.aws.state()["stacks"].clone();
+    let replica = used("r2").start();
+    wait::until("r2 leads", || replica.said(&["this replica leads"])).await;
+    stage.two_more_looks().await;
+    assert_eq!(stage.aws.state()["stacks"], before);
 }
