@@ -204,7 +204,7 @@ impl Check {
             if platform && master.url.scheme_str() == Some("http") {
                 self.mistake(
                     "master",
-                    format!("{text} would be sent the token in the clear"),
+                    format!("the controller would send the token to {text} unencrypted"),
                     "use https",
                 );
             }

@@ -48,7 +48,7 @@ pub(super) fn number(text: &str, min: u16, max: u16) -> Judged<u16> {
     match text.trim().parse() {
         Ok(number) if (min..=max).contains(&number) => Ok(number),
         _ => wrong(
-            format!("{} is no number from {min} to {max}", quote(text)),
+            format!("{} is not a number from {min} to {max}", quote(text)),
             "give a whole number within these bounds",
         ),
     }

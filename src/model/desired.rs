@@ -137,16 +137,16 @@ fn zones(
                 Subject::Zone(zone.clone()),
                 Reason::ZoneKept,
                 format!(
-                    "--remove-zone names it, and no other zone has a NAT gateway: it stays until a zone of --aws-az has one; see the \
-                     problems of those zones, or take {zone} out of --remove-zone and add it back to --aws-az"
+                    "--remove-zone names it, but no other zone has a NAT gateway: it stays until a zone of --aws-az has one; see the \
+                     problems of those zones, or remove {zone} from --remove-zone and add it back to --aws-az"
                 ),
             )),
             None => problems.push(Problem::warning(
                 Subject::Zone(zone.clone()),
                 Reason::ZoneKept,
                 format!(
-                    "it is no longer configured, but its static IP would not be used any more; add it back to --aws-az, \
-                     or set --remove-zone={zone}, which keeps the IP in the account"
+                    "--aws-az no longer names it, and it stays, because its static IP would go out of use; add it back to \
+                     --aws-az, or set --remove-zone={zone}, which keeps the IP in the account"
                 ),
             )),
             Some(_) => {}
@@ -209,20 +209,20 @@ fn waits(
         return Some((*reason, why.clone()));
     }
     if addresses == Some(0) && choice.is_none() {
-        let text = "it gets no NAT gateway yet, since the account may have no more static IPs in this region; release one \
+        let text = "it gets no NAT gateway yet, since the account has no room for more static IPs in this region; release one \
                     that is not needed, or have the quota \"EC2-VPC Elastic IPs\" raised";
         return Some((Reason::LimitReached, text.to_owned()));
     }
     if headroom.nat_gateways.get(zone) == Some(&0) {
-        let text = "it gets no NAT gateway yet, since the account may have no more of them in this zone; delete one that is \
+        let text = "it gets no NAT gateway yet, since the account has no room for more in this zone; delete one that is \
                     not needed, or have the quota \"NAT gateways per Availability Zone\" raised";
         return Some((Reason::LimitReached, text.to_owned()));
     }
     headroom.later.get(&(zone.clone(), cidr))?;
     // The text leaves out the remaining time, so that it stays the same from pass to pass.
     let text = "the change that adds the zone failed, and all other changes proceed; the controller tries again after \
-                longer and longer waits: see the stack's events for the cause; if the range of the NAT subnet is taken, choose another with \
-                --aws-nat-cidr-block";
+                longer and longer waits: see the stack's events for the cause; if the range of the NAT subnet is taken, choose \
+                another with --aws-nat-cidr-block";
     Some((Reason::ZoneWaits, text.to_owned()))
 }
 

@@ -47,7 +47,7 @@ impl Check {
             Some(name) => self.choice("provider", name, &choices),
             None if private => None,
             None => {
-                let remedy = "give aws; or in-memory to try it out, which shows everybody invented static IPs; or noop, which only logs";
+                let remedy = "give aws; or in-memory to try it out, which publishes invented static IPs; or noop, which only logs";
                 self.mistake(
                     "provider",
                     "is not given, and the ConfigMaps are a cluster's",

@@ -167,7 +167,7 @@ fn headers(name: &str, text: &str) -> Judged<HeaderMap> {
         // Not quoted: headers may be secrets.
         let Some((key, value)) = header() else {
             return wrong(
-                format!("{name} holds something that is no header"),
+                format!("{name} holds a value that is not a header"),
                 "write KEY=VALUE, several with commas between them, other characters percent-encoded",
             );
         };
@@ -284,7 +284,11 @@ mod tests {
                 "SSL_CERT_FILE",
                 false,
             ),
-            ("~ENDPOINT=http://c ~HEADERS=secret", "is no header", false),
+            (
+                "~ENDPOINT=http://c ~HEADERS=secret",
+                "is not a header",
+                false,
+            ),
             (
                 "~ENDPOINT=http://c OTEL_TRACES_EXPORTER=zipkin",
                 "otlp or none",

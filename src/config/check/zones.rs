@@ -96,7 +96,7 @@ impl Check {
         if blanket.is_some_and(|value| value != "false") {
             self.mistake(
                 "allow-zone-removal",
-                "it is gone, since with it a typo in --aws-az cost a static IP",
+                "the flag was removed, because with it a typo in --aws-az cost a static IP",
                 "name each zone that is to be removed with --remove-zone=ZONE; for a route table that is no longer the workers' set \
                  its tag AvailabilityZone to none",
             );
@@ -141,7 +141,7 @@ impl Check {
             let parts = text.split_once('=');
             let ip = parts.and_then(|(_, ip)| ip.trim().parse::<Ipv4Addr>().ok());
             let (Some((zone, _)), Some(ip)) = (parts, ip) else {
-                let problem = format!("{} is no zone with a static IP", form::quote(text));
+                let problem = format!("{} is not a zone with a static IP", form::quote(text));
                 self.mistake(FLAG, problem, FORM);
                 continue;
             };
@@ -176,7 +176,7 @@ impl Check {
             let parts = text.split_once('=');
             let parts = parts.map(|(zone, id)| (zone.trim(), id.trim()));
             let Some((zone, id)) = parts.filter(|(_, id)| is_allocation_id(id)) else {
-                let problem = format!("{} is no zone with an allocation id", form::quote(text));
+                let problem = format!("{} is not a zone with an allocation id", form::quote(text));
                 self.mistake(FLAG, problem, FORM);
                 continue;
             };

@@ -80,20 +80,20 @@ fn problems(
         Problem::warning(Subject::RouteTable(table.clone()), reason, text.to_owned())
     };
     let lost = lost.iter().map(|table| {
-        let text = "it is no longer a worker's by its tags, but its routes stay as they are; restore its tag AvailabilityZone (and \
-                    those of --aws-route-table-tag), or give it the tag AvailabilityZone=none to have its routes removed";
+        let text = "its tags no longer mark it as a worker route table, but its routes stay; restore its tag AvailabilityZone (and those \
+                    of --aws-route-table-tag), or set its tag AvailabilityZone=none, then the controller removes its routes";
         of_table(table, Reason::RouteTableKept, text)
     });
     let unproven = unproven.iter().map(|table| {
-        let text = "it is not in EC2's answer, and EC2 does not say that it does not exist: its routes stay until EC2 shows it or \
-                    denies it";
+        let text = "EC2's list lacks this route table, but EC2 does not report that the table does not exist: its routes stay until both \
+                    answers agree";
         of_table(table, Reason::AnswersContradict, text)
     });
     let mut problems: Vec<Problem> = lost.chain(unproven).collect();
     if frozen > 0 {
         let text = format!(
-            "{frozen} routes that nobody asks for stay until every source is read and every refused entry is corrected or \
-             removed: nobody knows what these stand for"
+            "{frozen} routes that no entry requests stay until every source is read and every refused entry is corrected or \
+             removed: these may request the routes"
         );
         let subject = Subject::Stack(stack.to_owned());
         problems.push(Problem::warning(subject, Reason::RemovalsFrozen, text));

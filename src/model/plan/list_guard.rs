@@ -16,7 +16,7 @@ impl Plan {
         let mut losses = differences.iter().filter(|it| it.is_loss());
         let lost = losses.find(|it| self.uses_list(names, &it.id))?;
         Some(format!(
-            "the change would replace or remove {} ({}), which serves networks that are requested; read the stack's template",
+            "the change would replace or remove {} ({}), which serves requested networks; read the stack's template",
             lost.what, lost.id
         ))
     }

@@ -55,12 +55,12 @@ pub(in crate::model) fn problems(network: &Network) -> impl Iterator<Item = Prob
     network.nat_tables.iter().map(|(table, why)| {
         let text = match why {
             NatTable::OfStack => {
-                "the stack made it for a NAT subnet, so it is no worker's although it has the tags of one; remove its tag \
+                "the stack made it for a NAT subnet, so it is no worker route table although its tags say so; remove its tag \
                  AvailabilityZone"
             }
             NatTable::Associated => {
-                "a NAT subnet of the stack is associated with it, so it gets no new routes although it has the tags of a \
-                 worker's; associate the NAT subnet with its own table again"
+                "a NAT subnet of the stack is associated with it, so it gets no new routes although its tags mark it as \
+                 a worker route table; associate the NAT subnet with its own table again"
             }
         };
         let subject = Subject::RouteTable(table.clone());
