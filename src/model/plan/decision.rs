@@ -124,3 +124,48 @@ impl Plan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_published_whichever_stage_decides() {
+        let seconds = Duration::from_secs;
+        let mut notes = Notes::default();
+        notes.look_within([seconds(9), seconds(5)]);
+        notes.ask_about("eu-west-1a".to_owned());
+        let subject = Subject::Zone("eu-west-1a".to_owned());
+        let warning = Problem::warning(subject, Reason::LimitReached, "it waits".to_owned());
+        notes.report([warning.clone()]);
+        let refusal = Decision {
+            again: Some(seconds(7)),
+            ..Decision::refuse("egress", Reason::NothingToRoute, "no zone".to_owned())
+        };
+        let mut plan = Plan::default();
+        plan.complete(refusal, notes);
+        assert_eq!(
+            (&plan.action, plan.why.as_str()),
+            (&Action::Refuse, "no zone")
+        );
+        assert_eq!(plan.again, Some(seconds(5)));
+        assert_eq!(plan.problems.len(), 2);
+        assert!(plan.problems.contains(&warning));
+        assert_eq!(plan.undecided, BTreeSet::from(["eu-west-1a".to_owned()]));
+    }
+
+    #[test]
+    fn a_protected_stack_is_not_deleted_before_its_protection_is_off() {
+        let retain = BTreeSet::from(["EIPa".to_owned()]);
+        let mut stack = Stack::default();
+        let delete = |stack: &Stack| Decision::delete(stack, "empty".to_owned(), retain.clone());
+        assert_eq!(
+            delete(&stack).action,
+            Action::Delete {
+                retain: retain.clone()
+            }
+        );
+        stack.termination_protection = true;
+        assert_eq!(delete(&stack).action, Action::Protect(false));
+    }
+}
