@@ -11,6 +11,7 @@ pub(crate) mod reading;
 pub mod refused_routes;
 pub(crate) mod retained;
 pub(crate) mod rules;
+pub mod shift;
 pub mod template;
 mod template_quotas;
 mod template_routes;
@@ -33,6 +34,7 @@ use crate::model::desired::list_damage::ListDamage;
 use crate::model::desired::new_lists::NewLists;
 use crate::model::desired::refused_routes::Choice;
 use crate::model::desired::retained::{Kept, keep_routes};
+use crate::model::desired::shift::Shift;
 use crate::model::input::request::Request;
 
 /// The desired content of the stack.
@@ -58,6 +60,8 @@ pub struct Desired {
     /// The lists that may be added for new networks; None if new networks get direct routes.
     pub into_lists: Option<NewLists>,
     pub damage: ListDamage,
+    /// The step of the migration that the next change makes.
+    pub shift: Shift,
 }
 
 /// Returns the desired stack. `names` are those of the live stack, and empty if there is none.
@@ -105,6 +109,7 @@ pub fn build(
         unturned,
         into_lists: None,
         damage: ListDamage::default(),
+        shift: Shift::default(),
     };
     (desired, problems)
 }

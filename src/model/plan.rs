@@ -18,6 +18,7 @@ pub(crate) mod list_edits;
 pub(crate) mod list_guard;
 pub(crate) mod lost_eips;
 pub(crate) mod mass_removal;
+pub(crate) mod migration;
 pub(crate) mod more_ip_templates;
 pub(crate) mod more_ips;
 pub(crate) mod new_eips;

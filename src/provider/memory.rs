@@ -209,6 +209,10 @@ pub(crate) mod account_faults;
 mod list_faults;
 
 #[cfg(test)]
+#[path = "../simulation/shift_view.rs"]
+mod shift_view;
+
+#[cfg(test)]
 #[path = "../simulation/quota_faults.rs"]
 pub(crate) mod quota_faults;
 

@@ -81,6 +81,7 @@ fn misled(before: &Names, after: &Names, zones: &BTreeMap<TableId, Zone>) -> Opt
 impl World {
     /// Checks the template of an accepted call against the template of the stack.
     pub fn judge_lists(&self, action: &Action) {
+        self.judge_shift(action);
         let (Action::Create(template) | Action::Prepare(template) | Action::Revert(template)) =
             action
         else {

@@ -43,7 +43,8 @@
 //! 17. `Recorded`: an entry that a leader publishes as routed is in the ledger at that time, with the same network. This is not checked
 //!     while the ledger has no content or the status says that it is not available.
 //! 18. `ListsStay`: no template changes the size of a prefix list, moves an entry from one list to another, changes more entries of a list
-//!     than EC2 changes in one call, or adds a route from a table to a list by the NAT gateway of another zone.
+//!     than EC2 changes in one call, or adds a route from a table to a list by the NAT gateway of another zone. Of two routes to a network,
+//!     direct and by a list, none leaves while EC2 lacks the other.
 //!
 //! The simulation covers:
 //!
@@ -95,6 +96,7 @@ mod replaced_ips;
 mod replica;
 mod reporting;
 pub(crate) mod script;
+mod shift_laws;
 mod shrink;
 mod source_view;
 mod tests;

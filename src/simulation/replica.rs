@@ -167,6 +167,7 @@ fn controller(
     let seat = ElectionWrapper::new(world, who, process, election);
     let mut settings = settings();
     world.starts_with_flags(&mut settings);
+    world.starts_with_moving_lists(who, start, &mut settings);
     world.starts_with_eips(&mut settings);
     world.starts_with_zones(who, &mut settings);
     world.starts_with_own_ip(who, &mut settings);

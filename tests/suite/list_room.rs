@@ -11,14 +11,14 @@ use crate::standin::actions;
 use crate::wait;
 
 /// As many networks, none next to another.
-fn networks(numbers: std::ops::Range<u32>) -> Vec<(String, String)> {
+pub fn networks(numbers: std::ops::Range<u32>) -> Vec<(String, String)> {
     let network = |number: u32| format!("20.{}.{}.0/24", number / 128, number % 128 * 2);
     numbers
         .map(|number| (format!("k{number:04}"), network(number)))
         .collect()
 }
 
-async fn ask(stage: &Stage, networks: &[(String, String)]) {
+pub async fn ask(stage: &Stage, networks: &[(String, String)]) {
     let data: BTreeMap<&str, &str> = networks
         .iter()
         .map(|(k, v)| (k.as_str(), v.as_str()))
@@ -38,7 +38,7 @@ async fn measured(stage: &Stage, step: &str, networks: &[(String, String)]) -> V
     actions(&writes).into_iter().map(str::to_owned).collect()
 }
 
-fn lists(state: &Value) -> Vec<usize> {
+pub fn lists(state: &Value) -> Vec<usize> {
     let lists = state["prefix_lists"].as_array().into_iter().flatten();
     let mut sizes: Vec<usize> = lists
         .map(|list| list["entries"].as_array().map_or(0, Vec::len))
@@ -48,7 +48,7 @@ fn lists(state: &Value) -> Vec<usize> {
 }
 
 /// The number of these networks that a table did not route for a moment.
-fn gaps(stage: &Stage, networks: &[(String, String)]) -> usize {
+pub fn gaps(stage: &Stage, networks: &[(String, String)]) -> usize {
     let state = stage.aws.state();
     let gaps = state["gaps"].as_array().into_iter().flatten();
     let gaps = gaps.map(ToString::to_string);
@@ -60,7 +60,7 @@ fn gaps(stage: &Stage, networks: &[(String, String)]) -> usize {
     gaps.filter(is_one).count()
 }
 
-async fn stage(name: &str, tables_per_zone: u32) -> Stage {
+pub async fn stage(name: &str, tables_per_zone: u32) -> Stage {
     let stage = Stage::with_world(name, json!({ "tables_per_zone": tables_per_zone })).await;
     stage.aws.bucket("templates");
     stage
@@ -69,7 +69,7 @@ async fn stage(name: &str, tables_per_zone: u32) -> Stage {
     stage
 }
 
-fn replica(stage: &Stage, name: &str, mode: &str) -> Launch {
+pub fn replica(stage: &Stage, name: &str, mode: &str) -> Launch {
     let replica = stage.replica(name).flag("prefix-lists", mode);
     replica
         .arg("--aws-route-table-quota=1000")

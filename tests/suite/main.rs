@@ -41,6 +41,7 @@ mod ledger;
 mod limits;
 mod linked;
 mod list_drift;
+mod list_migration;
 mod list_room;
 mod lists;
 mod lost_eip;

@@ -146,8 +146,8 @@ pub struct StackOptions {
     )]
     pub take_over_stack_from: Option<String>,
     /// Which new networks get their routes by prefix lists of the stack, one route in each table for up to 100 networks: never; when-full,
-    /// those that do not fit with routes of their own; or always. What has a route of its own keeps it while there is room, and what is in
-    /// a list stays in it.
+    /// those that do not fit with routes of their own; or always. With always, networks with routes of their own move into lists as well,
+    /// one list at a time; with never, networks in lists get routes of their own again, if all of them fit.
     #[arg(
         long,
         value_name = "WHICH",

@@ -72,12 +72,12 @@ pub enum OnDrift {
 /// Which new networks get their routes by prefix lists of the stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PrefixLists {
-    /// None. What is in a list stays in it.
+    /// None. What is in lists gets direct routes again, if all of them fit.
     #[default]
     Never,
     /// Those that do not fit with routes of their own, and once there is a list, those that it has room for.
     WhenFull,
-    /// All.
+    /// All. Networks with direct routes move into lists as well.
     Always,
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The live template is the memory: an entry stays in its list. CloudFormation changes several lists, and routes beside them, in any order,
 //! so no change moves an entry to another list. A replacement enters the same list in the same change, or is placed elsewhere before the
-//! next change removes the old entry. A network with direct routes moves into a list only if the stack has no other room.
+//! next change removes the old entry. A network with direct routes moves into a list only if the stack has no other room, or by the steps of
+//! a migration ([`Shift`]).
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use crate::model::cloud::logical_id::next_name;
 use crate::model::cloud::network_lists::{NetworkList, list_name, number_of};
 use crate::model::cloud::prefix_list::MOST_CHANGES;
 use crate::model::desired::Desired;
+use crate::model::desired::shift::Shift;
 
 /// The direct routes and the lists that serve the desired routes.
 #[derive(Clone, Debug, Default)]
@@ -116,19 +118,25 @@ impl<'a> Choice<'a> {
         let not_live: BTreeSet<Ipv4Net> = not_live.map(|(net, _)| *net).collect();
         let new = counts.iter().filter(in_all).map(|(net, _)| *net);
         let new = new.filter(|net| desired.into_lists.is_some() && not_live.contains(net));
+        let Shift {
+            enter,
+            leave_routes,
+            ..
+        } = &desired.shift;
         let mut choice = Self {
             desired,
             names,
             slots: BTreeMap::new(),
-            new: new.collect(),
+            new: new.chain(enter.iter().copied()).collect(),
             replaced: BTreeMap::new(),
             groups: BTreeMap::new(),
             placed: BTreeSet::new(),
             movable: BTreeSet::new(),
-            moved: BTreeSet::new(),
+            moved: leave_routes.clone(),
         };
         let mut leaving = BTreeMap::new();
-        for (id, list) in &names.lists {
+        let stays = |(id, _): &(&String, &NetworkList)| !desired.shift.dissolved.contains(*id);
+        for (id, list) in names.lists.iter().filter(stays) {
             let stay = list.entries.iter().filter(|net| counts.contains_key(*net));
             let stay = NetworkList {
                 entries: stay.copied().collect(),
@@ -151,8 +159,7 @@ impl<'a> Choice<'a> {
         }
         // A frozen zone cannot get a route to a list.
         if desired.into_lists.is_some_and(|room| room.moves) && desired.frozen.is_empty() {
-            let in_all = counts.iter().filter(in_all).map(|(net, _)| *net);
-            choice.movable = in_all.filter(|net| choice.is_movable(net)).collect();
+            choice.movable = movable(desired, names);
         }
         choice.group(&not_live, leaving);
         choice
@@ -260,17 +267,6 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// Whether the network is in no list and has a direct route in each table, to the zone of the table.
-    fn is_movable(&self, net: &Ipv4Net) -> bool {
-        let (desired, names) = (self.desired, self.names);
-        let is_listed = names.lists.values().any(|list| list.entries.contains(net));
-        !is_listed
-            && desired.tables.iter().all(|(table, zone)| {
-                let route = (table.clone(), *net);
-                names.is_direct(&route) && names.route_zones.get(&route) == Some(zone)
-            })
-    }
-
     /// Moves networks into free slots of lists. CloudFormation changes the lists before it deletes the routes.
     fn move_in(&mut self) {
         for net in std::mem::take(&mut self.movable) {
@@ -323,7 +319,8 @@ impl<'a> Choice<'a> {
         let listed: BTreeSet<&Ipv4Net> = lists.values().flat_map(|list| &list.entries).collect();
         let is_direct = |route: &&(TableId, Ipv4Net)| {
             let stays = names.is_direct(route) && !self.moved.contains(&route.1);
-            !listed.contains(&route.1) || stays
+            let is_added = desired.shift.get_routes.contains(&route.1);
+            !listed.contains(&route.1) || stays || is_added
         };
         let mut direct: BTreeSet<_> = desired.routes.iter().filter(is_direct).cloned().collect();
         // Direct routes stay until EC2 has the list entries that replace them.
@@ -341,6 +338,29 @@ impl<'a> Choice<'a> {
             lists,
         }
     }
+}
+
+/// Returns the networks that are in no list and have a direct route in each table, to the zone of the table.
+pub(in crate::model) fn movable(desired: &Desired, names: &Names) -> BTreeSet<Ipv4Net> {
+    let Some(first) = desired.tables.keys().next() else {
+        return BTreeSet::new();
+    };
+    let unturned: BTreeSet<&Ipv4Net> = desired.unturned.keys().map(|(_, net)| net).collect();
+    let is_movable = |net: &Ipv4Net| {
+        let is_listed = names.lists.values().any(|list| list.entries.contains(net));
+        let mut tables = desired.tables.iter();
+        !is_listed
+            && !unturned.contains(net)
+            && tables.all(|(table, zone)| {
+                let route = (table.clone(), *net);
+                desired.routes.contains(&route)
+                    && names.is_direct(&route)
+                    && names.route_zones.get(&route) == Some(zone)
+            })
+    };
+    let routes = desired.routes.iter();
+    let nets = routes.filter(|(table, _)| table == first);
+    nets.map(|(_, net)| *net).filter(is_movable).collect()
 }
 
 /// Whether one of these disjoint networks overlaps `net`.

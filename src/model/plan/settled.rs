@@ -21,7 +21,7 @@ use crate::model::plan::types::{Action, Plan, World};
 type Stage = fn(&Settled<'_>, &mut Notes) -> Option<Decision>;
 
 /// The stages in order. If none of them answers, the stack stays as it is.
-const STAGES: [Stage; 13] = [
+const STAGES: [Stage; 14] = [
     wait_while_nothing_is_requested,
     delete_what_nobody_requests,
     recover_static_ip,
@@ -33,6 +33,7 @@ const STAGES: [Stage; 13] = [
     retain_static_ips,
     protect_stack,
     add_static_ip,
+    move_networks,
     change_stack,
     discard_change_set,
 ];
@@ -230,6 +231,18 @@ fn add_static_ip(at: &Settled<'_>, notes: &mut Notes) -> Option<Decision> {
     }
     at.draft
         .add_ip(notes, at.world, at.stack, at.layout, at.names)
+}
+
+/// Edits of users go first.
+fn move_networks(at: &Settled<'_>, notes: &mut Notes) -> Option<Decision> {
+    let target = at.target.get().filter(|_| at.is_as_requested())?;
+    at.draft.migrate(
+        notes,
+        at.world,
+        at.stack,
+        (at.layout, at.names),
+        &target.taken,
+    )
 }
 
 fn change_stack(at: &Settled<'_>, _: &mut Notes) -> Option<Decision> {

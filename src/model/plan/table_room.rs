@@ -91,13 +91,13 @@ fn remedy(quota: u16, limits: &Limits, settings: &Settings) -> String {
     }
 }
 
-/// Returns the choices of new lists for new networks, best first. None: new networks get routes of their own.
-pub(in crate::model) fn list_choices(
+/// Returns the room for new lists in the route tables and in the region.
+pub(in crate::model) fn room_for_lists(
     desired: &Desired,
     names: &Names,
     network: &Network,
     settings: &Settings,
-) -> Vec<Option<NewLists>> {
+) -> NewLists {
     let quota = usize::from(network.limits.routes_per_table(settings));
     let tables = desired.tables.keys();
     let free = tables.filter_map(|table| {
@@ -111,11 +111,21 @@ pub(in crate::model) fn list_choices(
     // A table that AWS reported as full has no room for a list, whatever is counted.
     let refused = &network.headroom.refused.routes;
     let is_refused = refused.keys().any(|(_, net)| net.is_none());
-    let none = NewLists::default();
-    let most = match is_refused {
-        true => none,
+    match is_refused {
+        true => NewLists::default(),
         false => NewLists::of(free, in_region),
-    };
+    }
+}
+
+/// Returns the choices of new lists for new networks, best first. None: new networks get routes of their own.
+pub(in crate::model) fn list_choices(
+    desired: &Desired,
+    names: &Names,
+    network: &Network,
+    settings: &Settings,
+) -> Vec<Option<NewLists>> {
+    let none = NewLists::default();
+    let most = room_for_lists(desired, names, network, settings);
     let moves = NewLists {
         moves: true,
         ..most

@@ -1,0 +1,35 @@
+//! What carries the traffic to a network. Extends the account in memory.
+
+use super::{Ipv4Net, MemoryProvider};
+use crate::model::base::ids::TableId;
+use crate::model::cloud::observed::Health;
+
+/// Whether EC2 has each kind of route, to a NAT gateway that is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Carriers {
+    pub(crate) direct: bool,
+    /// A route to a list that is complete and has the network.
+    pub(crate) list: bool,
+}
+
+impl MemoryProvider {
+    pub(crate) fn carriers(&self, (table, net): &(TableId, Ipv4Net)) -> Carriers {
+        let account = self.account();
+        let ec2 = &account.ec2;
+        let is_well = |gateway: &str| {
+            let gateway = ec2.gateways.get(gateway);
+            gateway.is_some_and(|gateway| gateway.health == Health::Well)
+        };
+        let table = ec2.network.worker_tables.get(table);
+        let direct = table.and_then(|table| table.routes.get(net));
+        let lists = table.into_iter().flat_map(|table| &table.list_routes);
+        let mut lists = lists.filter(|(_, route)| is_well(&route.target));
+        Carriers {
+            direct: direct.is_some_and(|route| is_well(&route.target)),
+            list: lists.any(|(id, _)| {
+                let list = ec2.lists.get(id);
+                list.is_some_and(|list| list.state.is_settled() && list.entries.contains(net))
+            }),
+        }
+    }
+}
