@@ -9,10 +9,10 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::lease::NoElection;
-use crate::model::base::ids::ObjectId;
+use crate::model::base::ids::{ObjectId, Zone};
 use crate::model::base::settings::{OnDrift, OnEmpty};
 use crate::model::cloud::live::{Live, Stack};
-use crate::model::cloud::network::Network;
+use crate::model::cloud::network::{Headroom, Network};
 use crate::model::cloud::observed::{Address, Observed};
 use crate::model::cloud::status::Status;
 use crate::model::desired::example_zones;
@@ -34,6 +34,8 @@ pub(super) struct Account {
     pub calls: Arc<AtomicUsize>,
     /// The number of calls that change something.
     pub writes: Arc<AtomicUsize>,
+    /// The number of times that quotas were read.
+    pub surveys: Arc<AtomicUsize>,
     /// Whether every call fails.
     pub away: Arc<AtomicBool>,
     /// Whether the stack is shown as one that has never served.
@@ -48,6 +50,7 @@ impl Account {
             passes: Arc::default(),
             calls: Arc::default(),
             writes: Arc::default(),
+            surveys: Arc::default(),
             away: Arc::default(),
             new: Arc::default(),
         }
@@ -129,6 +132,11 @@ impl Provider for Account {
     ) -> Result<BTreeMap<String, Address>, ProviderError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.memory.addresses(ips).await
+    }
+
+    async fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {
+        self.surveys.fetch_add(1, Ordering::Relaxed);
+        self.memory.headroom(zones).await
     }
 
     async fn apply(
@@ -328,4 +336,32 @@ async fn edits_shorten_no_patience() {
         assert!((10..=40).contains(&after), "{state}: {after} passes");
         leading.abort();
     }
+}
+
+/// A zone is added whose change set takes minutes to compute.
+#[tokio::test(start_paused = true)]
+async fn while_a_change_set_is_computed_no_quota_is_read() {
+    let account = Account::new();
+    account.memory.leave_gateways(2, true);
+    let told = watch::Sender::new(asking(&[("dns", "8.8.8.8")]));
+    let leading = lead(&account, &told, false, OnEmpty::Keep);
+    tokio::time::sleep(Duration::from_secs(1_000)).await;
+    assert_eq!(account.memory.zone_ips().len(), 2, "the third zone waits");
+    account.memory.set_pace(Duration::from_secs(400));
+    account.memory.raise_gateways();
+    let count = |of: &AtomicUsize| of.load(Ordering::Relaxed);
+    let before = count(&account.writes);
+    for _ in 0..HOUR.as_secs() {
+        if count(&account.writes) > before {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(count(&account.writes), before + 1, "the change set");
+    let surveys = count(&account.surveys);
+    assert!(surveys > 0);
+    let (passes, _) = account.counts_in(Duration::from_secs(190)).await;
+    assert!(passes >= 5, "{passes} passes");
+    assert_eq!(count(&account.surveys), surveys, "in {passes} passes");
+    leading.abort();
 }

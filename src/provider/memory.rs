@@ -221,5 +221,9 @@ pub(crate) mod quota_faults;
 pub(crate) mod tables;
 
 #[cfg(test)]
+#[path = "../simulation/accounts.rs"]
+pub(crate) mod accounts;
+
+#[cfg(test)]
 #[path = "../simulation/owners.rs"]
 pub(crate) mod owners;

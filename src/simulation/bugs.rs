@@ -104,11 +104,19 @@ pub enum Bug {
     ListRoomUnderrated,
     /// The routes to a prefix list lead to the NAT gateway of one zone.
     ListAcrossZones,
+    /// A ledger without room for all entries is a doubt about all requests.
+    FullLedgerFreezes,
+    /// The ledger does not say which namespaces lack lines.
+    ShortnessForgotten,
+    /// The ledger does not say whose account its static IPs are in.
+    AccountHidden,
+    /// The controller of a second cluster ignores the owner of the stack.
+    SecondUnaware,
 }
 
 impl Bug {
     /// All bugs, each with the number of histories that find it.
-    pub const PLANTED: [(Self, u64); 47] = [
+    pub const PLANTED: [(Self, u64); 51] = [
         (Self::EmptyTrusted, 500),
         (Self::TyposDropped, 100),
         (Self::OversizedDropped, 100),
@@ -156,6 +164,10 @@ impl Bug {
         (Self::OrderCompared, 20),
         (Self::ListRoomUnderrated, 400),
         (Self::ListAcrossZones, 20),
+        (Self::FullLedgerFreezes, 100),
+        (Self::ShortnessForgotten, 400),
+        (Self::AccountHidden, 400),
+        (Self::SecondUnaware, 40),
     ];
 
     /// Whether the bug concerns prefix lists, which its histories then use.

@@ -8,9 +8,11 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, sleep_until};
 
 use super::config_maps::Edit;
+use super::rare::Rare;
 use super::replica::{CLUSTER, Order, RIVAL};
 use super::script::{Event, LeaseEdit, LedgerEdit, Script};
 use super::world::World;
+use super::{other_account, second_cluster};
 use crate::lease::tests::process::Process;
 use crate::lease::tests::secs;
 use crate::ledger_store;
@@ -153,6 +155,12 @@ impl Director {
                 world.account.leave_gateways(zone, told);
                 self.in_time(lasts, |world| world.account.raise_gateways());
             }
+            Event::Rare(rare) => match rare {
+                // The ledger has this room from the start of the history.
+                Rare::SmallLedger(_) => {}
+                Rare::OtherAccount { lasts } => other_account::switch(world, lasts),
+                Rare::SecondCluster { lasts } => second_cluster::run(world, lasts),
+            },
             _ => {}
         }
     }

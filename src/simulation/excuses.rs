@@ -204,6 +204,10 @@ impl World {
     }
 
     pub fn has_repaired(&self, ids: &[String]) {
+        if !ids.is_empty() && self.is_tight() {
+            // The repair comes before the rest of a change that has failed and is made in parts.
+            self.expects_parts();
+        }
         let ids: BTreeSet<&str> = ids.iter().map(|id| base(id)).collect();
         for id in ids {
             let tries = &mut self.shared().excuses.tries;

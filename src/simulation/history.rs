@@ -17,6 +17,7 @@ use super::script::{REPLICAS, Script};
 use super::world::World;
 use crate::lease::tests::process::Process;
 use crate::lease::tests::secs;
+use crate::model::persisted::ledger::room::ROOM;
 use crate::provider::memory::MemoryProvider;
 
 /// The maximum time from the end of the faults until the history has settled. A Lease lasts for 15 s, or 60 s if it was edited by hand; a
@@ -50,6 +51,7 @@ pub struct History {
 pub fn run(script: &Script, bug: Bug) -> History {
     // All other randomness comes from the seed, too.
     fastrand::seed(script.seed);
+    ROOM.set(script.ledger_room());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -92,6 +94,9 @@ async fn history(script: &Script, bug: Bug) -> History {
     tokio::spawn(director.direct(script.clone()));
     let settled_after = play(&world, script).await;
     drop(kept);
+    if world.shared().wrong.is_some() {
+        world.note_problems();
+    }
     let mut shared = world.shared();
     History {
         lines: std::mem::take(&mut shared.history),
@@ -211,5 +216,8 @@ pub async fn step(world: &World, next: Instant) {
     sleep_until(ends.map_or(second, |ends| ends.min(second))).await;
     world.judge();
     world.harm_again();
+    if world.bug == Bug::ShortnessForgotten {
+        world.forget_shortness();
+    }
     world.judge();
 }

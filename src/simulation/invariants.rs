@@ -166,7 +166,9 @@ impl World {
                 !covered(*net, &routes) && (!may_wait(net) || covered(*net, &had))
             });
             if let Some((id, net)) = without {
-                let text = format!("a template without a route for {net} of {id} in {table}");
+                let text = format!(
+                    "a template without a route for {net} of {id} in {table}, where the stack has {had:?}"
+                );
                 self.fail(Invariant::NothingForgotten, text);
             }
         }
@@ -241,10 +243,10 @@ impl World {
         let mut sight = self.sight();
         let (now, mut entries) = (Instant::now(), config_maps::entries(&self.maps().objects));
         let unread = self.unread();
-        let mut wrong = Vec::new();
+        let (mut wrong, forgets) = (Vec::new(), self.forgets_ips());
         let mut shared = self.shared();
         shared.stamp = stamp;
-        shared.note_replaced(&sight, self.ledger_lost);
+        shared.note_replaced(&sight, forgets);
         let is_gone = |address: &String| {
             !sight.addresses.contains(address) && !shared.excuses.released.contains(address)
         };
@@ -320,14 +322,13 @@ impl World {
     /// Returns a difference between the account and the requests of the ConfigMaps.
     pub fn unsettled(&self) -> Option<String> {
         let sight = self.sight();
-        let asked = config_maps::entries(&self.maps().objects);
-        let asked: BTreeSet<Ipv4Net> = asked.into_values().collect();
+        let asked = config_maps::entries(&self.maps().objects).into_values();
+        let asked: BTreeSet<Ipv4Net> = asked.collect();
         // A typo keeps its last network. Without a ledger that network is unknown.
-        let typos = self.unread();
-        let mut may_stay = asked.clone();
-        let shared = self.shared();
-        may_stay.extend(typos.iter().filter_map(|id| shared.ever.get(id)).flatten());
-        drop(shared);
+        let (typos, mut may_stay) = (self.unread(), asked.clone());
+        let ever = self.shared().ever.clone();
+        may_stay.extend(typos.iter().filter_map(|id| ever.get(id)).flatten());
+        may_stay.extend(self.without_line(&typos));
         let all_may_stay = self.is_unknown_what_stays(&typos);
         if !sight.at_rest {
             return Some(format!("the stack is {}", sight.status));
@@ -352,8 +353,7 @@ impl World {
             return Some(format!("the stack has routes in the deleted table {table}"));
         }
         let zones = self.account.zones();
-        // A list that is left alone takes no new networks, and keeps its room.
-        let is_full = !lost.routes.is_empty() && self.account.is_full_of_lists();
+        let is_full = self.has_no_room(&typos, &lost);
         for (table, routes) in &sight.tables {
             let mut there = routes.clone();
             let mine = lost.routes.iter().filter(|(of, _)| of == table);

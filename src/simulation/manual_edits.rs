@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::script::{Event, Script};
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseEdit {
     Deletes,
@@ -30,4 +32,14 @@ pub enum LedgerEdit {
     Writes(&'static str),
     /// Denies reads and writes for this time.
     Shuts(Duration),
+}
+
+impl Script {
+    /// Whether epochs may start again at zero, because no replica may know the earlier ones.
+    pub fn loses_epochs(&self) -> bool {
+        let lost = |hand: &LeaseEdit| matches!(hand, LeaseEdit::Deletes | LeaseEdit::Empties);
+        self.events
+            .iter()
+            .any(|(_, event)| matches!(event, Event::Lease(hand) if lost(hand)))
+    }
 }

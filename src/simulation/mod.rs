@@ -31,16 +31,19 @@
 //!     left. Excused are a zone whose static IP another principal released and AWS gave to another account, and resources that were
 //!     repaired three times without success. A zone whose static IP AWS gives back has that static IP again. A network that AWS refuses
 //!     must be served within [`history::SETTLED`] and the longest backoff after AWS accepts it again.
+//!     Without a ledger, routes that may be for a typo stay, and may leave no room for others.
 //! 11. `StaysQuiet`: from then on no call is sent, for a minute, and in one of a hundred histories for an hour.
 //! 12. `NoPanic`: no process panics.
-//! 13. `OneOwner`: a replica that has read that the stack belongs to another cluster decides on no call.
+//! 13. `OneOwner`: a replica that has read that the stack belongs to another cluster decides on no call. A second cluster's controller
+//!     decides on none for this stack.
 //! 14. `Progress`: an entry that does not change is served within a bound, whatever other users edit in the meantime. This is checked in
 //!     one of four histories, after it has settled.
 //! 15. `Paced`: when there is nothing to do, passes are few.
 //! 16. `Reported`: after a history has settled, the leader's status says of each entry whether it is routed, and if it is not, why. It
 //!     reports each ConfigMap that is too large to be read completely. It lists exactly those static IPs as kept that former zones and
 //!     stacks left and that no stack uses.
-//! 17. `Recorded`: an entry that a leader publishes as routed is in the ledger at that time, with the same network. This is not checked
+//! 17. `Recorded`: an entry that a leader publishes as routed is in the ledger at that time, with the same network. If the ledger has no
+//!     room for the entry, it has the network, and the namespace as one that lacks lines. This is not checked
 //!     while the ledger has no content or the status says that it is not available.
 //! 18. `ListsStay`: no template changes the size of a prefix list, moves an entry from one list to another, changes more entries of a list
 //!     than EC2 changes in one call, or adds a route from a table to a list by the NAT gateway of another zone. Of two routes to a network,
@@ -65,6 +68,8 @@
 //! - answers of EC2 that lack static IPs, NAT gateways, NAT subnets or route tables for a while;
 //! - worker tables that come, go and lose their tags for a while; routes that AWS refuses, for a while or permanently;
 //! - ConfigMaps that become too large to be read completely, by keys or by bytes, are edited meanwhile, and become smaller again;
+//! - a ledger without room for all entries; credentials of another account for a while; and a controller of another cluster with the same
+//!   stack name;
 //! - additional static IPs, by `--aws-eips-per-zone` and `--aws-eips-in-use-per-zone`;
 //! - flags that can cost a static IP: `--on-empty=delete`, no grace period or a long one, `--allow-new-eips`; zones that a rolling update removes
 //!   from the flags, with or without `--remove-zone`, and adds again; and addresses that a rolling update names for a zone, with or without
@@ -79,6 +84,7 @@ pub(crate) mod ec2_faults;
 mod election_wrapper;
 mod excuses;
 mod flags;
+mod full_ledger;
 mod gaps;
 mod history;
 mod invariants;
@@ -87,15 +93,18 @@ mod list_laws;
 mod manual_edits;
 mod more_ips;
 mod network_faults;
+mod other_account;
 mod oversized;
 mod planted;
 mod planted_lists;
 mod provider_wrapper;
+mod rare;
 mod recording;
 mod replaced_ips;
-mod replica;
+pub(crate) mod replica;
 mod reporting;
 pub(crate) mod script;
+mod second_cluster;
 mod shift_laws;
 mod shrink;
 mod source_view;

@@ -26,6 +26,17 @@ impl MemoryProvider {
         account.was_changed();
         true
     }
+
+    /// Whether a stack that has been created names this cluster as its owner.
+    pub(crate) fn has_owner(&self, uid: &str) -> bool {
+        let is_made = !self.sight().ips.is_empty();
+        is_made
+            && self
+                .account()
+                .stack
+                .as_ref()
+                .is_some_and(|it| names(it, uid))
+    }
 }
 
 /// Whether a stack names this cluster as its owner.

@@ -80,7 +80,7 @@ impl ProviderWrapper {
 impl Provider for ProviderWrapper {
     async fn network(&self) -> Result<Network, ProviderError> {
         self.courier.read().await?;
-        let mut network = self.courier.world.account.network().await?;
+        let mut network = self.courier.world.in_use().network().await?;
         gaps::in_network(&self.courier.world, &mut network);
         self.courier.trip(Stage::Reading, &self.process);
         if self.courier.world.bug == Bug::RepairedForEver {
@@ -93,13 +93,14 @@ impl Provider for ProviderWrapper {
         if self.courier.world.bug == Bug::ListRoomUnderrated {
             planted_lists::underrate(&mut network);
         }
+        self.courier.world.hide_account(&mut network);
         Ok(network)
     }
 
     async fn absent(&self, ids: &BTreeSet<String>) -> BTreeSet<String> {
         match self.courier.read().await {
             _ if self.courier.world.bug == Bug::AbsenceTrusted => ids.clone(),
-            Ok(()) => self.courier.world.account.absent(ids).await,
+            Ok(()) => self.courier.world.in_use().absent(ids).await,
             Err(_) => BTreeSet::new(),
         }
     }
@@ -109,7 +110,7 @@ impl Provider for ProviderWrapper {
         let basis = self.courier.world.shared().basis[self.courier.who].clone();
         *self.basis.lock().unwrap() = basis;
         self.courier.read().await?;
-        let mut live = self.courier.world.account.live(epoch, known).await?;
+        let mut live = self.courier.world.in_use().live(epoch, known).await?;
         if let (Bug::NeverContent, Live::Ours(stack)) = (self.courier.world.bug, &mut live) {
             stack.tags.insert("seen".to_owned(), "wrong".to_owned());
         }
@@ -139,7 +140,7 @@ impl Provider for ProviderWrapper {
         ips: &BTreeSet<String>,
     ) -> Result<Observed, ProviderError> {
         self.courier.read().await?;
-        let mut seen = self.courier.world.account.observe(stack, ips).await?;
+        let mut seen = self.courier.world.in_use().observe(stack, ips).await?;
         gaps::in_observed(&self.courier.world, &mut seen);
         if self.courier.world.bug == Bug::DeadEndTaken {
             seen.gateways.values_mut().for_each(planted::looks_well);
@@ -152,12 +153,12 @@ impl Provider for ProviderWrapper {
         ips: &BTreeSet<String>,
     ) -> Result<BTreeMap<String, Address>, ProviderError> {
         self.courier.read().await?;
-        self.courier.world.account.addresses(ips).await
+        self.courier.world.in_use().addresses(ips).await
     }
 
     async fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {
         let mut headroom = match self.courier.read().await {
-            Ok(()) => self.courier.world.account.headroom(zones).await,
+            Ok(()) => self.courier.world.in_use().headroom(zones).await,
             Err(error) => Headroom {
                 account: Account::Unanswered(error.to_string()),
                 ..Headroom::default()
@@ -312,14 +313,17 @@ impl CallSender {
 
     fn land(
         &self,
-        (epoch, owner): &By,
+        by: &By,
         stack: &str,
         action: &Action,
         basis: &Basis,
     ) -> Result<(), ProviderError> {
         let (world, call, who) = (&self.world, action.name(), self.who);
+        let by = (by.0, by.1.as_deref());
+        if let Some(result) = world.lands_elsewhere(by, stack, action) {
+            return result;
+        }
         let spoilt = world.shared().spoilt;
-        world.account.spoil(spoilt.map(|_| "a quota"));
         if world.bug == Bug::StaleExecuted {
             world.account.forget_to_compare();
         }
@@ -334,17 +338,13 @@ impl CallSender {
             Action::Execute { change_set } => Some(change_set),
             _ => None,
         };
-        let adds = executed
-            .filter(|_| spoilt.is_some())
-            .map(|change_set| world.account.added_by(change_set))
-            .unwrap_or_default();
+        let adds = executed.filter(|_| spoilt.is_some());
+        let adds = adds.map_or_else(BTreeSet::new, |it| world.account.added_by(it));
         let repairs = world.repairs(action);
-        let zones = executed.map(|_| world.account.zone_ips());
-        let zones = zones.unwrap_or_default();
+        let zones = executed.map_or_else(BTreeMap::new, |_| world.account.zone_ips());
         let reverts = executed.is_some_and(|change_set| is_revert(change_set));
-        let result = world
-            .account
-            .lands((*epoch, owner.as_deref()), stack, action);
+        world.account.spoil(spoilt.map(|_| "a quota"));
+        let result = world.account.lands(by, stack, action);
         match (&result, action) {
             (Err(_), Action::Revert(_)) => world.has_repaired(&repairs),
             (Ok(()), Action::Revert(_)) => world.account.spoil_reversion(world.reverting),
@@ -374,7 +374,7 @@ impl CallSender {
                 }
                 world.note(&format!("{call} of replica {who} is accepted{end}"));
                 world.judge_zones(&zones, basis);
-                world.accepted(*epoch, action, basis, &before);
+                world.accepted(by.0, action, basis, &before);
             }
             Err(error) => world.note(&format!("{call} of replica {who}: {error}")),
         }

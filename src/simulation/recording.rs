@@ -1,10 +1,13 @@
 //! Compares what a leader publishes with what the ledger holds. A tenant relies on an entry that is published as routed, so the next leader
 //! must know what it requests.
 
+use std::collections::BTreeSet;
+
 use ipnet::Ipv4Net;
 
 use super::bugs::Bug;
 use super::config_maps::covered;
+use super::excuses::Lost;
 use super::invariants::Invariant;
 use super::replica::ledger_location;
 use super::world::World;
@@ -17,6 +20,38 @@ use crate::model::status::{Entry, State, Status};
 use crate::report::status_publisher::StatusSnapshot;
 
 impl World {
+    /// Returns the content of the ledger. None if it has none.
+    pub fn stored_ledger(&self) -> Option<Ledger> {
+        let place = ledger_location();
+        let object = self.ledger.object();
+        let text = object["data"][KEY].as_str()?;
+        Ledger::read(text, &place.stack_name, &place.clusters).ok()
+    }
+
+    /// Whether the routes that stay for these typos are unknown.
+    pub fn is_unknown_what_stays(&self, typos: &BTreeSet<EntryId>) -> bool {
+        self.ledger_lost && !typos.is_empty()
+    }
+
+    /// Whether routes that stay leave no room for others: routes that may be for these typos, or a list that is left alone and takes no new
+    /// networks.
+    pub fn has_no_room(&self, typos: &BTreeSet<EntryId>, lost: &Lost) -> bool {
+        let is_full = !lost.routes.is_empty() && self.account.is_full_of_lists();
+        is_full || self.is_unknown_what_stays(typos) && self.account.is_packed(&BTreeSet::new())
+    }
+
+    /// From now on no call may be sent, unless a route for a typo may still be removed because the ledger was lost.
+    pub fn be_quiet(&self) {
+        let typos = self.unread();
+        if self.is_unknown_what_stays(&typos) {
+            return self.note(
+                "all routes are as requested, but routes for a typo may be removed when the ledger is back",
+            );
+        }
+        self.note("all routes are as requested: from now on no call may be sent");
+        self.shared().quiet = true;
+    }
+
     /// Fails if a leader has just published an entry as routed that the ledger does not hold. A ledger without content is no violation,
     /// because then no route is removed while an entry is refused. A pass that failed publishes an older status again.
     pub fn judge_recorded(&self, who: usize, published: &StatusSnapshot) {
@@ -28,10 +63,7 @@ impl World {
         if is_old || is_cut || status.problems.iter().any(|it| is_away(&it.reason)) {
             return;
         }
-        let place = ledger_location();
-        let object = self.ledger.object();
-        let text = object["data"][KEY].as_str().unwrap_or_default();
-        let Ok(ledger) = Ledger::read(text, &place.stack_name, &place.clusters) else {
+        let Some(ledger) = self.stored_ledger() else {
             return;
         };
         let read = std::str::from_utf8(&published.json).ok();
@@ -48,7 +80,8 @@ impl World {
         };
         for entry in shown.entries.iter().filter(is_routed) {
             let (net, asked) = (net(entry), ledger.asked(&id(entry)));
-            if net.is_some() && asked != net {
+            let is_known = asked == net || net.is_some_and(|net| is_unnamed(&ledger, entry, net));
+            if net.is_some() && !is_known {
                 let text = format!(
                     "{} is published as {:?}, but the ledger has {asked:?}",
                     id(entry),
@@ -58,6 +91,11 @@ impl World {
             }
         }
     }
+}
+
+/// Whether the ledger has the network of an entry for which it has no room.
+fn is_unnamed(ledger: &Ledger, entry: &Entry, net: Ipv4Net) -> bool {
+    ledger.is_short(&id(entry).object) && covered(net, ledger.unnamed())
 }
 
 pub fn id(entry: &Entry) -> EntryId {

@@ -10,6 +10,7 @@ use super::oversized::oversized;
 use super::recording::id;
 use super::world::World;
 use crate::model::base::ids::{EntryId, ObjectId};
+use crate::model::base::reason::Reason;
 use crate::model::status::{Entry, State, Status};
 
 impl World {
@@ -20,6 +21,20 @@ impl World {
         if let Some(text) = self.misreported().or(ips) {
             self.fail(Invariant::Reported, text);
         }
+    }
+
+    /// Records what the leader reports, which may explain a failure.
+    pub fn note_problems(&self) {
+        let Some(published) = self.published() else {
+            return self.note("no leader reports anything");
+        };
+        let unused = Reason::AllowNewEipsUnused.to_string();
+        let told = published.status.problems.iter();
+        for told in told.filter(|told| told.reason != unused) {
+            self.note(&format!("the leader reports {told:?}"));
+        }
+        let ledger = self.stored_ledger();
+        self.note(&format!("the ledger is {ledger:?}"));
     }
 
     fn published_status(&self) -> Option<Status> {
@@ -112,7 +127,7 @@ impl World {
         }
         // Without a ledger, the controller does not know former static IPs.
         let kept = self.shared().kept.clone();
-        let mut kept = kept.values().filter(|_| !self.ledger_lost);
+        let mut kept = kept.values().filter(|_| !self.forgets_ips());
         let hidden = kept.find(|ip| sight.addresses.contains(*ip) && !listed.contains(ip));
         hidden.map(|ip| {
             format!("{ip} is kept without a NAT gateway, but the status does not list it")

@@ -9,6 +9,7 @@ use super::ec2_faults::{Ec2Fault, Reverting};
 use super::flags::Flags;
 use super::gaps::Gap;
 pub use super::manual_edits::{LeaseEdit, LedgerEdit, StackEdit};
+use super::rare::Rare;
 use super::replaced_ips::OwnIp;
 use super::zone_flags::Unconfigured;
 
@@ -122,6 +123,8 @@ pub enum Event {
     Lease(LeaseEdit),
     /// Edits a ConfigMap.
     Edit(Edit),
+    /// An event that few histories have.
+    Rare(Rare),
 }
 
 /// The receiver of messages. The API server has the Lease and the ConfigMaps of the first cluster.
@@ -183,6 +186,7 @@ impl Event {
             | Self::Grow { lasts, .. }
             | Self::Refuse { lasts, .. } => lasts.unwrap_or_default(),
             Self::Ledger(LedgerEdit::Shuts(lasts)) => *lasts,
+            Self::Rare(rare) => rare.lasts(),
             _ => Duration::ZERO,
         }
     }
@@ -263,14 +267,6 @@ impl Script {
             Event::MessageFault { place, .. } | Event::Cut { place, .. } => *place == Endpoint::Api,
             _ => false,
         })
-    }
-
-    /// Whether epochs may start again at zero, because no replica may know the earlier ones.
-    pub fn loses_epochs(&self) -> bool {
-        let lost = |hand: &LeaseEdit| matches!(hand, LeaseEdit::Deletes | LeaseEdit::Empties);
-        self.events
-            .iter()
-            .any(|(_, event)| matches!(event, Event::Lease(hand) if lost(hand)))
     }
 }
 
@@ -394,6 +390,7 @@ impl fmt::Display for Event {
             }
             Self::Lease(hand) => write!(f, "the Lease is edited by hand: {hand:?}"),
             Self::Edit(edit) => write!(f, "edit: {edit}"),
+            Self::Rare(rare) => write!(f, "{rare}"),
             others => others.of_others(f),
         }
     }

@@ -276,6 +276,9 @@ fn distorted(world: &World, mut snapshot: Snapshot) -> Snapshot {
             snapshot.objects.clear();
         }
     }
+    if bug == Bug::FullLedgerFreezes {
+        world.freeze_if_full(&mut snapshot);
+    }
     if bug == Bug::OversizedDropped {
         for object in snapshot.objects.values_mut() {
             (object.more_keys, object.unreadable) = (0, None);

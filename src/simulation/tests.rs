@@ -45,12 +45,13 @@ fn planted() -> Option<Bug> {
 
 /// Returns the history that the environment names: `SEED`, with the events `ONLY`, and a planted `BUG`.
 fn named() -> Option<(Script, Bug)> {
-    let mut script = Script::draw(number("SEED")?);
+    let bug = planted().unwrap_or(Bug::None);
+    let mut script = Script::of(number("SEED")?, bug);
     if let Ok(only) = std::env::var("ONLY") {
         let kept: Vec<usize> = only.split(',').filter_map(|n| n.parse().ok()).collect();
         script = script.only(&kept);
     }
-    Some((script, planted().unwrap_or(Bug::None)))
+    Some((script, bug))
 }
 
 /// Runs `one` for 0, 1, 2 and so on up to `end`, on all processors, until it fails.
@@ -91,7 +92,7 @@ fn whole_controllers_survive_everything() {
     let (histories, begin) = (number("HISTORIES").unwrap_or(USUAL), Instant::now());
     let first = number("FROM").unwrap_or(0);
     let stories = on_all(histories, |n| {
-        let script = Script::draw(first + n);
+        let script = Script::of(first + n, Bug::None);
         let story = run(&script, Bug::None);
         match story.wrong {
             Some(_) => Err(report(&script, Bug::None).unwrap_or_default()),
@@ -141,7 +142,8 @@ fn every_planted_bug_is_found() {
     let found = on_all(bugs.len() as u64, |n| {
         let (bug, enough) = bugs[usize::try_from(n).expect("a place in the list")];
         let enough = number("HISTORIES").unwrap_or(enough);
-        let found = (0..enough).find_map(|seed| Some((seed, run(&Script::draw(seed), bug).wrong?)));
+        let found =
+            (0..enough).find_map(|seed| Some((seed, run(&Script::of(seed, bug), bug).wrong?)));
         Ok(match found {
             Some((seed, wrong)) => Ok(format!("{bug:?}: in history {}: {}", seed + 1, wrong.text)),
             None => Err(format!("{bug:?} is not found in {enough} histories")),

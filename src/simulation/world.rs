@@ -16,6 +16,7 @@ use super::flags::Flags;
 use super::gaps::Gap;
 use super::invariants::{FIRM, Invariant, Violation};
 use super::network_faults::NetworkFaults;
+use super::other_account::OtherAccount;
 use super::replaced_ips::OwnIps;
 use super::script::{REPLICAS, Script, Stage};
 use super::source_view::SourceFaults;
@@ -38,6 +39,9 @@ pub struct World {
     /// The ledger's ConfigMap.
     pub ledger: FakeApi,
     pub account: MemoryProvider,
+    pub other: OtherAccount,
+    /// Whether a second cluster may run beside the stack.
+    pub may_have_second: bool,
     maps: Mutex<ConfigMaps>,
     network_faults: Mutex<NetworkFaults>,
     source_faults: Mutex<SourceFaults>,
@@ -85,7 +89,7 @@ pub struct Shared {
     /// The number of passes begun.
     pub passes: usize,
     /// Whether no call may be sent any more.
-    quiet: bool,
+    pub quiet: bool,
     terms_of: [Option<LeaderTerm>; REPLICAS],
     publishers: [StatusPublisher; REPLICAS],
     sent_epoch: u64,
@@ -162,6 +166,8 @@ impl World {
             bug,
             api,
             ledger: FakeApi::new(),
+            other: OtherAccount::new(&account, script),
+            may_have_second: !script.may_delete(),
             account,
             maps: Mutex::default(),
             network_faults: Mutex::new(NetworkFaults::new(script.seed)),
@@ -340,15 +346,22 @@ impl World {
         refused.any(|other| other.contains(net) || net.contains(other))
     }
 
+    /// Excuses missing routes while a change is made in parts. Returns for how long.
+    pub fn expects_parts(&self) -> Duration {
+        let parts = FIRM + 7 * self.pace;
+        let until = Some(Instant::now() + parts);
+        let mut shared = self.shared();
+        shared.tight_until = shared.tight_until.max(until);
+        parts
+    }
+
     /// Records the excuses after a failed operation: routes may be added in parts, and a full table waits.
     pub fn excuse_failure(&self) {
         let Some((_, table)) = self.account.failure() else {
             return;
         };
-        let parts = FIRM + 7 * self.pace;
-        let now = Instant::now();
+        let (parts, now) = (self.expects_parts(), Instant::now());
         let mut shared = self.shared();
-        shared.tight_until = shared.tight_until.max(Some(now + parts));
         let patience = Duration::from_secs(400);
         let Shared { failed, full, .. } = &mut *shared;
         let waiting = failed.values_mut().map(|(_, until)| until);
@@ -373,22 +386,5 @@ impl World {
     pub fn is_tight(&self) -> bool {
         let until = self.shared().tight_until;
         until.is_some_and(|until| until > Instant::now())
-    }
-
-    /// Whether the routes that stay for these typos are unknown.
-    pub fn is_unknown_what_stays(&self, typos: &BTreeSet<EntryId>) -> bool {
-        self.ledger_lost && !typos.is_empty()
-    }
-
-    /// From now on no call may be sent, unless a route for a typo may still be removed because the ledger was lost.
-    pub fn be_quiet(&self) {
-        let typos = self.unread();
-        if self.is_unknown_what_stays(&typos) {
-            return self.note(
-                "all routes are as requested, but routes for a typo may be removed when the ledger is back",
-            );
-        }
-        self.note("all routes are as requested: from now on no call may be sent");
-        self.shared().quiet = true;
     }
 }

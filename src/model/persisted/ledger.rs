@@ -19,7 +19,7 @@ use crate::model::input::request::{Request, Snapshot};
 use crate::model::persisted::grace::{Grace, LargeRemoval, whole_seconds};
 use crate::model::persisted::refusal_record::Kepts;
 
-mod room;
+pub(crate) mod room;
 
 const VERSION: u32 = 2;
 /// The version of a document without short namespaces, which older programs read correctly. From a document with short namespaces they
@@ -290,7 +290,7 @@ impl Ledger {
     }
 
     /// Returns the networks that entries without a line may have requested, if routes for them may exist or be under way.
-    pub(in crate::model) fn unnamed(&self) -> &BTreeSet<Ipv4Net> {
+    pub fn unnamed(&self) -> &BTreeSet<Ipv4Net> {
         &self.unnamed
     }
 

@@ -31,7 +31,7 @@ pub(super) struct Account {
     /// LastUpdatedTime; None for a stack that was never updated.
     updated: Option<Instant>,
     /// The number of stacks created so far. A stack that is created again has another ARN.
-    created: u32,
+    pub(super) created: u32,
     /// The duration of an operation on the stack. Computing a change set takes half as long.
     pub(super) pace: Duration,
     /// Why the next operation fails; None if it does not.

@@ -14,6 +14,23 @@ use crate::model::input::request::Snapshot;
 /// The maximum number of networks that are stored for entries without a line.
 const MAX_UNNAMED: usize = 2_000;
 
+/// Returns the maximum size of the entries in the document.
+#[cfg(not(test))]
+const fn most_bytes() -> usize {
+    MAX_BYTES
+}
+
+#[cfg(test)]
+thread_local! {
+    /// The maximum size of the entries in the histories that this thread simulates.
+    pub(crate) static ROOM: std::cell::Cell<usize> = const { std::cell::Cell::new(MAX_BYTES) };
+}
+
+#[cfg(test)]
+fn most_bytes() -> usize {
+    ROOM.get()
+}
+
 impl Ledger {
     /// Whether entries of this namespace may have been accepted without having a line.
     pub fn is_short(&self, object: &ObjectId) -> bool {
@@ -97,7 +114,8 @@ impl Ledger {
             }
             sizes.push((Tenant::of(&entry.object), line.number, size, entry));
         }
-        if sizes.iter().map(|(_, _, size, _)| size).sum::<usize>() <= MAX_BYTES {
+        let most = most_bytes();
+        if sizes.iter().map(|(_, _, size, _)| size).sum::<usize>() <= most {
             return BTreeSet::new();
         }
         sizes.sort_unstable();
@@ -112,7 +130,7 @@ impl Ledger {
         let mut used = 0;
         let fits = |(_, _, size, _): &(usize, u64, usize, &EntryId)| {
             used += size;
-            used <= MAX_BYTES
+            used <= most
         };
         let kept = queue.iter().copied().take_while(fits).count();
         let beyond = queue.into_iter().skip(kept);
