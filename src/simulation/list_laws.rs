@@ -88,7 +88,11 @@ impl World {
             return;
         };
         let after = Layout::read(&template.text, &template.parameters).unwrap_or_default();
-        let before = self.account.layout();
+        // The stack that an accepted creation begins has its template already.
+        let before = match action {
+            Action::Create(_) => Layout::default(),
+            _ => self.account.layout(),
+        };
         let text = broken(&lists(&before), &lists(&after));
         let zones = self.account.zones();
         if let Some(text) = text.or_else(|| misled(&before.names(), &after.names(), &zones)) {

@@ -256,6 +256,11 @@ fn does_harm(lists: PrefixLists) {
     churn.bench.ledger = Some(Ledger::new("egress"));
     let plan = churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.1"), ("new", "1.1.1.2")]);
     assert_eq!(plan.action.name(), "CreateChangeSet");
+    // The earlier change set removes a network without its replacement.
+    let mut churn = Churn::with(lists, &entries);
+    churn.pass(&[("a", "8.8.8.1"), ("new", "1.1.1.1")]);
+    let plan = churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.0/31"), ("new", "1.1.1.1")]);
+    assert_eq!(plan.action.name(), "CreateChangeSet", "{plan}");
     // No change of the earlier change set is wanted any more.
     let mut churn = Churn::with(lists, &entries);
     churn.pass(&[("a", "8.8.8.1"), ("b", "9.9.9.1"), ("new", "1.1.1.1")]);

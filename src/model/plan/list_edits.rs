@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 
+use crate::model::base::cidr::overlap;
 use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::live::{Change, ChangeSet, Effect};
@@ -14,6 +15,7 @@ use crate::model::plan::types::Plan;
 /// The live lists and the desired lists.
 pub(in crate::model::plan) struct ListEdits<'a> {
     plan: &'a Plan,
+    names: &'a Names,
     live: &'a BTreeMap<String, NetworkList>,
     wanted: BTreeMap<String, NetworkList>,
 }
@@ -33,6 +35,7 @@ impl<'a> ListEdits<'a> {
     pub fn new(plan: &'a Plan, names: &'a Names) -> Self {
         Self {
             plan,
+            names,
             live: &names.lists,
             wanted: carried(&plan.desired, names).lists,
         }
@@ -60,13 +63,14 @@ impl<'a> ListEdits<'a> {
         removed.copied().collect()
     }
 
-    /// Returns the edits of a change set. None if they do or may do harm: they remove a desired entry, make a list of another size, or add
-    /// a network that was never requested. `dead`: zones whose NAT gateway does not exist, so that no route to a list can be made there.
+    /// Returns the edits of a change set. None if they do or may do harm: they remove a desired entry or, before its replacement is
+    /// there, a replaced one, make a list of another size, or add a network that was never requested. `dead`: zones whose NAT gateway does not exist, so that no route to a list can be made there.
     pub fn judge(&self, set: &ChangeSet, dead: &BTreeSet<Zone>) -> Option<Harmless> {
         if !set.changes_list() {
             return Some(Harmless::default());
         }
         let lists = set.lists.as_ref()?;
+        let new = self.new_networks();
         let mut harmless = Harmless::default();
         for change in set.changes.iter().filter(|change| is_edit(change)) {
             let id = &change.logical_id;
@@ -80,7 +84,13 @@ impl<'a> ListEdits<'a> {
             let removed = has_entries.difference(&makes.entries);
             let added = makes.entries.difference(&has_entries);
             let same_size = |list: &NetworkList| list.size == makes.size;
-            let harms = removed.clone().any(|net| wanted.contains(net))
+            let is_gap = |net: &Ipv4Net| {
+                let mut missing = new.difference(&makes.entries);
+                missing.any(|part| overlap(part, net))
+            };
+            let harms = removed
+                .clone()
+                .any(|net| wanted.contains(net) || is_gap(net))
                 || !added.clone().all(|net| self.was_requested(net))
                 || !has.is_none_or(same_size)
                 || !stays.is_none_or(same_size);
@@ -98,6 +108,13 @@ impl<'a> ListEdits<'a> {
             }
         }
         Some(harmless)
+    }
+
+    /// Returns the desired networks that have no route in some table.
+    fn new_networks(&self) -> BTreeSet<Ipv4Net> {
+        let routes = self.plan.desired.routes.iter();
+        let new = routes.filter(|route| !self.names.routes.contains_key(*route));
+        new.map(|(_, net)| *net).collect()
     }
 
     /// Whether a network is or was requested: it does no harm until the next change removes it.
