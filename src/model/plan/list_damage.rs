@@ -1,7 +1,11 @@
 //! Finds the network lists that others have damaged in EC2, before it is decided which networks go into which list.
 
+use crate::model::base::ids::TableId;
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::network_lists::NetworkList;
+use crate::model::cloud::observed::Observed;
+use crate::model::cloud::part_names::Part;
+use crate::model::cloud::prefix_list::PrefixList;
 use crate::model::desired::list_damage::ListDamage;
 use crate::model::plan::types::World;
 
@@ -16,11 +20,13 @@ pub(in crate::model::plan) fn list_damage(world: &World<'_>, names: &Names) -> L
     for (list, NetworkList { size, .. }) in &names.lists {
         let routes = || names.routes_to(list);
         let mut parts = routes().map(|(route, _)| route).chain([list]);
-        if parts.any(|id| world.watch.has_given_up(id)) {
+        let is_spent = parts.any(|id| world.watch.has_given_up(id));
+        let physical = seen.ids.get(list);
+        let physical = physical.filter(|id| !seen.unproven.contains(*id));
+        if is_spent && physical.is_none_or(|id| !serves(world, names, seen, (list, id))) {
             damage.given_up.insert(list.clone());
         }
-        let physical = seen.ids.get(list);
-        let Some(physical) = physical.filter(|id| !seen.unproven.contains(*id)) else {
+        let Some(physical) = physical else {
             continue;
         };
         if !seen.lists.contains_key(physical) {
@@ -44,4 +50,32 @@ pub(in crate::model::plan) fn list_damage(world: &World<'_>, names: &Names) -> L
             .extend(lost.map(|(_, table)| (table.clone(), list.clone())));
     }
     damage
+}
+
+/// Whether EC2 has the list and all routes to it as the stack defines them. `physical`: the id of the list.
+fn serves(
+    world: &World<'_>,
+    names: &Names,
+    seen: &Observed,
+    (list, physical): (&String, &String),
+) -> bool {
+    let Some(live) = names.lists.get(list) else {
+        return false;
+    };
+    let is_same =
+        |there: &PrefixList| there.entries == live.entries && there.max_entries == live.size;
+    let gateway = |table: &TableId| {
+        let route = (table.clone(), *live.entries.first()?);
+        let zone = names.route_zones.get(&route)?;
+        seen.ids.get(names.part(zone, Part::NatGateway)?)
+    };
+    let leads = |table: &TableId| {
+        let Some(routes) = world.network.list_routes(table) else {
+            return true;
+        };
+        let route = routes.get(physical).filter(|route| !route.blackhole);
+        route.is_some_and(|route| gateway(table).is_none_or(|id| *id == route.target))
+    };
+    seen.lists.get(physical).is_some_and(is_same)
+        && names.routes_to(list).all(|(_, table)| leads(table))
 }

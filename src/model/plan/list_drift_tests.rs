@@ -248,6 +248,10 @@ fn a_list_that_somebody_deletes_again_and_again_takes_no_new_networks() {
     assert_eq!(plan.action, Action::Keep, "{plan}");
     scene.bench.ask(&both);
     assert_eq!(entries(&next(&mut scene)), [first, second]);
+    // The route is back.
+    show(&mut scene, "NetworkList01", "pl-1");
+    let nets = vec![text("8.8.8.8/32"), text("9.9.9.9/32")];
+    assert_eq!(entries(&next(&mut scene)), [(text("NetworkList01"), nets)]);
 }
 
 /// CloudFormation cannot change a list that EC2 no longer has.
