@@ -161,7 +161,12 @@ impl World {
         let Named { zone, ip, .. } = set.as_ref().filter(|it| it.replaces)?;
         let mut replicas = of.iter().zip(started);
         let is_everywhere = replicas.all(|(of, started)| !started || of == set);
-        let is_due = is_everywhere && addresses.contains(&ip.ip) && !lost.zones.contains(zone);
+        // The controller refuses to start with the flag and without the zone in --aws-az.
+        let is_configured = !shared.zone_flags.unconfigured().contains(zone);
+        let is_due = is_everywhere
+            && is_configured
+            && addresses.contains(&ip.ip)
+            && !lost.zones.contains(zone);
         let has = in_stack.get(zone).filter(|has| is_due && **has != ip.ip)?;
         Some(format!("{zone} has {has} instead of {}", ip.ip))
     }

@@ -59,7 +59,7 @@ impl ZoneFlags {
     }
 
     /// Returns the zones that the flags of a replica lack.
-    fn unconfigured(&self) -> BTreeSet<Zone> {
+    pub(super) fn unconfigured(&self) -> BTreeSet<Zone> {
         self.all().map(Unconfigured::zone).collect()
     }
 

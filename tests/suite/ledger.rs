@@ -161,7 +161,7 @@ async fn a_selector_that_finds_nothing_after_a_restart_costs_nothing() {
     let mark = stage.aws.mark();
     let replica = fail_over(&stage, replica, "r2").await;
     wait::until("told", || {
-        replica.said(&["no ConfigMap asks", "believed after"])
+        replica.said(&["no ConfigMap asks", "the controller acts on that after"])
     })
     .await;
     stage.config_map("egress-t1", &EXAMPLE).await;
@@ -188,7 +188,7 @@ async fn config_maps_that_come_back_within_the_grace_period_lose_nothing_over_a_
     let before = wait::until_async("it is noted", since).await;
     let replica = fail_over(&stage, replica, "r2").await;
     wait::until("told", || {
-        replica.said(&["no ConfigMap asks", "believed after"])
+        replica.said(&["no ConfigMap asks", "the controller acts on that after"])
     })
     .await;
     // The second leader adds its own time to the time that the first one recorded.

@@ -96,3 +96,42 @@ fn what_does_not_fit_without_lists_stays_in_them() {
     scene.bench.settings.route_table_quota = None;
     assert_eq!(scene.changes().last(), Some(&(vec![], 480)));
 }
+
+/// Returns a stack with a list of 30 networks that are to get routes of their own, and tables that have room for this many more routes.
+fn tight(free: u16) -> Scene {
+    let mut scene = Scene::direct(&many(0..30), PrefixLists::Always);
+    scene.changes();
+    assert_eq!((sizes(&scene.bench), direct(&scene.bench)), (vec![30], 0));
+    scene.bench.settings.prefix_lists = PrefixLists::Never;
+    let tables = scene.bench.network.worker_tables.values();
+    let counted = tables.map(|table| table.routes.len() + table.listed).max();
+    let counted = u16::try_from(counted.unwrap()).unwrap();
+    scene.bench.settings.route_table_quota = Some(counted + free);
+    scene
+}
+
+#[test]
+fn a_list_stays_where_a_table_has_no_room_for_all_its_networks_beside_it() {
+    let mut scene = tight(29);
+    let plan = scene.plan();
+    assert_eq!(plan.action, Action::Keep, "{plan}");
+    assert_eq!(told(&plan), [Reason::LimitReached]);
+    assert_eq!(tight(30).changes(), [(vec![30], 60), (vec![], 60)]);
+}
+
+#[test]
+fn a_new_network_goes_into_a_list_where_a_table_has_no_other_room() {
+    let mut scene = tight(0);
+    ask(&mut scene.bench, &many(0..31));
+    let plan = scene.change();
+    assert_eq!(
+        (sizes(&scene.bench), direct(&scene.bench)),
+        (vec![31], 0),
+        "{plan}"
+    );
+    assert_eq!(told(&scene.plan()), [Reason::LimitReached]);
+    let mut scene = tight(1);
+    ask(&mut scene.bench, &many(0..31));
+    scene.change();
+    assert_eq!((sizes(&scene.bench), direct(&scene.bench)), (vec![30], 2));
+}

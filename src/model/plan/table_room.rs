@@ -134,7 +134,9 @@ pub(in crate::model) fn list_choices(
     let has_failed = network.headroom.refused.additions.is_some() && names.nat_cidrs.is_empty();
     let mut choices = match settings.prefix_lists {
         _ if has_failed => vec![None],
-        PrefixLists::Never => vec![None],
+        PrefixLists::Never if names.lists.is_empty() => vec![None],
+        // The places of lists count in the tables, used or not.
+        PrefixLists::Never => vec![None, Some(none)],
         PrefixLists::WhenFull => vec![Some(none), Some(most), Some(moves)],
         PrefixLists::Always => vec![Some(most), Some(none), Some(moves)],
     };

@@ -39,6 +39,15 @@ impl Migration<'_> {
             };
             self.shifted(shift, None)
         };
+        let dissolved = Shift {
+            dissolved: BTreeSet::from([id.clone()]),
+            ..Shift::default()
+        };
+        let dissolved = self.shifted(dissolved, None);
+        // Routes that take the last places of a table and cannot replace the list would hold up new entries for nothing.
+        if !without.is_empty() && !self.fits(&dissolved) {
+            return Err(no_room_beside(id, without.len()));
+        }
         let count = match without.len() {
             0 => 0,
             all if self.fits(&beside(all)) => all,
@@ -51,12 +60,8 @@ impl Migration<'_> {
         if !direct.iter().all(|route| self.is_routed(route)) {
             return Ok(None);
         }
-        let shift = Shift {
-            dissolved: BTreeSet::from([id.clone()]),
-            ..Shift::default()
-        };
         let text = format!("{id} goes, since EC2 shows that its networks have routes of their own");
-        Ok(Some((self.shifted(shift, None), text)))
+        Ok(Some((dissolved, text)))
     }
 
     /// Returns the desired routes to the networks of a list.
@@ -107,5 +112,13 @@ fn no_routes(networks: usize) -> String {
     format!(
         "{networks} networks stay in prefix lists, although --prefix-lists is never: the stack, its template or a route table has no room \
          for routes of their own; set --prefix-lists=when-full, or request fewer or wider networks"
+    )
+}
+
+fn no_room_beside(list: &str, networks: usize) -> String {
+    format!(
+        "the networks of {list} stay in it, although --prefix-lists is never: a route table has no room for {networks} more routes while \
+         the list, which counts with all entries that it may have, is still there; have the quota \"Routes per route table\" \
+         (L-93826ACB) raised, or set --prefix-lists=when-full"
     )
 }
