@@ -37,6 +37,19 @@ fn first_ips(exits: &BTreeMap<String, Exit>) -> BTreeSet<String> {
     exits.values().map(|exit| exit.ip.clone()).collect()
 }
 
+/// Deletes the NAT gateway of zone a, and waits for another one.
+async fn another_gateway(stage: &Stage, gateway: &str) {
+    let call = [("NatGatewayId", gateway)];
+    stage.aws.call("ec2", "DeleteNatGateway", &call);
+    wait::until("another NAT gateway", || {
+        let now = stage.aws.exits();
+        let found = now.get("eu-central-1a");
+        let other = found.is_some_and(|it| it.gateway != gateway);
+        wait::check(other, || format!("{now:?}"))
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_second_static_ip_is_announced_and_outlives_its_zone() {
     let stage = Stage::open("more-announced").await;
@@ -162,16 +175,7 @@ async fn a_second_static_ip_is_announced_and_used_by_a_later_change_without_a_ga
     assert_eq!(exits, first, "same NAT gateways, same first IPs");
     assert_eq!(stage.aws.state()["gaps"], json!([]));
     // A NAT gateway that somebody deletes comes back with both.
-    let gateway = exits["eu-central-1a"].gateway.as_str();
-    let call = [("NatGatewayId", gateway)];
-    stage.aws.call("ec2", "DeleteNatGateway", &call);
-    wait::until("another NAT gateway", || {
-        let now = stage.aws.exits();
-        let found = now.get("eu-central-1a");
-        let other = found.is_some_and(|it| it.gateway != gateway);
-        wait::check(other, || format!("{now:?}"))
-    })
-    .await;
+    another_gateway(&stage, &exits["eu-central-1a"].gateway).await;
     assert_eq!(all_use_two(&stage, &replica).await, both);
     let again = stage.routed(&EXAMPLE_CIDRS).await;
     assert_eq!(first_ips(&again), first_ips(&first));
@@ -241,16 +245,7 @@ async fn a_stack_and_a_zone_that_come_back_have_their_additional_static_ips() {
     let exits = stage.routed(&EXAMPLE_CIDRS).await;
     assert_eq!((first_ips(&exits), addresses(&stage)), (first, all.clone()));
     // They are no resources of the stack, and a NAT gateway that is made again has both of them.
-    let gateway = exits["eu-central-1a"].gateway.as_str();
-    let call = [("NatGatewayId", gateway)];
-    stage.aws.call("ec2", "DeleteNatGateway", &call);
-    wait::until("another NAT gateway", || {
-        let now = stage.aws.exits();
-        let found = now.get("eu-central-1a");
-        let other = found.is_some_and(|it| it.gateway != gateway);
-        wait::check(other, || format!("{now:?}"))
-    })
-    .await;
+    another_gateway(&stage, &exits["eu-central-1a"].gateway).await;
     assert_eq!(all_use_two(&stage, &replica).await, both);
     replica.terminate().await;
     let launch = used("r3").zones(&["b", "c"]);

@@ -86,6 +86,40 @@ fn bad_manifests_exit_with_1_and_say_where_and_why() {
     }
 }
 
+/// Manifests come from anybody who opens a pull request, and the output is shown in a terminal.
+#[test]
+fn hostile_names_and_values_reach_no_terminal() {
+    const HOSTILE: &str = "x\u{1b}[2J\u{7}\u{202e}y";
+    let config_map = |name: &str, key: &str| {
+        let config_map = serde_json::json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "data": { key: HOSTILE, "good": "8.8.8.8" },
+            "metadata": { "name": name, "namespace": "default", "labels": { "egress": "static" } },
+        });
+        config_map.to_string()
+    };
+    let contents = [
+        ("name.json", config_map(HOSTILE, "key")),
+        ("key.json", config_map("partners", HOSTILE)),
+        ("value.json", config_map("partners", "key")),
+        ("x\u{1b}[2J.yaml", "kind: [\u{1b}[2J".to_owned()),
+    ];
+    let contents = contents
+        .each_ref()
+        .map(|(name, text)| (*name, text.as_str()));
+    let files = folder(&contents);
+    let is_hostile = |it: char| it.is_control() && it != '\n' || it == '\u{202e}';
+    for more in [&[][..], &["--output=json"], &["--template"]] {
+        for (name, _) in contents {
+            let output = check(&files.join(name), more);
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            let told = text(&output.stdout) + &text(&output.stderr);
+            assert!(!told.contains(is_hostile), "{more:?} {name:?} {told:?}");
+        }
+    }
+    let told = check(&files.join("value.json"), &[]);
+    assert!(text(&told.stdout).contains("NotACidr"), "{told:?}");
+}
+
 #[test]
 fn manifests_that_cannot_be_read_exit_with_1() {
     let broken = folder(&[("a.yaml", "kind: ConfigMap\n  data: [")]);

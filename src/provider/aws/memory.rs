@@ -91,6 +91,12 @@ impl StateKey {
             updated: stack.last_updated_time().copied(),
         }
     }
+
+    /// Returns the version of the stack. The ARN belongs to it: a stack that is created again under the same name has another ARN, and its
+    /// status and missing LastUpdatedTime may be those of the former stack.
+    pub fn version(&self) -> String {
+        format!("{} {} {:?}", self.id, self.status, self.updated)
+    }
 }
 
 impl Memory {
@@ -131,5 +137,30 @@ impl Memory {
         {
             self.operation = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_cloudformation::types::StackStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_stack_that_is_created_again_has_another_version() {
+        let arn = |id: &str| {
+            format!("arn:aws:cloudformation:eu-central-1:123456789012:stack/egress/{id}")
+        };
+        let stack = Stack::builder()
+            .stack_id(arn("1"))
+            .stack_status(StackStatus::CreateComplete);
+        let version = |id: &str| {
+            let stack = stack.clone().stack_id(arn(id)).build();
+            StateKey::of(&stack).version()
+        };
+        assert_eq!(version("1"), version("1"));
+        assert_ne!(version("1"), version("2"));
+        let updated = stack.clone().last_updated_time(DateTime::from_secs(1));
+        assert_ne!(StateKey::of(&updated.build()).version(), version("1"));
     }
 }

@@ -223,7 +223,7 @@ impl Reader<'_> {
             termination_protection: stack.enable_termination_protection().unwrap_or(false),
             status,
             unconfirmed,
-            version: format!("{} {} {:?}", key.id, key.status, key.updated),
+            version: key.version(),
             ..Stack::default()
         };
         if live.status.tells_failure() || phase == Phase::Unknown {
