@@ -9,7 +9,7 @@ use super::script::Script;
 use super::shrink::shrink;
 
 /// The number of histories in a run of all tests.
-const USUAL: u64 = 1_000;
+const USUAL: u64 = 400;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
