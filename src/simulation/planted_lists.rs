@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::bugs::Bug;
+use super::world::World;
 use crate::model::cloud::layout::Layout;
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::network::Network;
@@ -43,8 +44,13 @@ pub fn differ(stack: &mut Stack) {
     stack.template = text.unwrap_or_else(|| stack.template.clone());
 }
 
-/// Plants a bug in the lists of a change. `live`: the template of the stack.
-pub fn in_template(bug: Bug, template: &mut Template, live: &Layout) {
+/// Plants the history's bug in the lists of a change.
+pub fn in_template(world: &World, template: &mut Template) {
+    let bug = world.bug;
+    if !bug.is_of_lists() {
+        return;
+    }
+    let live = &world.account.layout();
     let text = changed(&template.text, |resources| match bug {
         Bug::EntryMoved => move_entry(resources, live),
         Bug::ListResized => {
@@ -66,7 +72,7 @@ pub fn in_template(bug: Bug, template: &mut Template, live: &Layout) {
         }
         _ => {}
     });
-    if let Some(text) = text.filter(|_| bug.is_of_lists()) {
+    if let Some(text) = text {
         template.text = text;
     }
 }

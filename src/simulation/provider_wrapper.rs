@@ -189,7 +189,7 @@ impl Provider for ProviderWrapper {
             planted::releases_eips(&mut template.text);
         }
         if let Action::Create(template) | Action::Prepare(template) = &mut action {
-            planted_lists::in_template(bug, template, &self.courier.world.account.layout());
+            planted_lists::in_template(&self.courier.world, template);
         }
         if let Action::Prepare(template) = &action {
             let account = &self.courier.world.account;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::model::base::ids::TableId;
 use crate::model::cloud::logical_id::renewal;
 use crate::model::cloud::part_names::alphanumeric;
-use crate::model::cloud::prefix_list::ListId;
+use crate::model::cloud::prefix_list::{ListId, PrefixList};
 use crate::model::cloud::resource_type::ResourceType;
 
 /// The resource type of a network list.
@@ -25,6 +25,13 @@ pub struct NetworkList {
     pub entries: BTreeSet<Ipv4Net>,
     /// `MaxEntries`: the number of routes that a route to the list counts for in its table.
     pub size: usize,
+}
+
+impl NetworkList {
+    /// Whether EC2 shows the list with these entries and this size.
+    pub fn is_shown_by(&self, seen: &PrefixList) -> bool {
+        seen.entries == self.entries && seen.max_entries == self.size
+    }
 }
 
 /// A network list of the live stack.

@@ -74,6 +74,11 @@ impl Proposal<'_> {
     fn differs(&self, id: &str) -> bool {
         self.differences.iter().any(|it| it.id == id)
     }
+
+    /// Whether the change may remove or replace a live resource.
+    fn allows(&self, plan: &Plan, names: &Names, id: &str) -> bool {
+        self.renewed.contains(id) || plan.may_go(names, id)
+    }
 }
 
 impl Plan {
@@ -101,10 +106,11 @@ impl Plan {
         let new = new.filter(|route| !names.routes.contains_key(route));
         let count = proposal.differences.len();
         let why = format!("{count} differences between the stack and the request");
-        let template = proposal.template.clone();
         Decision {
             planned: new.map(|(_, cidr)| *cidr).collect(),
-            ..proposal.decision(Action::Prepare(template), why)
+            differences: proposal.differences,
+            renewed: proposal.renewed,
+            ..Decision::new(Action::Prepare(proposal.template), why)
         }
     }
 
@@ -148,7 +154,7 @@ impl Plan {
                 }
             }
             ChangeSetState::Ready => {
-                let allowed = |id: &str| proposal.renewed.contains(id) || self.may_go(names, id);
+                let allowed = |id: &str| proposal.allows(self, names, id);
                 match diff::unplanned(&found.changes, &proposal.differences, allowed) {
                     Some(text) => {
                         let text = format!(
@@ -202,7 +208,7 @@ impl Plan {
         let is_limited =
             |whole: &Whole<'_>| whole.world.network.headroom.refused.additions.is_some();
         let tries = whole.is_some_and(is_limited);
-        let allowed = |id: &str| proposal.renewed.contains(id) || self.may_go(names, id);
+        let allowed = |id: &str| proposal.allows(self, names, id);
         let edits = ListEdits::new(self, names);
         let useful = |set: &&ChangeSet| {
             let Some(lists) = edits.judge(set, &dead) else {

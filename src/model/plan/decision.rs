@@ -8,11 +8,11 @@ use ipnet::Ipv4Net;
 use crate::model::base::ids::Zone;
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
-use crate::model::cloud::live::Stack;
+use crate::model::cloud::live::{ChangeSet, Stack};
 use crate::model::cloud::more_ips::IpStep;
 use crate::model::desired::template::Size;
 use crate::model::plan::diff::Difference;
-use crate::model::plan::types::{Action, Plan};
+use crate::model::plan::types::{Action, Plan, discard};
 
 /// The next step, with everything that is published about the step. The fields are those of [`Plan`].
 #[derive(Clone, Debug, Default)]
@@ -60,6 +60,21 @@ impl Decision {
         } else {
             Self::new(Action::Delete { retain }, why)
         }
+    }
+
+    /// Returns the discarding of the change set, if the decision is to make no change by it: the change must not block others. `text`
+    /// returns the reason, given the problem of the change.
+    pub fn or_discard(
+        mut self,
+        set: Option<&ChangeSet>,
+        text: impl FnOnce(&str) -> String,
+    ) -> Self {
+        let Some(set) = set.filter(|_| matches!(self.action, Action::Refuse | Action::Keep)) else {
+            return self;
+        };
+        self.setback = self.problems.pop().map(|problem| problem.message());
+        let why = text(self.setback.as_deref().unwrap_or_default());
+        self.with_action(discard(set), why)
     }
 
     /// Replaces the action, with its reason.

@@ -86,12 +86,12 @@ fn live_nets<I>(world: &World<'_>, layout: Option<&Layout>, routed: I) -> LiveNe
         Live::Ours(stack) => stack.status.phase() == Phase::Gone,
         Live::Foreign { .. } | Live::Several(_) => false,
     };
-    match () {
-        () if world.ledger.is_of_other(world.network.account.as_deref()) => {
-            LiveNets::InOtherAccount
-        }
-        () if layout.is_some() || has_no_stack => LiveNets::All(routed),
-        () => LiveNets::Unknown,
+    if world.ledger.is_of_other(world.network.account.as_deref()) {
+        LiveNets::InOtherAccount
+    } else if layout.is_some() || has_no_stack {
+        LiveNets::All(routed)
+    } else {
+        LiveNets::Unknown
     }
 }
 

@@ -158,8 +158,9 @@ impl Plan {
             );
             return Decision::new(Action::Revert(template), why);
         };
+        let renewed = renewed(drifts);
         let about = |action, why: String, repairs| Decision {
-            renewed: renewed(drifts),
+            renewed: renewed.clone(),
             repairs,
             ..Decision::new(action, why)
         };
@@ -176,7 +177,7 @@ impl Plan {
                 if !found.changes.iter().any(ours) {
                     "its changes leave out the resources that differ".to_owned()
                 } else if let Some(text) =
-                    diff::beyond_repair(&found.changes, |id| renewed(drifts).contains(id))
+                    diff::beyond_repair(&found.changes, |id| renewed.contains(id))
                 {
                     text
                 } else {

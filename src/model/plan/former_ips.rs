@@ -231,7 +231,7 @@ fn had(allocation: &str, address: &AccountAddress) -> Choice {
 }
 
 /// Returns the choice of an address that is free, or a wait. `taken` returns the reason of the wait from the holder.
-fn if_free(
+pub(super) fn if_free(
     allocation: &str,
     address: &AccountAddress,
     taken: impl FnOnce(&str) -> String,
@@ -271,7 +271,7 @@ pub(super) fn tag<'a>(address: &'a AccountAddress, key: &str) -> Option<&'a str>
 /// The maximum number of static IPs that a message names.
 const NAMED: usize = 4;
 
-fn wait(why: String) -> Choice {
+pub(super) fn wait(why: String) -> Choice {
     Choice::Wait(Reason::StaticIpUndecided, why)
 }
 

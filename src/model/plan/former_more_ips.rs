@@ -14,7 +14,7 @@ use crate::model::cloud::logical_id::renewal;
 use crate::model::cloud::more_ips::{MAX, of};
 use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::static_ip::{Account, AccountAddress, Choice, StaticIp};
-use crate::model::plan::former_ips::{LOGICAL_ID, STACK_NAME, given_choice, tag};
+use crate::model::plan::former_ips::{LOGICAL_ID, STACK_NAME, given_choice, if_free, tag, wait};
 use crate::model::plan::lost_eips::by_hand;
 use crate::model::plan::types::World;
 
@@ -47,31 +47,25 @@ pub(in crate::model) fn next(world: &World<'_>, names: &Names, zone: &Zone) -> O
         Some(number) if !has.contains_key(&number) => number,
         Some(_) | None => free,
     };
-    let had = Former {
+    let former = Former {
         world,
         zone,
         addresses,
     };
-    if let Some((index, choice)) = had.named() {
-        let wanted = u8::try_from(index + 2).ok();
-        return Some(match choice {
-            Choice::Use(ip) => Source::Account(number(wanted), ip),
-            Choice::Wait(reason, text) => Source::Wait(reason, text),
-        });
+    let source = |old: Option<u8>, choice| match choice {
+        Choice::Use(ip) => Source::Account(number(old), ip),
+        Choice::Wait(reason, text) => Source::Wait(reason, text),
+    };
+    if let Some((index, choice)) = former.named() {
+        return Some(source(u8::try_from(index + 2).ok(), choice));
     }
-    let known = had.known().into_iter();
-    let known = known.filter_map(|(old, former)| {
-        let is_gone = gone.contains(&former.allocation);
-        Some(match had.judged(&former, is_gone)? {
-            Ok(ip) => Source::Account(number(old), ip),
-            Err((reason, text)) => Source::Wait(reason, text),
-        })
+    let known = former.known().into_iter();
+    let known = known.filter_map(|(old, ip)| {
+        let is_gone = gone.contains(&ip.allocation);
+        Some(source(old, former.judged(&ip, is_gone)?))
     });
-    let tagged = had.tagged().into_iter();
-    let tagged = tagged.map(|(old, found)| match found {
-        Ok(ip) => Source::Account(number(Some(old)), ip),
-        Err(text) => Source::Wait(Reason::StaticIpUndecided, text),
-    });
+    let tagged = former.tagged().into_iter();
+    let tagged = tagged.map(|(old, choice)| source(Some(old), choice));
     let all: Vec<Source> = known.chain(tagged).collect();
     let is_usable = |source: &&Source| matches!(source, Source::Account(..));
     let first = all.iter().find(is_usable).or(all.first());
@@ -119,11 +113,7 @@ impl Former<'_> {
     }
 
     /// Returns the static IP that the zone gets back, or why the zone waits for it. None if the IP is lost, and a new one is allowed.
-    fn judged(
-        &self,
-        former: &StaticIp,
-        is_gone: bool,
-    ) -> Option<Result<StaticIp, (Reason, String)>> {
+    fn judged(&self, former: &StaticIp, is_gone: bool) -> Option<Choice> {
         let StaticIp { ip, allocation } = former;
         let mut addresses = self.addresses.iter();
         let found = match is_gone {
@@ -131,29 +121,28 @@ impl Former<'_> {
             false => self.addresses.get_key_value(allocation),
         };
         if let Some((allocation, address)) = found {
-            return Some(if_free(allocation, address).map_err(undecided));
+            return Some(had(allocation, address));
         }
         let permission = (self.zone.clone(), ip.clone());
         if is_gone && self.world.settings.new_eips.contains(&permission) {
             return None;
         }
-        Some(Err(match is_gone {
-            true => (
-                Reason::StaticIpLost,
-                format!(
-                    "it had the additional static IP {ip}, which is released; {}",
-                    by_hand(self.zone, ip)
-                ),
-            ),
-            false => undecided(format!(
+        Some(match is_gone {
+            true => {
+                let remedy = by_hand(self.zone, ip);
+                let text =
+                    format!("it had the additional static IP {ip}, which is released; {remedy}");
+                Choice::Wait(Reason::StaticIpLost, text)
+            }
+            false => wait(format!(
                 "it had the additional static IP {ip} ({allocation}), which is not in EC2's answer, and EC2 does not say that it does \
                  not exist; the controller looks again soon"
             )),
-        }))
+        })
     }
 
     /// Returns the former static IPs that only CloudFormation's tags show, by number, or why the zone waits for one.
-    fn tagged(&self) -> BTreeMap<u8, Result<StaticIp, String>> {
+    fn tagged(&self) -> BTreeMap<u8, Choice> {
         let stack = self.world.settings.stack_name.as_str();
         let ours = self.addresses.iter().filter(|(allocation, address)| {
             tag(address, STACK_NAME) == Some(stack)
@@ -161,7 +150,7 @@ impl Former<'_> {
                 && !self.is_named(allocation)
                 && !self.world.ledger.knows_allocation(allocation)
         });
-        let mut found: BTreeMap<u8, Result<StaticIp, String>> = BTreeMap::new();
+        let mut found: BTreeMap<u8, Choice> = BTreeMap::new();
         for (allocation, address) in ours {
             let (id, _) = renewal(tag(address, LOGICAL_ID).unwrap_or_default());
             let is_it = |number: &u8| part_name(self.zone, Part::MoreEip(*number)) == id;
@@ -169,8 +158,8 @@ impl Former<'_> {
                 continue;
             };
             let judged = match found.remove(&number) {
-                None => if_free(allocation, address),
-                Some(_) => Err(format!(
+                None => had(allocation, address),
+                Some(_) => wait(format!(
                     "the account has several static IPs of former stacks of this name that may be its static IP {number}, such as {} \
                      ({allocation}); release those that nobody needs",
                     address.ip
@@ -182,22 +171,14 @@ impl Former<'_> {
     }
 }
 
-fn undecided(text: String) -> (Reason, String) {
-    (Reason::StaticIpUndecided, text)
-}
-
-/// Returns the static IP, or why the zone waits: something else has it.
-fn if_free(allocation: &str, address: &AccountAddress) -> Result<StaticIp, String> {
-    let ip = address.ip.clone();
-    match &address.held_by {
-        None => Ok(StaticIp {
-            ip,
-            allocation: allocation.to_owned(),
-        }),
-        Some(holder) => Err(format!(
+/// Returns the choice for an additional static IP that the account has.
+fn had(allocation: &str, address: &AccountAddress) -> Choice {
+    let ip = &address.ip;
+    if_free(allocation, address, |holder| {
+        format!(
             "it had the additional static IP {ip} ({allocation}), which {holder} has now; disassociate it there, or release it"
-        )),
-    }
+        )
+    })
 }
 
 #[cfg(test)]

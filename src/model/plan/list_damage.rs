@@ -5,7 +5,6 @@ use crate::model::cloud::layout::Names;
 use crate::model::cloud::network_lists::NetworkList;
 use crate::model::cloud::observed::Observed;
 use crate::model::cloud::part_names::Part;
-use crate::model::cloud::prefix_list::PrefixList;
 use crate::model::desired::list_damage::ListDamage;
 use crate::model::plan::types::World;
 
@@ -62,8 +61,6 @@ fn serves(
     let Some(live) = names.lists.get(list) else {
         return false;
     };
-    let is_same =
-        |there: &PrefixList| there.entries == live.entries && there.max_entries == live.size;
     let gateway = |table: &TableId| {
         let route = (table.clone(), *live.entries.first()?);
         let zone = names.route_zones.get(&route)?;
@@ -76,6 +73,7 @@ fn serves(
         let route = routes.get(physical).filter(|route| !route.blackhole);
         route.is_some_and(|route| gateway(table).is_none_or(|id| *id == route.target))
     };
-    seen.lists.get(physical).is_some_and(is_same)
+    let there = seen.lists.get(physical);
+    there.is_some_and(|there| live.is_shown_by(there))
         && names.routes_to(list).all(|(_, table)| leads(table))
 }

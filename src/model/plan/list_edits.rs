@@ -16,7 +16,6 @@ use crate::model::plan::types::Plan;
 pub(in crate::model::plan) struct ListEdits<'a> {
     plan: &'a Plan,
     names: &'a Names,
-    live: &'a BTreeMap<String, NetworkList>,
     wanted: BTreeMap<String, NetworkList>,
 }
 
@@ -36,7 +35,6 @@ impl<'a> ListEdits<'a> {
         Self {
             plan,
             names,
-            live: &names.lists,
             wanted: carried(&plan.desired, names).lists,
         }
     }
@@ -46,7 +44,7 @@ impl<'a> ListEdits<'a> {
         let has = |lists: &BTreeMap<String, NetworkList>| {
             lists.values().any(|list| list.entries.contains(net))
         };
-        has(self.live) && !has(&self.wanted)
+        has(&self.names.lists) && !has(&self.wanted)
     }
 
     /// Returns the entries that a change set removes from lists.
@@ -54,7 +52,7 @@ impl<'a> ListEdits<'a> {
         let Some(lists) = &set.lists else {
             return BTreeSet::new();
         };
-        let live = self.live.iter();
+        let live = self.names.lists.iter();
         let removed = live.flat_map(|(id, list)| {
             let stays = lists.get(id).map(|list| &list.entries);
             let goes = move |net: &&Ipv4Net| stays.is_none_or(|stays| !stays.contains(*net));
@@ -63,8 +61,9 @@ impl<'a> ListEdits<'a> {
         removed.copied().collect()
     }
 
-    /// Returns the edits of a change set. None if they do or may do harm: they remove a desired entry or, before its replacement is
-    /// there, a replaced one, make a list of another size, or add a network that was never requested. `dead`: zones whose NAT gateway does not exist, so that no route to a list can be made there.
+    /// Returns the edits of a change set. None if they do or may do harm: they remove a desired entry or, before its replacement is there, a
+    /// replaced one, make a list of another size, or add a network that was never requested. `dead`: zones whose NAT gateway does not
+    /// exist, so that no route to a list can be made there.
     pub fn judge(&self, set: &ChangeSet, dead: &BTreeSet<Zone>) -> Option<Harmless> {
         if !set.changes_list() {
             return Some(Harmless::default());
@@ -75,7 +74,7 @@ impl<'a> ListEdits<'a> {
         for change in set.changes.iter().filter(|change| is_edit(change)) {
             let id = &change.logical_id;
             let makes = lists.get(id)?;
-            let has = self.live.get(id);
+            let has = self.names.lists.get(id);
             let stays = self.wanted.get(id);
             let entries = |list: Option<&NetworkList>| {
                 list.map(|list| list.entries.clone()).unwrap_or_default()

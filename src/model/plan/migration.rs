@@ -168,9 +168,8 @@ impl Migration<'_> {
         else {
             return false;
         };
-        let is_whole = self.observed.lists.get(physical).is_some_and(|seen| {
-            seen.state.is_settled() && seen.entries == list.entries && seen.max_entries == list.size
-        });
+        let seen = self.observed.lists.get(physical);
+        let is_whole = seen.is_some_and(|seen| seen.state.is_settled() && list.is_shown_by(seen));
         let leads = |(table, zone): (&TableId, &Zone)| {
             let routes = self.world.network.list_routes(table);
             let route = routes.and_then(|routes| routes.get(physical));

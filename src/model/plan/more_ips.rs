@@ -15,6 +15,7 @@ use crate::model::cloud::live::Stack;
 use crate::model::cloud::more_ips::{self, IpStep, MAX, of};
 use crate::model::cloud::observed::Observed;
 use crate::model::cloud::part_names::Part;
+use crate::model::cloud::static_ip::StaticIp;
 use crate::model::desired::template::Template;
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::change_set::{Proposal, set_for};
@@ -24,7 +25,7 @@ use crate::model::plan::former_more_ips::{self, Source};
 use crate::model::plan::more_ip_templates::{
     with_given_ip, with_more_eip, with_used_eip, with_used_given_ip,
 };
-use crate::model::plan::types::{Action, Plan, World, discard};
+use crate::model::plan::types::{Plan, World};
 
 /// Returns the additional static IPs from which no traffic leaves. `secondary`: the IPs from which it does, as [`in_use`] returns them.
 pub(in crate::model) fn announced(
@@ -170,14 +171,32 @@ struct Unused<'a> {
     given: Option<String>,
 }
 
-impl Unused<'_> {
-    /// Returns the template in which the NAT gateway uses the IP.
+/// What a step brings to its zone.
+enum Target<'a> {
+    /// A new EIP with this number.
+    New(u8),
+    /// A static IP of the account, and its number.
+    Account(u8, StaticIp),
+    /// A static IP of the stack, for use.
+    Use(Unused<'a>),
+}
+
+impl Target<'_> {
+    /// Returns the template after the step.
     fn template(&self, stack: &Stack, names: &Names, zone: &Zone) -> Option<Template> {
-        let Some(allocation) = &self.given else {
-            return with_used_eip(stack, self.gateway, self.id);
-        };
-        let table = names.part(zone, Part::NatSubnetRouteTable)?;
-        with_used_given_ip(stack, (self.gateway, table), (self.id, allocation))
+        let table = || names.part(zone, Part::NatSubnetRouteTable);
+        match self {
+            Self::New(number) => with_more_eip(stack, zone, *number),
+            Self::Account(number, ip) => with_given_ip(stack, table()?, (zone, *number, ip)),
+            Self::Use(Unused {
+                gateway, id, given, ..
+            }) => match given {
+                None => with_used_eip(stack, gateway, id),
+                Some(allocation) => {
+                    with_used_given_ip(stack, (gateway, table()?), (id, allocation))
+                }
+            },
+        }
     }
 }
 
@@ -200,81 +219,33 @@ impl Plan {
         if self.nothing_asked() && world.settings.on_empty == OnEmpty::Delete {
             return None;
         }
-        let step = self.next_ip(notes, world, stack, layout, names)?;
-        let unused = self.unused_ip(world, stack, layout, names, &step);
-        let template = match &unused {
-            Some(unused) => unused.template(stack, names, &step.zone),
-            None => with_more(world, stack, names, &step.zone),
-        };
-        let template = template?;
+        let (step, target) = self.next_ip(notes, world, stack, layout, names)?;
+        let template = target.template(stack, names, &step.zone)?;
         let mut differences = diff::between(layout, &template, &self.request);
-        if let Some(unused) = unused {
+        if let Target::Use(unused) = target {
             let differences = differences.iter_mut();
             differences.for_each(|difference| difference.tell_use(unused.ip));
         }
         let set = set_for(stack, &template);
-        let mut decision = self.change(stack, names, Proposal::step(template, differences));
-        // A change that cannot be made is discarded, and its zone waits.
-        if let (Action::Refuse | Action::Keep, Some(set)) = (&decision.action, set) {
-            decision.setback = decision.problems.pop().map(|problem| problem.message());
-            let why = decision.setback.clone().unwrap_or_default();
-            let text = format!("{} gets no more static IPs now: {why}", step.zone);
-            decision = decision.with_action(discard(set), text);
-        }
-        decision.ip_step = Some(step);
-        Some(decision)
-    }
-
-    /// Returns the static IP that the step brings into use. The stack at rest shows this IP, and no other resource has it. None if the step
-    /// adds a static IP, or no IP can be used now.
-    fn unused_ip<'a>(
-        &self,
-        world: &World<'_>,
-        stack: &'a Stack,
-        layout: &Layout,
-        names: &'a Names,
-        step: &IpStep,
-    ) -> Option<Unused<'a>> {
-        if step.used <= used_count(layout, names, &step.zone) {
-            return None;
-        }
-        let gateway = names.part(&step.zone, Part::NatGateway)?;
-        let in_use = more_ips::used(layout, names, &step.zone);
-        let seen = world.watch.observed(&stack.version);
-        let address = |ip: &String| seen?.addresses.get(ip);
-        let is_free = |ip: &String| {
-            let is_seen_free = address(ip).is_some_and(|it| it.held_by.is_none());
-            world.settings.drift == OnDrift::Off || is_seen_free
-        };
-        let mut eips = of(names, &step.zone).into_values();
-        eips.find_map(|eip| {
-            let ip = stack.outputs.get(eip)?;
-            let given = names.given_more.get(eip).map(|given| {
-                // A person may have allocated a released IP again.
-                let now = address(ip).map(|it| it.allocation.clone());
-                let now = now.filter(|it| !it.is_empty());
-                now.unwrap_or_else(|| given.allocation.clone())
-            });
-            let is_known = given.as_ref().is_none_or(|it| !it.is_empty());
-            let unused = Unused {
-                gateway,
-                id: eip,
-                ip,
-                given,
-            };
-            (!in_use.contains(eip.as_str()) && is_known && is_free(ip)).then_some(unused)
+        let decision = self.change(stack, names, Proposal::step(template, differences));
+        // If the change cannot be made, the zone waits from now on.
+        let text = |why: &str| format!("{} gets no more static IPs now: {why}", step.zone);
+        let decision = decision.or_discard(set, text);
+        Some(Decision {
+            ip_step: Some(step),
+            ..decision
         })
     }
 
     /// Returns the next step of a zone without drift, and notes the steps that wait.
-    fn next_ip(
+    fn next_ip<'a>(
         &self,
         notes: &mut Notes,
         world: &World<'_>,
-        stack: &Stack,
+        stack: &'a Stack,
         layout: &Layout,
-        names: &Names,
-    ) -> Option<IpStep> {
+        names: &'a Names,
+    ) -> Option<(IpStep, Target<'a>)> {
         let waits = &world.network.headroom.ip_waits;
         let (mut adds, mut uses) = (None, None);
         for zone in names.nat_cidrs.keys() {
@@ -286,13 +257,18 @@ impl Plan {
                 continue;
             };
             let is_use = step.used > used_count(layout, names, zone);
-            if is_use && self.unused_ip(world, stack, layout, names, &step).is_none() {
+            let unused = is_use.then(|| unused_ip(world, stack, layout, names, zone));
+            let unused = unused.flatten();
+            if is_use && unused.is_none() {
                 continue;
             }
             let Some(wait) = waits.get(&step) else {
-                let first = if is_use { &mut uses } else { &mut adds };
-                if first.is_none() && (is_use || can_get_more(notes, world, names, zone)) {
-                    *first = Some(step);
+                match unused {
+                    Some(unused) if uses.is_none() => uses = Some((step, Target::Use(unused))),
+                    None if adds.is_none() => {
+                        adds = more(notes, world, names, zone).map(|target| (step, target));
+                    }
+                    Some(_) | None => {}
                 }
                 continue;
             };
@@ -314,40 +290,67 @@ impl Plan {
     }
 }
 
-/// Returns the template with one more static IP of the zone, which nothing uses yet.
-fn with_more(world: &World<'_>, stack: &Stack, names: &Names, zone: &Zone) -> Option<Template> {
-    match former_more_ips::next(world, names, zone)? {
-        Source::New(number) => with_more_eip(stack, zone, number),
-        Source::Account(number, ip) => {
-            let table = names.part(zone, Part::NatSubnetRouteTable)?;
-            with_given_ip(stack, table, (zone, number, &ip))
-        }
-        Source::Unasked | Source::Wait(..) => None,
-    }
+/// Returns the zone's next static IP for use. The stack at rest shows this IP, and no other resource has it. None if no IP can be used now.
+fn unused_ip<'a>(
+    world: &World<'_>,
+    stack: &'a Stack,
+    layout: &Layout,
+    names: &'a Names,
+    zone: &Zone,
+) -> Option<Unused<'a>> {
+    let gateway = names.part(zone, Part::NatGateway)?;
+    let in_use = more_ips::used(layout, names, zone);
+    let seen = world.watch.observed(&stack.version);
+    let address = |ip: &String| seen?.addresses.get(ip);
+    let is_free = |ip: &String| {
+        let is_seen_free = address(ip).is_some_and(|it| it.held_by.is_none());
+        world.settings.drift == OnDrift::Off || is_seen_free
+    };
+    let mut eips = of(names, zone).into_values();
+    eips.find_map(|eip| {
+        let ip = stack.outputs.get(eip)?;
+        let given = names.given_more.get(eip).map(|given| {
+            // A person may have allocated a released IP again.
+            let now = address(ip).map(|it| it.allocation.clone());
+            let now = now.filter(|it| !it.is_empty());
+            now.unwrap_or_else(|| given.allocation.clone())
+        });
+        let is_known = given.as_ref().is_none_or(|it| !it.is_empty());
+        let unused = Unused {
+            gateway,
+            id: eip,
+            ip,
+            given,
+        };
+        (!in_use.contains(eip.as_str()) && is_known && is_free(ip)).then_some(unused)
+    })
 }
 
-/// Marks the zone, so that EC2 is asked about the account. Returns whether the zone can get one more static IP now: false until EC2 was
-/// asked.
-fn can_get_more(notes: &mut Notes, world: &World<'_>, names: &Names, zone: &Zone) -> bool {
+/// Returns the zone's next static IP, which nothing uses yet. Marks the zone, so that EC2 is asked about the account. None if the zone can get
+/// no more static IPs now, or EC2 was not asked.
+fn more(
+    notes: &mut Notes,
+    world: &World<'_>,
+    names: &Names,
+    zone: &Zone,
+) -> Option<Target<'static>> {
     notes.ask_about(zone.clone());
-    match former_more_ips::next(world, names, zone) {
-        Some(Source::Account(..)) => true,
-        Some(Source::New(_)) => {
-            let is_full = world.network.headroom.addresses == Some(0);
-            if is_full {
-                let text = "it gets no more static IPs yet, since the account may have no more in this region; release one that is not \
-                            needed, or have the quota \"EC2-VPC Elastic IPs\" raised";
-                notes.report([limit_reached(zone, text)]);
-            }
-            !is_full
+    match former_more_ips::next(world, names, zone)? {
+        Source::Account(number, ip) => Some(Target::Account(number, ip)),
+        Source::New(_) if world.network.headroom.addresses == Some(0) => {
+            let text = "it gets no more static IPs yet, since the account may have no more in this region; release one that is not \
+                        needed, or have the quota \"EC2-VPC Elastic IPs\" raised";
+            notes.report([limit_reached(zone, text)]);
+            None
         }
-        Some(Source::Wait(reason, why)) => {
+        Source::New(number) => Some(Target::New(number)),
+        Source::Wait(reason, why) => {
             let text = format!("it gets no more static IPs yet: {why}");
             let subject = Subject::Zone(zone.clone());
             notes.report([Problem::warning(subject, reason, text)]);
-            false
+            None
         }
-        Some(Source::Unasked) | None => false,
+        Source::Unasked => None,
     }
 }
 

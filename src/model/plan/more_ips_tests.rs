@@ -10,6 +10,7 @@ use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::retention::is_retained;
 use crate::model::cloud::static_ip::Account;
 use crate::model::plan::diff::Kind;
+use crate::model::plan::types::Action;
 
 /// Returns a stack of zones a and b, an account with room, and a flag that asks for two static IPs a zone.
 fn bench() -> Bench {

@@ -22,7 +22,7 @@ use crate::model::plan::change_set::{Proposal, set_for};
 use crate::model::plan::decision::Decision;
 use crate::model::plan::diff;
 use crate::model::plan::patched_template;
-use crate::model::plan::types::{Action, Plan, World, discard};
+use crate::model::plan::types::{Plan, World};
 
 /// A live zone that is to get another static IP.
 pub(in crate::model) struct Replaced<'a> {
@@ -169,16 +169,13 @@ impl Plan {
         }
         let set = set_for(stack, &template);
         let step = Proposal::step(template, differences);
-        let mut decision = self.change(stack, names, Proposal { renewed, ..step });
-        // A change that cannot be made must not block other changes: from now on the zone waits.
-        if let (Action::Refuse | Action::Keep, Some(set)) = (&decision.action, set) {
-            decision.setback = decision.problems.pop().map(|problem| problem.message());
-            let why = decision.setback.clone().unwrap_or_default();
-            let why = format!("the static IP of {zone} stays: {why}");
-            decision = decision.with_action(discard(set), why);
-        }
-        decision.replaced = Some(zone.clone());
-        Some(decision)
+        let decision = self.change(stack, names, Proposal { renewed, ..step });
+        // If the change cannot be made, the zone waits from now on.
+        let text = |why: &str| format!("the static IP of {zone} stays: {why}");
+        Some(Decision {
+            replaced: Some(zone.clone()),
+            ..decision.or_discard(set, text)
+        })
     }
 
     /// Whether a new NAT gateway can be created beside the zone's own, or in its place: no other resource that it needs has drifted.

@@ -6,6 +6,7 @@ use super::super::tests::{Bench, ready, texts};
 use super::*;
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Live};
 use crate::model::cloud::static_ip::{Account, AccountAddress};
+use crate::model::plan::types::Action;
 
 const OLD: &str = "198.51.100.1";
 const NEW: &str = "203.0.113.7";
