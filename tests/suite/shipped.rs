@@ -1,7 +1,9 @@
 //! The policies of deploy/ exactly as they are shipped: from no stack to a routed entry, and back.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::chart;
+use crate::replica::Replica;
 use crate::retained::{addresses, ips, without_stack};
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, STACK, Stage};
 use crate::standin::{REGION, REPLICA, shipped};
@@ -10,14 +12,15 @@ use crate::wait;
 const ACCOUNT: &str = "123456789012";
 const ROLE: &str = "arn:aws:iam::123456789012:role/for-cloudformation";
 
-/// Gives the replicas exactly these permissions.
-fn grant(stage: &Stage, separate: bool) {
+/// Gives the replicas exactly these permissions for one stack: with a role for CloudFormation, or all for the replicas.
+fn grant(stage: &Stage, stack: &str, role: Option<&str>) {
     let fill = |name| {
+        let (_, role_name) = role.unwrap_or(ROLE).rsplit_once('/').unwrap();
         let values = [
-            ("CFN-SERVICE-ROLE", "for-cloudformation"),
+            ("CFN-SERVICE-ROLE", role_name),
             ("ACCOUNT-ID", ACCOUNT),
             ("REGION", REGION),
-            ("STACK-NAME", STACK),
+            ("STACK-NAME", stack),
             ("TEMPLATE-BUCKET", "templates"),
         ];
         let filled = shipped(name, &values);
@@ -25,21 +28,33 @@ fn grant(stage: &Stage, separate: bool) {
         assert!(!text.contains("-ID") && !text.contains("REGION"), "{text}");
         filled
     };
-    let (policy, roles) = if separate {
-        let role =
-            json!({ "policy": fill("cfn-service-role"), "trust": fill("cfn-service-role-trust") });
-        (fill("iam-policy-with-cfn-role"), json!({ ROLE: role }))
-    } else {
-        (fill("iam-policy"), json!({}))
+    let (policy, roles) = match role {
+        Some(arn) => {
+            let role = json!({ "policy": fill("cfn-service-role"), "trust": fill("cfn-service-role-trust") });
+            (fill("iam-policy-with-cfn-role"), json!({ arn: role }))
+        }
+        None => (fill("iam-policy"), json!({})),
     };
     stage
         .aws
         .settings(json!({ "policies": { REPLICA: policy }, "roles": roles }));
 }
 
+/// Checks that AWS denied no call of the tests' account.
+fn nothing_was_denied(stage: &Stage, replica: &Replica) {
+    let log = stage.aws.log_since(0);
+    let denied = log.iter().filter(|entry| {
+        let result = entry.result.as_deref().unwrap_or_default();
+        result.contains("Denied") || result.contains("Unauthorized")
+    });
+    let denied: Vec<&str> = denied.map(|entry| entry.action.as_str()).collect();
+    assert_eq!(denied, [""; 0]);
+    replica.said(&["not authorized"]).unwrap_err();
+}
+
 async fn from_nothing_to_nothing(name: &str, separate: bool) {
     let stage = Stage::open(name).await;
-    grant(&stage, separate);
+    grant(&stage, STACK, separate.then_some(ROLE));
     let mut launch = stage
         .replica("r1")
         .flag("empty-grace-period", "0s")
@@ -70,20 +85,7 @@ async fn from_nothing_to_nothing(name: &str, separate: bool) {
         ips(&exits),
         "static IPs outlive their stack"
     );
-    let denied: Vec<Value> = stage
-        .aws
-        .log_since(0)
-        .iter()
-        .filter(|entry| {
-            entry
-                .result
-                .as_deref()
-                .is_some_and(|is| is.contains("Denied") || is.contains("Unauthorized"))
-        })
-        .map(|entry| json!(entry.action))
-        .collect();
-    assert_eq!(denied, [json!(null); 0]);
-    replica.said(&["not authorized"]).unwrap_err();
+    nothing_was_denied(&stage, &replica);
 }
 
 #[tokio::test]
@@ -96,10 +98,35 @@ async fn two_roles_are_enough_from_nothing_to_nothing() {
     from_nothing_to_nothing("two-roles", true).await;
 }
 
+/// The installation of README.md: the two roles that deploy/iam.cloudformation.yaml creates by default, and deploy/manifests.yaml.
+#[tokio::test]
+async fn the_printed_installation_is_denied_nothing() {
+    let stage = Stage::open("printed").await;
+    let arguments = chart::arguments();
+    let of_flag = |flag: &str| {
+        arguments
+            .iter()
+            .find_map(|argument| argument.strip_prefix(flag))
+    };
+    let stack = format!("egress-static-nat-{}", of_flag("--cluster-id=").unwrap());
+    grant(
+        &stage,
+        &stack,
+        Some(of_flag("--aws-cfn-role-arn=").unwrap_or(ROLE)),
+    );
+    let replica = stage.replica("r1").deployed().start();
+    stage.config_map("egress-t1", &EXAMPLE[..1]).await;
+    stage.routed(&EXAMPLE_CIDRS[..1]).await;
+    // A creation and a change need different rights.
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    nothing_was_denied(&stage, &replica);
+}
+
 #[tokio::test]
 async fn a_cluster_with_another_id_gets_no_stack_by_these_rights() {
     let stage = Stage::open("other-id").await;
-    grant(&stage, false);
+    grant(&stage, STACK, None);
     let replica = stage.replica("r1").flag("cluster-id", "other").start();
     stage.config_map("egress-t1", &EXAMPLE).await;
     wait::until("the replica names what it lacks", || {

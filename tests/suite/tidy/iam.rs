@@ -288,3 +288,56 @@ fn only_the_chart_s_service_account_gets_the_role() {
     // The service account in deploy/manifests.yaml.
     assert!(read("deploy/manifests.yaml").contains("kind: ServiceAccount\nmetadata:\n  name: kube-static-egress-controller\n  namespace: static-egress\n"));
 }
+
+/// Returns the parameters of each command of a page that creates the roles.
+fn overrides(page: &str) -> Vec<Map<String, Value>> {
+    let joined = page.replace("\\\n", " ");
+    let commands = joined.split("--parameter-overrides").skip(1);
+    let given = |command: &str| {
+        let pairs = command
+            .split_whitespace()
+            .map_while(|word| word.split_once('='));
+        pairs
+            .map(|(name, value)| (name.to_owned(), json!(value)))
+            .collect()
+    };
+    commands.map(given).collect()
+}
+
+/// A reader who follows a page uses each role that the page's command creates.
+#[test]
+fn the_printed_installations_use_the_roles_that_they_create() {
+    for page in ["README.md", "deploy/docs/install-eks.md"] {
+        let text = read(page);
+        let commands = overrides(&text);
+        assert_eq!(commands.len(), 1, "{page}");
+        let roles = Evaluation::of(json!(commands[0]));
+        for name in commands[0].keys() {
+            assert!(
+                roles.template["Parameters"][name].is_object(),
+                "{page}: {name}"
+            );
+        }
+        let mut wanted = vec!["`ControllerRoleArn`", "example-values.yaml"];
+        if roles.role("CloudFormationRole").is_some() {
+            wanted.extend(["`CloudFormationRoleArn`", "`aws.cfnRoleArn`"]);
+        }
+        let trust = roles.role("ControllerRole").unwrap()["AssumeRolePolicyDocument"].to_string();
+        wanted.push(match trust.contains("sts:AssumeRoleWithWebIdentity") {
+            true => "annotation",
+            false => "aws eks create-pod-identity-association",
+        });
+        let missing: Vec<&&str> = wanted
+            .iter()
+            .filter(|part| !text.contains(**part))
+            .collect();
+        assert!(missing.is_empty(), "{page} does not name {missing:?}");
+    }
+    let values = read("deploy/example-values.yaml");
+    let values: Value = serde_saphyr::from_str(&values).unwrap();
+    let role = values["aws"]["cfnRoleArn"].as_str().unwrap_or_default();
+    assert!(
+        role.starts_with("arn:aws:iam::123456789012:role/"),
+        "{role}"
+    );
+}
