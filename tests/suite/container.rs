@@ -65,6 +65,28 @@ pub static IMAGE: LazyLock<Image> = LazyLock::new(|| {
     }
 });
 
+/// Returns runc for the containers of this directory.
+fn runc(dir: &Path) -> Command {
+    let mut runc = Command::new(tool("KSEC_RUNC"));
+    runc.arg("--root").arg(dir.join("state"));
+    runc.stdin(Stdio::null());
+    runc
+}
+
+/// Returns the name of the container of this directory.
+fn name(dir: &Path) -> String {
+    let folder = dir.file_name().unwrap().display();
+    format!("{folder}-{}", std::process::id())
+}
+
+/// Returns the command that runs a program in the running container of this directory, with the container's user and environment, as
+/// `kubectl exec` does.
+pub fn exec(dir: &Path, program: &[&str]) -> Command {
+    let mut runc = runc(dir);
+    runc.arg("exec").arg(name(dir)).args(program);
+    runc
+}
+
 /// A container to run.
 pub struct Container<'a> {
     /// The arguments after the entry point.
@@ -91,15 +113,9 @@ impl Container<'_> {
             .arg(dir));
         assert!(copied.status.success(), "{}", said(&copied));
         std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
-        let name = format!(
-            "{}-{}",
-            dir.file_name().unwrap().display(),
-            std::process::id()
-        );
-        let mut runc = Command::new(tool("KSEC_RUNC"));
-        runc.arg("--root").arg(dir.join("state"));
+        let mut runc = runc(dir);
         runc.args(["run", "--pid-file"]).arg(dir.join("pid"));
-        runc.arg("--bundle").arg(dir).arg(name).stdin(Stdio::null());
+        runc.arg("--bundle").arg(dir).arg(name(dir));
         runc
     }
 

@@ -22,6 +22,17 @@ pub fn helm_at(testbed: &Testbed, namespace: &str, arguments: &[&str]) -> Result
     helm::run(&[&place[..], arguments].concat())
 }
 
+/// Runs Helm while the other tasks continue.
+pub async fn helm_beside(namespace: &str, arguments: &[&str]) -> Result<String, String> {
+    let namespace = namespace.to_owned();
+    let all: Vec<String> = arguments.iter().map(|&text| text.to_owned()).collect();
+    let run = move || {
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        helm_in(&namespace, &all)
+    };
+    tokio::task::spawn_blocking(run).await.unwrap()
+}
+
 /// Returns a file with these values. It exists as long as the test process.
 pub fn values(values: &Value) -> String {
     let file = testbed::directory("values").join("values.json");

@@ -3,7 +3,8 @@
 //!
 //! The node also schedules: it takes every pod of its namespace. Several pods share one machine without networks of their own, so three
 //! things differ from a cluster: a pod's IP `10.x.y.z` is `127.x.y.z` here, an `--address` without a host gets that IP, and the API server
-//! has its real address instead of a Service's IP. A container that ends by itself is not restarted, but reported as a fault.
+//! has its real address instead of a Service's IP. A container that ends by itself is not restarted, but reported as a fault, unless its pod
+//! has the restart policy `Never`: then the pod has succeeded or failed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default)]
 pub struct Told {
     pub log: PathBuf,
+    /// The directory of the container.
+    pub container: PathBuf,
     /// The exit code, and the time that the end took after SIGTERM.
     pub ended: Option<(Option<i32>, Duration)>,
     /// Faults: the container ended by itself, failed its liveness probe, or had to be killed.
@@ -225,7 +228,14 @@ impl Node {
         let mounts = self.mounts(pod, &dir).await?;
         let log = self.dir.join(format!("{name}.log"));
         let running = Running::start(pod, &self.url, &mounts, &dir, &log);
-        self.tell(&name, |told| told.log = log);
+        let container = running.dir().to_owned();
+        self.tell(&name, |told| {
+            *told = Told {
+                log,
+                container,
+                ..Told::default()
+            }
+        });
         self.running.insert(uid.to_owned(), running);
         let state = json!({ "running": { "startedAt": Timestamp::now().to_string() } });
         self.say(uid, pod, "Running", state).await
@@ -247,13 +257,16 @@ impl Node {
         let was = running.ready;
         if let Some(code) = running.runc.try_wait().unwrap() {
             (running.over, running.ready) = (true, false);
+            if pod["spec"]["restartPolicy"] == "Never" {
+                return self.finish(uid, pod, code.code()).await;
+            }
             let name = running.name.clone();
             self.tell(&name, |told| {
                 told.faults.push(format!("it ended by itself: {code}"))
             });
         } else {
-            running.ready = running.readiness.ask().unwrap_or(was);
-            if running.liveness.ask() == Some(false) {
+            running.ready = running.is_ready();
+            if running.is_dead() {
                 let name = running.name.clone();
                 self.tell(&name, |told| {
                     told.faults.push("it is not alive by its probe".to_owned())
@@ -274,9 +287,25 @@ impl Node {
         said
     }
 
+    /// Reports the end of a container that is not started again.
+    async fn finish(&mut self, uid: &str, pod: &Value, code: Option<i32>) -> Result<(), String> {
+        let phase = match code {
+            Some(0) => "Succeeded",
+            _ => "Failed",
+        };
+        let state = json!({ "terminated": { "exitCode": code.unwrap_or(1) } });
+        let said = self.say(uid, pod, phase, state).await;
+        // The next round reports a phase that the API server does not know yet.
+        self.running.get_mut(uid).unwrap().over = said.is_ok();
+        said
+    }
+
     /// Ends the container by SIGTERM and, after the grace period, SIGKILL. Then deletes the pod.
     async fn end(&mut self, uid: &str, pod: &Value) -> Result<(), String> {
         let running = self.running.get_mut(uid).unwrap();
+        if running.over && running.ending.is_none() {
+            return self.forget(pod).await;
+        }
         let Some(since) = running.ending else {
             if running.signal("-TERM") {
                 running.ending = Some(Instant::now());
@@ -296,13 +325,7 @@ impl Node {
                 self.tell(&name, |told| {
                     told.ended = told.ended.or(Some((code, since.elapsed())))
                 });
-                let phase = if code == Some(0) {
-                    "Succeeded"
-                } else {
-                    "Failed"
-                };
-                let state = json!({ "terminated": { "exitCode": code.unwrap_or(1) } });
-                self.say(uid, pod, phase, state).await?;
+                self.finish(uid, pod, code).await?;
                 self.forget(pod).await
             }
             None => {

@@ -55,6 +55,7 @@ mod pace;
 mod page;
 mod page_cluster;
 mod plan_command;
+mod pod_commands;
 mod poison;
 mod policy;
 mod progress;

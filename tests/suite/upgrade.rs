@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::audit::{self, Terms};
 use crate::helm::CHART;
-use crate::install::{helm_in, values};
+use crate::install::{helm_beside, values};
 use crate::kubelet::Kubelet;
 use crate::replica::free_port;
 use crate::rolling::{self, Edits};
@@ -37,22 +37,15 @@ const CALM: Duration = Duration::from_secs(4);
 /// The termination grace period of a pod, as in the chart.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// Runs Helm while the other tasks continue.
 async fn helm(stage: &Stage, arguments: &[&str]) {
-    let (namespace, all) = (stage.namespace.clone(), arguments.iter());
-    let all: Vec<String> = all.map(|&text| text.to_owned()).collect();
-    let run = move || {
-        let all: Vec<&str> = all.iter().map(String::as_str).collect();
-        helm_in(&namespace, &all).unwrap()
-    };
-    tokio::task::spawn_blocking(run).await.unwrap();
+    helm_beside(&stage.namespace, arguments).await.unwrap();
 }
 
 /// The port of the pods, which is free on all of this machine's addresses.
 static PORT: LazyLock<u16> = LazyLock::new(free_port);
 
-/// Installs or upgrades the chart with the example values and these.
-async fn apply(stage: &Stage, verb: &str, more: Value) {
+/// Installs or upgrades a release of the chart with the example values and these.
+pub async fn apply(stage: &Stage, release: &str, verb: &str, more: Value) {
     let own = values(&json!({
         "extraEnv": [{ "name": "AWS_ENDPOINT_URL", "value": format!("http://127.0.0.1:{}", stage.aws.port()) }],
         "log": { "level": "debug", "format": "text" },
@@ -63,7 +56,7 @@ async fn apply(stage: &Stage, verb: &str, more: Value) {
     let more = values(&more);
     let chart = [
         verb,
-        NAME,
+        release,
         CHART,
         "--wait",
         "--timeout=60s",
@@ -281,7 +274,7 @@ async fn helm_upgrades_and_rolls_back_and_nodes_are_drained_under_edits() {
         .aws
         .fault(json!({ "kind": "delay", "action": "*", "ms": 30 }));
     let kubelet = Kubelet::start(&stage, cluster);
-    apply(&stage, "install", json!({})).await;
+    apply(&stage, NAME, "install", json!({})).await;
     stage.config_map("egress-t1", &[("first", FIRST)]).await;
     let exits = stage.routed(&[FIRST]).await;
     let edits = Edits::of("egress-t2", "198.51");
@@ -295,7 +288,7 @@ async fn helm_upgrades_and_rolls_back_and_nodes_are_drained_under_edits() {
     load.during(&stage, "nothing", REPLICAS, calm).await;
 
     let other = json!({ "stack": { "resyncInterval": "2m" } });
-    let change = apply(&stage, "upgrade", other);
+    let change = apply(&stage, NAME, "upgrade", other);
     load.during(&stage, "helm upgrade", REPLICAS, change).await;
     let change = helm(&stage, &["rollback", NAME, "1", "--wait", "--timeout=60s"]);
     load.during(&stage, "helm rollback", REPLICAS, change).await;

@@ -24,13 +24,17 @@ pub struct Probe {
 }
 
 impl Probe {
-    fn new(container: &Value, name: &str, host: &str) -> Self {
+    /// Returns the container's probe of this kind, if it has one.
+    fn of(container: &Value, name: &str, host: &str) -> Option<Self> {
         let (probe, get) = (&container[name], &container[name]["httpGet"]);
+        if probe.is_null() {
+            return None;
+        }
         let number = |key: &str| probe[key].as_u64().unwrap();
         let mut ports = container["ports"].as_array().unwrap().iter();
         let port = ports.find(|port| port["name"] == get["port"]).unwrap();
         assert!(probe["initialDelaySeconds"].is_null() && number("successThreshold") == 1);
-        Self {
+        Some(Self {
             path: get["path"].as_str().unwrap().to_owned(),
             address: format!("{host}:{}", port["containerPort"]),
             period: Duration::from_secs(number("periodSeconds")),
@@ -38,7 +42,7 @@ impl Probe {
             threshold: number("failureThreshold"),
             due: Instant::now(),
             failures: 0,
-        }
+        })
     }
 
     /// Sends the probe when it is due. Returns true if it succeeded, and false if it failed too often in a row.
@@ -62,8 +66,8 @@ pub struct Running {
     pid: PathBuf,
     address: String,
     pub started: String,
-    pub readiness: Probe,
-    pub liveness: Probe,
+    readiness: Option<Probe>,
+    liveness: Option<Probe>,
     pub ready: bool,
     /// The time of SIGTERM.
     pub ending: Option<Instant>,
@@ -109,12 +113,31 @@ impl Running {
             pid: own.join("pid"),
             address: format!("10.{rest}"),
             started: Timestamp::now().to_string(),
-            readiness: Probe::new(container, "readinessProbe", &host),
-            liveness: Probe::new(container, "livenessProbe", &host),
+            readiness: Probe::of(container, "readinessProbe", &host),
+            liveness: Probe::of(container, "livenessProbe", &host),
             ready: false,
             ending: None,
             over: false,
         }
+    }
+
+    /// Returns the directory of the container.
+    pub fn dir(&self) -> &Path {
+        self.pid.parent().unwrap()
+    }
+
+    /// Returns whether the container is ready now: always, if nothing asks it.
+    pub fn is_ready(&mut self) -> bool {
+        let was = self.ready;
+        self.readiness
+            .as_mut()
+            .is_none_or(|probe| probe.ask().unwrap_or(was))
+    }
+
+    /// Returns whether the liveness probe has failed too often.
+    pub fn is_dead(&mut self) -> bool {
+        let probe = self.liveness.as_mut();
+        probe.is_some_and(|probe| probe.ask() == Some(false))
     }
 
     /// Sends a signal. Returns false if the process no longer exists.
@@ -155,6 +178,6 @@ impl Drop for Running {
         }
         let _ = self.runc.wait();
         // The container's own root is as large as the image.
-        let _ = self.pid.parent().map(std::fs::remove_dir_all);
+        let _ = std::fs::remove_dir_all(self.dir());
     }
 }
