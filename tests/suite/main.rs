@@ -91,3 +91,4 @@ mod upgrade;
 mod visible;
 mod wait;
 mod weather;
+mod workflows;

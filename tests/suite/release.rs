@@ -276,30 +276,3 @@ fn what_cannot_be_released_is_refused() {
     );
     let _ = fs::remove_dir_all(dir);
 }
-
-#[test]
-fn the_workflows_are_well_formed_and_pin_what_they_run() {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(root().join(".github/workflows")).unwrap() {
-        paths.push(entry.unwrap().path());
-    }
-    assert_eq!(paths.len(), 2, "{paths:?}");
-    let mut lint = Command::new(tool("KSEC_ACTIONLINT"));
-    let output = run(lint
-        .args(["-no-color", "-shellcheck=", "-pyflakes="])
-        .args(&paths));
-    assert!(output.status.success(), "{}", said(&output));
-    for path in paths {
-        let workflow = fs::read_to_string(&path).unwrap();
-        for line in workflow
-            .lines()
-            .filter_map(|line| line.split_once("uses: "))
-        {
-            let (_, commit) = line.1.split_once('@').unwrap();
-            let (commit, _) = commit.split_once(" # v").unwrap_or((commit, ""));
-            let pinned =
-                commit.len() == 40 && commit.chars().all(|digit| digit.is_ascii_hexdigit());
-            assert!(pinned, "{}: {}", path.display(), line.1);
-        }
-    }
-}
