@@ -22,11 +22,17 @@ fn root() -> &'static Path {
 
 /// Runs a script of deploy/. Returns its output, or its error.
 fn script(path: &str, arguments: &[&str]) -> Result<String, String> {
+    script_with(&[], path, arguments)
+}
+
+/// Runs a script of deploy/ with these variables.
+fn script_with(own: &[(&str, &str)], path: &str, arguments: &[&str]) -> Result<String, String> {
     let mut command = Command::new(root().join("deploy").join(path));
     command.args(arguments).env("HELM", tool("KSEC_HELM"));
-    for variable in ["REGISTRY_USERNAME", "REGISTRY_PASSWORD"] {
+    for variable in ["REGISTRY_USERNAME", "REGISTRY_PASSWORD", "SOURCE", "CHARTS"] {
         command.env_remove(variable);
     }
+    command.envs(own.iter().copied());
     let output = run(command.env("DOCKER_CONFIG", "/nonexistent"));
     match output.status.success() {
         true => Ok(String::from_utf8(output.stdout).unwrap().trim().to_owned()),
@@ -249,6 +255,67 @@ fn the_document_in_the_image_names_every_crate_of_the_lock_file() {
         let status = IMAGE.bundle.join("rootfs/var/lib/dpkg/status.d/libc6");
         assert!(fs::read_to_string(status).unwrap().contains("Version: "));
     }
+}
+
+/// A package has no files of the repository, and its README is what people see on Artifact Hub.
+#[test]
+fn a_released_chart_says_where_it_is_from_and_its_links_lead_there() {
+    let source = "https://github.com/team/fork";
+    let files = format!("{source}/blob/v{}", env!("CARGO_PKG_VERSION"));
+    let dir = testbed::directory("released-chart");
+    let digest = digest_of(b"");
+    let arguments = ["ghcr.io/team/image", &digest, dir.to_str().unwrap()];
+    let own = [("SOURCE", source), ("CHARTS", "ghcr.io/team/charts")];
+    let package = script_with(&own, "release/chart", &arguments).unwrap();
+    let about = helm::run(&["show", "chart", &package]).unwrap();
+    let about: Value = serde_saphyr::from_str(&about).unwrap();
+    assert_eq!(about["home"], source);
+    assert_eq!(about["sources"], json!([source]));
+
+    let readme = helm::run(&["show", "readme", &package]).unwrap();
+    let links = readme.split("](").skip(1);
+    let links: Vec<&str> = links.filter_map(|rest| rest.split(')').next()).collect();
+    assert!(links.len() > 3, "{links:?}");
+    for link in links {
+        let path = link
+            .strip_prefix(&files)
+            .and_then(|rest| rest.strip_prefix('/'));
+        let path = path.unwrap_or_else(|| panic!("{link} leads nowhere outside of the repository"));
+        let path = path.split('#').next().unwrap();
+        assert!(root().join(path).is_file(), "{link}");
+    }
+    let install = format!(
+        "oci://ghcr.io/team/charts/{NAME} --version {} ",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(readme.contains(&install), "{readme}");
+
+    let values = "--values=deploy/example-values.yaml";
+    let rules = [
+        "--set=prometheusRule.enabled=true",
+        "--show-only=templates/prometheusrule.yaml",
+    ];
+    let rendered = helm::run(&[&["template", "r", &package, values], &rules[..]].concat()).unwrap();
+    let objects = helm::objects(&rendered);
+    for rule in objects[0]["spec"]["groups"][0]["rules"].as_array().unwrap() {
+        let section = text(&rule["alert"]).to_lowercase();
+        let page = format!("{files}/deploy/docs/runbook.md#{section}");
+        assert_eq!(rule["annotations"]["runbook_url"], page);
+    }
+    for (own, said) in [
+        (
+            [("SOURCE", "github.com/team/fork")],
+            "is no address of a repository",
+        ),
+        (
+            [("CHARTS", "oci://ghcr.io/team/charts")],
+            "is no place for charts",
+        ),
+    ] {
+        let refused = script_with(&own, "release/chart", &arguments).unwrap_err();
+        assert!(refused.contains(said), "{refused}");
+    }
+    let _ = fs::remove_dir_all(dir);
 }
 
 #[test]
