@@ -126,7 +126,9 @@ async fn play(world: &World, script: &Script) -> Duration {
         true => SETTLED + 20 * world.pace,
         false => SETTLED,
     };
-    let settled = settled + 2 * secs(f64::from(world.flags.grace)) + 4 * world.pace;
+    let settled = settled
+        + 2 * secs(f64::from(world.flags.grace))
+        + (4 + world.changes_of_ips()) * world.pace;
     let patience = if script.refuses() {
         PATIENCE
     } else {

@@ -7,6 +7,7 @@ use fastrand::Rng;
 
 use super::bugs::Bug;
 use super::invariants::Invariant;
+use super::replica::settings;
 use super::script::{Event, Script};
 use super::world::{Shared, World};
 use crate::model::base::ids::Zone;
@@ -51,6 +52,14 @@ impl World {
         if self.bug == Bug::SecondIpUnused {
             settings.eips_in_use = 1;
         }
+    }
+
+    /// Returns how many changes, one IP and zone each, announce and use the additional static IPs of all zones.
+    pub fn changes_of_ips(&self) -> u32 {
+        let (exist, used) = self.eips;
+        let of_zone = (exist.max(1) - 1) + (used.max(1) - 1);
+        let zones = u32::try_from(settings().zones.len()).unwrap_or(u32::MAX);
+        zones * u32::from(of_zone)
     }
 
     /// Fails if an operation brings a static IP into use that no settled stack has shown. The outputs are those of before while it runs.
