@@ -23,10 +23,10 @@ fn at_wall(time: std::time::SystemTime) -> jiff::Timestamp {
     jiff::Timestamp::try_from(time).unwrap_or(limit)
 }
 
-/// Whether the wall clock shows a year that can be written into a Lease.
+/// Whether the year of this time can be written into a Lease.
 #[must_use]
-pub fn wall_is_usable() -> bool {
-    jiff::Timestamp::try_from(std::time::SystemTime::now()).is_ok()
+pub fn is_usable(wall: std::time::SystemTime) -> bool {
+    jiff::Timestamp::try_from(wall).is_ok()
 }
 
 /// Returns the time since a moment, on the local clock.

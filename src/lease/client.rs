@@ -1,6 +1,6 @@
 //! Calls kube-leader-election, with a timeout, and classifies the result.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use kube::Client;
 use kube_leader_election::{Error, LeaseLock, LeaseLockParams, LeaseLockResult};
@@ -56,7 +56,7 @@ impl LeaseClient {
 
     /// Takes or renews the Lease within `limit`.
     pub(super) async fn take_or_renew(&self, limit: Duration) -> Attempt {
-        if let Err(fault) = RequestError::of_clock() {
+        if let Err(fault) = RequestError::of_clock(SystemTime::now()) {
             return Attempt::Failed(fault);
         }
         let answer = match clock::timeout(limit, self.inner.try_acquire_or_renew()).await {
@@ -75,7 +75,7 @@ impl LeaseClient {
 
     /// Releases the Lease within `limit`, if this replica holds it.
     pub(super) async fn give_up(&self, limit: Duration) -> Result<(), RequestError> {
-        RequestError::of_clock()?;
+        RequestError::of_clock(SystemTime::now())?;
         match clock::timeout(limit, self.inner.step_down()).await {
             Ok(done) => done.map_err(RequestError::from),
             Err(_) => Err(RequestError::no_answer(limit)),
@@ -85,8 +85,8 @@ impl LeaseClient {
 
 impl RequestError {
     /// Returns an error if the wall clock shows a year that the crate cannot format, on which it would panic.
-    fn of_clock() -> Result<(), Self> {
-        match clock::wall_is_usable() {
+    fn of_clock(wall: SystemTime) -> Result<(), Self> {
+        match clock::is_usable(wall) {
             true => Ok(()),
             false => Err(Self {
                 text: "the clock of this machine is past the year 9999: set it".to_owned(),
@@ -132,5 +132,18 @@ impl From<Error> for RequestError {
             error => error_chain::text(error),
         };
         Self { text, kind }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_past_the_year_9999_is_an_error_not_a_panic() {
+        let year_11476 = SystemTime::UNIX_EPOCH + Duration::from_secs(300_000_000_000);
+        let error = RequestError::of_clock(year_11476).expect_err("such a year");
+        assert!(error.text.contains("past the year 9999"), "{}", error.text);
+        assert!(RequestError::of_clock(SystemTime::now()).is_ok());
     }
 }

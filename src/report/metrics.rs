@@ -319,6 +319,35 @@ impl Gauges {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::base::ids::{EntryId, ObjectId};
+    use crate::model::plan::types::Plan;
+    use crate::model::schedule;
+
+    /// An alert compares this time with the clock, so it must not advance while a requested entry has no route.
+    #[test]
+    fn the_time_of_the_last_sync_stays_while_an_entry_is_missing() {
+        let mut plan = Plan::default();
+        plan.action = Action::Keep;
+        let net = "8.8.8.8/32".parse().expect("a network");
+        let entry = EntryId {
+            object: ObjectId::default(),
+            key: "dns".to_owned(),
+        };
+        plan.request.entries.insert(entry, net);
+        let mut pass = Pass {
+            plan,
+            applied: false,
+            outcome: schedule::Outcome::Settled(None),
+            tried: (0, Duration::ZERO),
+        };
+        let metrics = Metrics::new();
+        metrics.passed(&pass, Duration::ZERO);
+        let never = "last_sync_timestamp_seconds 0.0\n";
+        assert!(metrics.text().contains(never), "no table routes the entry");
+        pass.plan.request.entries.clear();
+        metrics.passed(&pass, Duration::ZERO);
+        assert!(!metrics.text().contains(never), "nothing is missing");
+    }
 
     #[test]
     fn the_text_has_the_reference_metric_and_the_lease() {

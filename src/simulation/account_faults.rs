@@ -256,6 +256,13 @@ impl MemoryProvider {
         account.made.iter().filter_map(stray).collect()
     }
 
+    /// Whether the account has the address, and no other interface has it.
+    pub(crate) fn is_usable(&self, ip: &str) -> bool {
+        let account = self.account();
+        let address = account.ec2.addresses.get(ip);
+        address.is_some_and(|it| it.held_by.as_deref() != Some(OTHER_INTERFACE))
+    }
+
     /// Whether another account has this static IP, which was released here.
     pub(crate) fn is_given_away(&self, ip: &str) -> bool {
         self.account().ec2.given_away.contains(ip)

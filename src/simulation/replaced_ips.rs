@@ -55,6 +55,14 @@ fn output(zone: &Zone) -> String {
     part_name(zone, Part::Eip)
 }
 
+impl OwnIps {
+    /// Returns the addresses in the flags of the Deployment and of the replicas, each with the output of its zone.
+    pub fn in_flags(&self) -> impl Iterator<Item = (String, &str)> {
+        let named = self.set.iter().chain(self.of.iter().flatten());
+        named.map(|it| (output(&it.zone), it.ip.ip.as_str()))
+    }
+}
+
 impl Shared {
     /// Records the zones that got the named static IP. `forgets`: without a ledger, a zone that is created again may get an earlier static
     /// IP, which has its tags.

@@ -153,13 +153,16 @@ impl World {
         sight
     }
 
-    /// Returns the zones that are not in the stack and wait for a user, because their former static IP was released.
+    /// Returns the zones that are not in the stack and wait for a user, because their former static IP, or the one that a flag names, was
+    /// released or is at another interface.
     pub fn zones_without_ip(&self) -> BTreeSet<Zone> {
-        let addresses = self.account.sight().addresses;
         let shared = self.shared();
-        let released = shared.kept.iter();
-        let released = released.filter(|(_, ip)| !addresses.contains(*ip));
-        let released: BTreeSet<&str> = released.filter_map(|(id, _)| zone_of_eip(id)).collect();
+        let kept = shared.kept.iter().map(|(id, ip)| (id.clone(), ip.as_str()));
+        let known = kept.chain(shared.own_ips.in_flags());
+        let released: BTreeSet<String> = known
+            .filter(|(_, ip)| !self.account.is_usable(ip))
+            .filter_map(|(id, _)| zone_of_eip(&id).map(str::to_owned))
+            .collect();
         if released.is_empty() {
             return BTreeSet::new();
         }

@@ -116,21 +116,32 @@ impl Boards {
 
 impl Board {
     /// Records an added or changed object.
-    pub(super) fn set(&self, id: ObjectId, object: Object) {
+    pub(super) fn set(&self, id: ObjectId, mut object: Object) {
         if let Some(why) = &object.unreadable {
             tracing::debug!(source = shown(&self.cluster), object = %id, "a ConfigMap cannot be read: {why}");
         }
         self.boards.change(&self.cluster, false, |snapshot| {
+            let before = snapshot.objects.get(&id);
+            object.is_last_read = before.is_some_and(|before| before.is_last_read);
             let before = snapshot.objects.insert(id, object.clone());
             object::bound(&mut snapshot.objects);
             before.is_none_or(|before| before.asks() != object.asks())
         });
     }
 
-    /// Records that an object was deleted.
+    /// Records that an object was deleted. The mark of the last object that is read stays until the next list: only a list shows whether
+    /// the namespace still has more.
     pub(super) fn delete(&self, id: &ObjectId) {
         self.boards.change(&self.cluster, false, |snapshot| {
-            snapshot.objects.remove(id).is_some()
+            let Some(object) = snapshot.objects.get_mut(id) else {
+                return false;
+            };
+            if object.is_last_read {
+                object.data.clear();
+            } else {
+                snapshot.objects.remove(id);
+            }
+            true
         });
     }
 

@@ -19,6 +19,9 @@ use super::super::board::Boards;
 use super::*;
 use crate::model::input::request::Snapshot;
 
+#[path = "crowd_tests.rs"]
+mod crowd;
+
 const RESYNC: Duration = Duration::from_secs(300);
 const POISON: &str = r#"[{"time":"9999-12-31T23:59:59Z","fieldsV1":DEEP}]"#;
 

@@ -25,8 +25,8 @@ use crate::model::input::request::Object;
 pub const SELECTOR: &str = "egress=static";
 /// The number of objects per page. The API server holds a whole page in memory.
 const PAGE: usize = 50;
-/// The maximum number of pages of one list: 100,000 ConfigMaps.
-const MAX_PAGES: usize = 2_000;
+/// The maximum number of pages of one list: 1,000,000 ConfigMaps.
+const MAX_PAGES: usize = 20_000;
 /// The maximum number of empty pages in one list although more pages follow.
 const MAX_EMPTY_PAGES: usize = 10;
 /// How long the API server may take to accept a watch.
@@ -52,6 +52,8 @@ pub(super) enum ReadError {
     Client(#[from] kube::Error),
     #[error("{0}")]
     Answer(String),
+    #[error("there are more than {most} labelled ConfigMaps", most = MAX_PAGES * PAGE)]
+    TooMany,
 }
 
 impl ReadError {
@@ -61,7 +63,7 @@ impl ReadError {
             Self::Status { code, message } => {
                 matches!(code, 410) || message.contains("Too large resource version")
             }
-            Self::Client(_) | Self::Answer(_) => false,
+            Self::Client(_) | Self::Answer(_) | Self::TooMany => false,
         }
     }
 
@@ -84,6 +86,9 @@ impl ReadError {
             Self::Answer(why) => {
                 format!("its response cannot be used ({why}): check the proxies between it and this process")
             }
+            Self::TooMany => format!(
+                "{self}: delete those that nobody needs, and limit their number with a ResourceQuota for count/configmaps"
+            ),
         }
     }
 }
@@ -141,12 +146,11 @@ impl Reader {
     /// Lists all ConfigMaps by a consistent read. The API server's cache may be outdated.
     pub(super) async fn list(&self) -> Result<Listing, ReadError> {
         let mut listing = Listing::default();
-        let (mut token, mut empty) = (String::new(), 0);
+        let (mut token, mut empty, mut furthest) = (String::new(), 0, String::new());
         for _ in 0..MAX_PAGES {
-            let before = listing.objects.len();
             let page = timeout(PAGE_TIME, self.page(&token, &mut listing)).await;
             let late = || ReadError::Answer(format!("a page took more than {PAGE_TIME:?}"));
-            let Shell { metadata } = page.map_err(|_| late())??;
+            let (Shell { metadata }, last) = page.map_err(|_| late())??;
             object::bound(&mut listing.objects);
             if metadata.r#continue.is_empty() {
                 listing.version = metadata.resource_version;
@@ -155,7 +159,9 @@ impl Reader {
                     false => Ok(listing),
                 };
             }
-            empty += usize::from(listing.objects.len() == before);
+            // A list is ordered by namespace and name. Most objects of a crowded namespace are dropped, so their number shows no progress.
+            empty += usize::from(last <= furthest);
+            furthest = furthest.max(last);
             let same = metadata.r#continue == token;
             if same || empty > MAX_EMPTY_PAGES || metadata.r#continue.len() > MAX_TOKEN {
                 let why = "the list does not end".to_owned();
@@ -163,13 +169,11 @@ impl Reader {
             }
             token = metadata.r#continue;
         }
-        Err(ReadError::Answer(format!(
-            "there are more than {} labelled ConfigMaps",
-            MAX_PAGES * PAGE
-        )))
+        Err(ReadError::TooMany)
     }
 
-    async fn page(&self, token: &str, listing: &mut Listing) -> Result<Shell, ReadError> {
+    /// Reads one page. Returns what follows its objects, and the last object as "namespace/name"; empty without objects.
+    async fn page(&self, token: &str, listing: &mut Listing) -> Result<(Shell, String), ReadError> {
         let mut query = format!("&limit={PAGE}");
         if !token.is_empty() {
             query += &format!("&continue={}", utf8_percent_encode(token, NON_ALPHANUMERIC));
@@ -180,11 +184,15 @@ impl Reader {
             .into_body()
             .into_data_stream();
         let mut list = List::default();
-        let mut nameless = None;
+        let (mut nameless, mut last) = (None, String::new());
         while let Some(bytes) = body.next().await {
             let split = list.push(&bytes?, |text| match item::item(text) {
                 Ok(item) => {
                     let id = self.id(item.namespace, item.name);
+                    let place = format!("{}/{}", id.namespace, id.name);
+                    if place > last {
+                        last = place;
+                    }
                     listing.objects.insert(id, item.object);
                 }
                 Err(why) => nameless = Some(why),
@@ -196,7 +204,9 @@ impl Reader {
         }
         let shell = list.finish();
         let shell = shell.map_err(|error| ReadError::Answer(error.to_string()))?;
-        serde_json::from_slice(&shell).map_err(|error| ReadError::Answer(error.to_string()))
+        let shell = serde_json::from_slice(&shell);
+        let shell = shell.map_err(|error| ReadError::Answer(error.to_string()))?;
+        Ok((shell, last))
     }
 
     /// Starts a watch from this version.

@@ -129,6 +129,16 @@ async fn a_nat_gateway_that_was_deleted() {
     is_repaired("drift-nat", "NatGatewayGone", delete_gateway).await;
 }
 
+/// EC2 may divide every list into pages of one item. What is on a later page is there.
+#[tokio::test]
+async fn every_page_of_a_list_is_read() {
+    is_repaired("drift-pages", "NatGatewayGone", |stage| {
+        stage.aws.settings(json!({ "ec2_page_size": 1 }));
+        delete_gateway(stage);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_nat_gateway_that_has_failed() {
     is_repaired("drift-failed", "NatGatewayFailed", |stage| {

@@ -139,6 +139,53 @@ async fn the_rights_are_enough() {
     }
 }
 
+/// Whoever steals the pod's token writes no object but the controller's own.
+#[tokio::test]
+async fn no_right_reaches_a_foreign_object() {
+    let stage = Stage::open("foreign").await;
+    let mut own_lease = None;
+    for right in rights(&stage.namespace) {
+        let writes = ["create", "update", "patch", "delete", "deletecollection"];
+        let is_write = writes.contains(&right.verb.as_str());
+        let is_object = ["configmaps", "leases"].contains(&right.resource.as_str());
+        assert!(
+            !is_write || !is_object || !right.name.is_empty(),
+            "{right:?}"
+        );
+        if is_write && right.resource == "leases" {
+            own_lease = Some(right);
+        }
+    }
+    let own_lease = own_lease.expect("the right to renew the Lease");
+    let account = format!(
+        "system:serviceaccount:{}:kube-static-egress-controller",
+        stage.namespace
+    );
+    let may = async |verb: &str, group: &str, resource: &str, namespace: &str, name: &str| {
+        let review = json!({ "spec": { "user": account, "resourceAttributes": {
+            "namespace": namespace, "group": group, "resource": resource, "verb": verb, "name": name } } });
+        let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+        let answer = send(&stage, Method::POST, path, &review).await;
+        answer["status"]["allowed"] == true
+    };
+    let own = stage.namespace.as_str();
+    let leases = "coordination.k8s.io";
+    let renews = may(&own_lease.verb, leases, "leases", own, &own_lease.name).await;
+    assert!(renews, "{own_lease:?}");
+    for verb in ["create", "update", "patch", "delete"] {
+        for (group, resource, namespace, name) in [
+            ("", "configmaps", "kube-system", "aws-auth"),
+            ("", "configmaps", own, "of-a-team"),
+            ("", "secrets", own, "any"),
+            (leases, "leases", "kube-system", "kube-scheduler"),
+            (leases, "leases", own, "of-another-controller"),
+        ] {
+            let allowed = may(verb, group, resource, namespace, name).await;
+            assert!(!allowed, "{verb} {resource} {namespace}/{name}");
+        }
+    }
+}
+
 /// `helm test`: its pod makes a plan with the permissions, arguments and environment of the controller, and changes nothing.
 #[tokio::test]
 async fn the_pod_of_helm_test_succeeds_where_the_controller_works() {

@@ -5,6 +5,7 @@
 //! | objects that typed clients cannot read, before a start, while a leader runs, written again and again | `poison::an_odd_object_…` |
 //! | one value edited faster than change sets are made | `pace::who_edits_faster_…` |
 //! | more keys than memory, more megabytes than memory | `poison::sixty_thousand_keys_…`, `memory::…`, `memory_limit::…` |
+//! | more ConfigMaps than are read | `configmaps_without_number_hide_nobody_else` |
 //! | keys beyond the limits, in a namespace that sorts first | `keys_beyond_the_limits_refuse_nobody_else` |
 //! | all the room that routes have, and what stays after it was given back | `room_…` (two) |
 //! | all the places of the port | `connections_that_fill_the_port_fail_no_probe`, `floods::readers_…` |
@@ -22,6 +23,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt as _;
 use http::Method;
 use serde_json::{Map, Value, json};
 
@@ -240,6 +242,31 @@ async fn flaps_of_a_label_cost_few_calls_of_aws() {
     };
     let (calls, writes) = cost(&town, edit, Duration::from_millis(50)).await;
     assert!(calls <= 4.0 && writes <= 1.0, "{calls}, {writes}");
+    replica.assert_well();
+}
+
+/// A list of 5,200 ConfigMaps has more than a hundred pages. An entry of a ConfigMap that is not read keeps its route.
+#[tokio::test]
+async fn configmaps_without_number_hide_nobody_else() {
+    let town = Town::open("tenant-crowd").await;
+    let mut replica = town.launch("r1").start();
+    town.routes("9.9.9.9/32", true).await;
+    town.hostile("zz-late", json!({ "key": "20.0.0.1" })).await;
+    town.routes("20.0.0.1/32", true).await;
+    let names = futures::stream::iter((0..5_200).map(|number| format!("n{number:04}")));
+    names
+        .for_each_concurrent(16, async |name| town.hostile(&name, json!({})).await)
+        .await;
+    told(&replica, "TooManyEntries", 1.0).await;
+    town.swaps_within(PATIENCE, "5,200 ConfigMaps", "9.9.9.9", "9.9.9.10")
+        .await;
+    replica.kill();
+    let mut replica = town.launch("r2").start();
+    let what = "5,200 ConfigMaps and a failover";
+    town.swaps_within(PATIENCE, what, "9.9.9.10", "9.9.9.11")
+        .await;
+    town.routes("20.0.0.1/32", true).await;
+    told(&replica, "TooManyEntries", 1.0).await;
     replica.assert_well();
 }
 

@@ -12,6 +12,13 @@ pub struct ObjectId {
     pub name: String,
 }
 
+impl ObjectId {
+    /// Whether both ConfigMaps are in the same namespace of the same cluster.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.namespace == other.namespace && self.cluster == other.cluster
+    }
+}
+
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.cluster.is_empty() {

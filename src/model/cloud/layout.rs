@@ -262,6 +262,12 @@ impl Layout {
         self.bodies.get(id).is_some_and(retention::is_retained)
     }
 
+    /// Returns the logical ids of the EIPs that CloudFormation releases with the stack.
+    pub fn released(&self) -> impl Iterator<Item = &str> {
+        let ids = self.resources.keys().map(String::as_str);
+        ids.filter(|id| self.releases(id))
+    }
+
     /// Whether the resource is an EIP that CloudFormation releases when the stack no longer has it.
     pub fn releases(&self, id: &str) -> bool {
         let is_eip = |it: &Resource| ResourceType::of(&it.kind) == ResourceType::Eip;

@@ -8,7 +8,7 @@ use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::base::refusal::{Caution, Refusal};
 use crate::model::desired::reading::{self, Reading, Unread};
-use crate::model::input::object::{MAX_ENTRIES_PER_OBJECT, Object};
+use crate::model::input::object::{MAX_ENTRIES_PER_OBJECT, MAX_OBJECTS_PER_NAMESPACE, Object};
 use crate::model::input::request::{MAX_ENTRIES, Request, Snapshot};
 use crate::model::persisted::ledger::Ledger;
 use crate::model::persisted::recall::Recall;
@@ -60,6 +60,9 @@ pub fn parse(
     doubts(snapshot, &mut problems);
     for (id, object) in &snapshot.objects {
         request.hidden(id, object, rules, ledger, &mut problems);
+        if object.is_last_read {
+            problems.push(request.beyond(snapshot, id, rules, ledger));
+        }
     }
     let readings = reading::read(snapshot, rules, recall);
     for (entry, read) in readings.entries {
@@ -172,6 +175,33 @@ impl Request {
         } else {
             self.held.insert(net);
         }
+    }
+
+    /// Reports that the ConfigMaps after this one are not read. Their entries keep the network that they requested last.
+    fn beyond(
+        &mut self,
+        snapshot: &Snapshot,
+        last: &ObjectId,
+        rules: &Rules,
+        ledger: Option<&Ledger>,
+    ) -> Problem {
+        self.refused += 1;
+        self.settled &= ledger.is_some();
+        self.hold_unknown(last, ledger);
+        let mut kept = 0;
+        for (entry, net) in ledger.into_iter().flat_map(|it| it.after_object(last)) {
+            if snapshot.may_hide(&entry.object) {
+                self.keep(entry.clone(), net, rules);
+                kept += 1;
+            }
+        }
+        let text = format!(
+            "the namespace has more than the {MAX_OBJECTS_PER_NAMESPACE} labelled ConfigMaps that are read, and this is the last one in \
+             the order of names; {kept} entries of later ones keep the network that they asked for last; use fewer ConfigMaps with \
+             more entries each"
+        );
+        let subject = Subject::Object(last.clone());
+        Problem::refused(subject, Refusal::TooMany.reason(), text)
     }
 
     /// Reports the unread parts of an object with one problem each. Unread entries keep the network that they requested last.

@@ -4,6 +4,7 @@ use super::*;
 use crate::model::base::cidr::Rules;
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
+use crate::model::input::object::bound;
 use crate::model::persisted::ledger::Ledger;
 use crate::model::persisted::recall::Recall;
 
@@ -284,4 +285,49 @@ fn a_namespace_has_its_networks_and_the_older_ones_come_first() {
             Reason::NamespaceFull
         )]
     );
+}
+
+/// A namespace that gets more ConfigMaps than are read loses no route, and the namespace after it none of its own.
+#[test]
+fn configmaps_beyond_those_that_are_read_keep_their_networks() {
+    let kept = of_namespace("aaa", "zz-late".to_owned());
+    let good = of_namespace("zzz", "one".to_owned());
+    let mut snapshot = Snapshot::default();
+    for (id, net) in [(&kept, "9.9.9.9"), (&good, "8.8.8.8")] {
+        snapshot.objects.insert(id.clone(), object(&[("key", net)]));
+    }
+    let none = || Some(std::iter::empty::<&Ipv4Net>());
+    let first = parse(&snapshot, &Rules::default(), Recall::Nowhere, None).0;
+    let ledger = Ledger::new("egress")
+        .after(&snapshot, &first, none(), false)
+        .0;
+    let crowd = |number| {
+        (
+            of_namespace("aaa", format!("n{number:06}")),
+            Object::default(),
+        )
+    };
+    snapshot
+        .objects
+        .extend((0..MAX_OBJECTS_PER_NAMESPACE).map(crowd));
+    bound(&mut snapshot.objects);
+    assert!(snapshot.may_hide(&kept) && !snapshot.may_hide(&good));
+    let recall = Recall::Known(&ledger);
+    let (request, problems) = parse(&snapshot, &Rules::default(), recall, Some(&ledger));
+    let of = |object: &ObjectId| EntryId {
+        object: object.clone(),
+        key: "key".to_owned(),
+    };
+    assert_eq!(request.entries[&of(&kept)].to_string(), "9.9.9.9/32");
+    assert_eq!(request.entries[&of(&good)].to_string(), "8.8.8.8/32");
+    assert!(request.settled);
+    let [problem] = &problems[..] else {
+        panic!("{problems:?}")
+    };
+    assert!(problem.message().contains("1 entries of later ones keep"));
+    assert_eq!(problem.reason, Reason::TooManyEntries);
+    let ledger = ledger.after(&snapshot, &request, none(), false).0;
+    assert!(ledger.asked(&of(&kept)).is_some(), "the line stays");
+    let (blind, _) = parse(&snapshot, &Rules::default(), Recall::Nowhere, None);
+    assert!(!blind.settled, "without a ledger nothing is removed");
 }

@@ -7,6 +7,8 @@ use crate::model::input::annotations::{Annotations, keep};
 
 /// The maximum number of entries that are read from one ConfigMap, the first in key order. The rest is counted.
 pub const MAX_ENTRIES_PER_OBJECT: usize = 1_000;
+/// The maximum number of ConfigMaps that are read from one namespace, the first in name order.
+pub const MAX_OBJECTS_PER_NAMESPACE: usize = 5_000;
 /// The maximum length of a key in bytes, as in Kubernetes.
 const MAX_KEY: usize = 253;
 /// The maximum length of a value in bytes, without the blanks around it. A CIDR is much shorter.
@@ -34,6 +36,8 @@ pub struct Object {
     pub binary_keys: usize,
     /// Why the object cannot be read; None if it was read. The data of an unreadable object is unknown.
     pub unreadable: Option<String>,
+    /// Whether the namespace has further ConfigMaps, later in name order, which are not read.
+    pub is_last_read: bool,
     /// The controller's own annotations. They are not part of the request.
     pub annotations: Annotations,
 }
@@ -84,12 +88,14 @@ impl Object {
             self.more_keys,
             self.binary_keys,
             &self.unreadable,
+            self.is_last_read,
         )
     }
 
     /// Whether the object certainly requests nothing. Networks in `binaryData` are probably meant as a request.
     pub fn is_empty(&self) -> bool {
-        self.data.is_empty() && self.more_keys + self.binary_keys == 0 && self.unreadable.is_none()
+        let is_whole = self.unreadable.is_none() && !self.is_last_read;
+        self.data.is_empty() && self.more_keys + self.binary_keys == 0 && is_whole
     }
 
     /// Whether the object may have this key. A key is only known to be gone if the whole object was read.
@@ -119,9 +125,40 @@ impl Object {
     }
 }
 
+/// Limits the number of objects of each namespace, and the size of all objects together.
+pub fn bound(objects: &mut BTreeMap<ObjectId, Object>) {
+    bound_numbers(objects);
+    bound_sizes(objects);
+}
+
+/// Drops the objects of a namespace beyond [`MAX_OBJECTS_PER_NAMESPACE`], and marks the last one that stays.
+fn bound_numbers(objects: &mut BTreeMap<ObjectId, Object>) {
+    if objects.len() <= MAX_OBJECTS_PER_NAMESPACE {
+        return;
+    }
+    let ids: Vec<&ObjectId> = objects.keys().collect();
+    let namespaces = ids.chunk_by(|one, next| one.is_beside(next));
+    let crowded: Vec<(ObjectId, Vec<ObjectId>)> = namespaces
+        .filter_map(|ids| {
+            let (read, beyond) = ids.split_at_checked(MAX_OBJECTS_PER_NAMESPACE)?;
+            let last = read.last().filter(|_| !beyond.is_empty())?;
+            let beyond = beyond.iter().map(|id| (*id).clone());
+            Some(((*last).clone(), beyond.collect()))
+        })
+        .collect();
+    for (last, beyond) in crowded {
+        for id in beyond {
+            objects.remove(&id);
+        }
+        if let Some(object) = objects.get_mut(&last) {
+            object.is_last_read = true;
+        }
+    }
+}
+
 /// Limits the size of all objects together. Above the limit, the largest namespace loses entries first, starting with its largest object.
 /// Dropped entries are counted, and keep the network that they requested last.
-pub fn bound(objects: &mut BTreeMap<ObjectId, Object>) {
+fn bound_sizes(objects: &mut BTreeMap<ObjectId, Object>) {
     let mut sizes: BTreeMap<(String, String), BTreeMap<ObjectId, usize>> = BTreeMap::new();
     let mut all: usize = objects.values().map(Object::size).sum();
     if all <= MAX_KEPT {
@@ -220,6 +257,34 @@ mod tests {
             assert_eq!(all, 1_000, "{id}: what is dropped is counted");
             assert!(id.namespace == "greedy" || object == &before[id]);
         }
+    }
+
+    #[test]
+    fn one_namespace_has_a_limited_number_of_objects() {
+        let id = |namespace: &str, name: usize| ObjectId {
+            namespace: namespace.to_owned(),
+            name: format!("{name:06}"),
+            ..ObjectId::default()
+        };
+        let honest = |name| (id("honest", name), Object::default());
+        let mut objects: BTreeMap<_, _> = (0..MAX_OBJECTS_PER_NAMESPACE).map(honest).collect();
+        let before = objects.clone();
+        bound(&mut objects);
+        assert_eq!(objects, before, "the limit itself fits");
+        let greedy = |name| (id("greedy", name), Object::default());
+        objects.extend((1..300_000).map(greedy));
+        bound(&mut objects);
+        assert_eq!(objects.len(), 2 * MAX_OBJECTS_PER_NAMESPACE);
+        let marked = |objects: &BTreeMap<ObjectId, Object>| {
+            let marked = objects.iter().filter(|(_, object)| object.is_last_read);
+            marked.map(|(id, _)| id.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(marked(&objects), [id("greedy", MAX_OBJECTS_PER_NAMESPACE)]);
+        assert!(!objects[&marked(&objects)[0]].is_empty());
+        objects.extend([greedy(0)]);
+        bound(&mut objects);
+        let last = id("greedy", MAX_OBJECTS_PER_NAMESPACE - 1);
+        assert_eq!(marked(&objects), [last], "an earlier name moves the mark");
     }
 
     #[test]

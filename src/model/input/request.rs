@@ -31,6 +31,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Returns whether the object may exist although the snapshot does not have it: its namespace has more ConfigMaps than are read.
+    pub fn may_hide(&self, id: &ObjectId) -> bool {
+        let before = self.objects.range(..id).next_back();
+        before.is_some_and(|(last, object)| object.is_last_read && last.is_beside(id))
+            && !self.objects.contains_key(id)
+    }
+
     /// Whether certainly no ConfigMap requests a route.
     pub fn is_truly_empty(&self) -> bool {
         self.missing.is_empty() && self.objects.values().all(Object::is_empty)

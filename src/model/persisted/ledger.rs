@@ -306,8 +306,7 @@ impl Ledger {
         newer.map(|(entry, _)| entry)
     }
 
-    /// Whether a leader that reads only `stored` could lose what this ledger protects: a route, a static IP, or the rest of a grace period.
-    /// All other records only affect waiting times.
+    /// Whether a leader that reads only `stored` could lose a route, a static IP, or the rest of a grace period, not only waiting times.
     pub fn must_outlive(&self, stored: &Self) -> bool {
         let stays = |ledger: &Self| {
             let (empty, large) = (ledger.grace.empty_since, ledger.grace.large_removal);
@@ -355,15 +354,16 @@ impl Ledger {
             let live: Vec<&Ipv4Net> = live.collect();
             let stands = |entry: &EntryId| {
                 let object = snapshot.objects.get(&entry.object);
-                object.is_some_and(|object| object.may_have(&entry.key))
+                let is_read = object.is_some_and(|object| object.may_have(&entry.key));
+                is_read || snapshot.may_hide(&entry.object)
             };
             let standing = ledger.entries.iter().filter(|(entry, _)| stands(entry));
             let standing = cidr::minimal(standing.map(|(_, line)| line.net), &BTreeSet::new());
-            let left = live.iter().filter(|it| !cidr::covers(&standing, it));
-            let left: Vec<&Ipv4Net> = left.copied().collect();
+            let mut left = live.clone();
+            left.retain(|it| !cidr::covers(&standing, it));
             let is_left = |net: &Ipv4Net| left.iter().any(|route| overlap(net, route));
-            let keeps = |entry: &EntryId, line: &Line| stands(entry) || is_left(&line.net);
-            ledger.entries.retain(|entry, line| keeps(entry, line));
+            let entries = &mut ledger.entries;
+            entries.retain(|entry, line| stands(entry) || is_left(&line.net));
             ledger.former.retain(|net| under_way || is_left(net));
             let is_live = |net: &Ipv4Net| live.iter().any(|route| overlap(net, route));
             ledger.unnamed.retain(|net| under_way || is_live(net));

@@ -73,6 +73,19 @@ fn refuse_to_believe(stack: &Stack, status: &Status) -> Decision {
     Decision::refuse(&stack.name, Reason::StatusContradicted, text)
 }
 
+/// Returns the refusal to delete a half-deleted stack again. Such a stack cannot be updated, so its EIPs cannot get a DeletionPolicy any more.
+fn refuse_to_release(stack: &Stack, eips: &[&str], cause: &str) -> Decision {
+    let text = format!(
+        "a deletion of the stack failed halfway ({cause}), and the next one releases the static IPs that are left of {}, which have no \
+         DeletionPolicy; delete the stack by hand, and name those that partners allow: aws cloudformation delete-stack --stack-name {} \
+         --retain-resources {}",
+        eips.join(", "),
+        stack.name,
+        eips.join(" ")
+    );
+    Decision::refuse(&stack.name, Reason::DeleteFailed, text)
+}
+
 /// Returns the continuation of the rollback. At last it skips resources that fail each time, such as a route whose table does not exist,
 /// but never a resource that a static IP depends on.
 fn rolled_back_halfway(stack: &Stack, cause: String) -> Decision {
@@ -174,7 +187,7 @@ impl Plan {
                     ..Decision::delete(stack, why, BTreeSet::new())
                 }
             }
-            Phase::DeleteFailed => self.deleted_halfway(world, stack, &cause),
+            Phase::DeleteFailed => self.deleted_halfway(world, stack, layout, &cause),
             Phase::Review => {
                 let text = "a change set that would create the stack exists and was not executed; delete the empty \
                             stack, then the controller creates the stack again"
@@ -192,13 +205,25 @@ impl Plan {
     }
 
     /// Returns the deletion of the stack, or the refusal to delete it: no other operation is possible.
-    fn deleted_halfway(&self, world: &World<'_>, stack: &Stack, cause: &str) -> Decision {
+    fn deleted_halfway(
+        &self,
+        world: &World<'_>,
+        stack: &Stack,
+        layout: &Layout,
+        cause: &str,
+    ) -> Decision {
         let deletion = stack.deletion.clone().unwrap_or_default();
-        // With on-empty=delete the IPs may go, and a half-deleted stack serves no traffic. A stack that was never created has served none.
+        let was_never_created =
+            deletion.before.phase() == Phase::CreateFailed && !has_served(world, stack);
+        let released: Vec<&str> = layout.released().collect();
+        if !was_never_created && !released.is_empty() {
+            return refuse_to_release(stack, &released, cause);
+        }
+        // With on-empty=delete the stack may go, and a half-deleted stack serves no traffic. A stack that was never created has served none.
         // While a source is in doubt, no stack that has served is deleted.
         let may_go = self.deletion_is_due(world)
             || world.settings.on_empty == OnEmpty::Delete && world.snapshot.is_certain()
-            || deletion.before.phase() == Phase::CreateFailed && !has_served(world, stack);
+            || was_never_created;
         if !may_go {
             let text = format!(
                 "a deletion of the stack failed halfway ({cause}), and such a stack can only be deleted: save its static IPs if \
@@ -235,3 +260,7 @@ impl Plan {
         request.settled && request.entries.is_empty() && request.refused == 0
     }
 }
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

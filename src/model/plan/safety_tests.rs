@@ -1,13 +1,12 @@
 //! Changes of routes and static IPs that must never happen.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::tests::{Bench, kinds, texts};
 use super::*;
 use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnEmpty;
-use crate::model::cloud::live::{Change, Deletion, Effect};
+use crate::model::cloud::live::{Change, Effect};
 use crate::model::cloud::network::{Route, WorkerTable};
 use crate::model::cloud::status::Status;
 use crate::model::input::request::Snapshot;
@@ -107,33 +106,6 @@ fn a_source_in_doubt_removes_nothing_however_empty_it_looks() {
             assert_eq!(bench.plan().action, Action::Refuse, "nor the rest");
         }
     }
-}
-
-#[test]
-fn a_stack_that_is_deleted_halfway_goes_only_when_nothing_can_be_lost_with_it() {
-    let mut bench = Bench::live(&[("dns", "8.8.8.8")]);
-    bench.stack().status = Status::read("DELETE_FAILED");
-    let mut deletion = Deletion {
-        before: Status::read("UPDATE_COMPLETE"),
-        failures: 1,
-        stuck: ["NATSubneta".to_owned()].into(),
-    };
-    bench.stack().deletion = Some(deletion.clone());
-    assert_eq!(
-        bench.plan().action,
-        Action::Refuse,
-        "it has served somebody"
-    );
-    deletion.before = Status::read("ROLLBACK_COMPLETE");
-    bench.stack().deletion = Some(deletion.clone());
-    let retain = BTreeSet::new();
-    assert_eq!(bench.plan().action, Action::Delete { retain });
-    deletion.failures = 2;
-    bench.stack().deletion = Some(deletion.clone());
-    let retain = deletion.stuck;
-    let plan = bench.plan();
-    assert_eq!(plan.action, Action::Delete { retain });
-    assert!(plan.why.contains("by hand: NATSubneta"), "{plan}");
 }
 
 #[test]

@@ -37,6 +37,21 @@ impl Ledger {
         self.short.contains(&tenant(object))
     }
 
+    /// Returns the entries, each with its network, of the ConfigMaps of the same namespace that come later in name order.
+    pub fn after_object<'a>(
+        &'a self,
+        object: &'a ObjectId,
+    ) -> impl Iterator<Item = (&'a EntryId, Ipv4Net)> {
+        let first = EntryId {
+            object: object.clone(),
+            key: String::new(),
+        };
+        let from = self.entries.range(first..);
+        from.take_while(|(entry, _)| entry.object.is_beside(object))
+            .filter(|(entry, _)| entry.object != *object)
+            .map(|(entry, line)| (entry, line.net))
+    }
+
     /// Removes lines until the document fits. Returns their number, and their namespaces. Their networks are stored without them, so a full
     /// ledger still explains all live routes and makes no wrong statement about other entries.
     pub(super) fn shorten(&mut self) -> (usize, BTreeSet<(String, String)>) {
@@ -90,7 +105,9 @@ impl Ledger {
         };
         let lacks_line = |(id, object): &(&ObjectId, &Object)| {
             self.is_short(id)
-                && (object.hides_entries() || object.data.keys().any(|key| !has_line(id, key)))
+                && (object.hides_entries()
+                    || object.is_last_read
+                    || object.data.keys().any(|key| !has_line(id, key)))
         };
         let lacking = snapshot.objects.iter().filter(lacks_line);
         let lacking = lacking.map(|(id, _)| tenant(id));
