@@ -179,12 +179,13 @@ impl World {
     pub fn edit_stack(&self, hand: StackEdit) {
         let before = self.account.sight();
         self.account.edit_by_hand(hand);
-        let after = self.account.sight();
+        let (after, ledger) = (self.account.sight(), self.stored_ledger());
         let mut shared = self.shared();
         shared.stamp = None;
         shared.excuses.takes_away(&before, &after);
         if after.status.is_empty() {
             shared.keep_ips();
+            shared.forget_brought_ips(ledger.as_ref());
         }
     }
 

@@ -18,6 +18,7 @@ use crate::model::cloud::layout::Layout;
 use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::static_ip::StaticIp;
 use crate::model::desired::template::Template;
+use crate::model::persisted::ledger::Ledger;
 use crate::provider::memory::account_view::AccountView;
 
 /// Another address for a zone.
@@ -64,6 +65,18 @@ impl OwnIps {
 }
 
 impl Shared {
+    /// Forgets the kept addresses that flags named and the ledger has not recorded yet: they have no tags of the stack. The ledger records them
+    /// with the first look at a stack at rest.
+    pub fn forget_brought_ips(&mut self, ledger: Option<&Ledger>) {
+        let recorded = ledger.into_iter().flat_map(|it| it.static_ips.values());
+        let recorded: BTreeSet<&str> = recorded.map(|it| it.ip.as_str()).collect();
+        let named = &self.own_ips.named;
+        self.kept.retain(|id, ip| {
+            let was_brought = named.get(base(id)).is_some_and(|it| it.contains(ip));
+            !was_brought || recorded.contains(ip.as_str())
+        });
+    }
+
     /// Records the zones that got the named static IP. `forgets`: without a ledger, a zone that is created again may get an earlier static
     /// IP, which has its tags.
     pub fn note_replaced(&mut self, sight: &AccountView, forgets: bool) {
