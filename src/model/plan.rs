@@ -13,6 +13,7 @@ pub(crate) mod former_ips;
 pub(crate) mod former_more_ips;
 pub(crate) mod given_up_ips;
 pub(crate) mod kept_ips;
+pub(crate) mod left_behind;
 pub(crate) mod list_damage;
 pub(crate) mod list_edits;
 pub(crate) mod list_guard;
@@ -110,6 +111,9 @@ fn plan_for(
         Some((stack, _)) => missing_tables(world, stack, &names),
         None => BTreeSet::new(),
     };
+    let left = layout
+        .as_ref()
+        .map(|(stack, _)| left_behind::problems(world, stack, &names));
     let aside = own_tables::set_aside(world);
     let network = aside.as_ref().unwrap_or(world.network);
     let world = &World { network, ..*world };
@@ -124,6 +128,7 @@ fn plan_for(
     let live = layout.as_ref().and_then(|(_, layout)| layout.as_ref().ok());
     let none = Layout::default();
     let mut plan = draft(world, &names, live);
+    plan.problems.extend(left.into_iter().flatten());
     plan.problems.extend(owner::problems(world, live));
     plan.problems.extend(own_tables::problems(world.network));
     plan.problems.extend(replaced_ips::kept(world, &names));

@@ -38,6 +38,7 @@ mod leaderless;
 mod leadership;
 mod lease_times;
 mod ledger;
+mod left_behind;
 mod limits;
 mod linked;
 mod list_drift;

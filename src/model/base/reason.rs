@@ -50,6 +50,7 @@ reasons! {
     AnotherController (Stack): "remove one of the two installations";
     AnswersContradict (Zone, RouteTable): "nothing: the controller looks again soon";
     BinaryData (Object): "write the networks as text under data";
+    CleanUpFailed (Stack): "delete the resource by hand, with the command of the message";
     ContainsLocalNetwork (Entry): "check that this is intended";
     DeleteFailed (Stack): "save the static IPs if partners rely on them, then delete the stack";
     DriftNotSeen (Stack): "see the message: usually the controller's role lacks a right";

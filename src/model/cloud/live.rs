@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::base::ids::Zone;
 use crate::model::cloud::layout::Names;
+use crate::model::cloud::left_behind::LeftResources;
 use crate::model::cloud::network_lists::{LiveList, NetworkList};
 use crate::model::cloud::observed::Observed;
 use crate::model::cloud::part_names::Part;
@@ -61,6 +62,8 @@ pub struct Stack {
     pub change_sets: Vec<ChangeSet>,
     /// The operation that ended last; read only if the stack names its owner.
     pub last_operation: Option<LastOperation>,
+    /// The resources that clean-ups could not delete, as far as the stack's events were read.
+    pub left_behind: LeftResources,
     /// The failures of the deletion; filled in [`crate::model::cloud::status::Phase::DeleteFailed`].
     pub deletion: Option<Deletion>,
 }

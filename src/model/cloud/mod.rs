@@ -3,6 +3,7 @@
 pub mod change_set_name;
 pub mod given_ips;
 pub mod layout;
+pub mod left_behind;
 pub mod limits;
 pub mod live;
 pub mod live_routes;

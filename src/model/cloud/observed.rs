@@ -22,6 +22,8 @@ pub struct Observed {
     pub lists: BTreeMap<ListId, PrefixList>,
     /// Ids that the answers lack without proof that the resources do not exist.
     pub unproven: BTreeSet<String>,
+    /// The physical ids of resources that were left behind and that EC2 no longer shows.
+    pub gone: BTreeSet<String>,
     /// The stack's policy, if this observation includes it.
     pub policy: Option<String>,
 }

@@ -28,13 +28,16 @@ pub async fn read(
     {
         return latest.clone();
     }
-    let events = operation::newest_events(reader.calls, reader.cloudformation, &key.id).await;
-    note(memory, key, &events.ok()?);
+    let page = operation::page(reader.calls, reader.cloudformation, &key.id, None).await;
+    let (events, after) = page.ok()?;
+    note(memory, key, &events, after);
     memory.latest.as_ref()?.1.clone()
 }
 
-/// Stores the last operation that led to this state, from the stack's events, newest first.
-pub fn note(memory: &mut Memory, key: &StateKey, events: &[StackEvent]) {
+/// Stores the last operation that led to this state and what its clean-up left behind, from the stack's newest events, newest first.
+/// `after` is the token of the next page of events.
+pub fn note(memory: &mut Memory, key: &StateKey, events: &[StackEvent], after: Option<String>) {
+    memory.left_behind.note(&key.id, events, after);
     let newest = events.iter().find(|event| operation::is_of_stack(event));
     let status = |event: &StackEvent| {
         event

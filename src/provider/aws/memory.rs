@@ -6,6 +6,7 @@ use aws_sdk_cloudformation::types::Stack;
 use aws_smithy_types::DateTime;
 
 use super::failure::Failure;
+use super::left_behind;
 use super::operation::Operation;
 use super::prefix_lists;
 use super::progress::Seen;
@@ -47,6 +48,8 @@ pub struct Memory {
     pub failure: Option<(StateKey, Failure)>,
     /// The last operation, with the state to which it led.
     pub latest: Option<(StateKey, Option<LastOperation>)>,
+    /// The resources that clean-ups have left behind.
+    pub left_behind: left_behind::Seen,
     /// The failed deletions, with the state to which they led.
     pub deletion: Option<(StateKey, Deletion)>,
     /// The last operation that this process started, until its end is seen.

@@ -57,6 +57,7 @@ mod failure;
 mod http;
 mod kind;
 mod latest;
+mod left_behind;
 mod memory;
 mod observe;
 mod operation;

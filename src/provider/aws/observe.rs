@@ -10,10 +10,11 @@ use super::calls::Calls;
 use super::ec2_values::{parse_cidr, tags};
 use super::error::Failure;
 use super::kind::Service;
-use super::memory::Memory;
+use super::memory::{Ids, Memory};
 use super::pages::{self, List};
 use super::policy;
 use super::prefix_lists;
+use crate::model::cloud::left_behind::{self, LeftResources};
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::observed::{Address, Gateway, Health, IdKind, Observed, Subnet};
 use crate::model::cloud::resource_type::ResourceType;
@@ -35,10 +36,7 @@ impl Eyes<'_> {
         ips: &BTreeSet<String>,
     ) -> Result<Observed, ProviderError> {
         let ids = self.ids(memory, stack).await?;
-        let of = |kind: &str| -> Vec<String> {
-            let of_kind = ids.values().filter(|(is, _)| is == kind);
-            of_kind.map(|(_, id)| id.clone()).collect()
-        };
+        let of = |kind: &str| of_kind(kind, &ids, &stack.left_behind);
         let mut all_ips = of("AWS::EC2::EIP");
         all_ips.extend(ips.iter().cloned());
         // Removed from the memory, so that a failed read forgets the subnets.
@@ -78,7 +76,7 @@ impl Eyes<'_> {
         if self.keeps_policy && well && !was_spared {
             memory.subnets = Some((stack.version.clone(), subnets.clone()));
         }
-        Ok(Observed {
+        let mut seen = Observed {
             gateways,
             addresses: addresses?,
             subnets,
@@ -89,7 +87,9 @@ impl Eyes<'_> {
                 .map(|(id, (_, physical))| (id, physical))
                 .collect(),
             ..Observed::default()
-        })
+        };
+        left_behind::set_aside(&stack.left_behind, &mut seen);
+        Ok(seen)
     }
 
     async fn policy(&self, stack: &Stack) -> Result<Option<String>, Failure> {
@@ -97,11 +97,7 @@ impl Eyes<'_> {
     }
 
     /// Returns the type and physical id of each resource that has one, by logical id. Routes are left out.
-    async fn ids(
-        &self,
-        memory: &mut Memory,
-        stack: &Stack,
-    ) -> Result<BTreeMap<String, (String, String)>, Failure> {
+    async fn ids(&self, memory: &mut Memory, stack: &Stack) -> Result<Ids, Failure> {
         let version = (stack.id.clone(), stack.version.clone());
         if let Some((at, ids)) = &memory.ids
             && *at == version
@@ -136,9 +132,7 @@ impl Eyes<'_> {
             if let Some(physical) = resource.physical_resource_id()
                 && ResourceType::of(kind) != ResourceType::Route
             {
-                // The physical id of an EIP may contain its address and its allocation id.
-                let physical = physical.split('|').next().unwrap_or(physical);
-                ids.insert(logical.to_owned(), (kind.to_owned(), physical.to_owned()));
+                ids.insert(logical.to_owned(), (kind.to_owned(), first(physical)));
             }
         }
         // A static IP that is not a resource of the stack has an output, too.
@@ -196,6 +190,21 @@ impl Eyes<'_> {
         };
         Ok(subnets.iter().filter_map(subnet).collect())
     }
+}
+
+/// Returns the ids of the stack's resources of a type, and of those that it left behind, which the same calls read.
+fn of_kind(kind: &str, ids: &Ids, left: &LeftResources) -> Vec<String> {
+    let of_kind = ids.values().filter(|(is, _)| is == kind);
+    let left = left
+        .iter()
+        .filter(|(id, it)| it.resource_type == kind && it.is_watched(id));
+    let left = left.map(|(id, _)| first(id));
+    of_kind.map(|(_, id)| id.clone()).chain(left).collect()
+}
+
+/// Returns the first part of a physical id. That of an EIP may contain its address and its allocation id.
+fn first(physical: &str) -> String {
+    physical.split('|').next().unwrap_or(physical).to_owned()
 }
 
 /// Returns the holder of an address: a network interface, an instance, or only the id of the association.

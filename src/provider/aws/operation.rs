@@ -124,15 +124,7 @@ pub fn stack_status(event: &StackEvent) -> Status {
     Status::read(word)
 }
 
-/// Returns the newest events, newest first. Empty if the stack does not exist.
-pub async fn newest_events(
-    calls: &Calls,
-    cloudformation: &aws_sdk_cloudformation::Client,
-    stack: &str,
-) -> Result<Vec<StackEvent>, Failure> {
-    Ok(page(calls, cloudformation, stack, None).await?.0)
-}
-
+/// Returns a page of events, newest first, and the token of the next page. Empty if the stack does not exist. `next`: None for the newest.
 pub async fn page(
     calls: &Calls,
     cloudformation: &aws_sdk_cloudformation::Client,

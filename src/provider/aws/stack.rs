@@ -10,7 +10,9 @@ use super::memory::{Memory, Search, StateKey};
 use super::operation::Operation;
 use super::pages::{List, Pages};
 use super::reader::Reader;
-use super::{changeset, claim, codes, deletion, failure, latest, operation, policy, progress};
+use super::{
+    changeset, claim, codes, deletion, failure, latest, left_behind, operation, policy, progress,
+};
 use crate::model::cloud::live::{ChangeSet, ChangeSetState, Deletion, Live, Progress, Stack};
 use crate::model::cloud::status::{Phase, Status};
 use crate::provider::ProviderError;
@@ -236,6 +238,7 @@ impl Reader<'_> {
         };
         live.policy = policy::read(self, memory, key, phase).await?;
         live.last_operation = latest::read(self, memory, key, &live).await;
+        live.left_behind = left_behind::read(self, &mut memory.left_behind, &live).await;
         if has_failed(&live.status, phase) {
             let failure = self.failure(memory, key).await?;
             live.cause = failure.cause.or(live.cause);
@@ -298,10 +301,11 @@ impl Reader<'_> {
             operation.is_running();
             return Ok(None);
         }
-        let events = operation::newest_events(self.calls, self.cloudformation, id(stack)).await?;
+        let page = operation::page(self.calls, self.cloudformation, id(stack), None);
+        let (events, after) = page.await?;
         if operation.has_ended(stack, &events) || operation.is_out_of_patience() {
             memory.operation = None;
-            latest::note(memory, &StateKey::of(stack), &events);
+            latest::note(memory, &StateKey::of(stack), &events, after);
             // Values that were read during the operation may be outdated. A deletion that fails again does not change the state key.
             memory.template = None;
             memory.deletion = None;
