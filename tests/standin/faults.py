@@ -6,7 +6,11 @@ import json
 import random
 from xml.sax.saxutils import escape
 
-ANSWERED = ("throttle", "error500", "error500_after", "access_denied", "expired_token", "invalid_credentials", "empty")
+ANSWERED = (
+    "throttle", "error500", "error500_after", "access_denied", "expired_token", "invalid_credentials", "empty", "page", "page_after",
+)
+# These hit the answer: the call is carried out.
+AFTER = ("reset_after", "error500_after", "page_after")
 BROKEN = ("delay", "reset_before", "reset_after")
 INSIDE = ("resource_fails", "rollback_fails", "delete_fails", "validation_fails")
 KINDS = ANSWERED + BROKEN + INSIDE
@@ -43,6 +47,9 @@ ANSWERS = {
     },
 }
 ANSWERS["error500_after"] = ANSWERS["error500"]
+# What a proxy says in AWS's place.
+PAGE = b"<html><body>Access to this site is restricted</body></html>"
+PAGES = {"page": "403 Forbidden", "page_after": "200 OK"}
 
 
 @dataclasses.dataclass
@@ -154,6 +161,8 @@ def answer(kind, call, message=None, request_id="00000000-0000-0000-0000-0000000
     """(status line, headers, body) in the wire format of the call's service."""
     if kind == "empty":
         return _empty(call, request_id)
+    if kind in PAGES:
+        return PAGES[kind], [("Content-Type", "text/html"), ("Content-Length", str(len(PAGE)))], PAGE
     table = ANSWERS[kind]
     status, code, text = table.get(call.service, table[""])
     text = message or text.format(

@@ -14,7 +14,7 @@ from werkzeug.serving import make_server
 
 from . import control, iam, identity
 from .calls import Call, result_of
-from .faults import answer
+from .faults import AFTER, answer
 from .hub import STANDIN
 
 CONTROL = "/_standin/"
@@ -66,7 +66,7 @@ class Front:
         if fault and fault.kind == "reset_before":
             entry["result"] = "reset"
             _reset(environ)
-        if fault and fault.kind not in ("reset_after", "error500_after"):
+        if fault and fault.kind not in AFTER:
             response = answer(fault.kind, call, fault.message, request_id)
         elif known is not None and call.access_key not in known and call.action != "AssumeRoleWithWebIdentity":
             response = answer("invalid_credentials", call, None, request_id)
@@ -74,7 +74,7 @@ class Front:
             response = answer("access_denied", call, missing, request_id)
         else:
             response = self._execute(environ, body, call, entry)
-            if fault and fault.kind == "error500_after":
+            if fault and fault.kind in AFTER and fault.kind != "reset_after":
                 response = answer(fault.kind, call, fault.message, request_id)
         status, headers, text = response
         entry["result"] = result_of(status, text)

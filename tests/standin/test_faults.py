@@ -5,6 +5,7 @@ import time
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
+from botocore.parsers import ResponseParserError
 
 from . import identity
 from .shapes import template
@@ -12,6 +13,8 @@ from .test_ec2 import refused
 from .test_stacks import NAME, code, make
 
 BROKEN = (ConnectionClosedError, EndpointConnectionError)
+# What botocore makes of a page.
+UNREADABLE = (ClientError, KeyError, ResponseParserError)
 CODES = {
     "throttle": ("Throttling", "RequestLimitExceeded", "SlowDown"),
     "error500": ("InternalFailure", "InternalError", "InternalError"),
@@ -119,6 +122,17 @@ def test_error_after_execution(standin, world, cfn):
     with pytest.raises(ClientError) as raised:
         make(cfn, world)
     assert code(raised)[0] == "InternalFailure"
+    assert standin.wait(NAME) == "CREATE_COMPLETE"
+
+
+def test_a_page_in_place_of_an_answer(standin, world, cfn):
+    standin.fault(kind="page", action="CreateStack", times=1)
+    with pytest.raises(UNREADABLE):
+        make(cfn, world)
+    assert standin.state()["stacks"] == []
+    standin.fault(kind="page_after", action="CreateStack", times=1)
+    with pytest.raises(UNREADABLE):
+        make(cfn, world)
     assert standin.wait(NAME) == "CREATE_COMPLETE"
 
 

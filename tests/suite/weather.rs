@@ -43,7 +43,7 @@ async fn bad_day(stage: &Stage, faults: &[(&str, f64)]) -> Vec<Entry> {
 /// Returns how many calls took effect, whatever their responses were.
 fn carried_out(log: &[Entry], action: &str) -> usize {
     let done = |entry: &&Entry| {
-        let after = ["reset_after", "error500_after"];
+        let after = ["reset_after", "error500_after", "page_after"];
         let despite = entry
             .fault
             .as_deref()
@@ -85,6 +85,14 @@ async fn calls_fail_and_break_off_before_and_after_they_are_carried_out() {
         ("reset_after", 0.08),
     ];
     let log = bad_day(&stage, &faults).await;
+    nothing_is_done_twice(&stage, &log);
+}
+
+/// A proxy answers with a page of its own, before and after AWS has carried out the call.
+#[tokio::test]
+async fn pages_come_in_place_of_answers() {
+    let stage = Stage::open("pages").await;
+    let log = bad_day(&stage, &[("page", 0.1), ("page_after", 0.1)]).await;
     nothing_is_done_twice(&stage, &log);
 }
 

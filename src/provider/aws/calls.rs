@@ -10,8 +10,8 @@ use std::time::Instant;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::{
-    BeforeDeserializationInterceptorContextMut, BeforeDeserializationInterceptorContextRef,
-    BeforeTransmitInterceptorContextRef,
+    AfterDeserializationInterceptorContextRef, BeforeDeserializationInterceptorContextMut,
+    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -79,7 +79,9 @@ impl Calls {
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let gate = Gate::new(Some(term.guard()), self.span(service, action));
+        let mut gate = Gate::new(Some(term.guard()), self.span(service, action));
+        // The SDK does not read the answers of calls that return nothing.
+        gate.root = (service == Service::CloudFormation).then(|| format!("<{action}Response"));
         let started = Instant::now();
         let sending = send(gate.clone()).instrument(gate.span.clone());
         let result = term.bound(sending).await;
@@ -155,6 +157,8 @@ pub struct Gate {
     closed: Arc<AtomicBool>,
     span: Span,
     answer: Arc<Mutex<Option<Answer>>>,
+    /// The start of the element that a successful answer must have, if that is checked.
+    root: Option<String>,
 }
 
 /// The parts of an answer that the call's span shows.
@@ -174,6 +178,7 @@ impl Gate {
             closed: Arc::default(),
             span,
             answer: Arc::default(),
+            root: None,
         }
     }
 
@@ -252,6 +257,28 @@ impl Intercept for Gate {
     ) -> Result<(), BoxError> {
         answer_limit::bound(context.response_mut());
         Ok(())
+    }
+
+    /// Refuses a page that a proxy sent with a status of success. Otherwise the call would count as accepted.
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let response = context.response();
+        let is_answer = |body: &[u8], root: &str| {
+            let mut parts = body.windows(root.len());
+            parts.any(|part| part == root.as_bytes())
+        };
+        match (&self.root, response.body().bytes()) {
+            (Some(root), Some(body))
+                if response.status().is_success() && !is_answer(body, root) =>
+            {
+                Err("the answer is not AWS's".into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

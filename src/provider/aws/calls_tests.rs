@@ -18,6 +18,18 @@ async fn answering(
     head: &'static str,
     mebibytes: usize,
 ) -> (aws_sdk_ec2::Client, mpsc::UnboundedReceiver<()>) {
+    let (url, requests) = server(head, mebibytes).await;
+    let config = aws_sdk_ec2::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
+        .endpoint_url(url)
+        .build();
+    (aws_sdk_ec2::Client::from_conf(config), requests)
+}
+
+/// Starts a server as for [`answering`]. Returns its URL.
+async fn server(head: &'static str, mebibytes: usize) -> (String, mpsc::UnboundedReceiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (told, requests) = mpsc::unbounded_channel();
@@ -41,13 +53,17 @@ async fn answering(
             }
         }
     });
-    let config = aws_sdk_ec2::Config::builder()
+    (url, requests)
+}
+
+fn cloudformation(url: String) -> aws_sdk_cloudformation::Client {
+    let config = aws_sdk_cloudformation::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"))
         .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
         .endpoint_url(url)
         .build();
-    (aws_sdk_ec2::Client::from_conf(config), requests)
+    aws_sdk_cloudformation::Client::from_conf(config)
 }
 
 fn recorder() -> (Calls, Arc<Mutex<Vec<CallReport>>>) {
@@ -151,5 +167,51 @@ async fn an_answer_without_end_is_not_held_and_one_of_somebody_else_is_told_apar
         assert_eq!(failure.kind, Kind::Unreadable, "{failure:?}");
         let told = crate::provider::ProviderError::from(failure).to_string();
         assert!(told.contains("AWS_ENDPOINT_URL"), "{told}");
+    }
+}
+
+/// A page of a proxy in place of AWS's answer says nothing about whether the request reached AWS.
+#[tokio::test]
+async fn a_mutating_call_that_a_page_answers_may_have_happened() {
+    let page = |status: &str| {
+        let page = "<html><body>Access to this site is restricted</body></html>";
+        let length = page.len();
+        let head = "connection: close\r\ncontent-type: text/html";
+        let text = format!("HTTP/1.1 {status}\r\n{head}\r\ncontent-length: {length}\r\n\r\n{page}");
+        &*Box::leak(text.into_boxed_str())
+    };
+    let mut election = NoElection::new();
+    let term = election.campaign().await;
+    for (status, code) in [("200 OK", "HTTP200"), ("403 Forbidden", "HTTP403")] {
+        let (url, _requests) = server(page(status), 0).await;
+        let cloudformation = cloudformation(url);
+        let (calls, _reports) = recorder();
+        let create = calls.write(&term, Service::CloudFormation, "CreateStack", |gate| {
+            let request = cloudformation.create_stack().stack_name("egress");
+            request.customize().interceptor(gate).send()
+        });
+        let created = create.await.map(drop);
+        let execute = calls.write(&term, Service::CloudFormation, "ExecuteChangeSet", |gate| {
+            let request = cloudformation
+                .execute_change_set()
+                .change_set_name("egress-1");
+            request.customize().interceptor(gate).send()
+        });
+        let executed = execute.await.map(drop);
+        let delete = calls.write(&term, Service::CloudFormation, "DeleteStack", |gate| {
+            let request = cloudformation.delete_stack().stack_name("egress");
+            request.customize().interceptor(gate).send()
+        });
+        let deleted = delete.await.map(drop);
+        for answer in [created, executed, deleted] {
+            let failure = answer.expect_err("no answer of AWS");
+            assert_eq!((failure.kind, &*failure.code), (Kind::Unreadable, code));
+            assert!(failure.may_have_happened(), "{failure:?}");
+            let told = crate::provider::ProviderError::from(failure).to_string();
+            assert!(
+                told.contains(code) && told.contains("AWS_ENDPOINT_URL"),
+                "{told}"
+            );
+        }
     }
 }

@@ -387,6 +387,7 @@ mod tests {
             .may_have_happened()
         };
         assert!(sent(Kind::Unreachable, 1) && sent(Kind::Timeout, 1) && sent(Kind::Server, 1));
+        assert!(sent(Kind::Unreadable, 1) && !sent(Kind::Unreadable, 0));
         assert!(!sent(Kind::TermOver, 0) && sent(Kind::TermOver, 1));
         // The second attempt fails because the first one succeeded.
         assert!(!sent(Kind::Exists, 1) && sent(Kind::Exists, 2));
