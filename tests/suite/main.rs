@@ -24,6 +24,7 @@ mod drift;
 mod drift_zone;
 mod errors;
 mod failures;
+mod first_minutes;
 mod floods;
 mod forward_proxy;
 mod golang;

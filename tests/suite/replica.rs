@@ -89,6 +89,14 @@ impl Launch {
         self
     }
 
+    /// Uses exactly these arguments.
+    pub fn typed(mut self, arguments: Vec<String>) -> Self {
+        self.flags.clear();
+        self.zones.clear();
+        self.more = arguments;
+        self
+    }
+
     pub fn flag(mut self, flag: &'static str, value: &str) -> Self {
         self.flags.insert(flag, value.to_owned());
         self
