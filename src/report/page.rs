@@ -30,6 +30,7 @@ const PAGE: &str = concat!(
     "<script>\n",
     include_str!("page/base.js"),
     include_str!("page/zones.js"),
+    include_str!("page/attention.js"),
     include_str!("page/script.js"),
     "</script>\n</body>\n</html>\n",
 );

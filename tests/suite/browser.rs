@@ -174,6 +174,13 @@ impl Browser {
         );
     }
 
+    /// Sets the size of the window.
+    pub fn screen(&self, (width, height): (u32, u32)) {
+        let screen =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.devtools("Emulation.setDeviceMetricsOverride", &screen);
+    }
+
     pub fn phone(&self) {
         let screen = json!({ "width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": true });
         self.devtools("Emulation.setDeviceMetricsOverride", &screen);

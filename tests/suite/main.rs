@@ -56,6 +56,7 @@ mod owner;
 mod pace;
 mod page;
 mod page_cluster;
+mod page_head;
 mod plan_command;
 mod pod_commands;
 mod poison;

@@ -20,7 +20,9 @@ const level = thing => URGENT.has(thing.reason) ? "bad" : thing.severity === "No
 const COLOURS = { Routed: "good", Live: "good", Pending: "busy", Leaving: "busy", Waiting: "warn", Kept: "warn", Drifted: "bad",
   Refused: "warn" };
 const ORDER = ["Refused", "Kept", "Waiting", "Drifted", "Pending", "Routed"];
-// Rows that are drawn: few until somebody looks for something, so that what comes below is near.
+// Rows that are drawn: few without a search, so that the next section is near.
 const FEW = 50, MANY = 200;
+// Static IPs that are shown unfolded.
+const IPS = 6;
 const pill = (state, colour) => make("span", { className: "pill " + (colour || COLOURS[state] || "") }, state);
 const count = (number, one, many) => number.toLocaleString("en") + " " + (number === 1 ? one : many || one + "s");

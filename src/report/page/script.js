@@ -20,7 +20,7 @@ const ago = time => {
   const text = value < 90 ? value + " s" : value < 5400 ? Math.round(value / 60) + " min" : Math.round(value / 3600) + " h";
   return past ? text + " ago" : "in " + text;
 };
-// Draws a part anew only when its data has changed, so that focus and selection stay.
+// Draws a part again only when its data has changed, so that focus and selection stay.
 const draw = (name, data, nodes) => {
   const text = JSON.stringify(data);
   if (drawn[name] === text) return;
@@ -69,37 +69,23 @@ const loop = s => {
   ];
 };
 
-const alerts = s => {
-  const item = (kind, title, message, remedy) => make("li", { className: kind }, make("p", null, make("b", null, title)),
-    make("p", null, message), remedy ? make("p", { className: "remedy" }, "→ " + remedy) : null);
-  const list = [];
-  if (s.failure) list.push(item("bad", s.failure.reason + " since " + local(s.failure.since),
-    s.failure.message + (s.failure.cause ? " (" + s.failure.cause + ")" : ""), ""));
-  if (s.setback) list.push(item("bad", "The last operation on the stack failed", s.setback, ""));
-  const urgency = ["bad", "warn", "note"];
-  const told = [...s.drift, ...s.problems].sort((a, b) => urgency.indexOf(level(a)) - urgency.indexOf(level(b)));
-  for (const p of told) list.push(item(level(p), p.subject + ": " + p.reason, p.message, p.remedy));
-  const more = s.omitted.problems + s.omitted.drift;
-  if (more) list.push(item("warn", count(more, "more problem"), "They are in the log.", ""));
-  const refused = s.counts.refused + s.counts.kept;
-  if (refused) list.push(item("warn", count(refused, "entry is", "entries are") + " refused",
-    refused === 1 ? "Its remedy stands below." : "Each with its remedy below.", ""));
-  const waiting = s.counts.waiting;
-  const held = s.entries.some(isHeld);
-  if (waiting) list.push(item(held ? "bad" : "warn", count(waiting, "entry waits", "entries wait"),
-    waiting === 1 ? "Its reason stands below." : "Each with its reason below.", ""));
-  return list;
-};
-
 const exits = s => [...Object.entries(s.staticIps),
   ...[s.secondaryIps, s.announcedIps].flatMap(ips => Object.entries(ips || {}))
     .flatMap(([zone, all]) => all.map(ip => [zone, ip]))];
 const ips = s => exits(s).map(([zone, ip]) => {
   const address = make("b", null, ip);
-  return make("li", null, make("span", null, address, make("span", { className: "soft" }, " " + zone)),
+  return make("li", null, make("span", null, address, make("span", { className: "soft" }, zone)),
     consoleLink(s, ip, ...PLACES.ip),
     make("button", { type: "button", "aria-label": "Copy " + ip, onclick: () => copy(ip, address) }, "Copy"));
 });
+const staticIps = s => {
+  const all = ips(s), data = [s.staticIps, s.secondaryIps, s.announcedIps, s.stack.arn];
+  draw("ips", data, () => all.length ? all.slice(0, IPS) : [make("li", { className: "soft" }, "None yet: the stack makes them.")]);
+  draw("folded-ips", data, () => all.slice(IPS));
+  $("more-ips").hidden = all.length <= IPS;
+  $("more-ips").firstElementChild.textContent = count(all.length - IPS, "more static IP");
+  $("copy-all").hidden = !all.length;
+};
 
 const kept = s => s.keptIps.map(k => {
   const command = make("code", null, "aws ec2 release-address --allocation-id " + k.allocationId);
@@ -138,34 +124,41 @@ const row = (e, all, before) => {
     nets("Route", e.route ? [make("span", null, e.route)] : []),
     nets("Static IPs", most(e.staticIps || [], all, "IPs")));
 };
-// The entries of each ConfigMap; those with something to look at come first.
+// Entries that need attention come first, those of one ConfigMap together.
+const sorted = list => {
+  const rank = e => ORDER.indexOf(e.state), text = (a, b) => a.localeCompare(b, "en");
+  return list.sort((a, b) => rank(a) - rank(b) || text(owner(a), owner(b)) || text(a.key, b.key));
+};
 const byOwner = list => {
-  const groups = new Map(), rank = e => ORDER.indexOf(e.state), text = (a, b) => a.localeCompare(b, "en");
+  const groups = new Map();
   for (const e of list) {
     const name = owner(e);
     if (!groups.has(name)) groups.set(name, []);
     groups.get(name).push(e);
   }
-  for (const group of groups.values()) group.sort((a, b) => rank(a) - rank(b) || text(a.key, b.key));
-  return [...groups].sort(([a, [first]], [b, [other]]) => rank(first) - rank(other) || text(a, b));
+  return [...groups];
 };
-const group = (name, list, all) => {
-  const states = ORDER.filter(state => state !== "Routed").map(state => [state, list.filter(e => e.state === state).length]);
-  const pills = states.filter(([, number]) => number).map(([state, number]) => pill(number + " " + state, COLOURS[state]));
+// How many entries of each ConfigMap have each state. Not all of their rows may be drawn.
+const tally = list => byOwner(list).map(([name, of]) => [name, ORDER.map(state => of.filter(e => e.state === state).length)]);
+const group = (name, list, all, numbers) => {
+  const pills = ORDER.map((state, at) => numbers[at] && state !== "Routed" ? pill(numbers[at] + " " + state, COLOURS[state]) : "");
   return make("tbody", null, make("tr", { className: "group" }, make("th", { scope: "rowgroup", colSpan: 5 },
-    make("a", { className: "plain mono", href: "#" + encodeURIComponent(name) }, name), " ", ...pills)), ...list.map((e, at) => row(e, all, list[at - 1])));
+    make("a", { className: "plain mono", href: "#" + encodeURIComponent(name) }, name), " ", ...pills)),
+  ...list.map((e, at) => row(e, all, list[at - 1])));
 };
 const HEADS = ["State", "Key", "Asked", "Route", "Static IPs"];
-const grouped = (list, s) => {
+const grouped = (list, s, numbers) => {
   const all = new Set(exits(s).map(([, ip]) => ip)), heads = HEADS.map(text => make("th", { scope: "col" }, text));
-  return [make("thead", null, make("tr", null, ...heads)), ...byOwner(list).map(([name, of]) => group(name, of, all))];
+  return [make("thead", null, make("tr", null, ...heads)), ...byOwner(list).map(([name, of]) => group(name, of, all, numbers.get(name)))];
 };
 const entries = s => {
-  const found = byOwner(matching(s)).flatMap(([, of]) => of);
+  const found = sorted(matching(s));
   const all = s.entries.length + s.omitted.entries;
   $("found").textContent = found.length.toLocaleString("en") + " of " + all.toLocaleString("en");
   const room = filter || $("search").value.trim() ? MANY : FEW, shown = found.slice(0, room);
-  draw("entries", [shown, s.staticIps, s.secondaryIps, s.announcedIps], () => shown.length ? grouped(shown, s) : []);
+  const numbers = tally(found);
+  draw("entries", [shown, numbers, s.staticIps, s.secondaryIps, s.announcedIps],
+    () => shown.length ? grouped(shown, s, new Map(numbers)) : []);
   const hidden = found.length - room;
   const parts = [hidden > 0 ? count(hidden, "more entry", "more entries") + ": narrow the search" : "",
     s.omitted.entries ? count(s.omitted.entries, "entry", "entries") + " left out of the status for lack of room" : "",
@@ -181,6 +174,7 @@ const filters = s => ORDER.filter(state => s.counts[state.toLowerCase()]).map(st
     filter = filter === state ? null : state;
     link();
     for (const other of $("filters").children) other.setAttribute("aria-pressed", String(other === button && filter !== null));
+    place();
     entries(status);
   };
   return button;
@@ -201,12 +195,19 @@ const plan = s => {
     list.length ? make("ul", { className: "plain" }, ...list) : "",
   ];
 };
+const route = all => r => make("tr", null, make("td", null, pill(r.state)),
+  make("td", { label: "Destination", className: "mono" }, r.cidr,
+    r.prefixList ? make("span", { className: "soft" }, " in " + r.prefixList) : null),
+  make("td", { label: "Route tables", className: "mono" }, ...most(r.routeTables, all, "tables").flatMap(table => [table, " "])));
+// Those in another state than Live come first.
 const routes = s => {
-  const all = new Set(s.zones.flatMap(zone => zone.routeTables));
-  return s.routes.map(r => make("tr", null, make("td", null, pill(r.state)),
-    make("td", { label: "Destination", className: "mono" }, r.cidr,
-      r.prefixList ? make("span", { className: "soft" }, " in " + r.prefixList) : null),
-    make("td", { label: "Route tables", className: "mono" }, ...most(r.routeTables, all, "tables").flatMap(table => [table, " "]))));
+  const all = new Set(s.zones.flatMap(zone => zone.routeTables)), live = r => r.state === "Live";
+  const rows = [...s.routes.filter(r => !live(r)), ...s.routes.filter(live)].map(route(all)), data = [s.routes, s.zones];
+  draw("routes", data, () => rows.slice(0, FEW));
+  draw("folded-routes", data, () => rows.slice(FEW));
+  $("more-routes").hidden = rows.length <= FEW;
+  $("more-routes").firstElementChild.textContent = (rows.length - FEW).toLocaleString("en") + " more";
+  $("routes-count").textContent = count(s.routes.length + s.omitted.routes, "destination");
 };
 const timeline = s => [...s.timeline].reverse().map(step =>
   make("li", { className: step.applied ? "sent" : step.action === "Failed" ? "fault" : "" },
@@ -244,12 +245,8 @@ const show = answer => {
   const [kind, text] = answer.leading || answer.leader ? verdict(status) : ["bad", "nobody leads"];
   badge(kind, (answer.leading ? "" : "standby: ") + text);
   draw("loop", [status.counts, status.plan, status.stack, status.nextLook], () => loop(status));
-  const list = alerts(status);
-  $("alerts").hidden = !list.length;
-  draw("told", [status.failure, status.setback, status.drift, status.problems, status.counts], () => list);
-  draw("ips", [status.staticIps, status.secondaryIps, status.announcedIps, status.stack.arn], () => Object.keys(status.staticIps).length ? ips(status)
-    : [make("li", { className: "soft" }, "None yet: the stack makes them.")]);
-  $("copy-all").hidden = !Object.keys(status.staticIps).length;
+  attention(status);
+  staticIps(status);
   $("kept-ips").hidden = !status.keptIps.length;
   $("kept-count").textContent = count(status.keptIps.length, "static IP");
   draw("kept", [status.keptIps, status.stack.arn], () => kept(status));
@@ -261,8 +258,7 @@ const show = answer => {
   $("prefix-lists").hidden = !status.prefixLists.length;
   $("lists-count").textContent = count(status.prefixLists.length, "list");
   draw("lists", [status.prefixLists, status.stack.arn], () => prefixLists(status));
-  draw("routes", [status.routes, status.zones], () => routes(status));
-  $("routes-count").textContent = count(status.routes.length + status.omitted.routes, "destination");
+  routes(status);
   draw("time", status.timeline, () => timeline(status));
   $("foot").textContent = "kube-static-egress-controller " + status.version + " · leading since " + local(status.leader.since)
     + " · the same as JSON: /api/status";
@@ -294,15 +290,22 @@ const poll = async () => {
 // The address of the page holds the search and the filter, so that a view can be sent to others.
 const link = () => history.replaceState(null, "", location.pathname + (filter ? "?state=" + filter : "")
   + ($("search").value ? "#" + encodeURIComponent($("search").value) : ""));
+// What is found comes right below the search, before everything else.
+const place = () => {
+  const next = $(filter || $("search").value.trim() ? "alerts" : "prefix-lists");
+  if ($("listed").nextElementSibling !== next) next.before($("listed"));
+};
 const follow = () => {
   const text = location.hash.slice(1), state = new URLSearchParams(location.search).get("state");
   // A person may type any text after the #, which need not be an encoded one.
   try { $("search").value = decodeURIComponent(text); } catch { $("search").value = text; }
   filter = ORDER.includes(state) ? state : null;
   if (status) entries(status);
+  place();
 };
 $("search").oninput = () => {
   link();
+  place();
   if (status) entries(status);
 };
 $("form").onsubmit = event => event.preventDefault();
