@@ -57,6 +57,15 @@ pub enum StatusError {
         name: String,
         source: kube::Error,
     },
+    #[error(
+        "this account lacks the right to get the ConfigMap {namespace}/{name}: bind it to the Role …-status-reader of that namespace \
+         (chart: rbac.statusReaders), or ask the status page with --server"
+    )]
+    Forbidden {
+        namespace: String,
+        name: String,
+        source: kube::Error,
+    },
     #[error("the API server did not answer within {} s: check its address", PATIENCE.as_secs())]
     Late,
     #[error(
@@ -160,10 +169,17 @@ async fn read(config: &Config) -> Result<(Status, Leadership, Option<Client>), S
     let read = tokio::time::timeout(PATIENCE, api.get_opt(&name)).await;
     let object = read.map_err(|_| StatusError::Late)?.map_err(|source| {
         let (namespace, name) = (namespace.clone(), name.clone());
-        StatusError::Unreadable {
-            namespace,
-            name,
-            source,
+        match &source {
+            kube::Error::Api(status) if status.code == 403 => StatusError::Forbidden {
+                namespace,
+                name,
+                source,
+            },
+            _ => StatusError::Unreadable {
+                namespace,
+                name,
+                source,
+            },
         }
     })?;
     // The chart creates the ConfigMap without content.

@@ -33,9 +33,16 @@ pub fn release() -> Option<PathBuf> {
 
 /// Builds the image into the directory. Returns the script's output.
 pub fn build(output: &Path) -> String {
+    build_with(output, &[])
+}
+
+/// Same as [`build`], with more arguments of the script.
+pub fn build_with(output: &Path, more: &[&str]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/image/build");
     let binary = release().unwrap_or_else(|| PathBuf::from(PROGRAM));
-    let built = run(Command::new(script).arg("--binary").arg(binary).arg(output));
+    let mut command = Command::new(script);
+    command.args(more).arg("--binary").arg(binary).arg(output);
+    let built = run(&mut command);
     assert!(built.status.success(), "{}", said(&built));
     said(&built)
 }

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::container::{Container, IMAGE, build, release, run, said};
+use crate::container::{Container, IMAGE, build, build_with, release, run, said};
 use crate::helm::{find, render};
+use crate::replica::PROGRAM;
 use crate::{testbed, wait};
 
 const NAME: &str = "kube-static-egress-controller";
@@ -131,6 +133,123 @@ fn the_image_holds_what_is_needed_and_runs_as_the_chart_runs_it() {
         asked.contains("no connection to AWS for ec2:DescribeVpcs"),
         "{asked}"
     );
+    let _ = std::fs::remove_dir_all(dir);
+}
+
+/// Returns the value of an instruction of the Dockerfile's last stage.
+fn instruction(name: &str) -> String {
+    let text = dockerfile();
+    let (_, last) = text.rsplit_once("\nFROM ").unwrap();
+    let mut lines = last.lines().filter_map(|line| line.strip_prefix(name));
+    lines.next().unwrap().trim().to_owned()
+}
+
+fn dockerfile() -> String {
+    std::fs::read_to_string(root().join("deploy/image/Dockerfile")).unwrap()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The Dockerfile copies what the script writes with `--rootfs`: the files of the image with the same modes.
+#[test]
+fn the_dockerfile_s_files_are_those_of_the_image() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = testbed::directory("rootfs");
+    let copied = dir.join("rootfs");
+    let rootfs = copied.to_str().unwrap();
+    build_with(&dir.join("layout"), &["--rootfs", rootfs]);
+    let unpacked = IMAGE.bundle.join("rootfs");
+    let (paths, _) = files(&copied);
+    assert_eq!(paths, files(&unpacked).0);
+    for path in &paths {
+        let of = |root: &Path| {
+            let file = root.join(path);
+            let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+            (std::fs::read(file).unwrap(), mode)
+        };
+        assert!(of(&copied) == of(&unpacked), "{path}");
+    }
+    let layout = &IMAGE.layout;
+    let index = std::fs::read(layout.join("index.json")).unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let manifest = blob(layout, &index["manifests"][0]["digest"]);
+    let config = &blob(layout, &manifest["config"]["digest"])["config"];
+    assert_eq!(config["User"], instruction("USER "));
+    assert_eq!(config["WorkingDir"], instruction("WORKDIR "));
+    let entry: Value = serde_json::from_str(&instruction("ENTRYPOINT ")).unwrap();
+    assert_eq!(config["Entrypoint"], entry);
+    assert_eq!(instruction("COPY "), "--from=build /rootfs/ /");
+    let script = "RUN deploy/image/build --rootfs /rootfs /layout";
+    assert!(dockerfile().contains(script), "{}", dockerfile());
+    let _ = std::fs::remove_dir_all(dir);
+}
+
+/// Cargo reads every target of Cargo.toml, so a copy without one does not build.
+#[test]
+fn the_dockerfile_copies_what_the_build_needs() {
+    let text = dockerfile();
+    let (stage, _) = text.rsplit_once("\nFROM ").unwrap();
+    let copies = stage.lines().filter_map(|line| line.strip_prefix("COPY "));
+    let sources: BTreeSet<&str> = copies
+        .flat_map(|line| line.rsplit_once(' ').unwrap().0.split(' '))
+        .collect();
+    for source in &sources {
+        assert!(root().join(source).exists(), "{source}");
+    }
+    let copied = |path: &str| {
+        sources
+            .iter()
+            .any(|source| Path::new(path).starts_with(source))
+    };
+    let cargo = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let targets = cargo
+        .lines()
+        .filter_map(|line| line.strip_prefix("path = "));
+    let targets: Vec<&str> = targets.map(|path| path.trim_matches('"')).collect();
+    assert!(targets.len() >= 3, "{targets:?}");
+    let needed = [
+        "Cargo.toml",
+        "Cargo.lock",
+        "src/main.rs",
+        "src/lib.rs",
+        "deploy/image/build",
+    ];
+    for path in targets.iter().chain(&needed) {
+        assert!(root().join(path).exists() && copied(path), "{path}");
+    }
+    let toolchain = ["rust-toolchain.toml", "build.rs", ".cargo/config.toml"];
+    for path in toolchain.iter().filter(|path| root().join(path).exists()) {
+        assert!(copied(path), "{path}");
+    }
+}
+
+/// With an older glibc the resolver is a library that the program loads at run time, so the image would lack it.
+#[test]
+fn an_old_glibc_is_refused() {
+    let dir = testbed::directory("old-glibc");
+    let old = |version: &str, name: &str| {
+        let script = root().join("deploy/image/build");
+        let code = format!(
+            "import os, runpy, sys; os.confstr = lambda name: 'glibc {version}'; sys.path.insert(0, '{}'); \
+             sys.argv = ['build', '--binary', '{PROGRAM}', '{}']; runpy.run_path('{}', run_name='__main__')",
+            root().join("deploy/image").display(),
+            dir.join(name).display(),
+            script.display()
+        );
+        run(Command::new("python3").args(["-B", "-c", &code]))
+    };
+    let refused = old("2.31", "refused");
+    let text = said(&refused);
+    assert!(
+        !refused.status.success()
+            && text.contains("glibc 2.31 of this machine cannot resolve names"),
+        "{text}"
+    );
+    assert!(!dir.join("refused").exists());
+    let built = old("2.34", "built");
+    assert!(built.status.success(), "{}", said(&built));
     let _ = std::fs::remove_dir_all(dir);
 }
 
