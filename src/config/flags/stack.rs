@@ -46,7 +46,7 @@ pub struct StackOptions {
         hide_env_values = true
     )]
     pub on_empty: String,
-    /// How long nothing must have been asked for before --on-empty applies, and a large removal waits; 0s: at once.
+    /// How long to wait, while no entry requests a route, before --on-empty applies; a large removal waits as long; 0s: at once.
     #[arg(
         long,
         value_name = "DURATION",
@@ -156,7 +156,7 @@ pub struct StackOptions {
         hide_env_values = true
     )]
     pub prefix_lists: String,
-    /// Policy of the stack: protect (nobody's update may replace or remove EIPs, NAT gateways and NAT subnets) or none.
+    /// Policy of the stack: protect (no update may replace or remove EIPs, NAT gateways and NAT subnets) or none.
     #[arg(
         long,
         value_name = "POLICY",
