@@ -43,7 +43,8 @@ where
     if json {
         format.json().flatten_event(true).boxed()
     } else {
-        format.with_ansi(false).boxed()
+        // The text is for users, to whom module paths say nothing.
+        format.with_ansi(false).with_target(false).boxed()
     }
 }
 

@@ -52,7 +52,7 @@ pub fn everything() -> Value {
 }
 
 /// Sends a request as the administrator.
-async fn ask(method: &str, path: &str, body: &Value) -> Result<Value, kube::Error> {
+pub async fn ask(method: &str, path: &str, body: &Value) -> Result<Value, kube::Error> {
     ask_at(Testbed::cluster(), method, path, body).await
 }
 
@@ -68,7 +68,7 @@ pub async fn ask_at(
 }
 
 /// Installs the Prometheus operator's definitions, from its own release.
-async fn definitions() {
+pub async fn definitions() {
     let dir = helm::tool("KSEC_MONITORING_CRDS");
     for file in std::fs::read_dir(&dir)
         .unwrap()
@@ -100,7 +100,7 @@ async fn definitions() {
 }
 
 /// Returns the path to which objects of this kind are posted.
-fn collection(object: &Value) -> String {
+pub fn collection(object: &Value) -> String {
     let version = object["apiVersion"].as_str().unwrap();
     let root = if version == "v1" {
         "/api/v1".to_owned()

@@ -82,6 +82,7 @@ mod stages;
 mod standin;
 mod state;
 mod statuses;
+mod strict;
 mod tenants;
 mod testbed;
 mod tidy;

@@ -11,7 +11,7 @@ mod layers;
 mod monitoring;
 mod pages;
 mod sizes;
-mod values;
+pub mod values;
 mod wording;
 
 use std::fs;

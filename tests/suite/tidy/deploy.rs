@@ -172,3 +172,31 @@ fn every_flag_has_its_value() {
         .collect();
     none("a flag is a value of the chart, or not for a pod", &missing);
 }
+
+/// The bot proposes updates only for directories that its configuration names.
+#[test]
+fn the_dependency_bot_knows_every_directory_with_dependencies() {
+    let bot: serde_json::Value = serde_saphyr::from_str(&read(".github/dependabot.yml")).unwrap();
+    let mut known = BTreeSet::new();
+    for update in bot["updates"].as_array().unwrap() {
+        let kind = update["package-ecosystem"].as_str().unwrap();
+        let several = update["directories"].as_array().into_iter().flatten();
+        for directory in several.chain(update.get("directory")) {
+            known.insert((kind, directory.as_str().unwrap().to_owned()));
+        }
+    }
+    let mut needed = BTreeSet::from([
+        ("cargo", "/".to_owned()),
+        ("github-actions", "/".to_owned()),
+        ("docker", "/deploy/image".to_owned()),
+    ]);
+    for (kind, extension) in [("gomod", "mod"), ("pip", "txt")] {
+        let of_kind = files("tests", &[extension]).into_iter();
+        // Python's dependencies are pinned by hashes.
+        let of_kind =
+            of_kind.filter(|path| kind == "gomod" || read(path).contains("--hash=sha256:"));
+        needed.extend(of_kind.map(|path| (kind, format!("/{}", path.parent().unwrap().display()))));
+    }
+    assert!(needed.len() >= 10, "{needed:?}");
+    assert_eq!(known, needed);
+}

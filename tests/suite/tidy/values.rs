@@ -10,9 +10,9 @@ use crate::helm::{self, CHART};
 /// A setting, a value that differs from its default, and the part of the rendered objects that it changes.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Case {
-    path: String,
-    value: Value,
+pub struct Case {
+    pub path: String,
+    pub value: Value,
     shows: Option<String>,
     hides: Option<String>,
     /// Whether the chart itself does not read the setting.
@@ -20,8 +20,13 @@ struct Case {
     same: bool,
 }
 
+/// Returns every value of the chart with another value than its default.
+pub fn cases() -> Vec<Case> {
+    serde_saphyr::from_str(&read("tests/suite/tidy/values.yaml")).unwrap()
+}
+
 /// Returns values with all optional parts, and with the settings that this value needs.
-fn everything(path: &str) -> Value {
+pub fn everything(path: &str) -> Value {
     let on = |name: &str| json!({ name: true });
     let mut values = json!({
         "networkPolicy": on("enabled"), "serviceMonitor": on("enabled"), "prometheusRule": on("enabled"),
@@ -39,7 +44,7 @@ fn everything(path: &str) -> Value {
     values
 }
 
-fn set(values: &mut Value, path: &str, value: Value) {
+pub fn set(values: &mut Value, path: &str, value: Value) {
     let mut at = values;
     for part in path.split('.') {
         if !at.is_object() {
@@ -89,7 +94,7 @@ fn settings() -> Vec<(String, Value)> {
 
 #[test]
 fn every_value_shows_in_what_is_installed() {
-    let cases: Vec<Case> = serde_saphyr::from_str(&read("tests/suite/tidy/values.yaml")).unwrap();
+    let cases = cases();
     let tried: BTreeSet<&str> = cases.iter().map(|case| case.path.as_str()).collect();
     let settings = settings();
     let all: BTreeSet<&str> = settings.iter().map(|(path, _)| path.as_str()).collect();
@@ -199,6 +204,36 @@ fn describe(schema: &mut Value, path: &str, meaning: &str) {
         assert!(at.is_object(), "values.schema.json has no {path}");
     }
     at["description"] = json!(meaning);
+}
+
+/// Collects the paths of properties without a description: groups, settings, and members of lists and maps.
+fn undescribed(schema: &Value, path: &str, found: &mut Vec<String>) {
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        let text = property["description"].as_str().unwrap_or_default();
+        if text.is_empty() {
+            found.push(path.clone());
+        }
+        undescribed(property, &path, found);
+    }
+    for members in ["items", "additionalProperties"] {
+        if let Some(members) = schema.get(members).filter(|members| members.is_object()) {
+            undescribed(members, &format!("{path}[]"), found);
+        }
+    }
+}
+
+#[test]
+fn the_schema_describes_every_property() {
+    let schema = read(format!("{CHART}/values.schema.json"));
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let mut found = Vec::new();
+    undescribed(&schema, "", &mut found);
+    super::none("values.schema.json has no description", &found);
+    let bare = json!({ "properties": { "zones": { "description": "x",
+        "items": { "properties": { "zone": { "type": "string" } } } } } });
+    undescribed(&bare, "", &mut found);
+    assert_eq!(found, [".zones[].zone"]);
 }
 
 /// Fails if a file differs from the output of values.yaml, or writes the file with UPDATE_GOLDEN=1.

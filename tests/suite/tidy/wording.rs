@@ -1,9 +1,9 @@
-//! Plain English in comments and messages.
+//! Plain English in comments, messages and documents.
 
 use std::path::Path;
 
 use super::code::code;
-use super::{files, none, read};
+use super::{files, none, pages, read};
 
 /// Words that are hard to read. A comment or message names the thing instead.
 const RETIRED: [&str; 9] = [
@@ -92,6 +92,29 @@ fn comments_and_messages_use_plain_words() {
         "a comment or message names the thing, in plain words",
         &findings,
     );
+}
+
+/// Everything that users and operators read, and the texts of the chart. The names of tests in the documents may have any words.
+#[test]
+fn documents_and_the_chart_use_plain_words() {
+    let mut paths = pages::all();
+    paths.extend(files("charts", &["yaml", "json", "tpl", "txt"]));
+    paths.extend(
+        [
+            "deploy/example-values.yaml",
+            "deploy/iam.cloudformation.yaml",
+        ]
+        .map(Into::into),
+    );
+    let mut findings = Vec::new();
+    for path in paths {
+        let name = path.display().to_string();
+        for (number, line) in (1..).zip(read(&path).lines()) {
+            let found = faults(line).into_iter();
+            findings.extend(found.map(|fault| format!("{name}:{number}: {fault}: {line}")));
+        }
+    }
+    none("a document names the thing, in plain words", &findings);
 }
 
 #[test]
