@@ -2,6 +2,7 @@
 
 pub mod config;
 
+pub mod agent;
 pub mod clock;
 
 pub mod cluster;

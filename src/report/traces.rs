@@ -31,6 +31,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::agent::AGENT;
 use crate::config;
 use crate::spans;
 
@@ -210,6 +211,9 @@ impl Post {
         *request.headers_mut() = self.headers;
         let kind = HeaderValue::from_static("application/x-protobuf");
         request.headers_mut().insert(header::CONTENT_TYPE, kind);
+        // The operator may have set another one.
+        let agent = request.headers_mut().entry(header::USER_AGENT);
+        agent.or_insert(AGENT);
         let response = self.http.send(request).await?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MOST_BYTES);

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::access::{Access, ConnectError, Renewal, cannot};
 use super::plugin::Plugin;
+use crate::agent::AGENT;
 use crate::config::{self, SourceConfig};
 use crate::model::base::plain;
 use crate::proxy::{Proxy, is_of_a_host};
@@ -22,11 +23,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const NO_PROXY: &str = "http://unused";
 /// The maximum length of an address in an error, in bytes.
 const MAX_SHOWN: usize = 200;
-const AGENT: HeaderValue = HeaderValue::from_static(concat!(
-    env!("CARGO_PKG_NAME"),
-    "/",
-    env!("CARGO_PKG_VERSION")
-));
 
 /// The configuration of one cluster, and the source of its proxy.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use http::header::{ACCEPT, USER_AGENT};
+use http::header::ACCEPT;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use kube::Client;
@@ -41,7 +41,6 @@ const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS + 5);
 const MAX_ERROR: usize = 64 << 10;
 /// The maximum length of a continue token in bytes. The token contains the last object's name.
 const MAX_TOKEN: usize = 8 << 10;
-const PRODUCT: &str = concat!("kube-static-egress-controller/", env!("CARGO_PKG_VERSION"));
 
 /// Why ConfigMaps cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -238,7 +237,6 @@ impl Reader {
         let selector = utf8_percent_encode(SELECTOR, NON_ALPHANUMERIC);
         let request = Request::get(format!("{path}?labelSelector={selector}{query}"))
             .header(ACCEPT, "application/json")
-            .header(USER_AGENT, PRODUCT)
             .body(Body::empty())
             .map_err(|error| ReadError::Client(kube::Error::HttpError(error)))?;
         let late = || ReadError::Answer(format!("it did not start to answer within {limit:?}"));

@@ -1,5 +1,6 @@
 //! Reads the status from a controller's status page.
 
+use http::header::USER_AGENT;
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use kube::client::Body;
@@ -9,6 +10,7 @@ use tokio::time::timeout;
 
 use super::PATIENCE;
 use super::leadership::Leadership;
+use crate::agent::AGENT;
 use crate::error_chain;
 use crate::model::base::plain::{plain, short};
 use crate::model::status::{SCHEMA_VERSION, Status};
@@ -84,7 +86,8 @@ async fn ask(url: Uri, address: &str) -> Result<Vec<u8>, PageError> {
         cause: short(&error_chain::text(error), MAX_TEXT),
     };
     let client = Client::try_from(Config::new(url)).map_err(|error| unreachable(&error))?;
-    let request = Request::get("/api/status").body(Body::empty());
+    let request = Request::get("/api/status").header(USER_AGENT, AGENT);
+    let request = request.body(Body::empty());
     let request = request.map_err(|error| unreachable(&error))?;
     let answer = client.send(request).await;
     let answer = answer.map_err(|error| unreachable(&error))?;

@@ -183,7 +183,9 @@ async fn every_request_to_an_api_server_names_the_program() {
             "user-agent: kube-static-egress-controller/",
             env!("CARGO_PKG_VERSION")
         );
-        assert!(head.to_lowercase().contains(agent), "{head}");
+        let head = head.to_lowercase();
+        assert!(head.contains(agent), "{head}");
+        assert_eq!(head.matches("user-agent:").count(), 1, "{head}");
         assert!(head.contains(" /k8s/clusters/c1/"), "{head}");
     }
 }

@@ -5,6 +5,7 @@
 
 mod access;
 mod admission;
+mod agent;
 mod adoption;
 mod annotations;
 mod audit;

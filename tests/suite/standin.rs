@@ -46,6 +46,7 @@ pub struct Entry {
     pub t: u64,
     pub action: String,
     pub access_key: Option<String>,
+    pub user_agent: String,
     pub mutating: bool,
     pub change_set: Option<String>,
     /// For AssumeRoleWithWebIdentity: the pod that the token is bound to, and the access key that it received.

@@ -14,6 +14,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use super::agent::named;
 use crate::error_chain;
 use crate::provider::ProviderError;
 use crate::proxy::{HTTPS, Proxy};
@@ -55,7 +56,7 @@ pub(super) fn client() -> Result<SharedHttpClient, ProviderError> {
         Some(path) => TrustStore::empty().with_pem_certificate(read(Path::new(&path))?),
         None => TrustStore::default(),
     };
-    with(&proxy, trusted)
+    Ok(named(with(&proxy, trusted)?))
 }
 
 fn with(proxy: &Proxy, trusted: TrustStore) -> Result<SharedHttpClient, ProviderError> {

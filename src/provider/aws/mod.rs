@@ -39,6 +39,7 @@ use crate::model::drift::cfn_detection::Detection;
 use crate::model::plan::types::Action;
 
 mod absence;
+mod agent;
 mod answer_limit;
 mod apply;
 mod bucket;

@@ -8,9 +8,10 @@ use super::imports::imports;
 use super::{files, none};
 
 /// Modules, with the parts of the crate that each may name besides itself. The longest prefix of a file's path decides.
-const LAYERS: [(&str, &[&str]); 20] = [
+const LAYERS: [(&str, &[&str]); 21] = [
     ("config", &["model"]),
     ("model", &[]),
+    ("agent", &[]),
     ("retry", &[]),
     ("clock", &[]),
     ("proxy", &[]),
@@ -32,12 +33,13 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ),
     (
         "source",
-        &["model", "config", "error_chain", "proxy", "retry"],
+        &["model", "config", "agent", "error_chain", "proxy", "retry"],
     ),
     ("provider", &["model", "lease::term"]),
     (
         "provider/aws",
         &[
+            "agent",
             "provider",
             "model",
             "error_chain",
@@ -49,6 +51,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     (
         "report",
         &[
+            "agent",
             "model",
             "config",
             "clock::wall",
@@ -105,6 +108,7 @@ const LAYERS: [(&str, &[&str]); 20] = [
     (
         "status_command",
         &[
+            "agent",
             "report::cluster_writer",
             "source",
             "model",
