@@ -66,7 +66,7 @@ pub async fn accesses(source: &SourceConfig) -> Result<Vec<(String, Access)>, Co
     let mut renewal = clusters.token_file.clone().map(Renewal::TokenFile);
     if let (Some(base), None) = (&mut base, &renewal) {
         possible(&base.config.auth_info)?;
-        renewal = Plugin::of(&mut base.config.auth_info).map(Renewal::Plugin);
+        renewal = renewal_of(&mut base.config.auth_info);
     }
     let access = |reached| Access::new(finished(reached, clusters, &proxy), renewal.clone());
     if let (Some(base), []) = (&base, &clusters.masters[..]) {
@@ -92,6 +92,16 @@ pub async fn accesses(source: &SourceConfig) -> Result<Vec<(String, Access)>, Co
         (name, access(reached))
     };
     Ok(clusters.masters.iter().map(of).collect())
+}
+
+/// Removes credentials that change from a user of a kubeconfig. As for kubectl, a file with a token takes precedence over a token, and
+/// blanks around its token do not count. kube-client would send them.
+fn renewal_of(user: &mut AuthInfo) -> Option<Renewal> {
+    if let Some(path) = user.token_file.take() {
+        user.token = None;
+        return Some(Renewal::TokenFile(path.into()));
+    }
+    Plugin::of(user).map(Renewal::Plugin)
 }
 
 /// Refuses fields that kube-client would ignore silently: requests would have other permissions than the kubeconfig says. kube-client would

@@ -1,4 +1,4 @@
-//! Reads tokens from the files of `--credentials-dir`.
+//! Reads tokens from the files of `--credentials-dir`, and from the `tokenFile` of a kubeconfig.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ const MAX_TOKEN: u64 = 64 << 10;
 
 /// The token file does not hold a token.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no usable token in {}: check --credentials-dir", path.display())]
+#[error("there is no usable token in {}: check --credentials-dir, or tokenFile in the kubeconfig", path.display())]
 pub struct TokenError {
     path: PathBuf,
     source: Box<dyn std::error::Error + Send + Sync>,

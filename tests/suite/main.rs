@@ -4,9 +4,13 @@
 //! end of the replicas' logs and of the stand-in's log.
 
 mod access;
+mod access_aws;
+mod access_aws_settings;
+mod access_kube;
+mod account;
 mod admission;
-mod agent;
 mod adoption;
+mod agent;
 mod annotations;
 mod audit;
 mod aws_walk;

@@ -15,7 +15,7 @@ use crate::standin::{REGION, REPLICA};
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_kube-static-egress-controller");
 
 /// A token as the API server issues it for sts.amazonaws.com, but with a signature that the stand-in does not check.
-const TOKEN: &str =
+pub const TOKEN: &str =
     "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOlsic3RzLmFtYXpvbmF3cy5jb20iXSwiZXhwIjo0MDAwMDAwMDAwfQ.-";
 
 /// The configuration of a replica that starts.

@@ -45,8 +45,10 @@ pub struct Entry {
     /// The time in milliseconds since 1970.
     pub t: u64,
     pub action: String,
+    pub region: Option<String>,
     pub access_key: Option<String>,
     pub user_agent: String,
+    pub params: Value,
     pub mutating: bool,
     pub change_set: Option<String>,
     /// For AssumeRoleWithWebIdentity: the pod that the token is bound to, and the access key that it received.

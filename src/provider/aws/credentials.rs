@@ -30,14 +30,24 @@ pub struct Renewable {
     held: Arc<Mutex<Option<Credentials>>>,
     /// The error in the profile. The SDK reports it once, and later only refers to that report.
     wrong: Arc<std::sync::OnceLock<String>>,
+    /// Whether the profile has `mfa_serial`, which the SDK ignores.
+    needs_code: bool,
+}
+
+/// The SDK sent no code of the device that `mfa_serial` names.
+#[derive(Debug, thiserror::Error)]
+#[error("the AWS profile has mfa_serial")]
+struct CodeMissing {
+    source: CredentialsError,
 }
 
 impl Renewable {
-    pub fn new(origin: SharedCredentialsProvider) -> Self {
+    pub fn new(origin: SharedCredentialsProvider, needs_code: bool) -> Self {
         Self {
             origin,
             held: Arc::default(),
             wrong: Arc::default(),
+            needs_code,
         }
     }
 
@@ -87,6 +97,9 @@ impl Renewable {
             (CredentialsError::Unhandled(_), Some(wrong)) => {
                 CredentialsError::invalid_configuration(wrong.clone())
             }
+            (CredentialsError::ProviderError(_), _) if self.needs_code => {
+                CredentialsError::provider_error(CodeMissing { source: error })
+            }
             _ => error,
         }
     }
@@ -116,6 +129,14 @@ pub(super) fn remedy(error: Option<&(dyn Error + 'static)>, profile: &str) -> St
     // The SSO service answers UnauthorizedException if it no longer knows the session.
     if says("sso token") || says("unauthorizedexception") {
         return format!("run `aws sso login --profile {profile}`");
+    }
+    // A role that requires a code denies AssumeRole without one. Nothing else needs the code.
+    if says("mfa_serial") && says("accessdenied") {
+        return format!(
+            "the role of the AWS profile {profile} requires a code of its mfa_serial, and the controller has no user who types one: in \
+             another profile, set credential_process to `aws configure export-credentials --profile {profile} --format process`, and \
+             run this command by hand each time its session ends; or use a role that requires no code"
+        );
     }
     if says("external process") {
         return format!(
@@ -175,7 +196,7 @@ mod tests {
             loads: Arc::default(),
             away: Arc::default(),
         };
-        let renewable = Renewable::new(SharedCredentialsProvider::new(sts.clone()));
+        let renewable = Renewable::new(SharedCredentialsProvider::new(sts.clone()), false);
         (sts, renewable)
     }
 

@@ -8,7 +8,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::answer_limit::MAX_ANSWER;
 use super::kind::{Kind, Service};
-use super::{codes, credentials};
+use super::{codes, credentials, profile};
 use crate::error_chain;
 use crate::provider::{ProviderError, Retry};
 
@@ -239,8 +239,7 @@ fn message(failure: &Failure, call: &str, said: &str) -> String {
                 _ => format!("AWS does not accept the credentials of {call}: {said}"),
             };
             let cause = failure.source.as_deref();
-            let profile = std::env::var("AWS_PROFILE").unwrap_or_default();
-            let remedy = credentials::remedy(cause.map(|it| it as _), &profile);
+            let remedy = credentials::remedy(cause.map(|it| it as _), &profile::selected());
             format!("{what}; {remedy}")
         }
         Kind::CredentialsExpired => {

@@ -21,6 +21,8 @@ use crate::proxy::{HTTPS, Proxy};
 
 /// The variable that names a PEM file of certificate authorities, which replace those of the system.
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
+/// The setting of a profile that does the same, unless the variable is set.
+const OF_PROFILE: &str = "ca_bundle of the AWS profile";
 /// The maximum size of the file, in bytes. A bundle of all public authorities has about 250 KB.
 const MAX_BUNDLE: u64 = 4 << 20;
 
@@ -45,15 +47,20 @@ pub(super) fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(ATTEMPTS)
 }
 
-/// Creates the client from the environment of this process.
+/// Creates the client from the environment of this process. `of_profile` is the `ca_bundle` of the selected profile.
 ///
 /// # Errors
 /// If a proxy's address or the bundle cannot be used.
-pub(super) fn client() -> Result<SharedHttpClient, ProviderError> {
+pub(super) fn client(of_profile: Option<&Path>) -> Result<SharedHttpClient, ProviderError> {
     let proxy = Proxy::from_environment().map_err(|error| unusable(error.to_string()))?;
-    let bundle = std::env::var_os(CA_BUNDLE).filter(|path| !path.is_empty());
+    let variable = std::env::var_os(CA_BUNDLE).filter(|path| !path.is_empty());
+    let bundle = match (&variable, of_profile) {
+        (Some(path), _) => Some(read(CA_BUNDLE, Path::new(path))?),
+        (None, Some(path)) => Some(read(OF_PROFILE, path)?),
+        (None, None) => None,
+    };
     let trusted = match bundle {
-        Some(path) => TrustStore::empty().with_pem_certificate(read(Path::new(&path))?),
+        Some(pem) => TrustStore::empty().with_pem_certificate(pem),
         None => TrustStore::default(),
     };
     Ok(named(with(&proxy, trusted)?))
@@ -90,11 +97,11 @@ fn proxies(proxy: &Proxy) -> Result<ProxyConfig, ProviderError> {
     Ok(config.no_proxy(proxy.exceptions(HTTPS)))
 }
 
-/// Reads the bundle and checks each certificate, because the SDK assumes that all are valid.
-fn read(path: &Path) -> Result<Vec<u8>, ProviderError> {
+/// Reads the bundle that a setting names, and checks each certificate, because the SDK assumes that all are valid.
+fn read(setting: &str, path: &Path) -> Result<Vec<u8>, ProviderError> {
     let wrong = |why: String| {
         unusable(format!(
-            "{CA_BUNDLE} names {}, and {why}: name a file of certificates in PEM, or unset the variable",
+            "{setting} names {}, and {why}: name a file of certificates in PEM, or remove the setting",
             path.display()
         ))
     };
@@ -199,14 +206,14 @@ mod tests {
         let garbled = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
         for text in ["", "no certificate", garbled] {
             std::fs::write(&file, text).expect("a file");
-            let error = read(&file).expect_err(text).to_string();
+            let error = read(CA_BUNDLE, &file).expect_err(text).to_string();
             assert!(
                 error.contains("AWS_CA_BUNDLE") && error.contains("ca.pem"),
                 "{error}"
             );
         }
         for bad in [dir.clone(), dir.join("missing"), "/dev/zero".into()] {
-            read(&bad).expect_err("no regular file");
+            read(OF_PROFILE, &bad).expect_err("no regular file");
         }
         std::fs::remove_dir_all(&dir).expect("a directory");
     }

@@ -65,6 +65,7 @@ mod operation;
 mod pages;
 mod policy;
 mod prefix_lists;
+mod profile;
 mod progress;
 mod quota;
 mod reader;
@@ -99,8 +100,10 @@ impl AwsProvider {
     /// # Errors
     /// If no region is found or the HTTP client cannot be created. The first call reports missing credentials, which may appear later.
     pub async fn new(config: AwsConfig) -> Result<Self, ProviderError> {
+        let profile = profile::read().await;
         let loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http::client()?)
+            .profile_name(profile::selected())
+            .http_client(http::client(profile.ca_bundle.as_deref())?)
             .timeout_config(http::timeouts())
             .retry_config(http::retries());
         let loader = match app_name(&config.app_name) {
@@ -108,7 +111,8 @@ impl AwsProvider {
             None => loader,
         };
         let sdk = loader.load().await;
-        let credentials = sdk.credentials_provider().map(Renewable::new);
+        let credentials = sdk.credentials_provider();
+        let credentials = credentials.map(|it| Renewable::new(it, profile.needs_code));
         let sdk = match &credentials {
             Some(renewable) => sdk
                 .into_builder()
