@@ -27,9 +27,23 @@ def install():
     urls.url_paths["{0}/$"] = CloudFormationApi.dispatch
     # moto looks through all methods of a service at each request, and EC2 has two thousand.
     responses.method_names_from_class = functools.cache(responses.method_names_from_class)
+    _other_partitions()
     ec2nat.install()
     ec2rules.install()
     prefixlists.install()
     vpn.install()
     paging.install()
     quotas.install()
+
+
+def _other_partitions():
+    """Gives zones to the regions of partitions of which moto knows none."""
+    import botocore.session
+    from moto.ec2.models.availability_zones_and_regions import Region, RegionsAndZonesBackend, Zone
+
+    session = botocore.session.get_session()
+    for partition in session.get_available_partitions():
+        for name in session.get_available_regions("ec2", partition_name=partition):
+            if name not in RegionsAndZonesBackend.zones:
+                RegionsAndZonesBackend.regions.append(Region(name, f"ec2.{name}", "opt-in-not-required"))
+                RegionsAndZonesBackend.zones[name] = [Zone(name + letter, name, f"{name}-az{letter}") for letter in "abc"]

@@ -10,6 +10,11 @@ from . import roles
 KNOWN = json.loads((pathlib.Path(__file__).parent / "handlers.json").read_text())
 ACCOUNT = "123456789012"
 STACKS_ALL = "stack/*/*"
+# By the beginning of a region's name, as in botocore's partitions.json.
+PARTITIONS = {
+    "cn-": "aws-cn", "us-gov-": "aws-us-gov", "eusc-": "aws-eusc", "us-iso-": "aws-iso", "us-isob-": "aws-iso-b",
+    "eu-isoe-": "aws-iso-e", "us-isof-": "aws-iso-f",
+}
 # What a call has as its resource where IAM knows none for the action.
 NO_RESOURCE = ("ListStacks", "BatchDescribeTypeConfigurations", "DescribeStackDriftDetectionStatus")
 # Calls that tag what they make need the right to tag besides.
@@ -18,7 +23,7 @@ IMPORTED = re.compile(r"ResourcesToImport\.member\.\d+\.ResourceType\Z")
 
 
 def partition(region):
-    return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
+    return next((name for prefix, name in PARTITIONS.items() if region.startswith(prefix)), "aws")
 
 
 def denied(settings, call):

@@ -4,16 +4,21 @@ import itertools
 import json
 import pathlib
 
+import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
+from . import iam
 from .shapes import parameters, template
 from .test_prefix_lists import CIDRS, with_list
 
 DEPLOY = pathlib.Path(__file__).parents[2] / "deploy"
 ACCOUNT, STACK, ROLE = "123456789012", "egress-static-nat-one", "arn:aws:iam::123456789012:role/cloudformation"
 KEY, OTHER = "AKIAREPLICAAAAAAAAAA", "AKIAOTHERAAAAAAAAAAA"
-REGIONS = {"aws": "eu-central-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}
+REGIONS = {
+    "aws": "eu-central-1", "aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1", "aws-eusc": "eusc-de-east-1", "aws-iso": "us-iso-east-1",
+    "aws-iso-b": "us-isob-east-1", "aws-iso-e": "eu-isoe-west-1", "aws-iso-f": "us-isof-south-1",
+}
 
 
 def shipped(name, partition="aws"):
@@ -270,3 +275,10 @@ def test_the_caller_has_no_right_of_its_own_to_write(ours):
     ):
         assert code(call)[0] == "UnauthorizedOperation"
     ec2.describe_route_tables()
+
+
+def test_every_partition_that_botocore_knows_is_tested():
+    session = botocore.session.get_session()
+    assert set(REGIONS) == set(session.get_available_partitions())
+    for name, region in REGIONS.items():
+        assert session.get_partition_for_region(region) == iam.partition(region) == name
