@@ -293,3 +293,42 @@ async fn tags_and_protection_are_rolled_out_and_route_tables_filtered() {
     );
     assert_eq!(stage.aws.exits(), exits);
 }
+
+/// CloudFormation also sets a stack's tags on its static IPs, and AWS has refused such changes.
+#[tokio::test]
+async fn a_change_of_tags_that_fails_holds_up_no_route() {
+    let stage = Stage::open("tags-fail").await;
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    replica.terminate().await;
+
+    let fault = json!({ "kind": "resource_fails", "logical_id": "EIP*", "message": "no tags" });
+    stage.aws.fault(fault);
+    let launch = stage.replica("r2");
+    let mut replica = launch.arg("--additional-stack-tags=team=network").start();
+    wait::until("the change of tags has failed", || {
+        replica.said(&["no tags"])?;
+        let stacks = stage.aws.stacks();
+        let failed = stacks[STACK] == "UPDATE_ROLLBACK_COMPLETE";
+        wait::check(failed, || format!("{stacks:?}"))
+    })
+    .await;
+    let mark = stage.aws.mark();
+    stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
+    let all = [&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat();
+    assert_eq!(stage.routed(&all).await, exits);
+    let executed = stage.aws.count_since(mark, "ExecuteChangeSet");
+    assert_eq!(executed, 1, "the routes alone");
+
+    // The tags follow once AWS takes them.
+    stage.aws.clear_faults();
+    wait::until("the stack has its tag", || {
+        let named = [("StackName", STACK)];
+        let xml = stage.aws.call("cloudformation", "DescribeStacks", &named);
+        wait::check(xml.contains("<Key>team</Key>"), || xml)
+    })
+    .await;
+    assert_eq!(stage.routed(&all).await, exits);
+    replica.assert_well();
+}
