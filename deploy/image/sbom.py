@@ -53,6 +53,37 @@ def crates(lock):
     return [crate for crate in tomllib.loads(lock)["package"] if crate.get("source")]
 
 
+def audit(metadata):
+    """The crates that are linked into the program, in cargo-auditable's form, from `cargo metadata`. Those that only run at the build (procedural
+    macros, build scripts) and those of tests are not in the program."""
+    packages = {package["id"]: package for package in metadata["packages"]}
+    nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}
+    root = metadata["resolve"]["root"]
+
+    def linked(package):
+        named = [dep["pkg"] for dep in nodes[package]["deps"] if any(kind["kind"] is None for kind in dep["dep_kinds"])]
+        return [id for id in named if not any("proc-macro" in target["kind"] for target in packages[id]["targets"])]
+
+    found, pending = set(), [root]
+    while pending:
+        package = pending.pop()
+        if package not in found:
+            found.add(package)
+            pending += linked(package)
+    order = sorted(found, key=lambda id: (packages[id]["name"], packages[id]["version"], id))
+    listed = []
+    for package in order:
+        source = packages[package]["source"] or "local"
+        crate = {
+            "name": packages[package]["name"], "version": packages[package]["version"],
+            "source": "crates.io" if source.startswith("registry+https://github.com/rust-lang/crates.io-index") else source.split("+")[0],
+        }
+        if dependencies := sorted(order.index(id) for id in set(linked(package))):
+            crate["dependencies"] = dependencies
+        listed.append(crate | ({"root": True} if package == root else {}))
+    return {"packages": listed, "format": 1}
+
+
 def entry(kind, name, version, purl, checksum=None):
     package = {
         "SPDXID": f"SPDXRef-{kind}-" + re.sub(r"[^A-Za-z0-9.-]", "-", f"{name}-{version}"),

@@ -257,6 +257,50 @@ fn the_document_in_the_image_names_every_crate_of_the_lock_file() {
     }
 }
 
+/// Scanners read the section that cargo-auditable defined. The reader is cargo-auditable's own.
+#[test]
+fn the_program_in_the_image_names_its_crates_to_scanners() {
+    let program = IMAGE.bundle.join("rootfs").join(NAME);
+    let limits = auditable_info::Limits::default();
+    let info = auditable_info::audit_info_from_file(&program, limits).unwrap();
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let mut names = BTreeSet::new();
+    for package in &info.packages {
+        let (name, version) = (&package.name, &package.version);
+        let locked = format!("name = \"{name}\"\nversion = \"{version}\"\n");
+        assert!(lock.contains(&locked), "{name} {version}");
+        assert!(package.root == (name == NAME), "{name}");
+        assert!(
+            package
+                .dependencies
+                .iter()
+                .all(|&at| at < info.packages.len())
+        );
+        names.insert(name.as_str());
+    }
+    for linked in [
+        NAME,
+        "aws-sdk-ec2",
+        "hyper",
+        "kube",
+        "rustls",
+        "serde",
+        "tokio",
+    ] {
+        assert!(names.contains(linked), "{linked} is not in {names:?}");
+    }
+    // These run at the build or in tests only, or on other systems.
+    for not_linked in [
+        "auditable-info",
+        "proptest",
+        "serde_derive",
+        "cc",
+        "windows-sys",
+    ] {
+        assert!(!names.contains(not_linked), "{not_linked}");
+    }
+}
+
 /// A package has no files of the repository, and its README is what people see on Artifact Hub.
 #[test]
 fn a_released_chart_says_where_it_is_from_and_its_links_lead_there() {
