@@ -101,6 +101,7 @@ def remove(stack, resource):
         if resource.physical_id:
             fault(stack, "delete_fails", resource.logical_id)
             rights.check(stack, kind, "delete", resource.physical_id, resource.properties)
+            note_release(stack, kind, resource)
             guarded(kind.delete, ec2, resource.physical_id)
             while not kind.gone(ec2, resource.physical_id):
                 yield
@@ -110,6 +111,13 @@ def remove(stack, resource):
         return False
     stack.resource_event(resource, "DELETE_COMPLETE")
     return True
+
+
+def note_release(stack, kind, resource):
+    """Records a static IP that an operation of a controller releases although the stack had served with it."""
+    is_controller = (stack.caller or "").startswith("AKIAREPLICA")
+    if is_controller and resource.physical_id in stack.settled_eips and kind.find(stack.region.ec2, resource.physical_id):
+        stack.region.standin.released.append(f"{resource.physical_id} ({resource.logical_id})")
 
 
 def fail(stack, resource, verb, error):

@@ -39,6 +39,8 @@ class Standin:
         self.clock.reset()
         self.settings.__init__()
         self.regions, self.served, self.gaps = {}, set(), set()
+        # The static IPs that operations of a controller released, with their logical ids.
+        self.released = []
         # For what only the stand-in shows, so that no id depends on how often a client asked.
         self.random = random.Random(seed)
 

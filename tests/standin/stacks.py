@@ -13,6 +13,8 @@ from .errors import ValidationError
 
 NAME = re.compile(r"[a-zA-Z][-a-zA-Z0-9]*\Z")
 IN_PROGRESS = re.compile(r".*_IN_PROGRESS\Z")
+# In these the stack's EIPs may carry traffic.
+SERVES = re.compile(r"(CREATE|IMPORT|UPDATE|UPDATE_ROLLBACK)_COMPLETE|UPDATE_ROLLBACK_FAILED")
 STACK_TYPE = "AWS::CloudFormation::Stack"
 
 
@@ -60,8 +62,10 @@ class Stack:
         self.protected = False
         self.policy = None
         self.role_arn = None
-        # With whose rights the operation under way acts.
-        self.actor = None
+        # With whose rights the operation under way acts, and whose call began it.
+        self.actor = self.caller = None
+        # The physical ids of the EIPs that the stack had when it was last at rest and served.
+        self.settled_eips = frozenset()
         self.notification_arns, self.capabilities = [], []
         self.timeout_minutes = None
         self.rollback_configuration = None
@@ -125,6 +129,10 @@ class Stack:
         """A new operation: its token goes into all its events."""
         self.token, self.operation_id = token, str(mock_random.uuid4())
         self.actor = rights.actor(self.region.standin, self.role_arn)
+        self.caller = self.region.standin.caller
+        if SERVES.fullmatch(self.status):
+            eips = (each.physical_id for each in self.resources.values() if each.type == "AWS::EC2::EIP")
+            self.settled_eips = frozenset(eips)
         self.last_operations = ([{"OperationType": kind, "OperationId": self.operation_id}] + self.last_operations)[:5]
         self.revision += 1
         self.cancelled = False

@@ -336,6 +336,30 @@ def test_delete_fails_and_is_tried_again(standin, world, cfn):
     assert "172.31.64.0/28" in {s["cidr"] for s in standin.state()["subnets"]}
 
 
+def test_static_ips_that_a_controller_releases_are_recorded(standin, world, cfn):
+    """Whose call began the operation counts, and whether the stack had served with the IP."""
+    other = standin.client("cloudformation", key="AKIAOTHERAAAAAAAAAAA")
+    arn = make(cfn, world)
+    standin.wait(NAME)
+    other.delete_stack(StackName=NAME)
+    standin.wait(arn)
+    assert standin.state()["released"] == []
+    standin.fault(kind="resource_fails", logical_id="NATGateway1", message="no", times=1)
+    arn = make(cfn, world)
+    standin.wait(NAME)
+    cfn.delete_stack(StackName=NAME)
+    standin.wait(arn)
+    assert standin.state()["released"] == [], "a creation that failed has served nobody"
+    arn = make(cfn, world)
+    standin.wait(NAME)
+    eips = [a["public_ip"] for a in standin.state()["addresses"]]
+    standin.fault(kind="delete_fails", logical_id="NATGateway1", message="in use", times=1)
+    for _ in range(2):
+        cfn.delete_stack(StackName=NAME)
+        standin.wait(arn)
+    assert sorted(each.split()[0] for each in standin.state()["released"]) == sorted(eips)
+
+
 def test_a_foreign_thing_in_the_subnet_blocks_its_deletion(standin, world, cfn, ec2):
     arn = make(cfn, world)
     standin.wait(NAME)

@@ -117,6 +117,7 @@ def state(request):
         "route_tables": [_route_table(ec2, table) for table in ec2.route_tables.values()],
         "prefix_lists": [_prefix_list(ec2, one) for one in prefixlists.of_customers(ec2)],
         "gaps": sorted(STANDIN.gaps),
+        "released": STANDIN.released,
         "quota_left": {"addresses": STANDIN.settings.eip_quota - len(ec2.addresses)},
     }
 

@@ -57,6 +57,7 @@ mod memory;
 mod memory_limit;
 mod ministack;
 mod more_ips;
+mod older_stack;
 mod owner;
 mod pace;
 mod page;

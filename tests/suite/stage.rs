@@ -377,6 +377,12 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         if !std::thread::panicking() {
+            let released = &self.aws.state()["released"];
+            assert_eq!(
+                released,
+                &json!([]),
+                "no call of a replica releases a static IP"
+            );
             return;
         }
         for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
