@@ -10,6 +10,7 @@ mod imports;
 mod layers;
 mod monitoring;
 mod pages;
+mod proofs;
 mod sizes;
 pub mod values;
 mod wording;
