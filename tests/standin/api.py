@@ -17,6 +17,7 @@ ACTIONS = {
     "DeleteChangeSet": changesets.delete_change_set,
     "DeleteStack": operations.delete_stack,
     "DescribeChangeSet": changesets.describe_change_set,
+    "DescribeEvents": changesets.describe_events,
     "DescribeStackDriftDetectionStatus": drift.describe_stack_drift_detection_status,
     "DescribeStackEvents": queries.describe_stack_events,
     "DescribeStackResource": queries.describe_stack_resource,

@@ -13,6 +13,12 @@ NO_CHANGES = (
     "The submitted information didn't contain changes. Submit different information to create a change set."
 )
 
+# The reason of a change set that validation refuses names no resource: DescribeEvents tells the cause.
+NOT_VALID = (
+    "The following hook(s)/validation failed: [AWS::EarlyValidation::PropertyValidation]. To troubleshoot Early Validation "
+    "errors, use the DescribeEvents API for detailed failure information."
+)
+
 
 class ChangeSet:
     def __init__(self, stack, name, params, spec):
@@ -22,8 +28,11 @@ class ChangeSet:
         self.kind = params.get("ChangeSetType", "UPDATE")
         self.revert = params.get("DeploymentMode") == "REVERT_DRIFT"
         self.created = stack.clock.stamp()
+        self.operation = str(mock_random.uuid4())
         self.status, self.reason, self.execution = "CREATE_PENDING", None, "UNAVAILABLE"
         self.changes = []
+        # What validation found, by logical id.
+        self.invalid = {}
         self.drift_status = None
         self.revision = stack.revision
 
@@ -119,7 +128,8 @@ def _fill(change_set, stack, settings):
     spec = change_set.spec
     wrong = engine.invalid_properties(stack, spec, spec.template.resources)
     if wrong and not change_set.params.get("DisableValidation"):
-        change_set.fail("Validation failed: " + " ".join(wrong.values()))
+        change_set.invalid = wrong
+        change_set.fail(NOT_VALID)
         return
     change_set.changes = plan.changes(stack, spec, change_set.revert)
     if change_set.revert:
@@ -185,6 +195,50 @@ def describe_change_set(region, params):
     shown = [change.shown(values) for change in change_set.changes]
     length = stack.region.standin.settings.page_size
     return _present({**answer, **paged("Changes", shown, params.get("NextToken"), length)})
+
+
+def describe_events(region, params):
+    """The events of making a change set: that it is made, or what validation found. Those of a stack are not here."""
+    if not any(params.get(key) for key in ("ChangeSetName", "OperationId", "StackName")):
+        raise ValidationError("One of ChangeSetName, OperationId or StackName must be specified")
+    if not params.get("ChangeSetName"):
+        raise ValidationError("The stand-in describes events of change sets only")
+    change_set = find(region, params)
+    failed = change_set.status == "FAILED"
+    common = {
+        "StackId": change_set.stack.id,
+        "OperationId": change_set.operation,
+        "OperationType": "CREATE_CHANGESET",
+        "Timestamp": change_set.created,
+    }
+    whole = {
+        "EventId": change_set.operation,
+        "EventType": "STACK_EVENT",
+        "OperationStatus": "FAILED" if failed else "SUCCEEDED" if change_set.changes else "IN_PROGRESS",
+    }
+    shown = [_finding(change_set, logical_id, reason) for logical_id, reason in change_set.invalid.items()]
+    if failed or not (params.get("Filters") or {}).get("FailedEvents"):
+        shown.append(whole)
+    shown = [{**common, **event} for event in shown]
+    return paged("OperationEvents", shown, params.get("NextToken"), region.standin.settings.events_page_size)
+
+
+def _finding(change_set, logical_id, reason):
+    known = change_set.stack.resources.get(logical_id)
+    return _present(
+        {
+            "EventId": f"{change_set.operation}-{logical_id}",
+            "EventType": "VALIDATION_ERROR",
+            "LogicalResourceId": logical_id,
+            "PhysicalResourceId": known and known.physical_id,
+            "ResourceType": change_set.spec.template.resources[logical_id]["Type"],
+            "ValidationFailureMode": "FAIL",
+            "ValidationName": "PROPERTY_VALIDATION",
+            "ValidationStatus": "FAILED",
+            "ValidationStatusReason": reason,
+            "ValidationPath": f"/Resources/{logical_id}/Properties",
+        }
+    )
 
 
 def list_change_sets(region, params):

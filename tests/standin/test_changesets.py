@@ -127,6 +127,29 @@ def test_tags_alone_are_a_change_that_replaces_nothing(world, cfn, stack):
     assert "EIP1" in listed and "RouteToNAT1z8x8x8x8y32" not in listed
 
 
+def test_what_validation_refuses_is_told_by_events_alone(standin, world, cfn, stack):
+    good = propose(cfn, world, template(world, ("1.1.1.1/32",)), "good")
+    assert settled(cfn, good)["Status"] == "CREATE_COMPLETE"
+    only_failed = {"FailedEvents": True}
+    assert cfn.describe_events(ChangeSetName=good, Filters=only_failed)["OperationEvents"] == []
+    assert cfn.describe_events(ChangeSetName=good)["OperationEvents"][0]["OperationStatus"] == "SUCCEEDED"
+
+    standin.fault(kind="validation_fails", logical_id="*9x9x9x9*", message="no such table")
+    bad = propose(cfn, world, template(world, ("9.9.9.9/32",)), "bad")
+    found = settled(cfn, bad)
+    assert (found["Status"], found["ExecutionStatus"]) == ("FAILED", "UNAVAILABLE")
+    assert "use the DescribeEvents API" in found["StatusReason"] and "9x9" not in found["StatusReason"]
+    events = cfn.describe_events(StackName=NAME, ChangeSetName="bad", Filters=only_failed)["OperationEvents"]
+    assert [event["EventType"] for event in events].count("STACK_EVENT") == 1
+    told = [event for event in events if event["EventType"] == "VALIDATION_ERROR"]
+    assert {event["ValidationStatus"] for event in told} == {"FAILED"}
+    assert all("no such table" in event["ValidationStatusReason"] for event in told)
+    assert {event["LogicalResourceId"] for event in told} == {f"RouteToNAT{n}z9x9x9x9y32" for n in range(1, len(told) + 1)}
+    with pytest.raises(ClientError) as raised:
+        cfn.describe_events()
+    assert code(raised) == ("ValidationError", "One of ChangeSetName, OperationId or StackName must be specified")
+
+
 def test_execution_invalidates_the_others(standin, world, cfn, stack):
     first = propose(cfn, world, template(world, ("1.1.1.1/32",)), "first")
     second = propose(cfn, world, template(world, ("9.9.9.9/32",)), "second")

@@ -208,3 +208,44 @@ async fn the_same_change_has_another_name_each_time() {
     names.dedup();
     assert_eq!(names.len(), 4, "{names:?}");
 }
+
+/// The status of a change set that validation refuses names no resource.
+#[tokio::test]
+async fn why_validation_refuses_a_change_set_is_read_once_and_told() {
+    let stage = Stage::open("validation").await;
+    let replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    let fault = json!({ "kind": "validation_fails", "logical_id": "*9x9x9x9*", "message": "no such table" });
+    stage.aws.fault(fault);
+    let mark = stage.aws.mark();
+    stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
+    let told = ["AWS::EarlyValidation", "AWS::EC2::Route", "no such table"];
+    wait::until("told", || replica.said(&told)).await;
+    stage.two_more_looks().await;
+    let count = |action: &str| stage.aws.count_since(mark, action);
+    let asked = count("DescribeEvents");
+    assert!((1..=count("CreateChangeSet")).contains(&asked), "{asked}");
+    assert_eq!(stage.routed(&EXAMPLE_CIDRS).await, exits);
+
+    // Without the right, the same happens without the cause.
+    stage.delete_config_map("egress-t2").await;
+    stage.aws.clear_faults();
+    let fault = json!({ "kind": "validation_fails", "logical_id": "*1x1x1x1*", "message": "no other table" });
+    stage.aws.fault(fault);
+    let denied = json!({ "kind": "access_denied", "action": "DescribeEvents" });
+    stage.aws.fault(denied);
+    let mark = stage.aws.mark();
+    stage.config_map("egress-t3", &[("dns", "1.1.1.1")]).await;
+    wait::until("refused and discarded", || {
+        let deleted = stage.aws.count_since(mark, "DeleteChangeSet");
+        let denied = stage.aws.count_since(mark, "DescribeEvents");
+        wait::check(deleted > 0 && denied > 0, || format!("{deleted} {denied}"))
+    })
+    .await;
+    replica.said(&["no other table"]).unwrap_err();
+    stage.aws.clear_faults();
+    stage.config_map("egress-t4", &[("dns", "9.9.9.9")]).await;
+    let all = [&EXAMPLE_CIDRS[..], &["1.1.1.1/32", "9.9.9.9/32"]].concat();
+    assert_eq!(stage.routed(&all).await, exits);
+}

@@ -9,6 +9,7 @@ use aws_sdk_cloudformation::types::{
 };
 
 use super::calls::Calls;
+use super::change_set_events::{self, Refused};
 use super::codes;
 use super::error::Failure;
 use super::kind::{Kind, Service};
@@ -25,12 +26,13 @@ const MAX_DESCRIBED: usize = 3;
 const MAX_PENDING: i64 = 900;
 
 /// Returns the controller's change sets, oldest first, with the changes of those that are ready. `prepared`: id or name of a change set
-/// that was made, which the list may lack. `changed`: the time of the stack's last update, in seconds since 1970.
+/// that was made, which the list may lack. `refused`: what is known of the last one that CloudFormation refused. `changed`: the time of the
+/// stack's last update, in seconds since 1970.
 pub async fn ours(
     calls: &Calls,
     cloudformation: &aws_sdk_cloudformation::Client,
     stack: &str,
-    prepared: Option<&str>,
+    (prepared, refused): (Option<&str>, &mut Refused),
     changed: i64,
 ) -> Result<Vec<ChangeSet>, Failure> {
     let now = aws_smithy_types::DateTime::from(std::time::SystemTime::now()).secs();
@@ -44,7 +46,9 @@ pub async fn ours(
     if let Some(id) = prepared.filter(|id| !is_listed(id)) {
         listed.extend(summary(calls, cloudformation, stack, id).await?);
     }
+    let failed = change_set_events::refused(&listed);
     let mut sets = from_summaries(listed, changed, now);
+    change_set_events::explain(calls, cloudformation, stack, (&failed, refused), &mut sets).await;
     let mut described = 0;
     for set in sets
         .iter_mut()

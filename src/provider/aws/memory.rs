@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_cloudformation::types::Stack;
 use aws_smithy_types::DateTime;
 
+use super::change_set_events;
 use super::failure::Failure;
 use super::left_behind;
 use super::operation::Operation;
@@ -30,6 +31,8 @@ pub struct Memory {
     pub change_sets: bool,
     /// The id, or the name if the id is unknown, of the last change set, until it is executed or discarded.
     pub prepared: Option<String>,
+    /// What the events of the last refused change set say.
+    pub refused: change_set_events::Refused,
     /// The state in which the stack was last seen.
     pub seen: Option<StateKey>,
     /// The template, with the state in which it was read.

@@ -44,6 +44,7 @@ mod answer_limit;
 mod apply;
 mod bucket;
 mod calls;
+mod change_set_events;
 mod changeset;
 mod claim;
 mod codes;

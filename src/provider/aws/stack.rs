@@ -265,9 +265,8 @@ impl Reader<'_> {
         stack: &str,
         changed: i64,
     ) -> Result<Vec<ChangeSet>, Failure> {
-        let prepared = memory.prepared.as_deref();
-        let sets =
-            changeset::ours(self.calls, self.cloudformation, stack, prepared, changed).await?;
+        let known = (memory.prepared.as_deref(), &mut memory.refused);
+        let sets = changeset::ours(self.calls, self.cloudformation, stack, known, changed).await?;
         // CloudFormation may list an executed change set forever. It needs no further check.
         memory.change_sets = sets.iter().any(|set| set.state != ChangeSetState::Executed);
         memory.prepared = memory.prepared.take().filter(|_| memory.change_sets);

@@ -132,6 +132,7 @@ fn the_policies_allow_the_calls_that_the_code_makes() {
             "FindTheStack",
             "StartOperations",
             "ManageTheStack",
+            "ReadWhyAChangeSetFailed",
             "ReadTheNetwork",
             "LargeTemplates",
         ];
