@@ -319,29 +319,6 @@ fn the_metrics() {
     );
 }
 
-/// Three quarters of the help are flags of the connection. Those of the subcommand come before them.
-#[test]
-fn the_help_of_a_subcommand_shows_its_own_flags_first() {
-    let mut command = Cli::command();
-    for (name, own) in [
-        ("plan", "Plan:"),
-        ("status", "Status and check:"),
-        ("check", "Status and check:"),
-    ] {
-        let subcommand = command.find_subcommand_mut(name).unwrap();
-        let help = subcommand.render_long_help().to_string();
-        let headings: Vec<&str> = help
-            .lines()
-            .filter(|line| line.ends_with(':') && !line.starts_with(' '))
-            .filter(|line| !["Arguments:", "Options:"].contains(line))
-            .collect();
-        assert!(
-            headings.first() == Some(&own) && headings.contains(&"Sources:"),
-            "{name}: {headings:?}"
-        );
-    }
-}
-
 #[test]
 fn the_example() {
     let manifest = read("deploy/example/egress-t1.yaml");

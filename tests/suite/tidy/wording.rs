@@ -99,13 +99,14 @@ fn comments_and_messages_use_plain_words() {
 fn documents_and_the_chart_use_plain_words() {
     let mut paths = pages::all();
     paths.extend(files("charts", &["yaml", "json", "tpl", "txt"]));
-    paths.extend(
-        [
-            "deploy/example-values.yaml",
-            "deploy/iam.cloudformation.yaml",
-        ]
-        .map(Into::into),
-    );
+    paths.extend(files("src/decisions", &["md"]));
+    paths.extend(files(".github", &["md"]));
+    let more = [
+        "CHANGELOG.md",
+        "deploy/example-values.yaml",
+        "deploy/iam.cloudformation.yaml",
+    ];
+    paths.extend(more.map(Into::into));
     let mut findings = Vec::new();
     for path in paths {
         let name = path.display().to_string();
