@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::in_memory;
 use crate::replica::PROGRAM;
 use crate::standin::{REGION, Standin, python};
 use crate::testbed;
@@ -262,19 +263,71 @@ fn a_recording_is_replayed_and_says_where_answers_differ() {
     assert_eq!(code, Some(0), "{unknown}{errors}\nknown:\n{printed}");
 }
 
+/// The account in memory does what the stand-in does with the same calls. A changed recording differs where it was changed.
+#[test]
+fn a_recording_is_replayed_in_memory_and_says_where_it_differs() {
+    let account = Account::open("aws-in-memory");
+    account.walked("in-memory", "install,edits,remove-zone,delete");
+    let file = account.directory.join("in-memory").join("recording.jsonl");
+    let recording = std::fs::read_to_string(&file).unwrap();
+    let outcome = in_memory::replay(&recording);
+    assert_eq!(outcome.differences, [""; 0]);
+    assert!(outcome.compared > 30, "{}", outcome.compared);
+    for (now, other, about) in [
+        ("UPDATE_COMPLETE\"", "UPDATE_ROLLBACK_COMPLETE\"", "status"),
+        ("\"Action\": \"Remove\"", "\"Action\": \"Add\"", "changes"),
+        (
+            "\"State\": \"available\"",
+            "\"State\": \"failed\"",
+            "NAT gateways",
+        ),
+        (
+            "\"AssociationId\":",
+            "\"NoAssociation\":",
+            "addresses in use",
+        ),
+        (
+            "\"NatGatewayId\": \"nat-",
+            "\"GatewayId\": \"nat-",
+            "routes",
+        ),
+    ] {
+        let doctored = recording.replace(now, other);
+        assert_ne!(doctored, recording, "{about}");
+        let found = in_memory::replay(&doctored).differences;
+        let named = found.iter().any(|text| text.contains(about));
+        assert!(named, "{about}: {found:?}");
+    }
+}
+
+/// For recordings of AWS itself, if there are any, the account in memory does the same apart from the known differences.
+#[test]
+fn the_account_in_memory_does_as_aws_did() {
+    for path in recordings() {
+        let recording = std::fs::read_to_string(&path).unwrap();
+        let known = format!("{}.known-in-memory", path.display());
+        let known = std::fs::read_to_string(known).unwrap_or_default();
+        let mut found = in_memory::replay(&recording).differences;
+        found.retain(|text| !known.lines().any(|line| line == text));
+        assert_eq!(found, [""; 0], "{}", path.display());
+    }
+}
+
+/// Returns the recordings of AWS itself.
+fn recordings() -> Vec<PathBuf> {
+    let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/aws/recorded");
+    let entries = std::fs::read_dir(recorded).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    let is_recording = |path: &PathBuf| path.extension().is_some_and(|it| it == "jsonl");
+    paths.filter(is_recording).collect()
+}
+
 /// For recordings of AWS itself, if there are any, the stand-in's responses are equal apart from the known differences.
 #[test]
 fn the_stand_in_answers_as_aws_did() {
-    let recorded = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/aws/recorded");
-    for entry in std::fs::read_dir(recorded).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "jsonl")
-        {
-            let (code, printed, errors) = replayed(&path);
-            assert_eq!(code, Some(0), "{}: {printed}{errors}", path.display());
-        }
+    for path in recordings() {
+        let (code, printed, errors) = replayed(&path);
+        assert_eq!(code, Some(0), "{}: {printed}{errors}", path.display());
     }
 }
 

@@ -37,6 +37,7 @@ mod handover;
 mod helm;
 mod http;
 mod image;
+mod in_memory;
 mod install;
 mod kept;
 mod kubelet;
