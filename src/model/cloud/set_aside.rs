@@ -37,6 +37,16 @@ impl SetAside {
         (!self.retries || !waits.left.is_zero()).then_some(waits)
     }
 
+    /// Whether routes wait only until nothing else is left to do. Then no step that can wait comes before the next attempt.
+    pub(in crate::model) fn goes_first(&self) -> bool {
+        !self.retries && self.may_retry()
+    }
+
+    /// Whether a refused route is due, or no change adds any route since an unexplained failure.
+    pub(in crate::model) fn may_retry(&self) -> bool {
+        self.additions == Some(0) || self.routes.values().any(|waits| waits.left.is_zero())
+    }
+
     /// Returns the number of new routes that a full table gets, and why it gets no more. None if the table is not full.
     pub(in crate::model) fn room(&self, table: &TableId) -> Option<(usize, &str)> {
         let waits = self.routes.get(&(table.clone(), None))?;

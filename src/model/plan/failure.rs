@@ -105,8 +105,7 @@ impl Plan {
         // If every route waits, there may be no stack to keep.
         let has_none = matches!((&self.action, world.live), (Action::Refuse, Live::Absent));
         let is_idle = (rests || has_none) && self.differences.iter().all(Difference::names_owner);
-        let is_due = aside.routes.values().any(|waits| waits.left.is_zero());
-        if !is_idle || !(is_due || aside.additions == Some(0)) {
+        if !is_idle || !aside.may_retry() {
             return None;
         }
         let mut network = world.network.clone();

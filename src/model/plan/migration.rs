@@ -51,9 +51,7 @@ impl Plan {
             return None;
         }
         // Refused routes that are due are tried first.
-        let refused = &world.network.headroom.refused;
-        let is_due = refused.routes.values().any(|waits| waits.left.is_zero());
-        if !refused.retries && (is_due || refused.additions == Some(0)) {
+        if world.network.headroom.refused.goes_first() {
             return None;
         }
         let subject = Subject::Stack(stack.name.clone());

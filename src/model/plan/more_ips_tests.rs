@@ -93,6 +93,21 @@ fn each_zone_gets_its_ips_one_after_the_other_and_each_alone() {
     assert_eq!(plan.static_ips["a"], "198.51.100.1");
 }
 
+/// After a change that failed without a reason, routes wait until nothing else is left to do. The steps of many zones would take hours.
+#[test]
+fn routes_that_wait_for_another_attempt_go_before_additional_ips() {
+    let mut bench = bench();
+    bench.ask(&[("dns", "8.8.8.8"), ("new", "9.9.9.9")]);
+    bench.network.headroom.refused.additions = Some(0);
+    let plan = bench.plan();
+    assert_eq!(plan.ip_step, None, "{plan}");
+    let ids: Vec<&str> = plan.differences.iter().map(|it| it.id.as_str()).collect();
+    assert!(ids.iter().all(|id| id.contains("9x9x9x9")), "{ids:?}");
+    assert!(!ids.is_empty(), "{plan}");
+    bench.ask(&[("dns", "8.8.8.8")]);
+    assert_eq!(bench.plan().ip_step, Some(step("a")), "no route waits");
+}
+
 #[test]
 fn a_flag_that_is_lowered_takes_no_ip_away() {
     let mut bench = bench();

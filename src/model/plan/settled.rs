@@ -225,8 +225,9 @@ fn protect_stack(at: &Settled<'_>, _: &mut Notes) -> Option<Decision> {
     (at.is_as_requested() && unprotected).then(|| Decision::new(Action::Protect(true), why))
 }
 
+/// The steps of all zones take long, so routes that wait for another attempt go first.
 fn add_static_ip(at: &Settled<'_>, notes: &mut Notes) -> Option<Decision> {
-    if !at.is_as_requested() {
+    if !at.is_as_requested() || at.world.network.headroom.refused.goes_first() {
         return None;
     }
     at.draft
