@@ -198,6 +198,8 @@ fn a_change_that_does_not_say_it_keeps_the_resource_may_replace_it() {
     assert_eq!(effect("Modify", Some("Conditional")), Effect::MayReplace);
     assert_eq!(effect("Modify", Some("Perhaps")), Effect::MayReplace);
     assert_eq!(effect("Modify", None), Effect::MayReplace);
+    // CloudFormation only corrects its record of the resource.
+    assert_eq!(effect("SyncWithActual", None), Effect::Record);
     assert_eq!(effect("Import", None), Effect::Other);
     assert_eq!(effect("NewWord", Some("False")), Effect::Other);
 }

@@ -33,6 +33,12 @@ const CASES: &[(&str, &str, u16, Kind)] = &[
     ),
     ("InvalidClientTokenId", "", 403, Kind::Credentials),
     (
+        "InvalidParameterValue",
+        "The number of entries per request cannot exceeds limit (100).",
+        400,
+        Kind::Invalid,
+    ),
+    (
         "ValidationError",
         "Stack with id a does not exist",
         400,
