@@ -21,6 +21,7 @@ from .roles import Roles, script_caller
 from .walk import STEPS, Walk, chosen
 
 ROOT = pathlib.Path(__file__).parents[2]
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 COST = """It makes a VPC of its own with two zones, up to three NAT gateways and static IPs, a VPN connection for some minutes and two
 IAM roles, and deletes them at the end. That takes about an hour and costs about 2 USD. It needs rights to make all of these (as an
 administrator has them), room for 3 Elastic IP addresses and for one VPC, and touches nothing that it has not made."""
@@ -71,14 +72,22 @@ def main():
     return walk(given, run, session, region, upstream, patience, pace)
 
 
+def agreed():
+    try:
+        return input("Start? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        # Nobody is there to answer.
+        return False
+
+
 def walk(given, run, session, region, upstream, patience, pace):
     names, binary = chosen(given.steps), program(given.program)
     caller = session.client("sts", region_name=region, endpoint_url=upstream).get_caller_identity()
     number, partition = caller["Account"], caller["Arn"].split(":")[1]
     print(f"Run {run} in account {number}, {region}{f', at {upstream}' if upstream else ''}: {', '.join(names)}.\n{COST}", file=sys.stderr)
     print(f"Whatever happens, `tests/aws/run --clean-up {run}` removes what is left.", file=sys.stderr)
-    if not given.yes and input("Start? [y/N] ").strip().lower() not in ("y", "yes"):
-        return 1
+    if not given.yes and not agreed():
+        raise Failed("nothing was started: answer y, or give --yes")
     directory = pathlib.Path(given.output or f"aws-{run}")
     directory.mkdir(mode=0o700)
     with open(directory / "recording.jsonl", "w") as file:
@@ -88,12 +97,15 @@ def walk(given, run, session, region, upstream, patience, pace):
         roles = None if given.no_roles else Roles(account, number, partition)
         own = recorder.callers[next(iter(recorder.callers))][1]
         recorder.callers[CONTROLLER_KEY] = ("controller", roles.credentials if roles else own)
-        # A signal ends the walk as an error does, and the clean-up runs.
-        for name in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(name, lambda *_: sys.exit(143))
+        # A signal ends the walk as an error does, and the clean-up runs. An exception from the handler could leave a lock locked.
+        for number in SIGNALS:
+            signal.signal(number, lambda number, _: setattr(account, "signal", number))
         try:
             Walk(account, recorder, roles, binary, directory).go(names)
         finally:
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+            account.signal = None
             (directory / "findings.json").write_text(json.dumps(account.findings, indent=2, default=str) + "\n")
             account.say(f"recording and findings are in {directory}")
             recorder.step = "clean-up"

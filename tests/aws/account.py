@@ -24,7 +24,7 @@ class Account:
     def __init__(self, run, session, region, endpoint, patience, pace):
         self.run, self.session, self.region, self.endpoint = run, session, region, endpoint
         self.patience, self.pace = patience, pace
-        self.findings = []
+        self.findings, self.signal = [], None
         # One behind the recorder has its key instead of the caller's, and never sees the real one.
         self.through = boto3.Session(SCRIPT_KEY, "none", region_name=region) if endpoint else session
         self.ec2, self.cfn, self.iam, self.sts = (self.client(name) for name in ("ec2", "cloudformation", "iam", "sts"))
@@ -32,7 +32,10 @@ class Account:
     def client(self, name):
         config = Config(retries={"mode": "adaptive", "max_attempts": 8}, connect_timeout=10, read_timeout=120)
         # IAM is one for the partition, and is signed for one region of it.
-        of_iam = {"cn": "cn-north-1", "us-gov": "us-gov-west-1"}.get(self.region.rsplit("-", 2)[0], "us-east-1")
+        of_iam = {
+            "cn": "cn-north-1", "us-gov": "us-gov-west-1", "eusc-de": "eusc-de-east-1", "us-iso": "us-iso-east-1",
+            "us-isob": "us-isob-east-1", "eu-isoe": "eu-isoe-west-1", "us-isof": "us-isof-south-1",
+        }.get(self.region.rsplit("-", 2)[0], "us-east-1")
         region = of_iam if name == "iam" else self.region
         return self.through.client(name, region_name=region, endpoint_url=self.endpoint, config=config)
 
@@ -78,6 +81,12 @@ class Account:
 
     def rest(self):
         threading.Event().wait(self.pace)
+        self.end_by_signal()
+
+    def end_by_signal(self):
+        """Ends the script if a signal has arrived, with the exit code of a shell."""
+        if self.signal:
+            raise SystemExit(128 + self.signal)
 
     def eventually(self, what, call, *codes):
         """Repeats a call that AWS refuses for a while with one of these codes, for what was just made is not known everywhere."""

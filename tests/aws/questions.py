@@ -33,6 +33,31 @@ def address(walk):
     _gone(walk, name)
 
 
+def failed_creation(walk):
+    """A creation under the stack's own name fails after its EIP was made: the shipped role releases it (A2)."""
+    account, network, name = walk.account, walk.network, walk.account.stack
+    kept = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
+    broken = _route(network.tables[network.zones[0]], ROUTED, NatGatewayId=NOWHERE)
+    template = {"Resources": {
+        "Address": {"Type": "AWS::EC2::EIP", "Properties": {"Domain": "vpc"}, **kept}, "Broken": {**broken, "DependsOn": "Address"},
+    }}
+    role = {"RoleARN": walk.roles.arn("cloudformation")} if walk.roles else {}
+    # A role that was just made cannot be used everywhere.
+    account.eventually(
+        "a stack can be made with the role",
+        lambda: account.cfn.create_stack(StackName=name, TemplateBody=json.dumps(template), Tags=account.tags, **role),
+        "AccessDenied", "ValidationError",
+    )
+    status = account.stack_rests(name)
+    made = any(event["LogicalResourceId"] == "Address" and event["ResourceStatus"] == "CREATE_COMPLETE" for event in walk.events(name))
+    walk.found("for the reasons", _reasons(walk, name))
+    walk.found("a creation that fails after its EIP was made ends", status)
+    released = made and status == "ROLLBACK_COMPLETE" and not network.addresses()
+    walk.found("the shipped role releases the EIP of a failed creation", released)
+    account.expect(released, f"the EIP of a failed creation is not released: {status}")
+    _gone(walk, name)
+
+
 def same_token(walk):
     """A change set is discarded and made again with the same name and token (A9)."""
     account, cfn, name = walk.account, walk.account.cfn, _probe(walk, {})

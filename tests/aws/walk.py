@@ -10,6 +10,7 @@ from .network import Network
 # Step, what it needs to have gone before, and what of AWS it answers.
 STEPS = {
     "one-role": (main_job.one_role, ()),
+    "failed-creation": (questions.failed_creation, ()),
     "install": (main_job.install, ()),
     "edits": (main_job.edits, ("install",)),
     "tags": (main_job.stack_tags, ("install",)),
@@ -54,6 +55,7 @@ class Walk:
             self.controller.stop()
 
     def _step(self, name, action):
+        self.account.end_by_signal()
         self.account.say(f"step {name}")
         self.step = self.recorder.step = name
         self.mark = self.recorder.mark()

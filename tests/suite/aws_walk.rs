@@ -31,7 +31,8 @@ const IN_CHANGES: [(&str, usize); 5] = [
     ("delete", 1),
     ("address", 3),
 ];
-const IN_QUESTIONS: [(&str, usize); 5] = [
+const IN_QUESTIONS: [(&str, usize); 6] = [
+    ("failed-creation", 1),
     ("same-token", 2),
     ("failing-change-set", 3),
     ("rollback-failed", 4),
@@ -40,14 +41,14 @@ const IN_QUESTIONS: [(&str, usize); 5] = [
 ];
 
 /// An account with a foreign network.
-struct Account {
-    aws: Standin,
+pub struct Account {
+    pub aws: Standin,
     directory: PathBuf,
     others: Value,
 }
 
 impl Account {
-    fn open(name: &str) -> Self {
+    pub fn open(name: &str) -> Self {
         let aws = Standin::take();
         aws.post("world", &json!({ "vpc_cidr": "10.9.0.0/16" }));
         // Each role has exactly the permissions that the script grants.
@@ -79,9 +80,16 @@ impl Account {
         command
     }
 
-    fn walk(&self, run: &str, steps: &str) -> Command {
+    pub fn walk(&self, run: &str, steps: &str) -> Command {
+        let mut command = self.asking(run, steps);
+        command.arg("--yes");
+        command
+    }
+
+    /// Returns a walk that asks before it starts.
+    pub fn asking(&self, run: &str, steps: &str) -> Command {
         let output = self.directory.join(run);
-        let mut command = self.script(&["--yes", "--run", run, "--steps", steps]);
+        let mut command = self.script(&["--run", run, "--steps", steps]);
         command.args(["--program", PROGRAM, "--output", output.to_str().unwrap()]);
         command
     }
@@ -97,7 +105,7 @@ impl Account {
         state
     }
 
-    fn assert_clean(&self, context: &str) {
+    pub fn assert_clean(&self, context: &str) {
         assert_eq!(self.what_is_there(), self.others, "{context}");
     }
 
@@ -179,9 +187,10 @@ fn changes_of_tags_and_deviations_are_walked() {
 #[test]
 fn what_the_documents_leave_open_is_asked_and_recorded() {
     let account = Account::open("aws-questions");
-    let steps = "address,same-token,failing-change-set,rollback-failed,propagation,prefix-list";
+    let steps = "failed-creation,address,same-token,failing-change-set,rollback-failed,propagation,prefix-list";
     let findings = account.walked("questions", steps);
     for (question, expected) in [
+        ("role releases the EIP of a failed creation", json!(true)),
         ("had back by AllocateAddress", json!(true)),
         ("had back by AWS::EC2::EIP", json!(true)),
         (

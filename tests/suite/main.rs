@@ -14,6 +14,7 @@ mod agent;
 mod annotations;
 mod audit;
 mod aws_walk;
+mod aws_walk_ends;
 mod browser;
 mod burst;
 mod cfn_lint;
