@@ -82,6 +82,7 @@ mod rights;
 mod rolling;
 mod safety;
 mod scenarios;
+mod secrets;
 mod shipped;
 mod skew;
 mod stage;

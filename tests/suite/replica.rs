@@ -39,6 +39,9 @@ pub struct Launch {
     profile: Option<&'static str>,
 }
 
+/// The secret access key of all replicas.
+pub const SECRET: &str = "unmistakable-secret-key";
+
 /// Returns the CIDR of a zone's NAT subnet, by the zone's letter.
 pub fn nat_cidr(letter: &str) -> String {
     let number = letter.bytes().next().unwrap() - b'a';
@@ -230,7 +233,7 @@ impl Launch {
         } else {
             command
                 .env("AWS_ACCESS_KEY_ID", self.access_key())
-                .env("AWS_SECRET_ACCESS_KEY", "secret");
+                .env("AWS_SECRET_ACCESS_KEY", SECRET);
         }
         command
     }
