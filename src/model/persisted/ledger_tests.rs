@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::model::input::request::Object;
 
@@ -222,4 +224,68 @@ fn an_entry_without_a_line_that_no_route_serves_is_no_news() {
     assert!(!next.must_outlive(&first));
     // Networks of routes that may be under way stay.
     assert_eq!(next.unnamed(), first.unnamed());
+}
+
+/// Returns a document with every field.
+fn full_document() -> String {
+    let ledger = after(&Ledger::new("egress"), &[("dns", "8.8.8.8/32")], &[]);
+    let mut value: serde_json::Value = serde_json::from_str(&ledger.text()).expect("JSON");
+    let more = serde_json::json!({
+        "stack": "arn", "settled": "arn", "lease": "lease", "former": ["9.9.9.0/24"],
+        "unnamed": ["9.9.8.0/24"], "short": [["blue", "default"]],
+        "tries": { "create": { "times": 2, "notBefore": 1_800_000_000 } },
+        "repairs": { "rtb-1": { "times": 2, "until": 1_800_000_000 } },
+        "refused": { "routes": { "rtb-1 8.8.8.8/32": { "times": 1, "notBefore": 1_800_000_000, "why": "no" } } },
+        "asOf": 1_800_000_000, "emptySince": 1_700_000_000, "largeRemoval": [1_700_000_000, 5, 9],
+    });
+    for (name, field) in more.as_object().expect("an object") {
+        value[name] = field.clone();
+    }
+    value.to_string()
+}
+
+proptest! {
+    /// Whoever edits the document by hand, or cuts it, causes no panic. What is read can be written and read again.
+    #[test]
+    fn any_document_is_read_or_refused(
+        at in any::<prop::sample::Index>(),
+        bytes in 0usize..40,
+        with in prop::sample::select(vec!["", "0", "-1", "18446744073709551615", "1e400", "null", "[]", "{}", "\"\\u0000\"", "x"]),
+    ) {
+        let text = full_document();
+        let from = at.index(text.len());
+        let to = (from + bytes).min(text.len());
+        let changed = format!("{}{with}{}", &text[..from], &text[to..]);
+        if let Ok(ledger) = Ledger::read(&changed, "egress", &clusters()) {
+            let mut grace = Grace::new(Duration::from_secs(600));
+            grace.recall(&ledger.grace);
+            grace.empty_left();
+            grace.large_left(3, 4);
+            let next = after(&ledger, &[("dns", "8.8.4.4/32"), ("web", "oops")], &["9.9.9.0/24"]);
+            for ledger in [ledger, next] {
+                let again = Ledger::read(&ledger.text(), "egress", &clusters());
+                prop_assert_eq!(again.map(|it| it.text()), Ok(ledger.text()));
+            }
+        }
+    }
+}
+
+/// The numbers of a document may have any size.
+#[test]
+fn the_largest_numbers_are_read() {
+    let numbers = ["1800000000", "1700000000", ",5,", ",9]", ":2", ":1"];
+    for number in numbers {
+        let most = number.replace(|it: char| it.is_ascii_digit(), "9");
+        let most = most.replace(
+            &"9".repeat(most.matches('9').count()),
+            &u64::MAX.to_string(),
+        );
+        let text = full_document().replace(number, &most);
+        if let Ok(ledger) = Ledger::read(&text, "egress", &clusters()) {
+            let mut grace = Grace::new(Duration::from_secs(600));
+            grace.recall(&ledger.grace);
+            assert!(grace.empty_left() <= Duration::from_secs(600));
+            after(&ledger, &[("web", "8.8.4.4/32")], &[]);
+        }
+    }
 }
