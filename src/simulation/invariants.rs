@@ -364,12 +364,12 @@ impl World {
             if let Some(net) = asked_here.find(|net| !covered(**net, &there)) {
                 return Some(format!("{table} has no route for {net}"));
             }
-            let is_kept = |net: &&Ipv4Net| all_may_stay || self.account.refuses(net);
+            let serves = |net: &Ipv4Net| is_full && asked.iter().any(|it| net.contains(it));
+            let is_kept = |net: &&Ipv4Net| all_may_stay || self.account.refuses(net) || serves(net);
             let mut stay = routes.iter().filter(|net| !is_kept(net));
             if let Some(route) = stay.find(|route| !covered(**route, &may_stay)) {
-                return Some(format!(
-                    "{table} has a route {route} that no entry requests"
-                ));
+                let text = format!("{table} has a route {route} that no entry requests");
+                return Some(text);
             }
         }
         None
