@@ -131,18 +131,22 @@ pub fn bound(objects: &mut BTreeMap<ObjectId, Object>) {
     bound_sizes(objects);
 }
 
-/// Drops the objects of a namespace beyond [`MAX_OBJECTS_PER_NAMESPACE`], and marks the last one that stays.
+/// Drops the objects of a namespace beyond [`MAX_OBJECTS_PER_NAMESPACE`], and marks the last one that stays. Once there is a mark, no object
+/// after it is read until the next list, so that every later object counts as hidden.
 fn bound_numbers(objects: &mut BTreeMap<ObjectId, Object>) {
-    if objects.len() <= MAX_OBJECTS_PER_NAMESPACE {
+    let is_crowded = objects.len() > MAX_OBJECTS_PER_NAMESPACE;
+    if !is_crowded && !objects.values().any(|object| object.is_last_read) {
         return;
     }
-    let ids: Vec<&ObjectId> = objects.keys().collect();
-    let namespaces = ids.chunk_by(|one, next| one.is_beside(next));
+    let all: Vec<(&ObjectId, &Object)> = objects.iter().collect();
+    let namespaces = all.chunk_by(|(one, _), (next, _)| one.is_beside(next));
     let crowded: Vec<(ObjectId, Vec<ObjectId>)> = namespaces
-        .filter_map(|ids| {
-            let (read, beyond) = ids.split_at_checked(MAX_OBJECTS_PER_NAMESPACE)?;
-            let last = read.last().filter(|_| !beyond.is_empty())?;
-            let beyond = beyond.iter().map(|id| (*id).clone());
+        .filter_map(|all| {
+            let marked = all.iter().position(|(_, object)| object.is_last_read);
+            let most = marked.map_or(MAX_OBJECTS_PER_NAMESPACE, |at| at + 1);
+            let (read, beyond) = all.split_at_checked(most.min(MAX_OBJECTS_PER_NAMESPACE))?;
+            let (last, _) = read.last().filter(|_| !beyond.is_empty())?;
+            let beyond = beyond.iter().map(|(id, _)| (*id).clone());
             Some(((*last).clone(), beyond.collect()))
         })
         .collect();
@@ -285,6 +289,11 @@ mod tests {
         bound(&mut objects);
         let last = id("greedy", MAX_OBJECTS_PER_NAMESPACE - 1);
         assert_eq!(marked(&objects), [last], "an earlier name moves the mark");
+        // After a deletion there is room for one object, but those after the mark stay unread.
+        objects.remove(&id("greedy", 7));
+        objects.extend([greedy(200_000)]);
+        bound(&mut objects);
+        assert!(!objects.contains_key(&id("greedy", 200_000)));
     }
 
     #[test]
