@@ -215,3 +215,67 @@ async fn a_mutating_call_that_a_page_answers_may_have_happened() {
         }
     }
 }
+
+/// Returns a response with this body and as many bytes as `length` says.
+fn response(status: &str, body: &str, length: usize) -> &'static str {
+    let head = "connection: close\r\ncontent-type: text/xml";
+    let text = format!("HTTP/1.1 {status}\r\n{head}\r\ncontent-length: {length}\r\n\r\n{body}");
+    Box::leak(text.into_boxed_str())
+}
+
+/// Whatever answers in AWS's place is an error with a text, and no redirect takes a signed request elsewhere.
+#[tokio::test]
+async fn odd_answers_are_errors() {
+    let (elsewhere, mut redirected) = server(response("200 OK", "", 0), 0).await;
+    let redirect =
+        format!("HTTP/1.1 302 Found\r\nlocation: {elsewhere}\r\ncontent-length: 0\r\n\r\n");
+    let deep = "<a>".repeat(50_000);
+    let answers = [
+        ("a redirect", &*Box::leak(redirect.into_boxed_str())),
+        (
+            "a body that is cut",
+            response("200 OK", "<DescribeVpcsResponse>", 4_000),
+        ),
+        (
+            "a refusal that is cut",
+            response("400 Bad Request", "<Response><Err", 4_000),
+        ),
+        ("deep elements", response("200 OK", &deep, deep.len())),
+        (
+            "a deep refusal",
+            response("400 Bad Request", &deep, deep.len()),
+        ),
+        ("no HTTP", "SSH-2.0-OpenSSH_9.2\r\n"),
+        ("no status", response("999 What", "", 0)),
+    ];
+    for (what, answer) in answers {
+        let (ec2, _requests) = answering(answer, 0).await;
+        let (calls, _reports) = recorder();
+        let answer = calls.read(Service::Ec2, "DescribeVpcs", |gate| {
+            ec2.describe_vpcs().customize().interceptor(gate).send()
+        });
+        let failure = answer.await.expect_err(what);
+        let told = crate::provider::ProviderError::from(failure).to_string();
+        assert!((20..2_000).contains(&told.len()), "{what}: {told}");
+    }
+    assert!(redirected.try_recv().is_err(), "no redirect is followed");
+}
+
+/// The code of an error is the label of a metric.
+#[tokio::test]
+async fn a_code_that_is_no_code_becomes_no_label() {
+    let body = "<Response><Errors><Error><Code>evil&quot;} 1&#10;fake{x=&quot;</Code><Message>no</Message></Error></Errors></Response>";
+    let (ec2, _requests) = answering(response("400 Bad Request", body, body.len()), 0).await;
+    let (calls, reports) = recorder();
+    let answer = calls.read(Service::Ec2, "DescribeVpcs", |gate| {
+        ec2.describe_vpcs().customize().interceptor(gate).send()
+    });
+    let failure = answer.await.unwrap_err();
+    let reports = reports.lock().unwrap();
+    for code in [&failure.code, &reports[0].code] {
+        assert!(
+            code.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+            "{code}"
+        );
+    }
+}
