@@ -104,6 +104,8 @@ pub enum Bug {
     ListRoomUnderrated,
     /// The routes to a prefix list lead to the NAT gateway of one zone.
     ListAcrossZones,
+    /// Networks leave their direct routes with any change, before EC2 shows that their list serves them.
+    DirectRoutesLeaveEarly,
     /// A ledger without room for all entries is a doubt about all requests.
     FullLedgerFreezes,
     /// The ledger does not say which namespaces lack lines.
@@ -116,7 +118,7 @@ pub enum Bug {
 
 impl Bug {
     /// All bugs, each with the number of histories that find it.
-    pub const PLANTED: [(Self, u64); 51] = [
+    pub const PLANTED: [(Self, u64); 52] = [
         (Self::EmptyTrusted, 500),
         (Self::TyposDropped, 100),
         (Self::OversizedDropped, 100),
@@ -164,6 +166,7 @@ impl Bug {
         (Self::OrderCompared, 20),
         (Self::ListRoomUnderrated, 400),
         (Self::ListAcrossZones, 20),
+        (Self::DirectRoutesLeaveEarly, 100),
         (Self::FullLedgerFreezes, 100),
         (Self::ShortnessForgotten, 400),
         (Self::AccountHidden, 400),

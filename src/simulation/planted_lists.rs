@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::bugs::Bug;
+use super::shift_laws::is_listed;
 use super::world::World;
 use crate::model::cloud::layout::Layout;
 use crate::model::cloud::live::Stack;
@@ -47,12 +48,14 @@ pub fn differ(stack: &mut Stack) {
 /// Plants the history's bug in the lists of a change.
 pub fn in_template(world: &World, template: &mut Template) {
     let bug = world.bug;
-    if !bug.is_of_lists() {
+    if !bug.is_of_lists() && bug != Bug::DirectRoutesLeaveEarly {
         return;
     }
     let live = &world.account.layout();
+    let after = &Layout::read(&template.text, &template.parameters).unwrap_or_default();
     let text = changed(&template.text, |resources| match bug {
         Bug::EntryMoved => move_entry(resources, live),
+        Bug::DirectRoutesLeaveEarly => leave_direct(resources, live, after),
         Bug::ListResized => {
             let lists = resources.iter_mut();
             let lists = lists
@@ -74,6 +77,17 @@ pub fn in_template(world: &World, template: &mut Template) {
     });
     if let Some(text) = text {
         template.text = text;
+    }
+}
+
+/// Removes the direct routes of the networks that a list has before and after the change.
+fn leave_direct(resources: &mut Map<String, Value>, live: &Layout, after: &Layout) {
+    let (live, after) = (live.names(), after.names());
+    let listed = |route| is_listed(&live, route) && is_listed(&after, route);
+    for (route, id) in &after.routes {
+        if after.is_direct(route) && listed(route) {
+            resources.remove(id);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::model::cloud::layout::{Layout, Names};
 use crate::model::plan::types::Action;
 
 /// Whether a table of a template routes the network by a list.
-fn is_listed(names: &Names, (table, net): &(TableId, Ipv4Net)) -> bool {
+pub fn is_listed(names: &Names, (table, net): &(TableId, Ipv4Net)) -> bool {
     let mut routes = names.list_routes.values().filter(|(of, _)| of == table);
     routes.any(|(_, list)| {
         let list = names.lists.get(list);
@@ -20,15 +20,18 @@ fn is_listed(names: &Names, (table, net): &(TableId, Ipv4Net)) -> bool {
 }
 
 impl World {
-    /// Checks that a template which takes out one of two routes to a network leaves the one that EC2 has. What a repair does is excused.
+    /// Checks that a template which takes out one of two routes to a network leaves the one that EC2 has. Damage that the template does not
+    /// repair is an excuse: it may be newer than what the replica has seen.
     pub fn judge_shift(&self, action: &Action) {
         let Action::Prepare(template) = action else {
             return;
         };
-        if !self.account.astray().is_empty() {
+        let after = Layout::read(&template.text, &template.parameters).unwrap_or_default();
+        let astray = self.account.astray();
+        let is_renewed = |id: &String| !after.resources.contains_key(id);
+        if !astray.is_empty() && !astray.keys().any(is_renewed) {
             return;
         }
-        let after = Layout::read(&template.text, &template.parameters).unwrap_or_default();
         let (before, after) = (self.account.layout().names(), after.names());
         let has_both = |route: &&(TableId, Ipv4Net)| {
             before.is_direct(route)
@@ -50,7 +53,11 @@ impl World {
 
     /// Gives a process another value of `--prefix-lists` at each start, if the environment says `LISTS=moving`.
     pub fn starts_with_moving_lists(&self, who: usize, start: u32, settings: &mut Settings) {
-        if self.bug != Bug::None || std::env::var("LISTS").as_deref() != Ok("moving") {
+        let moves = match self.bug {
+            Bug::None => std::env::var("LISTS").as_deref() == Ok("moving"),
+            bug => bug == Bug::DirectRoutesLeaveEarly,
+        };
+        if !moves {
             return;
         }
         let modes = [
