@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::golang::GoStack;
-use crate::retained::{addresses, delete_stack, ips, noted, without_stack};
+use crate::retained::{addresses, delete_stack, ips, noted, served_and_deleted};
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::standin::actions;
 use crate::wait;
@@ -75,13 +75,7 @@ async fn the_go_controller_s_stack_keeps_its_static_ips_through_every_new_featur
 #[tokio::test]
 async fn a_stack_whose_creation_fails_when_it_comes_back_has_the_same_static_ips() {
     let stage = Stage::open("older-rollback").await;
-    let mut replica = stage.replica("r1").start();
-    stage.config_map("egress-t1", &EXAMPLE).await;
-    let first = stage.routed(&EXAMPLE_CIDRS).await;
-    noted(&stage).await;
-    replica.terminate().await;
-    delete_stack(&stage);
-    without_stack(&stage).await;
+    let first = served_and_deleted(&stage).await;
     let known = addresses(&stage);
     let fault = json!({ "kind": "resource_fails", "logical_id": "NATGateway*", "message": "no", "times": 1 });
     stage.aws.fault(fault);

@@ -56,6 +56,19 @@ pub async fn without_stack(stage: &Stage) {
     .await;
 }
 
+/// Serves the example until the ledger has the static IPs. Then an operator deletes the stack while no replica runs. Returns how each zone
+/// was served.
+pub async fn served_and_deleted(stage: &Stage) -> BTreeMap<String, Exit> {
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    noted(stage).await;
+    replica.terminate().await;
+    delete_stack(stage);
+    without_stack(stage).await;
+    exits
+}
+
 /// Deleting the Go controller's stack would release its static IPs. A change of its own prevents that first.
 #[tokio::test]
 async fn an_adopted_stack_retains_its_static_ips_before_it_is_deleted() {
@@ -128,12 +141,7 @@ async fn a_stack_that_comes_back_has_the_same_static_ips() {
 #[tokio::test]
 async fn a_cluster_without_a_ledger_finds_its_static_ips_by_their_tags() {
     let stage = Stage::open("retained-tags").await;
-    let mut replica = stage.replica("r1").start();
-    stage.config_map("egress-t1", &EXAMPLE).await;
-    let first = stage.routed(&EXAMPLE_CIDRS).await;
-    replica.terminate().await;
-    delete_stack(&stage);
-    without_stack(&stage).await;
+    let first = served_and_deleted(&stage).await;
     stage.delete_config_map(LEDGER).await;
     let _replica = stage.replica("r2").start();
     let exits = stage.routed(&EXAMPLE_CIDRS).await;
@@ -317,13 +325,7 @@ async fn an_address_that_cannot_be_used_changes_no_zone() {
 #[tokio::test]
 async fn a_former_static_ip_that_was_released_is_no_other_zones_problem() {
     let stage = Stage::open("retained-lost").await;
-    let mut replica = stage.replica("r1").start();
-    stage.config_map("egress-t1", &EXAMPLE).await;
-    let first = stage.routed(&EXAMPLE_CIDRS).await;
-    noted(&stage).await;
-    replica.terminate().await;
-    delete_stack(&stage);
-    without_stack(&stage).await;
+    let first = served_and_deleted(&stage).await;
     let lost = &first["eu-central-1a"];
     let call = [("AllocationId", lost.allocation.as_str())];
     stage.aws.call("ec2", "ReleaseAddress", &call);
