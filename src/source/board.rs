@@ -137,7 +137,10 @@ impl Board {
                 return false;
             };
             if object.is_last_read {
-                object.data.clear();
+                *object = Object {
+                    is_last_read: true,
+                    ..Object::default()
+                };
             } else {
                 snapshot.objects.remove(id);
             }
