@@ -177,6 +177,20 @@ impl Request {
         }
     }
 
+    /// Keeps the networks that entries requested last. Returns the number of entries.
+    fn keep_all(
+        &mut self,
+        lines: impl Iterator<Item = (EntryId, Ipv4Net)>,
+        rules: &Rules,
+    ) -> usize {
+        let mut kept = 0;
+        for (entry, net) in lines {
+            self.keep(entry, net, rules);
+            kept += 1;
+        }
+        kept
+    }
+
     /// Reports that the ConfigMaps after this one are not read. Their entries keep the network that they requested last.
     fn beyond(
         &mut self,
@@ -188,13 +202,9 @@ impl Request {
         self.refused += 1;
         self.settled &= ledger.is_some();
         self.hold_unknown(last, ledger);
-        let mut kept = 0;
-        for (entry, net) in ledger.into_iter().flat_map(|it| it.after_object(last)) {
-            if snapshot.may_hide(&entry.object) {
-                self.keep(entry.clone(), net, rules);
-                kept += 1;
-            }
-        }
+        let later = ledger.into_iter().flat_map(|it| it.after_object(last));
+        let hidden = later.filter(|(entry, _)| snapshot.may_hide(&entry.object));
+        let kept = self.keep_all(hidden.map(|(entry, net)| (entry.clone(), net)), rules);
         let text = format!(
             "the namespace has more than the {MAX_OBJECTS_PER_NAMESPACE} labelled ConfigMaps that are read, and this is the last one in \
              the order of names; {kept} entries of later ones keep the network that they asked for last; use fewer ConfigMaps with \
@@ -231,14 +241,13 @@ impl Request {
         self.refused += object.more_keys.max(1);
         self.settled &= ledger.is_some();
         self.hold_unknown(id, ledger);
-        let mut kept = 0;
-        for (key, net) in ledger.into_iter().flat_map(|ledger| ledger.of(id)) {
-            if !object.data.contains_key(key) {
-                let (object, key) = (id.clone(), key.to_owned());
-                self.keep(EntryId { object, key }, net, rules);
-                kept += 1;
-            }
-        }
+        let lines = ledger.into_iter().flat_map(|ledger| ledger.of(id));
+        let unread = lines.filter(|(key, _)| !object.data.contains_key(*key));
+        let entry = |key: &str| EntryId {
+            object: id.clone(),
+            key: key.to_owned(),
+        };
+        let kept = self.keep_all(unread.map(|(key, net)| (entry(key), net)), rules);
         let kept = match kept {
             0 => String::new(),
             kept => format!("; {kept} of them keep the network that they asked for last"),

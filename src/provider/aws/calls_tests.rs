@@ -7,10 +7,12 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::lease::{Election as _, NoElection};
 
+const UNAVAILABLE: &str =
+    "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
 /// Starts an EC2 that answers every request with 503 and signals each request.
 async fn unavailable() -> (aws_sdk_ec2::Client, mpsc::UnboundedReceiver<()>) {
-    let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-    answering(head, 0).await
+    answering(UNAVAILABLE, 0).await
 }
 
 /// Starts an EC2 that answers every request with this head and as many MiB of blanks, and signals each request.
@@ -54,6 +56,29 @@ async fn server(head: &'static str, mebibytes: usize) -> (String, mpsc::Unbounde
         }
     });
     (url, requests)
+}
+
+/// Returns a response with this body and, in its head, this length.
+fn response(status: &str, body: &str, length: usize) -> &'static str {
+    let kind = match body.starts_with("<html>") {
+        true => "text/html",
+        false => "text/xml",
+    };
+    let head = format!("connection: close\r\ncontent-type: {kind}");
+    let text = format!("HTTP/1.1 {status}\r\n{head}\r\ncontent-length: {length}\r\n\r\n{body}");
+    Box::leak(text.into_boxed_str())
+}
+
+/// Reads from an EC2 that answers as for [`answering`]. Returns the failure, and the reports of the call.
+async fn failure(head: &'static str, mebibytes: usize) -> (Failure, Vec<CallReport>) {
+    let (ec2, _requests) = answering(head, mebibytes).await;
+    let (calls, reports) = recorder();
+    let answer = calls.read(Service::Ec2, "DescribeVpcs", |gate| {
+        ec2.describe_vpcs().customize().interceptor(gate).send()
+    });
+    let failure = answer.await.expect_err(head);
+    let reports = reports.lock().unwrap().clone();
+    (failure, reports)
 }
 
 fn cloudformation(url: String) -> aws_sdk_cloudformation::Client {
@@ -140,13 +165,8 @@ async fn a_term_that_is_over_sends_nothing() {
 
 #[tokio::test]
 async fn reads_are_retried_and_each_attempt_counts() {
-    let (ec2, _requests) = unavailable().await;
-    let (calls, reports) = recorder();
-    let answer = calls.read(Service::Ec2, "DescribeVpcs", |gate| {
-        ec2.describe_vpcs().customize().interceptor(gate).send()
-    });
-    assert_eq!(answer.await.unwrap_err().kind, Kind::Server);
-    let reports = reports.lock().unwrap();
+    let (failure, reports) = failure(UNAVAILABLE, 0).await;
+    assert_eq!(failure.kind, Kind::Server);
     assert_eq!(
         (reports[0].service, reports[0].action, reports[0].attempts),
         ("ec2", "DescribeVpcs", 3)
@@ -158,12 +178,7 @@ async fn an_answer_without_end_is_not_held_and_one_of_somebody_else_is_told_apar
     let page = "HTTP/1.1 200 OK\r\ncontent-length: 13\r\nconnection: close\r\n\r\n<html></html>";
     let endless = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n<a>";
     for (head, mebibytes) in [(page, 0), (endless, 200)] {
-        let (ec2, _requests) = answering(head, mebibytes).await;
-        let (calls, _reports) = recorder();
-        let answer = calls.read(Service::Ec2, "DescribeVpcs", |gate| {
-            ec2.describe_vpcs().customize().interceptor(gate).send()
-        });
-        let failure = answer.await.unwrap_err();
+        let (failure, _) = failure(head, mebibytes).await;
         assert_eq!(failure.kind, Kind::Unreadable, "{failure:?}");
         let told = crate::provider::ProviderError::from(failure).to_string();
         assert!(told.contains("AWS_ENDPOINT_URL"), "{told}");
@@ -173,17 +188,11 @@ async fn an_answer_without_end_is_not_held_and_one_of_somebody_else_is_told_apar
 /// A page of a proxy in place of AWS's answer says nothing about whether the request reached AWS.
 #[tokio::test]
 async fn a_mutating_call_that_a_page_answers_may_have_happened() {
-    let page = |status: &str| {
-        let page = "<html><body>Access to this site is restricted</body></html>";
-        let length = page.len();
-        let head = "connection: close\r\ncontent-type: text/html";
-        let text = format!("HTTP/1.1 {status}\r\n{head}\r\ncontent-length: {length}\r\n\r\n{page}");
-        &*Box::leak(text.into_boxed_str())
-    };
+    let page = "<html><body>Access to this site is restricted</body></html>";
     let mut election = NoElection::new();
     let term = election.campaign().await;
     for (status, code) in [("200 OK", "HTTP200"), ("403 Forbidden", "HTTP403")] {
-        let (url, _requests) = server(page(status), 0).await;
+        let (url, _requests) = server(response(status, page, page.len()), 0).await;
         let cloudformation = cloudformation(url);
         let (calls, _reports) = recorder();
         let create = calls.write(&term, Service::CloudFormation, "CreateStack", |gate| {
@@ -216,13 +225,6 @@ async fn a_mutating_call_that_a_page_answers_may_have_happened() {
     }
 }
 
-/// Returns a response with this body and as many bytes as `length` says.
-fn response(status: &str, body: &str, length: usize) -> &'static str {
-    let head = "connection: close\r\ncontent-type: text/xml";
-    let text = format!("HTTP/1.1 {status}\r\n{head}\r\ncontent-length: {length}\r\n\r\n{body}");
-    Box::leak(text.into_boxed_str())
-}
-
 /// Whatever answers in AWS's place is an error with a text, and no redirect takes a signed request elsewhere.
 #[tokio::test]
 async fn odd_answers_are_errors() {
@@ -249,12 +251,7 @@ async fn odd_answers_are_errors() {
         ("no status", response("999 What", "", 0)),
     ];
     for (what, answer) in answers {
-        let (ec2, _requests) = answering(answer, 0).await;
-        let (calls, _reports) = recorder();
-        let answer = calls.read(Service::Ec2, "DescribeVpcs", |gate| {
-            ec2.describe_vpcs().customize().interceptor(gate).send()
-        });
-        let failure = answer.await.expect_err(what);
+        let (failure, _) = failure(answer, 0).await;
         let told = crate::provider::ProviderError::from(failure).to_string();
         assert!((20..2_000).contains(&told.len()), "{what}: {told}");
     }
@@ -265,13 +262,8 @@ async fn odd_answers_are_errors() {
 #[tokio::test]
 async fn a_code_that_is_no_code_becomes_no_label() {
     let body = "<Response><Errors><Error><Code>evil&quot;} 1&#10;fake{x=&quot;</Code><Message>no</Message></Error></Errors></Response>";
-    let (ec2, _requests) = answering(response("400 Bad Request", body, body.len()), 0).await;
-    let (calls, reports) = recorder();
-    let answer = calls.read(Service::Ec2, "DescribeVpcs", |gate| {
-        ec2.describe_vpcs().customize().interceptor(gate).send()
-    });
-    let failure = answer.await.unwrap_err();
-    let reports = reports.lock().unwrap();
+    let refusal = response("400 Bad Request", body, body.len());
+    let (failure, reports) = failure(refusal, 0).await;
     for code in [&failure.code, &reports[0].code] {
         assert!(
             code.bytes().all(|byte| byte.is_ascii_alphanumeric()),
