@@ -26,10 +26,20 @@ pub async fn ask(stage: &Stage, networks: &[(String, String)]) {
     stage.ask(&stage.namespace, "egress-t1", json!(data)).await;
 }
 
-/// Waits for these routes, and prints what it took.
+/// Asks for these networks, waits for their routes, and prints what it took.
 async fn measured(stage: &Stage, step: &str, networks: &[(String, String)]) -> Vec<String> {
-    let (mark, started) = (stage.aws.mark(), Instant::now());
+    let start = (stage.aws.mark(), Instant::now());
     ask(stage, networks).await;
+    served(stage, start, step, networks).await
+}
+
+/// Waits until exactly these networks are routed, and prints what it took since the start.
+async fn served(
+    stage: &Stage,
+    (mark, started): (usize, Instant),
+    step: &str,
+    networks: &[(String, String)],
+) -> Vec<String> {
     let cidrs: Vec<&str> = networks.iter().map(|(_, cidr)| cidr.as_str()).collect();
     stage.routed(&cidrs).await;
     let took = started.elapsed();
@@ -97,6 +107,56 @@ async fn nine_hundred_and_ninety_networks_from_nine_route_tables() {
     assert_eq!(executed, 1, "{writes:?}");
     assert_eq!(lists(&stage.aws.state()), full);
     assert_eq!(gaps(&stage, &all[50..]), 0);
+}
+
+/// The routes of EC2 that lead to this NAT gateway: each one of a list counts once.
+fn routes_to(stage: &Stage, gateway: &str) -> usize {
+    let state = stage.aws.state();
+    let tables = state["route_tables"].as_array().into_iter().flatten();
+    let routes = tables.flat_map(|table| table["routes"].as_array().into_iter().flatten());
+    routes.filter(|route| route["target"] == gateway).count()
+}
+
+/// Direct routes would be 2,970 in a zone.
+#[tokio::test]
+async fn a_renewed_nat_gateway_gets_thirty_routes_and_one_wide_network_replaces_all() {
+    let stage = stage("lists-renewed", 3).await;
+    let launch = replica(&stage, "r1", "always").flag("drift-interval", "10s");
+    let replica = launch.start();
+    let all = networks(0..990);
+    measured(&stage, "990 networks", &all).await;
+    let first = stage.aws.exits()["eu-central-1a"].clone();
+    assert_eq!(routes_to(&stage, &first.gateway), 30);
+
+    let start = (stage.aws.mark(), Instant::now());
+    let fields = [("NatGatewayId", first.gateway.as_str())];
+    stage.aws.call("ec2", "DeleteNatGateway", &fields);
+    let renewed = wait::until("another NAT gateway", || {
+        let exit = stage.aws.exits().remove("eu-central-1a");
+        let renewed = exit.filter(|exit| exit.gateway != first.gateway);
+        renewed.ok_or_else(|| "none in eu-central-1a".to_owned())
+    })
+    .await;
+    served(&stage, start, "a renewed NAT gateway", &all).await;
+    assert_eq!(renewed.ip, first.ip);
+    assert_eq!(routes_to(&stage, &renewed.gateway), 30);
+    assert_eq!(routes_to(&stage, &first.gateway), 0);
+    replica.said(&["NatGatewayGone"]).unwrap();
+
+    // The narrower networks have no route for as long as the gateway was away: only gaps after that count.
+    let before = gaps(&stage, &all);
+    let wide = vec![("wide".to_owned(), "20.0.0.0/12".to_owned())];
+    let start = (stage.aws.mark(), Instant::now());
+    ask(&stage, &[&wide[..], &all].concat()).await;
+    served(&stage, start, "all of them merged", &wide).await;
+    // The lists are full, so the wide network gets direct routes first. It enters a list once the other lists are gone.
+    wait::until("one list is left", || {
+        let sizes = lists(&stage.aws.state());
+        wait::check(sizes == [1], || format!("{sizes:?}"))
+    })
+    .await;
+    stage.routed(&["20.0.0.0/12"]).await;
+    assert_eq!(gaps(&stage, &all), before);
 }
 
 /// With three tables a stack takes 160 networks without lists, and then not even one list with its routes.
