@@ -112,6 +112,8 @@ pub struct Shared {
     pub adds: BTreeSet<Ipv4Net>,
     /// Networks whose addition failed: the number of failures, and the time until which they may wait.
     failed: BTreeMap<Ipv4Net, (u32, Instant)>,
+    /// The failed operation that the history named last.
+    noted_failure: Option<u64>,
     /// The time until which entries may wait for room.
     tight_until: Option<Instant>,
     /// The last change of the room in the tables by other principals.
@@ -357,9 +359,13 @@ impl World {
 
     /// Records the excuses after a failed operation: routes may be added in parts, and a full table waits.
     pub fn excuse_failure(&self) {
-        let Some((_, table)) = self.account.failure() else {
+        let Some((cause, table)) = self.account.failure() else {
             return;
         };
+        let operation = self.account.stamp().0;
+        if self.shared().noted_failure.replace(operation) != Some(operation) {
+            self.note(&format!("the operation fails: {cause}"));
+        }
         let (parts, now) = (self.expects_parts(), Instant::now());
         let mut shared = self.shared();
         let patience = Duration::from_secs(400);
