@@ -90,6 +90,11 @@ impl Network {
         zone.or(tag.map(|tag| tag.trim())) == Some(RELEASED)
     }
 
+    /// Whether a table of the stack does not exist any more.
+    pub fn is_deleted(&self, table: &TableId) -> bool {
+        self.routes(table).is_none() && !self.unproven.contains(table)
+    }
+
     /// Moves a table, unchanged, from the worker tables to the other tables. Returns its zone, if it was a worker table.
     pub fn set_aside(&mut self, table: &str) -> Option<Zone> {
         let (id, worker) = self.worker_tables.remove_entry(table)?;

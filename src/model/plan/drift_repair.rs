@@ -26,7 +26,9 @@ use crate::model::plan::more_ips;
 use crate::model::plan::new_eips::{self, keep_lost_zones};
 use crate::model::plan::patched_template::{as_it_is, without};
 use crate::model::plan::types::{Action, Plan, World, discard};
-use crate::model::plan::unroutable_zones::{blocked_list_routes, in_the_way, leave_routes};
+use crate::model::plan::unroutable_zones::{
+    blocked_list_routes, in_the_way, leave_routes, of_deleted_tables,
+};
 use crate::model::{desired, drift};
 
 impl Plan {
@@ -128,11 +130,11 @@ impl Plan {
         let gives_eip = |drift: &Drift| {
             matches!(drift.cure, Cure::NewIp(_)) && !layout.resources.contains_key(&drift.id)
         };
-        // A change set that reverts drift covers all drift, so every drift must be one that it may and can revert.
-        let revertible = self
-            .drifts
-            .iter()
-            .all(|drift| drift.cure.is_like_reverting() && !gives_eip(drift));
+        // A change set that reverts drift covers all drift, so every drift must be one that it may and can revert. It cannot restore a route
+        // of a deleted table.
+        let revertible = of_deleted_tables(world.network, names, &[]).is_empty()
+            && (self.drifts.iter())
+                .all(|drift| drift.cure.is_like_reverting() && !gives_eip(drift));
         let new = |drift: &&Drift| {
             let is_new = world.watch.stage(drift) == Stage::New || drift.cure == Cure::Revert;
             revertible && drift.kind.is_revertible() && is_new
@@ -222,16 +224,16 @@ impl Plan {
         one_zone_at_last(&mut drifts, names, |drift| {
             world.watch.stage(drift) == Stage::Last
         });
-        self.remake_all(notes, stack, layout, names, drifts)
+        self.remake_all(notes, world, stack, (layout, names), drifts)
     }
 
     /// Returns the next step of a change of the stack that repairs these drifts. None if no change can be made.
     pub(in crate::model) fn remake_all(
         &self,
         notes: &mut Notes,
+        world: &World<'_>,
         stack: &Stack,
-        layout: &Layout,
-        names: &Names,
+        (layout, names): (&Layout, &Names),
         mut drifts: Vec<Drift>,
     ) -> Option<Decision> {
         let renewed_now = renewed(&drifts);
@@ -240,8 +242,12 @@ impl Plan {
         if let Some(retention) = self.retains_first(notes, stack, layout, names, &drifts) {
             return Some(retention);
         }
-        let template =
-            without(stack, &drifts, &self.spoiled_ips()).filter(|_| !drifts.is_empty())?;
+        if drifts.is_empty() {
+            return None;
+        }
+        let deleted = of_deleted_tables(world.network, names, &drifts);
+        let taken_out = [drifts.as_slice(), &deleted].concat();
+        let template = without(stack, &taken_out, &self.spoiled_ips())?;
         let differences = diff::between(layout, &template, &self.request);
         let renewed = renewed(&drifts);
         if diff::refusal(&differences, &[], |id| renewed.contains(id)).is_some() {

@@ -154,7 +154,7 @@ impl Plan {
             |drift: &&Drift| drift.place == lost.place && matches!(drift.cure, Cure::Renew(_));
         let others = self.drifts.iter().filter(hangs_on_it);
         let drifts = [&lost].into_iter().chain(others).cloned().collect();
-        self.remake_all(notes, stack, layout, names, drifts)
+        self.remake_all(notes, world, stack, (layout, names), drifts)
     }
 
     /// Returns the step that retains the EIPs which a repair removes from the stack. None if they are retained, or cannot be.

@@ -23,6 +23,7 @@ use crate::model::plan::decision::Decision;
 use crate::model::plan::diff;
 use crate::model::plan::patched_template;
 use crate::model::plan::types::{Plan, World};
+use crate::model::plan::unroutable_zones::of_deleted_tables;
 
 /// A live zone that is to get another static IP.
 pub(in crate::model) struct Replaced<'a> {
@@ -138,14 +139,14 @@ impl Plan {
             Choice::Use(_) | Choice::Wait(..) => None,
         });
         let (zone, ip) = next?;
-        self.replace_at(stack, layout, names, (&zone, &ip))
+        self.replace_at(world, stack, (layout, names), (&zone, &ip))
     }
 
     fn replace_at(
         &self,
+        world: &World<'_>,
         stack: &Stack,
-        layout: &Layout,
-        names: &Names,
+        (layout, names): (&Layout, &Names),
         (zone, ip): (&Zone, &StaticIp),
     ) -> Option<Decision> {
         let gateway = names.part(zone, Part::NatGateway)?;
@@ -157,7 +158,8 @@ impl Plan {
         if let Some(retention) = self.retain_first(stack, layout, names, given_up.clone()) {
             return Some(retention);
         }
-        let missing = self.missing_routes(zone, names);
+        let mut missing = self.missing_routes(zone, names);
+        missing.extend(of_deleted_tables(world.network, names, &missing));
         let template = patched_template::with_ip(stack, &missing, (gateway, eip), (zone, ip))?;
         let mut differences = diff::between(layout, &template, &self.request);
         let renewed: BTreeSet<String> = given_up.into_iter().chain([gateway.clone()]).collect();

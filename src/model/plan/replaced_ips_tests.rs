@@ -112,6 +112,20 @@ fn only_the_gateway_of_the_named_zone_is_replaced() {
     }
 }
 
+/// CloudFormation would fail to turn the routes of a deleted table to the new gateway.
+#[test]
+fn a_deleted_table_is_no_obstacle_to_the_new_gateway() {
+    let mut bench = bench();
+    bench.network.worker_tables.remove("rtb-a");
+    let text = prepared(&bench.plan());
+    assert_eq!(
+        text["Resources"]["NATGatewaya"]["Properties"]["AllocationId"],
+        "eipalloc-7"
+    );
+    assert!(text["Resources"]["RouteToNATrtbaz8x8x8x8y32"].is_null());
+    assert!(!text["Resources"]["RouteToNATrtbbz8x8x8x8y32"].is_null());
+}
+
 #[test]
 fn a_zone_that_is_not_named_keeps_its_static_ip() {
     let mut bench = bench();

@@ -13,6 +13,7 @@ use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::live::Stack;
+use crate::model::cloud::network::Network;
 use crate::model::cloud::part_names::Part;
 use crate::model::desired::Desired;
 use crate::model::drift::kind::DriftKind;
@@ -162,6 +163,34 @@ pub(in crate::model::plan) fn in_the_way(
         (!drifts.iter().any(|it| it.id == drift.id)).then_some(drift)
     };
     all.iter().filter_map(taken_out).collect()
+}
+
+/// Returns the routes of deleted tables, besides `drifts`, as drifts that take them out of the stack for good. A change that turns such a route
+/// to another NAT gateway, or creates it again, would fail.
+pub(in crate::model::plan) fn of_deleted_tables(
+    network: &Network,
+    names: &Names,
+    drifts: &[Drift],
+) -> Vec<Drift> {
+    let direct = names.routes.iter().filter(|(of, _)| names.is_direct(of));
+    let direct = direct.map(|((table, net), id)| (id, Place::Route(table.clone(), *net)));
+    let lists = names.list_routes.iter();
+    let lists = lists.map(|(id, (table, _))| (id, Place::List(table.clone(), BTreeSet::new())));
+    let of_deleted = direct.chain(lists).filter(|(id, place)| {
+        let (Place::Route(table, _) | Place::List(table, _)) = place else {
+            return false;
+        };
+        network.is_deleted(table) && !drifts.iter().any(|drift| drift.id == **id)
+    });
+    let taken_out = of_deleted.map(|(id, place)| Drift {
+        id: id.clone(),
+        place,
+        kind: DriftKind::RouteMissing,
+        expected: "a route of a deleted table".to_owned(),
+        seen: "is gone with its table".to_owned(),
+        cure: Cure::Retake,
+    });
+    taken_out.collect()
 }
 
 /// Returns the routes to network lists that `drifts` create again, in zones whose NAT gateway does not exist and is not created by the same

@@ -89,6 +89,33 @@ fn a_route_that_is_gone_and_not_wanted_is_no_obstacle_to_its_gateway() {
     );
 }
 
+/// A route of a deleted table cannot be turned to the new gateway, and CloudFormation cannot restore it.
+#[test]
+fn a_deleted_table_is_no_obstacle_to_its_gateway() {
+    let mut scene = Scene::new();
+    lose_gateway(&mut scene);
+    scene.bench.network.worker_tables.remove("rtb-a");
+    scene.plan();
+    let plan = scene.plan();
+    let Action::Prepare(template) = &plan.action else {
+        panic!("{plan}");
+    };
+    let ids = resources(template);
+    assert!(ids.contains(&text("NATGatewayaAnew1")), "{ids:?}");
+    assert!(
+        !ids.iter().any(|id| id.contains("rtba"))
+            && ids.contains(&text("RouteToNATrtbbz8x8x8x8y32")),
+        "{ids:?}"
+    );
+    // EC2 does not confirm that the table is deleted.
+    scene.bench.network.unproven.insert(text("rtb-a"));
+    let plan = scene.plan_after(1);
+    let Action::Prepare(template) = &plan.action else {
+        panic!("{plan}");
+    };
+    assert!(resources(template).contains(&text("RouteToNATrtbaz8x8x8x8y32")));
+}
+
 #[test]
 fn a_repair_counts_where_it_is_tried() {
     let mut scene = Scene::new();
