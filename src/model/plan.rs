@@ -38,6 +38,7 @@ pub mod types;
 pub(crate) mod unroutable_zones;
 pub(crate) mod waiting;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ use crate::model::base::problem::Problem;
 use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::{Layout, LayoutError, Names};
 use crate::model::cloud::live::{Live, Stack};
+use crate::model::cloud::network::Network;
 use crate::model::cloud::observed::IdKind;
 use crate::model::cloud::status::Phase;
 use crate::model::plan::decision::{Decision, Notes};
@@ -97,6 +99,33 @@ fn plan_once(world: &World<'_>) -> Plan {
     }
 }
 
+/// Returns the network that the plan is made for.
+fn planned_network<'a>(world: &World<'a>, names: &Names) -> Cow<'a, Network> {
+    let steps: [fn(&World<'_>, &Names) -> Option<Network>; 4] = [
+        |world, _| own_tables::set_aside(world),
+        failure::without_outdated,
+        former_ips::chosen,
+        // Routes that the running operation may be creating do not count yet.
+        |world, names| match world.live {
+            Live::Ours(stack) if stack.status.phase() == Phase::Busy => {
+                Some(world.network.before(names))
+            }
+            _ => None,
+        },
+    ];
+    let mut network = Cow::Borrowed(world.network);
+    for step in steps {
+        let world = World {
+            network: &network,
+            ..*world
+        };
+        if let Some(next) = step(&world, names) {
+            network = Cow::Owned(next);
+        }
+    }
+    network
+}
+
 /// Returns the plan. `layout`: our live stack and its contents, if it exists. `foreign`: the reason for refusing a foreign stack.
 fn plan_for(
     world: &World<'_>,
@@ -114,17 +143,11 @@ fn plan_for(
     let left = layout
         .as_ref()
         .map(|(stack, _)| left_behind::problems(world, stack, &names));
-    let aside = own_tables::set_aside(world);
-    let network = aside.as_ref().unwrap_or(world.network);
-    let world = &World { network, ..*world };
-    let chosen = former_ips::chosen(world, &names);
-    let network = chosen.as_ref().unwrap_or(world.network);
-    let world = &World { network, ..*world };
-    // Routes that the running operation may be creating do not count yet.
-    let busy = matches!(world.live, Live::Ours(stack) if stack.status.phase() == Phase::Busy);
-    let before = busy.then(|| world.network.before(&names));
-    let network = before.as_ref().unwrap_or(world.network);
-    let world = &World { network, ..*world };
+    let network = planned_network(world, &names);
+    let world = &World {
+        network: &network,
+        ..*world
+    };
     let live = layout.as_ref().and_then(|(_, layout)| layout.as_ref().ok());
     let none = Layout::default();
     let mut plan = draft(world, &names, live);

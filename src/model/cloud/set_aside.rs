@@ -27,6 +27,8 @@ pub struct Waits {
     /// The reason, in AWS's words.
     pub why: String,
     pub left: Duration,
+    /// The NAT gateway of the stack that AWS names as the reason. The refusal holds only as long as the stack has this gateway.
+    pub gateway: Option<String>,
     /// The number of new routes that a full table gets when it is tried again.
     pub room: usize,
 }

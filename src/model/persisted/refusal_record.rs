@@ -13,6 +13,9 @@ pub struct Kept {
     pub not_before: u64,
     #[serde(default)]
     pub why: String,
+    /// The NAT gateway of the stack that AWS names as the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
 }
 
 /// Refusals that the next leader needs.

@@ -9,7 +9,9 @@ use crate::model::cloud::layout::Names;
 use crate::model::cloud::live::{ChangeSet, Live, Stack};
 use crate::model::cloud::network::Network;
 use crate::model::cloud::network_lists;
-use crate::model::cloud::part_names;
+use crate::model::cloud::observed::Observed;
+use crate::model::cloud::part_names::{self, Part};
+use crate::model::cloud::set_aside::{Key, Waits};
 use crate::model::cloud::status::Phase;
 use crate::model::desired::template;
 use crate::model::plan::diff::Difference;
@@ -45,11 +47,51 @@ impl Failure {
                 }
             } else if let Some((table, cidr)) = route_of(id, world.network, names) {
                 let key = (table, Some(cidr).filter(|_| !failed.table_is_full));
+                if let Some(gateway) = gateway_in(&failed.reason, world, stack, names) {
+                    failure.gateways.insert(key.clone(), gateway);
+                }
                 failure.routes.insert(key, failed.reason.clone());
             }
         }
         failure
     }
+}
+
+/// Returns the NAT gateway of the stack that a text names.
+fn gateway_in(text: &str, world: &World<'_>, stack: &Stack, names: &Names) -> Option<String> {
+    let observed = world.watch.observed(&stack.version)?;
+    let is_of_id = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let words: BTreeSet<&str> = text.split(|c| !is_of_id(c)).collect();
+    let zones = names.nat_cidrs.keys();
+    let mut gateways = zones.filter_map(|zone| gateway(zone, observed, names));
+    let named = gateways.find(|gateway| words.contains(gateway));
+    named.map(str::to_owned)
+}
+
+/// Returns the id of a zone's NAT gateway.
+fn gateway<'a>(zone: &Zone, observed: &'a Observed, names: &Names) -> Option<&'a str> {
+    let id = names.part(zone, Part::NatGateway)?;
+    observed.ids.get(id).map(String::as_str)
+}
+
+/// Returns the network without the refusals whose reason is a NAT gateway that the stack has replaced since. None if there are none.
+pub(in crate::model) fn without_outdated(world: &World<'_>, names: &Names) -> Option<Network> {
+    let Live::Ours(stack) = world.live else {
+        return None;
+    };
+    let observed = world.watch.observed(&stack.version)?;
+    let is_outdated = |(table, _): &Key, waits: &Waits| {
+        let worker = world.network.worker_tables.get(table);
+        let now = worker.and_then(|worker| gateway(&worker.zone, observed, names));
+        let named = waits.gateway.as_deref();
+        named.is_some() && now.is_some() && named != now
+    };
+    let mut refused = world.network.headroom.refused.routes.iter();
+    refused.find(|(key, waits)| is_outdated(key, waits))?;
+    let mut network = world.network.clone();
+    let refused = &mut network.headroom.refused.routes;
+    refused.retain(|key, waits| !is_outdated(key, waits));
+    Some(network)
 }
 
 /// Returns the new zone of a resource, with its NAT CIDR.

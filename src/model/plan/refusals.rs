@@ -27,6 +27,7 @@ struct Refusal {
     times: u32,
     not_before: Duration,
     why: String,
+    gateway: Option<String>,
     room: usize,
     /// Whether the route failed only in another table.
     beside: bool,
@@ -52,6 +53,7 @@ impl Refusals {
             let waits = Waits {
                 why: refusal.why.clone(),
                 left: refusal.not_before.saturating_sub(now),
+                gateway: refusal.gateway.clone(),
                 room: refusal.room,
             };
             (key.clone(), waits)
@@ -95,8 +97,14 @@ impl Refusals {
         let is_retry = !tried.is_empty() && tried.iter().all(|route| self.knows(route));
         self.streak += u32::from(!is_retry);
         for (key, why) in &failure.routes {
-            self.refuse_beside(key, why, &tried, (now, jitter));
+            let gateway = failure.gateways.get(key);
+            if gateway.is_none() {
+                self.refuse_beside(key, why, &tried, (now, jitter));
+            }
             self.refuse(key.clone(), why, &tried, (now, jitter));
+            if let Some(refusal) = self.known.get_mut(key) {
+                refusal.gateway = gateway.cloned();
+            }
         }
         if failure.unexplained && (is_retry || nets.len() == 1) {
             // If several networks were tried, the next attempt tries one half without the other.
@@ -180,6 +188,7 @@ impl Refusals {
             times,
             not_before: now + wait.mul_f64(0.5 + jitter),
             why: why.chars().take(MAX_WHY).collect(),
+            gateway: None,
             room: (in_table / 2).max(1),
             beside: false,
         };
@@ -205,6 +214,7 @@ impl Refusals {
                 times: refusal.times,
                 not_before: whole_seconds(began + refusal.not_before),
                 why: refusal.why.clone(),
+                gateway: refusal.gateway.clone(),
             };
             (text(key), kept)
         };
@@ -226,6 +236,7 @@ impl Refusals {
                 times: kept.times,
                 not_before: at.min(now + longest.mul_f64(1.5)),
                 why: kept.why.chars().take(MAX_WHY).collect(),
+                gateway: kept.gateway.clone(),
                 room: 1,
                 beside: false,
             };

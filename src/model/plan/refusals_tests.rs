@@ -8,6 +8,7 @@ fn what_somebody_has_spoilt_in_the_ledger_is_left_out() {
         times: 2,
         not_before,
         why: "w".repeat(2 * MAX_WHY),
+        gateway: None,
     };
     let routes = [
         ("rtb-1 8.8.8.8/32".to_owned(), kept(u64::MAX)),

@@ -316,6 +316,7 @@ fn a_creation_of_which_every_route_was_refused_is_tried_again() {
                 why: WHY.to_owned(),
                 left: Duration::from_secs(left),
                 room: 1,
+                gateway: None,
             };
             (((*table).to_owned(), Some(net("8.8.8.8"))), waits)
         };

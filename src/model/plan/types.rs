@@ -156,6 +156,8 @@ pub struct Failure {
     /// Whether the stack's creation failed.
     pub is_creation: bool,
     pub routes: BTreeMap<Key, String>,
+    /// The NAT gateways of the stack that AWS names as the reason, of these routes.
+    pub gateways: BTreeMap<Key, String>,
     /// New zones whose resources could not be created.
     pub zones: BTreeSet<(Zone, Ipv4Net)>,
     /// Whether the stack's events do not show which zone or route failed.

@@ -1,14 +1,17 @@
 //! Zones whose NAT gateway does not exist, and other zones that are not affected.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::repair_tests::{Scene, dns, leads_to, lose_gateway, resources, text};
 use super::*;
 use crate::model::base::reason::Reason;
 use crate::model::base::settings::OnDrift;
-use crate::model::cloud::live::Effect;
+use crate::model::cloud::live::{Effect, Failed};
+use crate::model::cloud::status::Status;
 use crate::model::drift::Drift;
 use crate::model::drift::tracker::{MAX_REPAIRS, Watch};
+use crate::model::plan::refusals::Refusals;
 
 /// EC2 refuses a route to a gateway that does not exist, and would fail the whole change.
 #[test]
@@ -138,6 +141,60 @@ fn a_repair_counts_where_it_is_tried() {
     let plan = scene.plan();
     assert!(matches!(plan.action, Action::Execute { .. }), "{plan}");
     assert_eq!(plan.repairs, ["NATGatewaya NatGatewayGone is gone"]);
+}
+
+/// The gateway is deleted between plan and change: AWS refuses the zone's route because of the gateway, not because of the network.
+#[test]
+fn a_route_that_was_refused_for_its_gateway_waits_only_for_another_gateway() {
+    let mut scene = Scene::new();
+    lose_gateway(&mut scene);
+    scene.bench.settings.drift = OnDrift::Report;
+    scene.bench.ask(&[("dns", "8.8.8.8"), ("other", "9.9.9.9")]);
+    let stack = scene.bench.stack();
+    stack.status = Status::read("UPDATE_ROLLBACK_COMPLETE");
+    let failed = Failed {
+        reason: text("The natGateway ID 'nat-a' does not exist"),
+        table_is_full: false,
+    };
+    stack.failed = [(text("RouteToNATrtbaz9x9x9x9y32"), failed)].into();
+    let mut refusals = Refusals::default();
+    let other: ipnet::Ipv4Net = "9.9.9.9/32".parse().unwrap();
+    let routes = [(text("rtb-a"), other), (text("rtb-b"), other)];
+    refusals.tries(&routes.into());
+    let now = Duration::from_secs(9);
+    assert!(refusals.note(&scene.plan().failure, now, 0.5));
+    // The next leader knows it as well.
+    let mut next = Refusals::default();
+    next.recall(&refusals.kept(Duration::ZERO), Duration::ZERO, now);
+    let adds = |plan: &Plan| {
+        let added = plan.differences.iter().map(|it| it.id.clone());
+        added.collect::<BTreeSet<String>>()
+    };
+    let [a, b] = ["RouteToNATrtbaz9x9x9x9y32", "RouteToNATrtbbz9x9x9x9y32"].map(text);
+    for refusals in [refusals, next] {
+        let mut scene = Scene::new();
+        lose_gateway(&mut scene);
+        scene.bench.settings.drift = OnDrift::Report;
+        scene.bench.ask(&[("dns", "8.8.8.8"), ("other", "9.9.9.9")]);
+        scene.bench.network.headroom.refused = refusals.set_aside(now);
+        let plan = scene.plan();
+        assert_eq!(adds(&plan), BTreeSet::from([b.clone()]), "{plan}");
+        // An answer of EC2 that shows the same gateway again proves nothing.
+        scene.seen.gateways = Scene::new().seen.gateways;
+        let plan = scene.plan();
+        assert_eq!(adds(&plan), BTreeSet::from([b.clone()]), "{plan}");
+        let gateway = scene.seen.gateways.remove("nat-a").unwrap();
+        scene.seen.gateways.insert(text("nat-a9"), gateway);
+        scene.seen.ids.insert(text("NATGatewaya"), text("nat-a9"));
+        let plan = scene.plan();
+        assert_eq!(
+            adds(&plan),
+            BTreeSet::from([a.clone(), b.clone()]),
+            "{plan}"
+        );
+        let told = |it: &Problem| it.reason == Reason::RouteRefused;
+        assert!(!plan.problems.iter().any(told), "{plan}");
+    }
 }
 
 /// A drift that cannot be repaired fails the whole change.
