@@ -99,6 +99,20 @@ fn hold(ec2: &mut Ec2, gateway: &str, ip: &str) -> bool {
     was != other
 }
 
+/// Ends the association of addresses that no zone of the stack has: the zone is not in the stack, because its address is associated elsewhere,
+/// or the change that gave it the address was rolled back.
+fn free_unused(account: &mut Account) {
+    let zones = account.stack.as_ref().map(|stack| layout(stack).names());
+    let zones = zones.into_iter().flat_map(|names| names.nat_cidrs);
+    let used = zones.filter_map(|(zone, _)| Pieces::of(account, &zone));
+    let used: BTreeSet<String> = used.map(|it| it.id(Part::Eip).to_owned()).collect();
+    let addresses = account.ec2.addresses.iter_mut();
+    let unused = addresses.filter(|(ip, _)| !used.contains(*ip));
+    for (_, address) in unused {
+        address.held_by.take_if(|by| *by == OTHER_INTERFACE);
+    }
+}
+
 fn take_over(ec2: &mut Ec2, subnet: &str) -> bool {
     if !ec2.subnets.contains_key(subnet) {
         return false;
@@ -185,12 +199,10 @@ impl MemoryProvider {
     /// Undoes a fault that only its principal can undo.
     pub(crate) fn undo(&self, harm: Ec2Fault, zone: &Zone) {
         let mut account = self.account();
+        if harm == Ec2Fault::AddressHeld {
+            free_unused(&mut account);
+        }
         let Some(pieces) = Pieces::of(&account, zone) else {
-            // The zone is not in the stack, because its static IP is still associated elsewhere.
-            let held = account.ec2.addresses.values_mut();
-            let held = held.filter(|it| it.held_by.as_deref() == Some(OTHER_INTERFACE));
-            held.filter(|_| harm == Ec2Fault::AddressHeld)
-                .for_each(|it| it.held_by = None);
             return;
         };
         let (gateway, subnet) = (pieces.id(Part::NatGateway), pieces.id(Part::NatSubnet));
