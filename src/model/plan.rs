@@ -7,6 +7,7 @@ pub(crate) mod coverage;
 pub(crate) mod decision;
 pub mod diff;
 pub(crate) mod draft;
+pub(crate) mod drift_outlook;
 pub mod drift_repair;
 pub mod failure;
 pub(crate) mod former_ips;

@@ -1,7 +1,6 @@
 //! Repairs changes that were made in EC2 outside of CloudFormation: by a change set that reverts drift, or by a change of the stack with
 //! the same effect. Each repair is prepared, checked and executed as every change.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
@@ -21,6 +20,7 @@ use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::change_set::{Proposal, set_for};
 use crate::model::plan::decision::{Decision, Notes};
 use crate::model::plan::diff;
+use crate::model::plan::drift_outlook::outlook;
 use crate::model::plan::lost_eips::{self, adopt_allocations, is_recovery, may_repair, repair_key};
 use crate::model::plan::more_ips;
 use crate::model::plan::new_eips::{self, keep_lost_zones};
@@ -52,9 +52,10 @@ impl Plan {
         more_ips::keep_lost(&mut self.drifts, world, observed);
         adopt_allocations(&mut self.drifts, names, world, observed);
         leave_routes(&mut self.drifts, names, is_spent);
+        let full = self.without_room_for_lost(world, names);
         for drift in &self.drifts {
             let spent = is_spent(drift);
-            let mut problem = drift.problem(&outlook(drift, world.settings.drift, spent));
+            let mut problem = drift.problem(&outlook(drift, world.settings.drift, spent, &full));
             if let Some(said) = world.watch.inquiry().says(&drift.id) {
                 let remedy = problem.remedy.as_deref().unwrap_or_default();
                 problem.remedy = Some(format!("{remedy}; {said}").into());
@@ -133,6 +134,7 @@ impl Plan {
         // A change set that reverts drift covers all drift, so every drift must be one that it may and can revert. It cannot restore a route
         // of a deleted table.
         let revertible = of_deleted_tables(world.network, names, &[]).is_empty()
+            && self.without_room_for_lost(world, names).is_empty()
             && (self.drifts.iter())
                 .all(|drift| drift.cure.is_like_reverting() && !gives_eip(drift));
         let new = |drift: &&Drift| {
@@ -346,22 +348,6 @@ fn not_all_zones(drifts: &mut Vec<Drift>, names: &Names) {
     if zones.len() > 1 && zones.len() == names.nat_cidrs.len() {
         drifts.retain(|drift| zone(drift).is_none_or(|zone| zones.first() == Some(&zone)));
     }
-}
-
-/// Returns the outlook of a drift: its repair, or the remedy.
-fn outlook<'a>(drift: &'a Drift, mode: OnDrift, spent: bool) -> Cow<'a, str> {
-    let text = match (&drift.cure, mode) {
-        (Cure::Recover(_, ip), _) => {
-            return lost_eips::outlook(drift, ip, mode == OnDrift::Repair).into();
-        }
-        (Cure::ByHand(remedy), _) => remedy,
-        (Cure::Follows, _) => "it is repaired together with the resource that it depends on",
-        (Cure::Passes, _) => "the controller checks it again soon",
-        (_, OnDrift::Repair) if spent => "the controller repairs it no more",
-        (_, OnDrift::Repair) => "it is repaired",
-        (_, OnDrift::Report | OnDrift::Off) => "restore it, or set --drift-detection=repair",
-    };
-    Cow::Borrowed(text)
 }
 
 fn keys(drifts: &[Drift]) -> Vec<String> {

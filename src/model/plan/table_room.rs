@@ -1,6 +1,6 @@
 //! The room in the workers' route tables, counted as EC2 counts it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::base::ids::TableId;
 use crate::model::base::settings::{PrefixLists, Settings};
@@ -11,6 +11,12 @@ use crate::model::cloud::prefix_list::MOST_LISTS;
 use crate::model::desired::Desired;
 use crate::model::desired::lists::carried;
 use crate::model::desired::new_lists::NewLists;
+use crate::model::drift::Place;
+use crate::model::drift::kind::DriftKind;
+use crate::model::plan::types::{Plan, World};
+
+/// The number of additional routes by worker table.
+type New<'a> = BTreeMap<&'a TableId, usize>;
 
 /// Returns the worker tables into which the desired routes do not fit, each with the reason.
 ///
@@ -22,10 +28,9 @@ pub(in crate::model) fn full_tables<'a>(
     network: &'a Network,
     settings: &'a Settings,
 ) -> impl Iterator<Item = (&'a TableId, String)> {
-    let quota = network.limits.routes_per_table(settings);
     let carried = carried(desired, names);
     // Until the stack has removed the old routes, old and new routes exist together.
-    let mut new: BTreeMap<&TableId, usize> = BTreeMap::new();
+    let mut new = New::new();
     for (table, cidr) in carried.direct.iter() {
         if let Some((table, worker)) = network.worker_tables.get_key_value(table)
             && !worker.routes.contains_key(cidr)
@@ -43,6 +48,16 @@ pub(in crate::model) fn full_tables<'a>(
             *new.entry(table).or_default() += size;
         }
     }
+    without_room(new, network, settings)
+}
+
+/// Returns the tables without room for these routes, each with the reason.
+fn without_room<'a>(
+    new: New<'a>,
+    network: &'a Network,
+    settings: &'a Settings,
+) -> impl Iterator<Item = (&'a TableId, String)> {
+    let quota = network.limits.routes_per_table(settings);
     new.into_iter().filter_map(move |(table, new)| {
         let worker = network.worker_tables.get(table)?;
         let counted = worker.routes.len() + worker.listed;
@@ -52,6 +67,36 @@ pub(in crate::model) fn full_tables<'a>(
             (table, why(table, worker, (counted, new, quota), &remedy))
         })
     })
+}
+
+impl Plan {
+    /// Returns the worker tables without room for the routes of the stack that EC2 has lost, each with the reason. A change set that reverts
+    /// drift adds all of them, requested or not.
+    pub(in crate::model) fn without_room_for_lost<'a>(
+        &self,
+        world: &World<'a>,
+        names: &Names,
+    ) -> BTreeMap<&'a TableId, String> {
+        let (network, mut new) = (world.network, New::new());
+        let mut add = |table: &TableId, size| {
+            if let Some((table, _)) = network.worker_tables.get_key_value(table) {
+                *new.entry(table).or_default() += size;
+            }
+        };
+        let mut to_lists: BTreeSet<_> = self.desired.damage.lost_routes.iter().collect();
+        let drifts = self.drifts.iter();
+        for drift in drifts.filter(|drift| drift.kind == DriftKind::RouteMissing) {
+            match &drift.place {
+                Place::Route(table, _) => add(table, 1),
+                Place::List(..) => to_lists.extend(names.list_routes.get(&drift.id)),
+                Place::Zone(_) => {}
+            }
+        }
+        for (table, list) in to_lists {
+            add(table, names.lists.get(list).map_or(0, |list| list.size));
+        }
+        without_room(new, network, world.settings).collect()
+    }
 }
 
 fn why(
