@@ -89,6 +89,7 @@ impl<P: Provider, E: Election> Controller<P, E> {
             grace: Grace::new(config.empty_grace_period),
             ledger,
             cluster: config.cluster.clone(),
+            rules: None,
         };
         Self {
             provider,
@@ -201,6 +202,7 @@ impl<'a> LeaderTerm<'a> {
         let now = clock::now();
         memory.schedule = config.schedule();
         memory.grace = Grace::new(config.empty_grace_period);
+        memory.rules = None;
         Self {
             began: now,
             wall: memory.ledger.begin_term(),

@@ -1,6 +1,7 @@
 //! The next leader's knowledge of entries that a leader accepted without changing the stack: the whole loop on virtual time.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use kube::client::ClientBuilder;
 use tokio::sync::watch;
@@ -158,4 +159,28 @@ async fn the_ledger_is_written_while_nothing_can_be_done() {
     assert_eq!(writes(), before + 1);
     let passes = bench.account.counts().0 - passes;
     assert!(passes <= 2, "{passes} passes");
+}
+
+/// AWS does not answer while an entry joins the route of another one, becomes unreadable and the other one goes. Only the ledger knows what
+/// the entry requested.
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_joins_a_route_while_aws_does_not_answer_keeps_it() {
+    let bench = Bench::new().await;
+    let leading = bench.lead();
+    bench.ask(&[("dns", "8.8.8.8")]).await;
+    let away = |is_away| bench.account.away.store(is_away, Ordering::Relaxed);
+    away(true);
+    // The leader tries again within its resync interval.
+    bench.ask(&[("dns", "8.8.8.8"), ("two", "8.8.8.8")]).await;
+    tokio::time::sleep(Duration::from_secs(400)).await;
+    bench.ask(&[("two", "typo")]).await;
+    leading.abort();
+    away(false);
+    let _leading = bench.lead();
+    tokio::time::sleep(Duration::from_secs(7_200)).await;
+    assert_eq!(bench.told_of("two").state, State::Kept);
+    assert_eq!(bench.account.routes().await, 1, "the route of the typo");
+    bench.ask(&[("dns", "9.9.9.9")]).await;
+    tokio::time::sleep(Duration::from_secs(7_200)).await;
+    assert_eq!(bench.account.routes().await, 1, "the typo is gone");
 }

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
+use self::record::Note;
 use crate::cluster::Cluster;
 use crate::error_chain;
 use crate::lease::term::Term;
 use crate::ledger_store::LedgerStore;
+use crate::model::base::cidr::Rules;
 use crate::model::base::ids::Zone;
 use crate::model::base::problem::Problem;
 use crate::model::base::settings::{OnDrift, Settings};
@@ -31,6 +33,7 @@ use crate::source::Source;
 use crate::spans;
 
 mod ec2_look;
+mod record;
 
 /// The time until the next pass repairs drift by another method, after AWS refused a repair.
 const NEXT_WAY: Duration = Duration::from_secs(1);
@@ -79,6 +82,8 @@ pub struct LeaderState {
     pub grace: Grace,
     pub ledger: LedgerStore,
     pub cluster: Cluster,
+    /// The same as [`Plan::rules`] of this term's last plan.
+    pub rules: Option<Rules>,
 }
 
 /// The input of a plan apart from the provider's answers.
@@ -222,19 +227,7 @@ pub async fn pass<P: Provider>(
     loop {
         memory.read(input).await;
         let settings = memory.settings(input.settings).await;
-        let view = PlanInput {
-            snapshot: input.snapshot,
-            settings: &settings,
-            grace: memory.grace,
-            ledger: memory.ledger.recall(),
-            stack: memory.ledger.stack(),
-            epoch: Some(term.epoch()),
-            later: memory.schedule.later(input.now),
-            ip_waits: memory.schedule.ip_waits(input.now),
-            refused: memory.schedule.refusals.set_aside(input.now),
-        };
-        let mut plan = look(provider, &view, &mut memory.schedule.watch).await?;
-        memory.grace = plan.grace;
+        let mut plan = memory.plan(provider, term, input, &settings).await?;
         if memory.schedule.failed(&plan, input.now, input.jitter) {
             continue;
         }
@@ -336,6 +329,35 @@ impl LeaderState {
         }
     }
 
+    /// Makes the plan. If AWS does not answer, records what users request nevertheless.
+    async fn plan<P: Provider>(
+        &mut self,
+        provider: &P,
+        term: &Term,
+        input: &PassInput<'_>,
+        settings: &Settings,
+    ) -> Result<Plan, ProviderError> {
+        let view = PlanInput {
+            snapshot: input.snapshot,
+            settings,
+            grace: self.grace,
+            ledger: self.ledger.recall(),
+            stack: self.ledger.stack(),
+            epoch: Some(term.epoch()),
+            later: self.schedule.later(input.now),
+            ip_waits: self.schedule.ip_waits(input.now),
+            refused: self.schedule.refusals.set_aside(input.now),
+        };
+        let plan = look(provider, &view, &mut self.schedule.watch).await;
+        if plan.is_err() {
+            self.note_unanswered(term, input).await;
+        }
+        let mut plan = plan?;
+        self.rules = plan.rules.take();
+        self.grace = plan.grace;
+        Ok(plan)
+    }
+
     async fn read(&mut self, input: &PassInput<'_>) {
         self.grace.now = input.began + input.now;
         if let Some(ledger) = self.ledger.read().await {
@@ -347,29 +369,6 @@ impl LeaderState {
         }
         self.grace.observe(input.snapshot);
     }
-
-    /// Records in the ledger what the plan found and the step to be tried. Returns false if the plan must be made again.
-    async fn note(&mut self, term: &Term, plan: &mut Plan, note: Note<'_>) -> bool {
-        let next = plan.ledger.take().map(|mut ledger| {
-            ledger.tries = self.schedule.tries_made(note.began);
-            ledger.refused = self.schedule.refusals.kept(note.began);
-            // A repair is counted after the call. After a crash, one repair too many is better than giving up too early.
-            ledger.repairs = note.before.watch.repairs_made();
-            ledger.grace = self.grace.kept();
-            ledger
-        });
-        self.ledger.write(term, next, note.depends).await
-    }
-}
-
-/// What [`LeaderState::note`] needs besides the plan.
-struct Note<'a> {
-    /// The start of the term, as time since 1970.
-    began: Duration,
-    /// The schedule before the step that is about to be tried.
-    before: &'a Schedule,
-    /// Whether that step depends on the write.
-    depends: bool,
 }
 
 /// Records that AWS cannot revert drift here, so that the next repair uses the other method. Returns whether this error says so.

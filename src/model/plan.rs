@@ -36,6 +36,7 @@ pub(crate) mod settled;
 pub mod stack_policy;
 pub(crate) mod table_room;
 pub mod types;
+pub mod unanswered;
 pub(crate) mod unroutable_zones;
 pub(crate) mod waiting;
 

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
-use tokio::time::Instant;
 
 use super::config_maps::{self, covered};
 use super::excuses::base;
 use super::oversized::oversized;
 use super::provider_wrapper::Basis;
-use super::world::{Shared, Standing, World};
+use super::standing::Standing;
+use super::world::{Shared, World};
 use crate::model::base::ids::{ObjectId, TableId, Zone};
 use crate::model::desired::template::Template;
 use crate::model::input::request::Object;
@@ -241,7 +241,7 @@ impl World {
         self.excuse_failure();
         self.note_zones();
         let mut sight = self.sight();
-        let (now, mut entries) = (Instant::now(), config_maps::entries(&self.maps().objects));
+        let mut entries = config_maps::entries(&self.maps().objects);
         let unread = self.unread();
         let (mut wrong, forgets) = (Vec::new(), self.forgets_ips());
         let mut shared = self.shared();
@@ -283,12 +283,8 @@ impl World {
         let kept = shared.entries.iter();
         entries.extend(kept.map(|(id, standing)| (id.clone(), standing.net)));
         for (id, net) in entries {
-            let standing = shared.entries.entry(id.clone()).or_insert(Standing {
-                net,
-                since: now,
-                routed: false,
-                owed: false,
-            });
+            let standing = shared.entries.entry(id.clone());
+            let standing = standing.or_insert_with(|| Standing::new(net));
             standing.owed |= standing.is_firm(FIRM + self.pace);
             let mut tables = sight.tables.iter();
             let without = tables.find(|(_, routes)| !covered(net, routes));

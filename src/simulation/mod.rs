@@ -14,9 +14,9 @@
 //! 4. `StaticIpsStay`: no operation replaces or releases a static IP. Each stays in the stack and in EC2, unless another principal releases
 //!    it, or the flags of the replica that sends the operation name its zone for removal, or name the zone and another address for a
 //!    replacement. A replaced or removed static IP stays in EC2.
-//! 5. `RoutesStay`: an entry that has stood unchanged for [`invariants::FIRM`] and is routed stays routed in every table until it is
-//!    removed or changed to another valid network, even while it cannot be parsed. No operation removes a route of an entry that the
-//!    replica had read. Routes that other principals delete in EC2 are excused until a while after they are back.
+//! 5. `RoutesStay`: an entry that has stood unchanged for [`invariants::FIRM`], that a pass has read as long ago and that is routed stays
+//!    routed in every table until it is removed or changed to another valid network, even while it cannot be parsed. No operation removes a
+//!    route of an entry that the replica had read. Routes that other principals delete in EC2 are excused until a while after they are back.
 //! 6. `NothingForgotten`: every template has a route for every entry that the replica had read. Exceptions are a repair, the replacement of
 //!    a static IP, a zone that is damaged or could not be created yet, a network that AWS has refused, and a while after a failed
 //!    operation. No route is required in the worker tables of a zone that is named for removal, or not created again yet. While there is no
@@ -108,6 +108,7 @@ mod second_cluster;
 mod shift_laws;
 mod shrink;
 mod source_view;
+mod standing;
 mod tests;
 mod world;
 mod zone_flags;

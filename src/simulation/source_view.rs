@@ -91,6 +91,12 @@ pub fn taken(world: &Arc<World>, who: usize) -> Taken {
         let truth = truth(&world);
         let mut shared = world.shared();
         shared.basis[who] = shared.shown[who].clone();
+        for (id, net) in entries(&shared.basis[who].objects) {
+            let standing = shared.entries.get_mut(&id);
+            if let Some(standing) = standing.filter(|it| it.net == net) {
+                standing.read.get_or_insert(Instant::now());
+            }
+        }
         shared.truth[who] = truth;
         shared.passes += 1;
     })

@@ -20,6 +20,7 @@ use super::other_account::OtherAccount;
 use super::replaced_ips::OwnIps;
 use super::script::{REPLICAS, Script, Stage};
 use super::source_view::SourceFaults;
+use super::standing::Standing;
 use super::zone_flags::ZoneFlags;
 use crate::lease::TermGuard;
 use crate::lease::tests::fake::FakeApi;
@@ -133,23 +134,6 @@ impl LeaderTerm {
     /// Whether the term is over on the clock of the replica's own machine.
     fn is_over(&self) -> bool {
         self.process.by_its_clock(|| self.guard.is_over())
-    }
-}
-
-/// An entry whose request has not changed for a while.
-pub struct Standing {
-    pub net: Ipv4Net,
-    pub since: Instant,
-    /// Whether the entry had a route in every table at the last check.
-    pub routed: bool,
-    /// Whether the entry was routed while it was firm.
-    pub owed: bool,
-}
-
-impl Standing {
-    /// Whether the entry has stood unchanged for this long, and is routed.
-    pub fn is_firm(&self, after: Duration) -> bool {
-        self.routed && self.since.elapsed() > after
     }
 }
 

@@ -65,7 +65,7 @@ pub fn parse(text: &str) -> Result<(Ipv4Net, bool), Refusal> {
 
 /// The rules of the VPC and the operator's settings. Every rule except the width has the form "inside X" or "overlaps X", so no union of
 /// accepted networks breaks a rule.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     pub vpc: Vec<Ipv4Net>,
     pub nat_subnets: Vec<Ipv4Net>,

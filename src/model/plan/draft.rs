@@ -23,6 +23,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: Option<&
     let stack_name = &world.settings.stack_name;
     let (live, snapshot) = (world.live, world.snapshot);
     let known = live_nets(world, layout, routed());
+    let records = !matches!(known, LiveNets::Unknown);
     let next = world
         .ledger
         .next(live, snapshot, stack_name, &request, known);
@@ -76,6 +77,7 @@ pub(in crate::model) fn draft(world: &World<'_>, names: &Names, layout: Option<&
         show_known_ips(&mut plan, ledger, world, names);
     }
     plan.ledger = ledger;
+    plan.rules = records.then_some(rules);
     plan
 }
 

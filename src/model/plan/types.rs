@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+use crate::model::base::cidr::Rules;
 use crate::model::base::ids::{EntryId, TableId, Zone};
 use crate::model::base::problem::Problem;
 use crate::model::base::settings::Settings;
@@ -117,6 +118,8 @@ pub struct Plan {
     pub grace: Grace,
     /// The ledger's contents to record before the action. None if the ledger is unknown.
     pub ledger: Option<Ledger>,
+    /// The rules that judge entries. None if the ledger records no entries now, because the stack is not ours or cannot be read.
+    pub rules: Option<Rules>,
     /// The entries that the ledger does not hold yet. A leader that takes over now does not know what they request.
     pub unrecorded: BTreeSet<EntryId>,
     /// The worker route tables of configured zones that have no NAT gateway and get none now.

@@ -87,6 +87,7 @@ impl Bench {
                 grace: Grace::new(Duration::from_secs(600)),
                 ledger: LedgerStore::disabled(),
                 cluster: Cluster::none(),
+                rules: None,
             },
             term: NoElection::new().campaign().await,
             now: Duration::ZERO,
