@@ -1,6 +1,7 @@
 //! Accounts with names of their own. Extends the account in memory.
 
 use super::MemoryProvider;
+use super::changes::layout;
 use crate::model::cloud::network::Network;
 use crate::simulation::replica::settings;
 
@@ -27,5 +28,17 @@ impl MemoryProvider {
         (account.ec2.count, account.created) = (USED, USED);
         drop(account);
         other
+    }
+
+    /// Whether the creation of the stack failed because the stack is for another VPC.
+    pub(crate) fn has_stray_stack(&self) -> bool {
+        let account = self.account();
+        let Some(stack) = &account.stack else {
+            return false;
+        };
+        let layout = layout(stack);
+        let mut vpcs = layout.vpcs().into_iter();
+        stack.status.word() == "ROLLBACK_COMPLETE"
+            && vpcs.any(|vpc| vpc != account.ec2.network.vpc_id)
     }
 }

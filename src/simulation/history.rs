@@ -189,6 +189,7 @@ async fn settle(world: &World, within: Duration, from: Instant) -> Duration {
     let (mut last, mut calls) = (None, world.shared().calls);
     while !wrong() && calm.elapsed() < calm_enough(world) {
         step(world, Instant::now() + secs(1.0)).await;
+        world.delete_stray_stack();
         // The state changes only for one of these reasons.
         let reason = world.reason_to_look();
         let (_, unsettled) = match last.take() {

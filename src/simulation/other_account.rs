@@ -7,10 +7,12 @@ use tokio::time::{Instant, sleep_until};
 
 use super::bugs::Bug;
 use super::rare::Rare;
-use super::script::Script;
+use super::script::{Script, StackEdit};
 use super::world::World;
+use crate::model::base::reason::Reason;
 use crate::model::cloud::network::Network;
 use crate::model::plan::types::Action;
+use crate::model::status::Told;
 use crate::provider::ProviderError;
 use crate::provider::memory::MemoryProvider;
 use crate::provider::memory::quota_faults::ROUTES;
@@ -74,6 +76,21 @@ impl World {
     pub fn hide_account(&self, network: &mut Network) {
         if self.bug == Bug::AccountHidden {
             network.account = None;
+        }
+    }
+
+    /// Deletes a stack that a leader created for the other account's VPC, because the credentials changed during its pass. The controller leaves
+    /// such a stack alone, and the runbook tells who reads `StackInAnotherVpc` to delete it.
+    pub fn delete_stray_stack(&self) {
+        let reason = Reason::StackInAnotherVpc.to_string();
+        let is_it = |told: &Told| told.reason == reason;
+        let is_told = || {
+            let published = self.published();
+            published.is_some_and(|it| it.status.problems.iter().any(is_it))
+        };
+        if self.account.has_stray_stack() && is_told() {
+            self.note("an operator deletes the stack, which is for another VPC");
+            self.edit_stack(StackEdit::Deletes);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What becomes of a drift, as its problem says.
+//! The outlook of a drift, which its problem shows.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
