@@ -137,8 +137,6 @@ pub struct Log {
 pub struct Traces {
     /// The URL with its path: `http://collector:4318/v1/traces`.
     pub endpoint: http::Uri,
-    /// The headers of every request. They may be secrets, and are hidden when this is printed.
-    pub headers: http::HeaderMap,
     /// The time limit of one request.
     pub timeout: Duration,
 }

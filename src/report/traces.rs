@@ -1,46 +1,39 @@
-//! Sends spans to a collector as OTLP over HTTP, in batches, from a thread of the SDK. No pass waits for it: spans that cannot be
+//! Sends spans to a collector with `opentelemetry-otlp`, over HTTP, in batches, from a thread of the SDK. No pass waits for it: spans that cannot be
 //! delivered, or do not fit into the queue, are dropped. A collector that fails is logged once.
 
-use std::future::Future;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
+use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http::{Request, Response, Uri};
+use hyper_rustls::HttpsConnectorBuilder;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{Key, KeyValue, Value};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
-use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
-use opentelemetry_proto::transform::trace::tonic::group_spans_by_resource_and_scope;
+use opentelemetry_http::hyper::HyperClient;
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
-use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use prost::Message as _;
 use tokio::runtime::Handle;
+use tokio::time::error::Elapsed;
 use tracing::{Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::agent::AGENT;
-use crate::config;
-use crate::spans;
+use crate::agent::PRODUCT;
+use crate::{config, error_chain, spans};
 
 const NAME: &str = env!("CARGO_PKG_NAME");
 const SERVICE_NAME: &str = "service.name";
 /// How long shutdown waits for the last spans.
 const FLUSH: Duration = Duration::from_secs(1);
-/// The maximum size of a collector's response.
-const MOST_BYTES: usize = 64 << 10;
 /// The maximum length of a collector's error message, in characters.
 const MOST_TEXT: usize = 200;
 
@@ -55,17 +48,16 @@ impl Traces {
     /// # Errors
     /// If the endpoint is https and the CA certificates of this machine cannot be read.
     pub fn start(config: &config::Traces, replica: &str) -> Result<Self> {
-        let exporter = Exporter {
-            runtime: Handle::current(),
-            post: Post {
-                http: Http::new(&config.endpoint)?,
-                endpoint: config.endpoint.clone(),
-                headers: config.headers.clone(),
-            },
-            timeout: config.timeout,
-            resource: ResourceAttributesWithSchema::default(),
-            failing: AtomicBool::new(false),
-        };
+        // The exporter itself reads the headers from the environment.
+        let agent = HashMap::from([("User-Agent".to_owned(), PRODUCT.to_owned())]);
+        let exporter = SpanExporter::builder()
+            .with_http()
+            .with_http_client(Client::new(config)?)
+            .with_endpoint(config.endpoint.to_string())
+            .with_headers(agent)
+            // A retry would delay the next batch and the end of the process.
+            .with_retry_policy(RetryPolicy::disabled())
+            .build()?;
         Ok(Self {
             provider: SdkTracerProvider::builder()
                 .with_resource(resource(replica))
@@ -98,34 +90,6 @@ impl Traces {
     }
 }
 
-#[derive(Clone, Debug)]
-enum Http {
-    Plain(Client<HttpConnector, Full<Bytes>>),
-    Tls(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
-}
-
-impl Http {
-    fn new(endpoint: &Uri) -> Result<Self> {
-        let client = Client::builder(TokioExecutor::new());
-        if endpoint.scheme_str() != Some("https") {
-            return Ok(Self::Plain(client.build(HttpConnector::new())));
-        }
-        let roots = HttpsConnectorBuilder::new().with_native_roots();
-        let roots = roots
-            .context("--otlp-endpoint: https needs CAs: set SSL_CERT_FILE to a file of them")?;
-        let connector = roots.https_only().enable_http1().build();
-        Ok(Self::Tls(client.build(connector)))
-    }
-
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>> {
-        let response = match self {
-            Self::Plain(client) => client.request(request),
-            Self::Tls(client) => client.request(request),
-        };
-        Ok(response.await?)
-    }
-}
-
 /// Returns the resource attributes of this process. Attributes from the environment take precedence.
 fn resource(replica: &str) -> Resource {
     let mut ours = vec![
@@ -149,86 +113,85 @@ fn resource(replica: &str) -> Resource {
         .build()
 }
 
+/// The exporter's HTTP client. It logs why a request fails, which the exporter's own errors do not say.
 #[derive(Debug)]
-struct Exporter {
+struct Client {
     runtime: Handle,
-    post: Post,
+    http: Arc<dyn HttpClient>,
     timeout: Duration,
-    resource: ResourceAttributesWithSchema,
     /// Whether the last request failed.
     failing: AtomicBool,
 }
 
-#[derive(Clone, Debug)]
-struct Post {
-    http: Http,
-    endpoint: Uri,
-    headers: HeaderMap,
-}
+impl Client {
+    fn new(config: &config::Traces) -> Result<Self> {
+        let timeout = config.timeout;
+        let http: Arc<dyn HttpClient> = if config.endpoint.scheme_str() == Some("https") {
+            let roots = HttpsConnectorBuilder::new().with_native_roots();
+            let roots = roots
+                .context("--otlp-endpoint: https needs CAs: set SSL_CERT_FILE to a file of them")?;
+            let connector = roots.https_only().enable_http1().build();
+            Arc::new(HyperClient::new(connector, timeout, None))
+        } else {
+            Arc::new(HyperClient::with_default_connector(timeout, None))
+        };
+        Ok(Self {
+            runtime: Handle::current(),
+            http,
+            timeout,
+            failing: AtomicBool::new(false),
+        })
+    }
 
-impl SpanExporter for Exporter {
-    fn export(&self, batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
-        let resource_spans = group_spans_by_resource_and_scope(batch, &self.resource);
-        let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
-        // The SDK's thread has no runtime.
-        let (post, timeout) = (self.post.clone(), self.timeout);
-        let sending = self.runtime.spawn(async move {
-            tokio::time::timeout(timeout, post.send(body.into()))
-                .await
-                .unwrap_or_else(|_| bail!("no answer within {timeout:?}"))
-        });
-        async move {
-            let sent = sending.await.unwrap_or_else(|error| Err(error.into()));
-            self.tell(&sent);
-            sent.map_err(|error| OTelSdkError::InternalFailure(error.to_string()))
+    /// Returns why a request has lost spans, or None.
+    fn loss(&self, sent: &Result<Response<Bytes>, HttpError>) -> Option<String> {
+        match sent {
+            Ok(response) => accepted(response).err().map(|why| format!("{why:#}")),
+            Err(error) if error.is::<Elapsed>() => {
+                Some(format!("no answer within {:?}", self.timeout))
+            }
+            Err(error) => Some(error_chain::text(error.as_ref())),
         }
     }
 
-    fn set_resource(&mut self, resource: &Resource) {
-        self.resource = resource.into();
-    }
-}
-
-impl Exporter {
-    fn tell(&self, sent: &Result<()>) {
-        let before = self.failing.swap(sent.is_err(), Ordering::Relaxed);
-        match sent {
-            Err(error) if !before => tracing::warn!(
-                "traces are lost: {} does not accept them ({error:#}); check --otlp-endpoint, and the collector there",
-                self.post.endpoint
+    fn tell(&self, endpoint: &Uri, loss: Option<String>) {
+        let before = self.failing.swap(loss.is_some(), Ordering::Relaxed);
+        match loss {
+            Some(why) if !before => tracing::warn!(
+                "traces are lost: {endpoint} does not accept them ({why}); check --otlp-endpoint, and the collector there"
             ),
-            Ok(()) if before => tracing::info!("traces are accepted again"),
+            None if before => tracing::info!("traces are accepted again"),
             _ => {}
         }
     }
 }
 
-impl Post {
-    async fn send(self, body: Bytes) -> Result<()> {
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.endpoint;
-        *request.headers_mut() = self.headers;
-        let kind = HeaderValue::from_static("application/x-protobuf");
-        request.headers_mut().insert(header::CONTENT_TYPE, kind);
-        // The operator may have set another one.
-        let agent = request.headers_mut().entry(header::USER_AGENT);
-        agent.or_insert(AGENT);
-        let response = self.http.send(request).await?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MOST_BYTES);
-        let body = body.collect().await;
-        if !status.is_success() {
-            bail!("it answers {status}");
+#[async_trait]
+impl HttpClient for Client {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (http, endpoint) = (Arc::clone(&self.http), request.uri().clone());
+        // The SDK's thread has no runtime.
+        let sending = self
+            .runtime
+            .spawn(async move { http.send_bytes(request).await });
+        let sent = sending.await.map_err(HttpError::from).flatten();
+        self.tell(&endpoint, self.loss(&sent));
+        sent
+    }
+}
+
+/// Checks that a collector accepts all spans of a request.
+fn accepted(response: &Response<Bytes>) -> Result<()> {
+    let status = response.status();
+    if !status.is_success() {
+        bail!("it answers {status}");
+    }
+    let answer = ExportTraceServiceResponse::decode(response.body().as_ref());
+    match answer.context("its answer is not OTLP")?.partial_success {
+        Some(partial) if partial.rejected_spans > 0 => {
+            let why: String = partial.error_message.chars().take(MOST_TEXT).collect();
+            bail!("it refuses {} spans: {why:?}", partial.rejected_spans)
         }
-        let body = body.map_err(|error| anyhow!(error))?.to_bytes();
-        let answer = ExportTraceServiceResponse::decode(body);
-        match answer.context("its answer is not OTLP")?.partial_success {
-            Some(partial) if partial.rejected_spans > 0 => {
-                let why: String = partial.error_message.chars().take(MOST_TEXT).collect();
-                bail!("it refuses {} spans: {why:?}", partial.rejected_spans)
-            }
-            _ => Ok(()),
-        }
+        _ => Ok(()),
     }
 }

@@ -68,7 +68,9 @@ async fn a_trace_of_each_pass_has_each_call_to_aws() {
     stage.aws.fault(once("access_denied", "CreateStack"));
     let mut replica = traced(&stage, &collector.url)
         .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=tests")
-        .env("OTEL_EXPORTER_OTLP_HEADERS", "x-scope=one%20two")
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "x-scope=all,x-all=1")
+        // The variable for traces takes precedence.
+        .env("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-scope=one%20two")
         .flag("log-format", "json")
         .start();
     stage.config_map("egress-t1", &EXAMPLE).await;
@@ -84,6 +86,7 @@ async fn a_trace_of_each_pass_has_each_call_to_aws() {
     let spans = collector.spans();
     assert_eq!(told(&spans), sent(&stage.aws.log_since(0)));
     assert_eq!(collector.header("x-scope"), "one two");
+    assert_eq!(collector.header("x-all"), "");
     let ids: BTreeSet<&[u8]> = spans.iter().map(|span| span.id.as_slice()).collect();
     assert_eq!(ids.len(), spans.len());
     for span in &spans {
@@ -337,6 +340,20 @@ async fn the_last_pass_is_told_although_the_end_cuts_it_off() {
         (pass.name.as_str(), pass.get("egress.outcome")),
         ("pass", "")
     );
+}
+
+/// A second attempt would delay the end of the process.
+#[tokio::test]
+async fn spans_that_a_collector_refuses_are_not_sent_again() {
+    let stage = Stage::open("traces-once").await;
+    let collector = Collector::start(Manner::Refuses).await;
+    let mut replica = traced(&stage, &collector.url)
+        .env("OTEL_BSP_SCHEDULE_DELAY", "3600000")
+        .start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.routed(&EXAMPLE_CIDRS).await;
+    assert!(replica.terminate().await.0.success());
+    assert_eq!(collector.requests(), 1);
 }
 
 /// The API server stands in for a collector with TLS: a client that receives a response has trusted its certificate.

@@ -1,11 +1,11 @@
 //! The destination of traces. The variables have the meaning of OpenTelemetry's specification. A platform sets them for all its pods, so an
-//! unsupported value is a warning; only the flag can be a mistake. (The SDK itself reads the variables of the sampler, the batches and the
-//! resource.)
+//! unsupported value is a warning; only the flag can be a mistake. (The OpenTelemetry libraries read the variables of the sampler, the
+//! batches, the resource and the headers.)
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
 use super::super::form::{self, Judged, quote, wrong};
@@ -62,16 +62,12 @@ impl Check {
         }
         let endpoint = endpoint?;
         self.or_warning(possible(otel), OFF)?;
+        self.or_warning(headers(otel), OFF)?;
         let _ = self.or_warning(compression(otel), "traces are not compressed");
         let _ = self.or_warning(sampler(otel), "the SDK takes its default");
-        let headers = of_traces(otel, "HEADERS").map(|(name, text)| headers(&name, text));
         let timeout = of_traces(otel, "TIMEOUT").map(|(name, text)| timeout(&name, text));
         Some(Traces {
             endpoint,
-            headers: match headers {
-                Some(judged) => self.or_warning(judged, OFF)?,
-                None => HeaderMap::new(),
-            },
             timeout: timeout
                 .and_then(|judged| self.or_warning(judged, "it is 10 s"))
                 .unwrap_or(TIMEOUT),
@@ -153,27 +149,26 @@ fn possible(otel: &Variables) -> Judged<()> {
     Ok(())
 }
 
-/// Parses headers: `key=value` with commas between them, percent-encoded.
-fn headers(name: &str, text: &str) -> Judged<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    for pair in text.split(',').filter(|pair| !pair.trim().is_empty()) {
-        let header = || {
-            let (key, value) = pair.split_once('=')?;
-            let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
-            let mut value = HeaderValue::from_str(&value).ok()?;
-            value.set_sensitive(true);
-            Some((key.trim().parse::<HeaderName>().ok()?, value))
-        };
-        // Not quoted: headers may be secrets.
-        let Some((key, value)) = header() else {
-            return wrong(
-                format!("{name} holds a value that is not a header"),
-                "write KEY=VALUE, several with commas between them, other characters percent-encoded",
-            );
-        };
-        headers.insert(key, value);
+/// Checks headers: `key=value` with commas between them, percent-encoded. The exporter reads them, and ignores what it cannot read.
+fn headers(otel: &Variables) -> Judged<()> {
+    let Some((name, text)) = of_traces(otel, "HEADERS") else {
+        return Ok(());
+    };
+    let is_header = |pair: &str| {
+        let (key, value) = pair.split_once('=')?;
+        let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+        HeaderValue::from_str(&value).ok()?;
+        key.trim().parse::<HeaderName>().ok()
+    };
+    let mut pairs = text.split(',').filter(|pair| !pair.trim().is_empty());
+    if pairs.all(|pair| is_header(pair).is_some()) {
+        return Ok(());
     }
-    Ok(headers)
+    // Not quoted: headers may be secrets.
+    wrong(
+        format!("{name} holds a value that is not a header"),
+        "write KEY=VALUE, several with commas between them, other characters percent-encoded",
+    )
 }
 
 /// Parses a timeout in milliseconds.
@@ -242,17 +237,13 @@ mod tests {
     }
 
     #[test]
-    fn headers_and_timeout_are_those_for_traces_else_those_for_all() {
-        let traces = judge(
-            "http://f",
-            "~HEADERS=a=b ~TRACES_HEADERS=Authorization=Bearer%20s3cret,x-scope=1 ~TIMEOUT=250 ~PROTOCOL=http/protobuf",
-        );
-        let traces = traces.unwrap().unwrap();
-        assert_eq!(traces.timeout, Duration::from_millis(250));
-        assert_eq!(traces.headers["authorization"], "Bearer s3cret");
-        assert_eq!(traces.headers["x-scope"], "1");
-        assert!(!traces.headers.contains_key("a"));
-        assert!(!format!("{traces:?}").contains("s3cret"), "{traces:?}");
+    fn the_timeout_is_that_for_traces_else_that_for_all() {
+        let timeout = |variables: &str| judge("http://f", variables).unwrap().unwrap().timeout;
+        assert_eq!(timeout("~PROTOCOL=http/protobuf"), TIMEOUT);
+        let all = "~TIMEOUT=250 ~HEADERS=Authorization=Bearer%20s3cret,x-scope=1";
+        assert_eq!(timeout(all), Duration::from_millis(250));
+        let both = "~TIMEOUT=250 ~TRACES_TIMEOUT=300";
+        assert_eq!(timeout(both), Duration::from_millis(300));
     }
 
     #[test]

@@ -235,6 +235,9 @@ fn crates_that_may_be_replaced_stay_behind_one_module_each() {
             ("backoff::", "src/retry.rs"),
             ("kube_leader_election::", "src/lease"),
             ("opentelemetry::", "src/report/traces.rs"),
+            ("opentelemetry_http::", "src/report/traces.rs"),
+            ("opentelemetry_otlp::", "src/report/traces.rs"),
+            ("opentelemetry_proto::", "src/report/traces.rs"),
             ("opentelemetry_sdk::", "src/report/traces.rs"),
             ("tracing_opentelemetry::", "src/report/traces.rs"),
         ] {
