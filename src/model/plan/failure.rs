@@ -37,21 +37,25 @@ impl Failure {
         };
         failure.unexplained = failure.failed && !is_creation && stack.failed.is_empty();
         for (id, failed) in &stack.failed {
-            if let Some((zone, cidr)) = zone_of(id, world, names, is_creation) {
+            let gateway = gateway_in(&failed.reason, world, stack, names);
+            let key = if let Some((zone, cidr)) = zone_of(id, world, names, is_creation) {
                 failure.zones.insert((zone, cidr));
+                continue;
             } else if let Some(table) = list_table_of(id, world.network, names) {
-                match table.filter(|_| failed.table_is_full) {
-                    Some(table) => _ = failure.routes.insert((table, None), failed.reason.clone()),
+                let Some(table) = table.filter(|_| failed.table_is_full || gateway.is_some())
+                else {
                     // The failure of a list does not show which entry AWS refuses.
-                    None => failure.unexplained = failure.failed,
-                }
+                    failure.unexplained = failure.failed;
+                    continue;
+                };
+                (table, None)
             } else if let Some((table, cidr)) = route_of(id, world.network, names) {
-                let key = (table, Some(cidr).filter(|_| !failed.table_is_full));
-                if let Some(gateway) = gateway_in(&failed.reason, world, stack, names) {
-                    failure.gateways.insert(key.clone(), gateway);
-                }
-                failure.routes.insert(key, failed.reason.clone());
-            }
+                (table, Some(cidr).filter(|_| !failed.table_is_full))
+            } else {
+                continue;
+            };
+            failure.routes.insert(key.clone(), failed.reason.clone());
+            failure.gateways.extend(gateway.map(|id| (key, id)));
         }
         failure
     }

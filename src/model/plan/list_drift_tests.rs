@@ -1,17 +1,21 @@
 //! The drift of network lists and of routes to them, and its repair.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::list_tests::lists_of;
+use super::list_tests::{lists_of, names};
 use super::repair_tests::{Scene, dns, leads_to, lose_gateway, release, resources, text, told};
 use super::tests::{Bench, stack_of};
 use super::*;
 use crate::model::base::settings::{OnDrift, PrefixLists};
+use crate::model::cloud::live::Failed;
 use crate::model::cloud::prefix_list::{ListState, PrefixList};
+use crate::model::cloud::status::Status;
 use crate::model::desired::template::Template;
 use crate::model::drift::tracker::MAX_REPAIRS;
+use crate::model::plan::refusals::Refusals;
 
 /// Returns a stack with one list, and an EC2 that matches it.
 fn listed() -> Scene {
@@ -93,6 +97,40 @@ fn route(scene: &mut Scene) -> &mut crate::model::cloud::network::Route {
 
 fn list(scene: &mut Scene) -> &mut PrefixList {
     scene.seen.lists.get_mut("pl-1").unwrap()
+}
+
+/// AWS refuses a route to a list because the zone's gateway was deleted meanwhile: only that table waits, until there is another gateway.
+#[test]
+fn a_gateway_that_is_gone_is_no_failure_of_a_list() {
+    let mut scene = listed();
+    scene.bench.settings.drift = OnDrift::Report;
+    let ids = names(&scene.bench).list_routes;
+    let (id, _) = ids.iter().find(|(_, (of, _))| of == "rtb-a").unwrap();
+    let failed = Failed {
+        reason: text("The natGateway ID 'nat-a' does not exist"),
+        table_is_full: false,
+    };
+    let stack = scene.bench.stack();
+    stack.status = Status::read("UPDATE_ROLLBACK_COMPLETE");
+    stack.failed = [(id.clone(), failed)].into();
+    let plan = scene.plan();
+    assert!(plan.failure.failed && !plan.failure.unexplained);
+    let gateways = [((text("rtb-a"), None), text("nat-a"))];
+    assert_eq!(plan.failure.gateways, gateways.into());
+    let mut refusals = Refusals::default();
+    let other: Ipv4Net = "9.9.9.9/32".parse().unwrap();
+    let routes = [(text("rtb-a"), other), (text("rtb-b"), other)];
+    refusals.tries(&routes.into());
+    assert!(refusals.note(&plan.failure, Duration::ZERO, 0.5));
+    scene.bench.network.headroom.refused = refusals.set_aside(Duration::ZERO);
+    scene.bench.ask(&[("dns", "8.8.8.8"), ("other", "9.9.9.9")]);
+    let lacks = |plan: &Plan| {
+        let has = |table: &&str| plan.desired.routes.contains(&(text(table), other));
+        ["rtb-a", "rtb-b"].into_iter().find(|table| !has(table))
+    };
+    assert_eq!(lacks(&scene.plan()), Some("rtb-a"));
+    scene.seen.ids.insert(text("NATGatewaya"), text("nat-a9"));
+    assert_eq!(lacks(&scene.plan()), None);
 }
 
 #[test]
