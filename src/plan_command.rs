@@ -90,7 +90,7 @@ pub async fn look<P: Provider>(
         epoch: None,
         // A zone that waits after a failure is planned as if it did not wait.
         later: Later::new(),
-        ip_waits: IpWaits::new(),
+        ip_waits: IpWaits::default(),
         refused: SetAside::default(),
     };
     Ok(reconcile::look(provider, &view, &mut watch).await?)

@@ -28,6 +28,7 @@ use crate::model::base::reason::Reason;
 use crate::model::base::settings::{NAMELESS, Settings};
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::network::{Network, RELEASED};
+use crate::model::cloud::released_ips::Lost;
 use crate::model::cloud::static_ip::{Choice as IpChoice, StaticIp};
 use crate::model::desired::admitted::Admitted;
 use crate::model::desired::list_damage::ListDamage;
@@ -50,6 +51,8 @@ pub struct Desired {
     pub zones: BTreeMap<Zone, Ipv4Net>,
     /// The static IPs that are not resources of the stack.
     pub given: BTreeMap<Zone, StaticIp>,
+    /// The new zone that asks AWS for its released static IP.
+    pub recovers: Option<Lost>,
     /// Worker route tables whose zone has a NAT gateway.
     pub tables: BTreeMap<TableId, Zone>,
     pub routes: BTreeSet<(TableId, Ipv4Net)>,
@@ -102,6 +105,7 @@ pub fn build(
         vpc_id: network.vpc_id.clone(),
         internet_gateway_id: network.internet_gateway_id.clone(),
         given: given(&zones, network, names),
+        recovers: recovers(&zones, network, names),
         zones,
         tables,
         routes,
@@ -177,7 +181,7 @@ fn zones(
             let subject = Subject::Zone(zone.clone());
             problems.push(Problem::new(severity, subject, reason, text));
         } else {
-            if !network.headroom.choices.contains_key(zone) {
+            if network.headroom.needs_eip(zone) {
                 addresses = addresses.map(|free| free.saturating_sub(1));
             }
             zones.insert(zone.clone(), *cidr);
@@ -195,10 +199,19 @@ fn given(
     let given = |zone: &Zone| match network.headroom.choices.get(zone) {
         _ if names.nat_cidrs.contains_key(zone) => names.given.get(zone),
         Some(IpChoice::Use(ip)) => Some(ip),
-        Some(IpChoice::Wait(..)) | None => None,
+        Some(IpChoice::Recover(_) | IpChoice::Wait(..)) | None => None,
     };
     let of = |zone: &Zone| Some((zone.clone(), given(zone)?.clone()));
     zones.keys().filter_map(of).collect()
+}
+
+/// Returns the new zone that asks AWS for its released static IP.
+fn recovers(zones: &BTreeMap<Zone, Ipv4Net>, network: &Network, names: &Names) -> Option<Lost> {
+    let mut new = zones.keys().filter(|it| !names.nat_cidrs.contains_key(*it));
+    new.find_map(|zone| match network.headroom.choices.get(zone) {
+        Some(IpChoice::Recover(ip)) => Some((zone.clone(), ip.clone())),
+        Some(IpChoice::Use(_) | IpChoice::Wait(..)) | None => None,
+    })
 }
 
 /// Returns why a zone is not added now. A zone that cannot be created fails the whole change, with all other routes in it.
@@ -213,7 +226,7 @@ fn waits(
     if let Some(IpChoice::Wait(reason, why)) = choice {
         return Some((*reason, why.clone()));
     }
-    if addresses == Some(0) && choice.is_none() {
+    if addresses == Some(0) && headroom.needs_eip(zone) {
         let text = "it gets no NAT gateway yet, since the account has no room for more static IPs in this region; release one \
                     that is not needed, or have the quota \"EC2-VPC Elastic IPs\" raised";
         return Some((Reason::LimitReached, text.to_owned()));

@@ -30,6 +30,7 @@ pub mod owner;
 pub(crate) mod patched_template;
 pub(crate) mod recovery;
 pub mod refusals;
+pub(crate) mod released_ips;
 pub(crate) mod replaced_ips;
 pub(crate) mod retain_first;
 pub(crate) mod settled;
@@ -62,14 +63,16 @@ use crate::model::{base::problem::Subject, desired::template, plan::types::Actio
 
 /// Returns the plan. The function is total: every world has a plan.
 pub fn plan(world: &World<'_>) -> Plan {
-    let plan = plan_once(world);
-    match plan.retry(world) {
-        Some(network) => plan_once(&World {
-            network: &network,
-            ..*world
-        }),
-        None => plan,
+    let mut plan = plan_once(world);
+    for next in [Plan::retry, Plan::recovery] {
+        if let Some(network) = next(&plan, world) {
+            plan = plan_once(&World {
+                network: &network,
+                ..*world
+            });
+        }
     }
+    plan
 }
 
 /// Returns the route tables that the stack uses and the network lacks.
@@ -186,6 +189,7 @@ fn plan_for(
     plan.missing_tables = missing_tables;
     plan.mark_zones(world, &names);
     plan.mark_replaced(world, &names);
+    plan.mark_recovered(world);
     plan.mark_refused(world, &names);
     plan.problems.sort();
     plan.problems.dedup();

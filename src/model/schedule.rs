@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::model::base::ids::Zone;
 use crate::model::cloud::more_ips::IpWaits;
 use crate::model::cloud::network::Later;
+use crate::model::cloud::released_ips::Asked;
 use crate::model::cloud::status::Status;
 use crate::model::drift::tracker::Watch;
 use crate::model::persisted::grace::whole_seconds;
@@ -151,9 +152,17 @@ impl Schedule {
         // A change set that CloudFormation could not create counts as an attempt, too.
         let is_alone = plan.replaced.is_some() || plan.ip_step.is_some();
         let gives_up = is_alone && matches!(plan.action, Action::Discard { .. });
+        if let Some(lost) = &plan.recovers
+            && (executes || matches!(plan.action, Action::Create(_)))
+        {
+            self.tries_subject(Attempt::Recovery(lost.clone()), now, jitter);
+        }
         if executes || gives_up {
             let cidr = |zone: &Zone| plan.desired.zones.get(zone).copied();
-            for (zone, cidr) in plan.new_zones.iter().filter_map(|it| Some((it, cidr(it)?))) {
+            // After an attempt to get its static IP back, a zone may get a new one at once.
+            let recovers = plan.recovers.as_ref().map(|(zone, _)| zone);
+            let new = plan.new_zones.iter().filter(|it| Some(*it) != recovers);
+            for (zone, cidr) in new.filter_map(|it| Some((it, cidr(it)?))) {
                 self.tries_subject(Attempt::Zone(zone.clone(), cidr), now, jitter);
             }
             if let Some(step) = &plan.ip_step {
@@ -195,13 +204,24 @@ impl Schedule {
         zones.flatten().collect()
     }
 
-    /// Additional static IPs that could not be added, and how much longer each waits. Only what a plan asks for again matters.
+    /// Returns the changes of static IPs that failed, and how much longer each waits. Only what a plan asks for again matters.
     pub fn ip_waits(&self, now: Duration) -> IpWaits {
         let step = |(what, wait): (&Attempt, Duration)| match what {
             Attempt::Ip(step) => Some((step.clone(), wait)),
             _ => None,
         };
-        self.waits(now).filter_map(step).collect()
+        let asked = |(what, tried): (&Attempt, &Tried)| match what {
+            Attempt::Recovery(lost) => {
+                let (times, left) = (tried.times, tried.not_before.saturating_sub(now));
+                let times = times.saturating_add(1);
+                Some((lost.clone(), Asked { times, left }))
+            }
+            _ => None,
+        };
+        IpWaits {
+            steps: self.waits(now).filter_map(step).collect(),
+            asked: self.tried.iter().filter_map(asked).collect(),
+        }
     }
 
     /// Returns the attempts that must wait, and for how long.
@@ -260,6 +280,7 @@ impl Schedule {
         let left_out = |zone| plan.later.contains_key(&zone);
         self.tried.retain(|what, _| match what {
             Attempt::Ip(step) => plan.ip_waits.contains(step),
+            Attempt::Recovery(lost) => plan.misses(lost),
             _ => what.zone().is_some_and(left_out),
         });
     }

@@ -198,3 +198,35 @@ fn a_zone_that_could_not_be_added_waits_while_all_else_goes_well() {
     schedule.succeeded(&Plan::default(), seconds(0));
     assert!(schedule.later(over).is_empty(), "it is there");
 }
+
+#[test]
+fn a_released_static_ip_is_asked_for_again_until_the_zone_has_it() {
+    let lost = ("a".to_owned(), "198.51.100.1".to_owned());
+    let plan = |action| Plan {
+        action,
+        recovers: Some(lost.clone()),
+        ..Plan::default()
+    };
+    let mut schedule = Schedule::new(RESYNC, Watch::default());
+    schedule.tries(&plan(Action::Prepare(Default::default())), seconds(0), 0.5);
+    assert!(schedule.ip_waits(seconds(0)).asked.is_empty());
+    let execute = Action::Execute {
+        change_set: "one".to_owned(),
+    };
+    schedule.tries(&plan(execute), seconds(0), 0.5);
+    schedule.tries(&plan(Action::Create(Default::default())), seconds(10), 0.5);
+    let asked = |schedule: &Schedule| schedule.ip_waits(seconds(20)).asked(&lost);
+    let (times, left) = (2, seconds(230));
+    assert_eq!(asked(&schedule), Asked { times, left });
+    schedule.succeeded(&Plan::default(), seconds(20));
+    assert_eq!(asked(&schedule).times, 2, "the zone has no static IP");
+    let mut next = Schedule::new(RESYNC, Watch::default());
+    next.recall(&schedule.tries_made(seconds(0)), seconds(0), seconds(20));
+    assert_eq!(asked(&next).times, 2);
+    let has = Plan {
+        static_ips: [lost.clone()].into(),
+        ..Plan::default()
+    };
+    schedule.succeeded(&has, seconds(20));
+    assert_eq!(asked(&schedule), Asked::default());
+}

@@ -287,3 +287,29 @@ async fn a_zone_has_the_static_ips_that_the_flag_names_in_their_order() {
     stage.two_more_looks().await;
     assert_eq!(stage.aws.state()["stacks"], before);
 }
+
+#[tokio::test]
+async fn an_additional_static_ip_that_was_released_comes_back() {
+    let stage = Stage::open("more-released").await;
+    let mut replica = launch(&stage, "r1", 2).start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let status = announced(&replica, 3).await;
+    let all = addresses(&stage);
+    wait::until_async("the ledger has all of them", || async {
+        let ledger = stage.ledger().await?;
+        let known = ledger["formerIps"].as_object().map_or(0, |it| it.len());
+        wait::check(known == 3, || ledger.to_string())
+    })
+    .await;
+    replica.terminate().await;
+    delete_stack(&stage);
+    without_stack(&stage).await;
+    let second = &status["announcedIps"]["eu-central-1a"][0];
+    let harm = json!({ "action": "release_address", "public_ip": second });
+    stage.aws.post("tamper", &harm);
+    let mut replica = launch(&stage, "r2", 2).start();
+    let after = announced(&replica, 3).await;
+    assert_eq!(after["announcedIps"], status["announcedIps"]);
+    assert_eq!(addresses(&stage), all);
+    replica.assert_well();
+}

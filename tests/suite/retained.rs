@@ -322,19 +322,67 @@ async fn an_address_that_cannot_be_used_changes_no_zone() {
     assert_eq!(stage.aws.exits(), before);
 }
 
+/// Releases a static IP that nothing uses, as an operator would.
+pub fn release(stage: &Stage, exit: &Exit) {
+    let call = [("AllocationId", exit.allocation.as_str())];
+    stage.aws.call("ec2", "ReleaseAddress", &call);
+}
+
 #[tokio::test]
-async fn a_former_static_ip_that_was_released_is_no_other_zones_problem() {
+async fn former_static_ips_that_were_released_come_back_while_their_zones_are_added() {
+    let stage = Stage::open("retained-released").await;
+    let first = served_and_deleted(&stage).await;
+    release(&stage, &first["eu-central-1a"]);
+    let mut replica = stage.replica("r2").start();
+    stage.exits_of(3).await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    assert_eq!(by_zone(&exits), by_zone(&first));
+    noted(&stage).await;
+    replica.terminate().await;
+    // No zone has its static IP: they come back one after the other.
+    delete_stack(&stage);
+    without_stack(&stage).await;
+    exits.values().for_each(|exit| release(&stage, exit));
+    let start = std::time::Instant::now();
+    let mut replica = stage.replica("r3").start();
+    stage.exits_of(3).await;
+    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    wait::measured(&format!(
+        "three released static IPs were back after {:.1} s",
+        start.elapsed().as_secs_f64()
+    ));
+    assert_eq!(by_zone(&exits), by_zone(&first));
+    assert_eq!(addresses(&stage), ips(&first));
+    replica.assert_well();
+}
+
+#[tokio::test]
+async fn a_former_static_ip_that_was_given_away_is_no_other_zones_problem() {
     let stage = Stage::open("retained-lost").await;
     let first = served_and_deleted(&stage).await;
     let lost = &first["eu-central-1a"];
-    let call = [("AllocationId", lost.allocation.as_str())];
-    stage.aws.call("ec2", "ReleaseAddress", &call);
+    release(&stage, lost);
+    let away = serde_json::json!({ "action": "give_address_away", "public_ip": lost.ip });
+    stage.aws.post("tamper", &away);
     let mut replica = stage.replica("r2").start();
     wait::until("told", || replica.said(&["StaticIpLost", &lost.ip])).await;
     let exits = stage.routed(&EXAMPLE_CIDRS).await;
     let mut expected = by_zone(&first);
     expected.remove("eu-central-1a");
     assert_eq!(by_zone(&exits), expected);
+    // AWS was asked once, and new entries are served.
+    wait::until_async("the attempt is noted", || async {
+        let ledger = stage.ledger().await?;
+        let key = format!("recover eu-central-1a {}", lost.ip);
+        wait::check(ledger["tries"][&key].is_object(), || ledger.to_string())
+    })
+    .await;
+    let more = [EXAMPLE.as_slice(), &[("more", "9.9.9.9")]].concat();
+    stage.config_map("egress-t2", &more[2..]).await;
+    stage
+        .routed(&[&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat())
+        .await;
+    assert_eq!(by_zone(&stage.aws.exits()), expected);
     replica.terminate().await;
     let allowed = format!("--allow-new-eips=eu-central-1a={}", lost.ip);
     let _replica = stage.replica("r3").arg(&allowed).start();

@@ -15,6 +15,7 @@ pub mod network_lists;
 pub mod observed;
 pub mod part_names;
 pub mod prefix_list;
+pub mod released_ips;
 pub mod resource_type;
 pub mod retention;
 pub mod set_aside;

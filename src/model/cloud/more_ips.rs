@@ -11,6 +11,7 @@ use crate::model::cloud::layout::{Layout, Names, Resource, referenced};
 use crate::model::cloud::live::Live;
 pub use crate::model::cloud::part_names::MAX_EIPS as MAX;
 use crate::model::cloud::part_names::Part;
+use crate::model::cloud::released_ips::{Asked, AskedIps, Lost};
 use crate::model::cloud::resource_type::ResourceType;
 
 /// The property of a NAT gateway that lists its static IPs besides the first.
@@ -26,8 +27,20 @@ pub struct IpStep {
     pub used: u8,
 }
 
-/// The failed steps, and the time until each is tried again.
-pub type IpWaits = BTreeMap<IpStep, Duration>;
+/// The changes of static IPs that failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IpWaits {
+    /// The failed steps, and the time until each is tried again.
+    pub steps: BTreeMap<IpStep, Duration>,
+    pub asked: AskedIps,
+}
+
+impl IpWaits {
+    /// Returns the attempts to get a released static IP back.
+    pub fn asked(&self, lost: &Lost) -> Asked {
+        self.asked.get(lost).copied().unwrap_or_default()
+    }
+}
 
 /// Returns the numbers of a zone's additional static IPs, with their logical ids.
 pub fn of<'a>(names: &'a Names, zone: &Zone) -> BTreeMap<u8, &'a String> {

@@ -12,8 +12,9 @@ use crate::model::cloud::layout::Names;
 use crate::model::cloud::limits::Limits;
 use crate::model::cloud::more_ips::IpWaits;
 use crate::model::cloud::prefix_list::ListId;
+use crate::model::cloud::released_ips::Lost;
 use crate::model::cloud::set_aside::SetAside;
-use crate::model::cloud::static_ip::{Account, Choices};
+use crate::model::cloud::static_ip::{Account, Choice, Choices};
 
 /// The VPC with the workers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,13 +51,20 @@ pub struct Headroom {
     /// The static IPs that zones get; the plan fills the field.
     pub choices: Choices,
     pub later: Later,
-    /// Additional static IPs that could not be added.
+    /// Changes of static IPs that failed.
     pub ip_waits: IpWaits,
+    /// The new zone that asks AWS for its released static IP now; the plan fills the field.
+    pub recovers: Option<Lost>,
     /// Routes that AWS has refused.
     pub refused: SetAside,
 }
 
 impl Headroom {
+    /// Whether a new zone needs an EIP that the account does not have.
+    pub fn needs_eip(&self, zone: &Zone) -> bool {
+        matches!(self.choices.get(zone), None | Some(Choice::Recover(_)))
+    }
+
     /// Whether all these zones can be added, as far as the quotas are known.
     pub fn is_enough_for(&self, zones: &BTreeSet<Zone>) -> bool {
         let is_full = |zone: &Zone| self.nat_gateways.get(zone) == Some(&0);

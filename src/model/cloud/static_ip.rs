@@ -110,6 +110,8 @@ impl Account {
 pub enum Choice {
     /// A static IP of the account.
     Use(StaticIp),
+    /// The former static IP, which was released. AWS is asked for it.
+    Recover(String),
     /// The zone waits for a static IP, for this reason.
     Wait(Reason, String),
 }

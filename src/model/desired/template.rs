@@ -68,6 +68,12 @@ pub fn render(
         let given = desired.given.get(zone);
         let zone_parts = (zone, *cidr, given);
         add_zone(zone_parts, names, live, &mut resources, &mut outputs);
+        if let Some((of, ip)) = &desired.recovers
+            && of == zone
+            && let Some(eip) = resources.get_mut(&part_name(names, zone, Part::Eip))
+        {
+            ask_for(ip, eip);
+        }
         more_ips::keep(zone, names, live, &mut resources, &mut outputs);
         if desired.frozen.contains(zone) {
             freeze(zone, names, live, &mut resources);
@@ -235,6 +241,13 @@ pub(in crate::model) fn eip(zone: &Zone, names: &Names, live: &Layout) -> Value 
         properties[BORDER_GROUP] = json!(group);
     }
     properties
+}
+
+/// Sets the static IP that a new EIP asks AWS for. If a later step of the change fails, the IP stays in the account: AWS need not return the
+/// IP twice.
+pub(in crate::model) fn ask_for(ip: &str, eip: &mut Value) {
+    eip["Properties"]["Address"] = json!(ip);
+    retention::retain_always(eip);
 }
 
 /// Puts the live bodies of a zone's parts into the template, so that the zone stays unchanged.

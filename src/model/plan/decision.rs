@@ -10,6 +10,7 @@ use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::cloud::live::{ChangeSet, Stack};
 use crate::model::cloud::more_ips::IpStep;
+use crate::model::cloud::released_ips::Lost;
 use crate::model::desired::template::Size;
 use crate::model::plan::diff::Difference;
 use crate::model::plan::types::{Action, Plan, discard};
@@ -26,6 +27,7 @@ pub(in crate::model) struct Decision {
     pub renewed: BTreeSet<String>,
     pub replaced: Option<Zone>,
     pub ip_step: Option<IpStep>,
+    pub recovers: Option<Lost>,
     pub size: Option<Size>,
     pub again: Option<Duration>,
     /// The networks of new routes, which the ledger records as planned.
@@ -130,6 +132,7 @@ impl Plan {
         self.renewed = decision.renewed;
         self.replaced = decision.replaced;
         self.ip_step = decision.ip_step;
+        self.recovers = decision.recovers;
         self.size = decision.size;
         self.ip_waits = notes.ip_waits;
         self.undecided = notes.undecided;

@@ -144,14 +144,18 @@ fn route_of(id: &str, network: &Network, names: &Names) -> Option<(TableId, Ipv4
 }
 
 impl Plan {
-    /// Returns the network in which refused routes that are due may be tried again, if nothing else is left to do.
-    pub(in crate::model) fn retry(&self, world: &World<'_>) -> Option<Network> {
-        let aside = &world.network.headroom.refused;
+    /// Whether nothing is left to do, so that an attempt that may fail holds up nothing.
+    pub(in crate::model) fn is_idle(&self, world: &World<'_>) -> bool {
         let rests = matches!(self.action, Action::Keep | Action::Discard { .. });
         // If every route waits, there may be no stack to keep.
         let has_none = matches!((&self.action, world.live), (Action::Refuse, Live::Absent));
-        let is_idle = (rests || has_none) && self.differences.iter().all(Difference::names_owner);
-        if !is_idle || !aside.may_retry() {
+        (rests || has_none) && self.differences.iter().all(Difference::names_owner)
+    }
+
+    /// Returns the network in which refused routes that are due may be tried again, if nothing else is left to do.
+    pub(in crate::model) fn retry(&self, world: &World<'_>) -> Option<Network> {
+        let aside = &world.network.headroom.refused;
+        if !self.is_idle(world) || !aside.may_retry() {
             return None;
         }
         let mut network = world.network.clone();

@@ -16,7 +16,7 @@ use crate::model::cloud::part_names::{alphanumeric, zone_of_eip};
 use crate::model::cloud::static_ip::{Account, AccountAddress, Choice, Choices, StaticIp};
 use crate::model::persisted::grace::whole_seconds;
 use crate::model::persisted::ledger::Ledger;
-use crate::model::plan::lost_eips::by_hand;
+use crate::model::plan::released_ips;
 use crate::model::plan::replaced_ips::{self, Replaced};
 use crate::model::plan::types::World;
 
@@ -147,18 +147,14 @@ impl Finder<'_> {
         Some(choice)
     }
 
-    /// Returns the choice for a zone whose former static IP was released. None if the operator permits a new one.
+    /// Returns the choice for a zone whose former static IP was released. None if it gets a new one.
     fn lost(&self, zone: &Zone, former: &StaticIp) -> Option<Choice> {
-        let ip = &former.ip;
-        let permission = (zone.clone(), ip.clone());
-        if self.world.settings.new_eips.contains(&permission) {
-            return None;
+        let lost = (zone.clone(), former.ip.clone());
+        if self.world.network.headroom.recovers.as_ref() == Some(&lost) {
+            return Some(Choice::Recover(lost.1));
         }
-        let why = format!(
-            "it had the static IP {ip}, which is released; {}",
-            by_hand(zone, ip)
-        );
-        Some(Choice::Wait(Reason::StaticIpLost, why))
+        let (reason, why) = released_ips::wait(self.world, &lost, "static IP")?;
+        Some(Choice::Wait(reason, why))
     }
 
     /// Finds the zone's former static IP by its tags.

@@ -7,6 +7,7 @@ use super::*;
 use crate::model::base::reason::Reason;
 use crate::model::cloud::live::{Effect, Live};
 use crate::model::cloud::observed::{Address, Observed};
+use crate::model::cloud::released_ips::Asked;
 use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::types::{Action, Plan};
 
@@ -170,7 +171,15 @@ fn a_former_static_ip_that_is_not_proven_to_be_gone_is_waited_for() {
     };
     gone.insert("eipalloc-1".to_owned());
     assert_eq!(outcome(&bench).0[0].0, Reason::StaticIpLost);
-    bench.settings.new_eips = [("a".to_owned(), "198.51.100.1".to_owned())].into();
+    let lost = ("a".to_owned(), "198.51.100.1".to_owned());
+    bench.settings.new_eips = [lost.clone()].into();
+    assert_eq!(outcome(&bench).0[0].0, Reason::StaticIpLost);
+    // The permission counts after AWS was asked for the IP.
+    let asked = Asked {
+        times: 1,
+        ..Asked::default()
+    };
+    bench.network.headroom.ip_waits.asked = [(lost, asked)].into();
     assert_eq!(outcome(&bench), (vec![], vec![]));
     let resources = created(&bench.plan())["Resources"].clone();
     assert!(resources["EIPa"].is_object());

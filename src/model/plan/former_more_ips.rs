@@ -15,7 +15,7 @@ use crate::model::cloud::more_ips::{MAX, of};
 use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::static_ip::{Account, AccountAddress, Choice, StaticIp};
 use crate::model::plan::former_ips::{LOGICAL_ID, STACK_NAME, given_choice, if_free, tag, wait};
-use crate::model::plan::lost_eips::by_hand;
+use crate::model::plan::released_ips;
 use crate::model::plan::types::World;
 
 /// The source of a zone's next additional static IP.
@@ -27,6 +27,8 @@ pub(in crate::model) enum Source {
     New(u8),
     /// A static IP of the account, and its number.
     Account(u8, StaticIp),
+    /// A released static IP that AWS is asked for, and its number.
+    Recover(u8, String),
     /// The zone waits for a static IP, for this reason.
     Wait(Reason, String),
 }
@@ -54,6 +56,7 @@ pub(in crate::model) fn next(world: &World<'_>, names: &Names, zone: &Zone) -> O
     };
     let source = |old: Option<u8>, choice| match choice {
         Choice::Use(ip) => Source::Account(number(old), ip),
+        Choice::Recover(ip) => Source::Recover(number(old), ip),
         Choice::Wait(reason, text) => Source::Wait(reason, text),
     };
     if let Some((index, choice)) = former.named() {
@@ -67,8 +70,10 @@ pub(in crate::model) fn next(world: &World<'_>, names: &Names, zone: &Zone) -> O
     let tagged = former.tagged().into_iter();
     let tagged = tagged.map(|(old, choice)| source(Some(old), choice));
     let all: Vec<Source> = known.chain(tagged).collect();
-    let is_usable = |source: &&Source| matches!(source, Source::Account(..));
-    let first = all.iter().find(is_usable).or(all.first());
+    let is_there = |source: &&Source| matches!(source, Source::Account(..));
+    let is_asked_for = |source: &&Source| matches!(source, Source::Recover(..));
+    let usable = all.iter().find(is_there).or(all.iter().find(is_asked_for));
+    let first = usable.or(all.first());
     Some(first.cloned().unwrap_or(Source::New(free)))
 }
 
@@ -112,7 +117,7 @@ impl Former<'_> {
         known
     }
 
-    /// Returns the static IP that the zone gets back, or why the zone waits for it. None if the IP is lost, and a new one is allowed.
+    /// Returns the static IP that the zone gets back, or why the zone waits for it. None if the IP is lost, and the zone gets a new one.
     fn judged(&self, former: &StaticIp, is_gone: bool) -> Option<Choice> {
         let StaticIp { ip, allocation } = former;
         let mut addresses = self.addresses.iter();
@@ -123,21 +128,18 @@ impl Former<'_> {
         if let Some((allocation, address)) = found {
             return Some(had(allocation, address));
         }
-        let permission = (self.zone.clone(), ip.clone());
-        if is_gone && self.world.settings.new_eips.contains(&permission) {
-            return None;
-        }
-        Some(match is_gone {
-            true => {
-                let remedy = by_hand(self.zone, ip);
-                let text =
-                    format!("it had the additional static IP {ip}, which is released; {remedy}");
-                Choice::Wait(Reason::StaticIpLost, text)
-            }
-            false => wait(format!(
+        if !is_gone {
+            return Some(wait(format!(
                 "it had the additional static IP {ip} ({allocation}), which is not in EC2's answer, and EC2 does not say that it does \
                  not exist; the controller looks again soon"
-            )),
+            )));
+        }
+        let lost = (self.zone.clone(), ip.clone());
+        let (reason, text) = released_ips::wait(self.world, &lost, "additional static IP")?;
+        let asked = self.world.network.headroom.ip_waits.asked(&lost);
+        Some(match asked.is_due() {
+            true => Choice::Recover(lost.1),
+            false => Choice::Wait(reason, text),
         })
     }
 

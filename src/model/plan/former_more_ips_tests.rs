@@ -1,12 +1,15 @@
 //! A zone that comes back gets its additional static IPs from the same allocations, and never a new one while it is to get one back.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::super::tests::{Bench, kinds, texts};
 use super::*;
 use crate::model::base::settings::OnEmpty;
+use crate::model::cloud::more_ips::IpStep;
+use crate::model::cloud::released_ips::{Asked, TRIES};
 use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::diff::Kind;
 use crate::model::plan::types::{Action, Plan};
@@ -169,8 +172,36 @@ fn an_ip_in_doubt_is_waited_for_and_holds_up_no_other_zone() {
     if let Account::Listed { gone, .. } = &mut bench.network.headroom.account {
         gone.insert("eipalloc-7".to_owned());
     }
+    let lost = ("a".to_owned(), "203.0.113.7".to_owned());
+    bench.settings.new_eips = [lost.clone()].into();
+    // AWS is asked for it first, whatever the operator permits.
+    let plan = bench.plan();
+    let asks = json!({
+        "Type": "AWS::EC2::EIP",
+        "Properties": { "Domain": "vpc", "Address": "203.0.113.7" },
+        "DeletionPolicy": "Retain",
+        "UpdateReplacePolicy": "Retain",
+    });
+    assert_eq!(template(&plan)["Resources"]["EIPaNo2"], asks, "{plan}");
+    assert_eq!(plan.recovers, Some(lost.clone()));
+    assert_eq!(waits(&plan)[0].0, Reason::StaticIpLost);
+    bench.settings.new_eips.clear();
     let remedy = "--allow-new-eips=a=203.0.113.7";
+    for (times, left) in [(1, 60), (TRIES, 0)] {
+        let left = Duration::from_secs(left);
+        let asked = [(lost.clone(), Asked { times, left })];
+        bench.network.headroom.ip_waits.asked = asked.into();
+        is_told(&bench, Reason::StaticIpLost, remedy);
+    }
+    let failed = IpStep {
+        zone: "a".to_owned(),
+        exist: 2,
+        used: 1,
+    };
+    let wait = Duration::from_secs(60);
+    bench.network.headroom.ip_waits.steps = [(failed, wait)].into();
     is_told(&bench, Reason::StaticIpLost, remedy);
+    bench.network.headroom.ip_waits.steps.clear();
     // A person allocates it again, or permits a new one.
     let mut again = back(&[(2, "eipalloc-7")]);
     let other = AccountAddress {
@@ -183,7 +214,6 @@ fn an_ip_in_doubt_is_waited_for_and_holds_up_no_other_zone() {
     };
     let table = &template(&again.plan())["Resources"]["NATSubnetRouteTablea"]["Metadata"];
     assert_eq!(table["AdditionalStaticIPs"]["EIPaNo2"], "eipalloc-77");
-    let lost = ("a".to_owned(), "203.0.113.7".to_owned());
     bench.settings.new_eips = [lost].into();
     let plan = bench.plan();
     assert!(

@@ -19,15 +19,23 @@ fn outputs_of(text: &mut Value) -> Option<&mut Map<String, Value>> {
     outputs.or_insert_with(|| json!({})).as_object_mut()
 }
 
-/// Returns the template of the live stack with one more EIP of the zone, which nothing uses yet, and its output. None if the text lacks an
-/// expected part.
-pub(in crate::model) fn with_more_eip(stack: &Stack, zone: &Zone, number: u8) -> Option<Template> {
+/// Returns the template of the live stack with one more EIP of the zone, which nothing uses yet, and its output. `recovered`: the released
+/// IP that the EIP asks AWS for. None if the text lacks an expected part.
+pub(in crate::model) fn with_more_eip(
+    stack: &Stack,
+    zone: &Zone,
+    number: u8,
+    recovered: Option<&str>,
+) -> Option<Template> {
     let id = part_name(zone, Part::MoreEip(number));
     let properties = template::eip(zone, &Names::default(), &Layout::default());
     patched(stack, |text| {
         let output = more_ips::output(zone, number, json!({ "Ref": id }));
         outputs_of(text)?.insert(id.clone(), output);
-        let eip = json!({ "Type": "AWS::EC2::EIP", "Properties": properties });
+        let mut eip = json!({ "Type": "AWS::EC2::EIP", "Properties": properties });
+        if let Some(ip) = recovered {
+            template::ask_for(ip, &mut eip);
+        }
         resources_of(text)?.insert(id, eip);
         Some(())
     })

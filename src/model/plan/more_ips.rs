@@ -15,6 +15,7 @@ use crate::model::cloud::live::Stack;
 use crate::model::cloud::more_ips::{self, IpStep, MAX, of};
 use crate::model::cloud::observed::Observed;
 use crate::model::cloud::part_names::Part;
+use crate::model::cloud::released_ips::Lost;
 use crate::model::cloud::static_ip::StaticIp;
 use crate::model::desired::template::Template;
 use crate::model::drift::{Cure, Drift, Place};
@@ -25,6 +26,7 @@ use crate::model::plan::former_more_ips::{self, Source};
 use crate::model::plan::more_ip_templates::{
     with_given_ip, with_more_eip, with_used_eip, with_used_given_ip,
 };
+use crate::model::plan::released_ips;
 use crate::model::plan::types::{Plan, World};
 
 /// Returns the additional static IPs from which no traffic leaves. `secondary`: the IPs from which it does, as [`in_use`] returns them.
@@ -177,16 +179,27 @@ enum Target<'a> {
     New(u8),
     /// A static IP of the account, and its number.
     Account(u8, StaticIp),
+    /// A new EIP with this number, which asks AWS for this released static IP.
+    Recover(u8, String),
     /// A static IP of the stack, for use.
     Use(Unused<'a>),
 }
 
 impl Target<'_> {
+    /// Returns the released static IP that the step asks AWS for.
+    fn recovers(&self, zone: &Zone) -> Option<Lost> {
+        match self {
+            Self::Recover(_, ip) => Some((zone.clone(), ip.clone())),
+            Self::New(_) | Self::Account(..) | Self::Use(_) => None,
+        }
+    }
+
     /// Returns the template after the step.
     fn template(&self, stack: &Stack, names: &Names, zone: &Zone) -> Option<Template> {
         let table = || names.part(zone, Part::NatSubnetRouteTable);
         match self {
-            Self::New(number) => with_more_eip(stack, zone, *number),
+            Self::New(number) => with_more_eip(stack, zone, *number, None),
+            Self::Recover(number, ip) => with_more_eip(stack, zone, *number, Some(ip)),
             Self::Account(number, ip) => with_given_ip(stack, table()?, (zone, *number, ip)),
             Self::Use(Unused {
                 gateway, id, given, ..
@@ -222,7 +235,7 @@ impl Plan {
         let (step, target) = self.next_ip(notes, world, stack, layout, names)?;
         let template = target.template(stack, names, &step.zone)?;
         let mut differences = diff::between(layout, &template, &self.request);
-        if let Target::Use(unused) = target {
+        if let Target::Use(unused) = &target {
             let differences = differences.iter_mut();
             differences.for_each(|difference| difference.tell_use(unused.ip));
         }
@@ -232,6 +245,7 @@ impl Plan {
         let text = |why: &str| format!("{} gets no more static IPs now: {why}", step.zone);
         let decision = decision.or_discard(set, text);
         Some(Decision {
+            recovers: target.recovers(&step.zone),
             ip_step: Some(step),
             ..decision
         })
@@ -246,7 +260,7 @@ impl Plan {
         layout: &Layout,
         names: &'a Names,
     ) -> Option<(IpStep, Target<'a>)> {
-        let waits = &world.network.headroom.ip_waits;
+        let waits = &world.network.headroom.ip_waits.steps;
         let (mut adds, mut uses) = (None, None);
         for zone in names.nat_cidrs.keys() {
             let place = Place::Zone(zone.clone());
@@ -274,6 +288,10 @@ impl Plan {
             };
             notes.look_within([*wait]);
             notes.waits(step);
+            if let Some((reason, why)) = released_ips::more_asked(world, zone) {
+                notes.report([no_more_yet(zone, reason, &why)]);
+                continue;
+            }
             let text = "the change that gives the zone one more static IP failed; the controller tries again after longer \
                         and longer waits: see the stack's events for the cause";
             notes.report([limit_reached(zone, text)]);
@@ -337,21 +355,30 @@ fn more(
     notes.ask_about(zone.clone());
     match former_more_ips::next(world, names, zone)? {
         Source::Account(number, ip) => Some(Target::Account(number, ip)),
-        Source::New(_) if world.network.headroom.addresses == Some(0) => {
+        Source::New(_) | Source::Recover(..) if world.network.headroom.addresses == Some(0) => {
             let text = "it gets no more static IPs yet, since the account may have no more in this region; release one that is not \
                         needed, or have the quota \"EC2-VPC Elastic IPs\" raised";
             notes.report([limit_reached(zone, text)]);
             None
         }
         Source::New(number) => Some(Target::New(number)),
+        Source::Recover(number, ip) => {
+            let lost = (zone.clone(), ip);
+            let why = released_ips::wait(world, &lost, "additional static IP");
+            notes.report(why.map(|(reason, why)| no_more_yet(zone, reason, &why)));
+            Some(Target::Recover(number, lost.1))
+        }
         Source::Wait(reason, why) => {
-            let text = format!("it gets no more static IPs yet: {why}");
-            let subject = Subject::Zone(zone.clone());
-            notes.report([Problem::warning(subject, reason, text)]);
+            notes.report([no_more_yet(zone, reason, &why)]);
             None
         }
         Source::Unasked => None,
     }
+}
+
+fn no_more_yet(zone: &Zone, reason: Reason, why: &str) -> Problem {
+    let text = format!("it gets no more static IPs yet: {why}");
+    Problem::warning(Subject::Zone(zone.clone()), reason, text)
 }
 
 fn limit_reached(zone: &Zone, text: &str) -> Problem {

@@ -155,13 +155,13 @@ fn routes_come_first_and_what_failed_waits() {
     );
     bench.ask(&[("dns", "8.8.8.8")]);
     let wait = Duration::from_secs(60);
-    bench.network.headroom.ip_waits = [(step("a"), wait)].into();
+    bench.network.headroom.ip_waits.steps = [(step("a"), wait)].into();
     let plan = bench.plan();
     assert_eq!(plan.ip_step, Some(step("b")), "{plan}");
     assert_eq!(plan.ip_waits, [step("a")].into());
     assert_eq!(plan.again, Some(wait));
     assert_eq!(bench.reasons(), [Reason::LimitReached]);
-    bench.network.headroom.ip_waits.clear();
+    bench.network.headroom.ip_waits.steps.clear();
     bench.network.headroom.addresses = Some(0);
     let plan = bench.plan();
     assert_eq!(plan.action, Action::Keep, "{plan}");

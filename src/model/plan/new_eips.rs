@@ -71,16 +71,19 @@ pub(in crate::model) fn unused(
     names: &Names,
     static_ips: &BTreeMap<Zone, String>,
 ) -> Vec<Problem> {
-    // The zone is to get this additional static IP back.
+    // The zone is to get this static IP back.
     let awaits = |zone: &Zone, lost: &String| {
         let more = world.ledger.more_of(zone);
-        more.iter().any(|(_, it)| it.ip == *lost)
+        let more = more.iter().any(|(_, it)| it.ip == *lost);
+        let is_new = !static_ips.contains_key(zone) && world.settings.zones.contains_key(zone);
+        let first = world.ledger.static_ip(zone);
+        more || is_new && first.is_some_and(|it| it.ip == *lost)
     };
     let warning = |(zone, lost): &(Zone, String)| {
         let mut more = more_ips::outputs(world.live, names);
         let why = match static_ips.get(zone) {
             Some(_) if more.any(|(of, _, ip)| (of, ip) == (zone, lost)) => return None,
-            Some(_) if awaits(zone, lost) => return None,
+            _ if awaits(zone, lost) => return None,
             Some(ip) if ip == lost => return None,
             Some(ip) => format!("the zone has the static IP {ip}"),
             None if names.nat_cidrs.contains_key(zone) => return None,

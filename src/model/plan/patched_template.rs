@@ -135,15 +135,11 @@ fn take_out(text: &mut Value, drifts: &[Drift], spoiled: &BTreeSet<String>) -> O
     Some(())
 }
 
-/// Sets the static IP that a renewed EIP asks AWS for. If a later step of the change fails, the IP stays in the account: AWS need not
-/// return the IP twice.
+/// Sets the static IP that a renewed EIP asks AWS for.
 fn set_address(body: &mut Value, cure: &Cure) -> Option<()> {
     let properties = body.get_mut("Properties")?.as_object_mut()?;
     match cure {
-        Cure::Recover(_, ip) => {
-            properties.insert("Address".to_owned(), json!(ip));
-            retention::retain_always(body);
-        }
+        Cure::Recover(_, ip) => template::ask_for(ip, body),
         Cure::NewIp(_) => _ = properties.remove("Address"),
         _ => {}
     }

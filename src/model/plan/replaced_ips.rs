@@ -136,7 +136,7 @@ impl Plan {
                 let may_be_now = later(world, names, &zone).is_none() && self.has_way(&zone);
                 may_be_now.then(|| (zone, ip.clone()))
             }
-            Choice::Use(_) | Choice::Wait(..) => None,
+            Choice::Use(_) | Choice::Recover(_) | Choice::Wait(..) => None,
         });
         let (zone, ip) = next?;
         self.replace_at(world, stack, (layout, names), (&zone, &ip))

@@ -14,6 +14,7 @@ use crate::model::cloud::live::{ChangeSet, Live, Progress};
 use crate::model::cloud::more_ips::IpStep;
 use crate::model::cloud::network::{Later, Network};
 use crate::model::cloud::network_lists::LiveList;
+use crate::model::cloud::released_ips::Lost;
 use crate::model::cloud::set_aside::Key;
 use crate::model::cloud::static_ip::{IpChange, KeptIp};
 use crate::model::desired::Desired;
@@ -139,6 +140,9 @@ pub struct Plan {
     /// The change of a zone's additional static IPs that the action makes, and (`ip_waits`) those that wait after a failure.
     pub ip_step: Option<IpStep>,
     pub ip_waits: BTreeSet<IpStep>,
+    /// The released static IP that the action asks AWS for, and (`recoverable`) the one that a new zone may ask for next.
+    pub recovers: Option<Lost>,
+    pub(in crate::model) recoverable: Option<Lost>,
     /// The zone that the action gives another static IP, and (`undecided`) the live zones for which EC2 is asked about addresses.
     pub replaced: Option<Zone>,
     pub(in crate::model) undecided: BTreeSet<Zone>,

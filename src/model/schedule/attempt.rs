@@ -6,6 +6,7 @@ use ipnet::Ipv4Net;
 
 use crate::model::base::ids::Zone;
 use crate::model::cloud::more_ips::IpStep;
+use crate::model::cloud::released_ips::Lost;
 use crate::model::plan::types::{Action, Plan};
 
 /// The subject of an attempt. Its text in the ledger is stable, because other versions may read it.
@@ -19,6 +20,8 @@ pub enum Attempt {
     Zone(Zone, Ipv4Net),
     /// A change of additional static IPs.
     Ip(IpStep),
+    /// A change in which a zone asks AWS for its released static IP.
+    Recovery(Lost),
     /// The deletion of the stack with this ARN. The stack that is created next has another ARN.
     Delete(String),
     ContinueRollback(String),
@@ -56,6 +59,7 @@ impl Attempt {
             "execute" => Some(Self::Execute(of.to_owned())),
             "zone" => zone(of),
             "ips" => ips(of),
+            "recover" => recovery(of),
             "delete" => Some(Self::Delete(of.to_owned())),
             "continue" => Some(Self::ContinueRollback(of.to_owned())),
             "discard" => Some(Self::Discard(of.to_owned())),
@@ -68,7 +72,7 @@ impl Attempt {
 
     /// Whether what could not be added is asked for again only after a long wait: each try is a change that fails.
     pub fn is_patient(&self) -> bool {
-        matches!(self, Self::Zone(..) | Self::Ip(_))
+        matches!(self, Self::Zone(..) | Self::Ip(_) | Self::Recovery(_))
     }
 
     pub fn zone(&self) -> Option<(Zone, Ipv4Net)> {
@@ -89,6 +93,11 @@ fn ips(text: &str) -> Option<Attempt> {
     }))
 }
 
+fn recovery(text: &str) -> Option<Attempt> {
+    let (zone, ip) = text.split_once(' ')?;
+    Some(Attempt::Recovery((zone.to_owned(), ip.to_owned())))
+}
+
 fn zone(text: &str) -> Option<Attempt> {
     let (zone, cidr) = text.split_once(' ')?;
     Some(Attempt::Zone(zone.to_owned(), cidr.parse().ok()?))
@@ -101,6 +110,7 @@ impl fmt::Display for Attempt {
             Self::Execute(change_set) => write!(f, "execute {change_set}"),
             Self::Zone(zone, cidr) => write!(f, "zone {zone} {cidr}"),
             Self::Ip(IpStep { zone, exist, used }) => write!(f, "ips {zone} {exist} {used}"),
+            Self::Recovery((zone, ip)) => write!(f, "recover {zone} {ip}"),
             Self::Delete(stack) => write!(f, "delete {stack}"),
             Self::ContinueRollback(stack) => write!(f, "continue {stack}"),
             Self::Discard(change_set) => write!(f, "discard {change_set}"),
@@ -132,6 +142,10 @@ mod tests {
                     used: 1,
                 }),
             ),
+            (
+                "recover a 198.51.100.1",
+                Attempt::Recovery(("a".to_owned(), "198.51.100.1".to_owned())),
+            ),
             ("delete arn", Attempt::Delete("arn".to_owned())),
             ("continue arn", Attempt::ContinueRollback("arn".to_owned())),
             (
@@ -149,6 +163,7 @@ mod tests {
             "zone a 10.0.0.0",
             "zone a",
             "ips a 2 two",
+            "recover a",
             "protect maybe",
             "import arn",
             " ",
