@@ -21,6 +21,7 @@ pub(crate) mod list_guard;
 pub(crate) mod lost_eips;
 pub(crate) mod mass_removal;
 pub(crate) mod migration;
+pub(crate) mod more_ip_problems;
 pub(crate) mod more_ip_templates;
 pub(crate) mod more_ips;
 pub(crate) mod new_eips;
@@ -161,8 +162,10 @@ fn plan_for(
     plan.problems.extend(own_tables::problems(world.network));
     plan.problems.extend(replaced_ips::kept(world, &names));
     let live = live.unwrap_or(&none);
-    plan.problems.extend(more_ips::kept(world, &names, live));
-    plan.problems.extend(more_ips::unplaced(world, &names));
+    plan.problems
+        .extend(more_ip_problems::kept(world, &names, live));
+    plan.problems
+        .extend(more_ip_problems::unplaced(world, &names));
     let limits = &world.network.limits;
     plan.problems.extend(limits.problems(world.settings));
     if let Some((stack, layout)) = &layout {

@@ -30,6 +30,8 @@ const LAST_PATIENCE: Duration = Duration::from_secs(1_800);
 /// The first wait after a zone could not be added. Each attempt is a change that can fail for all tenants, and quotas are not raised within
 /// minutes.
 const FIRST_ZONE_PATIENCE: Duration = Duration::from_secs(120);
+/// How long edits come before a change of static IPs, so that a stream of edits does not postpone it for ever.
+const LAST_IN_LINE: Duration = Duration::from_secs(600);
 /// The maximum number of recorded attempts.
 const MAX_TRIED: usize = 64;
 
@@ -56,6 +58,8 @@ pub struct Schedule {
     since: Option<Duration>,
     /// Attempts by subject, because creations that fail alternate with deletions.
     tried: BTreeMap<Attempt, Tried>,
+    /// Since when edits have come before a change of static IPs.
+    postponed: Option<Duration>,
     /// The state of drift detection.
     pub watch: Watch,
     /// The routes that AWS refused.
@@ -78,6 +82,7 @@ impl Schedule {
             resync,
             since: None,
             tried: BTreeMap::new(),
+            postponed: None,
             watch,
             refusals: Refusals::default(),
         }
@@ -221,7 +226,27 @@ impl Schedule {
         IpWaits {
             steps: self.waits(now).filter_map(step).collect(),
             asked: self.tried.iter().filter_map(asked).collect(),
+            is_overdue: self.is_overdue(now),
         }
+    }
+
+    fn is_overdue(&self, now: Duration) -> bool {
+        self.postponed
+            .is_some_and(|since| now.saturating_sub(since) >= LAST_IN_LINE)
+    }
+
+    /// Records whether edits come before a change of static IPs. If the change cannot be made when its turn comes, it waits as long again.
+    pub fn postpones(&mut self, plan: &Plan, now: Duration) {
+        let is_turn = plan.ip_step.is_some() || plan.recovers.is_some();
+        self.postponed = match (&plan.action, plan.postponed) {
+            (Action::Execute { .. }, _) if is_turn => None,
+            _ if is_turn => self.postponed,
+            (_, true) if self.is_overdue(now) => Some(now),
+            (_, true) => self.postponed.or(Some(now)),
+            // An operation is in progress.
+            (Action::Wait, false) => self.postponed,
+            (_, false) => None,
+        };
     }
 
     /// Returns the attempts that must wait, and for how long.

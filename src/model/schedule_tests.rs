@@ -230,3 +230,40 @@ fn a_released_static_ip_is_asked_for_again_until_the_zone_has_it() {
     schedule.succeeded(&has, seconds(20));
     assert_eq!(asked(&schedule), Asked::default());
 }
+
+#[test]
+fn a_static_ip_that_edits_postpone_has_its_turn() {
+    let plan = |action, postponed| Plan {
+        action,
+        postponed,
+        ..Plan::default()
+    };
+    let edits = || plan(Action::Prepare(Default::default()), true);
+    let mut schedule = Schedule::new(RESYNC, Watch::default());
+    let is_overdue = |schedule: &Schedule, at| schedule.ip_waits(seconds(at)).is_overdue;
+    schedule.postpones(&edits(), seconds(0));
+    schedule.postpones(&plan(Action::Wait, false), seconds(300));
+    schedule.postpones(&edits(), seconds(599));
+    assert!(!is_overdue(&schedule, 599) && is_overdue(&schedule, 600));
+    // Its change is prepared, and then executed.
+    let step = |action| Plan {
+        ip_step: Some(IpStep {
+            zone: "a".to_owned(),
+            exist: 2,
+            used: 1,
+        }),
+        ..plan(action, false)
+    };
+    schedule.postpones(&step(Action::Prepare(Default::default())), seconds(601));
+    assert!(is_overdue(&schedule, 610));
+    let change_set = "one".to_owned();
+    schedule.postpones(&step(Action::Execute { change_set }), seconds(610));
+    assert!(!is_overdue(&schedule, 610));
+    // A change that cannot be made waits for its next turn.
+    schedule.postpones(&edits(), seconds(700));
+    assert!(is_overdue(&schedule, 1_300));
+    schedule.postpones(&edits(), seconds(1_300));
+    assert!(!is_overdue(&schedule, 1_899) && is_overdue(&schedule, 1_900));
+    schedule.postpones(&plan(Action::Keep, false), seconds(1_900));
+    assert!(!is_overdue(&schedule, 1_900));
+}

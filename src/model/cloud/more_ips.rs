@@ -33,6 +33,8 @@ pub struct IpWaits {
     /// The failed steps, and the time until each is tried again.
     pub steps: BTreeMap<IpStep, Duration>,
     pub asked: AskedIps,
+    /// Whether a change of static IPs has waited for edits for so long that it goes first.
+    pub is_overdue: bool,
 }
 
 impl IpWaits {

@@ -96,6 +96,7 @@ pub(in crate::model) struct Notes {
     again: Option<Duration>,
     ip_waits: BTreeSet<IpStep>,
     undecided: BTreeSet<Zone>,
+    postponed: bool,
 }
 
 impl Notes {
@@ -111,6 +112,11 @@ impl Notes {
     /// Notes a change of additional static IPs that waits after a failure.
     pub fn waits(&mut self, step: IpStep) {
         self.ip_waits.insert(step);
+    }
+
+    /// Notes that edits come before a change of static IPs.
+    pub fn postpone(&mut self) {
+        self.postponed = true;
     }
 
     /// Notes a zone for which EC2 is asked about addresses.
@@ -136,6 +142,7 @@ impl Plan {
         self.size = decision.size;
         self.ip_waits = notes.ip_waits;
         self.undecided = notes.undecided;
+        self.postponed = notes.postponed;
         self.look_within(decision.again.into_iter().chain(notes.again));
         if let Some(ledger) = &mut self.ledger {
             ledger.note_planned(decision.planned.into_iter());

@@ -45,7 +45,7 @@ pub(in crate::model) fn announced(
 }
 
 /// Returns the number of the zone's static IPs.
-fn count(names: &Names, zone: &Zone) -> u8 {
+pub(super) fn count(names: &Names, zone: &Zone) -> u8 {
     u8::try_from(of(names, zone).len()).map_or(MAX, |more| more.saturating_add(1))
 }
 
@@ -67,61 +67,9 @@ pub(in crate::model) fn in_use(
 }
 
 /// Returns the number of static IPs from which the zone's traffic leaves, by the live template.
-fn used_count(layout: &Layout, names: &Names, zone: &Zone) -> u8 {
+pub(super) fn used_count(layout: &Layout, names: &Names, zone: &Zone) -> u8 {
     let more = more_ips::used(layout, names, zone).len();
     u8::try_from(more).map_or(MAX, |more| more.saturating_add(1))
-}
-
-/// Returns a warning for each zone that has all its static IPs without one that the flags name.
-pub(in crate::model) fn unplaced(world: &World<'_>, names: &Names) -> Vec<Problem> {
-    let exist = world.settings.eips_per_zone.max(1);
-    let ledger = |zone: &Zone, ip: &str| {
-        let mut more = world.ledger.more_of(zone).into_iter();
-        more.find(|(_, it)| it.ip == ip)
-            .map(|(_, it)| it.allocation)
-    };
-    let warning = |(zone, named): (&Zone, &Vec<String>)| {
-        let has = count(names, zone);
-        if has < exist || !names.nat_cidrs.contains_key(zone) {
-            return None;
-        }
-        let of_zone = more_ips::outputs(world.live, names).filter(|(of, ..)| *of == zone);
-        // An IP whose allocation id is not known yet may be the one.
-        let known: Option<BTreeSet<String>> = of_zone.map(|(_, _, ip)| ledger(zone, ip)).collect();
-        let known = known?;
-        let id = named.iter().find(|id| !known.contains(*id))?;
-        let text = format!(
-            "--aws-eip-allocation-id names {id}, and the zone has its {has} static IPs without it: the controller gives up none of them; \
-             take it out, or set --aws-eips-per-zone to a larger number"
-        );
-        let subject = Subject::Zone(zone.clone());
-        Some(Problem::warning(subject, Reason::StaticIpKept, text))
-    };
-    let named = world.settings.more_allocations.iter();
-    named.filter_map(warning).collect()
-}
-
-/// Returns a warning for each zone that has more static IPs than a flag says.
-pub(in crate::model) fn kept(world: &World<'_>, names: &Names, live: &Layout) -> Vec<Problem> {
-    let settings = world.settings;
-    let (exist, used) = (settings.eips_per_zone.max(1), settings.eips_in_use.max(1));
-    let zones = names.nat_cidrs.keys();
-    let zones = zones.filter(|zone| world.settings.zones.contains_key(*zone));
-    let warning = |zone: &Zone| {
-        let (has, uses) = (count(names, zone), used_count(live, names, zone));
-        let (what, flag, number) = match (has > exist, uses > used) {
-            (true, _) => ("it has", "aws-eips-per-zone", has),
-            (false, true) => ("its traffic leaves from", "aws-eips-in-use-per-zone", uses),
-            (false, false) => return None,
-        };
-        let text = format!(
-            "{what} {number} static IPs, and --{flag} says less: the controller gives up none, since partners may allow it; set \
-             --{flag}={number}, or remove the zone with --remove-zone={zone} and add it again, which keeps the first ones"
-        );
-        let subject = Subject::Zone(zone.clone());
-        Some(Problem::warning(subject, Reason::StaticIpKept, text))
-    };
-    zones.filter_map(warning).collect()
 }
 
 /// Returns the zone's next step: the addition of a static IP, or if none is lacking the use of one.
@@ -219,6 +167,35 @@ impl Plan {
         !self.new_zones.is_empty() || self.ip_step.is_some()
     }
 
+    /// Whether some zone could be given one more static IP, or use one more.
+    pub(in crate::model) fn has_due_ip(
+        &self,
+        world: &World<'_>,
+        layout: &Layout,
+        names: &Names,
+    ) -> bool {
+        let waits = &world.network.headroom.ip_waits.steps;
+        let mut steps = names.nat_cidrs.keys();
+        steps.any(|zone| {
+            let step = self.due_step(world, layout, names, zone);
+            step.is_some_and(|step| !waits.contains_key(&step))
+        })
+    }
+
+    /// Returns the next step of a configured zone without drift.
+    fn due_step(
+        &self,
+        world: &World<'_>,
+        layout: &Layout,
+        names: &Names,
+        zone: &Zone,
+    ) -> Option<IpStep> {
+        let place = Place::Zone(zone.clone());
+        let is_sick = self.drifts.iter().any(|drift| drift.place == place);
+        let is_named = world.settings.zones.contains_key(zone);
+        step_of(world, layout, names, zone).filter(|_| is_named && !is_sick)
+    }
+
     /// Returns the next step of the change that adds a static IP to a zone, or uses one more.
     pub(in crate::model) fn add_ip(
         &self,
@@ -263,11 +240,7 @@ impl Plan {
         let waits = &world.network.headroom.ip_waits.steps;
         let (mut adds, mut uses) = (None, None);
         for zone in names.nat_cidrs.keys() {
-            let place = Place::Zone(zone.clone());
-            let is_sick = self.drifts.iter().any(|drift| drift.place == place);
-            let is_named = world.settings.zones.contains_key(zone);
-            let step = step_of(world, layout, names, zone).filter(|_| is_named && !is_sick);
-            let Some(step) = step else {
+            let Some(step) = self.due_step(world, layout, names, zone) else {
                 continue;
             };
             let is_use = step.used > used_count(layout, names, zone);

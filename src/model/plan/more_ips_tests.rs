@@ -175,6 +175,28 @@ fn routes_come_first_and_what_failed_waits() {
     );
 }
 
+/// Users edit without a pause.
+#[test]
+fn edits_do_not_postpone_an_ip_for_ever() {
+    let mut bench = bench();
+    assert!(!bench.plan().postponed);
+    bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
+    let plan = bench.plan();
+    assert!(plan.postponed && plan.ip_step.is_none(), "{plan}");
+    bench.network.headroom.ip_waits.is_overdue = true;
+    let plan = bench.plan();
+    assert_eq!(plan.ip_step, Some(step("a")), "{plan}");
+    assert_eq!(kinds(&plan), [(Kind::Add, "EIPaNo2".to_owned())], "{plan}");
+    bench.network.headroom.refused.additions = Some(0);
+    assert!(bench.plan().ip_step.is_none(), "refused routes go first");
+    bench.network.headroom.refused.additions = None;
+    // What cannot be made holds up no edit.
+    bench.network.headroom.addresses = Some(0);
+    let plan = bench.plan();
+    assert!(plan.postponed && plan.ip_step.is_none(), "{plan}");
+    assert_eq!(plan.differences.len(), 2, "{plan}");
+}
+
 #[test]
 fn a_stack_that_is_to_go_gets_no_more_ips() {
     let mut bench = bench();

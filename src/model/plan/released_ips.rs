@@ -67,9 +67,11 @@ pub(in crate::model) fn more_asked(world: &World<'_>, zone: &Zone) -> Option<(Re
 
 impl Plan {
     /// Returns the network in which a new zone asks AWS for its released static IP, if nothing else is left to do: the change may fail, and
-    /// no route waits for it.
+    /// no route waits for it. A stream of edits does not postpone this for ever.
     pub(in crate::model) fn recovery(&self, world: &World<'_>) -> Option<Network> {
-        let lost = self.recoverable.as_ref().filter(|_| self.is_idle(world))?;
+        let is_overdue = world.network.headroom.ip_waits.is_overdue;
+        let lost = self.recoverable.as_ref();
+        let lost = lost.filter(|_| is_overdue || self.is_idle(world))?;
         let mut network = world.network.clone();
         network.headroom.recovers = Some(lost.clone());
         Some(network)
@@ -84,6 +86,7 @@ impl Plan {
             self.recovers = Some(lost.clone());
         }
         self.recoverable = due(world);
+        self.postponed |= self.recoverable.is_some() && !self.differences.is_empty();
         self.look_within(lost(world).filter_map(|lost| headroom.ip_waits.asked(&lost).wait()));
     }
 

@@ -158,3 +158,12 @@ fn an_ip_is_missed_until_the_zone_has_it_or_another_one() {
     release(&mut bench, "c", "198.51.100.9");
     assert!(!bench.plan().misses(&lost("c")));
 }
+
+#[test]
+fn a_stream_of_edits_does_not_postpone_it_for_ever() {
+    let mut bench = third();
+    bench.ask(&[("dns", "8.8.8.8"), ("more", "9.9.9.9")]);
+    assert!(bench.plan().postponed);
+    bench.network.headroom.ip_waits.is_overdue = true;
+    assert_eq!(bench.plan().recovers, Some(lost("c")));
+}

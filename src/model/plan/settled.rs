@@ -225,9 +225,14 @@ fn protect_stack(at: &Settled<'_>, _: &mut Notes) -> Option<Decision> {
     (at.is_as_requested() && unprotected).then(|| Decision::new(Action::Protect(true), why))
 }
 
-/// The steps of all zones take long, so routes that wait for another attempt go first.
+/// Edits go first, but a stream of edits does not postpone a static IP for ever. The steps of all zones take long, so routes that wait for
+/// another attempt go first, too.
 fn add_static_ip(at: &Settled<'_>, notes: &mut Notes) -> Option<Decision> {
-    if !at.is_as_requested() || at.world.network.headroom.refused.goes_first() {
+    let headroom = &at.world.network.headroom;
+    if headroom.refused.goes_first() {
+        return None;
+    }
+    if !at.is_as_requested() && !headroom.ip_waits.is_overdue {
         return None;
     }
     at.draft
@@ -246,8 +251,11 @@ fn move_networks(at: &Settled<'_>, notes: &mut Notes) -> Option<Decision> {
     )
 }
 
-fn change_stack(at: &Settled<'_>, _: &mut Notes) -> Option<Decision> {
+fn change_stack(at: &Settled<'_>, notes: &mut Notes) -> Option<Decision> {
     let target = at.difference()?;
+    if at.draft.has_due_ip(at.world, at.layout, at.names) {
+        notes.postpone();
+    }
     let proposal = Proposal {
         template: target.template.clone(),
         differences: target.differences.clone(),

@@ -140,6 +140,8 @@ pub struct Plan {
     /// The change of a zone's additional static IPs that the action makes, and (`ip_waits`) those that wait after a failure.
     pub ip_step: Option<IpStep>,
     pub ip_waits: BTreeSet<IpStep>,
+    /// Whether edits come before a change of static IPs.
+    pub postponed: bool,
     /// The released static IP that the action asks AWS for, and (`recoverable`) the one that a new zone may ask for next.
     pub recovers: Option<Lost>,
     pub(in crate::model) recoverable: Option<Lost>,
