@@ -111,8 +111,11 @@ impl Drift {
     /// Returns the key that counts attempts to recover the lost static IP. They do not count as attempts to get a new one.
     pub fn recovery_key(&self) -> Option<String> {
         let (id, _) = renewal(&self.id);
-        (self.kind == DriftKind::StaticIpLost)
-            .then(|| format!("{id} recovery of {}", self.expected))
+        matches!(
+            self.kind,
+            DriftKind::StaticIpLost | DriftKind::AdditionalIpLost
+        )
+        .then(|| format!("{id} recovery of {}", self.expected))
     }
 
     /// Whether a change of the stack may repair the drift, now or soon.

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::drift::{kept, looking};
 use crate::drift_zone::{delete_gateway, of_a, pieces, whole};
+use crate::more_ips::all_use_two;
 use crate::stage::{EXAMPLE_CIDRS, Stage};
 use crate::standin::{REGION, actions};
 use crate::wait;
@@ -126,4 +127,20 @@ async fn a_static_ip_that_aws_gave_to_somebody_else() {
         .await;
         replica.assert_well();
     }
+}
+
+/// The IP was announced and in use.
+#[tokio::test]
+async fn an_additional_static_ip_that_was_released_is_in_use_again() {
+    let stage = Stage::open("drift-more").await;
+    let launch = looking(&stage).flag("aws-eips-per-zone", "2");
+    let mut replica = kept(&stage, launch.flag("aws-eips-in-use-per-zone", "2")).await;
+    let both = all_use_two(&stage, &replica).await;
+    let gateways = stage.aws.exits();
+    let ip = both["eu-central-1a"].first().unwrap().clone();
+    let harm = json!({ "action": "release_address", "public_ip": ip });
+    stage.aws.post("tamper", &harm);
+    assert_eq!(all_use_two(&stage, &replica).await, both);
+    assert_eq!(stage.aws.exits(), gateways, "no NAT gateway was replaced");
+    replica.assert_well();
 }

@@ -142,7 +142,7 @@ fn in_use(stage: &Stage) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 /// Waits until each of the three NAT gateways uses one more IP, and nothing is left to be done.
-async fn all_use_two(stage: &Stage, replica: &Replica) -> BTreeMap<String, BTreeSet<String>> {
+pub async fn all_use_two(stage: &Stage, replica: &Replica) -> BTreeMap<String, BTreeSet<String>> {
     wait::until("each zone uses two static IPs", || {
         let now = in_use(stage);
         let status = status(replica)?;

@@ -21,8 +21,9 @@ use crate::model::plan::change_set::{Proposal, set_for};
 use crate::model::plan::decision::{Decision, Notes};
 use crate::model::plan::diff;
 use crate::model::plan::drift_outlook::outlook;
-use crate::model::plan::lost_eips::{self, adopt_allocations, is_recovery, may_repair, repair_key};
-use crate::model::plan::more_ips;
+use crate::model::plan::lost_eips::{
+    self, adopt_allocations, is_recovery_of_zone, may_repair, recover_more, repair_key,
+};
 use crate::model::plan::new_eips::{self, keep_lost_zones};
 use crate::model::plan::patched_template::{as_it_is, without};
 use crate::model::plan::types::{Action, Plan, World, discard};
@@ -49,7 +50,7 @@ impl Plan {
         self.drifts = drift::of(world.network, layout, names, observed);
         let is_spent = |drift: &Drift| world.watch.stage(drift) == Stage::Spent;
         keep_lost_zones(&mut self.drifts, names, world, observed, is_spent);
-        more_ips::keep_lost(&mut self.drifts, world, observed);
+        recover_more(&mut self.drifts, world, observed);
         adopt_allocations(&mut self.drifts, names, world, observed);
         leave_routes(&mut self.drifts, names, is_spent);
         let full = self.without_room_for_lost(world, names);
@@ -118,7 +119,7 @@ impl Plan {
                 Recovery::Due(_) | Recovery::Spent => None,
             });
         notes.look_within(waits);
-        let recovered = self.drifts.iter().filter(|it| is_recovery(it));
+        let recovered = self.drifts.iter().filter(|it| is_recovery_of_zone(it));
         let recovered: Vec<&Place> = recovered.map(|it| &it.place).collect();
         let curable = |drift: &&Drift| {
             drift.cure.is_change()

@@ -1,12 +1,14 @@
-//! Takes additional static IPs out of a template.
+//! Takes additional static IPs out of a template, or makes them its own.
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use crate::model::base::ids::Zone;
 use crate::model::cloud::given_ips::{self, GIVEN};
-use crate::model::cloud::layout::referenced;
+use crate::model::cloud::layout::{Layout, Names, referenced};
 use crate::model::cloud::more_ips::SECONDARY;
+use crate::model::desired::{more_ips, template};
 
 pub(super) fn resources_of(text: &mut Value) -> Option<&mut Map<String, Value>> {
     text.get_mut("Resources")?.as_object_mut()
@@ -27,6 +29,34 @@ pub(super) fn give_up(text: &mut Value, id: &str) -> Option<()> {
         }
     }
     resources.remove(id);
+    Some(())
+}
+
+/// Makes an additional static IP that is no resource of the stack a new EIP, which asks AWS for the released IP. `id`: the name of its output.
+pub(super) fn make_own(text: &mut Value, id: &str, (zone, ip): (&Zone, &str)) -> Option<()> {
+    let value = text.get_mut("Outputs")?.get_mut(id)?.get_mut("Value")?;
+    *value = json!({ "Ref": id });
+    let resources = resources_of(text)?;
+    let given = given_ips::given(resources);
+    let is_it = |used: &Value| {
+        let output = used.as_str().and_then(|allocation| given.get(allocation));
+        output.is_some_and(|output| output == id)
+    };
+    for body in resources.values_mut() {
+        let used = body.pointer_mut(&format!("/Properties/{SECONDARY}"));
+        for used in used.and_then(Value::as_array_mut).into_iter().flatten() {
+            if is_it(used) {
+                *used = more_ips::allocation_of(id);
+            }
+        }
+        if let Some(given) = body.pointer_mut(&format!("/Metadata/{GIVEN}")) {
+            given.as_object_mut()?.remove(id);
+        }
+    }
+    let properties = template::eip(zone, &Names::default(), &Layout::default());
+    let mut eip = json!({ "Type": "AWS::EC2::EIP", "Properties": properties });
+    template::ask_for(ip, &mut eip);
+    resources.insert(id.to_owned(), eip);
     Some(())
 }
 
@@ -56,8 +86,6 @@ pub(super) fn use_no_more(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

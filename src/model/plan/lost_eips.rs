@@ -8,6 +8,7 @@ use crate::model::cloud::live::Stack;
 use crate::model::cloud::observed::Observed;
 use crate::model::cloud::part_names::Part;
 use crate::model::cloud::static_ip::StaticIp;
+use crate::model::drift::kind::DriftKind;
 use crate::model::drift::tracker::Recovery;
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::decision::{Decision, Notes};
@@ -48,6 +49,46 @@ pub(in crate::model) fn recover_lost_zones(
     }
 }
 
+/// Decides for each lost additional static IP whether the controller tries to recover it now. The stack gives it up only after an attempt,
+/// if the operator has named it.
+pub(in crate::model) fn recover_more(
+    drifts: &mut [Drift],
+    world: &World<'_>,
+    observed: Option<&Observed>,
+) {
+    for drift in drifts {
+        let (Place::Zone(zone), Cure::GiveUp(ids)) = (&drift.place, &drift.cure) else {
+            continue;
+        };
+        let Some(ip) = observed.and_then(|seen| seen.ids.get(&drift.id)) else {
+            continue;
+        };
+        let state = world.watch.recovery(drift);
+        let is_allowed = world
+            .settings
+            .new_eips
+            .contains(&(zone.clone(), ip.clone()));
+        let remedy = more_by_hand(zone, ip);
+        drift.cure = match state {
+            _ if is_allowed && state.tries() > 0 => continue,
+            Recovery::Due(_) => Cure::Recover(ids.clone(), ip.clone()),
+            Recovery::Waits(..) => {
+                let text =
+                    format!("AWS did not return the IP, and the controller tries again; {remedy}");
+                Cure::ByHand(text.into())
+            }
+            Recovery::Spent => Cure::ByHand(remedy.into()),
+        };
+    }
+}
+
+/// Returns the remedy for a lost additional static IP that the controller does not recover.
+fn more_by_hand(zone: &Zone, ip: &str) -> String {
+    format!(
+        "set --allow-new-eips={zone}={ip} to give the zone another one, and tell everybody who has allow-listed the old one"
+    )
+}
+
 /// Returns the remedy for a lost static IP that the controller does not recover.
 pub(in crate::model) fn by_hand(zone: &Zone, ip: &str) -> String {
     format!(
@@ -65,10 +106,15 @@ pub(in crate::model) fn outlook(drift: &Drift, ip: &str, repairs: bool) -> Strin
     };
     match repairs {
         true => "the controller asks AWS for the same IP".to_owned(),
-        false => format!(
-            "set --drift-detection=repair, so that the controller asks AWS for the same IP, or {}",
-            by_hand(zone, ip)
-        ),
+        false => {
+            let remedy = match drift.kind {
+                DriftKind::AdditionalIpLost => more_by_hand(zone, ip),
+                _ => by_hand(zone, ip),
+            };
+            format!(
+                "set --drift-detection=repair, so that the controller asks AWS for the same IP, or {remedy}"
+            )
+        }
     }
 }
 
@@ -125,6 +171,11 @@ pub(in crate::model) fn is_recovery(drift: &Drift) -> bool {
     matches!(drift.cure, Cure::Recover(..))
 }
 
+/// Whether the drift is a lost static IP that the controller recovers together with the zone's NAT gateway.
+pub(in crate::model) fn is_recovery_of_zone(drift: &Drift) -> bool {
+    is_recovery(drift) && drift.kind == DriftKind::StaticIpLost
+}
+
 /// Whether the repair of these drifts is an attempt to recover a static IP.
 pub(in crate::model) fn is_try(drifts: &[Drift]) -> bool {
     drifts.iter().any(is_recovery)
@@ -144,17 +195,28 @@ impl Plan {
             return None;
         }
         let wanted = |drift: &&Drift| {
-            is_recovery(drift) && drift.is_wanted(&self.desired) && world.watch.is_firm(drift)
+            is_recovery(drift)
+                && drift.is_wanted(&self.desired)
+                && world.watch.is_firm(drift)
+                && (is_recovery_of_zone(drift) || self.has_gateway(&drift.place))
         };
         let tries = |drift: &&Drift| world.watch.recovery(drift).tries();
         let wanted = self.drifts.iter().filter(wanted);
         let lost = wanted.min_by_key(tries).cloned()?;
         // Whether the new NAT gateway needs this resource of its zone, too.
-        let hangs_on_it =
-            |drift: &&Drift| drift.place == lost.place && matches!(drift.cure, Cure::Renew(_));
+        let hangs_on_it = |drift: &&Drift| {
+            let is_needed = is_recovery_of_zone(&lost) && drift.place == lost.place;
+            is_needed && matches!(drift.cure, Cure::Renew(_))
+        };
         let others = self.drifts.iter().filter(hangs_on_it);
         let drifts = [&lost].into_iter().chain(others).cloned().collect();
         self.remake_all(notes, world, stack, (layout, names), drifts)
+    }
+
+    /// Whether the zone's NAT gateway can have another additional static IP.
+    fn has_gateway(&self, place: &Place) -> bool {
+        let is_sick = |drift: &Drift| drift.place == *place && drift.kind.takes_the_gateway();
+        !self.drifts.iter().any(is_sick)
     }
 
     /// Returns the step that retains the EIPs which a repair removes from the stack. None if they are retained, or cannot be.
@@ -191,3 +253,7 @@ pub(in crate::model) fn repair_key(drift: &Drift) -> String {
 #[cfg(test)]
 #[path = "lost_eips_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "lost_more_ips_tests.rs"]
+mod more_tests;

@@ -13,12 +13,11 @@ use crate::model::base::settings::{OnDrift, OnEmpty};
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::more_ips::{self, IpStep, MAX, of};
-use crate::model::cloud::observed::Observed;
 use crate::model::cloud::part_names::Part;
 use crate::model::cloud::released_ips::Lost;
 use crate::model::cloud::static_ip::StaticIp;
 use crate::model::desired::template::Template;
-use crate::model::drift::{Cure, Drift, Place};
+use crate::model::drift::Place;
 use crate::model::plan::change_set::{Proposal, set_for};
 use crate::model::plan::decision::{Decision, Notes};
 use crate::model::plan::diff;
@@ -86,29 +85,6 @@ fn step_of(world: &World<'_>, layout: &Layout, names: &Names, zone: &Zone) -> Op
         exist: exist.saturating_add(more),
         used: used.saturating_add(uses),
     })
-}
-
-/// Keeps each lost additional static IP in the stack, unless the operator has named it.
-pub(in crate::model) fn keep_lost(
-    drifts: &mut [Drift],
-    world: &World<'_>,
-    observed: Option<&Observed>,
-) {
-    for drift in drifts {
-        let (Place::Zone(zone), Cure::GiveUp(_)) = (&drift.place, &drift.cure) else {
-            continue;
-        };
-        let Some(ip) = observed.and_then(|seen| seen.ids.get(&drift.id)) else {
-            continue;
-        };
-        let lost = (zone.clone(), ip.clone());
-        if !world.settings.new_eips.contains(&lost) {
-            let text = format!(
-                "set --allow-new-eips={zone}={ip} to give the zone another one, and tell everybody who has allow-listed the old one"
-            );
-            drift.cure = Cure::ByHand(text.into());
-        }
-    }
 }
 
 /// A static IP of the stack that its zone's NAT gateway does not use yet.

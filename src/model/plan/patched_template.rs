@@ -15,10 +15,11 @@ use crate::model::cloud::retention;
 use crate::model::cloud::static_ip::StaticIp;
 use crate::model::desired::template::{self, Template};
 use crate::model::desired::{fingerprint, more_ips};
+use crate::model::drift::kind::DriftKind;
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::input::request::Request;
 use crate::model::plan::diff::{self, Difference};
-use crate::model::plan::given_up_ips::{give_up, resources_of, use_no_more};
+use crate::model::plan::given_up_ips::{give_up, make_own, resources_of, use_no_more};
 
 /// Returns the live stack's template with another text.
 pub(in crate::model) fn as_it_is(stack: &Stack, text: String) -> Template {
@@ -92,6 +93,14 @@ fn take_out(text: &mut Value, drifts: &[Drift], spoiled: &BTreeSet<String>) -> O
             Cure::Retag => {
                 let body = resources.get_mut(id)?.get_mut("Properties")?;
                 body.as_object_mut()?.remove("Tags")?;
+            }
+            Cure::Recover(_, ip)
+                if drift.kind == DriftKind::AdditionalIpLost && !resources.contains_key(id) =>
+            {
+                let Place::Zone(zone) = &drift.place else {
+                    return None;
+                };
+                make_own(text, id, (zone, ip))?;
             }
             Cure::NewIp(ids) | Cure::Recover(ids, _) if !resources.contains_key(id) => {
                 let gateway = ids.iter().find(|other| *other != id)?;

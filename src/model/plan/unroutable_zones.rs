@@ -229,6 +229,8 @@ pub(in crate::model::plan) fn blocked_list_routes(
 fn creates_gateway(drift: &Drift, names: &Names, zone: &Zone) -> bool {
     let gateway = names.part(zone, Part::NatGateway);
     match &drift.cure {
+        // An additional static IP changes the gateway in place.
+        Cure::Recover(..) if drift.kind.spoils_an_additional_ip() => false,
         Cure::Renew(ids) | Cure::NewIp(ids) | Cure::Recover(ids, _) | Cure::Adopt(ids, _) => {
             gateway.is_some_and(|id| ids.contains(id))
         }
