@@ -1,6 +1,7 @@
 //! Waits between attempts, and the start of the next pass.
 
 use super::*;
+use crate::model::cloud::more_ips::IpStep;
 use crate::model::cloud::status::Status;
 
 const RESYNC: Duration = Duration::from_secs(300);

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::golang::GoStack;
-use crate::retained::{addresses, delete_stack, ips, noted, served_and_deleted};
+use crate::retained::{addresses, delete_stack, ips, noted, served_and_deleted, without_stack};
 use crate::stage::{EXAMPLE, EXAMPLE_CIDRS, Stage};
 use crate::standin::actions;
 use crate::wait;
@@ -33,6 +33,28 @@ async fn a_half_deleted_stack_of_the_go_controller_is_not_deleted_again() {
     .await;
     assert_eq!(actions(&stage.writes_at_rest(0).await), [""; 0]);
     assert_eq!(addresses(&stage), before);
+    replica.assert_well();
+}
+
+/// The deletion has released the EIPs, and failed after that: the next one can release nothing.
+#[tokio::test]
+async fn a_half_deleted_stack_whose_addresses_are_gone_is_deleted() {
+    let stage = Stage::open("older-gone").await;
+    GoStack::default().make(&stage).await;
+    let fault =
+        json!({ "kind": "delete_fails", "logical_id": "NATSubnet*", "message": "no", "times": 3 });
+    stage.aws.fault(fault);
+    delete_stack(&stage);
+    wait::until("half deleted", || {
+        let stacks = stage.aws.stacks();
+        let failed = stacks.values().all(|status| status == "DELETE_FAILED");
+        wait::check(failed && !stacks.is_empty(), || format!("{stacks:?}"))
+    })
+    .await;
+    assert!(addresses(&stage).is_empty(), "the deletion released them");
+    let launch = stage.replica("r1").flag("empty-grace-period", "0s");
+    let mut replica = launch.flag("on-empty", "delete").start();
+    without_stack(&stage).await;
     replica.assert_well();
 }
 

@@ -131,6 +131,8 @@ pub struct Deletion {
     pub failures: u32,
     /// The logical ids of the resources that the last deletion could not delete.
     pub stuck: BTreeSet<String>,
+    /// The logical ids of the resources that the stack does not have any more.
+    pub gone: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -215,7 +215,8 @@ impl Plan {
         let deletion = stack.deletion.clone().unwrap_or_default();
         let was_never_created =
             deletion.before.phase() == Phase::CreateFailed && !has_served(world, stack);
-        let released: Vec<&str> = layout.released().collect();
+        let released = layout.released().filter(|id| !deletion.gone.contains(*id));
+        let released: Vec<&str> = released.collect();
         if !was_never_created && !released.is_empty() {
             return refuse_to_release(stack, &released, cause);
         }

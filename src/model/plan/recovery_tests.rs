@@ -18,6 +18,7 @@ fn a_stack_that_is_deleted_halfway_goes_only_when_nothing_can_be_lost_with_it() 
         before: Status::read("UPDATE_COMPLETE"),
         failures: 1,
         stuck: ["NATSubneta".to_owned()].into(),
+        ..Deletion::default()
     };
     bench.stack().deletion = Some(deletion.clone());
     assert_eq!(
@@ -48,6 +49,7 @@ fn a_stack_that_is_deleted_halfway_stays_while_its_deletion_would_release_a_stat
         before: Status::read("UPDATE_COMPLETE"),
         failures: 1,
         stuck: ["NATSubneta".to_owned()].into(),
+        ..Deletion::default()
     });
     let retained = stack.template.clone();
     let attribute = r#""DeletionPolicy":"RetainExceptOnCreate","#;
@@ -60,6 +62,14 @@ fn a_stack_that_is_deleted_halfway_stays_while_its_deletion_would_release_a_stat
     assert!(text.contains("--retain-resources EIPa EIPb"), "{text}");
     bench.ask(&[]);
     assert_eq!(bench.plan().action, Action::Refuse, "nobody asks");
+    // The deletion before has released them.
+    for (gone, is_refused) in [("EIPa", true), ("EIPb", false)] {
+        let deletion = bench.stack().deletion.as_mut().unwrap();
+        deletion.gone.insert(gone.to_owned());
+        let plan = bench.plan();
+        assert_eq!(plan.action == Action::Refuse, is_refused, "{plan}");
+    }
+    bench.stack().deletion.as_mut().unwrap().gone.clear();
     bench.stack().template = retained;
     assert!(matches!(bench.plan().action, Action::Delete { .. }));
     // A creation that failed halfway has shown its IPs to nobody.

@@ -38,11 +38,15 @@ fn note(deletion: &mut Deletion, event: &StackEvent) -> bool {
                 return true;
             }
         }
-    } else if event.resource_status() == Some(&ResourceStatus::DeleteFailed)
-        && deletion.failures == 1
-    {
-        let id = event.logical_resource_id().unwrap_or_default();
-        deletion.stuck.insert(id.to_owned());
+        return false;
+    }
+    let id = event.logical_resource_id().unwrap_or_default().to_owned();
+    match event.resource_status() {
+        Some(ResourceStatus::DeleteFailed) if deletion.failures == 1 => {
+            deletion.stuck.insert(id);
+        }
+        Some(ResourceStatus::DeleteComplete) => _ = deletion.gone.insert(id),
+        _ => {}
     }
     false
 }
@@ -78,15 +82,17 @@ mod tests {
             stack("DELETE_IN_PROGRESS"),
             stack("DELETE_FAILED"),
             subnet("S1", "DELETE_FAILED"),
+            subnet("S4", "DELETE_COMPLETE"),
             stack("DELETE_IN_PROGRESS"),
             stack("ROLLBACK_COMPLETE"),
             stack("DELETE_FAILED"),
         ];
         let mut deletion = Deletion::default();
         let end = events.iter().position(|event| note(&mut deletion, event));
-        assert_eq!(end, Some(7));
+        assert_eq!(end, Some(8));
         assert_eq!(deletion.failures, 2);
         assert_eq!(deletion.before, Status::read("ROLLBACK_COMPLETE"));
         assert_eq!(deletion.stuck.into_iter().collect::<Vec<_>>(), ["S2"]);
+        assert_eq!(deletion.gone.into_iter().collect::<Vec<_>>(), ["S3", "S4"]);
     }
 }
