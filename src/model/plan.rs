@@ -192,7 +192,6 @@ fn plan_for(
     plan.missing_tables = missing_tables;
     plan.mark_zones(world, &names);
     plan.mark_replaced(world, &names);
-    plan.mark_recovered(world);
     plan.mark_refused(world, &names);
     plan.problems.sort();
     plan.problems.dedup();

@@ -30,7 +30,7 @@ const LAST_PATIENCE: Duration = Duration::from_secs(1_800);
 /// The first wait after a zone could not be added. Each attempt is a change that can fail for all tenants, and quotas are not raised within
 /// minutes.
 const FIRST_ZONE_PATIENCE: Duration = Duration::from_secs(120);
-/// How long edits come before a change of static IPs, so that a stream of edits does not postpone it for ever.
+/// How long edits come before a change of static IPs, so that a stream of edits postpones it only so long.
 const LAST_IN_LINE: Duration = Duration::from_secs(600);
 /// The maximum number of recorded attempts.
 const MAX_TRIED: usize = 64;
@@ -236,7 +236,7 @@ impl Schedule {
     }
 
     /// Records whether edits come before a change of static IPs. If the change cannot be made when its turn comes, it waits as long again.
-    pub fn postpones(&mut self, plan: &Plan, now: Duration) {
+    fn postpones(&mut self, plan: &Plan, now: Duration) {
         let is_turn = plan.ip_step.is_some() || plan.recovers.is_some();
         self.postponed = match (&plan.action, plan.postponed) {
             (Action::Execute { .. }, _) if is_turn => None,
@@ -259,8 +259,9 @@ impl Schedule {
         waits.filter(|(_, wait)| !wait.is_zero())
     }
 
-    /// Whether the plan shows for the first time that a route or zone failed and has to be left out for a while.
+    /// Takes note of the plan. Returns whether it shows for the first time that a route or zone failed and has to be left out for a while.
     pub fn failed(&mut self, plan: &Plan, now: Duration, jitter: f64) -> bool {
+        self.postpones(plan, now);
         let zones = self.zones_failed(plan, now, jitter);
         let is_news = self.refusals.note(&plan.failure, now, jitter);
         if is_news && plan.failure.is_creation {

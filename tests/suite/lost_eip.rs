@@ -133,6 +133,7 @@ async fn a_static_ip_that_aws_gave_to_somebody_else() {
 #[tokio::test]
 async fn an_additional_static_ip_that_was_released_is_in_use_again() {
     let stage = Stage::open("drift-more").await;
+    stage.aws.settings(json!({ "eip_quota": 6 }));
     let launch = looking(&stage).flag("aws-eips-per-zone", "2");
     let mut replica = kept(&stage, launch.flag("aws-eips-in-use-per-zone", "2")).await;
     let both = all_use_two(&stage, &replica).await;

@@ -206,7 +206,7 @@ async fn a_nat_gateway_that_takes_no_more_ips_holds_up_nobody() {
     let mut replica = used("r1").start();
     stage.config_map("egress-t1", &EXAMPLE).await;
     wait::until("told", || {
-        replica.said(&["LimitReached", "one more static IP failed"])
+        replica.said(&["LimitReached", "additional static IPs failed"])
     })
     .await;
     stage.config_map("more", &[("dns", "9.9.9.9")]).await;
@@ -291,6 +291,7 @@ async fn a_zone_has_the_static_ips_that_the_flag_names_in_their_order() {
 #[tokio::test]
 async fn an_additional_static_ip_that_was_released_comes_back() {
     let stage = Stage::open("more-released").await;
+    stage.aws.settings(json!({ "eip_quota": 6 }));
     let mut replica = launch(&stage, "r1", 2).start();
     stage.config_map("egress-t1", &EXAMPLE).await;
     let status = announced(&replica, 3).await;
@@ -311,5 +312,30 @@ async fn an_additional_static_ip_that_was_released_comes_back() {
     let after = announced(&replica, 3).await;
     assert_eq!(after["announcedIps"], status["announcedIps"]);
     assert_eq!(addresses(&stage), all);
+    replica.assert_well();
+}
+
+/// A person used the IPs before a partner allowed them.
+#[tokio::test]
+async fn a_zone_uses_fewer_static_ips_on_request_and_keeps_them_announced() {
+    let stage = Stage::open("more-fewer").await;
+    stage.aws.settings(json!({ "eip_quota": 6 }));
+    let used = |name, number| launch(&stage, name, 2).flag("aws-eips-in-use-per-zone", number);
+    let mut replica = used("r1", "2").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let both = all_use_two(&stage, &replica).await;
+    let gateways = stage.routed(&EXAMPLE_CIDRS).await;
+    replica.terminate().await;
+    stage.aws.settings(json!({ "note_gaps": "true" }));
+    let fewer = used("r2", "1").flag("replace-static-ip", "eu-central-1a");
+    let mut replica = fewer.start();
+    let status = announced(&replica, 1).await;
+    let zone = "eu-central-1a";
+    assert_eq!(texts(&status["announcedIps"][zone]), both[zone]);
+    let mut expected = both.clone();
+    expected.insert(zone.to_owned(), BTreeSet::new());
+    assert_eq!(in_use(&stage), expected);
+    assert_eq!(stage.routed(&EXAMPLE_CIDRS).await, gateways);
+    assert_eq!(stage.aws.state()["gaps"], json!([]));
     replica.assert_well();
 }

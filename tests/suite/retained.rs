@@ -379,14 +379,13 @@ async fn a_former_static_ip_that_was_given_away_is_no_other_zones_problem() {
     .await;
     let more = [EXAMPLE.as_slice(), &[("more", "9.9.9.9")]].concat();
     stage.config_map("egress-t2", &more[2..]).await;
-    stage
-        .routed(&[&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat())
-        .await;
-    assert_eq!(by_zone(&stage.aws.exits()), expected);
+    let cidrs = [&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat();
+    let exits = stage.routed(&cidrs).await;
+    assert_eq!(by_zone(&exits), expected);
     replica.terminate().await;
     let allowed = format!("--allow-new-eips=eu-central-1a={}", lost.ip);
     let _replica = stage.replica("r3").arg(&allowed).start();
     stage.exits_of(3).await;
-    let exits = stage.routed(&EXAMPLE_CIDRS).await;
+    let exits = stage.routed(&cidrs).await;
     assert_ne!(exits["eu-central-1a"].ip, lost.ip);
 }

@@ -209,13 +209,14 @@ impl Check {
     }
 
     /// Returns the zones whose static IP is replaced. Each needs a named address: the controller replaces a static IP only by one that the
-    /// operator has chosen.
+    /// operator has chosen. A zone with several static IPs may use fewer of them without one.
     pub(super) fn replaced(&mut self, stack: &StackOptions, options: &Options) -> BTreeSet<Zone> {
         const FLAG: &str = "replace-static-ip";
         let configured = split(&options.aws.aws_az, &['\n', ',']);
         let named = split(&stack.aws_eip_allocation_id, &['\n', ',']);
         let named = named.iter().filter_map(|text| text.split_once('='));
         let named: BTreeSet<&str> = named.map(|(zone, _)| zone.trim()).collect();
+        let has_one = form::number(&stack.aws_eips_per_zone, 2, u16::from(more_ips::MAX)).is_err();
         let mut zones = BTreeSet::new();
         for name in split(&stack.replace_static_ip, &['\n', ','])
             .iter()
@@ -228,7 +229,7 @@ impl Check {
                 let problem = format!("{zone} is not given with --aws-az");
                 self.mistake(FLAG, problem, "name a zone of --aws-az, or take it out");
             }
-            if !named.contains(zone.as_str()) {
+            if has_one && !named.contains(zone.as_str()) {
                 let problem =
                     format!("no address is named that is to replace the static IP of {zone}");
                 let remedy = format!(

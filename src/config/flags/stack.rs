@@ -118,7 +118,7 @@ pub struct StackOptions {
     )]
     pub aws_eips_per_zone: String,
     /// How many static IPs of each zone carry traffic, at most --aws-eips-per-zone. A NAT gateway has 55,000 connections to a destination
-    /// for each. Their number only grows.
+    /// for each. Fewer do only in a zone of --replace-static-ip.
     #[arg(
         long,
         value_name = "NUMBER",

@@ -212,6 +212,7 @@ pub(super) const TABLE: &[(&str, &[&str])] = &[
     ("--aws-eips-per-zone=0", &["aws-eips-per-zone"]),
     ("--aws-eips-per-zone=9", &["aws-eips-per-zone"]),
     ("--replace-static-ip=eu-west-1a", &["replace-static-ip"]),
+    ("--replace-static-ip=eu-west-1a --aws-eips-per-zone=2", &[]),
     (
         "--replace-static-ip=eu-west-1 --aws-eip-allocation-id=eu-west-1a=eipalloc-01234567",
         &["replace-static-ip"],

@@ -6,6 +6,7 @@ use ipnet::Ipv4Net;
 use serde_json::{Map, Value};
 
 use crate::model::base::ids::{TableId, Zone};
+use crate::model::cloud::logical_id::renewal;
 pub use crate::model::cloud::names::Names;
 use crate::model::cloud::network_lists;
 use crate::model::cloud::part_names::{MAX_EIPS, Part, part_name};
@@ -209,11 +210,12 @@ impl Layout {
         zones: &BTreeMap<Zone, Ipv4Net>,
         known: &mut BTreeMap<&'a str, (Zone, Part)>,
     ) {
+        let eips = self.of_kind("AWS::EC2::EIP");
+        let eips = eips.map(|(id, _)| (renewal(id).0, id));
+        let eips: BTreeMap<&str, &String> = eips.collect();
         for zone in zones.keys() {
             for part in (2..=MAX_EIPS).map(Part::MoreEip) {
-                let found = self.resources.get_key_value(&part_name(zone, part));
-                let is_eip = |kind: &str| ResourceType::of(kind) == ResourceType::Eip;
-                if let Some((id, _)) = found.filter(|(_, it)| is_eip(&it.kind)) {
+                if let Some(id) = eips.get(part_name(zone, part).as_str()) {
                     known.insert(id, (zone.clone(), part));
                 }
             }

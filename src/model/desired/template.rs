@@ -68,12 +68,7 @@ pub fn render(
         let given = desired.given.get(zone);
         let zone_parts = (zone, *cidr, given);
         add_zone(zone_parts, names, live, &mut resources, &mut outputs);
-        if let Some((of, ip)) = &desired.recovers
-            && of == zone
-            && let Some(eip) = resources.get_mut(&part_name(names, zone, Part::Eip))
-        {
-            ask_for(ip, eip);
-        }
+        recover(zone, desired, names, &mut resources);
         more_ips::keep(zone, names, live, &mut resources, &mut outputs);
         if desired.frozen.contains(zone) {
             freeze(zone, names, live, &mut resources);
@@ -241,6 +236,15 @@ pub(in crate::model) fn eip(zone: &Zone, names: &Names, live: &Layout) -> Value 
         properties[BORDER_GROUP] = json!(group);
     }
     properties
+}
+
+/// Makes the zone's new EIP ask AWS for the zone's released static IP, if the zone has one.
+fn recover(zone: &Zone, desired: &Desired, names: &Names, resources: &mut Map<String, Value>) {
+    let of_zone = desired.recovers.as_ref().filter(|(of, _)| of == zone);
+    let eip = resources.get_mut(&part_name(names, zone, Part::Eip));
+    if let (Some((_, ip)), Some(eip)) = (of_zone, eip) {
+        ask_for(ip, eip);
+    }
 }
 
 /// Sets the static IP that a new EIP asks AWS for. If a later step of the change fails, the IP stays in the account: AWS need not return the

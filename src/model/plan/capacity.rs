@@ -116,6 +116,7 @@ impl Plan {
         self.later = left_out.map(|(of, wait)| (of.clone(), *wait)).collect();
         let waits: Vec<_> = self.later.values().copied().collect();
         self.look_within(waits);
+        self.mark_recovered(world);
     }
 }
 

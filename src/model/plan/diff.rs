@@ -55,9 +55,10 @@ impl Difference {
         self.kind == Kind::Remove || self.is_replacement()
     }
 
-    /// Describes the difference as the use of one more static IP by a NAT gateway.
-    pub(in crate::model) fn tell_use(&mut self, ip: &str) {
-        self.what = format!("NAT gateway: traffic leaves from {ip}, too");
+    /// Describes the difference as the use of one more static IP by a NAT gateway, or as the end of its use.
+    pub(in crate::model) fn tell_use(&mut self, ip: &str, begins: bool) {
+        let end = if begins { ", too" } else { " no more" };
+        self.what = format!("NAT gateway: traffic leaves from {ip}{end}");
     }
 
     /// Returns the change after which an EIP stays in the account when the stack gives it up.

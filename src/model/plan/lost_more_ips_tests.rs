@@ -101,7 +101,7 @@ fn an_additional_ip_is_given_up_after_an_attempt_and_only_with_a_permission() {
     let mut problems = plan.problems.iter();
     assert!(problems.any(|it| it.message().contains(remedy)), "{plan}");
     scene.bench.ask(&[("dns", "8.8.8.8"), ("other", "9.9.9.9")]);
-    assert!(prepared(&mut scene).text.contains("9-9-9-9"));
+    assert!(prepared(&mut scene).text.contains("9.9.9.9/32"));
 }
 
 #[test]

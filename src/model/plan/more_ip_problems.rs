@@ -47,14 +47,21 @@ pub(in crate::model) fn kept(world: &World<'_>, names: &Names, live: &Layout) ->
     let zones = zones.filter(|zone| world.settings.zones.contains_key(*zone));
     let warning = |zone: &Zone| {
         let (has, uses) = (count(names, zone), used_count(live, names, zone));
-        let (what, flag, number) = match (has > exist, uses > used) {
+        let uses_more = uses > used && !settings.replaced.contains(zone);
+        let (what, flag, number) = match (has > exist, uses_more) {
             (true, _) => ("it has", "aws-eips-per-zone", has),
             (false, true) => ("its traffic leaves from", "aws-eips-in-use-per-zone", uses),
             (false, false) => return None,
         };
+        let remedy = match has > exist {
+            true => format!(
+                "remove the zone with --remove-zone={zone} and add it again, which keeps the first ones"
+            ),
+            false => format!("set --replace-static-ip={zone}, and fewer of them carry traffic"),
+        };
         let text = format!(
             "{what} {number} static IPs, and --{flag} says less: the controller gives up none, since partners may allow it; set \
-             --{flag}={number}, or remove the zone with --remove-zone={zone} and add it again, which keeps the first ones"
+             --{flag}={number}, or {remedy}"
         );
         let subject = Subject::Zone(zone.clone());
         Some(Problem::warning(subject, Reason::StaticIpKept, text))

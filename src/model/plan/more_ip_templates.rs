@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::model::base::ids::Zone;
-use crate::model::cloud::given_ips::GIVEN;
+use crate::model::cloud::given_ips::{self, GIVEN};
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::Stack;
 use crate::model::cloud::more_ips::SECONDARY;
@@ -11,7 +11,7 @@ use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::static_ip::StaticIp;
 use crate::model::desired::more_ips;
 use crate::model::desired::template::{self, Template};
-use crate::model::plan::given_up_ips::resources_of;
+use crate::model::plan::given_up_ips::{resources_of, use_no_more};
 use crate::model::plan::patched_template::patched;
 
 fn outputs_of(text: &mut Value) -> Option<&mut Map<String, Value>> {
@@ -94,4 +94,17 @@ fn use_it(text: &mut Value, gateway: &str, allocation: Value) -> Option<()> {
     let used = properties.entry(SECONDARY).or_insert_with(|| json!([]));
     used.as_array_mut()?.push(allocation);
     Some(())
+}
+
+/// Returns the template of the live stack in which the NAT gateway uses an additional static IP no more. `id`: the logical id of the EIP, or
+/// the name of the output. None if the text lacks an expected part.
+pub(in crate::model) fn without_use(stack: &Stack, gateway: &str, id: &str) -> Option<Template> {
+    patched(stack, |text| {
+        let resources = resources_of(text)?;
+        let given = given_ips::given(resources);
+        let mut one = Map::from_iter([resources.remove_entry(gateway)?]);
+        use_no_more(&mut one, &given, |of| of == id);
+        resources.extend(one);
+        Some(())
+    })
 }

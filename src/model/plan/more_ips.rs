@@ -2,8 +2,10 @@
 //!
 //! Each step is a change of its own, made when nothing else is to change: its failure affects no route, and no tenant's edit outdates it.
 //! After a failure only this step waits. One change adds a static IP and a later one uses it, so partners can allow the IP first. The
-//! number of IPs only grows: a flag that is lowered by mistake must not cost an IP that partners allow.
+//! number of IPs only grows: a flag that is lowered by mistake must not cost an IP that partners allow. Fewer IPs carry traffic only if
+//! `--replace-static-ip` names the zone, too.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::base::ids::Zone;
@@ -23,7 +25,7 @@ use crate::model::plan::decision::{Decision, Notes};
 use crate::model::plan::diff;
 use crate::model::plan::former_more_ips::{self, Source};
 use crate::model::plan::more_ip_templates::{
-    with_given_ip, with_more_eip, with_used_eip, with_used_given_ip,
+    with_given_ip, with_more_eip, with_used_eip, with_used_given_ip, without_use,
 };
 use crate::model::plan::released_ips;
 use crate::model::plan::types::{Plan, World};
@@ -71,20 +73,22 @@ pub(super) fn used_count(layout: &Layout, names: &Names, zone: &Zone) -> u8 {
     u8::try_from(more).map_or(MAX, |more| more.saturating_add(1))
 }
 
-/// Returns the zone's next step: the addition of a static IP, or if none is lacking the use of one.
+/// Returns the zone's next step: the addition of a static IP, or if none is lacking the use of one, or the end of its use.
 fn step_of(world: &World<'_>, layout: &Layout, names: &Names, zone: &Zone) -> Option<IpStep> {
     let settings = world.settings;
     let (exist, used) = (count(names, zone), used_count(layout, names, zone));
-    let (more, uses) = match exist < settings.eips_per_zone.min(MAX) {
-        true => (1, 0),
-        false => (0, 1),
+    let may_use_fewer = settings.replaced.contains(zone);
+    let (exist, used) = if exist < settings.eips_per_zone.min(MAX) {
+        (exist.saturating_add(1), used)
+    } else if used < settings.eips_in_use.min(exist) {
+        (exist, used.saturating_add(1))
+    } else if may_use_fewer && used > settings.eips_in_use.max(1) {
+        (exist, used.saturating_sub(1))
+    } else {
+        return None;
     };
-    let is_due = more == 1 || used < settings.eips_in_use.min(exist);
-    is_due.then(|| IpStep {
-        zone: zone.clone(),
-        exist: exist.saturating_add(more),
-        used: used.saturating_add(uses),
-    })
+    let zone = zone.clone();
+    Some(IpStep { zone, exist, used })
 }
 
 /// A static IP of the stack that its zone's NAT gateway does not use yet.
@@ -107,6 +111,15 @@ enum Target<'a> {
     Recover(u8, String),
     /// A static IP of the stack, for use.
     Use(Unused<'a>),
+    /// An IP that is to carry no more traffic. It stays announced.
+    Rest(Used<'a>),
+}
+
+/// An additional static IP that a zone's NAT gateway uses: the logical ids of the gateway and of the EIP or its output.
+struct Used<'a> {
+    gateway: &'a str,
+    id: &'a str,
+    ip: &'a str,
 }
 
 impl Target<'_> {
@@ -114,7 +127,7 @@ impl Target<'_> {
     fn recovers(&self, zone: &Zone) -> Option<Lost> {
         match self {
             Self::Recover(_, ip) => Some((zone.clone(), ip.clone())),
-            Self::New(_) | Self::Account(..) | Self::Use(_) => None,
+            Self::New(_) | Self::Account(..) | Self::Use(_) | Self::Rest(_) => None,
         }
     }
 
@@ -124,6 +137,7 @@ impl Target<'_> {
         match self {
             Self::New(number) => with_more_eip(stack, zone, *number, None),
             Self::Recover(number, ip) => with_more_eip(stack, zone, *number, Some(ip)),
+            Self::Rest(Used { gateway, id, .. }) => without_use(stack, gateway, id),
             Self::Account(number, ip) => with_given_ip(stack, table()?, (zone, *number, ip)),
             Self::Use(Unused {
                 gateway, id, given, ..
@@ -188,9 +202,12 @@ impl Plan {
         let (step, target) = self.next_ip(notes, world, stack, layout, names)?;
         let template = target.template(stack, names, &step.zone)?;
         let mut differences = diff::between(layout, &template, &self.request);
-        if let Target::Use(unused) = &target {
-            let differences = differences.iter_mut();
-            differences.for_each(|difference| difference.tell_use(unused.ip));
+        for difference in &mut differences {
+            match &target {
+                Target::Use(unused) => difference.tell_use(unused.ip, true),
+                Target::Rest(used) => difference.tell_use(used.ip, false),
+                Target::New(_) | Target::Account(..) | Target::Recover(..) => {}
+            }
         }
         let set = set_for(stack, &template);
         let decision = self.change(stack, names, Proposal::step(template, differences));
@@ -219,15 +236,22 @@ impl Plan {
             let Some(step) = self.due_step(world, layout, names, zone) else {
                 continue;
             };
-            let is_use = step.used > used_count(layout, names, zone);
-            let unused = is_use.then(|| unused_ip(world, stack, layout, names, zone));
-            let unused = unused.flatten();
-            if is_use && unused.is_none() {
+            let of_use = match step.used.cmp(&used_count(layout, names, zone)) {
+                Ordering::Equal => None,
+                Ordering::Greater => {
+                    let unused = unused_ip(world, stack, layout, names, zone);
+                    Some(unused.map(Target::Use))
+                }
+                Ordering::Less => {
+                    Some(used_ip(world, stack, layout, names, zone).map(Target::Rest))
+                }
+            };
+            if let Some(None) = of_use {
                 continue;
             }
             let Some(wait) = waits.get(&step) else {
-                match unused {
-                    Some(unused) if uses.is_none() => uses = Some((step, Target::Use(unused))),
+                match of_use.flatten() {
+                    Some(target) if uses.is_none() => uses = Some((step, target)),
                     None if adds.is_none() => {
                         adds = more(notes, world, names, zone).map(|target| (step, target));
                     }
@@ -241,7 +265,7 @@ impl Plan {
                 notes.report([no_more_yet(zone, reason, &why)]);
                 continue;
             }
-            let text = "the change that gives the zone one more static IP failed; the controller tries again after longer \
+            let text = "the change of its additional static IPs failed; the controller tries again after longer \
                         and longer waits: see the stack's events for the cause";
             notes.report([limit_reached(zone, text)]);
         }
@@ -291,6 +315,36 @@ fn unused_ip<'a>(
         };
         (!in_use.contains(eip.as_str()) && is_known && is_free(ip)).then_some(unused)
     })
+}
+
+/// Returns the additional static IP of the zone whose use ends next: one that the flags do not name before others, and the highest number.
+fn used_ip<'a>(
+    world: &World<'_>,
+    stack: &'a Stack,
+    layout: &Layout,
+    names: &'a Names,
+    zone: &Zone,
+) -> Option<Used<'a>> {
+    let gateway = names.part(zone, Part::NatGateway)?;
+    let in_use = more_ips::used(layout, names, zone);
+    let used = of(names, zone).into_values();
+    let used = used.filter(|id| in_use.contains(id.as_str()));
+    let used = used.filter_map(|id| Some((id, stack.outputs.get(id)?)));
+    let named = world.settings.more_allocations.get(zone);
+    let known = world.ledger.more_of(zone);
+    let is_named = |id: &str, ip: &str| {
+        let known = known.iter().find(|(_, it)| it.ip == ip);
+        let given = names.given_more.get(id).or(known.map(|(_, it)| it));
+        given.is_some_and(|it| named.is_some_and(|named| named.contains(&it.allocation)))
+    };
+    let used: Vec<_> = used.collect();
+    let last = used.iter().rev();
+    let last = last
+        .clone()
+        .find(|(id, ip)| !is_named(id, ip))
+        .or(last.clone().next());
+    let (id, ip) = last?;
+    Some(Used { gateway, id, ip })
 }
 
 /// Returns the zone's next static IP, which nothing uses yet. Marks the zone, so that EC2 is asked about the account. None if the zone can get

@@ -9,6 +9,7 @@ use crate::model::cloud::live::Effect;
 use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::retention::is_retained;
 use crate::model::cloud::static_ip::Account;
+use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::diff::Kind;
 use crate::model::plan::types::Action;
 
@@ -186,7 +187,7 @@ fn edits_do_not_postpone_an_ip_for_ever() {
     bench.network.headroom.ip_waits.is_overdue = true;
     let plan = bench.plan();
     assert_eq!(plan.ip_step, Some(step("a")), "{plan}");
-    assert_eq!(kinds(&plan), [(Kind::Add, "EIPaNo2".to_owned())], "{plan}");
+    assert!(kinds(&plan).iter().all(|(_, id)| id == "EIPaNo2"), "{plan}");
     bench.network.headroom.refused.additions = Some(0);
     assert!(bench.plan().ip_step.is_none(), "refused routes go first");
     bench.network.headroom.refused.additions = None;
@@ -274,4 +275,68 @@ fn what_no_settled_stack_has_shown_is_not_used() {
     assert_eq!(fresh.plan().ip_step, Some(step("a")));
     carry_out(&mut fresh, "203.0.113.1");
     assert_eq!(fresh.plan().ip_step, Some(step("b")));
+}
+
+/// Carries out the end of the use of an IP of zone a.
+fn rests(bench: &mut Bench) {
+    carry_out(bench, "");
+    bench.stack().outputs.remove("NATGatewaya");
+}
+
+#[test]
+fn fewer_ips_carry_traffic_only_where_a_flag_names_the_zone() {
+    let mut bench = announced();
+    for zone in ["a", "b"] {
+        carry_out(&mut bench, "");
+        bench.stack().outputs.remove(&format!("NATGateway{zone}"));
+    }
+    bench.settings.eips_in_use = 1;
+    assert_eq!(bench.plan().action, Action::Keep);
+    bench.settings.replaced = ["a".to_owned()].into();
+    let plan = bench.plan();
+    assert_eq!(plan.ip_step, Some(step("a")), "{plan}");
+    let what = "traffic leaves from 203.0.113.1 no more";
+    assert!(plan.differences[0].what.contains(what), "{plan}");
+    // CloudFormation must change the NAT gateway in place.
+    bench.stack().change_sets = vec![ready(&plan, Effect::MayReplace)];
+    assert!(matches!(bench.plan().action, Action::Discard { .. }));
+    bench.stack().change_sets = vec![ready(&plan, Effect::Modify)];
+    assert!(matches!(bench.plan().action, Action::Execute { .. }));
+    bench.stack().change_sets.clear();
+    rests(&mut bench);
+    let plan = bench.plan();
+    assert_eq!(plan.action, Action::Keep, "{plan}");
+    assert_eq!(plan.announced_ips["a"], ["203.0.113.1"], "it stays");
+    assert_eq!(plan.secondary_ips["b"], ["203.0.113.2"]);
+    assert_eq!(bench.reasons(), [Reason::StaticIpKept], "zone b");
+}
+
+/// The flags name another IP for the zone than one that it uses.
+#[test]
+fn an_ip_that_the_flags_do_not_name_rests_first() {
+    let mut bench = bench();
+    bench.settings.zones.remove("b");
+    (bench.settings.eips_per_zone, bench.settings.eips_in_use) = (3, 3);
+    carry_out(&mut bench, "203.0.113.1");
+    carry_out(&mut bench, "203.0.113.3");
+    for _ in 0..2 {
+        carry_out(&mut bench, "");
+        bench.stack().outputs.remove("NATGatewaya");
+    }
+    let mut ledger = Ledger::new("egress");
+    for (number, ip) in [(2, "203.0.113.1"), (3, "203.0.113.3")] {
+        let has = StaticIp {
+            ip: ip.to_owned(),
+            allocation: format!("eipalloc-{number}"),
+        };
+        ledger.note_more("a".to_owned(), number, has);
+    }
+    bench.ledger = Some(ledger);
+    bench.settings.eips_in_use = 2;
+    bench.settings.replaced = ["a".to_owned()].into();
+    let rest = |bench: &Bench| bench.plan().differences[0].what.clone();
+    assert!(rest(&bench).contains("203.0.113.3 no more"));
+    let named = vec!["eipalloc-3".to_owned()];
+    bench.settings.more_allocations = [("a".to_owned(), named)].into();
+    assert!(rest(&bench).contains("203.0.113.1 no more"));
 }

@@ -67,7 +67,7 @@ pub(in crate::model) fn more_asked(world: &World<'_>, zone: &Zone) -> Option<(Re
 
 impl Plan {
     /// Returns the network in which a new zone asks AWS for its released static IP, if nothing else is left to do: the change may fail, and
-    /// no route waits for it. A stream of edits does not postpone this for ever.
+    /// no route waits for it. A stream of edits postpones this for a limited time.
     pub(in crate::model) fn recovery(&self, world: &World<'_>) -> Option<Network> {
         let is_overdue = world.network.headroom.ip_waits.is_overdue;
         let lost = self.recoverable.as_ref();

@@ -225,14 +225,15 @@ fn protect_stack(at: &Settled<'_>, _: &mut Notes) -> Option<Decision> {
     (at.is_as_requested() && unprotected).then(|| Decision::new(Action::Protect(true), why))
 }
 
-/// Edits go first, but a stream of edits does not postpone a static IP for ever. The steps of all zones take long, so routes that wait for
+/// Edits go first, but a stream of edits postpones a static IP for a limited time. The steps of all zones take long, so routes that wait for
 /// another attempt go first, too.
 fn add_static_ip(at: &Settled<'_>, notes: &mut Notes) -> Option<Decision> {
     let headroom = &at.world.network.headroom;
     if headroom.refused.goes_first() {
         return None;
     }
-    if !at.is_as_requested() && !headroom.ip_waits.is_overdue {
+    let goes_first = headroom.ip_waits.is_overdue && !headroom.refused.retries;
+    if !at.is_as_requested() && !goes_first {
         return None;
     }
     at.draft
