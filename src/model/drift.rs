@@ -2,6 +2,7 @@
 
 pub mod cfn_detection;
 pub mod kind;
+pub mod recovery;
 pub mod tracker;
 
 use std::borrow::Cow;

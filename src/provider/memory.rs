@@ -13,6 +13,7 @@ use crate::model::base::ids::Zone;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::{Headroom, Network, Route, WorkerTable};
 use crate::model::cloud::observed::{Address, Observed};
+use crate::model::cloud::static_ip;
 use crate::model::plan::other_account::IN_MEMORY;
 use crate::model::plan::stack_policy;
 use crate::model::plan::types::Action;
@@ -173,6 +174,10 @@ impl Provider for MemoryProvider {
         let mut addresses = self.account().ec2.addresses.clone();
         addresses.retain(|ip, _| ips.contains(ip));
         Ok(addresses)
+    }
+
+    async fn static_ips(&self) -> static_ip::Account {
+        self.account().ec2.account()
     }
 
     async fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {

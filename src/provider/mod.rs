@@ -8,6 +8,7 @@ use crate::model::base::ids::Zone;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::{Headroom, Network};
 use crate::model::cloud::observed::{Address, Observed};
+use crate::model::cloud::static_ip::Account;
 use crate::model::drift::cfn_detection::Detection;
 use crate::model::plan::types::Action;
 
@@ -48,6 +49,11 @@ pub trait Provider: Send + Sync {
         &self,
         ips: &BTreeSet<String>,
     ) -> impl Future<Output = Result<BTreeMap<String, Address>, ProviderError>> + Send;
+
+    /// Returns the static IPs of the account in the region.
+    fn static_ips(&self) -> impl Future<Output = Account> + Send {
+        std::future::ready(Account::NotAsked)
+    }
 
     /// Starts CloudFormation's own drift detection of a stack at rest if `new`, and otherwise asks for the one that was started.
     fn detect(

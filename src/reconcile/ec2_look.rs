@@ -6,7 +6,7 @@ use tracing::Instrument as _;
 
 use super::{PlanInput, unproven};
 use crate::error_chain;
-use crate::model::cloud::live::{Live, Stack};
+use crate::model::cloud::live::{Live, Stack, uses};
 use crate::model::cloud::status::Phase;
 use crate::model::drift::tracker::Watch;
 use crate::provider::{Provider, Retry};
@@ -19,13 +19,21 @@ pub(super) async fn look<P: Provider>(
     view: &PlanInput<'_>,
     watch: &mut Watch,
 ) {
-    let unused = view.ledger.unused_ips(live);
+    let mut unused = view.ledger.unused_ips(live);
     let phase = match live {
         Live::Ours(stack) => Some(stack.status.phase()),
         Live::Absent => Some(Phase::Gone),
         Live::Foreign { .. } | Live::Several(_) => None,
     };
     watch.begin(view.grace.now, phase == Some(Phase::Settled));
+    if matches!(phase, Some(Phase::Settled | Phase::Gone)) && watch.asks_for_tags() {
+        let ask = provider.static_ips();
+        let account = ask
+            .instrument(spans::step("ask for tagged static IPs"))
+            .await;
+        watch.has_tagged(&account, &view.settings.stack_name);
+    }
+    unused.extend(watch.tagged().keys().filter(|ip| !uses(live, ip)).cloned());
     match (live, phase) {
         (Live::Ours(stack), Some(Phase::Settled)) => {
             for_drift(provider, stack, unused, watch).await

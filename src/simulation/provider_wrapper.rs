@@ -156,6 +156,13 @@ impl Provider for ProviderWrapper {
         self.courier.world.in_use().addresses(ips).await
     }
 
+    async fn static_ips(&self) -> Account {
+        match self.courier.read().await {
+            Ok(()) => self.courier.world.in_use().static_ips().await,
+            Err(error) => Account::Unanswered(error.to_string()),
+        }
+    }
+
     async fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {
         let mut headroom = match self.courier.read().await {
             Ok(()) => self.courier.world.in_use().headroom(zones).await,

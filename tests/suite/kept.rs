@@ -9,6 +9,7 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::browser::Browser;
+use crate::ledger::LEDGER;
 use crate::page;
 use crate::replica::{Launch, Replica};
 use crate::retained::{allocate, noted};
@@ -125,6 +126,29 @@ async fn the_static_ips_of_a_deleted_stack_are_shown() {
     stage.aws.call("ec2", "ReleaseAddress", &call);
     lists(&replica, &ips[1..]).await;
     exports(&replica, &sample(zone, &exits[zone], false), false).await;
+}
+
+/// Nothing but its tags shows that the IP of the removed zone is kept.
+#[tokio::test]
+async fn a_static_ip_is_shown_although_the_ledger_was_lost() {
+    let stage = Stage::open("kept-untold").await;
+    let mut replica = launch(&stage, "r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    let first = stage.routed(&EXAMPLE_CIDRS).await;
+    noted(&stage).await;
+    replica.terminate().await;
+    let without = launch(&stage, "r2").zones(&["a", "b"]);
+    let mut replica = without.arg("--remove-zone=eu-central-1c").start();
+    stage.exits_of(2).await;
+    replica.terminate().await;
+    stage.delete_config_map(LEDGER).await;
+    let zone = "eu-central-1c";
+    let replica = launch(&stage, "r3").zones(&["a", "b"]).start();
+    let kept = lists(&replica, &[&first[zone].ip]).await;
+    assert_eq!(kept[0]["allocationId"], first[zone].allocation);
+    let call = [("AllocationId", first[zone].allocation.as_str())];
+    stage.aws.call("ec2", "ReleaseAddress", &call);
+    lists(&replica, &[]).await;
 }
 
 /// Returns the notes of a ConfigMap's Events with this reason.

@@ -123,6 +123,11 @@ pub struct LastOperation {
     pub time: String,
 }
 
+/// Whether an output of our stack shows the static IP.
+pub fn uses(live: &Live, ip: &str) -> bool {
+    matches!(live, Live::Ours(stack) if stack.outputs.values().any(|used| used == ip))
+}
+
 /// The consecutive failures of the stack's deletion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deletion {

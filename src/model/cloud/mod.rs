@@ -21,3 +21,4 @@ pub mod retention;
 pub mod set_aside;
 pub mod static_ip;
 pub mod status;
+pub mod tagged_ips;

@@ -8,8 +8,11 @@ use crate::model::cloud::live::Live;
 use crate::model::cloud::logical_id::renewal;
 use crate::model::cloud::network::Headroom;
 use crate::model::cloud::observed::{Address, Observed};
+use crate::model::cloud::static_ip::Account;
 use crate::model::cloud::status::Phase;
+use crate::model::cloud::tagged_ips::{Tagged, tagged};
 use crate::model::drift::cfn_detection::{Detection, Inquiry};
+use crate::model::drift::recovery::{RECOVERY, Recovery};
 use crate::model::drift::{Cure, Drift};
 use crate::model::persisted::grace::whole_seconds;
 use crate::model::persisted::ledger::Repairs;
@@ -26,14 +29,6 @@ const FULL: Duration = Duration::from_secs(6 * 3_600);
 const TEST: Duration = Duration::from_secs(900);
 /// The maximum number of repairs of the same drift.
 pub const MAX_REPAIRS: u32 = 3;
-/// The start of each attempt to recover a lost static IP, as time since the loss was observed. AWS may have allocated the IP to another
-/// customer only for a while.
-const RECOVERY: [Duration; 4] = [
-    Duration::ZERO,
-    Duration::from_secs(60),
-    Duration::from_secs(600),
-    Duration::from_secs(3_600),
-];
 /// A drift that comes back within this time is the same drift, and its repair has failed.
 const MEMORY: Duration = Duration::from_secs(3_600);
 /// The granularity in seconds of the time that the next leader reads. While a drift persists, the ledger is written at this interval.
@@ -65,6 +60,9 @@ pub struct Watch {
     addresses: BTreeMap<String, Address>,
     /// When EC2 was last asked for static IPs alone, and for which.
     asked: Option<(Duration, BTreeSet<String>)>,
+    /// The static IPs that bear the tags of our stack, by public IP, when the account was asked for them, and whether it answered.
+    tagged: BTreeMap<String, Tagged>,
+    asked_for_tags: Option<(Duration, bool)>,
     /// Whether a drift exists that may still be repaired.
     restless: bool,
     inquiry: Inquiry,
@@ -95,27 +93,6 @@ pub enum Stage {
     Spent,
 }
 
-/// The progress of attempts to recover a static IP, with the number of attempts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recovery {
-    /// The next attempt may be made now.
-    Due(usize),
-    /// The next attempt may be made after this time.
-    Waits(usize, Duration),
-    /// All attempts were made.
-    Spent,
-}
-
-impl Recovery {
-    /// Returns the number of attempts.
-    pub fn tries(self) -> usize {
-        match self {
-            Self::Due(tries) | Self::Waits(tries, _) => tries,
-            Self::Spent => RECOVERY.len(),
-        }
-    }
-}
-
 impl Watch {
     /// Creates a state without observations. `interval`: None if EC2 is never read.
     pub fn new(interval: Option<Duration>) -> Self {
@@ -144,6 +121,8 @@ impl Watch {
                 now: self.now,
                 headroom: self.headroom.take(),
                 addresses: std::mem::take(&mut self.addresses),
+                tagged: std::mem::take(&mut self.tagged),
+                asked_for_tags: self.asked_for_tags,
                 ..Self::default()
             };
         }
@@ -255,6 +234,26 @@ impl Watch {
         if let Some(seen) = seen {
             self.addresses = seen;
         }
+    }
+
+    /// Whether to ask for the static IPs that bear the tags of our stack: once, so that those of which the ledger does not know are shown.
+    pub fn asks_for_tags(&self) -> bool {
+        let is_due = |interval| match self.asked_for_tags {
+            Some((at, answered)) => !answered && self.now.saturating_sub(at) >= interval,
+            None => true,
+        };
+        self.interval.is_some_and(is_due)
+    }
+
+    /// Records the static IPs that bear the tags of our stack.
+    pub fn has_tagged(&mut self, account: &Account, stack: &str) {
+        self.asked_for_tags = Some((self.now, matches!(account, Account::Listed { .. })));
+        self.tagged = tagged(account, stack);
+    }
+
+    /// Returns the static IPs that bear the tags of our stack, by public IP.
+    pub fn tagged(&self) -> &BTreeMap<String, Tagged> {
+        &self.tagged
     }
 
     /// Returns a static IP as last observed, for messages. It is too old to act on.

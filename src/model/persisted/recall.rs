@@ -8,7 +8,7 @@ use crate::model::base::ids::{EntryId, Zone};
 use crate::model::base::plain::plain;
 use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
-use crate::model::cloud::live::Live;
+use crate::model::cloud::live::{Live, uses};
 use crate::model::cloud::static_ip::StaticIp;
 use crate::model::cloud::status::Phase;
 use crate::model::input::request::{Request, Snapshot};
@@ -85,11 +85,7 @@ impl<'a> Recall<'a> {
     /// Returns the current and former static IPs of zones, without those that the stack uses now.
     pub fn unused_ips(self, live: &Live) -> BTreeSet<String> {
         let had = self.ledger().into_iter().flat_map(Ledger::had_ips);
-        let uses = |ip: &str| {
-            matches!(live, Live::Ours(stack)
-            if stack.outputs.values().any(|used| used == ip))
-        };
-        let unused = had.map(|(ip, _)| ip).filter(|ip| !uses(ip));
+        let unused = had.map(|(ip, _)| ip).filter(|ip| !uses(live, ip));
         unused.map(str::to_owned).collect()
     }
 

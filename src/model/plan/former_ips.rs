@@ -14,15 +14,12 @@ use crate::model::cloud::more_ips;
 use crate::model::cloud::network::Network;
 use crate::model::cloud::part_names::{alphanumeric, zone_of_eip};
 use crate::model::cloud::static_ip::{Account, AccountAddress, Choice, Choices, StaticIp};
+use crate::model::cloud::tagged_ips::{LOGICAL_ID, STACK_NAME};
 use crate::model::persisted::grace::whole_seconds;
 use crate::model::persisted::ledger::Ledger;
 use crate::model::plan::released_ips;
 use crate::model::plan::replaced_ips::{self, Replaced};
 use crate::model::plan::types::World;
-
-/// The tags that CloudFormation sets on a stack's resources.
-pub(super) const STACK_NAME: &str = "aws:cloudformation:stack-name";
-pub(super) const LOGICAL_ID: &str = "aws:cloudformation:logical-id";
 
 /// Returns the network with the choices for all zones that are configured and not live, or are to get another static IP. None if there
 /// is nothing to choose.

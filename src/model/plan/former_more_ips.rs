@@ -14,7 +14,8 @@ use crate::model::cloud::logical_id::renewal;
 use crate::model::cloud::more_ips::{MAX, of};
 use crate::model::cloud::part_names::{Part, part_name};
 use crate::model::cloud::static_ip::{Account, AccountAddress, Choice, StaticIp};
-use crate::model::plan::former_ips::{LOGICAL_ID, STACK_NAME, given_choice, if_free, tag, wait};
+use crate::model::cloud::tagged_ips::{LOGICAL_ID, STACK_NAME};
+use crate::model::plan::former_ips::{given_choice, if_free, tag, wait};
 use crate::model::plan::released_ips;
 use crate::model::plan::types::World;
 

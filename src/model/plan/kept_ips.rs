@@ -8,6 +8,7 @@ use crate::model::base::problem::{Problem, Subject};
 use crate::model::base::reason::Reason;
 use crate::model::cloud::layout::Names;
 use crate::model::cloud::live::Live;
+use crate::model::cloud::observed::Address;
 use crate::model::cloud::static_ip::{FormerIp, IpChange, KeptIp};
 use crate::model::cloud::status::Phase;
 use crate::model::persisted::grace::whole_seconds;
@@ -17,8 +18,8 @@ use crate::model::plan::types::{Plan, World};
 /// The time for which a change is shown, so that a user who was away overnight still sees it.
 const SHOWN: Duration = Duration::from_hours(24);
 
-/// Returns the static IPs that zones had, that EC2 still shows, and that no NAT gateway of the stack uses. An IP in doubt is left out,
-/// since users release the IPs of this list.
+/// Returns the static IPs that zones had, that EC2 still shows, and that no NAT gateway of the stack uses. The ledger knows them, or else
+/// CloudFormation's tags. An IP in doubt is left out, since users release the IPs of this list.
 pub(in crate::model) fn kept(
     ledger: &Ledger,
     plan: &Plan,
@@ -53,7 +54,26 @@ pub(in crate::model) fn kept(
             held_by: address.held_by.clone(),
         })
     };
-    unused.filter_map(kept).collect()
+    let mut all: Vec<KeptIp> = unused.filter_map(kept).collect();
+    let zones = || world.settings.zones.keys().chain(names.nat_cidrs.keys());
+    for (ip, tagged) in world.watch.tagged() {
+        let zone = tagged.zone(zones());
+        let is_new = is_busy && !names.nat_cidrs.contains_key(&zone);
+        let is_known = ledger.knows(&tagged.allocation) || all.iter().any(|it| it.ip == *ip);
+        if used.contains(ip.as_str()) || is_known || is_new {
+            continue;
+        }
+        let seen = world.watch.address(ip);
+        let is_free = |it: &&Address| it.held_by.is_none() && it.allocation == tagged.allocation;
+        let seen = seen.filter(is_free);
+        all.extend(seen.map(|_| KeptIp {
+            zone,
+            ip: ip.clone(),
+            allocation_id: tagged.allocation.clone(),
+            held_by: None,
+        }));
+    }
+    all
 }
 
 /// Returns the recent changes of the live zones' static IPs.

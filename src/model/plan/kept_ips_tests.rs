@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::super::tests::{Bench, texts};
 use super::*;
 use crate::model::cloud::observed::Address;
-use crate::model::cloud::static_ip::StaticIp;
+use crate::model::cloud::static_ip::{Account, AccountAddress, StaticIp};
+use crate::model::cloud::tagged_ips::{LOGICAL_ID, STACK_NAME};
+use crate::model::drift::tracker::Watch;
 use crate::model::persisted::recall::Recall;
 
 fn ip(last: &str) -> String {
@@ -167,4 +169,60 @@ fn a_change_is_told_for_a_day_and_a_first_ip_is_none() {
     };
     stack.outputs.remove("EIPa");
     assert_eq!(told(&bench, 23), []);
+}
+
+/// The ledger was lost: CloudFormation's tags show the IPs.
+#[test]
+fn without_the_ledger_the_tags_show_what_is_kept() {
+    let mut bench = bench();
+    bench.ledger = Some(Ledger::new("egress"));
+    let address = |(last, id): (&str, &str)| {
+        let address = AccountAddress {
+            ip: ip(last),
+            tags: texts(&[(STACK_NAME, "egress"), (LOGICAL_ID, id)]),
+            ..AccountAddress::default()
+        };
+        (format!("eipalloc-{last}"), address)
+    };
+    let tagged = [
+        ("1", "EIPa"),
+        ("3", "EIPbNo2"),
+        ("4", "EIPz"),
+        ("5", "EIPa"),
+        ("6", "EIPa"),
+    ];
+    let account = Account::Listed {
+        addresses: tagged.into_iter().map(address).collect(),
+        gone: BTreeSet::new(),
+    };
+    assert!(!bench.watch.asks_for_tags(), "drift detection is off");
+    bench.watch = Watch::new(Some(Duration::from_secs(60)));
+    assert!(bench.watch.asks_for_tags());
+    bench.watch.has_tagged(&account, "egress");
+    assert!(!bench.watch.asks_for_tags(), "once");
+    shows(
+        &mut bench,
+        &[
+            ("1", Some("eni-1")),
+            ("3", None),
+            ("4", None),
+            ("6", Some("i-9")),
+        ],
+    );
+    let zones: Vec<_> = listed(&bench)
+        .into_iter()
+        .map(|(zone, ip, _)| (zone, ip))
+        .collect();
+    // Two of them are in use, and one was released since.
+    let expected = [("b".to_owned(), ip("3")), ("EIPz".to_owned(), ip("4"))];
+    assert_eq!(zones, expected);
+    assert!(
+        listed(&bench)[0]
+            .2
+            .as_ref()
+            .unwrap()
+            .ends_with("eipalloc-3")
+    );
+    bench.watch.has_tagged(&account, "other");
+    assert_eq!(listed(&bench), []);
 }

@@ -9,7 +9,7 @@ use crate::model::cloud::observed::Observed;
 use crate::model::cloud::part_names::Part;
 use crate::model::cloud::static_ip::StaticIp;
 use crate::model::drift::kind::DriftKind;
-use crate::model::drift::tracker::Recovery;
+use crate::model::drift::recovery::Recovery;
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::decision::{Decision, Notes};
 use crate::model::plan::types::{Action, Plan, World};

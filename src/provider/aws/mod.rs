@@ -35,6 +35,7 @@ use crate::model::base::ids::Zone;
 use crate::model::cloud::live::{Live, Stack};
 use crate::model::cloud::network::{Headroom, Network};
 use crate::model::cloud::observed::{Address, Observed};
+use crate::model::cloud::static_ip::Account;
 use crate::model::drift::cfn_detection::Detection;
 use crate::model::plan::types::Action;
 
@@ -196,6 +197,15 @@ impl AwsProvider {
             keeps_policy: self.config.stack_policy,
         }
     }
+
+    fn surveyor(&self) -> Surveyor<'_> {
+        Surveyor {
+            calls: &self.calls,
+            ec2: &self.ec2,
+            quotas: &self.quotas,
+            region: &self.region,
+        }
+    }
 }
 
 impl Provider for AwsProvider {
@@ -285,14 +295,12 @@ impl Provider for AwsProvider {
         detector.detect(&mut memory, stack, new).await
     }
 
+    async fn static_ips(&self) -> Account {
+        self.surveyor().static_ips().await
+    }
+
     async fn headroom(&self, zones: &BTreeSet<Zone>) -> Headroom {
-        let surveyor = Surveyor {
-            calls: &self.calls,
-            ec2: &self.ec2,
-            quotas: &self.quotas,
-            region: &self.region,
-        };
-        surveyor.headroom(zones).await
+        self.surveyor().headroom(zones).await
     }
 
     async fn apply(

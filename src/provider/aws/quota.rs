@@ -139,6 +139,11 @@ impl Surveyor<'_> {
     }
 
     /// Returns the static IPs of the account in the region.
+    /// Returns the static IPs of the account.
+    pub async fn static_ips(&self) -> Account {
+        account(self.addresses().await, self.region)
+    }
+
     async fn addresses(&self) -> Result<Vec<Address>, Failure> {
         let read = self.calls.read(Service::Ec2, "DescribeAddresses", |gate| {
             let request = self.ec2.describe_addresses();

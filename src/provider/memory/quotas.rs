@@ -38,7 +38,7 @@ impl Ec2 {
         }
     }
 
-    fn account(&self) -> Account {
+    pub(super) fn account(&self) -> Account {
         let shown = |(ip, address): (&String, &Address)| {
             let tags = self.address_tags.get(ip).cloned().unwrap_or_default();
             let held_by = address.held_by.clone();
