@@ -53,6 +53,8 @@ pub enum Bug {
     OldIpNotAsked,
     /// A zone that is added gets a new static IP although the account has its former one.
     FormerIpIgnored,
+    /// An additional static IP that comes back is a new one.
+    MoreIpMadeAnew,
     /// No more than one static IP of a zone carries traffic.
     SecondIpUnused,
     /// An additional static IP is used by the change that adds it.
@@ -118,7 +120,7 @@ pub enum Bug {
 
 impl Bug {
     /// All bugs, each with the number of histories that find it.
-    pub const PLANTED: [(Self, u64); 52] = [
+    pub const PLANTED: [(Self, u64); 53] = [
         (Self::EmptyTrusted, 500),
         (Self::TyposDropped, 100),
         (Self::OversizedDropped, 100),
@@ -143,6 +145,7 @@ impl Bug {
         (Self::EipReleased, 100),
         (Self::OldIpNotAsked, 20),
         (Self::FormerIpIgnored, 100),
+        (Self::MoreIpMadeAnew, 300),
         (Self::SecondIpUnused, 40),
         (Self::UsedUnannounced, 40),
         (Self::DeadEndTaken, 200),

@@ -18,7 +18,12 @@ impl Script {
     /// Returns how many static IPs each zone is to have, and how many of them carry traffic, by the flags of all replicas. Histories with
     /// a bug in their use have two.
     pub fn eips(&self, bug: Bug) -> (u8, u8) {
-        if matches!(bug, Bug::SecondIpUnused | Bug::UsedUnannounced) {
+        let with_two = [
+            Bug::MoreIpMadeAnew,
+            Bug::SecondIpUnused,
+            Bug::UsedUnannounced,
+        ];
+        if with_two.contains(&bug) {
             return (2, 2);
         }
         let eips = self.events.iter().find_map(|(_, event)| match event {

@@ -52,6 +52,7 @@ pub async fn in_template(bug: Bug, template: &mut Template, account: &MemoryProv
     match bug {
         Bug::OldIpNotAsked => asks_for_any_ip(&mut template.text),
         Bug::UsedUnannounced => uses_at_once(template),
+        Bug::MoreIpMadeAnew => more_ips_anew(template),
         Bug::IpMadeAnew => another_ip(template, account).await,
         _ => {}
     }
@@ -89,6 +90,24 @@ fn uses_at_once(template: &mut Template) {
         if !resources[&eip].is_null() && !resources[&gateway].is_null() {
             let id = serde_json::json!([{ "Fn::GetAtt": [eip, "AllocationId"] }]);
             resources[&gateway]["Properties"]["SecondaryAllocationIds"] = id;
+        }
+    }
+    template.text = text.to_string();
+}
+
+/// Makes a new EIP of each additional static IP that is no resource of the stack.
+fn more_ips_anew(template: &mut Template) {
+    let mut text: serde_json::Value = serde_json::from_str(&template.text).unwrap_or_default();
+    for zone in ["euwest1a", "euwest1b"] {
+        let eip = format!("EIP{zone}No2");
+        if text["Outputs"][&eip]["Value"].is_string() {
+            text["Outputs"][&eip]["Value"] = serde_json::json!({ "Ref": eip });
+            text["Resources"][&eip] = serde_json::json!({
+                "Type": "AWS::EC2::EIP",
+                "Properties": { "Domain": "vpc" },
+            });
+            let resources = text["Resources"].as_object_mut();
+            resources.into_iter().for_each(retention::retain);
         }
     }
     template.text = text.to_string();

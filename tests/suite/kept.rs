@@ -152,7 +152,7 @@ async fn a_static_ip_is_shown_although_the_ledger_was_lost() {
 }
 
 /// Returns the notes of a ConfigMap's Events with this reason.
-async fn told(stage: &Stage, name: &str, reason: &str) -> Vec<String> {
+pub async fn told(stage: &Stage, name: &str, reason: &str) -> Vec<String> {
     let api: Api<Event> = Api::namespaced(stage.kube.clone(), &stage.namespace);
     let all = api.list(&ListParams::default()).await.unwrap().items;
     let of_it = all.into_iter().filter(|event| {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use crate::kept;
 use crate::memory::{self, status};
 use crate::replica::{Launch, Replica};
 use crate::retained::{addresses, allocate, delete_stack, noted, without_stack};
@@ -106,6 +107,31 @@ async fn a_second_static_ip_is_announced_and_outlives_its_zone() {
     })
     .await;
     assert_eq!(addresses(&stage), all);
+}
+
+/// Partners have to allow it, so everybody whom it will serve is told.
+#[tokio::test]
+async fn an_announced_static_ip_is_an_event_on_every_config_map() {
+    let stage = Stage::open("more-events").await;
+    stage.aws.settings(json!({ "eip_quota": 6 }));
+    let mut replica = stage.replica("r1").start();
+    stage.config_map("egress-t1", &EXAMPLE).await;
+    stage.config_map("egress-t2", &[("dns", "9.9.9.9")]).await;
+    let cidrs = [&EXAMPLE_CIDRS[..], &["9.9.9.9/32"]].concat();
+    stage.routed(&cidrs).await;
+    noted(&stage).await;
+    replica.terminate().await;
+    let replica = launch(&stage, "r2", 2).start();
+    let status = announced(&replica, 3).await;
+    let second = status["announcedIps"]["eu-central-1a"][0].as_str().unwrap();
+    for name in ["egress-t1", "egress-t2"] {
+        wait::until_async(&format!("{name} is told"), || async {
+            let notes = kept::told(&stage, name, "Routed").await;
+            let has_it = notes.iter().any(|note| note.contains(second));
+            wait::check(has_it, || format!("{notes:?}"))
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

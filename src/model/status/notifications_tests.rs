@@ -91,6 +91,19 @@ fn each_word_is_said_once() {
 }
 
 #[test]
+fn an_announced_static_ip_is_told_once_about_entries_that_were_told_before() {
+    let mut memory = Memory::default();
+    let mut dns = entry("dns", "8.8.8.8", State::Routed);
+    assert_eq!(tell(&mut memory, vec![dns.clone()]), ["Routed"]);
+    dns.static_ips.push("203.0.113.9".to_owned());
+    let with_it = object(vec![dns.clone()]);
+    let mut notices = memory.news(&with_it).into_iter();
+    assert!(notices.any(|it| it.note.contains("203.0.113.9")));
+    assert_eq!(tell(&mut memory, vec![dns.clone()]), ["Routed"]);
+    assert_eq!(tell(&mut memory, vec![dns]), [""; 0]);
+}
+
+#[test]
 fn a_typo_is_told_beside_the_progress_and_again_when_it_comes_back() {
     let mut memory = Memory::default();
     let good = || entry("dns", "8.8.8.8", State::Routed);
