@@ -19,8 +19,7 @@ use crate::model::cloud::more_ips::IpWaits;
 use crate::model::cloud::network::{Headroom, Later, Network};
 use crate::model::cloud::set_aside::SetAside;
 use crate::model::cloud::static_ip::Account;
-use crate::model::drift::Drift;
-use crate::model::drift::tracker::{Stage, Watch};
+use crate::model::drift::tracker::Watch;
 use crate::model::input::request::Snapshot;
 use crate::model::persisted::grace::Grace;
 use crate::model::persisted::ledger::Ledger;
@@ -375,8 +374,7 @@ impl LeaderState {
 fn not_reverted(watch: &mut Watch, plan: &Plan, error: &ProviderError) -> bool {
     let is_refused = matches!(plan.action, Action::Revert(_)) && error.retry == Retry::AfterFix;
     if is_refused {
-        let new = |drift: &&Drift| watch.stage(drift) == Stage::New;
-        let keys: Vec<String> = plan.drifts.iter().filter(new).map(Drift::key).collect();
+        let keys = plan.not_reverted(watch);
         watch.tried(&keys);
     }
     is_refused

@@ -16,7 +16,7 @@ use crate::model::cloud::change_set_name::REVERT;
 use crate::model::cloud::layout::{Layout, Names};
 use crate::model::cloud::live::{Change, ChangeSet, ChangeSetState, Effect, Stack};
 use crate::model::drift::recovery::Recovery;
-use crate::model::drift::tracker::{MAX_REPAIRS, Stage};
+use crate::model::drift::tracker::{MAX_REPAIRS, Stage, Watch};
 use crate::model::drift::{Cure, Drift, Place};
 use crate::model::plan::change_set::{Proposal, set_for};
 use crate::model::plan::decision::{Decision, Notes};
@@ -140,14 +140,20 @@ impl Plan {
             && (self.drifts.iter())
                 .all(|drift| drift.cure.is_like_reverting() && !gives_eip(drift));
         let new = |drift: &&Drift| {
-            let is_new = world.watch.stage(drift) == Stage::New || drift.cure == Cure::Revert;
-            revertible && drift.kind.is_revertible() && is_new
+            revertible && drift.kind.is_revertible() && is_to_be_reverted(world.watch, drift)
         };
         let fresh: Vec<Drift> = curable.iter().filter(new).cloned().collect();
         if !fresh.is_empty() {
             return Some(self.revert(stack, &fresh));
         }
         self.remake(notes, world, stack, layout, names, curable)
+    }
+
+    /// Returns the keys of the drifts whose repair has failed because AWS refused to create a change set that reverts drift.
+    pub(crate) fn not_reverted(&self, watch: &Watch) -> Vec<String> {
+        let drifts = self.drifts.iter();
+        let failed = drifts.filter(|drift| is_to_be_reverted(watch, drift));
+        failed.map(Drift::key).collect()
     }
 
     /// Returns the next step of a change set with DeploymentMode REVERT_DRIFT.
@@ -326,6 +332,11 @@ impl Plan {
         desired.routes.retain(comes_back);
         desired.routes
     }
+}
+
+/// Whether the next attempt is a change set that reverts drift. No other change restores the entries of a list.
+fn is_to_be_reverted(watch: &Watch, drift: &Drift) -> bool {
+    watch.stage(drift) == Stage::New || drift.cure == Cure::Revert
 }
 
 /// Restricts last attempts to one zone: a drift that cannot be repaired fails the change, and must not use up other zones' attempts.

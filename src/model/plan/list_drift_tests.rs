@@ -179,6 +179,23 @@ fn each_drift_of_lists_has_its_reason() {
 }
 
 #[test]
+fn a_list_whose_reversion_aws_refuses_holds_up_nothing() {
+    let mut scene = listed();
+    list(&mut scene).max_entries = 200;
+    for _ in 0..MAX_REPAIRS {
+        let plan = scene.plan();
+        assert!(matches!(plan.action, Action::Revert(_)), "{plan}");
+        let keys = plan.not_reverted(&scene.bench.watch);
+        scene.bench.watch.tried(&keys);
+    }
+    let plan = scene.plan();
+    assert_eq!(plan.action, Action::Keep, "{plan}");
+    scene.bench.ask(&[("dns", "8.8.8.8"), ("other", "9.9.9.9")]);
+    let second = (text("NetworkList02"), vec![text("9.9.9.9/32")]);
+    assert_eq!(entries(&next(&mut scene))[1], second);
+}
+
+#[test]
 fn a_route_to_a_list_is_taken_out_and_put_back() {
     let mut scene = listed();
     let table = scene.bench.network.worker_tables.get_mut("rtb-a");
