@@ -25,7 +25,8 @@ impl Plan {
     pub(in crate::model::plan) fn uses_list(&self, names: &Names, id: &str) -> bool {
         let (tables, list): (Vec<&TableId>, &str) = match names.list_routes.get(id) {
             Some((table, list)) => (vec![table], list),
-            None => (self.desired.tables.keys().collect(), id),
+            // A list to which no route leads serves nothing.
+            None => (names.routes_to(id).map(|(_, table)| table).collect(), id),
         };
         // What EC2 no longer has serves nothing.
         let there = names.lists.get(list);

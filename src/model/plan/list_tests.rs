@@ -63,7 +63,7 @@ pub(super) fn names(bench: &Bench) -> Names {
 }
 
 /// Makes one change: the plan's template becomes the live stack, and EC2 matches it.
-fn change(bench: &mut Bench) -> Plan {
+pub(super) fn change(bench: &mut Bench) -> Plan {
     let plan = bench.plan();
     if let Action::Create(template) | Action::Prepare(template) = &plan.action {
         bench.live = Live::Ours(Box::new(stack_of(template)));
@@ -252,6 +252,12 @@ fn a_list_that_serves_networks_is_not_taken_away() {
     for id in [routes[0], "NetworkList01"] {
         assert!(plan.uses_list(&names, id), "{id}");
     }
+    // Without any NAT gateway, no route leads to the list.
+    let without_routes = Names {
+        list_routes: BTreeMap::new(),
+        ..names.clone()
+    };
+    assert!(!plan.uses_list(&without_routes, "NetworkList01"));
     ask(&mut bench, &Nets::new());
     assert!(!bench.plan().uses_list(&names, "NetworkList01"));
 }
