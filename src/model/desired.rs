@@ -5,6 +5,7 @@ pub(crate) mod fingerprint;
 pub mod list_damage;
 pub mod lists;
 pub(crate) mod more_ips;
+pub mod movable;
 pub mod new_lists;
 pub mod parse;
 pub(crate) mod reading;

@@ -301,8 +301,14 @@ mod retain_first_tests;
 mod list_drift_tests;
 
 #[cfg(test)]
+#[path = "plan/list_failure_tests.rs"]
+mod list_failure_tests;
+#[cfg(test)]
 #[path = "plan/list_tests.rs"]
 mod list_tests;
+#[cfg(test)]
+#[path = "plan/partly_listed_tests.rs"]
+mod partly_listed_tests;
 
 #[cfg(test)]
 #[path = "plan/stack_policy_tests.rs"]

@@ -17,6 +17,7 @@ use crate::model::cloud::logical_id::next_name;
 use crate::model::cloud::network_lists::{NetworkList, list_name, number_of};
 use crate::model::cloud::prefix_list::MOST_CHANGES;
 use crate::model::desired::Desired;
+use crate::model::desired::movable::movable;
 use crate::model::desired::shift::Shift;
 
 /// The direct routes and the lists that serve the desired routes.
@@ -101,23 +102,23 @@ impl<'a> Choice<'a> {
         let tables = tables
             .filter(|zone| !desired.frozen.contains(*zone))
             .count();
-        let mut counts: BTreeMap<Ipv4Net, usize> = BTreeMap::new();
-        for (table, net) in &desired.routes {
-            let zone = desired.tables.get(table);
-            let counts_here = zone.is_some_and(|zone| !desired.frozen.contains(zone));
-            *counts.entry(*net).or_default() += usize::from(counts_here);
-        }
+        let counts = counts(desired);
         let listed = names.lists.values().flat_map(|list| &list.entries);
         let live = names.routes.keys().map(|(_, net)| net).chain(listed);
         let live: BTreeSet<Ipv4Net> = live.copied().collect();
+        let lacking = lacking(desired, names);
         let unturned: BTreeSet<&Ipv4Net> = desired.unturned.keys().map(|(_, net)| net).collect();
         let in_all = |(net, count): &(&Ipv4Net, &usize)| {
             **count == tables && tables > 0 && !unturned.contains(net)
         };
-        let not_live = counts.iter().filter(|(net, _)| !live.contains(*net));
-        let not_live: BTreeSet<Ipv4Net> = not_live.map(|(net, _)| *net).collect();
+        let is_new = |net: &Ipv4Net| match desired.into_lists {
+            Some(room) => !live.contains(net) || room.partly && lacking.contains(net),
+            None => false,
+        };
         let new = counts.iter().filter(in_all).map(|(net, _)| *net);
-        let new = new.filter(|net| desired.into_lists.is_some() && not_live.contains(net));
+        let new = new.filter(is_new);
+        let not_live = counts.keys().filter(|net| !live.contains(*net));
+        let not_live: BTreeSet<Ipv4Net> = not_live.chain(&lacking).copied().collect();
         let Shift {
             enter,
             leave_routes,
@@ -296,9 +297,17 @@ impl<'a> Choice<'a> {
         }
         let (desired, names) = (self.desired, self.names);
         let mut list_routes = BTreeMap::new();
+        // Routes to networks of lists from tables that get no route to the list.
+        let mut apart = BTreeSet::new();
+        let partly = desired.into_lists.is_some_and(|room| room.partly);
         for (id, list) in &lists {
             for (table, zone) in &desired.tables {
                 let route = |net: &Ipv4Net| (table.clone(), *net);
+                let has_route = || names.routes_to(id).any(|(_, of)| of == table);
+                if partly && names.lists.contains_key(id) && !has_route() {
+                    apart.extend(list.entries.iter().map(route));
+                    continue;
+                }
                 let mut nets = list.entries.iter();
                 let serves = nets.any(|net| {
                     desired.routes.contains(&route(net))
@@ -307,7 +316,6 @@ impl<'a> Choice<'a> {
                 });
                 // EC2 refuses a route to a list that is gone.
                 let is_gone = desired.damage.gone.contains(id);
-                let has_route = || names.routes_to(id).any(|(_, of)| of == table);
                 if serves && (!is_gone || has_route()) {
                     let mut nets = list.entries.iter();
                     let unturned = nets.find_map(|net| desired.unturned.get(&route(net)));
@@ -320,7 +328,7 @@ impl<'a> Choice<'a> {
         let is_direct = |route: &&(TableId, Ipv4Net)| {
             let stays = names.is_direct(route) && !self.moved.contains(&route.1);
             let is_added = desired.shift.get_routes.contains(&route.1);
-            !listed.contains(&route.1) || stays || is_added
+            !listed.contains(&route.1) || stays || is_added || apart.contains(*route)
         };
         let mut direct: BTreeSet<_> = desired.routes.iter().filter(is_direct).cloned().collect();
         // Direct routes stay until EC2 has the list entries that replace them.
@@ -340,27 +348,30 @@ impl<'a> Choice<'a> {
     }
 }
 
-/// Returns the networks that are in no list and have a direct route in each table, to the zone of the table.
-pub(in crate::model) fn movable(desired: &Desired, names: &Names) -> BTreeSet<Ipv4Net> {
-    let Some(first) = desired.tables.keys().next() else {
-        return BTreeSet::new();
+/// Returns the number of tables outside of frozen zones for each network.
+fn counts(desired: &Desired) -> BTreeMap<Ipv4Net, usize> {
+    let mut counts: BTreeMap<Ipv4Net, usize> = BTreeMap::new();
+    for route in &desired.routes {
+        *counts.entry(route.1).or_default() += usize::from(is_counted(desired, &route.0));
+    }
+    counts
+}
+
+fn is_counted(desired: &Desired, table: &TableId) -> bool {
+    let zone = desired.tables.get(table);
+    zone.is_some_and(|zone| !desired.frozen.contains(zone))
+}
+
+/// Returns the networks that are in no list and lack a route in some table.
+fn lacking(desired: &Desired, names: &Names) -> BTreeSet<Ipv4Net> {
+    let lists = || names.lists.values();
+    let lacks = |route: &&(TableId, Ipv4Net)| {
+        is_counted(desired, &route.0)
+            && !names.routes.contains_key(*route)
+            && !lists().any(|list| list.entries.contains(&route.1))
     };
-    let unturned: BTreeSet<&Ipv4Net> = desired.unturned.keys().map(|(_, net)| net).collect();
-    let is_movable = |net: &Ipv4Net| {
-        let is_listed = names.lists.values().any(|list| list.entries.contains(net));
-        let mut tables = desired.tables.iter();
-        !is_listed
-            && !unturned.contains(net)
-            && tables.all(|(table, zone)| {
-                let route = (table.clone(), *net);
-                desired.routes.contains(&route)
-                    && names.is_direct(&route)
-                    && names.route_zones.get(&route) == Some(zone)
-            })
-    };
-    let routes = desired.routes.iter();
-    let nets = routes.filter(|(table, _)| table == first);
-    nets.map(|(_, net)| *net).filter(is_movable).collect()
+    let routes = desired.routes.iter().filter(lacks);
+    routes.map(|(_, net)| *net).collect()
 }
 
 /// Whether one of these disjoint networks overlaps `net`.

@@ -11,6 +11,9 @@ pub struct NewLists {
     pub last: usize,
     /// Whether networks with direct routes move into free slots of lists, which makes room in the stack.
     pub moves: bool,
+    /// Whether lists serve a network in some tables only. Networks with direct routes in some tables go into free slots, and a table without
+    /// a route to a list gets direct routes to the networks of the list.
+    pub partly: bool,
 }
 
 impl NewLists {
@@ -23,7 +26,7 @@ impl NewLists {
         Self {
             usual,
             last,
-            moves: false,
+            ..Self::default()
         }
     }
 

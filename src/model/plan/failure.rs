@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 
 use crate::model::base::ids::{TableId, Zone};
 use crate::model::cloud::layout::Names;
-use crate::model::cloud::live::{ChangeSet, Live, Stack};
+use crate::model::cloud::live::{Change, ChangeSet, Effect, Live, Stack};
 use crate::model::cloud::network::Network;
 use crate::model::cloud::network_lists;
 use crate::model::cloud::observed::Observed;
@@ -42,8 +42,12 @@ impl Failure {
                 failure.zones.insert((zone, cidr));
                 continue;
             } else if let Some(table) = list_table_of(id, world.network, names) {
-                let Some(table) = table.filter(|_| failed.table_is_full || gateway.is_some())
-                else {
+                // A table that is refused a route to a live list holds up no other table.
+                let is_alone = table
+                    .as_ref()
+                    .is_some_and(|table| adds_route(id, table, names));
+                let is_of_table = failed.table_is_full || gateway.is_some() || is_alone;
+                let Some(table) = table.filter(|_| is_of_table) else {
                     // The failure of a list does not show which entry AWS refuses.
                     failure.unexplained = failure.failed;
                     continue;
@@ -134,6 +138,12 @@ fn list_table_of(id: &str, network: &Network, names: &Names) -> Option<Option<Ta
     Some(Some(table.clone()))
 }
 
+/// Whether a resource is a new route from this table to a live list.
+fn adds_route(id: &str, table: &TableId, names: &Names) -> bool {
+    let list = network_lists::list_of_route(id, table);
+    list.is_some_and(|list| names.lists.contains_key(list)) && !names.list_routes.contains_key(id)
+}
+
 fn route_of(id: &str, network: &Network, names: &Names) -> Option<(TableId, Ipv4Net)> {
     let mut live = names.routes.iter();
     let live = live.find(|(_, name)| *name == id);
@@ -171,24 +181,49 @@ impl Plan {
         let (Action::Execute { change_set }, Live::Ours(stack)) = (&self.action, world.live) else {
             return;
         };
-        self.attempt = additions(stack, change_set, world.network);
-        // A route that a repair adds again is no new route.
         let mut sets = stack.change_sets.iter();
-        let set = sets.find(|set| set.name == *change_set);
-        if set.is_some_and(ChangeSet::changes_list) {
-            self.attempt.extend(self.desired.routes.iter().cloned());
+        let Some(set) = sets.find(|set| set.name == *change_set) else {
+            return;
+        };
+        let routes = added(set).filter_map(|id| route_of(id, world.network, &Names::default()));
+        self.attempt = routes.collect();
+        match listed(set, world.network, names) {
+            Some(routes) => self.attempt.extend(routes),
+            None => self.attempt.extend(self.desired.routes.iter().cloned()),
         }
+        // A route that a repair adds again is no new route.
         self.attempt
             .retain(|route| !names.routes.contains_key(route));
     }
 }
 
-/// Returns the routes that a change set adds.
-fn additions(stack: &Stack, change_set: &str, network: &Network) -> BTreeSet<(TableId, Ipv4Net)> {
-    let mut sets = stack.change_sets.iter();
-    let set = sets.find(|set| set.name == change_set);
-    let changes = set.into_iter().flat_map(|set| &set.changes);
-    let added = changes.filter(|change| change.effect == crate::model::cloud::live::Effect::Add);
-    let route = |id: &str| route_of(id, network, &Names::default());
-    added.filter_map(|it| route(&it.logical_id)).collect()
+/// Returns the logical ids that a change set adds.
+fn added(set: &ChangeSet) -> impl Iterator<Item = &String> {
+    let added = |change: &&Change| change.effect == Effect::Add;
+    let changes = set.changes.iter().filter(added);
+    changes.map(|change| &change.logical_id)
+}
+
+/// Returns the networks that lists serve after a change set, for each table. None if the lists are unknown.
+fn listed(
+    set: &ChangeSet,
+    network: &Network,
+    names: &Names,
+) -> Option<BTreeSet<(TableId, Ipv4Net)>> {
+    let lists = match set.changes_list() {
+        true => set.lists.as_ref()?,
+        false => &names.lists,
+    };
+    let leads = |id| {
+        let mut tables = network.worker_tables.keys();
+        tables.find_map(|table| Some((table, network_lists::list_of_route(id, table)?)))
+    };
+    let live = names.list_routes.values();
+    let live = live.map(|(table, list)| (table, list.as_str()));
+    let routes = added(set).filter_map(|id| leads(id)).chain(live);
+    let nets = routes.flat_map(|(table, list)| {
+        let entries = lists.get(list).into_iter().flat_map(|list| &list.entries);
+        entries.map(|net| (table.clone(), *net))
+    });
+    Some(nets.collect())
 }

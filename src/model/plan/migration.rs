@@ -20,7 +20,7 @@ use crate::model::cloud::network::Route;
 use crate::model::cloud::network_lists::SIZE;
 use crate::model::cloud::observed::Observed;
 use crate::model::cloud::part_names::Part;
-use crate::model::desired::lists::movable;
+use crate::model::desired::movable::movable;
 use crate::model::desired::new_lists::NewLists;
 use crate::model::desired::shift::Shift;
 use crate::model::desired::{Desired, template};
@@ -142,8 +142,11 @@ impl Migration<'_> {
             };
             return Ok(Some((self.shifted(shift, Some(NewLists::default())), text)));
         }
+        // A change that a table refuses fails for all tables.
+        let mut refused = self.world.network.headroom.refused.routes.keys();
+        let is_refused = refused.any(|(_, net)| net.is_none());
         let begins = mode == PrefixLists::Always && doubled.is_empty() && !self.left_behind();
-        match begins {
+        match begins && !is_refused {
             true => self.enter(),
             false => Ok(None),
         }

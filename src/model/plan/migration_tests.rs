@@ -7,6 +7,7 @@ use super::*;
 use crate::model::cloud::live::Live;
 use crate::model::cloud::network::WorkerTable;
 use crate::model::cloud::prefix_list::{ListState, PrefixList};
+use crate::model::cloud::set_aside::Waits;
 use crate::model::drift::tracker::Watch;
 use crate::model::plan::list_tests::{Nets, ask, bench, check, direct, many, names, sizes};
 use crate::model::plan::tests::{Bench, stack_of};
@@ -292,6 +293,21 @@ fn without_room_for_a_list_the_networks_stay_and_the_limit_is_told() {
 }
 
 /// A list of the rest of a table is enough if it takes all networks.
+/// The change would fail for all tables.
+#[test]
+fn no_network_enters_a_list_while_a_table_is_refused_routes() {
+    let mut scene = Scene::direct(&many(0..3), PrefixLists::Always);
+    let refused = &mut scene.bench.network.headroom.refused.routes;
+    let waits = Waits {
+        left: Duration::from_secs(60),
+        ..Waits::default()
+    };
+    refused.insert(("rtb-a".to_owned(), None), waits);
+    assert_eq!(scene.plan().action, Action::Keep);
+    scene.bench.network.headroom.refused.routes.clear();
+    assert!(matches!(scene.plan().action, Action::Prepare(_)));
+}
+
 #[test]
 fn a_smaller_list_takes_the_networks_if_it_takes_all() {
     let mut scene = Scene::direct(&many(0..30), PrefixLists::Always);

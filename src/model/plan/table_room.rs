@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::Ipv4Net;
+
 use crate::model::base::ids::TableId;
 use crate::model::base::settings::{PrefixLists, Settings};
 use crate::model::cloud::layout::Names;
@@ -177,6 +179,10 @@ pub(in crate::model) fn list_choices(
     };
     // The failure of a list does not show which network AWS refuses. After such a failure, the stack is created without lists.
     let has_failed = network.headroom.refused.additions.is_some() && names.nat_cidrs.is_empty();
+    let partly = NewLists {
+        partly: true,
+        ..none
+    };
     let mut choices = match settings.prefix_lists {
         _ if has_failed => vec![None],
         PrefixLists::Never if names.lists.is_empty() => vec![None],
@@ -190,7 +196,33 @@ pub(in crate::model) fn list_choices(
         choices.retain(|choice| *choice != Some(moves));
     }
     choices.dedup();
+    if !names.lists.is_empty() && differ(desired, names) {
+        choices.push(Some(partly));
+    }
     choices
+}
+
+/// Whether the desired tables have live routes to different networks or lists.
+fn differ(desired: &Desired, names: &Names) -> bool {
+    let lacks = |table| {
+        names
+            .lists
+            .keys()
+            .any(|list| names.routes_to(list).all(|(_, of)| of != table))
+    };
+    if desired.tables.keys().any(lacks) {
+        return true;
+    }
+    let mut tables: BTreeMap<&TableId, Vec<Ipv4Net>> = BTreeMap::new();
+    tables.extend(desired.tables.keys().map(|table| (table, Vec::new())));
+    for (table, net) in names.routes.keys() {
+        if let Some(nets) = tables.get_mut(table) {
+            nets.push(*net);
+        }
+    }
+    let mut tables = tables.values();
+    let first = tables.next();
+    tables.any(|nets| Some(nets) != first)
 }
 
 /// Returns the room that routes to lists need in a table because EC2 has lost them.
