@@ -13,7 +13,6 @@ use super::script::{Event, Script};
 use super::world::World;
 use crate::lease::tests::secs;
 use crate::model::base::ids::ObjectId;
-use crate::model::base::settings::PrefixLists;
 use crate::provider::memory::quota_faults::ROUTES;
 
 /// The edits of such a user.
@@ -69,7 +68,9 @@ pub async fn play(world: &World, habit: Habit, gap: Duration) {
     let most = sight.tables.values().map(|routes| routes.len()).max();
     let lost = world.lost();
     // A list that is left alone takes no new networks, and keeps its room.
-    let is_short = world.flags.lists != PrefixLists::Never && !lost.routes.is_empty();
+    let is_short = world.may_have_lists() && !lost.routes.is_empty();
+    // A table that AWS reported as full is tried again only when nothing else is left to do.
+    let is_short = is_short || world.was_any_full();
     if most.is_none_or(|most| most + 6 > ROUTES) || !lost.zones.is_empty() || is_short {
         return;
     }

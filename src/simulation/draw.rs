@@ -6,6 +6,7 @@ use fastrand::Rng;
 
 use super::config_maps::{CLUSTERS, ConfigMaps, Edit};
 use super::ec2_faults::{Ec2Fault, Reverting};
+use super::flags::Lists;
 use super::script::{
     Endpoint, Event, LeaseEdit, LedgerEdit, MessageFault, REPLICAS, Script, StackEdit, Stage,
 };
@@ -76,6 +77,7 @@ impl Script {
             seed,
             events,
             quiet: secs(quiet),
+            lists: Lists::Never,
         }
     }
 }

@@ -39,12 +39,54 @@ impl Default for Flags {
     }
 }
 
-/// Returns the value of `--prefix-lists` that the environment names by `LISTS`. It is not drawn yet: histories with lists still fail.
-fn prefix_lists() -> PrefixLists {
-    match std::env::var("LISTS").as_deref() {
-        Ok("always") => PrefixLists::Always,
-        Ok("when-full") => PrefixLists::WhenFull,
-        _ => PrefixLists::Never,
+/// The values of `--prefix-lists` in a history. They are no event: the shrunk history has the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lists {
+    Never,
+    Always,
+    WhenFull,
+    /// Each process that starts has another value.
+    Moving,
+}
+
+/// The values as the environment names them.
+const NAMES: [(&str, Lists); 4] = [
+    ("never", Lists::Never),
+    ("always", Lists::Always),
+    ("when-full", Lists::WhenFull),
+    ("moving", Lists::Moving),
+];
+
+impl Lists {
+    /// Returns the value that the environment names by `LISTS`.
+    pub fn named() -> Option<Self> {
+        let name = std::env::var("LISTS").ok()?;
+        let named = NAMES.iter().find(|(known, _)| *known == name);
+        Some(named.expect("a value of LISTS").1)
+    }
+
+    /// Returns the value of a seed's history with prefix lists.
+    pub fn of(seed: u64) -> Self {
+        let of = [Self::Always, Self::Moving, Self::WhenFull].into_iter();
+        let mut of = of.cycle().skip(usize::try_from(seed % 3).unwrap_or(0));
+        of.next().unwrap_or(Self::Always)
+    }
+
+    /// Returns the text that repeats the value, for a command.
+    pub fn replay(self) -> String {
+        let known = NAMES.iter().find(|(_, it)| *it == self);
+        known
+            .filter(|_| self != Self::Never)
+            .map_or(String::new(), |(name, _)| format!("LISTS={name} "))
+    }
+
+    /// Returns the flag of all processes; without lists where the flag differs.
+    fn flag(self) -> PrefixLists {
+        match self {
+            Self::Never | Self::Moving => PrefixLists::Never,
+            Self::Always => PrefixLists::Always,
+            Self::WhenFull => PrefixLists::WhenFull,
+        }
     }
 }
 
@@ -65,11 +107,19 @@ impl Script {
         });
         Flags {
             lists: match bug {
-                Bug::None => prefix_lists(),
+                Bug::None => self.lists.flag(),
                 bug if bug.is_of_lists() => PrefixLists::Always,
                 _ => PrefixLists::Never,
             },
             ..flags.unwrap_or_default()
+        }
+    }
+
+    /// Whether each process that starts has another value of `--prefix-lists`.
+    pub fn moves_lists(&self, bug: Bug) -> bool {
+        match bug {
+            Bug::None => self.lists == Lists::Moving,
+            bug => bug == Bug::DirectRoutesLeaveEarly,
         }
     }
 }
@@ -139,6 +189,11 @@ fn empty_for_long(
 }
 
 impl World {
+    /// Whether the stack may have prefix lists.
+    pub fn may_have_lists(&self) -> bool {
+        self.flags.lists != PrefixLists::Never || self.moves_lists
+    }
+
     /// Gives a process that starts the flags of the history.
     pub fn starts_with_flags(&self, settings: &mut Settings) {
         settings.prefix_lists = self.flags.lists;

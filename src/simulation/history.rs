@@ -158,6 +158,8 @@ async fn play(world: &World, script: &Script) -> Duration {
     // A refused route is tried again after its own wait.
     let is_quiet =
         world.shared().refused.is_empty() && !world.is_retry_due() && !world.may_recover();
+    // A table that AWS reported as full takes no list until its wait is over.
+    let is_quiet = is_quiet && !(world.may_have_lists() && world.was_any_full());
     if let Some(what) = world.another_ip().filter(|_| !wrong()) {
         world.fail(Invariant::StaticIpsStay, what);
     }

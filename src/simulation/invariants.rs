@@ -354,7 +354,7 @@ impl World {
             let mut there = routes.clone();
             let mine = lost.routes.iter().filter(|(of, _)| of == table);
             there.extend(mine.map(|(_, cidr)| *cidr));
-            let is_lost = is_full || lost.zones.contains(&zones[table]);
+            let is_lost = is_full || self.takes_nothing(table, &zones[table], &lost);
             let is_owed = |net: &&Ipv4Net| !is_lost && !self.account.refuses(net);
             let mut asked_here = asked.iter().filter(is_owed);
             if let Some(net) = asked_here.find(|net| !covered(**net, &there)) {

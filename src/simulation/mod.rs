@@ -47,7 +47,7 @@
 //!     while the ledger has no content or the status says that it is not available.
 //! 18. `ListsStay`: no template changes the size of a prefix list, moves an entry from one list to another, changes more entries of a list
 //!     than EC2 changes in one call, or adds a route from a table to a list by the NAT gateway of another zone. Of two routes to a network,
-//!     direct and by a list, none leaves while EC2 lacks the other.
+//!     direct and by a list, none leaves while EC2 has this one only.
 //!
 //! The simulation covers:
 //!

@@ -345,6 +345,7 @@ impl CallSender {
             Action::Execute { change_set } => Some(change_set),
             _ => None,
         };
+        world.tries_lists(executed);
         let adds = executed.filter(|_| spoilt.is_some());
         let adds = adds.map_or_else(BTreeSet::new, |it| world.account.added_by(it));
         let repairs = world.repairs(action);

@@ -103,6 +103,15 @@ impl MemoryProvider {
         tables.any(|table| ec2.listed(table) > 0 && ec2.taken(table) >= ROUTES)
     }
 
+    /// Whether AWS refuses a table's route to a list, because of an entry.
+    pub(crate) fn refuses_list_of(&self, table: &TableId) -> bool {
+        let ec2 = &self.account().ec2;
+        let routes = ec2.network.list_routes(table);
+        let lacks = |id: &String| routes.is_none_or(|routes| !routes.contains_key(id));
+        let mut lists = ec2.lists.iter().filter(|(id, _)| lacks(id));
+        lists.any(|(_, list)| !list.entries.is_disjoint(&ec2.refused))
+    }
+
     /// Makes AWS refuse routes to this network.
     pub(crate) fn refuse(&self, net: usize) {
         self.account().ec2.refused.insert(refusable(net));

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
+use tokio::time::Instant;
 
 use super::bugs::Bug;
 use super::config_maps::covered;
@@ -13,7 +14,7 @@ use super::replica::ledger_location;
 use super::world::World;
 use crate::ledger_store::KEY;
 use crate::model::base::cidr;
-use crate::model::base::ids::{EntryId, ObjectId};
+use crate::model::base::ids::{EntryId, ObjectId, TableId, Zone};
 use crate::model::base::reason::Reason;
 use crate::model::persisted::ledger::Ledger;
 use crate::model::status::{Entry, State, Status};
@@ -36,8 +37,37 @@ impl World {
     /// Whether routes that stay leave no room for others: routes that may be for these typos, or a list that is left alone and takes no new
     /// networks.
     pub fn has_no_room(&self, typos: &BTreeSet<EntryId>, lost: &Lost) -> bool {
-        let is_full = !lost.routes.is_empty() && self.account.is_full_of_lists();
+        let mut tables = self.account.zones().into_keys();
+        let is_short =
+            !lost.routes.is_empty() || tables.any(|table| self.account.refuses_list_of(&table));
+        let is_full = is_short && self.account.is_full_of_lists();
         is_full || self.is_unknown_what_stays(typos) && self.account.is_packed(&BTreeSet::new())
+    }
+
+    /// Records what a change set adds. If a change with lists fails, the networks that AWS accepts wait as well: the events do not name the
+    /// network that AWS refuses.
+    pub fn tries_lists(&self, change_set: Option<&String>) {
+        if let Some(change_set) = change_set.filter(|_| self.may_have_lists()) {
+            let added = self.account.added_by(change_set);
+            self.shared().adds = added.into_iter().map(|(_, net)| net).collect();
+        }
+    }
+
+    /// Whether an operation failed because this table was full, or AWS refuses its route to a list.
+    pub fn was_full(&self, table: &TableId) -> bool {
+        let until = self.shared().full.get(table).copied();
+        until.is_some_and(|until| until > Instant::now()) || self.account.refuses_list_of(table)
+    }
+
+    /// Whether an operation failed because a table was full, and the next attempt may be still to come.
+    pub fn was_any_full(&self) -> bool {
+        let shared = self.shared();
+        shared.full.values().any(|until| *until > Instant::now())
+    }
+
+    /// Whether a table gets no new routes: its zone is lost, or AWS refuses the table's route to a list.
+    pub fn takes_nothing(&self, table: &TableId, zone: &Zone, lost: &Lost) -> bool {
+        lost.zones.contains(zone) || self.account.refuses_list_of(table)
     }
 
     /// From now on no call may be sent, unless a route for a typo may still be removed because the ledger was lost.

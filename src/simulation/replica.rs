@@ -132,6 +132,7 @@ async fn judge(
         let latest = statuses.borrow_and_update().clone();
         if let Some(latest) = latest {
             world.judge_recorded(who, &latest);
+            world.note_plan(who, &latest.status);
         }
     }
 }

@@ -25,6 +25,9 @@ impl World {
 
     /// Records what the leader reports, which may explain a failure.
     pub fn note_problems(&self) {
+        if self.may_have_lists() {
+            self.note(&format!("the stack has {}", self.account.carriers_text()));
+        }
         let Some(published) = self.published() else {
             return self.note("no leader reports anything");
         };
@@ -35,6 +38,22 @@ impl World {
         }
         let ledger = self.stored_ledger();
         self.note(&format!("the ledger is {ledger:?}"));
+    }
+
+    /// Records what a leader has planned, and its problems, if the environment has `WHY`.
+    pub fn note_plan(&self, who: usize, status: &Status) {
+        if std::env::var_os("WHY").is_none() {
+            return;
+        }
+        let problems: Vec<_> = status
+            .problems
+            .iter()
+            .map(|it| (&it.reason, &it.message))
+            .collect();
+        let (plan, changes) = (&status.plan, &status.differences);
+        self.note(&format!(
+            "replica {who} plans {plan:?}, changes {changes:?}, problems {problems:?}"
+        ));
     }
 
     fn published_status(&self) -> Option<Status> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::churn::Habit;
 use super::config_maps::Edit;
 use super::ec2_faults::{Ec2Fault, Reverting};
-use super::flags::Flags;
+use super::flags::{Flags, Lists};
 use super::gaps::Gap;
 pub use super::manual_edits::{LeaseEdit, LedgerEdit, StackEdit};
 use super::rare::Rare;
@@ -162,6 +162,7 @@ pub struct Script {
     pub events: Vec<(Duration, Event)>,
     /// How long no call may be sent at the end.
     pub quiet: Duration,
+    pub lists: Lists,
 }
 
 impl Event {

@@ -2,7 +2,6 @@
 
 use ipnet::Ipv4Net;
 
-use super::bugs::Bug;
 use super::invariants::Invariant;
 use super::world::World;
 use crate::model::base::ids::TableId;
@@ -20,8 +19,8 @@ pub fn is_listed(names: &Names, (table, net): &(TableId, Ipv4Net)) -> bool {
 }
 
 impl World {
-    /// Checks that a template which takes out one of two routes to a network leaves the one that EC2 has. Damage that the template does not
-    /// repair is an excuse: it may be newer than what the replica has seen.
+    /// Checks that a template which takes out one of two routes to a network leaves the one that EC2 has, if there is one. Damage that the
+    /// template does not repair is an excuse: it may be newer than what the replica has seen.
     pub fn judge_shift(&self, action: &Action) {
         let Action::Prepare(template) = action else {
             return;
@@ -42,8 +41,8 @@ impl World {
             let (table, net) = route;
             let has = self.account.carriers(route);
             let lost = match (after.is_direct(route), is_listed(&after, route)) {
-                (false, true) if !has.list => "direct route",
-                (true, false) if !has.direct => "list",
+                (false, true) if has.direct && !has.list => "direct route",
+                (true, false) if has.list && !has.direct => "list",
                 _ => continue,
             };
             let text = format!("{net} loses its {lost} in {table} although EC2 has {has:?}");
@@ -51,13 +50,9 @@ impl World {
         }
     }
 
-    /// Gives a process another value of `--prefix-lists` at each start, if the environment says `LISTS=moving`.
+    /// Gives a process another value of `--prefix-lists` at each start, in a history in which networks move.
     pub fn starts_with_moving_lists(&self, who: usize, start: u32, settings: &mut Settings) {
-        let moves = match self.bug {
-            Bug::None => std::env::var("LISTS").as_deref() == Ok("moving"),
-            bug => bug == Bug::DirectRoutesLeaveEarly,
-        };
-        if !moves {
+        if !self.moves_lists {
             return;
         }
         let modes = [

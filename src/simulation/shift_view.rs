@@ -32,4 +32,30 @@ impl MemoryProvider {
             }),
         }
     }
+
+    /// Describes the direct routes and the lists of the stack, and the routes of each table in EC2.
+    pub(crate) fn carriers_text(&self) -> String {
+        let names = self.layout().names();
+        let direct: Vec<_> = names
+            .routes
+            .keys()
+            .filter(|it| names.is_direct(it))
+            .collect();
+        let lists = names.lists.iter();
+        let lists: Vec<_> = lists
+            .map(|(id, list)| format!("{id} of {}: {:?}", list.size, list.entries))
+            .collect();
+        let account = self.account();
+        let tables = account.ec2.network.worker_tables.iter();
+        let tables: Vec<_> = tables
+            .map(|(id, table)| {
+                let direct: Vec<_> = table.routes.keys().collect();
+                format!("{id} {direct:?} and {:?}", table.list_routes.keys())
+            })
+            .collect();
+        format!(
+            "direct {direct:?}, lists {lists:?}, in EC2 {tables:?} and lists {:?}",
+            account.ec2.lists
+        )
+    }
 }

@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bugs::Bug;
+use super::flags::Lists;
 use super::history::{History, run};
 use super::script::Script;
 use super::shrink::shrink;
 
-/// The number of histories in a run of all tests.
+/// The number of histories in a run of all tests, with direct routes only and with prefix lists.
 const USUAL: u64 = 400;
+const WITH_LISTS: u64 = 100;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -22,7 +24,7 @@ fn report(script: &Script, bug: Bug) -> Option<String> {
     let small = shrink(script, bug, wrong.law).expect("it failed a moment ago");
     let kept: Vec<String> = small.kept.iter().map(usize::to_string).collect();
     let bug = match bug {
-        Bug::None => String::new(),
+        Bug::None => script.lists.replay(),
         bug => format!("BUG={bug:?} "),
     };
     Some(format!(
@@ -44,9 +46,12 @@ fn planted() -> Option<Bug> {
 }
 
 /// Returns the history that the environment names: `SEED`, with the events `ONLY`, and a planted `BUG`.
-fn named() -> Option<(Script, Bug)> {
-    let bug = planted().unwrap_or(Bug::None);
-    let mut script = Script::of(number("SEED")?, bug);
+fn named(lists: fn(u64) -> Lists) -> Option<(Script, Bug)> {
+    let (seed, bug) = (number("SEED")?, planted().unwrap_or(Bug::None));
+    let mut script = Script {
+        lists: lists(seed),
+        ..Script::of(seed, bug)
+    };
     if let Ok(only) = std::env::var("ONLY") {
         let kept: Vec<usize> = only.split(',').filter_map(|n| n.parse().ok()).collect();
         script = script.only(&kept);
@@ -79,13 +84,17 @@ fn on_all<T: Send>(
 }
 
 /// Runs the history of a seed. Returns an error with the shrunk failure; with `KEEP_GOING`, a failure is one line, and the run continues.
-fn survive(seed: u64) -> Result<History, String> {
-    let script = Script::of(seed, Bug::None);
+fn survive(seed: u64, lists: Lists) -> Result<History, String> {
+    let script = Script {
+        lists,
+        ..Script::of(seed, Bug::None)
+    };
     let mut story = run(&script, Bug::None);
     story.lines.clear();
     match &story.wrong {
         Some(wrong) if number("KEEP_GOING").is_some() => {
-            println!("SEED={seed} {:?}: {}", wrong.law, wrong.text);
+            let lists = lists.replay();
+            println!("{lists}SEED={seed} {:?}: {}", wrong.law, wrong.text);
             Ok(story)
         }
         Some(_) => Err(report(&script, Bug::None).unwrap_or_default()),
@@ -95,7 +104,19 @@ fn survive(seed: u64) -> Result<History, String> {
 
 #[test]
 fn whole_controllers_survive_everything() {
-    if let Some((script, bug)) = named() {
+    all_survive(USUAL, |_| Lists::named().unwrap_or(Lists::Never));
+}
+
+#[test]
+fn whole_controllers_survive_with_prefix_lists() {
+    all_survive(WITH_LISTS, |seed| {
+        Lists::named().unwrap_or_else(|| Lists::of(seed))
+    });
+}
+
+/// Runs the history that the environment names, or a number of histories. `lists`: the values of `--prefix-lists` by the seed.
+fn all_survive(usual: u64, lists: fn(u64) -> Lists) {
+    if let Some((script, bug)) = named(lists) {
         let story = run(&script, bug);
         println!("{}\n{:?}", story.lines.join("\n"), story.wrong);
         if number("SHRINK").is_some() {
@@ -104,9 +125,9 @@ fn whole_controllers_survive_everything() {
         assert_eq!(story.wrong, None);
         return;
     }
-    let (histories, begin) = (number("HISTORIES").unwrap_or(USUAL), Instant::now());
+    let (histories, begin) = (number("HISTORIES").unwrap_or(usual), Instant::now());
     let first = number("FROM").unwrap_or(0);
-    let stories = on_all(histories, |n| survive(first + n));
+    let stories = on_all(histories, |n| survive(first + n, lists(first + n)));
     let stories = stories.unwrap_or_else(|report| panic!("{report}"));
     let sum = |what: fn(&History) -> usize| stories.iter().map(what).sum::<usize>();
     let (terms, calls, failures) = (sum(|s| s.terms), sum(|s| s.calls), sum(|s| s.failures));

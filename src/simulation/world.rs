@@ -63,6 +63,8 @@ pub struct World {
     /// The result of change sets that revert drift.
     pub reverting: Reverting,
     pub flags: Flags,
+    /// Whether each process that starts has another value of `--prefix-lists`.
+    pub moves_lists: bool,
     pub eips: (u8, u8),
     shared: Mutex<Shared>,
 }
@@ -168,6 +170,7 @@ impl World {
             ledger_lost: script.loses_ledger(),
             reverting: script.reverting(),
             flags: script.flags(bug),
+            moves_lists: script.moves_lists(bug),
             eips: script.eips(bug),
             shared: Mutex::default(),
         }
@@ -364,12 +367,6 @@ impl World {
         if let Some(table) = table {
             shared.full.insert(table, now + parts + patience);
         }
-    }
-
-    /// Whether an operation failed because this table was full.
-    pub fn was_full(&self, table: &TableId) -> bool {
-        let until = self.shared().full.get(table).copied();
-        until.is_some_and(|until| until > Instant::now())
     }
 
     /// Whether entries may wait for room.
