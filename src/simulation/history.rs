@@ -33,6 +33,8 @@ const LOOK: Duration = Duration::from_secs(150);
 
 /// The maximum time until a route that AWS refused is tried again.
 const PATIENCE: Duration = Duration::from_secs(2_700);
+/// The resync interval of the replicas.
+pub const RESYNC: Duration = Duration::from_secs(300);
 
 /// The result of a history.
 #[derive(Debug, Default, PartialEq)]
@@ -112,6 +114,15 @@ async fn history(script: &Script, bug: Bug) -> History {
 /// Returns how long the state must be as requested. A lost zone may have more to repair, which only the next read of EC2 finds.
 fn calm_enough(world: &World) -> Duration {
     let calm = CALM.max(secs(20.0) + secs(f64::from(world.flags.grace)));
+    // After a failure the next pass starts within the resync interval.
+    let failed = world
+        .published()
+        .is_some_and(|it| it.status.failure.is_some());
+    let calm = if failed {
+        calm.max(RESYNC + secs(20.0))
+    } else {
+        calm
+    };
     match world.lost().zones.is_empty() {
         true => calm,
         false => calm + LOOK,
@@ -129,12 +140,8 @@ async fn play(world: &World, script: &Script) -> Duration {
     let settled = settled
         + 2 * secs(f64::from(world.flags.grace))
         + (4 + world.changes_of_ips()) * world.pace;
-    let patience = if script.refuses() {
-        PATIENCE
-    } else {
-        Duration::ZERO
-    };
-    let settled = settled + patience;
+    // Where no other network is requested, two refused ones fail creations of the stack in turn.
+    let settled = settled + script.refusals().min(2) * PATIENCE;
     let wrong = || world.shared().wrong.is_some();
     while Instant::now() < world.faults_until && !wrong() {
         step(world, world.faults_until).await;

@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::bugs::Bug;
 use super::config_maps::CLUSTERS;
 use super::election_wrapper::ElectionWrapper;
+use super::history::RESYNC;
 use super::invariants::Invariant;
 use super::network_faults::NetworkFaults;
 use super::provider_wrapper::ProviderWrapper;
@@ -190,7 +191,7 @@ fn controller(
         },
         resync_interval: match world.bug {
             Bug::Restless => secs(1.0),
-            _ => secs(300.0),
+            _ => RESYNC,
         },
         drift_interval: Some(secs(120.0)),
         dry_run: false,

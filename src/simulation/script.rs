@@ -255,10 +255,11 @@ impl Script {
         events.any(|(_, event)| matches!(event, Event::Ec2Fault { .. }))
     }
 
-    /// Whether AWS refuses routes.
-    pub fn refuses(&self) -> bool {
-        let mut events = self.events.iter();
-        events.any(|(_, event)| matches!(event, Event::Refuse { .. }))
+    /// Returns how often AWS refuses a network.
+    pub fn refusals(&self) -> u32 {
+        let refused = |(_, event): &&(Duration, Event)| matches!(event, Event::Refuse { .. });
+        let count = self.events.iter().filter(refused).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// Whether the ledger may lack a request, because it is damaged or could not be written.

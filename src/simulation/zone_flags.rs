@@ -208,7 +208,11 @@ impl World {
 
     /// Finds the zones that count again. The routes that their tables lack are not owed.
     pub fn note_zones(&self) {
-        if self.shared().zone_flags.doubtful.is_empty() {
+        let flags_are_certain = {
+            let flags = &self.shared().zone_flags;
+            flags.doubtful.is_empty() && flags.out.is_empty()
+        };
+        if flags_are_certain && self.zones_without_ip().is_empty() {
             return;
         }
         let in_stack = self.account.zone_ips();
