@@ -119,8 +119,7 @@ pub fn build(
     (desired, problems)
 }
 
-/// Returns the zones of the stack. Live zones take precedence over configured ones: a live NAT subnet, and with it the static IP, is never
-/// replaced, and a live zone is removed only if that is allowed.
+/// Returns the zones of the stack. Live zones take precedence over configured ones: no live NAT subnet, and so no static IP, is replaced.
 fn zones(
     network: &Network,
     names: &Names,

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::script::{Endpoint, MessageFault, REPLICAS};
 use crate::lease::tests::secs;
+use crate::provider::{ProviderError, Retry};
 
 /// The path from one replica to one endpoint.
 struct Path {
@@ -112,5 +113,23 @@ impl NetworkFaults {
             }
         }
         luck
+    }
+}
+
+/// Returns how the provider reports an error of the network.
+pub fn refused(error: u8) -> ProviderError {
+    match error {
+        0..2 => failed(Retry::Slowly, "Throttling"),
+        _ => failed(Retry::Soon, "InternalFailure"),
+    }
+}
+
+/// Returns a failure with this reason.
+pub fn failed(retry: Retry, reason: &'static str) -> ProviderError {
+    ProviderError {
+        retry,
+        reason,
+        message: format!("the simulated network: {reason}"),
+        source: None,
     }
 }

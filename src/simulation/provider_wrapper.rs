@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::bugs::Bug;
 use super::invariants::Invariant;
-use super::network_faults::Delivery;
+use super::network_faults::{Delivery, failed, refused};
 use super::replaced_ips::Named;
 use super::replica::{CLUSTER, RIVAL};
 use super::script::{Endpoint, Stage};
@@ -387,21 +387,5 @@ impl CallSender {
             Err(error) => world.note(&format!("{call} of replica {who}: {error}")),
         }
         result
-    }
-}
-
-fn refused(error: u8) -> ProviderError {
-    match error {
-        0..2 => failed(Retry::Slowly, "Throttling"),
-        _ => failed(Retry::Soon, "InternalFailure"),
-    }
-}
-
-fn failed(retry: Retry, reason: &'static str) -> ProviderError {
-    ProviderError {
-        retry,
-        reason,
-        message: format!("the simulated network: {reason}"),
-        source: None,
     }
 }

@@ -1,4 +1,4 @@
-//! The static IPs of an account that bear CloudFormation's tags of a stack. AWS sets these tags, and the logical id names the zone.
+//! The static IPs of an account with CloudFormation's tags of a stack. AWS sets these tags, and the logical id names the zone.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub const LOGICAL_ID: &str = "aws:cloudformation:logical-id";
 /// The maximum number of static IPs that are shown by their tags. One EC2 call asks for these and those of the ledger, and takes 200.
 const MAX_TAGGED: usize = 50;
 
-/// A static IP that bears the tags.
+/// A static IP with the tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tagged {
     /// The allocation id, `eipalloc-…`.
@@ -37,21 +37,21 @@ impl Tagged {
     }
 }
 
-/// Returns the static IPs that bear the tags of the stack, by public IP.
+/// Returns the static IPs with the tags of the stack, by public IP.
 pub fn tagged(account: &Account, stack: &str) -> BTreeMap<String, Tagged> {
     let Account::Listed { addresses, .. } = account else {
         return BTreeMap::new();
     };
-    let bears = addresses.iter().filter_map(|(allocation, address)| {
+    let tagged = addresses.iter().filter_map(|(allocation, address)| {
         let id = address.tags.get(LOGICAL_ID)?;
         let is_ours = address.tags.get(STACK_NAME).is_some_and(|it| it == stack);
-        let tagged = Tagged {
+        let found = Tagged {
             allocation: allocation.clone(),
             id: id.clone(),
         };
-        is_ours.then(|| (address.ip.clone(), tagged))
+        is_ours.then(|| (address.ip.clone(), found))
     });
-    bears.take(MAX_TAGGED).collect()
+    tagged.take(MAX_TAGGED).collect()
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub struct Watch {
     addresses: BTreeMap<String, Address>,
     /// When EC2 was last asked for static IPs alone, and for which.
     asked: Option<(Duration, BTreeSet<String>)>,
-    /// The static IPs that bear the tags of our stack, by public IP, when the account was asked for them, and whether it answered.
+    /// The static IPs with the tags of our stack, by public IP, when the account was asked for them, and whether it answered.
     tagged: BTreeMap<String, Tagged>,
     asked_for_tags: Option<(Duration, bool)>,
     /// Whether a drift exists that may still be repaired.
@@ -236,7 +236,7 @@ impl Watch {
         }
     }
 
-    /// Whether to ask for the static IPs that bear the tags of our stack: once, so that those of which the ledger does not know are shown.
+    /// Whether to ask for the static IPs with the tags of our stack: once, so that those of which the ledger does not know are shown.
     pub fn asks_for_tags(&self) -> bool {
         let is_due = |interval| match self.asked_for_tags {
             Some((at, answered)) => !answered && self.now.saturating_sub(at) >= interval,
@@ -245,13 +245,13 @@ impl Watch {
         self.interval.is_some_and(is_due)
     }
 
-    /// Records the static IPs that bear the tags of our stack.
+    /// Records the static IPs with the tags of our stack.
     pub fn has_tagged(&mut self, account: &Account, stack: &str) {
         self.asked_for_tags = Some((self.now, matches!(account, Account::Listed { .. })));
         self.tagged = tagged(account, stack);
     }
 
-    /// Returns the static IPs that bear the tags of our stack, by public IP.
+    /// Returns the static IPs with the tags of our stack, by public IP.
     pub fn tagged(&self) -> &BTreeMap<String, Tagged> {
         &self.tagged
     }

@@ -139,7 +139,6 @@ impl Surveyor<'_> {
     }
 
     /// Returns the static IPs of the account in the region.
-    /// Returns the static IPs of the account.
     pub async fn static_ips(&self) -> Account {
         account(self.addresses().await, self.region)
     }
