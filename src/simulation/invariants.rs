@@ -109,10 +109,12 @@ impl World {
         truth: &BTreeMap<ObjectId, Object>,
         before: &BTreeSet<(TableId, Ipv4Net)>,
     ) {
-        // A route that another principal broke is removed to be created again.
+        // A route that another principal broke is removed to be created again, and one of a deleted table carries no traffic.
+        let tables = self.zones_of_tables();
         let shared = self.shared();
         let is_whole = |(table, cidr): &&(TableId, Ipv4Net)| {
-            deletes || shared.excuses.excused(table).all(|it| it != *cidr)
+            let is_there = tables.contains_key(table);
+            deletes || is_there && shared.excuses.excused(table).all(|it| it != *cidr)
         };
         let whole = before.iter().filter(is_whole);
         let routes: BTreeSet<Ipv4Net> = whole.map(|(_, cidr)| *cidr).collect();
