@@ -139,6 +139,7 @@ fn calls_are_below_passes(spans: &[Span]) {
         "read stack",
         "look for drift",
         "ask for quotas",
+        "ask for tagged static IPs",
         "apply",
     ] {
         assert!(steps.remove(step), "no call below of {step}");
